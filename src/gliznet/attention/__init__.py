@@ -1,0 +1,1 @@
+"""Attention patterns that GliZNet adds to unchanged encoders."""

@@ -1,0 +1,203 @@
+"""Every switch of GliZNet in one frozen dataclass, and the Hugging Face configuration that stores it.
+
+`GliZNetOptions` uses this project's names; `GliZNetConfig` stores the same values in `config.json` under the keys that
+published checkpoints use (`supcon_margin`, `label_repulsion_weight`, ...), so files go both ways.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from transformers import AutoConfig
+from transformers.configuration_utils import PretrainedConfig
+
+# Option name -> key of a published config.json, where the two differ.
+PUBLISHED_KEYS = {
+    "margin": "supcon_margin",
+    "softmax_weight": "supcon_loss_weight",
+    "bce_weight": "bce_loss_weight",
+    "vicreg_weight": "label_repulsion_weight",
+    "dropout": "dropout_rate",
+    "head": "scoring_method",
+    "max_length": "max_sequence_length",  # `max_length` is a text-generation key, which transformers refuses to store
+}
+# Name in the published list `losses` -> the option that weighs it.
+PUBLISHED_LOSSES = {"softmax": "softmax_weight", "repulsion": "vicreg_weight", "bce": "bce_weight"}
+
+
+@dataclass(frozen=True)
+class GliZNetOptions:
+    """All switches; the defaults are the reference (era D of `gliznet.md`), each other value is one named change.
+
+    Raises:
+        ValueError: a value is not allowed, or two switches contradict each other; the message names them.
+
+    >>> GliZNetOptions(margin=0.25).margin
+    0.25
+    """
+
+    # Losses: weights of the terms; a term of weight 0 is not computed.
+    margin: float = 0.5  # added to the negatives of the one-vs-negatives softmax
+    softmax_weight: float = 0.5
+    bce_weight: float = 0.5
+    vicreg_weight: float = 0.05
+    align_weight: float = 0.0  # cosine-embedding loss between text and label vectors (era G)
+    focal_gamma: float | None = None  # a number turns BCE into the focal loss (eras E to G: 1.85)
+    vicreg: Literal["both", "variance", "covariance"] = "both"
+    # batch: raw vectors of the micro-batch (era D); batch-unit / sample-unit: unit sphere, gamma .05 (E1, E2)
+    vicreg_scope: Literal["batch", "batch-unit", "sample-unit"] = "batch"
+    # The reference averages BCE over all cells (label-rich samples weigh more) and keeps samples without negatives,
+    # whose softmax term is 0, in the mean. "sample" and "drop" repair each.
+    bce_mean: Literal["cell", "sample"] = "cell"
+    samples_without_negatives: Literal["count", "drop"] = "count"
+
+    # Representations and head.
+    text_repr: Literal["attention", "attention-normalized", "cls", "mean"] = "attention"
+    label_repr: Literal["lab", "mean"] = "lab"  # state of [LAB], or mean of the label's own word pieces
+    head: Literal["bilinear", "cosine", "dot"] = "bilinear"
+    # default: U(-1/sqrt D, 1/sqrt D), saturated on raw states; scaled: logit variance 1 on unit-variance states;
+    # identity: scale * cos(text, label) before training (warm start from a sentence encoder).
+    head_init: Literal["default", "scaled", "identity"] = "default"
+    identity_scale: float = 20.0  # what sentence encoders are trained with
+    identity_offset: float = 0.25  # the cosine at which the first probability is 1/2
+    enrichment: bool = False  # labels attend to each other before the second pass (era F)
+    dropout: float = 0.1  # on label vectors only
+
+    # Order-invariant mode: text sees text, a label sees the text and itself, all labels at the same positions.
+    order_invariant: bool = False
+    label_context: Literal["text", "none"] = "text"  # none: a label sees only itself (late interaction)
+
+    # Tokenisation.
+    truncation: Literal["label-first", "reference"] = "label-first"
+    max_length: int = 512
+    max_labels: int = 20  # labels in one sequence; more are scored in further chunks
+    min_text_tokens: int = 16  # a label set that leaves the text less raises (label-first)
+    label_reserve: int = 32  # order-invariant: positions kept for one label and its [LAB], whatever the labels are
+    max_tokens_per_label: int = 16  # reference truncation only: first cut of every label
+    min_label_tokens: int = 1  # reference truncation only: what a label keeps at least
+
+    def __post_init__(self) -> None:
+        """Check every value and every pair of switches that exclude each other."""
+        for field in dataclasses.fields(self):
+            _check_type(field.name, getattr(self, field.name), field.type)
+        for name in ("margin", "softmax_weight", "bce_weight", "vicreg_weight", "align_weight"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        for name in ("max_length", "max_labels", "min_text_tokens", "label_reserve", "max_tokens_per_label"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        _require(self.min_label_tokens >= 1, "min_label_tokens", self.min_label_tokens, ">= 1")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        _require(self.focal_gamma is None or self.focal_gamma > 0, "focal_gamma", self.focal_gamma, "None or > 0")
+        _require(0 < self.identity_scale <= 100, "identity_scale", self.identity_scale, "in (0, 100]")
+        weights = (self.softmax_weight, self.bce_weight, self.vicreg_weight, self.align_weight)
+        _require(any(weights), "loss weights", weights, "at least one > 0")
+        if self.head != "bilinear" and self.head_init != "default":
+            raise ValueError(f"head_init={self.head_init!r} needs head='bilinear', got head={self.head!r}")
+        if self.order_invariant and self.enrichment:
+            raise ValueError("enrichment=True lets labels see each other: it excludes order_invariant=True")
+        if self.order_invariant and self.truncation != "label-first":
+            raise ValueError("order_invariant=True needs truncation='label-first': the other depends on the label set")
+        if self.label_context == "none" and not self.order_invariant:
+            raise ValueError("label_context='none' needs order_invariant=True")
+        room = self.max_length - 2 - self.min_text_tokens - (self.label_reserve if self.order_invariant else 2)
+        _require(room >= 0, "max_length", self.max_length, f"at least {self.max_length - room}")
+
+
+def _require(ok: bool, name: str, value: object, allowed: str) -> None:
+    if not ok:
+        raise ValueError(f"{name}={value!r} is not allowed; it must be {allowed}")
+
+
+def _check_type(name: str, value: object, annotation: Any) -> None:
+    """Check one value against a field annotation made of Literal, bool, int, float and None."""
+    if get_origin(annotation) is Literal:
+        _require(value in get_args(annotation), name, value, "one of " + ", ".join(map(repr, get_args(annotation))))
+    elif annotation is bool:
+        _require(isinstance(value, bool), name, value, "True or False")
+    elif annotation is int:
+        _require(isinstance(value, int) and not isinstance(value, bool), name, value, "an integer")
+    elif not (value is None and type(None) in get_args(annotation)):
+        _require(isinstance(value, int | float) and not isinstance(value, bool), name, value, "a number")
+
+
+class GliZNetConfig(PretrainedConfig):
+    """Configuration of a GliZNet checkpoint: the encoder's own configuration plus every switch.
+
+    Args (all keywords, as in `config.json`):
+        backbone_model: where the encoder came from; information only.
+        backbone_config: the encoder's configuration (a dict with `model_type`, or a configuration object).
+        lab_token_id: id of `[LAB]`.
+        losses: published form of "this term is on": subset of softmax, repulsion, bce. None: as the weights say.
+        all others: see `GliZNetOptions`; `PUBLISHED_KEYS` says which have another name here.
+
+    Raises:
+        ValueError: an option is not allowed, `losses` names an unknown term, or `auto_map` asks for remote code.
+
+    >>> GliZNetConfig(supcon_margin=0.1).options.margin
+    0.1
+    """
+
+    model_type = "gliznet"
+
+    def __init__(
+        self,
+        backbone_model: str = "",
+        backbone_config: dict[str, Any] | PretrainedConfig | None = None,
+        lab_token_id: int | None = None,
+        losses: list[str] | None = None,
+        **kwargs: Any,  # the signature transformers calls; every key is either an option or one of its own
+    ) -> None:
+        if kwargs.get("auto_map"):
+            raise ValueError(f"auto_map={kwargs['auto_map']!r} asks for remote code, which is never run; remove it")
+        unknown = sorted(set(losses or ()) - set(PUBLISHED_LOSSES))
+        if unknown:
+            raise ValueError(f"losses names {unknown}; available are {sorted(PUBLISHED_LOSSES)}")
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(GliZNetOptions):
+            values[field.name] = kwargs.pop(PUBLISHED_KEYS.get(field.name, field.name), field.default)
+        for loss, weight in PUBLISHED_LOSSES.items():
+            if losses is not None and loss not in losses:
+                values[weight] = 0.0
+        options = GliZNetOptions(**values)
+        for name, value in dataclasses.asdict(options).items():
+            setattr(self, PUBLISHED_KEYS.get(name, name), value)
+        self.losses = [loss for loss, weight in PUBLISHED_LOSSES.items() if getattr(options, weight) > 0]
+        self.backbone_model = backbone_model
+        self.lab_token_id = lab_token_id
+        if isinstance(backbone_config, PretrainedConfig):
+            backbone_config = backbone_config.to_dict()
+        if backbone_config is not None:  # where the encoder lay on somebody's disk is nobody's business
+            backbone_config = {key: value for key, value in backbone_config.items() if key != "_name_or_path"}
+        self.backbone_config = backbone_config
+        super().__init__(**kwargs)
+
+    @property
+    def options(self) -> GliZNetOptions:
+        """The switches under this project's names (built anew, so an edited attribute is seen and checked)."""
+        names = [field.name for field in dataclasses.fields(GliZNetOptions)]
+        return GliZNetOptions(**{name: getattr(self, PUBLISHED_KEYS.get(name, name)) for name in names})
+
+    @property
+    def encoder_config(self) -> PretrainedConfig:
+        """The encoder's configuration as an object.
+
+        Raises:
+            ValueError: `backbone_config` is missing, has no `model_type`, or asks for remote code.
+        """
+        stored = dict(self.backbone_config or {})
+        if stored.get("auto_map"):
+            raise ValueError(f"backbone_config.auto_map={stored['auto_map']!r} asks for remote code; remove it")
+        if "model_type" not in stored:
+            raise ValueError("backbone_config needs a `model_type`: it is the encoder's full configuration")
+        return AutoConfig.for_model(**stored)
+
+    @classmethod
+    def from_options(
+        cls,
+        options: GliZNetOptions,
+        backbone_config: dict[str, Any] | PretrainedConfig,
+        lab_token_id: int,
+        backbone_model: str = "",
+    ) -> "GliZNetConfig":
+        """Build a configuration from `options` and the encoder's configuration."""
+        values = {PUBLISHED_KEYS.get(name, name): value for name, value in dataclasses.asdict(options).items()}
+        return cls(backbone_model, backbone_config, lab_token_id, **values)

@@ -1,0 +1,178 @@
+"""GliZNet's loss terms as pure functions (gliznet.md section 2), and the named total.
+
+B batch, K labels, D hidden. `labels` holds 1 (true), 0 (false) or -100 (no label there); `logits` may hold anything in
+cells without a label. Each function returns a scalar; nothing is replaced when it is not finite.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gliznet.config import GliZNetOptions
+
+PADDING = -100
+_ABSENT = -1e30  # stands for -inf in log-sum-exp: same value, but gradients stay finite
+VICREG_COVARIANCE_WEIGHT = 0.04
+GAMMA_BATCH = 1.0
+GAMMA_UNIT = 0.05  # about 1/sqrt(768), the deviation per dimension of points spread over the unit sphere
+
+
+def one_vs_negatives_softmax(
+    logits: Tensor, labels: Tensor, margin: float = 0.5, without_negatives: str = "count"
+) -> Tensor:
+    """Each positive against all negatives of its sample: log(e^s_p + sum_n e^(s_n + m)) - s_p.
+
+    Mean over the positives of a sample, then over samples with a positive. Positives never meet each other.
+
+    Args:
+        logits: (B, K).
+        labels: (B, K).
+        margin: m, added to the negatives.
+        without_negatives: "count" keeps samples without negatives (their term is 0) in the mean, "drop" does not.
+
+    Source: gliznet.md 2.1.
+    """
+    positive, negative = labels == 1, labels == 0  # (B, K)
+    s = logits.masked_fill(~(positive | negative), 0.0)
+    against = torch.logsumexp((s + margin).masked_fill(~negative, _ABSENT), dim=1, keepdim=True)  # (B, 1)
+    terms = (torch.logaddexp(s, against) - s) * positive  # (B, K)
+    per_sample = terms.sum(1) / positive.sum(1).clamp(min=1)  # (B,)
+    counted = positive.any(1)
+    if without_negatives == "drop":
+        counted = counted & negative.any(1)
+    return (per_sample * counted).sum() / counted.sum().clamp(min=1)
+
+
+def _mean_over_cells(terms: Tensor, valid: Tensor, mean: str) -> Tensor:
+    """Mean of (B, K) `terms` where `valid`: over all cells of the batch, or over samples of each sample's mean."""
+    terms = terms * valid
+    if mean == "cell":
+        return terms.sum() / valid.sum().clamp(min=1)
+    per_sample = terms.sum(1) / valid.sum(1).clamp(min=1)
+    return per_sample.sum() / valid.any(1).sum().clamp(min=1)
+
+
+def bce(logits: Tensor, labels: Tensor, mean: str = "cell") -> Tensor:
+    """Logistic loss on raw logits (B, K), averaged over cells ("cell") or per sample first ("sample").
+
+    Source: gliznet.md 2.2.
+    """
+    valid = labels != PADDING
+    s = logits.masked_fill(~valid, 0.0)
+    terms = F.binary_cross_entropy_with_logits(s, labels.masked_fill(~valid, 0.0), reduction="none")
+    return _mean_over_cells(terms, valid, mean)
+
+
+def focal(logits: Tensor, labels: Tensor, gamma: float, mean: str = "cell") -> Tensor:
+    """(1 - p_t)^gamma * BCE on (B, K), p_t the probability given to the truth; replaces BCE in eras E to G.
+
+    Source: Lin et al. 2017, gliznet.md 2 ("Later variants").
+    """
+    valid = labels != PADDING
+    s = logits.masked_fill(~valid, 0.0)
+    terms = F.binary_cross_entropy_with_logits(s, labels.masked_fill(~valid, 0.0), reduction="none")
+    miss = -torch.expm1(-terms)  # 1 - p_t, exact for small terms
+    return _mean_over_cells(miss.clamp(min=1e-12) ** gamma * terms, valid, mean)
+
+
+def _center(Z: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of (..., N, D) minus their mean over `mask` (..., N), 0 elsewhere; and N - 1 (at least 1), (..., 1)."""
+    weight = mask.unsqueeze(-1).to(Z.dtype)  # (..., N, 1)
+    count = weight.sum(-2)  # (..., 1)
+    mean = (Z * weight).sum(-2) / count.clamp(min=1)  # (..., D)
+    return (Z - mean.unsqueeze(-2)) * weight, (count - 1).clamp(min=1)
+
+
+def vicreg_variance(Z: Tensor, mask: Tensor, gamma: float = GAMMA_BATCH) -> Tensor:
+    """Hinge on the deviation of each dimension: mean_d max(0, gamma - sqrt(Var_unbiased(Z_d) + 1e-4)).
+
+    Args:
+        Z: (..., N, D) vectors; leading dimensions are separate sets.
+        mask: (..., N) which vectors count; a set of fewer than 2 gives 0.
+
+    Returns:
+        (...): one value a set. Source: Bardes et al. 2022, gliznet.md 2.3.
+    """
+    centered, freedom = _center(Z, mask)
+    variance = centered.square().sum(-2) / freedom  # (..., D)
+    hinge = F.relu(gamma - torch.sqrt(variance + 1e-4)).mean(-1)
+    return hinge * (mask.sum(-1) >= 2)
+
+
+def vicreg_covariance(Z: Tensor, mask: Tensor) -> Tensor:
+    """Squared covariances between dimensions: (1/D) sum_{d != d'} C_dd'^2, C = centered^T centered / (N - 1).
+
+    Same arguments and result as `vicreg_variance`. Source: Bardes et al. 2022, gliznet.md 2.3.
+    """
+    centered, freedom = _center(Z, mask)
+    cov = centered.transpose(-1, -2) @ centered / freedom.unsqueeze(-1)  # (..., D, D)
+    diagonal = cov.diagonal(dim1=-2, dim2=-1)
+    off = cov.square().sum((-1, -2)) - diagonal.square().sum(-1)
+    return off / Z.shape[-1] * (mask.sum(-1) >= 2)
+
+
+def vicreg(Z: Tensor, mask: Tensor, parts: str = "both", scope: str = "batch") -> Tensor:
+    """Variance + 0.04 covariance over label vectors (partial VICReg: no invariance term).
+
+    Args:
+        Z: (B, K, D) label vectors as the scorer sees them (after dropout).
+        mask: (B, K) which are labels.
+        parts: "both", "variance" or "covariance" (alone, with weight 1).
+        scope: "batch" all vectors of the batch, raw, gamma 1; "batch-unit" the same on the unit sphere with the norm
+            detached, gamma .05; "sample-unit" per sample of 2 or more labels, averaged over such samples.
+    """
+    gamma = GAMMA_BATCH if scope == "batch" else GAMMA_UNIT
+    if scope != "batch":
+        Z = Z / Z.norm(dim=-1, keepdim=True).clamp(min=1e-12).detach()
+    if scope != "sample-unit":
+        Z, mask = Z.flatten(0, 1).unsqueeze(0), mask.flatten().unsqueeze(0)  # (1, B*K, D), (1, B*K)
+    value = torch.zeros(Z.shape[0], dtype=Z.dtype, device=Z.device)
+    if parts != "covariance":
+        value = value + vicreg_variance(Z, mask, gamma)
+    if parts != "variance":
+        value = value + (VICREG_COVARIANCE_WEIGHT if parts == "both" else 1.0) * vicreg_covariance(Z, mask)
+    return value.sum() / (mask.sum(-1) >= 2).sum().clamp(min=1)
+
+
+def alignment(text: Tensor, label: Tensor, labels: Tensor) -> Tensor:
+    """Cosine-embedding loss, margin 0: 1 - cos for true labels, max(0, cos) for false ones; mean over cells.
+
+    Args:
+        text: (B, K, D) label-specific text vectors.
+        label: (B, K, D) label vectors.
+        labels: (B, K).
+
+    Source: gliznet.md 2 ("Alignment (G)").
+    """
+    cos = F.cosine_similarity(text, label, dim=-1)  # (B, K)
+    terms = torch.where(labels == 1, 1 - cos, F.relu(cos))
+    return _mean_over_cells(terms, labels != PADDING, "cell")
+
+
+def total_loss(
+    logits: Tensor, labels: Tensor, text: Tensor, label: Tensor, options: GliZNetOptions
+) -> dict[str, Tensor]:
+    """All terms that have a weight, unweighted and by name, and their weighted sum under "total".
+
+    Args:
+        logits: (B, K); labels: (B, K); text, label: (B, K, D) vectors that the scorer compared.
+        options: weights and variants. A term of weight 0 is not computed and has no entry.
+
+    Returns:
+        "total" plus a subset of "softmax", "bce" or "focal", "vicreg", "align".
+    """
+    o = options
+    terms: dict[str, tuple[float, Tensor]] = {}
+    if o.softmax_weight:
+        value = one_vs_negatives_softmax(logits, labels, o.margin, o.samples_without_negatives)
+        terms["softmax"] = (o.softmax_weight, value)
+    if o.bce_weight and o.focal_gamma is None:
+        terms["bce"] = (o.bce_weight, bce(logits, labels, o.bce_mean))
+    elif o.bce_weight and o.focal_gamma is not None:
+        terms["focal"] = (o.bce_weight, focal(logits, labels, o.focal_gamma, o.bce_mean))
+    if o.vicreg_weight:
+        terms["vicreg"] = (o.vicreg_weight, vicreg(label, labels != PADDING, o.vicreg, o.vicreg_scope))
+    if o.align_weight:
+        terms["align"] = (o.align_weight, alignment(text, label, labels))
+    total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+    return {"total": total} | {name: value for name, (_, value) in terms.items()}

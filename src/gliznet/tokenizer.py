@@ -1,0 +1,258 @@
+"""Texts and label sets to `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]` (gliznet.md section 3).
+
+B batch, T tokens. `lmask` is 0 for text, specials and padding, and j (from 1) for each word piece of label j.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils import cached_file
+
+from gliznet.config import GliZNetConfig, GliZNetOptions
+from gliznet.truncation import keep_lengths, plan_chunks
+
+LAB = "[LAB]"
+OPTIONS_FILE = "gliznet_tokenizer.json"
+# What of the options matters here; saved beside the tokenizer so that serving cuts as training did.
+TOKEN_OPTIONS = (
+    "order_invariant",
+    "truncation",
+    "max_length",
+    "max_labels",
+    "min_text_tokens",
+    "label_reserve",
+    "max_tokens_per_label",
+    "min_label_tokens",
+)
+_CACHE_LIMIT = 100_000  # labels; the cache is emptied when full
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sequence before padding, and what was cut to make it fit."""
+
+    input_ids: list[int]
+    lmask: list[int]
+    text_cut: bool  # the text lost tokens
+    labels_cut: int  # labels that lost pieces (reference truncation only)
+    labels_lost: int  # labels whose [LAB] was cut off (reference truncation only)
+
+
+@dataclass(frozen=True)
+class EncodingReport:
+    """Counts over a batch; all label counts are 0 under label-first truncation."""
+
+    texts: int
+    truncated_texts: int
+    truncated_labels: int
+    lost_labels: int
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Padded tensors (B, T) int64 and the report; `inputs()` is what the model's forward takes."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    lmask: Tensor
+    report: EncodingReport
+
+    def inputs(self) -> dict[str, Tensor]:
+        """The three tensors by the names of the model's arguments."""
+        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "lmask": self.lmask}
+
+
+class GliZNETTokenizer:
+    """The encoder's fast tokenizer plus `[LAB]`, with per-text label sets and a truncation policy.
+
+    Special tokens written out in a text or a label never become special token ids.
+
+    Args:
+        backend: a fast tokenizer; `[LAB]` is added if it has none (the object is changed).
+        options: policy and limits.
+
+    Raises:
+        ValueError: no fast tokenizer, or one without CLS, SEP or PAD.
+    """
+
+    def __init__(self, backend: PreTrainedTokenizerFast, options: GliZNetOptions | None = None) -> None:
+        if not getattr(backend, "is_fast", False):
+            raise ValueError(f"backend={type(backend).__name__} is not a fast tokenizer")
+        for name in ("cls_token_id", "sep_token_id", "pad_token_id"):
+            if getattr(backend, name) is None:
+                raise ValueError(f"backend={type(backend).__name__} has no {name}")
+        if LAB not in backend.get_added_vocab():
+            backend.add_tokens([AddedToken(LAB, special=True, normalized=False)], special_tokens=True)
+        self.backend = backend
+        self.options = options or GliZNetOptions()
+        self.lab_token_id: int = backend.get_vocab()[LAB]
+        self._specials = [token for token in {*backend.all_special_tokens, LAB} if token != backend.unk_token]
+        self._forbidden = frozenset(backend.get_vocab()[token] for token in self._specials)
+        self._pieces: dict[str, list[int]] = {}
+
+    def __len__(self) -> int:
+        """Tokens in the vocabulary, `[LAB]` included."""
+        return len(self.backend)
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, options: GliZNetOptions | None = None) -> "GliZNETTokenizer":
+        """Load a GliZNet checkpoint's tokenizer, or an encoder's, to which `[LAB]` is added.
+
+        Args:
+            source: folder or hub id.
+            options: None reads them from a GliZNet `config.json`, else from `gliznet_tokenizer.json`, else takes the
+                defaults.
+        """
+        backend: Any = AutoTokenizer.from_pretrained(str(source), use_fast=True, trust_remote_code=False)
+        return cls(backend, options or _stored_options(str(source)))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the encoder's tokenizer with `[LAB]`, and the policy beside it."""
+        self.backend.save_pretrained(str(folder))
+        stored = {name: getattr(self.options, name) for name in TOKEN_OPTIONS}
+        (Path(folder) / OPTIONS_FILE).write_text(json.dumps(stored, indent=2) + "\n")
+
+    def tokenize_texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without specials, in one call of the fast tokenizer.
+
+        Raises:
+            TypeError: an element is not a string (its index is named).
+        """
+        for i, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"texts[{i}] is {type(text).__name__}, it must be a string")
+        return self._ids(list(texts)) if texts else []
+
+    def label_pieces(self, labels: Sequence[str]) -> list[list[int]]:
+        """Word pieces of each label, from a cache.
+
+        Raises:
+            ValueError: a label is empty, only spaces, or gives no piece (its index is named).
+        """
+        for i, label in enumerate(labels):
+            if not isinstance(label, str) or not label.strip():
+                raise ValueError(f"labels[{i}]={label!r} is empty; a label must be a string with a visible character")
+        new = [label for label in dict.fromkeys(labels) if label not in self._pieces]
+        if len(self._pieces) + len(new) > _CACHE_LIMIT:
+            self._pieces, new = {}, list(dict.fromkeys(labels))
+        if new:
+            self._pieces |= dict(zip(new, self._ids([label.strip() for label in new]), strict=True))
+        pieces = [self._pieces[label] for label in labels]
+        for i, ids in enumerate(pieces):
+            if not ids:
+                raise ValueError(f"labels[{i}]={labels[i]!r} gives no word piece with this tokenizer")
+        return pieces
+
+    def _ids(self, strings: list[str]) -> list[list[int]]:
+        """Ids without specials, also where a string spells a special token."""
+        encoded = self.backend(
+            strings,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        for i, ids in enumerate(encoded):
+            if not self._forbidden.isdisjoint(ids):
+                encoded[i] = self._break_specials(strings[i])
+        return encoded
+
+    def _break_specials(self, string: str) -> list[int]:
+        """Ids of a string whose special tokens the model's own vocabulary knows (Unigram): put a space into each."""
+        for token in self._specials:
+            string = string.replace(token, f"{token[0]} {token[1:]}")
+        ids = self.backend(string, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        if not self._forbidden.isdisjoint(ids):
+            raise ValueError(f"{string[:80]!r} gives special token ids, which text must not contain")
+        return ids
+
+    def plan_chunks(self, labels: Sequence[str]) -> list[list[int]]:
+        """Split a label set in chunks that fit one sequence each; see `truncation.plan_chunks`.
+
+        Raises:
+            LabelBudgetError: one label alone does not fit. ValueError: an empty label.
+        """
+        return plan_chunks([len(ids) for ids in self.label_pieces(labels)], self.options)
+
+    def build_row(self, text_ids: Sequence[int], labels: Sequence[str]) -> Row:
+        """One sequence from a tokenised text (`tokenize_texts`) and its label set.
+
+        Raises:
+            ValueError: no label, an empty label, or more than `max_labels` (not in order-invariant mode).
+            LabelBudgetError: the labels do not fit (label-first truncation).
+        """
+        o = self.options
+        if not labels:
+            raise ValueError("labels is empty; a text needs at least one label")
+        if len(labels) > o.max_labels and not o.order_invariant:
+            raise ValueError(f"{len(labels)} labels in one sequence, max_labels={o.max_labels}; use plan_chunks")
+        pieces = self.label_pieces(labels)
+        text_keep, keeps = keep_lengths(len(text_ids), [len(ids) for ids in pieces], o)
+        input_ids = [self.backend.cls_token_id, *text_ids[:text_keep], self.backend.sep_token_id]
+        lmask = [0] * len(input_ids)
+        for j, (ids, keep) in enumerate(zip(pieces, keeps, strict=True), start=1):
+            input_ids += [*ids[:keep], self.lab_token_id]
+            lmask += [j] * keep + [0]
+        cut = sum(keep < len(ids) for ids, keep in zip(pieces, keeps, strict=True))
+        lost = 0
+        if o.truncation == "reference" and len(input_ids) > o.max_length:
+            lost = input_ids[o.max_length :].count(self.lab_token_id)
+            input_ids, lmask = input_ids[: o.max_length], lmask[: o.max_length]
+        return Row(input_ids, lmask, text_keep < len(text_ids), cut, lost)
+
+    def encode_rows(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> list[Row]:
+        """One unpadded sequence a text; see `build_row` for the errors.
+
+        Raises:
+            ValueError: different numbers of texts and label sets.
+        """
+        if len(texts) != len(label_sets):
+            raise ValueError(f"{len(texts)} texts but {len(label_sets)} label sets; give one set a text")
+        ids = self.tokenize_texts(texts)
+        return [self.build_row(text, labels) for text, labels in zip(ids, label_sets, strict=True)]
+
+    def pad(self, rows: Sequence[Row], multiple: int = 1) -> Encoding:
+        """Pad rows on the right to the longest (rounded up to `multiple`) and stack them."""
+        longest = max(len(row.input_ids) for row in rows)
+        T = -(-longest // multiple) * multiple
+        pad = self.backend.pad_token_id
+        ids = [row.input_ids + [pad] * (T - len(row.input_ids)) for row in rows]
+        lmask = [row.lmask + [0] * (T - len(row.lmask)) for row in rows]
+        lengths = torch.tensor([len(row.input_ids) for row in rows])
+        report = EncodingReport(
+            texts=len(rows),
+            truncated_texts=sum(row.text_cut for row in rows),
+            truncated_labels=sum(row.labels_cut for row in rows),
+            lost_labels=sum(row.labels_lost for row in rows),
+        )
+        attention = (torch.arange(T) < lengths.unsqueeze(1)).long()
+        return Encoding(torch.tensor(ids), attention, torch.tensor(lmask), report)
+
+    def encode(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
+        """Tokenise, cut and pad a batch: one label set a text. Errors as `build_row` and `encode_rows`."""
+        return self.pad(self.encode_rows(texts, label_sets))
+
+    def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
+        """The same as `encode`."""
+        return self.encode(texts, label_sets)
+
+
+def _stored_options(source: str) -> GliZNetOptions:
+    """The policy a checkpoint was trained with, or the defaults for a plain encoder."""
+    path = cached_file(source, "config.json", _raise_exceptions_for_missing_entries=False)
+    if path is not None and json.loads(Path(path).read_text()).get("model_type") == "gliznet":
+        return GliZNetConfig.from_json_file(path).options
+    path = cached_file(source, OPTIONS_FILE, _raise_exceptions_for_missing_entries=False)
+    if path is not None:
+        return dataclasses.replace(GliZNetOptions(), **json.loads(Path(path).read_text()))
+    return GliZNetOptions()
