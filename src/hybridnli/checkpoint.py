@@ -1,0 +1,227 @@
+"""Checkpoints in the published format, read and written so that the model card's Quick Start runs on them.
+
+The file is a dict of plain values and tensors (`REQUIRED`); it is always read with `weights_only=True`.
+"""
+
+import pickle
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import ZeroShotClassificationPipeline
+
+from hybridnli.data import DEFAULT_TEMPLATE, LabelSet
+from hybridnli.encoder import NLIEncoder, nli_scores
+from hybridnli.model import HybridNLIPolyEncoder
+
+__all__ = ["CheckpointError", "load_model_from_checkpoint", "run_nli_inference", "save_checkpoint"]
+
+REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "poly_heads_state": dict,  # label -> state dict of its head
+    "alpha_raws": dict,  # label -> float
+    "label_embs": dict,  # label -> (D,)
+    "specialist_labels": (list, tuple),
+    "val_thresholds": dict,  # label -> float
+    "num_codes": int,
+    "proj_dim": int,
+    "hidden_dim": int,
+    "backbone_name": str,
+    "label_names": (list, tuple),  # column order
+    "label_descriptions": dict,  # label -> description
+}
+SAME_BACKBONE = 0.9  # cosine of stored and recomputed label embeddings; the same weights give 1 up to rounding
+
+# The published script stores its metrics as numpy numbers, so the function that rebuilds one is allowed besides what
+# weights_only allows, under its names in numpy 1 and 2; nothing else is.
+_REBUILD: Callable[..., Any] = cast(Any, np.float64(0).__reduce__()[0])
+NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (_REBUILD, "numpy.core.multiarray.scalar"),
+    (_REBUILD, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
+]
+
+_last_loaded: weakref.ref[HybridNLIPolyEncoder] | None = None
+
+
+class CheckpointError(ValueError):
+    """A file that is no usable checkpoint; the message names the file and what is missing or wrong."""
+
+
+def save_checkpoint(
+    model: HybridNLIPolyEncoder,
+    thresholds: Mapping[str, float],
+    path: str | Path,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint in the published format, in one step.
+
+    Args:
+        model: trained heads with their label embeddings.
+        thresholds: {label: threshold} for every label.
+        path: the file; its folder is made.
+        extra: further keys (plain values or tensors), none of them one of the format's.
+
+    Raises:
+        ValueError: thresholds or label embeddings are missing, or `extra` holds a key of the format.
+    """
+    labels, path = model.labels, Path(path)
+    absent = [name for name in labels.names if name not in thresholds]
+    absent_embs = [name for name in labels.specialists if name not in model._label_embs]
+    taken = sorted(set(extra or {}) & set(REQUIRED))
+    if absent or absent_embs or taken:
+        raise ValueError(
+            f"thresholds lacks {absent}, label embeddings lack {absent_embs}, extra repeats {taken}; all must be empty"
+        )
+    heads = zip(labels.specialists, model.poly_heads, strict=True)
+    content = {
+        "poly_heads_state": {name: _on_cpu(head.state_dict()) for name, head in heads},
+        "alpha_raws": dict(zip(labels.specialists, model.alpha_raw.tolist(), strict=True)),
+        "label_embs": _on_cpu({name: model._label_embs[name] for name in labels.specialists}),
+        "specialist_labels": list(labels.specialists),
+        "val_thresholds": {name: float(thresholds[name]) for name in labels.names},
+        "num_codes": model.num_codes,
+        "proj_dim": model.proj_dim,
+        "hidden_dim": model.hidden_dim,
+        "backbone_name": model.backbone_name,
+        "label_names": list(labels.names),
+        "label_descriptions": dict(labels.descriptions),
+        **(extra or {}),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load_model_from_checkpoint(
+    ckpt_path: str | Path, nli_pipe: ZeroShotClassificationPipeline | NLIEncoder
+) -> tuple[HybridNLIPolyEncoder, dict[str, float]]:
+    """Load a checkpoint over its NLI model; `run_nli_inference` then uses this model.
+
+    Args:
+        ckpt_path: the `.pt` file.
+        nli_pipe: a transformers zero-shot-classification pipeline, or an `NLIEncoder`. A pipeline is scored under
+            the checkpoint's `hypothesis_template` (an extra key), or the pipeline's default where there is none.
+
+    Returns:
+        The model in evaluation mode, on the NLI model's device, and {label: threshold}.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: not a checkpoint, damaged, keys or parameters missing, shapes that do not fit, or made over
+            another NLI model than this one.
+    """
+    global _last_loaded
+    content = _read(Path(ckpt_path))
+    template = content.get("hypothesis_template", DEFAULT_TEMPLATE)
+    encoder = nli_pipe if isinstance(nli_pipe, NLIEncoder) else NLIEncoder(nli_pipe.model, nli_pipe.tokenizer, template)
+    where = f"checkpoint {ckpt_path}"
+    try:
+        descriptions = {name: content["label_descriptions"][name] for name in content["label_names"]}
+        labels = LabelSet(descriptions, tuple(content["specialist_labels"]))
+        sizes = content["hidden_dim"], content["num_codes"], content["proj_dim"]
+        model = HybridNLIPolyEncoder(labels, *sizes, encoder=encoder, backbone_name=content["backbone_name"])
+        thresholds = {name: float(content["val_thresholds"][name]) for name in labels.names}
+    except KeyError as error:
+        raise CheckpointError(f"{where}: label_descriptions or val_thresholds lacks the label {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    _fill(model, content, where)
+    model.to(encoder.device)
+    _check_backbone(model, encoder, where)
+    _last_loaded = weakref.ref(model)
+    return model.eval(), thresholds
+
+
+def run_nli_inference(
+    items: Sequence[Mapping[str, Any]], model: HybridNLIPolyEncoder | None = None
+) -> list[dict[str, float]]:
+    """NLI scores of texts for all labels of a model, as `HybridNLIPolyEncoder.predict` takes them.
+
+    Args:
+        items: rows with a "text".
+        model: the model whose encoder and labels to use; None means the one loaded last.
+
+    Returns:
+        For each row {label: P(entailment) of the label's hypothesis}.
+
+    Raises:
+        RuntimeError: no model is given and none was loaded (or it is gone), or it has no encoder.
+        ValueError: a row has no "text".
+    """
+    if model is None and _last_loaded is not None:
+        model = _last_loaded()
+    if model is None or model.encoder is None:
+        raise RuntimeError("no model with an encoder: call load_model_from_checkpoint first, or pass model=")
+    absent = [i for i, item in enumerate(items) if "text" not in item]
+    if absent:
+        raise ValueError(f"items {absent[:10]} have no 'text'")
+    hypotheses = model.encoder.hypotheses(list(model.labels.descriptions.values()))
+    scores = nli_scores(model.encoder, [item["text"] for item in items], hypotheses)
+    return [dict(zip(model.labels.names, row, strict=True)) for row in scores.tolist()]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The checked content of a checkpoint file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or no torch file of plain values: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, not a dict with {list(REQUIRED)}")
+    missing = [name for name in REQUIRED if name not in content]
+    if missing:
+        raise CheckpointError(f"checkpoint {path} lacks the keys {missing}; it has {sorted(map(str, content))}")
+    wrong = {k: type(content[k]).__name__ for k, kind in REQUIRED.items() if not isinstance(content[k], kind)}
+    if wrong:
+        raise CheckpointError(f"checkpoint {path} has keys of a wrong type: {wrong}")
+    for name in ("poly_heads_state", "alpha_raws", "label_embs"):
+        absent = [label for label in content["specialist_labels"] if label not in content[name]]
+        if absent:
+            raise CheckpointError(f"checkpoint {path}: {name} lacks the specialist labels {absent}")
+    return content
+
+
+def _fill(model: HybridNLIPolyEncoder, content: dict[str, Any], where: str) -> None:
+    """Copy heads, alphas and label embeddings into the model."""
+    for name, head in zip(model.labels.specialists, model.poly_heads, strict=True):
+        try:
+            head.load_state_dict(content["poly_heads_state"][name])
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{where}, head {name!r}: {error}") from error
+        embedding = content["label_embs"][name]
+        shape = tuple(embedding.shape) if isinstance(embedding, Tensor) else type(embedding).__name__
+        if shape != (model.hidden_dim,):
+            raise CheckpointError(f"{where}, label_embs[{name!r}]: {shape}, expected shape {(model.hidden_dim,)}")
+        model._label_embs[name] = embedding.float()
+    alphas = [float(content["alpha_raws"][name]) for name in model.labels.specialists]
+    model.alpha_raw.data.copy_(torch.tensor(alphas))
+    values = [*model.poly_heads.state_dict().values(), model.alpha_raw, *model._label_embs.values()]
+    if not all(bool(value.isfinite().all()) for value in values):
+        raise CheckpointError(f"{where} holds values that are not finite")
+
+
+def _check_backbone(model: HybridNLIPolyEncoder, encoder: NLIEncoder, where: str) -> None:
+    """Label embeddings come from the NLI model, so they tell whether this is the one the heads were trained over."""
+    names = model.labels.specialists
+    fresh = encoder.describe([model.labels.descriptions[name] for name in names]).cpu()
+    stored = torch.stack([model._label_embs[name] for name in names]).cpu()
+    cosine = F.cosine_similarity(fresh, stored, dim=-1)
+    if cosine.min() < SAME_BACKBONE:
+        raise CheckpointError(
+            f"{where} was made over {model.backbone_name!r}; {encoder.name!r} gives other label embeddings "
+            f"(smallest cosine {cosine.min():.3f}, the same model gives 1)"
+        )
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -1,0 +1,236 @@
+"""The frozen NLI model: entailment scores of (text, hypothesis) pairs, and token embeddings of texts.
+
+Axis legend: n texts, L hypotheses, B batch, T tokens, D hidden size.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from gliznet.batching import token_budget_batches
+from hybridnli.data import DEFAULT_TEMPLATE
+from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
+
+__all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores"]
+
+Progress = Callable[[str, int, int], None]  # (stage, rows done, rows in all)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+NO_LIMIT = 1_000_000  # tokenizers without a length limit report about 1e30
+DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
+
+
+def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
+    """Logit columns (entailment, its opposite) from a model's label map, in any order.
+
+    Entailment is the label whose name begins with "entail". The opposite is the only other class; of three classes
+    it is the one that begins with "contra", and where none does, the last (first) class when entailment is first
+    (is not), as in the transformers zero-shot pipeline.
+
+    Raises:
+        ValueError: no entailment label, or no other class; the message holds the map.
+    """
+    ids = {str(name).lower(): int(index) for name, index in label2id.items()}
+    entail = [index for name, index in ids.items() if name.startswith("entail")]
+    others = [index for index in ids.values() if index not in entail]
+    if len(entail) != 1 or not others:
+        raise ValueError(
+            f"label2id {dict(label2id)} must hold one label that begins with 'entail' and at least one other; "
+            "this is no NLI model, or its config names its classes LABEL_0, LABEL_1"
+        )
+    contradiction = [index for name, index in ids.items() if name.startswith("contra")]
+    fallback = max(others) if entail[0] == 0 else min(others)
+    return entail[0], contradiction[0] if contradiction else fallback
+
+
+class NLIEncoder:
+    """An NLI sequence-classification model, frozen, with its tokenizer and hypothesis template.
+
+    Args:
+        path_or_model: a folder or hub name to load safetensors weights from, or a loaded model (used as it is).
+        tokenizer: its tokenizer; None loads it from the same place, so a loaded model needs it.
+        template: hypothesis template with one `{}` for the label description.
+        device: where a model given by path goes; None leaves the model where it is.
+        dtype: "float32", or autocast to "bfloat16" / "float16" (weights stay as they are).
+
+    Raises:
+        ValueError: no entailment label, a template without `{}`, an unknown dtype, no tokenizer for a loaded model.
+    """
+
+    def __init__(
+        self,
+        path_or_model: str | Path | PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        template: str = DEFAULT_TEMPLATE,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        if isinstance(path_or_model, (str, Path)):
+            tokenizer = tokenizer or AutoTokenizer.from_pretrained(path_or_model, trust_remote_code=False)
+            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+                path_or_model, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+            )
+        else:
+            model = path_or_model
+        if tokenizer is None:
+            raise ValueError("tokenizer is None; a model that is already loaded needs its tokenizer")
+        if template.format("x") == template:
+            raise ValueError(f"template {template!r} has no place for the label; write {{}} where it goes")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r} is not one of {list(DTYPES)}")
+        self.model = model.eval().requires_grad_(False)
+        if device is not None:
+            self.model.to(device)
+        self.tokenizer, self.template, self.dtype = tokenizer, template, dtype
+        self.entailment_index, self.opposite_index = entailment_columns(self.model.config.label2id)
+        self.hidden_dim: int = self.model.config.hidden_size
+        self.max_length = (
+            tokenizer.model_max_length
+            if tokenizer.model_max_length < NO_LIMIT
+            else self.model.config.max_position_embeddings
+        )
+        self.name = str(self.model.config.name_or_path)
+        self.single, self.pair = SpecialTokens.of(tokenizer, 1), SpecialTokens.of(tokenizer, 2)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are now (they may have been moved as part of a larger model)."""
+        return self.model.device
+
+    @cached_property
+    def identity(self) -> str:
+        """sha256 (hex) of everything the outputs depend on: weights, config, tokenizer and compute dtype."""
+        digest = hashlib.sha256(self.dtype.encode())
+        config = self.model.config.to_dict()
+        for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype"):
+            config.pop(volatile, None)
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        for name, weight in sorted(self.model.state_dict().items()):
+            flat = weight.detach().cpu().contiguous().reshape(-1)
+            digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+            digest.update(flat.view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def hypotheses(self, descriptions: Sequence[str]) -> list[str]:
+        """The template filled with each label description."""
+        return [self.template.format(description) for description in descriptions]
+
+    def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Token ids of each text, without special tokens, cut to the model's limit."""
+        return tokenize(self.tokenizer, texts, self.max_length)
+
+    @torch.inference_mode()
+    def embed_ids(self, ids: Sequence[np.ndarray], max_length: int) -> tuple[Tensor, Tensor]:
+        """Last hidden states of single texts, each cut to `max_length` tokens with its special tokens.
+
+        Returns:
+            H (B, T, D) float32 and mask (B, T) bool, on the model's device.
+        """
+        room = max_length - self.single.count
+        if room < 0:
+            raise ValueError(f"max_length={max_length} is below the {self.single.count} special tokens of a text")
+        batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
+        with self._autocast():
+            H = self.model.base_model(**batch).last_hidden_state
+        return H.float(), batch["attention_mask"].bool()
+
+    def describe(self, descriptions: Sequence[str], max_length: int = DESCRIPTION_TOKENS) -> Tensor:
+        """Label embeddings (L, D): the mean of the last hidden states over all tokens, special ones included."""
+        H, mask = self.embed_ids(self.tokenize(descriptions), max_length)
+        weights = mask[..., None].float()
+        return (H * weights).sum(dim=1) / weights.sum(dim=1)  # (L, T, D) -> (L, D)
+
+    @torch.inference_mode()
+    def entailment(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
+        """P(entailment) against its opposite of (text, hypothesis) token ids, (B,) float32 on the model's device."""
+        batch = self._to_device(self.pair.batch(pairs))
+        with self._autocast():
+            logits = self.model(**batch).logits.float()
+        return (logits[:, self.entailment_index] - logits[:, self.opposite_index]).sigmoid()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "float32")
+
+    def _to_device(self, batch: IdsBatch) -> IdsBatch:
+        wanted = self.tokenizer.model_input_names
+        return {name: tensor.to(self.device) for name, tensor in batch.items() if name in wanted}
+
+
+def score_ids(
+    encoder: NLIEncoder,
+    text_ids: Sequence[np.ndarray],
+    hypothesis_ids: Sequence[np.ndarray],
+    max_length: int,
+    token_budget: int,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """`nli_scores` on token ids that are already there (no special tokens)."""
+    n, n_labels = len(text_ids), len(hypothesis_ids)
+    hypothesis_lengths = np.array([len(ids) for ids in hypothesis_ids])
+    room = max_length - encoder.pair.count - hypothesis_lengths  # (L,): only the text is ever cut
+    if n_labels and room.min() < 1:
+        raise ValueError(
+            f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
+            f"{encoder.pair.count} special tokens leaves no room for the text"
+        )
+    kept = np.minimum(np.array([len(ids) for ids in text_ids])[:, None], room)  # (n, L)
+    lengths = (kept + hypothesis_lengths + encoder.pair.count).ravel()  # (n L,)
+    batches = token_budget_batches(lengths.tolist(), token_budget)
+    results, done = [], 0
+    for rows in batches:
+        cells = [divmod(row, n_labels) for row in rows]
+        pairs = [(text_ids[i][: kept[i, label]], hypothesis_ids[label]) for i, label in cells]
+        results.append(encoder.entailment(pairs))  # stays on the device: the next batch is built meanwhile
+        done += len(rows)
+        if progress is not None:
+            progress("nli", done, n * n_labels)
+    scores = np.empty(n * n_labels, dtype=np.float32)
+    if batches:
+        scores[np.concatenate(batches)] = torch.cat(results).cpu().numpy()
+    return scores.reshape(n, n_labels)
+
+
+def nli_scores(
+    encoder: NLIEncoder,
+    texts: Sequence[str],
+    hypotheses: Sequence[str],
+    *,
+    max_length: int | None = None,
+    token_budget: int = 8192,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """P(entailment) of every text (premise) with every hypothesis, each pair on its own.
+
+    Equal to the transformers zero-shot pipeline with `multi_label=True` (to 1e-5 in float32), in length-sorted batches
+    and with every text and hypothesis tokenised once.
+
+    Args:
+        encoder: the NLI model; its template is not applied here, `encoder.hypotheses(descriptions)` does that.
+        texts: n premises; only they are truncated.
+        hypotheses: L complete hypotheses.
+        max_length: tokens of a pair; None means the tokenizer's limit.
+        token_budget: padded tokens in a batch.
+        progress: called with ("nli", pairs done, pairs in all) after each batch.
+
+    Returns:
+        (n, L) float32 in [0, 1].
+
+    Raises:
+        ValueError: a hypothesis leaves no room for the text, or a score is not finite (with its text's index).
+    """
+    text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(hypotheses)
+    limit = encoder.max_length if max_length is None else max_length
+    scores = score_ids(encoder, text_ids, hypothesis_ids, limit, token_budget, progress)
+    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(bad):
+        raise ValueError(f"NLI scores of texts {bad[:10].tolist()} (of {len(bad)}) are not finite")
+    return scores

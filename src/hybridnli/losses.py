@@ -1,0 +1,53 @@
+"""The dual loss of HybridNLI-PolyEncoder v2, one pure function a term.
+
+Axis legend: B batch, S specialist labels. Each term is the batch mean of a label, summed over labels; the weights
+belong to the caller (`HybridOptions`). Source: the published training script; where it differs from the model card,
+the script is followed and the docstring says so.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["blend_loss", "kl_loss", "poly_loss"]
+
+EPS = 1e-7  # the published clamp of probabilities
+
+
+def poly_loss(logits: Tensor, gold: Tensor) -> Tensor:
+    """sum_l mean_B BCE(sigmoid(logit_l), y_l): trains the heads.
+
+    Args:
+        logits: (B, S).
+        gold: (B, S) in [0, 1].
+    """
+    return F.binary_cross_entropy_with_logits(logits, gold, reduction="none").mean(dim=0).sum()
+
+
+def blend_loss(scores: Tensor, gold: Tensor) -> Tensor:
+    """sum_l mean_B BCE(clamp(score_l, 1e-7, 1 - 1e-7), y_l): the only term through which alpha learns.
+
+    Args:
+        scores: (B, S) blended scores in [0, 1].
+        gold: (B, S) in [0, 1].
+    """
+    return F.binary_cross_entropy(scores.clamp(EPS, 1 - EPS), gold, reduction="none").mean(dim=0).sum()
+
+
+def kl_loss(logits: Tensor, nli: Tensor, confidence: float) -> Tensor:
+    """sum_l mean KL(Bernoulli(nli_l) || Bernoulli(sigmoid(logit_l))) over the rows where NLI is confident.
+
+    A row counts for a label where nli > confidence or nli < 1 - confidence; a label without such a row adds 0. The
+    model card writes KL(poly || NLI); the published code computes KL(NLI || poly), and so does this.
+
+    Args:
+        logits: (B, S).
+        nli: (B, S) in [0, 1], a constant.
+        confidence: in [0.5, 1).
+    """
+    p = logits.sigmoid().clamp(EPS, 1 - EPS)
+    q = nli.clamp(EPS, 1 - EPS)
+    divergence = q * (q.log() - p.log()) + (1 - q) * ((1 - q).log() - (1 - p).log())  # (B, S)
+    confident = (nli > confidence) | (nli < 1 - confidence)
+    total = torch.where(confident, divergence, 0.0).sum(dim=0)  # (S,)
+    return (total / confident.sum(dim=0).clamp(min=1)).sum()

@@ -1,0 +1,137 @@
+"""Shards: one numpy array with a description of its rows, written whole or not at all, checked when read.
+
+A shard is two files, `<kind>-<id>.npy` and `<kind>-<id>.json`. The json holds the row names, the sizes and the sha256
+of both; it is written last, so an array without it is what a killed run left and is never read.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+__all__ = ["DamagedStoreError", "Shard", "read_shards", "write_json", "write_shard"]
+
+CHUNK = 1 << 22  # bytes read at a time when a file is hashed
+
+
+class DamagedStoreError(ValueError):
+    """A stored file is not what was written; the message names it and says what to delete."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An array and what its rows are.
+
+    Attributes:
+        rows: key of each row (hash of a text).
+        columns: key of each column; empty where columns are plain dimensions.
+        lengths: array rows that each key takes up, in order (ragged); all 1 for a plain matrix.
+        array: memory-mapped, read-only.
+    """
+
+    rows: list[str]
+    columns: list[str]
+    lengths: np.ndarray
+    array: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Header:
+    rows: list[str]
+    columns: list[str]
+    lengths: list[int]
+    shape: list[int]
+    dtype: str
+    sha256: str  # of the array file
+
+    def checksum(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def write_shard(
+    folder: Path, kind: str, rows: Sequence[str], columns: Sequence[str], lengths: np.ndarray, array: np.ndarray
+) -> None:
+    """Write one shard; afterwards it is complete on disk, and before that it does not exist for a reader.
+
+    Its name follows from `rows` and `columns`: two processes that write the same shard write the same files.
+
+    Raises:
+        ValueError: `array` holds non-finite values, or its length is not the sum of `lengths`.
+    """
+    if not np.isfinite(array).all():
+        raise ValueError(f"{kind}: the array holds non-finite values after conversion to {array.dtype}")
+    if int(lengths.sum()) != len(array) or len(lengths) != len(rows):
+        raise ValueError(f"{kind}: {len(rows)} rows of {int(lengths.sum())} in all do not fit an array of {len(array)}")
+    name = hashlib.sha256(json.dumps([list(rows), list(columns)]).encode()).hexdigest()[:16]
+    path = folder / f"{kind}-{name}.npy"
+    _write_atomic(path, lambda file: np.save(file, array))
+    header = _Header(
+        rows=list(rows),
+        columns=list(columns),
+        lengths=lengths.tolist(),
+        shape=list(array.shape),
+        dtype=str(array.dtype),
+        sha256=_file_sha256(path),
+    )
+    write_json(path.with_suffix(".json"), {"header": asdict(header), "sha256": header.checksum()})
+
+
+def read_shards(folder: Path, kind: str) -> list[Shard]:
+    """All complete shards of a kind, in order of their file names.
+
+    Raises:
+        DamagedStoreError: a file is missing, cut short or changed since it was written.
+    """
+    return [_read_shard(path) for path in sorted(folder.glob(f"{kind}-*.json"))]
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a json file in one step (readers see the old file or the new one)."""
+    text = json.dumps(content, ensure_ascii=True)
+    _write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def _read_shard(path: Path) -> Shard:
+    array_path = path.with_suffix(".npy")
+    remedy = f"delete {path.name} and {array_path.name} in {path.parent} and build again: only their rows are encoded"
+    try:
+        content = json.loads(path.read_text())
+        header = _Header(**content["header"])
+        intact = header.checksum() == content["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStoreError(f"{path.name} is not a shard description ({error}); {remedy}") from error
+    if not intact:
+        raise DamagedStoreError(f"{path.name} was changed since it was written; {remedy}")
+    if not array_path.is_file():
+        raise DamagedStoreError(f"{array_path.name} is missing; {remedy}")
+    if _file_sha256(array_path) != header.sha256:
+        raise DamagedStoreError(f"{array_path.name} was changed or cut short since it was written; {remedy}")
+    array = np.load(array_path, mmap_mode="r", allow_pickle=False)
+    return Shard(header.rows, header.columns, np.array(header.lengths, dtype=np.int64), array)
+
+
+def _write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()

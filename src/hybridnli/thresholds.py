@@ -1,0 +1,134 @@
+"""Per-label decision thresholds: fitting, applying, and out-of-fold use. Pure numpy.
+
+Axis legend: n rows, L labels, G grid points.
+
+No function here takes the gold of rows it only predicts: `fit_thresholds` sees the rows it may learn from,
+`apply_thresholds` sees scores alone, and `cross_fit` never shows a row's gold to the thresholds that row gets.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["GRID", "CrossFit", "apply_thresholds", "cross_fit", "f1_per_label", "fit_thresholds"]
+
+GRID = np.arange(1, 99) / 100.0  # 0.01, 0.02, ..., 0.98: the published grid, without arange's rounding drift
+
+
+def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """F1 of each label, 2 tp / (2 tp + fp + fn), and 0 where there is neither a prediction nor a positive.
+
+    Args:
+        predictions: (n, L) of 0 and 1.
+        gold: (n, L) of 0 and 1.
+
+    Returns:
+        (L,) in [0, 1].
+    """
+    predicted, positive = np.asarray(predictions, dtype=bool), np.asarray(gold, dtype=bool)
+    hits = (predicted & positive).sum(axis=0)
+    return _ratio(2.0 * hits, predicted.sum(axis=0) + positive.sum(axis=0))
+
+
+def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """The F1-maximising threshold of each label on the grid 0.01 ... 0.98; the first maximum wins.
+
+    A row is positive where score >= threshold. Counts come from one histogram a label, so the cost is O(n L), not
+    O(n L G).
+
+    Args:
+        scores: (n, L) finite scores.
+        gold: (n, L) of 0 and 1, of the same rows: rows the caller may learn from.
+
+    Returns:
+        (L,) thresholds, each a value of `GRID`.
+
+    Raises:
+        ValueError: shapes differ, no rows, scores not finite, gold other than 0 and 1.
+    """
+    scores, gold = _checked(scores, gold)
+    n_labels = scores.shape[1]
+    # bins[i, l] = number of grid points <= score, so row i is positive at grid point g exactly when bins > g.
+    bins = np.searchsorted(GRID, scores, side="right")  # (n, L)
+    flat = (bins + np.arange(n_labels) * (len(GRID) + 1)).ravel()
+    size = n_labels * (len(GRID) + 1)
+    count = np.bincount(flat, minlength=size).reshape(n_labels, -1)  # (L, G + 1)
+    hits = np.bincount(flat, weights=gold.ravel(), minlength=size).reshape(n_labels, -1)
+    # Rows in bins above g are the predicted positives at grid point g: sums from the right, without bin 0.
+    predicted = count[:, :0:-1].cumsum(axis=1)[:, ::-1]  # (L, G)
+    true_positive = hits[:, :0:-1].cumsum(axis=1)[:, ::-1]
+    f1 = _ratio(2.0 * true_positive, predicted + gold.sum(axis=0)[:, None])
+    return GRID[f1.argmax(axis=1)]
+
+
+def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray | float) -> np.ndarray:
+    """Predictions (n, L) of 0 and 1: score >= threshold.
+
+    Args:
+        scores: (n, L).
+        thresholds: (L,), or one number for all labels.
+
+    Raises:
+        ValueError: the number of thresholds is not the number of labels.
+    """
+    values = np.asarray(thresholds, dtype=np.float64)
+    scores = np.asarray(scores, dtype=np.float64)
+    if values.ndim and values.shape != scores.shape[1:]:
+        raise ValueError(f"thresholds has shape {values.shape}, scores have {scores.shape[1]} labels")
+    return (scores >= values).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """Out-of-fold predictions of `cross_fit`.
+
+    Attributes:
+        predictions: (n, L) of 0 and 1.
+        thresholds: (folds, L); row f was fitted on all rows outside fold f and used on the rows in it.
+        fold_of_row: (n,) fold index of each row.
+    """
+
+    predictions: np.ndarray
+    thresholds: np.ndarray
+    fold_of_row: np.ndarray
+
+
+def cross_fit(scores: np.ndarray, gold: np.ndarray, folds: int = 5, seed: int = 42) -> CrossFit:
+    """Predict each fold with thresholds fitted on the other folds.
+
+    Folds are a seeded random partition into parts that differ by at most one row.
+
+    Args:
+        scores: (n, L) finite scores.
+        gold: (n, L) of 0 and 1.
+        folds: number of parts, 2 to n.
+        seed: of the partition.
+
+    Raises:
+        ValueError: as `fit_thresholds`, or `folds` outside 2 ... n.
+    """
+    scores, gold = _checked(scores, gold)
+    n = len(scores)
+    if not 2 <= folds <= n:
+        raise ValueError(f"folds={folds} is not in 2 ... {n} (the number of rows)")
+    fold_of_row = np.empty(n, dtype=np.int64)
+    fold_of_row[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
+    thresholds = np.stack([fit_thresholds(scores[fold_of_row != f], gold[fold_of_row != f]) for f in range(folds)])
+    predictions = (scores >= thresholds[fold_of_row]).astype(np.int8)
+    return CrossFit(predictions=predictions, thresholds=thresholds, fold_of_row=fold_of_row)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Elementwise quotient, 0 where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0)
+
+
+def _checked(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores, gold = np.asarray(scores, dtype=np.float64), np.asarray(gold, dtype=np.float64)
+    if scores.ndim != 2 or scores.shape != gold.shape or not len(scores):
+        raise ValueError(f"scores {scores.shape} and gold {gold.shape} must have one non-empty shape (n, L)")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"scores holds {int((~np.isfinite(scores)).sum())} non-finite values; all must be finite")
+    if not np.isin(gold, (0, 1)).all():
+        raise ValueError("gold holds values other than 0 and 1")
+    return scores, gold

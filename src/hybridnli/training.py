@@ -1,0 +1,251 @@
+"""Training heads and blend weights from the feature store; the encoder is not involved.
+
+Axis legend: n rows, B batch, L labels, S specialist labels.
+
+One difference from the published script: that one puts the whole model into training mode, so its frozen encoder
+encodes every epoch anew with dropout on. Stored features are the encoder's plain outputs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gliznet.batching import token_budget_batches
+from hybridnli.attribution import blend
+from hybridnli.data import LabelSet
+from hybridnli.losses import blend_loss, kl_loss, poly_loss
+from hybridnli.model import HybridNLIPolyEncoder
+from hybridnli.store import FeatureStore
+from hybridnli.thresholds import apply_thresholds, f1_per_label
+
+__all__ = ["HybridOptions", "TrainedHeads", "train_heads"]
+
+EVAL_TOKENS = 32768  # padded tokens in a batch without gradients
+
+
+@dataclass(frozen=True)
+class HybridOptions:
+    """Everything a training run of the heads depends on besides data and seed; defaults are the published v2."""
+
+    specialists: tuple[str, ...] | None = None  # labels with a head, in head order; None: every label of the store
+    num_codes: int = 8  # vectors that read a text
+    proj_dim: int = 256  # where context and label meet
+    lr: float = 3e-4
+    weight_decay: float = 1e-4  # on all parameters, alpha included, as published
+    epochs: int = 25  # at most; also the period of the cosine
+    batch: int = 16
+    clip: float = 1.0  # norm of the gradient of all heads together
+    patience: int = 7  # epochs without a better validation macro-F1
+    blend_weight: float = 1.0  # 0 is v1: alpha gets no gradient and stays at 0.5
+    kl_weight: float = 0.3  # pulls heads to NLI where NLI is sure
+    confidence: float = 0.75  # NLI is sure above this and below 1 minus this
+    lr_floor: float = 0.02  # the cosine ends at this share of lr
+
+    def __post_init__(self) -> None:
+        for name in ("num_codes", "proj_dim", "lr", "epochs", "batch", "clip", "patience"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be positive")
+        for name in ("weight_decay", "blend_weight", "kl_weight", "lr_floor"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+        if not 0.5 <= self.confidence < 1:
+            raise ValueError(f"confidence={self.confidence} is not in [0.5, 1)")
+
+
+@dataclass(frozen=True)
+class TrainedHeads:
+    """The outcome of `train_heads`.
+
+    Attributes:
+        model: heads and alphas with the best weights, in evaluation mode; without an encoder.
+        history: one record an epoch: `epoch` (from 1), `lr`, `loss` ({term: mean over batches, unweighted}, and
+            `total`, weighted), `alpha` ({label: value}), `val_macro_f1`.
+        best_epoch: epoch of the weights in `model`.
+        options: as given.
+        seed: as given.
+    """
+
+    model: HybridNLIPolyEncoder
+    history: list[dict[str, Any]]
+    best_epoch: int
+    options: HybridOptions
+    seed: int
+
+    @property
+    def alphas(self) -> np.ndarray:
+        """Blend weights of the specialists, (S,) float64."""
+        return _alphas(self.model)
+
+    def poly_probabilities(self, store: FeatureStore, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Probabilities of the heads alone, (n, S) float32."""
+        return _poly_probabilities(self.model, store, np.asarray(indices, dtype=np.int64))
+
+    def scores(self, store: FeatureStore, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Hybrid scores, (n, L) float64."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return _hybrid_scores(self.model, store, rows)
+
+
+def train_heads(
+    store: FeatureStore,
+    labels: np.ndarray,
+    train_idx: Sequence[int] | np.ndarray,
+    val_idx: Sequence[int] | np.ndarray,
+    *,
+    options: HybridOptions,
+    seed: int,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+    device: str | torch.device = "cpu",
+) -> TrainedHeads:
+    """Train with the dual loss; keep the weights with the best validation macro-F1 (threshold 0.5, all labels).
+
+    Args:
+        store: features of n texts; its labels are the columns of `labels`.
+        labels: (n, L) gold in [0, 1].
+        train_idx: rows to learn from.
+        val_idx: rows to select the epoch on; none of them in `train_idx`.
+        options: the recipe.
+        seed: of initial weights and batch order; one seed gives the same weights again on the same machine.
+        progress: called with each epoch's record.
+        device: where to train.
+
+    Raises:
+        ValueError: labels that do not fit the store, indices out of range or shared, unknown specialists.
+        FloatingPointError: a loss is not finite; the message holds the rows of that batch.
+    """
+    gold, train_rows, val_rows = _checked(store, labels, train_idx, val_idx)
+    model = _new_model(store, options, seed).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    floor = options.lr * options.lr_floor
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.epochs, eta_min=floor)
+    shuffle = np.random.default_rng(seed)
+    history: list[dict[str, Any]] = []
+    best_f1, best_epoch, best_state = -1.0, 0, {}
+    for epoch in range(1, options.epochs + 1):
+        record: dict[str, Any] = {"epoch": epoch, "lr": scheduler.get_last_lr()[0]}
+        record["loss"] = _train_epoch(model, store, gold, shuffle.permutation(train_rows), options, optimizer)
+        scheduler.step()
+        record["alpha"] = dict(zip(model.labels.specialists, _alphas(model).tolist(), strict=True))
+        record["val_macro_f1"] = _macro_f1(model, store, gold, val_rows)
+        history.append(record)
+        if progress is not None:
+            progress(record)
+        if record["val_macro_f1"] > best_f1:
+            best_f1, best_epoch = record["val_macro_f1"], epoch
+            best_state = {name: value.clone() for name, value in model.state_dict().items()}
+        elif epoch - best_epoch >= options.patience:
+            break
+    model.load_state_dict(best_state)
+    return TrainedHeads(model=model.eval(), history=history, best_epoch=best_epoch, options=options, seed=seed)
+
+
+def _train_epoch(
+    model: HybridNLIPolyEncoder,
+    store: FeatureStore,
+    gold: np.ndarray,
+    rows: np.ndarray,
+    options: HybridOptions,
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, float]:
+    """One pass over `rows` in the given order; the mean of each loss term over its batches."""
+    model.train()
+    records = []
+    for batch in _batches(rows, options.batch):
+        H, mask = store.token_embeddings(batch, model.device)
+        nli = torch.from_numpy(store.nli[batch]).to(model.device)
+        target = torch.from_numpy(gold[batch]).to(model.device)[:, model.columns]
+        terms = _loss_terms(model, model.logits(H, mask), nli, target, options)
+        optimizer.zero_grad()
+        terms["total"].backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+        optimizer.step()
+        records.append(torch.stack([term.detach() for term in terms.values()]))
+    values = torch.stack(records).cpu()  # (batches, terms): one transfer an epoch, not one a step
+    bad = (~values.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if bad:
+        ids = list(_batches(rows, options.batch))[bad[0]].tolist()
+        loss = dict(zip(terms, values[bad[0]].tolist(), strict=True))
+        raise FloatingPointError(f"loss is not finite: {loss}; first in the batch of rows {ids}")
+    return dict(zip(terms, values.mean(dim=0).tolist(), strict=True))
+
+
+def _loss_terms(
+    model: HybridNLIPolyEncoder, logits: Tensor, nli: Tensor, target: Tensor, options: HybridOptions
+) -> dict[str, Tensor]:
+    """Loss terms by name and their weighted `total`; a term of weight 0 is not computed.
+
+    Args:
+        logits: (B, S).
+        nli: (B, L).
+        target: (B, S).
+    """
+    terms = {"poly": poly_loss(logits, target)}
+    total = terms["poly"]
+    if options.blend_weight:
+        terms["blend"] = blend_loss(model.blend(logits, nli)[:, model.columns], target)
+        total = total + options.blend_weight * terms["blend"]
+    if options.kl_weight:
+        terms["kl"] = kl_loss(logits, nli[:, model.columns], options.confidence)
+        total = total + options.kl_weight * terms["kl"]
+    return {**terms, "total": total}
+
+
+@torch.no_grad()
+def _poly_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
+    model.eval()
+    out = np.empty((len(rows), len(model.labels.specialists)), dtype=np.float32)
+    for batch in token_budget_batches(store.lengths[rows].tolist(), EVAL_TOKENS):
+        H, mask = store.token_embeddings(rows[batch], model.device)
+        out[batch] = model.logits(H, mask).sigmoid().cpu().numpy()
+    return out
+
+
+def _hybrid_scores(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
+    poly = _poly_probabilities(model, store, rows)
+    return blend(store.nli[rows], poly, _alphas(model), model.labels.specialist_columns)
+
+
+def _macro_f1(model: HybridNLIPolyEncoder, store: FeatureStore, gold: np.ndarray, rows: np.ndarray) -> float:
+    predictions = apply_thresholds(_hybrid_scores(model, store, rows), 0.5)
+    return float(f1_per_label(predictions, gold[rows] >= 0.5).mean())
+
+
+def _alphas(model: HybridNLIPolyEncoder) -> np.ndarray:
+    return model.alphas.detach().cpu().numpy().astype(np.float64)
+
+
+def _new_model(store: FeatureStore, options: HybridOptions, seed: int) -> HybridNLIPolyEncoder:
+    labels = LabelSet(store.descriptions, store.labels if options.specialists is None else options.specialists)
+    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
+        torch.manual_seed(seed)
+        model = HybridNLIPolyEncoder(
+            labels, store.hidden_dim, options.num_codes, options.proj_dim, backbone_name=store.key["model_name"]
+        )
+    model.set_label_embeddings(torch.from_numpy(store.label_embs))
+    return model
+
+
+def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (rows[at : at + size] for at in range(0, len(rows), size))
+
+
+def _checked(
+    store: FeatureStore, labels: np.ndarray, train_idx: Sequence[int] | np.ndarray, val_idx: Sequence[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    gold = np.asarray(labels, dtype=np.float32)
+    if gold.shape != store.nli.shape:
+        raise ValueError(f"labels has shape {gold.shape}, the store has {store.nli.shape} (texts, labels)")
+    if not ((gold >= 0) & (gold <= 1)).all():
+        raise ValueError("labels holds values outside [0, 1]")
+    parts = {"train_idx": np.asarray(train_idx, dtype=np.int64), "val_idx": np.asarray(val_idx, dtype=np.int64)}
+    for name, rows in parts.items():
+        if not len(rows) or rows.min() < 0 or rows.max() >= len(gold):
+            raise ValueError(f"{name} must hold rows in 0 ... {len(gold) - 1}, and at least one")
+    shared = np.intersect1d(parts["train_idx"], parts["val_idx"])
+    if len(shared):
+        raise ValueError(f"train_idx and val_idx share {len(shared)} rows, first {shared[:5].tolist()}")
+    return gold, parts["train_idx"], parts["val_idx"]
