@@ -53,7 +53,7 @@ class GliZNetOptions:
 
     # Representations and head.
     text_repr: Literal["attention", "attention-normalized", "cls", "mean"] = "attention"
-    label_repr: Literal["lab", "mean"] = "lab"  # state of [LAB], or mean of the label's own word pieces
+    label_repr: Literal["lab", "mean"] = "lab"  # state of [LAB], or mean of the label's own tokens (see label_frame)
     head: Literal["bilinear", "cosine", "dot"] = "bilinear"
     # default: U(-1/sqrt D, 1/sqrt D), saturated on raw states; scaled: logit variance 1 on unit-variance states;
     # identity: scale * cos(text, label) before training (warm start from a sentence encoder).
@@ -68,6 +68,9 @@ class GliZNetOptions:
     label_context: Literal["text", "none"] = "text"  # none: a label sees only itself (late interaction)
 
     # Tokenisation.
+    # Warm start: each label is a sentence of its own, [CLS] pieces [LAB], and "mean" averages all of these.
+    label_frame: bool = False
+    lab_init: Literal["default", "sep"] = "default"  # first embedding of [LAB]: the row as it is, or that of [SEP]
     truncation: Literal["label-first", "reference"] = "label-first"
     max_length: int = 512
     max_labels: int = 20  # labels in one sequence; more are scored in further chunks
@@ -96,9 +99,12 @@ class GliZNetOptions:
             raise ValueError("enrichment=True lets labels see each other: it excludes order_invariant=True")
         if self.order_invariant and self.truncation != "label-first":
             raise ValueError("order_invariant=True needs truncation='label-first': the other depends on the label set")
+        if self.label_frame and self.truncation != "label-first":
+            raise ValueError("label_frame=True needs truncation='label-first'")
         if self.label_context == "none" and not self.order_invariant:
             raise ValueError("label_context='none' needs order_invariant=True")
-        room = self.max_length - 2 - self.min_text_tokens - (self.label_reserve if self.order_invariant else 2)
+        labels = self.label_reserve if self.order_invariant and self.label_context == "text" else 2
+        room = self.max_length - 2 - self.min_text_tokens - labels
         _require(room >= 0, "max_length", self.max_length, f"at least {self.max_length - room}")
 
 

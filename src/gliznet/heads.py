@@ -128,13 +128,13 @@ class LabelAggregator(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(hidden) / 2)) if learned else None  # sqrt(D) at first
 
     def forward(
-        self, H: Tensor, lmask: Tensor, text_mask: Tensor, lab_position: Tensor, present: Tensor
+        self, H: Tensor, members: Tensor, text_mask: Tensor, lab_position: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Score every label of every sample.
 
         Args:
             H: (B, T, D) float32 hidden states.
-            lmask: (B, T), j at the pieces of label j; text_mask: (B, T) bool.
+            members: (B, T), j at the tokens that make up label j; text_mask: (B, T) bool.
             lab_position, present: (B, K) from `lab_positions`.
 
         Returns:
@@ -142,20 +142,20 @@ class LabelAggregator(nn.Module):
         """
         if self.log_temperature is not None:
             H = F.normalize(H, dim=-1)
-        label = self.dropout(self._labels(H, lmask, lab_position))
+        label = self.dropout(self._labels(H, members, lab_position))
         text = self._texts(label, H, text_mask)
         if self.enrichment is not None:
             label = self.enrichment(label, text, present)
             text = self._texts(label, H, text_mask)
         return self.scoring(text, label), text, label
 
-    def _labels(self, H: Tensor, lmask: Tensor, lab_position: Tensor) -> Tensor:
+    def _labels(self, H: Tensor, members: Tensor, lab_position: Tensor) -> Tensor:
         """Label vectors (B, K, D)."""
         K = lab_position.shape[1]
         if self.options.label_repr == "lab":
             return H.gather(1, lab_position.unsqueeze(-1).expand(-1, -1, H.shape[-1]))
-        number = torch.arange(1, K + 1, device=lmask.device).view(1, K, 1)
-        return masked_mean(H, lmask.unsqueeze(1) == number)
+        number = torch.arange(1, K + 1, device=H.device).view(1, K, 1)
+        return masked_mean(H, members.unsqueeze(1) == number)
 
     def _texts(self, label: Tensor, H: Tensor, text_mask: Tensor) -> Tensor:
         """Text vectors (B, K, D), one a label; all the same for "cls" and "mean"."""

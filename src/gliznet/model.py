@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from gliznet.attention.invariant import check_supported, encode_invariant, max_positions
+from gliznet.attention.invariant import check_supported, encode_invariant, max_positions, segments
 from gliznet.config import GliZNetConfig, GliZNetOptions
 from gliznet.heads import LabelAggregator, lab_positions
 from gliznet.loading import check_loaded, check_source
@@ -92,6 +92,9 @@ class GliZNetForSequenceClassification(PreTrainedModel):
             raise ValueError(f"max_length={options.max_length} is not allowed: this encoder has {limit} positions")
         if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
             encoder.resize_token_embeddings(len(tokenizer))
+        if options.lab_init == "sep":
+            rows = encoder.get_input_embeddings().weight.data
+            rows[tokenizer.lab_token_id] = rows[tokenizer.backend.sep_token_id]
         config = GliZNetConfig.from_options(options, encoder.config, tokenizer.lab_token_id, _public_name(name))
         with torch.device("meta"):
             model = cls(config)
@@ -150,9 +153,10 @@ class GliZNetForSequenceClassification(PreTrainedModel):
                 )
         H = self._encode(input_ids, attention_mask, lmask, is_lab)
         text_mask = (lmask == 0) & attention_mask.bool() & ~is_lab  # (B, T): CLS and SEP are text
+        members = segments(lmask, is_lab) if self.options.label_frame else lmask  # (B, T): a frame includes its [LAB]
         position, present = lab_positions(is_lab, num_labels)
         with torch.autocast(device_type=H.device.type, enabled=False):
-            logits, text, label = self.aggregator(H.float(), lmask, text_mask, position, present)
+            logits, text, label = self.aggregator(H.float(), members, text_mask, position, present)
             losses = None
             if labels is not None:
                 targets = labels.float().masked_fill(~present, PADDING)
@@ -163,8 +167,7 @@ class GliZNetForSequenceClassification(PreTrainedModel):
     def _encode(self, input_ids: Tensor, attention_mask: Tensor, lmask: Tensor, is_lab: Tensor) -> Tensor:
         """Last hidden states (B, T, D)."""
         if self.options.order_invariant:
-            context = self.options.label_context
-            return encode_invariant(self.backbone, input_ids, attention_mask, lmask, is_lab, context)
+            return encode_invariant(self.backbone, input_ids, attention_mask, lmask, is_lab, self.options)
         return self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
 

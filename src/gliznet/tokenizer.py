@@ -23,6 +23,8 @@ OPTIONS_FILE = "gliznet_tokenizer.json"
 # What of the options matters here; saved beside the tokenizer so that serving cuts as training did.
 TOKEN_OPTIONS = (
     "order_invariant",
+    "label_context",
+    "label_frame",
     "truncation",
     "max_length",
     "max_labels",
@@ -131,7 +133,7 @@ class GliZNETTokenizer:
         return self._ids(list(texts)) if texts else []
 
     def label_pieces(self, labels: Sequence[str]) -> list[list[int]]:
-        """Word pieces of each label, from a cache.
+        """Word pieces of each label (after [CLS] under `label_frame`), from a cache.
 
         Raises:
             ValueError: a label is empty, only spaces, or gives no piece (its index is named).
@@ -143,11 +145,13 @@ class GliZNETTokenizer:
         if len(self._pieces) + len(new) > _CACHE_LIMIT:
             self._pieces, new = {}, list(dict.fromkeys(labels))
         if new:
-            self._pieces |= dict(zip(new, self._ids([label.strip() for label in new]), strict=True))
+            frame = [self.backend.cls_token_id] if self.options.label_frame else []
+            ids = self._ids([label.strip() for label in new])
+            self._pieces |= {label: frame + one if one else [] for label, one in zip(new, ids, strict=True)}
         pieces = [self._pieces[label] for label in labels]
-        for i, ids in enumerate(pieces):
-            if not ids:
-                raise ValueError(f"labels[{i}]={labels[i]!r} gives no word piece with this tokenizer")
+        if not all(pieces):
+            empty = labels[[not one for one in pieces].index(True)]
+            raise ValueError(f"the label {empty!r} gives no word piece with this tokenizer")
         return pieces
 
     def _ids(self, strings: list[str]) -> list[list[int]]:

@@ -35,18 +35,19 @@ def text_room(labels: Sequence[int], options: GliZNetOptions) -> int:
     """Text tokens that fit beside uncut labels.
 
     In order-invariant mode all labels share the same positions, so the room depends on no label: it is
-    `max_length - 2 - label_reserve`, and each label has `label_reserve` positions for its pieces and `[LAB]`.
+    `max_length - 2 - label_reserve`, and each label has `label_reserve` positions for its pieces and `[LAB]`
+    (with `label_context="none"`: `max_length - 2`, and `max_length` positions for each label).
 
     Raises:
         LabelBudgetError: less than `min_text_tokens`, or (order-invariant) a label longer than its reserve.
     """
     if options.order_invariant:
+        alone = options.label_context == "none"  # then labels have positions of their own, and the text has all
+        limit, name = (options.max_length, "max_length") if alone else (options.label_reserve, "label_reserve")
         longest = max(labels, default=0) + 1
-        if longest > options.label_reserve:
-            raise LabelBudgetError(
-                f"a label needs {longest} tokens with its [LAB], label_reserve is {options.label_reserve}; raise it"
-            )
-        return options.max_length - 2 - options.label_reserve
+        if longest > limit:
+            raise LabelBudgetError(f"a label needs {longest} tokens with its [LAB], {name} is {limit}; raise it")
+        return options.max_length - 2 - (0 if alone else options.label_reserve)
     needed = sum(labels) + len(labels)
     room = options.max_length - 2 - needed
     if room < options.min_text_tokens:

@@ -2,7 +2,7 @@
 
 Text tokens attend to text only. The tokens of a label (its pieces and its [LAB]) attend to the text (unless
 `label_context="none"`) and to each other. Every label has the same positions: it starts right after the text, as if it
-were the only one (with `label_context="none"` it starts at position 1, as a text of its own would).
+were the only one (with `label_context="none"` it has the positions of a text of its own).
 
 B batch, T tokens, D hidden, H attention heads.
 """
@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+
+from gliznet.config import GliZNetOptions
 
 # Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
 _ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
@@ -58,15 +60,15 @@ def segments(lmask: Tensor, is_lab: Tensor) -> Tensor:
     return torch.where(is_lab, is_lab.long().cumsum(1), lmask)
 
 
-def shared_positions(segment: Tensor, is_lab: Tensor, attention_mask: Tensor, label_context: str) -> Tensor:
-    """Positions (B, T): text counts from 0, each label from the end of the text (or from 1 if it sees no text)."""
+def shared_positions(segment: Tensor, is_lab: Tensor, attention_mask: Tensor, alone: int | None) -> Tensor:
+    """Positions (B, T): text counts from 0, each label from the end of the text (or from `alone`, if not None)."""
     T = segment.shape[1]
     index = torch.arange(T, device=segment.device).expand_as(segment)  # (B, T)
     text_length = ((segment == 0) & attention_mask.bool()).sum(1, keepdim=True)  # (B, 1); the text is a prefix
     # A label starts one after the last [LAB] before it; the first one right after the text.
     last_lab = torch.where(is_lab, index, text_length - 1).cummax(1).values  # (B, T), counts the token itself
     before = torch.cat([text_length - 1, last_lab[:, :-1]], dim=1)  # (B, T)
-    start = text_length if label_context == "text" else torch.ones_like(text_length)
+    start = text_length if alone is None else torch.full_like(text_length, alone)
     return torch.where(segment == 0, index, start + index - before - 1)
 
 
@@ -80,7 +82,12 @@ def allowed_pairs(segment: Tensor, attention_mask: Tensor, label_context: str) -
 
 
 def encode_invariant(
-    backbone: nn.Module, input_ids: Tensor, attention_mask: Tensor, lmask: Tensor, is_lab: Tensor, label_context: str
+    backbone: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    lmask: Tensor,
+    is_lab: Tensor,
+    options: GliZNetOptions,
 ) -> Tensor:
     """Last hidden states (B, T, D) of an encoder under the order-invariant pattern.
 
@@ -88,12 +95,13 @@ def encode_invariant(
         backbone: an encoder that passed `check_supported`.
         input_ids, attention_mask, lmask: (B, T) as the tokenizer gives them; padding on the right.
         is_lab: (B, T) true at [LAB].
-        label_context: "text" or "none".
+        options: `label_context`, and `label_frame`: a label alone starts at 0 with its own [CLS], or at 1 without.
     """
     config: Any = backbone.config
     segment = segments(lmask, is_lab)
-    positions = shared_positions(segment, is_lab, attention_mask, label_context)
-    allowed = allowed_pairs(segment, attention_mask, label_context)
+    alone = None if options.label_context == "text" else int(not options.label_frame)
+    positions = shared_positions(segment, is_lab, attention_mask, alone)
+    allowed = allowed_pairs(segment, attention_mask, options.label_context)
     if config.model_type == "deberta-v2":
         return _encode_deberta(backbone, input_ids, attention_mask, positions, allowed)
     dtype = backbone.get_input_embeddings().weight.dtype  # type: ignore[operator]
