@@ -194,6 +194,8 @@ class GliZNetConfig(PretrainedConfig):
             raise ValueError(f"backbone_config.auto_map={stored['auto_map']!r} asks for remote code; remove it")
         if "model_type" not in stored:
             raise ValueError("backbone_config needs a `model_type`: it is the encoder's full configuration")
+        for key in ("dtype", "torch_dtype"):  # the whole model's dtype decides, not the one the encoder was saved in
+            stored.pop(key, None)
         return AutoConfig.for_model(**stored)
 
     @classmethod

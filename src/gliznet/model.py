@@ -5,14 +5,17 @@ B batch, K labels, T tokens, D hidden.
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from huggingface_hub import HfApi
 from torch import Tensor
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from gliznet.attention.invariant import check_supported, encode_invariant, max_positions, segments
+from gliznet.card import write_card
 from gliznet.config import GliZNetConfig, GliZNetOptions
 from gliznet.heads import LabelAggregator, lab_positions
 from gliznet.loading import check_loaded, check_source
@@ -47,6 +50,7 @@ class GliZNetForSequenceClassification(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
+    _keep_in_fp32_modules_strict = {"aggregator"}
     _no_split_modules: list[str] = []
 
     def __init__(self, config: GliZNetConfig) -> None:
@@ -69,6 +73,7 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         self.backbone = backbone
         self.aggregator = LabelAggregator(backbone.config.hidden_size, options)
         self.options = options
+        self.card_facts: dict[str, str] = {}  # rows of the model card that only the trainer knows
 
     @classmethod
     def from_backbone(
@@ -121,6 +126,55 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         model, info = loaded
         check_loaded(model, info, str(pretrained_model_name_or_path))
         return (model, info) if wants_info else model
+
+    def save_pretrained(  # type: ignore[override]
+        self,
+        save_directory: str | Path,
+        is_main_process: bool = True,
+        state_dict: dict[str, Tensor] | None = None,
+        max_shard_size: int | str = "50GB",
+    ) -> None:
+        """Write config.json, model.safetensors and a model card.
+
+        Args:
+            save_directory: folder, made if missing.
+            is_main_process: of several processes, only this one writes.
+            state_dict: weights to write instead of the model's own (a gathered or best state).
+            max_shard_size: of one weights file.
+        """
+        super().save_pretrained(
+            save_directory, is_main_process=is_main_process, state_dict=state_dict, max_shard_size=max_shard_size
+        )
+        if is_main_process:
+            write_card(save_directory, self.config, self.card_facts)  # type: ignore[arg-type]
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        tokenizer: GliZNETTokenizer | None = None,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload GliZNet checkpoint",
+    ) -> str:
+        """Upload weights, configuration, model card and (if given) the tokenizer; returns the commit's address.
+
+        Args:
+            repo_id: "owner/name", made if missing.
+            tokenizer: the model's; without it the checkpoint cannot be used alone.
+            private, token, revision, commit_message: as in `huggingface_hub`.
+        """
+        api = HfApi(token=token)
+        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(folder)
+            commit = api.upload_folder(
+                repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
+            )
+        return str(commit.commit_url)
 
     def forward(
         self,

@@ -1,165 +1,153 @@
-"""Score texts against labels with a trained model: raw logits in input order.
-
-B batch, K labels, T tokens.
-"""
+"""Zero-shot classification of texts: probabilities by label, in the manner of the published model card."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
-from gliznet.batching import token_budget_batches
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.tokenizer import GliZNETTokenizer, Row
+from gliznet.scoring import LabelSets, ScoringReport, is_shared, score_texts
+from gliznet.tokenizer import GliZNETTokenizer
 
-LabelSets = Sequence[str] | Sequence[Sequence[str]]
+__all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificationPipeline", "score_texts"]
 
-
-@dataclass
-class ScoringReport:
-    """What scoring cut and computed; fill one by passing it to `score_texts`.
-
-    Attributes:
-        texts, pairs: texts, and (text, label) pairs scored.
-        truncated_texts: texts that lost tokens in at least one of their sequences.
-        truncated_labels, lost_labels: (text, label) pairs, non-zero under reference truncation only.
-        sequences, real_tokens, padded_tokens: encoder rows, their tokens, and tokens with padding.
-    """
-
-    texts: int = 0
-    pairs: int = 0
-    truncated_texts: int = 0
-    truncated_labels: int = 0
-    lost_labels: int = 0
-    sequences: int = 0
-    real_tokens: int = 0
-    padded_tokens: int = 0
+ClassificationType = Literal["multi-label", "multi-class"]
+_BAR_FROM = 1000  # texts from which on a progress bar is shown unless told otherwise
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One sequence to score: which text, and which of its distinct labels."""
+class LabelScore:
+    """One label and its probability."""
 
-    text: int
-    columns: list[int]
-    row: Row = field(repr=False)
-
-
-def _shared(labels: LabelSets) -> bool:
-    return all(isinstance(label, str) for label in labels)
+    label: str
+    score: float
 
 
-def _jobs(tokenizer: GliZNETTokenizer, texts: Sequence[str], sets: Sequence[Sequence[str]], shared: bool) -> list[_Job]:
-    """All sequences: each text with each chunk of its label set."""
-    plans: dict[tuple[str, ...], list[list[int]]] = {}
-    jobs = []
-    for i, ids in enumerate(tokenizer.tokenize_texts(texts)):
-        key = tuple(sets[0] if shared else sets[i])
-        if key not in plans:
-            if not shared:
-                plans.clear()  # per-text sets seldom repeat: do not keep them all
-            plans[key] = tokenizer.plan_chunks(key)
-        jobs += [_Job(i, chunk, tokenizer.build_row(ids, [key[j] for j in chunk])) for chunk in plans[key]]
-    return jobs
+@dataclass(frozen=True)
+class Classification:
+    """Result for one text: `labels` in the order they were given, or best first when `top_k` was given."""
+
+    text: str
+    labels: list[LabelScore]
 
 
-def _autocast(device: torch.device, dtype: str | None) -> AbstractContextManager[object]:
-    if dtype not in (None, "bf16"):
-        raise ValueError(f"autocast_dtype={dtype!r} is not allowed; it must be None or 'bf16'")
-    return torch.autocast(device.type, dtype=torch.bfloat16) if dtype else nullcontext()
-
-
-def _fill(report: ScoringReport, jobs: Sequence[_Job], batches: Sequence[Sequence[int]]) -> None:
-    report.texts += len({job.text for job in jobs})
-    report.truncated_texts += len({job.text for job in jobs if job.row.text_cut})
-    report.truncated_labels += sum(job.row.labels_cut for job in jobs)
-    report.lost_labels += sum(job.row.labels_lost for job in jobs)
-    report.pairs += sum(len(job.columns) for job in jobs)
-    report.sequences += len(jobs)
-    report.real_tokens += sum(len(job.row.input_ids) for job in jobs)
-    report.padded_tokens += sum(len(b) * max(len(jobs[i].row.input_ids) for i in b) for b in batches)
-
-
-def score_texts(
-    model: GliZNetForSequenceClassification,
-    tokenizer: GliZNETTokenizer,
-    texts: Sequence[str],
-    labels: LabelSets,
-    *,
-    token_budget: int = 4096,
-    autocast_dtype: str | None = None,
-    progress: Callable[[int, int], object] | None = None,
-    report: ScoringReport | None = None,
-) -> np.ndarray | list[np.ndarray]:
-    """Raw logits of every label of every text.
-
-    A label that occurs twice in a set is scored once and copied. Sets that do not fit one sequence are scored in
-    chunks (outside order-invariant mode, the chunk a label is in changes its score a little).
+class ZeroShotClassificationPipeline:
+    """Probabilities of free labels for one text or many.
 
     Args:
-        model: in eval mode (it is put there, and back).
+        model: a trained model.
         tokenizer: the model's.
-        texts: n texts.
-        labels: one label list for all texts, or one list a text.
+        classification_type: "multi-label" gives each label its own sigmoid, "multi-class" a softmax over the distinct
+            labels of a text.
+        device: where to put the model, such as "cuda" or "cpu"; None leaves it where it is.
         token_budget: padded tokens a batch.
-        autocast_dtype: None or "bf16" (encoder only: the head stays in float32).
-        progress: called after each batch with (sequences done, sequences in all).
-        report: counts are added to it.
-
-    Returns:
-        (n texts, n labels) float32 for one list, or n arrays for one list a text. A label that reference truncation
-        cut off has -inf.
+        autocast_dtype: None or "bf16".
 
     Raises:
-        ValueError: no label or an empty one, or as many lists as texts are not given. LabelBudgetError: a label alone
-        does not fit a sequence.
+        ValueError: unknown `classification_type`.
     """
-    if not labels and texts:
-        raise ValueError("labels is empty; give at least one label")
-    shared = _shared(labels)
-    sets: list[list[str]] = [list(labels)] if shared else [list(one) for one in labels]  # type: ignore[arg-type]
-    if not shared and len(sets) != len(texts):
-        raise ValueError(f"{len(texts)} texts but {len(sets)} label lists; give one list, or one a text")
-    distinct = [list(dict.fromkeys(one)) for one in sets]
-    jobs = _jobs(tokenizer, texts, distinct, shared)
-    batches = token_budget_batches([len(job.row.input_ids) for job in jobs], token_budget)
-    if report is not None:
-        _fill(report, jobs, batches)
-    scores = [np.full(len(distinct[0 if shared else i]), -np.inf, dtype=np.float32) for i in range(len(texts))]
-    _run(model, tokenizer, jobs, batches, scores, autocast_dtype, progress)
-    columns = [[one.index(label) for label in full] for one, full in zip(distinct, sets, strict=True)]
-    if shared:
-        return np.stack(scores)[:, columns[0]] if scores else np.zeros((0, len(labels)), dtype=np.float32)
-    return [row[column] for row, column in zip(scores, columns, strict=True)]
+
+    def __init__(
+        self,
+        model: GliZNetForSequenceClassification,
+        tokenizer: GliZNETTokenizer,
+        classification_type: ClassificationType = "multi-label",
+        device: str | torch.device | None = None,
+        token_budget: int = 4096,
+        autocast_dtype: str | None = None,
+    ) -> None:
+        if classification_type not in get_args(ClassificationType):
+            allowed = ", ".join(map(repr, get_args(ClassificationType)))
+            raise ValueError(f"classification_type={classification_type!r} is not allowed; it must be one of {allowed}")
+        self.model = model.eval()
+        if device is not None:
+            self.model.to(torch.device(device))  # type: ignore[arg-type]
+        self.tokenizer = tokenizer
+        self.classification_type = classification_type
+        self.token_budget = token_budget
+        self.autocast_dtype = autocast_dtype
+        self.report = ScoringReport()  # of the latest call
+
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        labels: LabelSets,
+        *,
+        threshold: float | None = None,
+        top_k: int | None = None,
+        progress: bool | None = None,
+    ) -> Classification | list[Classification]:
+        """Classify one text, or many.
+
+        Args:
+            texts: a text or a list of texts.
+            labels: one label list for all texts, or one list a text.
+            threshold: leave out labels below this probability.
+            top_k: the k best labels, best first.
+            progress: show a progress bar; None shows it from 1,000 texts on.
+
+        Returns:
+            A `Classification` for a text, a list of them for a list.
+
+        Raises:
+            ValueError: no labels, an empty label, `threshold` outside [0, 1], `top_k` < 1.
+        """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold} is not allowed; it must be in [0, 1]")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k={top_k} is not allowed; it must be >= 1")
+        many = [texts] if isinstance(texts, str) else list(texts)
+        self.report = ScoringReport()
+        logits = self._logits(many, labels, len(many) >= _BAR_FROM if progress is None else progress)
+        sets = [list(labels)] * len(many) if is_shared(labels) else [list(one) for one in labels]
+        results = [
+            Classification(text, _select(names, self._probabilities(row, names), threshold, top_k))  # type: ignore[arg-type]
+            for text, row, names in zip(many, logits, sets, strict=True)
+        ]
+        return results[0] if isinstance(texts, str) else results
+
+    def _logits(self, texts: Sequence[str], labels: LabelSets, bar: bool) -> np.ndarray | list[np.ndarray]:
+        """Raw logits, with a progress bar that counts sequences."""
+        with tqdm(disable=not bar, unit="seq", desc="classify") as shown:
+            return score_texts(
+                self.model,
+                self.tokenizer,
+                texts,
+                labels,
+                token_budget=self.token_budget,
+                autocast_dtype=self.autocast_dtype,
+                progress=_advance(shown),
+                report=self.report,
+            )
+
+    def _probabilities(self, logits: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+        """(K,) probabilities from (K,) logits."""
+        wide = logits.astype(np.float64)
+        if self.classification_type == "multi-label":
+            return np.exp(-np.logaddexp(0.0, -wide))
+        first = [labels.index(label) for label in dict.fromkeys(labels)]  # a label given twice counts once
+        shifted = np.exp(wide - wide.max())
+        return shifted / shifted[first].sum()
 
 
-@torch.inference_mode()
-def _run(
-    model: GliZNetForSequenceClassification,
-    tokenizer: GliZNETTokenizer,
-    jobs: Sequence[_Job],
-    batches: Sequence[Sequence[int]],
-    scores: list[np.ndarray],
-    autocast_dtype: str | None,
-    progress: Callable[[int, int], object] | None,
-) -> None:
-    """Score every batch and write the logits to `scores[text][column]`."""
-    device = model.device
-    training = model.training
-    model.eval()
-    done = 0
-    for batch in batches:
-        group = [jobs[i] for i in batch]
-        encoding = tokenizer.pad([job.row for job in group])
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in encoding.inputs().items()}
-        with _autocast(device, autocast_dtype):
-            output = model(**inputs, num_labels=max(len(job.columns) for job in group))
-        logits = output.logits.float().cpu().numpy()  # (B, K)
-        for job, row in zip(group, logits, strict=True):
-            scores[job.text][job.columns] = row[: len(job.columns)]
-        done += len(group)
-        if progress is not None:
-            progress(done, len(jobs))
-    model.train(training)
+def _advance(bar: tqdm) -> Callable[[int, int], None]:
+    """A progress callback that moves a bar."""
+
+    def step(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return step
+
+
+def _select(labels: Sequence[str], scores: np.ndarray, threshold: float | None, top_k: int | None) -> list[LabelScore]:
+    """Labels with their scores after threshold and top-k; ties keep the given order."""
+    pairs = [LabelScore(label, float(score)) for label, score in zip(labels, scores, strict=True)]
+    if threshold is not None:
+        pairs = [pair for pair in pairs if pair.score >= threshold]
+    if top_k is not None:
+        pairs = sorted(pairs, key=lambda pair: -pair.score)[:top_k]
+    return pairs

@@ -10,7 +10,7 @@ B batch, T tokens, D hidden, H attention heads.
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 from gliznet.config import GliZNetOptions
@@ -82,7 +82,7 @@ def allowed_pairs(segment: Tensor, attention_mask: Tensor, label_context: str) -
 
 
 def encode_invariant(
-    backbone: nn.Module,
+    backbone: Any,
     input_ids: Tensor,
     attention_mask: Tensor,
     lmask: Tensor,
@@ -104,11 +104,9 @@ def encode_invariant(
     allowed = allowed_pairs(segment, attention_mask, options.label_context)
     if config.model_type == "deberta-v2":
         return _encode_deberta(backbone, input_ids, attention_mask, positions, allowed)
-    dtype = backbone.get_input_embeddings().weight.dtype  # type: ignore[operator]
+    dtype = backbone.get_input_embeddings().weight.dtype
     if config.model_type == "modernbert":
         near = (positions.unsqueeze(2) - positions.unsqueeze(1)).abs() <= config.sliding_window  # (B, T, T)
-        # A window that excludes the whole text would leave a text-less query nothing only if its own label did too:
-        # a token is always within reach of itself.
         mask: Any = {
             "full_attention": _mask(allowed, config, dtype),
             "sliding_attention": _mask(allowed & near, config, dtype),
