@@ -1,0 +1,39 @@
+# make demo   the embedded run, end to end        make test       the tests
+# make lint   formatters, linters, type check      make test-slow  simulations and long fault tests
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/snakemake --cores 2 --resources gpu=1 network=2 --rerun-triggers mtime params input code --configfile workflow/configs/embedded.yaml
+export PATH := $(abspath $(BIN)):$(PATH)
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: setup demo test test-slow lint clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,gliclass]"
+	touch $@
+
+demo: setup
+	$(RUN)
+	$(RUN) --report reports/embedded/snakemake-report.zip --quiet
+	@$(BIN)/zsbench show reports/embedded
+
+test: setup
+	$(BIN)/pytest
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint --configfile workflow/configs/embedded.yaml
+	$(BIN)/mypy
+
+clean:
+	rm -rf results/embedded reports/embedded

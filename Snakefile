@@ -1,0 +1,62 @@
+"""zsbench: fetch -> prepare -> train -> score -> measure -> compare -> render. Validates the config, names the targets."""
+
+from snakemake.utils import min_version, validate
+
+min_version("9.10")
+
+
+if "run" not in config:  # --configfile replaces the paper run, it is not laid over it
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/gliznet.smk"
+include: "workflow/rules/hybridnli.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        REPORTS / "index.html",
+        REPORTS / "REPORT.md",
+
+
+rule data:
+    input:
+        [layout.dataset(dataset) for dataset in plan.all_datasets],
+        [layout.training_set(name) for name in plan.training_sets],
+
+
+rule train:
+    input:
+        [layout.model(model, seed) for model in plan.trained for seed in plan.seeds],
+        [layout.model(hybrid, seed) for hybrid in plan.config["hybrid"] for seed in plan.seeds],
+
+
+rule evaluate:
+    input:
+        layout.root / "analysis" / "deltas.parquet",
+
+
+rule tables:
+    input:
+        REPORTS / "tables" / "gliclass_suite.md",
+
+
+rule figures:
+    input:
+        REPORTS / "figures" / "suite_heatmap.svg",
+
+
+rule ablations:
+    input:
+        REPORTS / "tables" / "ablations.md",
+
+
+rule topics:
+    input:
+        REPORTS / "tables" / "topics.md",

@@ -1,0 +1,184 @@
+"""`zsbench <verb>`: what the workflow's rules call, and what a user can call by hand.
+
+Every verb parses its arguments and calls one function of a package. Imports are inside the verbs, so that a verb
+without a model starts in a fraction of a second.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from zsbench.config import ConfigError
+from zsbench.data.errors import DataError, FetchError
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError
+
+# Errors whose message is for the user: printed in one line, without a traceback.
+USER_ERRORS = (ConfigError, FetchError, DataError, IntegrityError)
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """fetch one source (the only verb that touches the network)"""
+    from zsbench.data.sources import fetch as fetch_source
+
+    mirror = os.environ.get("ZSBENCH_MIRROR") or arguments.spec.get("mirror")
+    source = {key: value for key, value in arguments.spec.items() if key not in ("id", "mirror")}
+    fetch_source(source, arguments.root.fetched(arguments.spec["id"]), mirror=mirror)
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """turn a fetched test set into the rows every system is scored on"""
+    from zsbench.data.prepare import prepare_dataset
+
+    layout, spec = arguments.root, arguments.spec
+    prepare_dataset(spec, layout.fetched(spec["source"]), layout.dataset(spec["id"]), layout.dataset_card(spec["id"]))
+
+
+def prepare_training(arguments: argparse.Namespace) -> None:
+    """turn a fetched training set into rows of text, labels and not_labels"""
+    from zsbench.data.training_sets import prepare_training_set
+
+    layout, spec = arguments.root, arguments.spec
+    rows, card = layout.training_set(spec["id"]), layout.training_set_card(spec["id"])
+    prepare_training_set(spec, layout.fetched(spec["source"]), rows, card)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """train one model and seed through accelerate, on leased GPUs where there are any"""
+    from zsbench.launch import launch
+
+    spec = arguments.spec
+    command = ["-m", "zsbench.training.run", "--root", str(arguments.root.root), "--spec", json.dumps(spec)]
+    return launch(spec["recipe"]["gpus"], spec["recipe"]["strategy"], command)
+
+
+def train_hybrid(arguments: argparse.Namespace) -> None:
+    """encode the topic texts once and train the PolyEncoder heads on them"""
+    from zsbench.training.hybrid import train_hybrid as run
+
+    run(arguments.root.root, arguments.spec)
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """score every dataset of a suite with one system and seed"""
+    from zsbench.evaluation.scoring import score_job
+
+    score_job(arguments.root.root, arguments.spec)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """metrics of every cell, from stored scores alone"""
+    from zsbench.evaluation.measure import measure as run
+
+    run(arguments.root.root, arguments.spec)
+
+
+def compare_cells(arguments: argparse.Namespace) -> None:
+    """paired deltas with intervals, from stored scores alone"""
+    from zsbench.evaluation.compare import compare
+
+    compare(arguments.root.root, arguments.spec)
+
+
+def tables(arguments: argparse.Namespace) -> None:
+    """write the tables as csv, md and tex"""
+    from zsbench.reporting.tables import write_tables
+
+    write_tables(arguments.root.root, arguments.spec, arguments.out)
+
+
+def figures(arguments: argparse.Namespace) -> None:
+    """draw the figures as svg and png"""
+    from zsbench.reporting.figures import write_figures
+
+    write_figures(arguments.root.root, arguments.spec, arguments.out)
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """write the self-contained page and REPORT.md"""
+    from zsbench.reporting.pages import write_report
+
+    write_report(arguments.root.root, arguments.spec, arguments.out)
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """print the suite table, the ablations and where the page is"""
+    for name in ("gliclass_suite", "ablations", "topics"):
+        path = arguments.reports / "tables" / f"{name}.md"
+        if path.is_file():
+            print(path.read_text(encoding="utf-8"))
+    print(f"The full report: {arguments.reports / 'index.html'}")
+
+
+def data_check(arguments: argparse.Namespace) -> int:
+    """check the authored sets against every rule they promise to keep"""
+    from zsbench.data.check import run_checks
+
+    texts = {}
+    if arguments.against:
+        import pandas as pd
+
+        for path in sorted(arguments.against.glob("datasets/*/rows.parquet")):
+            if path.parent.name != "topics-mini":
+                texts[path.parent.name] = pd.read_parquet(path, columns=["text"])["text"].tolist()
+    return run_checks(texts)
+
+
+JOB_VERBS = {
+    "fetch": fetch,
+    "prepare": prepare,
+    "prepare-training": prepare_training,
+    "train": train,
+    "train-hybrid": train_hybrid,
+    "score": score,
+    "measure": measure,
+    "compare-cells": compare_cells,
+}
+RENDER_VERBS = {"tables": tables, "figures": figures, "report": report}
+
+
+def _layout(text: str) -> Layout:
+    return Layout(Path(text))
+
+
+def _spec(text: str) -> dict[str, Any]:
+    """A spec given as JSON, or as `@file`."""
+    return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs with their arguments."""
+    parser = argparse.ArgumentParser(prog="zsbench", description="Benchmark and ablations of zero-shot text classification.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
+    for name, function in {**JOB_VERBS, **RENDER_VERBS}.items():
+        verb = verbs.add_parser(name, help=function.__doc__)
+        verb.add_argument("--root", type=_layout, required=True, help="results/<run>")
+        verb.add_argument("--spec", type=_spec, required=True, help="what the job depends on, as JSON or @file")
+        if name in RENDER_VERBS:
+            verb.add_argument("--out", type=Path, required=True, help="folder to write to")
+        verb.set_defaults(function=function)
+    verb = verbs.add_parser("show", help=show.__doc__)
+    verb.add_argument("reports", type=Path, help="reports/<run>")
+    verb.set_defaults(function=show)
+    data = verbs.add_parser("data", help="the authored sets").add_subparsers(dest="data_verb", required=True, metavar="verb")
+    verb = data.add_parser("check", help=data_check.__doc__)
+    verb.add_argument("--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there")
+    verb.set_defaults(function=data_check)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.function(arguments) or 0
+    except USER_ERRORS as error:
+        print(f"zsbench {arguments.verb}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Config checking: every mistake is named by key, value and what is allowed, before any work starts.
+
+The schema says what shape a config has; `check_references` says what a schema cannot: that ids exist, that labels do not
+repeat, that no variant equals another.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RESOURCES = ("sources", "datasets", "training_sets")
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run. The message names the key, the value and what is allowed."""
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping with the safe loader (tags are refused, nothing is constructed)."""
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys, found {type(value).__name__}")
+    return value
+
+
+def load_resources(folder: Path) -> dict[str, Any]:
+    """The presets that come with the project: `sources`, `datasets`, `training_sets`."""
+    resources: dict[str, Any] = {key: {} for key in RESOURCES}
+    for name in ("sources.yaml", "datasets.yaml"):
+        for key, entries in load_yaml(folder / name).items():
+            resources[key].update(entries)
+    return resources
+
+
+def suggest(value: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'x'? allowed: a, b, c` for a word that is not among `allowed`."""
+    options = sorted(map(str, allowed))
+    close = difflib.get_close_matches(str(value), options, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{hint} allowed: {', '.join(options) or 'none'}" if hint else f"; allowed: {', '.join(options) or 'none'}"
+
+
+def check_schema(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Validate against the JSON schema and raise every problem found as one readable message.
+
+    Raises:
+        ConfigError: one line a problem.
+    """
+    from jsonschema import Draft202012Validator
+
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+    if errors:
+        raise ConfigError("the config is not valid:\n" + "\n".join(f"  - {_explain(error)}" for error in errors))
+
+
+def _explain(error: Any) -> str:
+    """One jsonschema error as `key: what is wrong; did you mean; allowed`."""
+    key = ".".join(map(str, error.absolute_path)) or "(top level)"
+    if error.validator == "additionalProperties":
+        known = set(error.schema.get("properties", {}))
+        unknown = [name for name in error.instance if name not in known]
+        return "; ".join(f"{key}: unknown key {name!r}{suggest(name, known)}" for name in unknown)
+    if error.validator == "enum":
+        return f"{key}: {error.instance!r} is not allowed{suggest(error.instance, error.validator_value)}"
+    if error.validator == "pattern" or error.validator == "propertyNames":
+        return f"{key}: {error.instance!r} is not a valid id; allowed: lower-case letters, digits and single hyphens"
+    if error.validator == "required":
+        return f"{key}: {error.message}"
+    shown = repr(error.instance)
+    return f"{key}: {shown[:80]}: {error.message.removeprefix(shown).strip()[:160]}"
+
+
+def check_id(key: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise unless `value` is one of `allowed`."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ConfigError(f"{key}: {value!r} is not known{suggest(value, allowed)}")
+
+
+def check_references(config: dict[str, Any], resources: dict[str, Any]) -> None:
+    """What a schema cannot say: ids exist, labels do not repeat, variants differ.
+
+    Raises:
+        ConfigError: the first problem found.
+    """
+    for suite, entry in config["suites"].items():
+        for dataset in entry["datasets"]:
+            check_id(f"suites.{suite}.datasets", dataset, resources["datasets"])
+            preset = resources["datasets"][dataset]
+            if preset["suite"] != suite:
+                raise ConfigError(f"suites.{suite}.datasets: {dataset!r} belongs to suite {preset['suite']!r}")
+            wording = entry.get("verbalisations", {}).get(dataset)
+            if wording is not None:
+                check_id(f"suites.{suite}.verbalisations.{dataset}", wording, preset["verbalisations"])
+        for dataset in entry.get("verbalisations", {}):
+            check_id(f"suites.{suite}.verbalisations", dataset, entry["datasets"])
+    for name, preset in resources["datasets"].items():
+        check_id(f"datasets.{name}.source", preset["source"], resources["sources"])
+        for wording, labels in preset["verbalisations"].items():
+            folded = [label.strip().casefold() for label in labels]
+            if len(set(folded)) != len(folded):
+                raise ConfigError(f"datasets.{name}.verbalisations.{wording}: labels repeat: {labels}")
+    check_id("recipe.training_set", config["recipe"]["training_set"], resources["training_sets"])
+    check_id("recipe.backbone", config["recipe"]["backbone"], resources["sources"])
+    _check_variants(config["gliznet"])
+    _check_systems(config, resources)
+
+
+def _check_variants(gliznet: dict[str, Any]) -> None:
+    seen: dict[str, str] = {}
+    for name, overrides in gliznet["variants"].items():
+        for key, value in overrides.items():
+            if key in gliznet["base"] and gliznet["base"][key] == value:
+                raise ConfigError(f"gliznet.variants.{name}.{key}: {value!r} is already the base's value; leave it out")
+        same = seen.setdefault(repr(sorted(overrides.items(), key=str)), name)
+        if same != name:
+            raise ConfigError(f"gliznet.variants.{name}: has the same settings as {same!r}; two variants must differ")
+
+
+def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
+    trained = config.get("trained", {})
+    for name, entry in config.get("systems", {}).items():
+        if name in trained or name in config.get("hybrid", {}):
+            raise ConfigError(f"systems.{name}: the id is taken by a trained system; choose another")
+        if "model" in entry:
+            check_id(f"systems.{name}.model", entry["model"], resources["sources"])
+    for name, entry in config.get("hybrid", {}).items():
+        check_id(f"hybrid.{name}.nli", entry["nli"], [*trained, *resources["sources"]])
+        check_id(f"hybrid.{name}.dataset", entry["dataset"], config["suites"].get("topics", {}).get("datasets", []))
+        for label in entry["nli_only"]:
+            check_id(f"hybrid.{name}.nli_only", label, next(iter(resources["datasets"][entry["dataset"]]["verbalisations"].values())))

@@ -1,0 +1,117 @@
+"""From fetched files to the rows that every system is scored on, and the dataset's card."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zsbench.data.errors import DataError
+from zsbench.data.quality import quality
+from zsbench.data.readers import gold_indices, read_frame
+from zsbench.data.sources import open_fetched
+from zsbench.provenance import digest, file_sha256, write_atomic, write_json
+
+
+def stratified_sample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray:
+    """Indices (sorted) of a seeded sample whose gold proportions follow the whole set's.
+
+    Every stratum (a distinct gold list) gets its proportional share by largest remainder, and at least one row
+    while `rows` allows it. Never the first N: files are often sorted by class.
+    """
+    keys = [tuple(labels) for labels in gold]
+    if rows >= len(keys):
+        return np.arange(len(keys))
+    strata = {key: [i for i, other in enumerate(keys) if other == key] for key in sorted(set(keys))}
+    ideal = {key: rows * len(members) / len(keys) for key, members in strata.items()}
+    share = {key: int(value) for key, value in ideal.items()}
+    by_remainder = sorted(strata, key=lambda key: (share[key] > 0, share[key] - ideal[key], key))
+    for key in by_remainder[: rows - sum(share.values())]:
+        share[key] += 1
+    generator = np.random.default_rng(seed)
+    picked = [generator.choice(members, size=share[key], replace=False) for key, members in strata.items()]
+    return np.sort(np.concatenate(picked))
+
+
+def sample_ids(texts: list[str]) -> list[str]:
+    """Stable ids: a hash of the text, plus a counter among equal texts, so that an id survives a reordered file."""
+    seen: dict[str, int] = {}
+    ids = []
+    for text in texts:
+        base = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        ids.append(f"{base}-{seen.setdefault(base, 0)}")
+        seen[base] += 1
+    return ids
+
+
+def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """All rows of a preset: `split`, `text`, `gold` (list of label indices), and the source's manifest."""
+    folder, manifest = open_fetched(manifest_path)
+    frames = []
+    for split, name in spec["files"].items():
+        frame = read_frame(folder / name, spec["format"])
+        missing = [column for column in (spec["text"], spec["gold"]["column"]) if column not in frame.columns]
+        if missing:
+            raise DataError(f"{name} has no column {missing[0]!r}; it has: {', '.join(map(str, frame.columns))}")
+        if "split_column" in spec:
+            frame = frame[frame[spec["split_column"]] == split]
+        texts = frame[spec["text"]]
+        if texts.isna().any() or not texts.map(lambda text: isinstance(text, str)).all():
+            raise DataError(f"{name}: column {spec['text']!r} holds values that are not text")
+        gold = gold_indices(frame[spec["gold"]["column"]], spec["gold"], len(spec["labels"]))
+        frames.append(pd.DataFrame({"split": split, "text": texts.to_list(), "gold": gold}))
+    return pd.concat(frames, ignore_index=True), manifest
+
+
+def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
+    """Write `rows.parquet` (`sample_id`, `split`, `text`, `gold`) and `card.json` of one test set.
+
+    Args:
+        spec: the preset plus the suite's `rows` (None for all) and `sample_seed`.
+        manifest_path: manifest of the fetched source.
+
+    Raises:
+        DataError: no rows, or not the number of rows that the preset expects.
+    """
+    frame, manifest = read_rows(spec, manifest_path)
+    found = {split: int(count) for split, count in frame["split"].value_counts().items()}
+    if found != spec["expected_rows"]:
+        raise DataError(f"{spec['id']}: found rows {found}, the preset expects {spec['expected_rows']}")
+    if spec["task"] == "single":
+        # Rows that no label covers (a neutral rating, a missing gold) cannot be judged; they are counted, never class 0.
+        judged = frame["gold"].map(len) == 1
+    else:
+        judged = pd.Series(True, index=frame.index)
+    whole = quality(frame, spec)
+    frame = frame[judged].reset_index(drop=True)
+    if spec["rows"] is not None:
+        parts = [
+            part.iloc[stratified_sample(part["gold"].to_list(), spec["rows"], spec["sample_seed"])]
+            for _, part in frame.groupby("split", sort=False)
+        ]
+        frame = pd.concat(parts, ignore_index=True)
+    if frame.empty:
+        raise DataError(f"{spec['id']}: no rows left to score")
+    frame.insert(0, "sample_id", sample_ids(frame["text"].to_list()))
+    write_atomic(rows_path, lambda path: frame.to_parquet(path, index=False))
+    card = {
+        "id": spec["id"],
+        "title": spec["title"],
+        "origin": manifest["origin"],
+        "revision": manifest["revision"],
+        "files": manifest["files"],
+        "licence": spec["licence"],
+        "citation": spec["citation"],
+        "note": spec.get("note", ""),
+        "domain": spec["domain"],
+        "task": spec["task"],
+        "labels": spec["labels"],
+        "labels_digest": digest(spec["labels"]),
+        "verbalisation": spec["verbalisation"],
+        "rows": {split: int(count) for split, count in frame["split"].value_counts().items()},
+        "sample": None if spec["rows"] is None else {"rows": spec["rows"], "seed": spec["sample_seed"]},
+        "rows_sha256": file_sha256(rows_path),
+        "quality": whole,
+    }
+    write_json(card_path, card)

@@ -1,0 +1,59 @@
+"""Training sets in the published schema: `text`, `labels` (true), `not_labels` (plausible and false)."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zsbench.data.errors import DataError
+from zsbench.data.readers import read_frame
+from zsbench.data.sources import open_fetched
+from zsbench.provenance import file_sha256, write_atomic, write_json
+
+VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many
+
+
+def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
+    """Write `rows.parquet` (`split`, `text`, `labels`, `not_labels`) and `card.json`.
+
+    A set without a validation split gets one from its training rows: every `VALIDATION_SHARE`th, by position.
+
+    Raises:
+        DataError: a column is missing, a label is both true and false of a text, or no training rows are left.
+    """
+    folder, manifest = open_fetched(manifest_path)
+    frames = []
+    for split, name in spec["files"].items():
+        frame = read_frame(folder / name, spec["format"])
+        missing = {"text", "labels", "not_labels"} - set(frame.columns)
+        if missing:
+            raise DataError(f"{name} lacks columns {sorted(missing)}; a training set has text, labels, not_labels")
+        if "split_column" in spec:
+            frame = frame[frame[spec["split_column"]] == split]
+        frames.append(frame[["text", "labels", "not_labels"]].assign(split=split))
+    rows = pd.concat(frames, ignore_index=True)
+    both = [i for i, row in enumerate(rows.itertuples()) if set(row.labels) & set(row.not_labels)]
+    if both:
+        raise DataError(f"{spec['id']}: {len(both)} rows have a label that is both true and false, first row {both[0]}")
+    if "validation" not in spec["files"]:
+        train = rows.index[rows["split"] == "train"]
+        rows.loc[train[::VALIDATION_SHARE], "split"] = "validation"
+    if not (rows["split"] == "train").any():
+        raise DataError(f"{spec['id']}: no training rows")
+    write_atomic(rows_path, lambda path: rows.to_parquet(path, index=False))
+    labels = {label for column in ("labels", "not_labels") for row in rows[column] for label in row}
+    card = {
+        "id": spec["id"],
+        "title": spec["title"],
+        "origin": manifest["origin"],
+        "revision": manifest["revision"],
+        "licence": spec["licence"],
+        "citation": spec["citation"],
+        "rows": {split: int(count) for split, count in rows["split"].value_counts().items()},
+        "distinct_labels": len(labels),
+        "labels_per_text": round(float(rows["labels"].map(len).mean()), 2),
+        "not_labels_per_text": round(float(rows["not_labels"].map(len).mean()), 2),
+        "words_per_text": round(float(rows["text"].str.split().map(len).mean()), 1),
+        "rows_sha256": file_sha256(rows_path),
+    }
+    write_json(card_path, card)

@@ -1,0 +1,53 @@
+"""Where every file of a run lies. Rules and verbs both ask here, so a path is spelt once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below `results/<run>` (`root`). All ids are checked slugs, so none can leave the folder."""
+
+    root: Path
+
+    def fetched(self, source: str) -> Path:
+        """Manifest of one fetched source; its files lie beside it."""
+        return self.root / "fetch" / source / "manifest.json"
+
+    def dataset(self, dataset: str) -> Path:
+        """Prepared rows of a test set: `sample_id`, `split`, `text`, `gold`."""
+        return self.root / "datasets" / dataset / "rows.parquet"
+
+    def dataset_card(self, dataset: str) -> Path:
+        return self.root / "datasets" / dataset / "card.json"
+
+    def training_set(self, training_set: str) -> Path:
+        """Prepared training rows: `split`, `text`, `labels`, `not_labels`."""
+        return self.root / "training_sets" / training_set / "rows.parquet"
+
+    def training_set_card(self, training_set: str) -> Path:
+        return self.root / "training_sets" / training_set / "card.json"
+
+    def model(self, model: str, seed: int | str) -> Path:
+        """Record of a finished training; the checkpoint lies in `checkpoint/` beside it."""
+        return self.root / "models" / model / f"seed{seed}" / "training.json"
+
+    def checkpoint(self, model: str, seed: int | str) -> Path:
+        return self.model(model, seed).with_name("checkpoint")
+
+    def features(self, hybrid: str) -> Path:
+        """Manifest of a frozen-encoder feature store."""
+        return self.root / "features" / hybrid / "store.json"
+
+    def cell(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        """Folder of one cell."""
+        return self.root / "cells" / suite / dataset / system / f"seed{seed}"
+
+    def scores(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        return self.cell(suite, dataset, system, seed) / "scores.parquet"
+
+    def card(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        return self.cell(suite, dataset, system, seed) / "card.json"
+
+    def metrics(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        return self.cell(suite, dataset, system, seed) / "metrics.json"

@@ -1,0 +1,95 @@
+"""What made a file: hashes, atomic writes and the environment block of every card."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+CARD_PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "gliclass", "numpy", "pandas")
+
+
+class IntegrityError(RuntimeError):
+    """A stored file does not have the content that its card or manifest recorded."""
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, NaN refused, non-ASCII kept."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """First 16 hex digits of the sha256 of `value`'s canonical JSON: the identity used in keys and cards."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def file_sha256(path: Path) -> str:
+    """Full sha256 of a file, read in blocks."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """Identity of several files: their base names and contents, whatever folder they lie in."""
+    return digest(sorted((Path(path).name, file_sha256(Path(path))) for path in paths))
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it into place.
+
+    A kill at any point leaves either the old file or the new one, never a part; a leftover temporary file has a
+    leading dot and is overwritten by the next attempt.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomic UTF-8 text file."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Atomic, indented, key-sorted JSON; NaN and infinities are refused."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; the error of a damaged file names it.
+
+    Raises:
+        IntegrityError: not JSON (cut short or overwritten).
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IntegrityError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+
+
+def source_digest(*packages: str) -> str:
+    """Identity of the project's own source: every .py below the named sub-packages of src/ (`zsbench/training`)."""
+    root = Path(__file__).resolve().parents[1]
+    files = sorted(file for package in packages for file in (root / package).rglob("*.py"))
+    return digest([(str(file.relative_to(root)), file_sha256(file)) for file in files])
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine facts for a card. Nothing secret: no environment variables, no user or host name."""
+    versions = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for package in CARD_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,239 @@
+"""The training loop that GliZNet and every competitor trained beside it share, on accelerate.
+
+Deterministic by construction: the rows of a step, the labels drawn for a row and the dropout of a step are functions of
+(seed, step), so a killed job that continues from its last state ends with the weights of an undisturbed one.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from transformers import get_cosine_schedule_with_warmup
+
+from zsbench.provenance import read_json, write_json
+from zsbench.training.order import step_rows
+from zsbench.training.recipe import Recipe
+
+CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the device
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss term became NaN or infinite; the message names the term, the step and the rows."""
+
+
+class Task(Protocol):
+    """What a family must offer to be trained."""
+
+    model: torch.nn.Module
+    lengths: np.ndarray  # (n,) approximate tokens of each training row
+
+    def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        """Tensors of a micro-batch; everything random in it is a function of `seed` and the row."""
+
+    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Scalar terms by name; `total` is what is minimised."""
+
+    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
+        """Quality on the validation split; larger is better."""
+
+    def is_encoder(self, name: str) -> bool:
+        """Whether the named parameter belongs to the pretrained encoder (trained at `learning_rate`)."""
+
+    def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
+        """Write a loadable checkpoint with these weights."""
+
+
+def parameter_groups(task: Task, recipe: Recipe) -> list[dict[str, Any]]:
+    """Up to four groups: encoder or head rate, with or without weight decay (vectors and scalars are not decayed)."""
+    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in task.model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((task.is_encoder(name), parameter.ndim >= 2), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.learning_rate if encoder else recipe.head_learning_rate,
+            "weight_decay": recipe.weight_decay if decayed else 0.0,
+        }
+        for (encoder, decayed), parameters in groups.items()
+    ]
+
+
+class Trainer:
+    """Trains one task; `run` may be killed at any point and called again.
+
+    Args:
+        task: model, data and losses of a family.
+        recipe: hyper-parameters.
+        seed: seed of order, labels and dropout.
+        work: folder of the resumable state and of the best checkpoint (`work/best`); what is there is continued.
+        per_device_batch: rows of one forward pass of one process; the effective batch stays the recipe's.
+        say: prints one progress line.
+    """
+
+    def __init__(
+        self, task: Task, recipe: Recipe, seed: int, work: Path, per_device_batch: int, say: Callable[[str], None]
+    ) -> None:
+        self.task, self.recipe, self.seed, self.work, self.say = task, recipe, seed, work, say
+        self.accelerator = Accelerator(mixed_precision="bf16" if recipe.precision == "bf16" else "no")
+        self.per_device_batch = per_device_batch
+        self.accumulation = recipe.accumulation(self.accelerator.num_processes, per_device_batch)
+        optimizer = torch.optim.AdamW(parameter_groups(task, recipe), fused=True)
+        warmup = math.ceil(recipe.warmup_ratio * recipe.steps)
+        # The scheduler is not given to accelerate, which would step it once a process.
+        self.scheduler = get_cosine_schedule_with_warmup(optimizer, warmup, recipe.steps)
+        self.accelerator.register_for_checkpointing(self.scheduler)
+        self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
+        self.progress: dict[str, Any] = {"step": 0, "stale": 0, "best": None, "history": [], "seconds": 0.0}
+        self.pending: list[tuple[int, list[int], list[str], torch.Tensor]] = []
+        self.window: list[dict[str, float]] = []  # loss terms of each step since the last validation
+
+    def run(self) -> dict[str, Any]:
+        """Train to the last step or until patience ends; returns the record that goes on the model's card."""
+        self._load_state()
+        first, started = self.progress["step"], time.perf_counter()
+        for step in range(first, self.recipe.steps):
+            if self.progress["stale"] >= self.recipe.patience:
+                self.say(f"stopped early: no better validation in {self.recipe.patience} evaluations")
+                break
+            self._step(step)
+            last = step + 1 == self.recipe.steps
+            evaluate = last or (step + 1) % self.recipe.evaluate_every == 0
+            if evaluate or (step + 1) % CHECK_EVERY == 0:
+                self._check(step, (time.perf_counter() - started) / (step + 1 - first))
+            if evaluate:
+                self._evaluate(step)
+                self.progress["seconds"] += time.perf_counter() - started
+                started, first = time.perf_counter(), step + 1
+                self._save_state()
+        return self.progress | {
+            "world_size": self.accelerator.num_processes,
+            "accumulation": self.accumulation,
+            "per_device_batch": self.per_device_batch,
+            "device": self.accelerator.device.type,
+        }
+
+    def _micro_batches(self, step: int) -> list[list[int]]:
+        """This process's rows of the step, one list a micro-batch."""
+        rows = step_rows(self.task.lengths, step, self.recipe.effective_batch, self.seed)
+        shape = (self.accumulation, self.accelerator.num_processes, self.per_device_batch)
+        return rows.reshape(shape)[:, self.accelerator.process_index].tolist()
+
+    def _step(self, step: int) -> None:
+        """One optimiser step: forward and backward of each micro-batch, clip, update."""
+        torch.manual_seed((self.seed * 1_000_003 + step) * 4099 + self.accelerator.process_index)
+        self.model.train()
+        micro_batches = self._micro_batches(step)
+        for index, rows in enumerate(micro_batches):
+            batch = self._to_device(self.task.collate(rows, (self.seed, step)))
+            last = index + 1 == len(micro_batches)
+            # Gradients are exchanged once a step, after the last micro-batch.
+            with self.accelerator.autocast():
+                if last:
+                    terms = self.task.losses(self.model, batch)
+                else:
+                    with self.accelerator.no_sync(self.model):
+                        terms = self.task.losses(self.model, batch)
+            self.accelerator.backward(terms["total"] / len(micro_batches))
+            # Looked at later, all at once: reading a value here would make the device wait every step.
+            self.pending.append((step, rows, list(terms), torch.stack([term.detach().float() for term in terms.values()])))
+        self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _to_device(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
+
+    def _check(self, step: int, seconds_per_step: float) -> None:
+        """Read the losses of the steps since the last look; stop on a non-finite one; print progress."""
+        values = torch.stack([terms for *_, terms in self.pending]).cpu().numpy()  # (micro-batches, terms)
+        for (bad_step, rows, names, _), row in zip(self.pending, values, strict=True):
+            for name, value in zip(names, row, strict=True):
+                if not np.isfinite(value):
+                    raise NonFiniteLossError(f"loss term {name!r} is {value} at step {bad_step}, training rows {rows}")
+            self.window.append(dict(zip(names, map(float, row), strict=True)))
+        self.pending = []
+        shown = " ".join(f"{name} {value:.3f}" for name, value in self._means().items())
+        rate = self.recipe.effective_batch / seconds_per_step
+        left = (self.recipe.steps - step - 1) * seconds_per_step
+        self.say(f"step {step + 1}/{self.recipe.steps}  {shown}  {rate:.1f} texts/s  {left:.0f} s left")
+
+    def _means(self) -> dict[str, float]:
+        names = self.window[-1]
+        return {name: float(np.mean([terms[name] for terms in self.window])) for name in names}
+
+    def _gradient_norms(self, step: int) -> dict[str, float]:
+        """Norm of each term's own gradient on the first micro-batch of a step; {} where parameters are sharded."""
+        if self.recipe.strategy not in ("single", "ddp"):
+            return {}
+        batch = self._to_device(self.task.collate(self._micro_batches(step)[0], (self.seed, step)))
+        model = self.accelerator.unwrap_model(self.model)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        with self.accelerator.autocast():
+            terms = self.task.losses(model, batch)
+        norms = {}
+        for name, term in terms.items():
+            if term.requires_grad:
+                gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+                squares = [gradient.float().square().sum() for gradient in gradients if gradient is not None]
+                norms[name] = float(torch.stack(squares).sum().sqrt())
+        return norms
+
+    def _evaluate(self, step: int) -> None:
+        """Validate, log, and keep the weights when they are the best so far."""
+        self.model.eval()
+        value = self.task.validate(self.model, self.accelerator.device)
+        entry = {"step": step + 1, "losses": self._means(), "validation": value, "gradient_norms": self._gradient_norms(step)}
+        entry["learning_rate"] = float(self.scheduler.get_last_lr()[0])
+        self.window = []
+        self.progress["history"].append(entry)
+        self.progress["step"] = step + 1
+        best = self.progress["best"]
+        if best is None or value > best["validation"]:
+            self.progress.update(best={"step": step + 1, "validation": value}, stale=0)
+            state = self.accelerator.get_state_dict(self.model)
+            if self.accelerator.is_main_process:
+                replace_folder(self.work / "best", lambda folder: self.task.save(state, folder))
+        else:
+            self.progress["stale"] += 1
+        self.say(f"step {step + 1}/{self.recipe.steps}  validation {value:.4f}  best {self.progress['best']['validation']:.4f}")
+        self.accelerator.wait_for_everyone()
+
+    def _save_state(self) -> None:
+        """Write the resumable state; the previous one stays until the new one is complete."""
+        folder = self.work / "state.new"
+        if self.accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(folder), safe_serialization=True)
+        if self.accelerator.is_main_process:
+            write_json(folder / "progress.json", self.progress)  # last: marks the state as complete
+            shutil.rmtree(self.work / "state", ignore_errors=True)
+            folder.rename(self.work / "state")
+        self.accelerator.wait_for_everyone()
+
+    def _load_state(self) -> None:
+        """Continue from a complete state, if there is one."""
+        for folder in (self.work / "state.new", self.work / "state"):
+            if (folder / "progress.json").is_file():
+                self.accelerator.load_state(str(folder))
+                self.progress = read_json(folder / "progress.json")
+                self.say(f"continuing after step {self.progress['step']}/{self.recipe.steps}")
+                return
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a new folder, then put it in the place of the old one."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    write(fresh)
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)

@@ -1,0 +1,81 @@
+"""A two-class NLI cross-encoder, trained on the same rows recast as (text, hypothesis) pairs.
+
+B texts of a micro-batch, P pairs of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from hybridnli.encoder import NLIEncoder, nli_scores
+from zsbench.training.rows import Rows, draw_labels, mean_average_precision
+
+PAIRS_PER_TEXT = 4  # a cross-encoder pays one pass a label: pairs drawn of each text and step
+LABELS = {"entailment": 0, "not_entailment": 1}
+
+
+class NLITask:
+    """Entailment of `template.format(label)` by the text.
+
+    Args:
+        backbone: folder of the encoder and its tokenizer.
+        template: hypothesis template with one `{}`.
+        seed: seed of the classifier's initial weights.
+        max_length: tokens of a pair.
+    """
+
+    def __init__(self, backbone: Path, template: str, train: Rows, validation: Rows, seed: int, max_length: int) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
+        self.tokenizer.model_max_length = max_length
+        config = AutoConfig.from_pretrained(
+            backbone, num_labels=2, label2id=LABELS, id2label={i: name for name, i in LABELS.items()}, trust_remote_code=False
+        )
+        torch.manual_seed(seed)
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+        if not torch.cuda.is_available():
+            self.model.set_attn_implementation("eager")  # as in gliznet_task: the faster one in training on CPU
+        self.train, self.validation, self.template, self.max_length = train, validation, template, max_length
+        self.lengths = np.array([len(text.split()) for text in train.texts])
+
+    def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        """Tokens of up to `PAIRS_PER_TEXT` pairs a text and their classes (P,)."""
+        texts, hypotheses, classes = [], [], []
+        for row in rows:
+            for label, target in zip(*draw_labels(self.train, row, PAIRS_PER_TEXT, seed), strict=True):
+                texts.append(self.train.texts[row])
+                hypotheses.append(self.template.format(label))
+                classes.append(LABELS["entailment"] if target else LABELS["not_entailment"])
+        encoded = self.tokenizer(
+            texts, hypotheses, truncation="only_first", max_length=self.max_length, padding=True, split_special_tokens=True, return_tensors="pt"
+        )
+        return dict(encoded) | {"classes": torch.tensor(classes)}
+
+    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Cross-entropy over the two classes."""
+        inputs = {name: tensor for name, tensor in batch.items() if name != "classes"}
+        return {"total": F.cross_entropy(model(**inputs).logits.float(), batch["classes"])}
+
+    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
+        """Mean average precision over the texts' label sets, each pair scored on its own."""
+        rows = self.validation
+        encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype="bfloat16")
+        scores, targets = [], []
+        for text, positives, negatives in zip(rows.texts, rows.positives, rows.negatives, strict=True):
+            scores.append(nli_scores(encoder, [text], encoder.hypotheses(positives + negatives))[0])
+            targets.append(np.array([1] * len(positives) + [0] * len(negatives)))
+        self.model.requires_grad_(True)  # the scorer froze it
+        return mean_average_precision(scores, targets)
+
+    def is_encoder(self, name: str) -> bool:
+        return name.startswith(self.model.base_model_prefix + ".") and ".pooler." not in name
+
+    def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
+        """A plain transformers folder: any zero-shot pipeline can load it."""
+        self.model.save_pretrained(folder, state_dict=state)
+        self.tokenizer.save_pretrained(folder)

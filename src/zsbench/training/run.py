@@ -1,0 +1,89 @@
+"""One training job: `accelerate launch -m zsbench.training.run --root results/RUN --spec JSON`.
+
+Started by `zsbench train` through `zsbench launch`; several processes run this same module under ddp, zero2 and fsdp.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zsbench.layout import Layout
+from zsbench.progress import say_for
+from zsbench.provenance import digest, environment, file_sha256, source_digest, write_json
+from zsbench.training.loop import Task, Trainer
+from zsbench.training.recipe import Recipe
+from zsbench.training.rows import read_split
+
+SOURCES = ("zsbench/training", "gliznet", "hybridnli")
+
+
+def build_task(spec: dict[str, Any], layout: Layout) -> Task:
+    """The family's task of a training spec."""
+    recipe = Recipe(**spec["recipe"])
+    rows = layout.training_set(recipe.training_set)
+    train, validation = read_split(rows, "train"), read_split(rows, "validation")
+    backbone = layout.fetched(recipe.backbone).parent / "files"
+    if spec["family"] == "gliznet":
+        from zsbench.training.gliznet_task import GliZNetTask
+
+        return GliZNetTask(backbone, spec["options"], train, validation, spec["seed"], recipe.max_labels, recipe.max_length)
+    from zsbench.training.nli_task import NLITask
+
+    return NLITask(backbone, spec["options"]["template"], train, validation, spec["seed"], recipe.max_length)
+
+
+def train_job(spec: dict[str, Any], layout: Layout) -> None:
+    """Train one model and seed; continue what an interrupted job left; end with `checkpoint/` and `training.json`."""
+    recipe = Recipe(**spec["recipe"])
+    record_path = layout.model(spec["id"], spec["seed"])
+    work = record_path.with_name("work")
+    key = digest([spec, source_digest(*SOURCES), file_sha256(layout.training_set(recipe.training_set))])
+    marker = work / "key"
+    if work.exists() and (not marker.is_file() or marker.read_text() != key):
+        shutil.rmtree(work)  # a state of another config or code must not be continued
+    work.mkdir(parents=True, exist_ok=True)
+    marker.write_text(key)
+    say = say_for(f"{spec['id']} seed {spec['seed']}")
+    record, per_device_batch = None, recipe.per_device_batch
+    while record is None:
+        trainer = Trainer(build_task(spec, layout), recipe, spec["seed"], work, per_device_batch, say)
+        try:
+            record = trainer.run()
+        except torch.OutOfMemoryError:
+            if per_device_batch == 1:
+                raise
+            per_device_batch = per_device_batch // 2
+            say(f"out of memory: per-device batch halved to {per_device_batch}, effective batch stays {recipe.effective_batch}")
+            torch.cuda.empty_cache()
+    if trainer.accelerator.is_main_process:
+        _finish(spec, record, work, record_path, trainer.task)
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+
+
+def _finish(spec: dict[str, Any], record: dict[str, Any], work: Path, record_path: Path, task: Task) -> None:
+    """Put the best checkpoint in place and write the record; the record comes last and marks the model as done."""
+    checkpoint = record_path.with_name("checkpoint")
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    shutil.copytree(work / "best", checkpoint)
+    record["parameters"] = sum(parameter.numel() for parameter in task.model.parameters())
+    record["weights_sha256"] = file_sha256(checkpoint / "model.safetensors")
+    record["seconds"] = round(record["seconds"], 2)
+    write_json(record_path, {"spec": spec, "environment": environment(), "source": source_digest(*SOURCES), **record})
+    shutil.rmtree(work)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", type=Path, required=True, help="results/<run>")
+    parser.add_argument("--spec", type=json.loads, required=True, help="training spec, as JSON")
+    arguments = parser.parse_args()
+    train_job(arguments.spec, Layout(arguments.root))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What every rules file uses: the checked plan, paths, and the source modules that rules declare as inputs."""
+
+from functools import partial
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from zsbench.config import ConfigError, check_references, check_schema, load_resources, load_yaml
+from zsbench.plan import Plan
+from zsbench.provenance import canonical_json
+
+WORKFLOW = Path(workflow.basedir) / "workflow"
+SRC = Path(workflow.basedir) / "src"
+
+
+def checked_plan():
+    """The plan of this run; a config that cannot be run ends here, with one readable message."""
+    try:
+        check_schema(config, load_yaml(WORKFLOW / "schemas" / "config.schema.yaml"))
+        validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))  # fills in the defaults
+        resources = load_resources(WORKFLOW / "resources")
+        for key in resources:
+            resources[key] = resources[key] | config.get(key, {})
+        check_references(config, resources)
+    except ConfigError as error:
+        raise WorkflowError(str(error))
+    return Plan(config, resources)
+
+
+plan = checked_plan()
+layout = plan.layout
+ROOT = layout.root
+REPORTS = Path("reports") / plan.run
+
+
+def modules(*names):
+    """Every .py file below the named sub-packages of src/, or the named file: Snakemake does not see imports, so rules declare them."""
+    return sorted(
+        str(path.relative_to(workflow.basedir) if path.is_relative_to(workflow.basedir) else path)
+        for name in names
+        for path in ([SRC / name] if name.endswith(".py") else (SRC / name).rglob("*.py"))
+    )
+
+
+def spec_of(function, *wildcard_names):
+    """A params function: the named wildcards' spec as canonical JSON, so that a job reruns exactly when its spec changes."""
+
+    def spec(wildcards):
+        return canonical_json(function(*(getattr(wildcards, name) for name in wildcard_names)))
+
+    return spec
+
+
+wildcard_constraints:
+    source="|".join(plan.sources),
+    dataset="|".join(plan.all_datasets),
+    training_set="|".join(plan.training_sets) or "none",
+    model="|".join(plan.trained) or "none",
+    hybrid="|".join(plan.config["hybrid"]) or "none",
+    suite="|".join(plan.config["suites"]),
+    system="|".join(plan.systems),
+    seed=r"\d+",
