@@ -1,0 +1,138 @@
+"""Cells as arrays: the stored scores of one (suite, dataset, system, seed), checked against their card.
+
+Axis legend: n rows, L labels.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError, read_json
+
+SCORE_PREFIX = "score:"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Scores of one system on one dataset.
+
+    Attributes:
+        rows_digest: identity of the rows: ids, splits and gold in file order. Equal digests mean paired rows.
+        split: (n,) the split of each row.
+        gold: (n, L) bool.
+        scores: (n, L) finite numbers.
+        card: what made the cell.
+    """
+
+    suite: str
+    dataset: str
+    system: str
+    seed: int
+    rows_digest: str
+    split: np.ndarray
+    gold: np.ndarray
+    scores: np.ndarray
+    card: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return cell_name(self.suite, self.dataset, self.system, self.seed)
+
+
+def cell_name(suite: str, dataset: str, system: str, seed: int) -> str:
+    """How messages name a cell: the folder below `cells/`."""
+    return f"{suite}/{dataset}/{system}/seed{seed}"
+
+
+def suite_systems(spec: dict[str, Any], suite: str) -> list[dict[str, Any]]:
+    """The systems that were scored on a suite, in table order."""
+    return [system for system in spec["systems"] if suite in system["suites"]]
+
+
+def read_cells(layout: Layout, suite: str, dataset: dict[str, Any], system: dict[str, Any]) -> list[Cell]:
+    """One cell for each of the system's seeds, in the order of the spec."""
+    return [read_cell(layout, suite, dataset, system["id"], seed) for seed in system["seeds"]]
+
+
+def paired_cells(
+    layout: Layout, suite: str, dataset: dict[str, Any], systems: list[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], list[Cell]]]:
+    """(system, its cells) for every system; all cells hold the same rows, so their differences are paired.
+
+    Raises:
+        IntegrityError: two cells of the dataset hold different rows, splits or gold.
+    """
+    first: Cell | None = None
+    for system in systems:
+        cells = read_cells(layout, suite, dataset, system)
+        for cell in cells:
+            first = first or cell
+            if cell.rows_digest != first.rows_digest:
+                raise IntegrityError(
+                    f"cells {first.name} and {cell.name} hold different rows or gold; score both again"
+                )
+        yield system, cells
+
+
+def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, seed: int) -> Cell:
+    """Read and check one cell.
+
+    Args:
+        dataset: its entry in the analysis spec (`id`, `task`, `labels` in order).
+
+    Raises:
+        IntegrityError: a file is missing or changed since it was written, or does not fit the spec; names the cell.
+    """
+    name = cell_name(suite, dataset["id"], system, seed)
+    place = (suite, dataset["id"], system, seed)
+    card, table = _checked_files(layout, place, name)
+    columns = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
+    labels = [column.removeprefix(SCORE_PREFIX) for column in columns]
+    if labels != list(dataset["labels"]):
+        raise IntegrityError(f"cell {name} holds scores for labels {labels}, the run's labels are {dataset['labels']}")
+    if not table.num_rows:
+        raise IntegrityError(f"cell {name} holds no rows")
+    scores = np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise IntegrityError(f"cell {name} holds {int((~np.isfinite(scores)).sum())} non-finite scores")
+    gold = _one_hot(table["gold"], len(labels), name)
+    if dataset["task"] == "single" and (gold.sum(axis=1) != 1).any():
+        raise IntegrityError(f"cell {name} holds rows without exactly one gold label; the task is single-label")
+    splits = table["split"].combine_chunks().dictionary_encode()
+    split = np.array(splits.dictionary.to_pylist(), dtype=object)[splits.indices.to_numpy()]
+    identity = hashlib.sha256("\n".join(table["sample_id"].to_pylist()).encode())
+    identity.update("\n".join(split).encode())
+    identity.update(gold.tobytes())
+    return Cell(suite, dataset["id"], system, seed, identity.hexdigest(), split, gold, scores, card)
+
+
+def _checked_files(layout: Layout, place: tuple[str, str, str, int], name: str) -> tuple[dict[str, Any], pa.Table]:
+    """Card and scores of a cell; the scores' bytes are those that the card recorded."""
+    scores_path, card_path = layout.scores(*place), layout.card(*place)
+    for path in (scores_path, card_path):
+        if not path.is_file():
+            raise IntegrityError(f"cell {name} is incomplete: {path} is missing; run the scoring again")
+    card = read_json(card_path)
+    content = scores_path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != card.get("scores_sha256"):
+        raise IntegrityError(
+            f"cell {name} is damaged: {scores_path} is not the file its card recorded; delete the cell"
+        )
+    return card, pq.read_table(pa.BufferReader(content))
+
+
+def _one_hot(column: pa.ChunkedArray, labels: int, name: str) -> np.ndarray:
+    """Gold lists as (n, L) bool."""
+    lists = column.combine_chunks()
+    counts, values = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
+    if values.size and not (values.min() >= 0 and values.max() < labels):
+        raise IntegrityError(f"cell {name} holds gold indices outside 0 ... {labels - 1}")
+    gold = np.zeros((len(lists), labels), dtype=bool)
+    gold[np.repeat(np.arange(len(lists)), counts), values] = True
+    return gold

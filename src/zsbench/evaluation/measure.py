@@ -1,0 +1,196 @@
+"""From stored scores to numbers: every cell's `metrics.json` and the tidy frames that tables and figures read.
+
+A pure function of the cells: no model, no torch, no network.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zsbench.evaluation.calibration import BINS, Bins, are_probabilities, auroc, bins, brier, confidence
+from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
+from zsbench.evaluation.metrics import multi_label, per_label, single_label
+from zsbench.evaluation.protocols import Decision, argmax, thresholded
+from zsbench.layout import Layout
+from zsbench.provenance import write_atomic, write_json
+
+METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
+CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence", "rows", "ece", "brier", "auroc"]
+RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
+COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
+COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
+
+
+def measure(root: Path, spec: dict[str, Any]) -> None:
+    """Write every cell's `metrics.json` and `analysis/{metrics,calibration,reliability,cost}.parquet`.
+
+    Args:
+        root: `results/<run>`.
+        spec: the analysis spec: `suites`, `systems` (others of its keys are not used).
+
+    Raises:
+        IntegrityError: a cell is missing, damaged, or holds other rows than its neighbours; the message names it.
+    """
+    layout = Layout(Path(root))
+    rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "calibration": [], "reliability": [], "cost": []}
+    for suite, dataset, cells, probabilities in _systems_on_datasets(layout, spec):
+        pooled: list[Bins] = []
+        for cell in cells:
+            decisions = decide(cell, spec["suites"][suite])
+            metrics = list(metric_rows(cell, dataset, decisions))
+            calibration, found = calibration_row(cell, dataset["task"], probabilities)
+            pooled.append(found)
+            rows["metrics"] += metrics
+            rows["calibration"].append(calibration)
+            rows["cost"].append(cost_row(cell))
+            write_json(
+                layout.metrics(suite, cell.dataset, cell.system, cell.seed),
+                summary(cell, decisions, metrics, calibration),
+            )
+        rows["reliability"] += reliability_rows(cells[0], sum(pooled[1:], pooled[0]))
+    columns = {
+        "metrics": METRIC_COLUMNS,
+        "calibration": CALIBRATION_COLUMNS,
+        "reliability": RELIABILITY_COLUMNS,
+        "cost": COST_COLUMNS,
+    }
+    for name, names in columns.items():
+        write_frame(layout, name, rows[name], names)
+
+
+def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
+    """`analysis/<name>.parquet` with exactly these columns, also when there are no rows."""
+    frame = pd.DataFrame(rows, columns=columns)
+    write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: frame.to_parquet(path, index=False))
+
+
+def decide(cell: Cell, suite: dict[str, Any]) -> list[Decision]:
+    """The cell's predictions under each protocol of its suite."""
+    if "argmax" in suite["protocols"]:
+        return argmax(cell)
+    return thresholded(cell, suite["protocols"], suite["folds"], suite["fold_seed"])
+
+
+def _systems_on_datasets(
+    layout: Layout, spec: dict[str, Any]
+) -> Iterator[tuple[str, dict[str, Any], list[Cell], bool]]:
+    """(suite, dataset, cells of one system, whether the system's scores are probabilities on the whole suite)."""
+    for suite, entry in spec["suites"].items():
+        systems = suite_systems(spec, suite)
+        found: dict[str, list[tuple[dict[str, Any], list[Cell]]]] = {system["id"]: [] for system in systems}
+        for dataset in entry["datasets"]:
+            for system, cells in paired_cells(layout, suite, dataset, systems):
+                found[system["id"]].append((dataset, cells))
+        for of_system in found.values():
+            probabilities = all(are_probabilities(cell.scores) for _, cells in of_system for cell in cells)
+            for dataset, cells in of_system:
+                yield suite, dataset, cells, probabilities
+
+
+def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:
+    """Tidy rows of one cell; `label` is "" for a metric of the whole."""
+    for decision in decisions:
+        gold = cell.gold[decision.rows]
+        where = {
+            "suite": cell.suite,
+            "dataset": cell.dataset,
+            "system": cell.system,
+            "seed": cell.seed,
+            "protocol": decision.protocol,
+            "split": decision.split,
+        }
+        whole = single_label if dataset["task"] == "single" else multi_label
+        for metric, value in whole(gold, decision.predictions).items():
+            yield where | {"metric": metric, "label": "", "value": value}
+        if dataset["task"] == "single":
+            continue
+        values = per_label(gold, decision.predictions, cell.scores[decision.rows])
+        for index, label in enumerate(dataset["label_names"]):
+            if decision.thresholds is not None:
+                values[index]["threshold"] = float(decision.thresholds[index])
+            for metric, value in values[index].items():
+                yield where | {"metric": metric, "label": label, "value": value}
+
+
+def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[str, Any], Bins]:
+    """ECE, Brier and AUROC of one cell, and its reliability bins.
+
+    Single label: confidence of the argmax against its correctness. Multi-label: each (row, label) score against the
+    label's presence, on the test split where there is one, else on validation.
+    """
+    if task == "single":
+        confidences, kind = confidence(cell.scores, probabilities), "score" if probabilities else "softmax"
+        correct = cell.gold[np.arange(len(cell.gold)), cell.scores.argmax(axis=1)]
+    else:
+        rows = cell.split == ("test" if "test" in cell.split else "validation")
+        confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"
+    found = bins(confidences, correct)
+    row = {
+        "suite": cell.suite,
+        "dataset": cell.dataset,
+        "system": cell.system,
+        "seed": cell.seed,
+        "confidence": kind,
+        "rows": len(confidences),
+        "ece": found.ece,
+        "brier": brier(confidences, correct),
+        "auroc": auroc(confidences, correct),
+    }
+    return row, found
+
+
+def reliability_rows(cell: Cell, pooled: Bins) -> Iterator[dict[str, Any]]:
+    """The bins of one system on one dataset, pooled over seeds; an empty bin has no confidence and no accuracy."""
+    for index in range(BINS):
+        count = int(pooled.count[index])
+        yield {
+            "suite": cell.suite,
+            "dataset": cell.dataset,
+            "system": cell.system,
+            "bin": index,
+            "low": index / BINS,
+            "high": (index + 1) / BINS,
+            "count": count,
+            "confidence": float(pooled.confidence[index]) / count if count else None,
+            "accuracy": float(pooled.correct[index]) / count if count else None,
+        }
+
+
+def cost_row(cell: Cell) -> dict[str, Any]:
+    """What scoring the cell took, from its card."""
+    known = cell.card | cell.card.get("volatile", {})
+    values = {field: known.get(field) for field in COST_FIELDS} | {"texts": len(cell.gold)}
+    return {"suite": cell.suite, "dataset": cell.dataset, "system": cell.system, "seed": cell.seed} | values
+
+
+def summary(
+    cell: Cell, decisions: list[Decision], metrics: list[dict[str, Any]], calibration: dict[str, Any]
+) -> dict[str, Any]:
+    """`metrics.json`: one block a protocol and split, with the split its thresholds were fitted on."""
+    blocks = []
+    for decision in decisions:
+        mine = [row for row in metrics if (row["protocol"], row["split"]) == (decision.protocol, decision.split)]
+        labels = dict.fromkeys(row["label"] for row in mine if row["label"])
+        block = {
+            "protocol": decision.protocol,
+            "split": decision.split,
+            "rows": len(decision.rows),
+            "thresholds_fitted_on": decision.fitted_on,
+            "metrics": {row["metric"]: row["value"] for row in mine if not row["label"]},
+            "labels": {
+                label: {row["metric"]: row["value"] for row in mine if row["label"] == label} for label in labels
+            },
+        }
+        blocks.append(block)
+    return {
+        "suite": cell.suite,
+        "dataset": cell.dataset,
+        "system": cell.system,
+        "seed": cell.seed,
+        "scores_sha256": cell.card["scores_sha256"],
+        "decisions": blocks,
+        "calibration": {key: calibration[key] for key in ("confidence", "ece", "brier", "auroc")},
+    }

@@ -1,0 +1,96 @@
+"""Point values of every metric, by scikit-learn's functions; `evaluate_modules/` offers the same through `evaluate`.
+
+Axis legend: n rows, L labels. Gold and predictions are (n, L) of 0 and 1; a single-label row holds one 1.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MODULES = Path(__file__).with_name("evaluate_modules")
+SINGLE_METRICS = ("macro_f1", "accuracy")
+MULTI_METRICS = ("macro_f1", "micro_f1", "hamming_accuracy", "exact_match", "macro_precision", "macro_recall")
+LABEL_METRICS = ("precision", "recall", "f1", "ap")
+
+
+def one_hot(indices: np.ndarray, labels: int) -> np.ndarray:
+    """(n,) label indices -> (n, L) bool."""
+    return np.asarray(indices)[:, None] == np.arange(labels)
+
+
+def single_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Macro-F1 and accuracy of one prediction a row.
+
+    Macro-F1 averages over the labels that occur in gold or predictions, as `sklearn.metrics.f1_score` does by default;
+    a label that is neither wanted nor predicted anywhere says nothing about the system.
+
+    Args:
+        gold, predictions: (n, L), one 1 a row.
+    """
+    from sklearn.metrics import accuracy_score, f1_score
+
+    wanted, predicted = np.argmax(gold, axis=1), np.argmax(predictions, axis=1)
+    return {
+        "macro_f1": float(f1_score(wanted, predicted, average="macro", zero_division=0.0)),
+        "accuracy": float(accuracy_score(wanted, predicted)),
+    }
+
+
+def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Macro and micro F1, Hamming accuracy, exact match, macro precision and recall over all L labels.
+
+    A ratio without a denominator (no prediction, or no positive) counts as 0.
+    """
+    from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
+
+    gold, predictions = np.asarray(gold, dtype=int), np.asarray(predictions, dtype=int)
+    macro = precision_recall_fscore_support(gold, predictions, average="macro", zero_division=0.0)
+    micro = precision_recall_fscore_support(gold, predictions, average="micro", zero_division=0.0)
+    return {
+        "macro_f1": float(macro[2]),
+        "micro_f1": float(micro[2]),
+        "hamming_accuracy": 1.0 - float(hamming_loss(gold, predictions)),
+        "exact_match": float(accuracy_score(gold, predictions)),
+        "macro_precision": float(macro[0]),
+        "macro_recall": float(macro[1]),
+    }
+
+
+def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> list[dict[str, float | None]]:
+    """Precision, recall, F1 and average precision of each label.
+
+    Average precision does not depend on the threshold; it is None for a label without a positive row.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+    gold, predictions = np.asarray(gold, dtype=int), np.asarray(predictions, dtype=int)
+    values = precision_recall_fscore_support(gold, predictions, average=None, zero_division=0.0)
+    return [
+        {
+            "precision": float(values[0][label]),
+            "recall": float(values[1][label]),
+            "f1": float(values[2][label]),
+            "ap": float(average_precision_score(gold[:, label], scores[:, label])) if gold[:, label].any() else None,
+        }
+        for label in range(gold.shape[1])
+    ]
+
+
+def load_module(name: str) -> Any:
+    """The `evaluate` module `name` that lies beside this file; nothing is asked of the hub.
+
+    Importing `evaluate` imports torch and transformers, so the measure step calls the functions above directly.
+
+    Raises:
+        ValueError: no such module.
+    """
+    path = MODULES / name / f"{name}.py"
+    if not path.is_file():
+        available = sorted(folder.name for folder in MODULES.iterdir() if (folder / f"{folder.name}.py").is_file())
+        raise ValueError(f"name={name!r} is not a metric module; available: {', '.join(available)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import evaluate
+    return evaluate.load(str(path))

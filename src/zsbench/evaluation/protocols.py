@@ -1,0 +1,110 @@
+"""From scores to decisions: argmax for one label a row, thresholds for many.
+
+Axis legend: n rows, L labels. A function that fits thresholds gets scores and gold of the rows it may learn from, and only
+the scores of the rows it decides.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hybridnli.thresholds import apply_thresholds, cross_fit, fit_thresholds
+from zsbench.evaluation.cells import Cell
+from zsbench.evaluation.metrics import one_hot
+
+FIXED = 0.5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Predictions of one cell under one protocol.
+
+    Attributes:
+        split: the split whose rows are decided.
+        rows: indices of these rows in the cell.
+        predictions: (len(rows), L) bool.
+        thresholds: (L,), mean over folds under `cv`; None where none is used.
+        fitted_on: the split the thresholds came from; "" where nothing was fitted.
+    """
+
+    protocol: str
+    split: str
+    rows: np.ndarray
+    predictions: np.ndarray
+    thresholds: np.ndarray | None
+    fitted_on: str
+
+
+def argmax(cell: Cell) -> list[Decision]:
+    """One label a row, the highest score; the first of equals."""
+    predictions = one_hot(cell.scores.argmax(axis=1), cell.scores.shape[1])
+    return [Decision("argmax", str(cell.split[0]), np.arange(len(predictions)), predictions, None, "")]
+
+
+def thresholded(cell: Cell, protocols: list[str], folds: int, fold_seed: int) -> list[Decision]:
+    """Decisions of a multi-label cell under each protocol that its splits allow.
+
+    - `fixed-0.5`: validation, and test where there is one;
+    - `val-tuned`: fitted and applied on validation (what the published card prints; optimistic);
+    - `cv`: validation, each fold decided with thresholds of the other folds;
+    - `held-out`: fitted on validation, applied once to test; absent for a dataset without a test split.
+
+    Args:
+        protocols: names out of the four above.
+        folds, fold_seed: the partition of `cv`; the same for every system, since it depends on the row count alone.
+
+    Raises:
+        ValueError: a protocol is unknown.
+    """
+    found: list[Decision] = []
+    for protocol in protocols:
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"protocols: {protocol!r} is not known; allowed: {', '.join(PROTOCOLS)}")
+        for split in PROTOCOLS[protocol]:
+            rows = np.flatnonzero(cell.split == split)
+            if len(rows):
+                predictions, thresholds, fitted_on = _DECIDE[protocol](cell, rows, folds, fold_seed)
+                found.append(Decision(protocol, split, rows, predictions.astype(bool), thresholds, fitted_on))
+    return found
+
+
+# The splits each protocol reports on.
+PROTOCOLS = {
+    "fixed-0.5": ("validation", "test"),
+    "val-tuned": ("validation",),
+    "cv": ("validation",),
+    "held-out": ("test",),
+}
+
+_Decided = tuple[np.ndarray, np.ndarray, str]
+
+
+def _fixed(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
+    return apply_thresholds(cell.scores[rows], FIXED), np.full(cell.scores.shape[1], FIXED), ""
+
+
+def _val_tuned(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
+    thresholds = fit_thresholds(cell.scores[rows], cell.gold[rows])
+    return apply_thresholds(cell.scores[rows], thresholds), thresholds, "validation"
+
+
+def _cv(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
+    fitted = cross_fit(cell.scores[rows], cell.gold[rows], folds, fold_seed)
+    return fitted.predictions, fitted.thresholds.mean(axis=0), "validation (other folds)"
+
+
+def _held_out(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
+    seen = np.flatnonzero(cell.split == "validation")
+    if not len(seen):
+        raise ValueError(f"cell {cell.name}: protocol 'held-out' needs validation rows to fit on")
+    thresholds = fit_thresholds(cell.scores[seen], cell.gold[seen])
+    return apply_thresholds(cell.scores[rows], thresholds), thresholds, "validation"
+
+
+_DECIDE: dict[str, Callable[[Cell, np.ndarray, int, int], _Decided]] = {
+    "fixed-0.5": _fixed,
+    "val-tuned": _val_tuned,
+    "cv": _cv,
+    "held-out": _held_out,
+}
