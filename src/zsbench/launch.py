@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.leases import device_file, lease_devices, lease_port
+from zsbench.leases import device_file, lease_devices, lease_folder, lease_port
 from zsbench.progress import say_for
 from zsbench.worker import LAUNCHER, LEASED, die_with_parent
 
+CONFIGS = Path(__file__).resolve().parents[2] / "workflow" / "accelerate"
 STRATEGIES = ("single", "ddp", "zero2", "fsdp")
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_SECONDS = 30.0  # between asking a job to stop and killing it
@@ -124,7 +125,14 @@ def accelerate_command(strategy: str, processes: int, nodes: Nodes, port: int, c
     return [*command, "-m", "zsbench.worker"]
 
 
-def launch(gpus: int, strategy: str, command: list[str], leases: Path, configs: Path, cpu: bool = False) -> int:
+def launch(
+    gpus: int,
+    strategy: str,
+    command: list[str],
+    leases: Path | None = None,
+    configs: Path = CONFIGS,
+    cpu: bool = False,
+) -> int:
     """Run a module on leased GPUs and return its exit code.
 
     Args:
@@ -132,7 +140,7 @@ def launch(gpus: int, strategy: str, command: list[str], leases: Path, configs: 
             process on the CPU (the effective batch stays: accumulation follows from the number of processes).
         strategy: "single", "ddp", "zero2" or "fsdp".
         command: `["-m", "package.module", ...]` or `["script.py", ...]`.
-        leases: the machine's lease folder (`zsbench.leases.lease_folder()`).
+        leases: the lease folder; None for the machine's (`zsbench.leases.lease_folder()`).
         configs: folder of accelerate's launch configs, one a strategy.
         cpu: stay on the CPU with `gpus` processes (gloo), also where there are GPUs.
 
@@ -142,7 +150,7 @@ def launch(gpus: int, strategy: str, command: list[str], leases: Path, configs: 
     Raises:
         LaunchError: more GPUs asked for than there are, an unknown strategy, or one that does not fit.
     """
-    say = say_for("launch")
+    say, leases = say_for("launch"), leases or lease_folder()
     devices = Devices({}) if cpu else visible_devices(os.environ)
     processes, nodes = job_shape(gpus, strategy, devices, slurm_nodes(os.environ), cpu)
     if processes * nodes.count < gpus:
@@ -154,9 +162,8 @@ def launch(gpus: int, strategy: str, command: list[str], leases: Path, configs: 
     with ExitStack() as stack:
         if devices.names:
             held = stack.enter_context(lease_devices(leases, list(devices.names.values()), processes, say))
+            environment |= _naming(devices, held)
             environment[LEASED] = os.pathsep.join(str(device_file(leases, device)) for device in held)
-            environment["CUDA_VISIBLE_DEVICES"] = ",".join(n for n, device in devices.names.items() if device in held)
-            environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which nvidia-smi numbers them
         if on_cpu and processes == 1:
             # One process on the CPU needs nothing of accelerate's launcher, whose imports cost seconds.
             program = [sys.executable, "-m", "zsbench.worker"]
@@ -164,6 +171,33 @@ def launch(gpus: int, strategy: str, command: list[str], leases: Path, configs: 
             port = nodes.port or stack.enter_context(lease_port(leases))
             program = accelerate_command(strategy, processes, nodes, port, configs)
         return run_job([*program, *command], environment)
+
+
+@contextmanager
+def leased_gpu(leases: Path | None = None) -> Iterator[None]:
+    """For a verb that runs its model in this very process: lease one GPU, and let torch see that one alone.
+
+    Enter it before anything asks torch for a device. On a machine without a GPU it does nothing.
+    """
+    devices = visible_devices(os.environ)
+    if not devices.names:
+        yield
+        return
+    before = dict(os.environ)
+    with lease_devices(leases or lease_folder(), list(devices.names.values()), 1, say_for("launch")) as held:
+        os.environ.update(_naming(devices, held))
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _naming(devices: Devices, held: list[str]) -> dict[str, str]:
+    """Environment by which CUDA shows the leased devices and no others."""
+    names = ",".join(name for name, device in devices.names.items() if device in held)
+    # Indices mean what nvidia-smi numbers, from which the leases' identities come.
+    return {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
 
 
 def job_shape(gpus: int, strategy: str, devices: Devices, nodes: Nodes, cpu: bool) -> tuple[int, Nodes]:

@@ -1,8 +1,8 @@
 """Leases: file locks by which any number of launchers on one machine share GPUs and ports without a server.
 
 A lease is a kernel lock (`flock`) on a small file: it ends with the processes that hold it, however they end, so
-nothing is ever left to clean up. A launcher takes the lock of each device; every process of its job joins it. A device is
-free only when both are gone, so a launcher that was killed does not hand on a GPU that its job is still leaving.
+nothing is ever left to clean up. A launcher takes the lock of each device; every process of its job joins it. A
+device is free only when both are gone, so a launcher that was killed does not hand on a GPU that its job still leaves.
 """
 
 import fcntl
