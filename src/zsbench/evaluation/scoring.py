@@ -1,0 +1,300 @@
+"""Scoring: one (suite, system, seed) over all its datasets with one model load, into cells.
+
+A cell is content-addressed: what decides its scores makes a key, and scores of a known key are copied, not computed.
+So a suite extended by one dataset scores that one only, and where nothing is new no model is loaded.
+
+n rows, L labels.
+"""
+
+import contextlib
+import resource
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsbench import systems
+from zsbench.layout import Layout
+from zsbench.progress import counter_for, say_for
+from zsbench.provenance import canonical_json, digest, environment, file_sha256, read_json, write_atomic, write_json
+from zsbench.systems.base import Rows, RowSystem, well_formed
+
+SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
+PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
+SMALLEST_BLOCK = 128  # rows; fewer would leave nothing to sort by length
+VOLATILE = ("seconds", "texts_per_second", "peak_memory_mb", "environment")  # differs between equal runs
+
+
+class NonFiniteScoreError(RuntimeError):
+    """A system gave NaN or infinite scores; the message names it, the dataset and the rows."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One dataset of a scoring job.
+
+    Attributes:
+        spec: the job's score spec.
+        dataset: id of the test set.
+        rows: its prepared rows.
+        facts: its card.
+        system: identity of the system (`zsbench.systems.identity`).
+        device: "cpu" | "cuda": scores of the two differ in rounding.
+    """
+
+    spec: dict[str, Any]
+    dataset: str
+    rows: Path
+    facts: dict[str, Any]
+    system: dict[str, Any]
+    device: str
+
+    @property
+    def labels(self) -> list[str]:
+        """Wording of the labels, as systems read it, in order."""
+        return self.facts["labels"]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the score columns."""
+        return self.facts.get("label_names", self.labels)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return SPLITS[self.spec["suite"]]
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that decides the scores."""
+        parts = [self.system, self.facts["rows_sha256"], self.labels, self.names, self.splits, self.spec["suite"]]
+        return digest([*parts, self.spec["precision"], self.spec["token_budget"], self.device, scoring_digest()])
+
+
+def scoring_digest() -> str:
+    """Identity of this module."""
+    return systems.code_digest(("zsbench/evaluation/scoring.py",))
+
+
+def score_job(root: Path, spec: dict[str, Any]) -> None:
+    """Score one system and seed on every dataset of a suite.
+
+    Writes `scores.parquet` and then `card.json` into each cell; a cell with a card is complete.
+
+    Args:
+        root: `results/<run>`.
+        spec: `Plan.score_spec`.
+
+    Raises:
+        NonFiniteScoreError: NaN or infinite scores.
+        IntegrityError: prepared rows are not what their card says.
+    """
+    from zsbench.runtime import prepare_torch
+
+    device = prepare_torch()
+    layout = Layout(Path(root))
+    say = say_for(f"score {spec['suite']} {spec['system']} seed {spec['seed']}")
+    identity = systems.identity(spec, layout)
+    system = None
+    for dataset in spec["datasets"]:
+        facts = read_json(layout.dataset_card(dataset))
+        cell = Cell(spec, dataset, layout.dataset(dataset), facts, identity, device)
+        stored, measured = (layout.root / "cache" / "scores" / f"{cell.key}.{kind}" for kind in ("parquet", "json"))
+        if not (stored.is_file() and measured.is_file()):
+            if system is None:
+                started = time.perf_counter()
+                system = systems.build(spec, layout)
+                say(f"loaded in {time.perf_counter() - started:.1f} s")
+            record = _score(system, cell, stored)
+            write_json(measured, record)
+        _write_cell(layout, cell, stored, read_json(measured))
+        say(f"{dataset}: cell {cell.key} written")
+
+
+def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
+    """Score one dataset into a file; what was measured while doing so."""
+    job = f"score {cell.dataset} {cell.spec['system']} seed {cell.spec['seed']}"
+    total = _count(cell)
+    meter = _Meter(cell.device)
+    if isinstance(system, RowSystem):
+        blocks = _row_blocks(system, cell)
+    else:
+        blocks = _text_blocks(system, cell, total, job)
+    write_atomic(path, lambda temporary: _write_blocks(temporary, cell, blocks))
+    seconds = meter.seconds()
+    report = system.report() if hasattr(system, "report") else {}
+    return {
+        "seconds": round(seconds, 4),
+        "texts_per_second": round(total / max(seconds, 1e-9), 3),
+        "peak_memory_mb": meter.peak_mb(),
+        "truncated_texts": 0,
+        "truncated_labels": 0,
+        **report,
+        "scores_sha256": file_sha256(path),
+        "dtype": getattr(system, "dtype", "float32"),
+        "environment": environment(),
+    }
+
+
+def _count(cell: Cell) -> int:
+    return pq.read_table(cell.rows, columns=["split"], filters=[("split", "in", cell.splits)]).num_rows
+
+
+def _frames(cell: Cell, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+    """The scored rows in order, at most `size` at a time."""
+    import pyarrow.dataset as ds
+
+    rows = ds.dataset(cell.rows).scanner(columns=columns, filter=ds.field("split").isin(cell.splits), batch_size=size)
+    pending: list[pa.RecordBatch] = []
+    for batch in rows.to_batches():
+        pending.append(batch)
+        while sum(part.num_rows for part in pending) >= size:
+            whole = pa.Table.from_batches(pending).combine_chunks()
+            yield whole.slice(0, size).to_batches()[0]
+            pending = whole.slice(size).to_batches()
+    if sum(part.num_rows for part in pending):
+        yield pa.Table.from_batches(pending).combine_chunks().to_batches()[0]
+
+
+Block = tuple[list[str], list[str], list[list[int]], np.ndarray]  # sample ids, splits, gold, scores (n, L)
+
+
+def _text_blocks(system: Any, cell: Cell, total: int, job: str) -> Iterator[Block]:
+    """Scores of a system that sees texts and labels and nothing else."""
+    count, done = counter_for(job), 0
+    # Sorting by length happens inside a block, so blocks must not depend on the machine: scores would, in bf16.
+    size = max(SMALLEST_BLOCK, PAIRS // len(cell.labels))
+    for batch in _frames(cell, ["sample_id", "split", "gold", "text"], size):
+        rows = batch.to_pydict()
+        scores = system.score(well_formed(rows["text"]), list(cell.labels))
+        yield rows["sample_id"], rows["split"], rows["gold"], _checked(np.asarray(scores), cell, rows["sample_id"])
+        done += batch.num_rows
+        count(done, total)
+
+
+def _row_blocks(system: RowSystem, cell: Cell) -> Iterator[Block]:
+    """Scores of a control, or scores computed elsewhere."""
+    columns = ["sample_id", "split", "gold"]
+    table = pq.read_table(cell.rows, columns=columns, filters=[("split", "in", cell.splits)]).to_pydict()
+    ids, splits, gold = (table[column] for column in columns)
+    scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
+    yield ids, splits, gold, _checked(scores, cell, ids)
+
+
+def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
+    """Scores as float32 after checking their shape, finiteness and, for `topics`, range.
+
+    Raises:
+        NonFiniteScoreError: NaN or infinite. ValueError: another shape, or no probability.
+    """
+    who = f"system {cell.spec['system']!r} (seed {cell.spec['seed']}) on dataset {cell.dataset!r}"
+    if scores.shape != (len(ids), len(cell.labels)):
+        raise ValueError(
+            f"{who} gave scores of shape {scores.shape}; expected {(len(ids), len(cell.labels))} (texts, labels)"
+        )
+    scores = scores.astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(bad):
+        shown = ", ".join(ids[i] for i in bad[:10])
+        raise NonFiniteScoreError(f"{who}: NaN or infinite scores in {len(bad)} of {len(ids)} rows; sample ids {shown}")
+    if cell.spec["suite"] == "topics" and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"{who}: scores from {scores.min()} to {scores.max()}; suite 'topics' needs P in [0, 1]")
+    return scores
+
+
+def _write_blocks(path: Path, cell: Cell, blocks: Iterator[Block]) -> None:
+    """Stream blocks to parquet, one row group each."""
+    fields = [("sample_id", pa.string()), ("split", pa.string()), ("gold", pa.list_(pa.int64()))]
+    schema = pa.schema([*fields, *((f"score:{name}", pa.float32()) for name in cell.names)])
+    with pq.ParquetWriter(path, schema) as writer:
+        for ids, splits, gold, scores in blocks:
+            columns = [pa.array(ids), pa.array(splits), pa.array(gold, pa.list_(pa.int64()))]
+            writer.write_table(pa.table([*columns, *(pa.array(column) for column in scores.T)], schema=schema))
+
+
+def _write_cell(layout: Layout, cell: Cell, stored: Path, record: dict[str, Any]) -> None:
+    """Copy scores into the cell and write its card, which marks the cell as complete, last."""
+    spec, facts = cell.spec, cell.facts
+    where = (spec["suite"], cell.dataset, spec["system"], spec["seed"])
+    layout.card(*where).unlink(missing_ok=True)
+    write_atomic(layout.scores(*where), lambda path: _copy(stored, path))
+    card = {
+        **{name: spec[name] for name in ("suite", "system", "seed", "family", "settings", "precision", "token_budget")},
+        **{name: facts[name] for name in ("revision", "labels", "verbalisation", "task")},
+        **record,
+        "dataset": cell.dataset,
+        "label_names": cell.names,
+        "labels_digest": digest(cell.labels),
+        "rows": {split: number for split, number in facts["rows"].items() if split in cell.splits},
+        "rows_sha256": facts["rows_sha256"],
+        "model": spec["model"],
+        "system_digest": digest(cell.system),
+        "weights_sha256": cell.system["weights_sha256"],
+        "source": cell.system["source"],
+        "device": cell.device,
+        "seen": seen(spec, cell.dataset, layout),
+        "key": cell.key,
+        "command": f"zsbench score --root results/{layout.root.name} --spec {shlex.quote(canonical_json(spec))}",
+        "volatile": list(VOLATILE),
+    }
+    if file_sha256(layout.scores(*where)) != card["scores_sha256"]:
+        stored.unlink()
+        raise RuntimeError(f"{stored} is damaged and was deleted; run the same command again")
+    write_json(layout.card(*where), card)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
+    """Whether the system was trained on this dataset: "yes", "no" or "unknown".
+
+    A published model's answer is its entry's `seen` (ids of the sets it was trained on); without one it is unknown.
+    """
+    declared = spec["settings"].get("seen")
+    if declared is not None:
+        return "yes" if dataset in declared else "no"
+    if spec["model"] is None:
+        return "no" if spec["family"] == "control" else "unknown"
+    kind, model = spec["model"]
+    if kind == "hybrid":
+        return "yes" if read_json(layout.model(model, spec["seed"]))["spec"]["dataset"] == dataset else "no"
+    return "no" if kind == "trained" else "unknown"
+
+
+class _Meter:
+    """Wall time and peak memory from its making on: the GPU's where there is one, else the process's."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        if device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            with contextlib.suppress(OSError):  # Linux: tells the peak of one dataset from that of the one before
+                Path("/proc/self/clear_refs").write_text("5")
+        self.started = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def peak_mb(self) -> float:
+        """MiB."""
+        if self.device == "cuda":
+            import torch
+
+            return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        status = Path("/proc/self/status")
+        if status.is_file():
+            peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+            if peaks:
+                return round(int(peaks[0]) / 2**10, 1)
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)

@@ -1,0 +1,149 @@
+"""Everything that scores (text, label), one adapter a file, built from a score spec (`Plan.score_spec`).
+
+Importing this package imports no model library.
+"""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsbench.config import ConfigError, suggest
+from zsbench.layout import Layout
+from zsbench.provenance import digest, file_sha256, read_json
+
+SRC = Path(__file__).resolve().parents[2]
+
+
+class UnknownSystemError(ConfigError):
+    """A system that cannot be built; the message names it, what is wrong and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of system.
+
+    Attributes:
+        module: where its `build(spec, layout)` is.
+        sources: files and folders below `src/` whose code decides its scores.
+        packages: libraries whose versions do.
+        summary: one line for `zsbench systems`.
+    """
+
+    module: str
+    sources: tuple[str, ...]
+    packages: tuple[str, ...]
+    summary: str
+
+
+TORCH = ("torch", "transformers", "tokenizers")
+FAMILIES = {
+    "gliznet": Family(
+        "zsbench.systems.gliznet", ("gliznet",), TORCH, "GliZNet: one encoder pass for a text and all its labels"
+    ),
+    "nli": Family(
+        "zsbench.systems.nli",
+        ("hybridnli", "gliznet/batching.py"),
+        TORCH,
+        "NLI cross-encoder, one pass a pair",
+    ),
+    "biencoder": Family(
+        "zsbench.systems.biencoder",
+        ("gliznet/batching.py",),
+        (*TORCH, "sentence-transformers"),
+        "cosine of sentence embeddings, label embeddings cached",
+    ),
+    "control": Family("zsbench.systems.controls", (), ("numpy",), "trivial and perfect predictors that frame the rest"),
+    "hybridnli": Family(
+        "zsbench.systems.hybrid",
+        ("hybridnli", "gliznet/batching.py", "zsbench/training/hybrid.py"),
+        TORCH,
+        "HybridNLI: NLI corrected by trained heads",
+    ),
+}
+
+
+def family_of(spec: dict[str, Any]) -> Family:
+    """The family a score spec names.
+
+    Raises:
+        UnknownSystemError: no such family (with a suggestion).
+    """
+    if spec["family"] not in FAMILIES:
+        hint = suggest(spec["family"], FAMILIES)
+        raise UnknownSystemError(f"systems.{spec['system']}.family: {spec['family']!r} is not known{hint}")
+    return FAMILIES[spec["family"]]
+
+
+def build(spec: dict[str, Any], layout: Layout) -> Any:
+    """Load a system, ready to score.
+
+    Args:
+        spec: family, settings, model, seed, precision, token_budget, suite, system (`Plan.score_spec`).
+        layout: of the run whose models it may need.
+
+    Returns:
+        A `base.System` (`score(texts, labels)`) or a `base.RowSystem` (`score_rows(rows)`).
+    """
+    return importlib.import_module(family_of(spec).module).build(spec, layout)
+
+
+def model_folder(spec: dict[str, Any], layout: Layout) -> Path:
+    """Folder of the system's checkpoint: of this run's training, or fetched.
+
+    Raises:
+        UnknownSystemError: the system needs a model and the spec names none.
+    """
+    kind, model = spec["model"] or ("none", "")
+    if kind in ("trained", "hybrid"):
+        return layout.checkpoint(model, spec["seed"])
+    if kind == "source":
+        return layout.fetched(model).parent / "files"
+    raise UnknownSystemError(f"systems.{spec['system']}: family {spec['family']!r} needs a `model`; name a source id")
+
+
+def weights_sha256(folder: Path) -> str:
+    """Identity of a checkpoint folder: names and contents of all its files (of documentation, none).
+
+    Raises:
+        FileNotFoundError: the folder holds no files.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() != ".md")
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no model files; train or fetch the model first")
+    return digest([(str(path.relative_to(folder)), file_sha256(path)) for path in files])
+
+
+def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """All that a system's scores depend on besides texts and labels, without loading it: part of a cell's key."""
+    family = family_of(spec)
+    weights = weights_sha256(model_folder(spec, layout)) if spec["model"] else None
+    if spec["model"] and spec["model"][0] == "hybrid":
+        # The heads correct one NLI model's features; the record names it.
+        record = read_json(layout.model(spec["model"][1], spec["seed"]))
+        weights = digest([weights, record["nli_identity"]])
+    shared = ("zsbench/systems/base.py", f"{family.module.replace('.', '/')}.py")
+    return {
+        "family": spec["family"],
+        "settings": spec["settings"],
+        "seed": spec["seed"] if spec["family"] == "control" else None,  # a model's seed is in its weights
+        "weights_sha256": weights,
+        "source": code_digest((*family.sources, *shared)),
+        "packages": _versions(family.packages),
+    }
+
+
+def code_digest(sources: tuple[str, ...]) -> str:
+    """Identity of python files and folders below `src/`."""
+    files = [file for source in sources for file in _python_files(SRC / source)]
+    return digest(sorted((str(file.relative_to(SRC)), file_sha256(file)) for file in files))
+
+
+def _python_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    import importlib.metadata
+
+    return {package: importlib.metadata.version(package) for package in packages}

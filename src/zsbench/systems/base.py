@@ -1,0 +1,119 @@
+"""What every system offers to the scorer, and what the adapters share.
+
+n texts, L labels.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+
+@runtime_checkable
+class System(Protocol):
+    """Anything that scores texts against labels. A user's own system needs `score` only."""
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """Scores (n, L) of every text with every label: any real numbers where the largest wins, P in [0, 1] where
+        labels are judged one by one. Equal arguments give equal scores."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a prepared test set, for the systems that look at more than texts (`RowSystem`)."""
+
+    dataset: str
+    task: str  # "single" | "multi"
+    labels: list[str]  # names of the score columns
+    sample_ids: list[str]
+    splits: list[str]
+    gold: list[list[int]]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Gold as (n, L) of 0.0 and 1.0."""
+        values = np.zeros((len(self.gold), len(self.labels)))
+        for row, indices in zip(values, self.gold, strict=True):
+            row[list(indices)] = 1.0
+        return values
+
+
+@runtime_checkable
+class RowSystem(Protocol):
+    """Scores whole rows: controls, which may see the gold, and scores that somebody else computed."""
+
+    def score_rows(self, rows: Rows) -> np.ndarray:
+        """Scores (n, L)."""
+        ...
+
+
+class Adapter:
+    """Facts of a built-in text system: where it runs, in which precision, and what it had to cut.
+
+    Args:
+        spec: a score spec (`precision`, `token_budget`, `suite`, `settings`).
+
+    Raises:
+        ValueError: unknown precision.
+    """
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        if spec["precision"] not in ("fp32", "bf16"):
+            raise ValueError(f"precision={spec['precision']!r} is not allowed; it must be 'fp32' or 'bf16'")
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.precision: str = spec["precision"]
+        self.token_budget: int = spec["token_budget"]
+        # Labels of `topics` are judged one by one, so scores there are probabilities.
+        self.probabilities: bool = spec["suite"] == "topics"
+        self._cut = {"truncated_texts": 0, "truncated_labels": 0}
+
+    @property
+    def dtype(self) -> str:
+        """What the encoder computes in."""
+        return {"fp32": "float32", "bf16": "bfloat16"}[self.precision]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bf16 autocast where the run asks for it."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+    def count(self, **cut: int) -> None:
+        """Add to the truncation counts."""
+        for name, number in cut.items():
+            self._cut[name] = self._cut.get(name, 0) + int(number)
+
+    def report(self) -> dict[str, int]:
+        """Texts and (text, label) pairs that lost tokens since the last call."""
+        cut, self._cut = self._cut, dict.fromkeys(self._cut, 0)
+        return cut
+
+
+def well_formed(texts: Sequence[str]) -> list[str]:
+    """Texts that every tokenizer accepts: halves of surrogate pairs, which no encoding has, become U+FFFD."""
+    return [text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if _lone(text) else text for text in texts]
+
+
+def _lone(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+
+
+class Neutraliser:
+    """Takes the special meaning from marker tokens that a text spells out, so that a text cannot add labels.
+
+    Args:
+        tokens: strings the tokenizer would turn into special tokens, such as "[SEP]" or "<<LABEL>>".
+    """
+
+    def __init__(self, tokens: Sequence[str]) -> None:
+        longest_first = sorted({token for token in tokens if len(token) > 1}, key=lambda token: (-len(token), token))
+        self.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        """ "[SEP]" becomes "[ SEP]": a space after the first character of each marker, and no other change."""
+        if self.pattern is None:
+            return list(texts)
+        return [self.pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]

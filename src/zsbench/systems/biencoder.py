@@ -1,0 +1,79 @@
+"""Bi-encoder: cosine of the text's and the label's sentence embedding. n texts, L labels, D embedding size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+from gliznet.batching import token_budget_batches
+from zsbench.layout import Layout
+from zsbench.systems import model_folder
+from zsbench.systems.base import Adapter, Neutraliser
+
+
+class BiEncoderSystem(Adapter):
+    """A sentence-transformers folder.
+
+    Settings: `template` (what of the label is embedded, default "{}"), `text_prompt` and `label_prompt` (put before
+    texts and labels; left out, they are the model's own query and document prompts, which most models leave empty).
+
+    A cosine is no probability: where labels are judged one by one the score is (1 + cosine) / 2, which lies in [0, 1]
+    but has no calibrated 1/2.
+    """
+
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        super().__init__(spec)
+        folder = str(model_folder(spec, layout))
+        self.model = SentenceTransformer(
+            folder,
+            device=str(self.device),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        ).eval()
+        settings, own = spec["settings"], dict[str, Any](self.model.prompts)
+        self.template: str = settings.get("template") or "{}"
+        self.text_prompt: str = settings.get("text_prompt", own.get("query", ""))
+        self.label_prompt: str = settings.get("label_prompt", own.get("document", ""))
+        self.neutralise = Neutraliser(self.model.tokenizer.all_special_tokens)
+        self._labels: dict[str, torch.Tensor] = {}
+
+    def embed(self, texts: Sequence[str], prompt: str) -> tuple[torch.Tensor, int]:
+        """Unit embeddings (n, D) float32 in input order, and how many texts were cut."""
+        plain = self.neutralise(texts)
+        limit = self.model.max_seq_length or self.model.tokenizer.model_max_length
+        encoded = self.model.tokenizer([prompt + text for text in plain], truncation=False, verbose=False)["input_ids"]
+        lengths = [len(ids) for ids in encoded]
+        out = torch.empty(len(plain), self.model.get_embedding_dimension() or 0, device=self.device)
+        with self.autocast():
+            for batch in token_budget_batches([min(length, limit) for length in lengths], self.token_budget):
+                rows = self.model.encode(
+                    [plain[i] for i in batch],
+                    prompt=prompt or None,
+                    batch_size=len(batch),
+                    show_progress_bar=False,
+                    convert_to_tensor=True,
+                )
+                out[batch] = torch.nn.functional.normalize(rows.float(), dim=-1)
+        return out, sum(length > limit for length in lengths)
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """Scores (n, L); see `base.System`."""
+        new = [label for label in dict.fromkeys(labels) if label not in self._labels]
+        if new:
+            rows, cut = self.embed([self.template.format(label) for label in new], self.label_prompt)
+            self._labels |= dict(zip(new, rows, strict=True))
+            self.count(truncated_labels=cut)
+        if not texts:
+            return np.zeros((0, len(labels)), dtype=np.float32)
+        E, cut = self.embed(texts, self.text_prompt)
+        self.count(truncated_texts=cut)
+        cosine = (E @ torch.stack([self._labels[label] for label in labels]).T).cpu().numpy()  # (n, L)
+        return np.clip((1 + cosine) / 2, 0, 1) if self.probabilities else cosine
+
+
+def build(spec: dict[str, Any], layout: Layout) -> BiEncoderSystem:
+    """Load the model that the spec names."""
+    return BiEncoderSystem(spec, layout)

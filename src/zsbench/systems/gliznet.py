@@ -1,0 +1,55 @@
+"""GliZNet: a checkpoint of this run's training, or a published one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gliznet.model import GliZNetForSequenceClassification
+from gliznet.scoring import ScoringReport, score_texts
+from gliznet.tokenizer import GliZNETTokenizer
+from zsbench.layout import Layout
+from zsbench.systems import model_folder
+from zsbench.systems.base import Adapter
+
+LOST = np.float32(-1e30)  # logit of a label that reference truncation cut off: below all others, and still a number
+
+
+class GliZNetSystem(Adapter):
+    """Logits, or their sigmoids where labels are judged one by one."""
+
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        super().__init__(spec)
+        folder = model_folder(spec, layout)
+        self.model = GliZNetForSequenceClassification.from_pretrained(folder).to(self.device).eval()
+        self.tokenizer = GliZNETTokenizer.from_pretrained(folder)
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """Scores (n, L); see `base.System`."""
+        report = ScoringReport()
+        logits = score_texts(
+            self.model,
+            self.tokenizer,
+            texts,
+            labels,
+            token_budget=self.token_budget,
+            autocast_dtype="bf16" if self.precision == "bf16" else None,
+            report=report,
+        )
+        values = np.asarray(logits)
+        self.count(
+            truncated_texts=report.truncated_texts,
+            truncated_labels=report.truncated_labels,
+            lost_labels=report.lost_labels,
+        )
+        lost = np.isneginf(values)
+        if lost.sum() == report.lost_labels:  # any other infinity is a fault, which the scorer names
+            values = np.where(lost, LOST, values)
+        if self.probabilities:
+            return np.exp(-np.logaddexp(0.0, -values.astype(np.float64)))
+        return values
+
+
+def build(spec: dict[str, Any], layout: Layout) -> GliZNetSystem:
+    """Load the checkpoint that the spec names."""
+    return GliZNetSystem(spec, layout)

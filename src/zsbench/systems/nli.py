@@ -1,0 +1,47 @@
+"""NLI cross-encoder: P(entailment) of the hypothesis that a template makes of each label."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers import AutoTokenizer
+
+from hybridnli.data import DEFAULT_TEMPLATE
+from hybridnli.encoder import NLIEncoder, score_ids
+from zsbench.layout import Layout
+from zsbench.systems import model_folder
+from zsbench.systems.base import Adapter, Neutraliser
+
+
+class NLISystem(Adapter):
+    """Equal to the transformers zero-shot pipeline with `multi_label=True`: each label is scored on its own.
+
+    Every text and hypothesis is tokenised once; pairs run in length-sorted batches.
+    """
+
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        super().__init__(spec)
+        folder = model_folder(spec, layout)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self.neutralise = Neutraliser(tokenizer.all_special_tokens)
+        self.encoder = NLIEncoder(
+            folder,
+            tokenizer,
+            spec["settings"].get("template") or DEFAULT_TEMPLATE,
+            device=self.device,
+            dtype="bfloat16" if self.precision == "bf16" else "float32",
+        )
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """Scores (n, L) in [0, 1]; see `base.System`."""
+        encoder = self.encoder
+        text_ids = encoder.tokenize(self.neutralise(texts))
+        hypothesis_ids = encoder.tokenize(encoder.hypotheses(self.neutralise(labels)))
+        room = encoder.max_length - encoder.pair.count - np.array([len(ids) for ids in hypothesis_ids])  # (L,)
+        self.count(truncated_texts=sum(len(ids) > room.min() for ids in text_ids))
+        return score_ids(encoder, text_ids, hypothesis_ids, encoder.max_length, self.token_budget)
+
+
+def build(spec: dict[str, Any], layout: Layout) -> NLISystem:
+    """Load the model that the spec names."""
+    return NLISystem(spec, layout)

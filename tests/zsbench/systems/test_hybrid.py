@@ -1,0 +1,123 @@
+"""HybridNLI: heads trained from the feature store, and its blends as systems."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from zsbench import systems
+from zsbench.evaluation.scoring import score_job
+from zsbench.layout import Layout
+from zsbench.provenance import read_json
+from zsbench.training.hybrid import train_hybrid
+
+TRAINING = {
+    "epochs": 3,
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "weight_decay": 1e-4,
+    "grad_clip": 1.0,
+    "patience": 3,
+    "blend_weight": 1.0,
+    "kl_weight": 0.3,
+    "num_codes": 4,
+    "proj_dim": 16,
+    "max_length": 32,
+}
+SPEC = {
+    "id": "hybrid",
+    "nli": "nli",
+    "nli_kind": "trained",
+    "dataset": "topics",
+    "nli_only": ["Health"],
+    "template": "This example is {}.",
+    "blends": ["learned", "heads", "half"],
+    "training": TRAINING,
+    "seed": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(run, tmp_path_factory) -> Layout:
+    layout = Layout(tmp_path_factory.mktemp("hybrid") / "run")
+    shutil.copytree(run.root, layout.root, ignore=shutil.ignore_patterns("cells", "cache"))
+    train_hybrid(layout.root, SPEC)
+    return layout
+
+
+def blend(layout, make_spec, name):
+    return systems.build(make_spec("hybridnli", "topics", ("hybrid", "hybrid"), {"blend": name}), layout)
+
+
+def test_the_record_tells_the_training(trained):
+    record = read_json(trained.model("hybrid", 1))
+    assert [entry["step"] for entry in record["history"]] == [1, 2, 3]
+    assert set(record["history"][0]["losses"]) == {"poly", "blend", "kl", "total"}
+    assert set(record["alphas"]) == {"Tech", "Money"} and set(record["thresholds"]) == {"Tech", "Health", "Money"}
+    assert record["best"]["validation"] == max(entry["validation"] for entry in record["history"])
+
+
+def test_the_blends_are_the_mixtures_they_say(trained, make_spec):
+    frame = pd.read_parquet(trained.dataset("topics"))
+    texts, labels = frame["text"].tolist()[24:], read_json(trained.dataset_card("topics"))["labels"]
+    scores = {name: blend(trained, make_spec, name).score(texts, labels) for name in ("learned", "heads", "half", "nli")}
+    np.testing.assert_allclose(scores["half"], (scores["heads"] + scores["nli"]) / 2, atol=1e-6)
+    for matrix in scores.values():
+        np.testing.assert_array_equal(matrix[:, 1], scores["nli"][:, 1])  # Health has no head
+    alpha = read_json(trained.model("hybrid", 1))["alphas"]["Tech"]
+    np.testing.assert_allclose(scores["learned"][:, 0], alpha * scores["nli"][:, 0] + (1 - alpha) * scores["heads"][:, 0], atol=1e-6)
+    nli = systems.build(make_spec("nli", "topics", ("trained", "nli")), trained).score(texts, labels)
+    np.testing.assert_allclose(scores["nli"], nli, atol=1e-5)
+
+
+def test_cells_are_scored_from_the_store_without_a_forward_pass(trained, make_spec, monkeypatch):
+    from hybridnli.encoder import NLIEncoder
+
+    monkeypatch.setattr(NLIEncoder, "entailment", lambda *_: pytest.fail("the encoder ran on a pair"))
+    spec = make_spec("hybridnli", "topics", ("hybrid", "hybrid"), {"blend": "learned"})
+    score_job(trained.root, spec)
+    card = read_json(trained.card("topics", "topics", "hybridnli-system", 1))
+    assert card["seen"] == "yes" and card["dtype"] == "float32" and card["rows"] == {"validation": 10, "test": 10}
+
+
+def test_hybrids_over_one_model_share_a_store(trained, monkeypatch):
+    from hybridnli.encoder import NLIEncoder
+
+    monkeypatch.setattr(NLIEncoder, "entailment", lambda *_: pytest.fail("the encoder ran on a pair"))
+    train_hybrid(trained.root, SPEC | {"id": "hybrid-v1", "training": TRAINING | {"blend_weight": 0.0}})
+    assert set(read_json(trained.model("hybrid-v1", 1))["alphas"].values()) == {0.5}
+    assert len(list((trained.root / "features").iterdir())) == 1
+
+
+def test_test_rows_do_not_reach_the_training(trained, tmp_path):
+    other = Layout(tmp_path / "run")
+    shutil.copytree(trained.root, other.root, ignore=shutil.ignore_patterns("cells", "cache"))
+    frame = pd.read_parquet(other.dataset("topics"))
+    test = frame["split"] == "test"
+    frame.loc[test, "gold"] = frame.loc[test, "gold"].to_numpy()[::-1]
+    frame.to_parquet(other.dataset("topics"))
+    train_hybrid(other.root, SPEC)
+    before, after = (read_json(layout.model("hybrid", 1)) for layout in (trained, other))
+    assert before["weights_sha256"] == after["weights_sha256"] and before["thresholds"] == after["thresholds"]
+
+
+def test_other_labels_are_refused(trained, make_spec):
+    with pytest.raises(ValueError, match="not those of the trained heads"):
+        blend(trained, make_spec, "learned").score(["a"], ["x", "y", "z"])
+
+
+def test_mistakes_are_named(trained, make_spec):
+    with pytest.raises(systems.UnknownSystemError, match="blend: 'lerned'.*did you mean 'learned'"):
+        blend(trained, make_spec, "lerned")
+    with pytest.raises(ValueError, match="nli_only: 'Helth' is no label"):
+        train_hybrid(trained.root, SPEC | {"nli_only": ["Helth"]})
+
+
+def test_training_is_reproducible(trained, tmp_path):
+    path = trained.checkpoint("hybrid", 1) / "multihead_v2.pt"
+    before = path.read_bytes()
+    train_hybrid(trained.root, SPEC)
+    assert path.read_bytes() == before
+    assert isinstance(torch.load(path, weights_only=True), dict)

@@ -1,0 +1,208 @@
+"""Cells: content, cards, cache, atomicity, refusals."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zsbench import systems
+from zsbench.evaluation.scoring import NonFiniteScoreError, score_job
+from zsbench.layout import Layout
+from zsbench.provenance import digest, file_sha256, read_json
+
+FAMILIES = {
+    "gliznet": {"model": ("trained", "gliznet-full")},
+    "nli": {"model": ("source", "tiny-nli")},
+    "biencoder": {"model": ("source", "tiny-embedder")},
+}
+
+
+@pytest.fixture
+def fresh(run, tmp_path) -> Layout:
+    """A run of one's own."""
+    shutil.copytree(run.root, tmp_path / "run", ignore=shutil.ignore_patterns("cells", "cache", "features"))
+    return Layout(tmp_path / "run")
+
+
+def read(layout, suite, dataset, spec) -> tuple[pd.DataFrame, dict]:
+    where = (suite, dataset, spec["system"], spec["seed"])
+    return pd.read_parquet(layout.scores(*where)), read_json(layout.card(*where))
+
+
+def matrix(frame) -> np.ndarray:
+    return frame.filter(like="score:").to_numpy()
+
+
+class Recorder:
+    """Stands in for a system and remembers what it was asked."""
+
+    def __init__(self, value=lambda text, label: len(text) + len(label)):
+        self.value, self.asked = value, []
+
+    def score(self, texts, labels):
+        self.asked.append((list(texts), list(labels)))
+        return np.array([[self.value(text, label) for label in labels] for text in texts], dtype=float)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    made = Recorder()
+    monkeypatch.setattr(systems, "build", lambda spec, layout: made)
+    return made
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("suite", ["gliclass", "topics"])
+def test_every_family_fills_whole_cells(run, make_spec, family, suite):
+    spec = make_spec(family, suite, **FAMILIES[family])
+    score_job(run.root, spec)
+    dataset = spec["datasets"][0]
+    frame, card = read(run, suite, dataset, spec)
+    rows = pd.read_parquet(run.dataset(dataset))
+    rows = rows[rows["split"].isin(["test"] if suite == "gliclass" else ["validation", "test"])]
+    assert frame["sample_id"].tolist() == rows["sample_id"].tolist()
+    assert [list(gold) for gold in frame["gold"]] == [list(gold) for gold in rows["gold"]]
+    facts = read_json(run.dataset_card(dataset))
+    assert [column for column in frame if column.startswith("score:")] == [f"score:{n}" for n in facts["label_names"]]
+    assert np.isfinite(matrix(frame)).all() and matrix(frame).dtype == np.float32
+    if suite == "topics":
+        assert matrix(frame).min() >= 0 and matrix(frame).max() <= 1
+    assert card["scores_sha256"] == file_sha256(run.scores(suite, dataset, spec["system"], 1))
+    assert card["labels_digest"] == digest(facts["labels"]) and card["weights_sha256"]
+    needed = (
+        "system_digest source environment device dtype seconds texts_per_second peak_memory_mb truncated_texts key seen"
+    )
+    assert set(needed.split()) <= set(card)
+
+
+def test_systems_read_the_wording_and_columns_have_the_names(fresh, make_spec, recorder):
+    spec = make_spec("nli", model=("source", "tiny-nli"), datasets=["more"])
+    score_job(fresh.root, spec)
+    assert recorder.asked[0][1] == ["bad", "good"]
+    assert list(read(fresh, "gliclass", "more", spec)[0].columns[3:]) == ["score:negative", "score:positive"]
+
+
+def test_an_added_dataset_scores_itself_only(fresh, make_spec, recorder):
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    first = read(fresh, "gliclass", "news", spec)
+    recorder.asked.clear()
+    score_job(fresh.root, spec | {"datasets": ["news", "more"]})
+    assert [labels for _, labels in recorder.asked] == [["bad", "good"]]
+    assert read(fresh, "gliclass", "news", spec)[1] == first[1] | {
+        "command": read(fresh, "gliclass", "news", spec)[1]["command"]
+    }
+
+
+def test_nothing_new_loads_no_model_and_gives_the_same_bytes(fresh, make_spec, monkeypatch):
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    card, sha = (
+        read(fresh, "gliclass", "news", spec)[1],
+        file_sha256(fresh.scores("gliclass", "news", spec["system"], 1)),
+    )
+    shutil.rmtree(fresh.root / "cells")
+    monkeypatch.setattr(systems, "build", lambda *_: pytest.fail("a model was loaded"))
+    score_job(fresh.root, spec)
+    assert read(fresh, "gliclass", "news", spec)[1] == card
+    assert file_sha256(fresh.scores("gliclass", "news", spec["system"], 1)) == sha
+
+
+@pytest.mark.parametrize("change", ["weights", "settings", "precision", "rows", "labels"])
+def test_whatever_decides_scores_makes_another_key(fresh, make_spec, recorder, change):
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    before = read(fresh, "gliclass", "news", spec)[1]["key"]
+    recorder.asked.clear()
+    if change == "weights":
+        path = fresh.fetched("tiny-nli").parent / "files" / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    elif change == "settings":
+        spec["settings"] = {"template": "About {}."}
+    elif change == "precision":
+        spec["precision"] = "bf16"
+    else:
+        from zsbench.provenance import write_json
+
+        card = read_json(fresh.dataset_card("news"))
+        card |= {"rows_sha256": "0"} if change == "rows" else {"labels": card["labels"][::-1]}
+        write_json(fresh.dataset_card("news"), card)
+    score_job(fresh.root, spec)
+    assert recorder.asked and read(fresh, "gliclass", "news", spec)[1]["key"] != before
+
+
+def test_non_finite_scores_stop_the_cell_and_name_it(fresh, make_spec, recorder):
+    recorder.value = lambda text, label: float("nan") if "\x00" in text else 1.0
+    with pytest.raises(NonFiniteScoreError, match="nli-system.*'news'.*news-31"):
+        score_job(fresh.root, make_spec("nli", model=("source", "tiny-nli")))
+    assert not list(fresh.root.rglob("scores.parquet")) and not list((fresh.root / "cache").rglob("*.parquet"))
+
+
+def test_a_wrong_shape_or_range_is_refused(fresh, make_spec, recorder):
+    with pytest.raises(ValueError, match=r"P in \[0, 1\]"):
+        score_job(fresh.root, make_spec("nli", "topics", model=("source", "tiny-nli")))
+    recorder.score = lambda texts, labels: np.zeros((len(texts), len(labels) + 1))
+    with pytest.raises(ValueError, match="expected"):
+        score_job(fresh.root, make_spec("nli", model=("source", "tiny-nli")))
+
+
+def test_a_kill_between_scores_and_card_leaves_no_complete_cell(fresh, make_spec, recorder, monkeypatch):
+    from zsbench.evaluation import scoring
+
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    real = scoring.write_json
+
+    def killed(path, value):
+        if path.name == "card.json":
+            raise KeyboardInterrupt
+        real(path, value)
+
+    monkeypatch.setattr(scoring, "write_json", killed)
+    with pytest.raises(KeyboardInterrupt):
+        score_job(fresh.root, spec)
+    assert not fresh.card("gliclass", "news", spec["system"], 1).exists()
+    monkeypatch.setattr(scoring, "write_json", real)
+    recorder.asked.clear()
+    score_job(fresh.root, spec)
+    assert fresh.card("gliclass", "news", spec["system"], 1).exists() and not recorder.asked
+
+
+def test_a_damaged_cache_is_noticed(fresh, make_spec, recorder):
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    stored = next((fresh.root / "cache" / "scores").glob("*.parquet"))
+    stored.write_bytes(stored.read_bytes()[:-1])
+    with pytest.raises(RuntimeError, match="damaged"):
+        score_job(fresh.root, spec)
+    score_job(fresh.root, spec)
+    assert read(fresh, "gliclass", "news", spec)[1]["scores_sha256"]
+
+
+def test_blocks_do_not_change_rows(fresh, make_spec, recorder, monkeypatch):
+    from zsbench.evaluation import scoring
+
+    monkeypatch.setattr(scoring, "PAIRS", 1)
+    monkeypatch.setattr(scoring, "SMALLEST_BLOCK", 7)
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    assert [len(texts) for texts, _ in recorder.asked] == [7, 7, 7, 7, 5]
+    texts = pd.read_parquet(fresh.dataset("news"))["text"]
+    assert matrix(read(fresh, "gliclass", "news", spec)[0])[:, 0].tolist() == [
+        len(text) + len("money") for text in texts
+    ]
+
+
+def test_one_load_for_a_whole_suite(fresh, make_spec, monkeypatch):
+    made = []
+    monkeypatch.setattr(systems, "build", lambda spec, layout: made.append(1) or Recorder())
+    score_job(fresh.root, make_spec("nli", model=("source", "tiny-nli"), datasets=["news", "more"]))
+    assert len(made) == 1
+
+
+def test_an_unknown_family_gets_a_suggestion(fresh, make_spec):
+    with pytest.raises(systems.UnknownSystemError, match="did you mean 'gliznet'"):
+        score_job(fresh.root, make_spec("gliznt"))
