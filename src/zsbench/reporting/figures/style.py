@@ -1,0 +1,148 @@
+"""How every figure looks and how it is saved: one palette, one font size, bytes that depend on the drawing alone."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
+
+from zsbench.provenance import write_atomic, write_text
+
+WIDTH = 7.6  # inches; with 11 pt text a figure stays readable at half of it
+INK, MUTED, RULE = "#1b1b1b", "#5f5f5f", "#c9c9c9"
+# M. Okabe and K. Ito, Color Universal Design, 2008; yellow is left out (too pale on white). Markers and dashes differ
+# too, so that no figure needs its colours.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (6, 2)),
+    (0, (2, 1.5)),
+    (0, (6, 2, 1.5, 2)),
+    (0, (9, 3)),
+    (0, (1, 1)),
+    (0, (4, 1)),
+    (0, (3, 3)),
+)
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "svg.fonttype": "path",  # the same picture on every machine, whatever fonts it has
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn figure with what a page says about it.
+
+    Attributes:
+        figure: the drawing.
+        data: the numbers that were drawn, one row a mark; saved beside the figure.
+        alt: what a reader who cannot see it should know.
+        caption: what is shown, n, seeds and interval method.
+    """
+
+    figure: Figure
+    data: pd.DataFrame
+    alt: str
+    caption: str
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw inside this block, so that a user's matplotlibrc changes nothing."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
+
+
+def new_figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure (inches) that keeps all its labels inside the canvas."""
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+
+
+def look(place: int) -> dict[str, Any]:
+    """Colour, marker and dash of the system at this place of its list; no two of 64 places look the same."""
+    shifted = place + place // len(COLORS)
+    return {
+        "color": COLORS[place % len(COLORS)],
+        "marker": MARKERS[shifted % len(MARKERS)],
+        "linestyle": DASHES[shifted % len(DASHES)],
+    }
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """A logarithmic axis with plain numbers: 1, 2, 5 of each decade, or decades alone where those would crowd."""
+    subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def legend_below(figure: Figure | SubFigure, places: Mapping[str, int], columns: int = 3, lines: bool = True) -> None:
+    """A legend under the axes: the looks of the named places, in the order given."""
+    handles = []
+    for name, place in places.items():
+        style = look(place)
+        if not lines:
+            style["linestyle"] = "none"
+        handles.append(Line2D([], [], label=name, markersize=6, linewidth=1.8, **style))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(columns, len(handles)),
+        handlelength=3.2 if lines else 1.5,
+    )
+
+
+def panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Any]:
+    """`count` axes on a grid, row by row; what is left of the last row stays empty."""
+    rows = -(-count // columns)
+    grid = figure.subplots(rows, columns, squeeze=False, **shared)
+    axes = list(grid.flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return axes[:count]
+
+
+def save(drawing: Drawing, folder: Path, name: str) -> list[Path]:
+    """Write `<name>.svg`, `.png` and `.csv`; the same drawing gives the same bytes."""
+    paths = [folder / f"{name}.{kind}" for kind in ("svg", "png", "csv")]
+    with house_style(), mpl.rc_context({"svg.hashsalt": name}):
+        svg = {"Date": None, "Creator": None}
+        write_atomic(paths[0], lambda path: drawing.figure.savefig(path, format="svg", metadata=svg))
+        write_atomic(
+            paths[1], lambda path: drawing.figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
+        )
+    table = drawing.data.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    write_text(paths[2], table)
+    return paths

@@ -1,0 +1,265 @@
+"""Figures of the single-label suite: heat map, forest plots, accuracy against cost, throughput."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.transforms import blended_transform_factory
+
+from zsbench.reporting.figures.style import INK, MUTED, WIDTH, Drawing, legend_below, log_ticks, look, new_figure
+from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
+
+SUITE = "gliclass"
+
+
+def seeds_text(run: RunData, suite: str) -> str:
+    """`trained systems: mean over 3 seeds` in words."""
+    counts = sorted({len(run.seeds(system)) for system in run.systems(suite, controls=False)})
+    most = counts[-1] if counts else 1
+    return "one seed each" if most == 1 else f"trained systems: mean over {most} seeds"
+
+
+def interval_text(run: RunData) -> str:
+    """How the run's intervals were made, in words."""
+    statistics = run.spec["statistics"]
+    return (
+        f"{statistics['level'] * 100:g} % intervals from a paired bootstrap over sample ids "
+        f"({statistics['draws']:,} draws; seeds resampled too), p values Holm-corrected within the table"
+    )
+
+
+def _verdicts(run: RunData) -> dict[tuple[str, str], str]:
+    """Mark of a (system, dataset) cell: significantly above or below the reference system, or nothing."""
+    deltas = run.deltas
+    tested = deltas[(deltas["suite"] == SUITE) & (deltas["metric"] == "macro_f1") & (deltas["system"] == run.reference)]
+    marks = {}
+    for row in tested.itertuples():
+        if row.p_holm < SIGNIFICANT:
+            marks[row.baseline, row.dataset] = "▲" if row.delta < 0 else "▼"
+    return marks
+
+
+def suite_heatmap(run: RunData) -> Drawing | None:
+    """Macro-F1 of every system on every dataset; a mark where it differs significantly from the reference."""
+    means = run.suite_means(SUITE)
+    if means.empty:
+        return None
+    titles = {name: entry["title"] for name, entry in run.datasets(SUITE).items()} | {AVERAGE: "Average"}
+    marks, values = _verdicts(run), means.to_numpy(dtype=float)
+    rows, columns = values.shape
+    figure = new_figure(1.9 + 0.34 * rows, width=max(WIDTH, 3.2 + 0.86 * columns))
+    axis = figure.subplots()
+    edges = np.append(np.arange(columns), [columns - 1 + 0.15 + k for k in (0, 1)])  # a gap before the average
+    centers = np.append(np.arange(columns - 1) + 0.5, columns - 1 + 0.65)
+    for block in (slice(0, columns - 1), slice(columns - 1, columns)):
+        x = edges[:columns] if block.start == 0 else edges[-2:]
+        mesh = axis.pcolormesh(
+            x, np.arange(rows + 1), values[:, block], cmap="cividis", vmin=0, vmax=1, edgecolors="white"
+        )
+    for i, system in enumerate(means.index):
+        for j, dataset in enumerate(means.columns):
+            if np.isfinite(values[i, j]):
+                text = f"{values[i, j]:.3f}{marks.get((system, dataset), '')}"
+                axis.text(
+                    centers[j],
+                    i + 0.5,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=9.5,
+                    color="white" if values[i, j] < 0.55 else INK,
+                )
+    axis.set_xticks(centers, [titles[name] for name in means.columns], rotation=30, ha="left", rotation_mode="anchor")
+    axis.xaxis.tick_top()
+    axis.set_yticks(np.arange(rows) + 0.5, means.index)
+    for label in axis.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text() == run.reference else "normal")
+    axis.invert_yaxis()
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    bar = figure.colorbar(mesh, ax=axis, orientation="horizontal", shrink=0.5, aspect=40, pad=0.02)
+    bar.set_label("macro-F1")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    data = means.rename_axis("system").reset_index().melt("system", var_name="dataset", value_name="macro_f1")
+    data["mark"] = [
+        {"▲": "above", "▼": "below"}.get(marks.get((s, d), ""), "")
+        for s, d in zip(data["system"], data["dataset"], strict=True)
+    ]
+    caption = (
+        f"Macro-F1 on the test split, argmax over the labels; {seeds_text(run, SUITE)}. ▲ / ▼: significantly above /"
+        f" below {run.reference} (bold) on the same rows; {interval_text(run)}."
+    )
+    best = means[AVERAGE].drop(labels=[s for s in means.index if s not in run.systems(SUITE, controls=False)]).idxmax()
+    alt = (
+        f"Table of colours: macro-F1 of {rows} systems on {columns - 1} datasets. Highest average: {best},"
+        f" {means.loc[best, AVERAGE]:.3f}."
+    )
+    return Drawing(figure, data, alt, caption)
+
+
+def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
+    """One line a row: the pooled delta with its interval, single datasets as small rings, the numbers at the right.
+
+    Args:
+        rows: `name`, `delta`, `low`, `high`, `p_holm`, drawn from top to bottom.
+        details: `name`, `delta` of single datasets.
+    """
+    axis.axvline(0, color=MUTED, linewidth=1)
+    right = blended_transform_factory(axis.transAxes, axis.transData)
+    for place, row in enumerate(rows.itertuples()):
+        sure = row.p_holm < SIGNIFICANT
+        single = details.loc[details["name"] == row.name, "delta"]
+        axis.plot(
+            single,
+            np.full(len(single), place + 0.24),
+            "o",
+            color=MUTED,
+            markersize=4,
+            markerfacecolor="white",
+            linestyle="none",
+        )
+        axis.plot([row.low, row.high], [place, place], color="#0072b2", linewidth=2.2, solid_capstyle="butt")
+        axis.plot(row.delta, place, "D", color="#0072b2", markersize=7, markerfacecolor="#0072b2" if sure else "white")
+        p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
+        text = f"{row.delta:+.3f} [{row.low:+.3f}, {row.high:+.3f}]  {p}"
+        axis.text(1.02, place, text.replace("-", "−"), transform=right, va="center", ha="left", fontsize=9.5)
+    axis.text(
+        1.02, -0.75, "difference [interval]  Holm p", transform=right, va="bottom", ha="left", fontsize=9.5, color=MUTED
+    )
+    axis.set_yticks(range(len(rows)), rows["name"])
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    axis.grid(axis="x")
+    axis.set_axisbelow(True)
+    axis.locator_params(axis="x", nbins=5)
+
+
+def _forest_drawing(run: RunData, picked: pd.DataFrame, xlabel: str, subject: str, caption: str) -> Drawing | None:
+    """Forest plot of deltas that carry a `name`; the rows over all datasets lead, single ones are detail."""
+    whole, single = picked[picked["dataset"] == AVERAGE], picked[picked["dataset"] != AVERAGE]
+    if whole.empty:
+        return None
+    figure = new_figure(1.3 + 0.46 * len(whole), width=WIDTH + 1.2)
+    axis = figure.subplots()
+    forest(axis, whole, single)
+    axis.set_xlabel(xlabel)
+    sure = whole[whole["p_holm"] < SIGNIFICANT]
+    alt = f"{subject}: {len(whole)} differences of average macro-F1 with intervals; {len(sure)} significant" + (
+        f": {', '.join(f'{r.name} {r.delta:+.3f}' for r in sure.itertuples())}." if len(sure) else "."
+    )
+    columns = ["name", "dataset", "system", "baseline", "delta", "low", "high", "p", "p_holm", "n_rows", "n_seeds"]
+    legend = " Diamonds: average over datasets, filled where Holm p < 0.05; rings: single datasets."
+    rows = int(whole["n_rows"].max())
+    return Drawing(
+        figure,
+        picked[columns],
+        alt,
+        f"{caption}{legend} {rows:,} rows, {seeds_text(run, SUITE)}; {interval_text(run)}.",
+    )
+
+
+def delta_forest(run: RunData) -> Drawing | None:
+    """The reference system against each competitor."""
+    deltas = run.deltas
+    rivals = run.systems(SUITE, controls=False)
+    picked = deltas[
+        (deltas["suite"] == SUITE)
+        & (deltas["table"].isin(["gliclass_suite", "peers"]))
+        & (deltas["metric"] == "macro_f1")
+        & (deltas["system"] == run.reference)
+        & (deltas["baseline"].isin(rivals))
+    ]
+    picked = picked.assign(name="against " + picked["baseline"].astype(str)).drop_duplicates(["name", "dataset"])
+    xlabel = f"macro-F1 of {run.reference} minus competitor's"
+    return _forest_drawing(
+        run, picked, xlabel, f"{run.reference} against each competitor", f"{run.reference} against each competitor."
+    )
+
+
+def ablations(run: RunData) -> Drawing | None:
+    """One-factor contrasts between variants, and named compounds."""
+    deltas = run.deltas
+    picked = deltas[(deltas["table"] == "ablations") & (deltas["suite"] == SUITE) & (deltas["metric"] == "macro_f1")]
+    short = (
+        picked["system"].astype(str).str.removeprefix("gliznet-")
+        + " − "
+        + picked["baseline"].astype(str).str.removeprefix("gliznet-")
+    )
+    picked = picked.assign(name=picked["factor"].astype(str) + ":\n" + short)
+    text = "Each line: two variants that differ in one named factor (or in a compound that the config names)."
+    return _forest_drawing(run, picked, "difference of macro-F1", "Ablations", text)
+
+
+def _speed(run: RunData) -> pd.DataFrame:
+    """Texts per second and average macro-F1 of each system that has both."""
+    cost = run.cost[run.cost["suite"] == SUITE]
+    sums = cost.groupby("system", observed=True)[["texts", "seconds"]].sum()
+    memory = cost.groupby("system", observed=True)["peak_memory_mb"].max()
+    table = pd.DataFrame({"texts_per_second": sums["texts"] / sums["seconds"], "peak_memory_mb": memory})
+    table["macro_f1"] = run.suite_means(SUITE)[AVERAGE]
+    names = [name for name in run.headline(SUITE, limit=8) if name in table.index]
+    return table.loc[names].dropna(subset=["texts_per_second", "macro_f1"]).rename_axis("system").reset_index()
+
+
+def cost(run: RunData) -> Drawing | None:
+    """Average macro-F1 against texts a second."""
+    table = _speed(run)
+    if table.empty:
+        return None
+    figure = new_figure(4.2)
+    axis = figure.subplots()
+    for row in table.itertuples():
+        style = look(run.places[row.system]) | {"linestyle": "none"}
+        axis.plot(row.texts_per_second, row.macro_f1, markersize=10, **style)
+    low, high = table["texts_per_second"].min() / 1.5, table["texts_per_second"].max() * 1.5
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    log_ticks(axis.xaxis, low, high)
+    axis.set_xlabel("texts per second (log scale; right is faster)")
+    axis.set_ylabel("average macro-F1 (part of the range)")
+    axis.margins(y=0.12)
+    axis.grid()
+    legend_below(figure, {name: run.places[name] for name in table["system"]}, lines=False)
+    fastest, best = table.loc[table["texts_per_second"].idxmax()], table.loc[table["macro_f1"].idxmax()]
+    alt = (
+        f"Accuracy against speed of {len(table)} systems: {best.system} is the most accurate ({best.macro_f1:.3f}),"
+        f" {fastest.system} the fastest ({fastest.texts_per_second:.0f} texts/s)."
+    )
+    caption = (
+        "Average macro-F1 over the suite against scoring speed, all texts of the suite together;"
+        f" {seeds_text(run, SUITE)}. Speeds are as measured in this run, on the device that the cards name."
+    )
+    return Drawing(figure, table, alt, caption)
+
+
+def throughput(run: RunData) -> Drawing | None:
+    """Texts a second against the number of labels."""
+    labels = {name: len(entry["labels"]) for name, entry in run.datasets(SUITE).items()}
+    cost = run.cost[(run.cost["suite"] == SUITE) & run.cost["dataset"].isin(labels)]
+    names = [name for name in run.headline(SUITE, limit=8) if name in set(cost["system"])]
+    if not names or len(set(labels.values())) < 2:
+        return None
+    table = cost[cost["system"].isin(names)].assign(labels=cost["dataset"].map(labels))
+    table = table.groupby(["system", "labels"], observed=True)[["texts", "seconds"]].sum().reset_index()
+    table["texts_per_second"] = table["texts"] / table["seconds"]
+    figure = new_figure(4.2)
+    axis = figure.subplots()
+    for name in names:
+        part = table[table["system"] == name].sort_values("labels")
+        axis.plot(part["labels"], part["texts_per_second"], linewidth=1.8, markersize=7, **look(run.places[name]))
+    axis.set_xscale("log")
+    ticks = sorted(set(labels.values()))
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xticks([], minor=True)
+    axis.set_yscale("log")
+    log_ticks(axis.yaxis, *axis.get_ylim())
+    axis.set_xlabel("labels of the dataset (log scale)")
+    axis.set_ylabel("texts per second (log scale)")
+    axis.grid()
+    legend_below(figure, {name: run.places[name] for name in names})
+    alt = f"Texts per second of {len(names)} systems on datasets with {ticks[0]} to {ticks[-1]} labels."
+    caption = (
+        "Scoring speed against the number of labels, datasets with the same number together. Texts differ in length"
+        " between datasets, so a line shows labels and lengths at once."
+    )
+    return Drawing(figure, table, alt, caption)

@@ -1,0 +1,212 @@
+"""Figures of the multi-label topic suite: per-label F1, F1 against threshold, precision-recall curves."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import precision_recall_curve
+
+from zsbench.reporting.figures.style import RULE, Drawing, legend_below, look, new_figure, panels
+from zsbench.reporting.frames import RunData
+
+SUITE = "topics"
+PROTOCOLS = {
+    "held-out": "thresholds fitted on validation rows, scored on test rows",
+    "cv": "out-of-fold thresholds",
+    "fixed-0.5": "every threshold 0.5",
+    "val-tuned": "thresholds fitted and scored on the same validation rows, so these numbers are optimistic",
+}
+
+
+def _seeds(run: RunData, names: list[str]) -> str:
+    most = max(len(run.seeds(name)) for name in names)
+    return "one seed each" if most == 1 else f"up to {most} seeds a system"
+
+
+def topics_f1(run: RunData) -> Drawing | None:
+    """F1 of each label and their mean, one mark a system, a line over the seeds' range."""
+    shown = run.topic_protocol()
+    if shown is None:
+        return None
+    frame = run.metrics[
+        (run.metrics["suite"] == SUITE) & (run.metrics["protocol"] == shown[0]) & (run.metrics["split"] == shown[1])
+    ]
+    dataset = next(iter(run.datasets(SUITE)))
+    names = [name for name in run.headline(SUITE) if name in set(frame["system"])]
+    labels = run.datasets(SUITE)[dataset]["label_names"]
+    single = frame[(frame["metric"] == "f1") & frame["label"].isin(labels)]
+    whole = frame[frame["metric"] == "macro_f1"].assign(label="macro-F1")
+    table = pd.concat([whole, single])
+    table = table[(table["dataset"] == dataset) & table["system"].isin(names)]
+    if table.empty:
+        return None
+    table = (
+        table.groupby(["label", "system"], observed=True)["value"].agg(["mean", "min", "max", "count"]).reset_index()
+    )
+    rows = ["macro-F1", *labels]
+    figure = new_figure(1.6 + len(rows) * (0.28 + 0.1 * len(names)))
+    axis = figure.subplots()
+    step = 0.78 / max(len(names), 1)
+    for place, name in enumerate(names):
+        part = table[table["system"] == name].set_index("label").reindex(rows)
+        y = np.arange(len(rows)) + (place - (len(names) - 1) / 2) * step
+        style = look(run.places[name]) | {"linestyle": "none"}
+        axis.hlines(y, part["min"], part["max"], color=style["color"], linewidth=1.6)
+        axis.plot(part["mean"], y, markersize=7, **style)
+    for edge in range(1, len(rows)):
+        axis.axhline(edge - 0.5, color=RULE, linewidth=0.8)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.get_yticklabels()[0].set_fontweight("bold")
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xlim(-0.02, 1.02)
+    axis.set_xlabel("F1")
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x")
+    legend_below(figure, {name: run.places[name] for name in names}, lines=False)
+    best = table[table["label"] == "macro-F1"].sort_values("mean").iloc[-1]
+    alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
+    caption = (
+        f"F1 by label on {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means, lines:"
+        f" range over seeds; {_seeds(run, names)}."
+    )
+    return Drawing(figure, table, alt, caption)
+
+
+def _curves(run: RunData) -> dict[str, Any] | None:
+    """First-seed scores of the headline systems on the split that the figures show, with the chosen thresholds."""
+    shown, datasets = run.topic_protocol(), run.datasets(SUITE)
+    if shown is None:
+        return None
+    dataset = next(iter(datasets))
+    chosen = run.metrics[
+        (run.metrics["suite"] == SUITE)
+        & (run.metrics["protocol"] == shown[0])
+        & (run.metrics["split"] == shown[1])
+        & (run.metrics["metric"] == "threshold")
+    ]
+    scores = {}
+    for name in run.headline(SUITE, limit=4):
+        seed = run.seeds(name)[0]
+        frame = run.scores(SUITE, dataset, name, seed)
+        if frame is not None:
+            thresholds = chosen[(chosen["system"] == name) & (chosen["seed"] == seed) & (chosen["dataset"] == dataset)]
+            scores[name] = (frame[frame["split"] == shown[1]], thresholds.set_index("label")["value"].to_dict())
+    if not scores:
+        return None
+    return {"dataset": dataset, "entry": datasets[dataset], "scores": scores, "protocol": shown[0], "split": shown[1]}
+
+
+def _label(frame: pd.DataFrame, place: int) -> tuple[np.ndarray, np.ndarray]:
+    """(gold 0/1, score) of the label at this place of the label order; the score columns are in that order."""
+    columns = [column for column in frame.columns if column.startswith("score:")]
+    gold = frame["gold"].map(lambda found: place in found).to_numpy()
+    return gold, frame[columns[place]].to_numpy(dtype=float)
+
+
+def _at(gold: np.ndarray, score: np.ndarray, threshold: float) -> tuple[float, float, float]:
+    """Precision, recall and F1 of one label at a threshold; a ratio over nothing is 0, as in the tables."""
+    taken = score >= threshold
+    hits = float((taken & gold).sum())
+    precision = hits / taken.sum() if taken.any() else 0.0
+    recall = hits / gold.sum() if gold.any() else 0.0
+    return precision, recall, 2 * precision * recall / (precision + recall) if hits else 0.0
+
+
+def _small_multiples(count: int) -> tuple[Any, list[Any]]:
+    figure = new_figure(0.9 + 2.5 * -(-count // 3))
+    return figure, panels(figure, count, 3, sharex=True, sharey=True)
+
+
+def _dress(axes: list[Any], titles: list[str], x: str, y: str, columns: int = 3) -> None:
+    for place, (axis, title) in enumerate(zip(axes, titles, strict=True)):
+        axis.set_title(title)
+        axis.set_xlim(-0.02, 1.02)
+        axis.set_ylim(-0.02, 1.05)
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.grid()
+        last = place + columns >= len(axes)
+        axis.tick_params(labelbottom=last)
+        if last:
+            axis.set_xlabel(x)
+        if place % columns == 0:
+            axis.set_ylabel(y)
+
+
+def pr_curves(run: RunData) -> Drawing | None:
+    """Precision against recall of each label; a mark at the chosen threshold."""
+    found = _curves(run)
+    if found is None:
+        return None
+    names, labels, rows = list(found["scores"]), found["entry"]["label_names"], []
+    figure, axes = _small_multiples(len(labels))
+    for column, axis in enumerate(axes):
+        for name in names:
+            frame, thresholds = found["scores"][name]
+            gold, score = _label(frame, column)
+            style = look(run.places[name])
+            precision, recall, _ = precision_recall_curve(gold, score, drop_intermediate=True)
+            axis.step(
+                recall, precision, where="post", color=style["color"], linestyle=style["linestyle"], linewidth=1.6
+            )
+            rows += [(labels[column], name, "curve", r, p, "") for r, p in zip(recall, precision, strict=True)]
+            if labels[column] in thresholds:
+                threshold = thresholds[labels[column]]
+                p, r, _ = _at(gold, score, threshold)
+                axis.plot(r, p, style["marker"], color=style["color"], markersize=9, markeredgecolor="white", zorder=4)
+                rows.append((labels[column], name, "chosen", r, p, f"{threshold:.6f}"))
+    _dress(axes, labels, "recall", "precision")
+    legend_below(figure, {name: run.places[name] for name in names})
+    data = pd.DataFrame(rows, columns=["label", "system", "kind", "recall", "precision", "threshold"])
+    n = len(next(iter(found["scores"].values()))[0])
+    alt = (
+        f"Precision-recall curves of {len(names)} systems for {len(labels)} labels, with the chosen thresholds marked."
+    )
+    caption = (
+        f"Precision against recall on {found['dataset']}, {found['split']} split ({n:,} rows), first seed of each"
+        f" system. Marks: the threshold that protocol {found['protocol']} uses ({PROTOCOLS[found['protocol']]})."
+    )
+    return Drawing(figure, data, alt, caption)
+
+
+def threshold_sensitivity(run: RunData) -> Drawing | None:
+    """F1 of each label at every threshold; a mark at the chosen one."""
+    found = _curves(run)
+    if found is None:
+        return None
+    names, labels, rows = list(found["scores"]), found["entry"]["label_names"], []
+    figure, axes = _small_multiples(len(labels))
+    grid = np.linspace(0, 1, 101)
+    for column, axis in enumerate(axes):
+        for name in names:
+            frame, thresholds = found["scores"][name]
+            gold, score = _label(frame, column)
+            style = look(run.places[name])
+            f1 = [_at(gold, score, threshold)[2] for threshold in grid]
+            axis.plot(grid, f1, color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
+            rows += [(labels[column], name, "curve", t, value) for t, value in zip(grid, f1, strict=True)]
+            if labels[column] in thresholds:
+                threshold = thresholds[labels[column]]
+                value = _at(gold, score, threshold)[2]
+                axis.plot(
+                    threshold,
+                    value,
+                    style["marker"],
+                    color=style["color"],
+                    markersize=9,
+                    markeredgecolor="white",
+                    zorder=4,
+                )
+                rows.append((labels[column], name, "chosen", threshold, value))
+    _dress(axes, labels, "threshold", "F1")
+    legend_below(figure, {name: run.places[name] for name in names})
+    data = pd.DataFrame(rows, columns=["label", "system", "kind", "threshold", "f1"])
+    alt = (
+        f"F1 of {len(names)} systems against the threshold, for {len(labels)} labels, with the chosen thresholds"
+        " marked."
+    )
+    caption = (
+        f"F1 at every threshold on {found['dataset']}, {found['split']} split, first seed of each system. Marks: the"
+        f" threshold that protocol {found['protocol']} uses. A broad hill: the choice matters little."
+    )
+    return Drawing(figure, data, alt, caption)

@@ -1,0 +1,110 @@
+"""Figures of training records: losses, validation, gradient norms, blend weights."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from zsbench.reporting.figures.style import Drawing, legend_below, log_ticks, look, new_figure, panels
+from zsbench.reporting.frames import RunData
+
+MOST_MODELS = 8
+
+
+def _histories(run: RunData) -> pd.DataFrame:
+    """Rows model, seed, step, quantity, term, value of every model trained step by step."""
+    rows = []
+    for (model, seed), record in run.trainings().items():
+        for entry in record.get("history", []):
+            if "losses" in entry:
+                rows.append((model, seed, entry["step"], "validation", "", entry["validation"]))
+                rows += [(model, seed, entry["step"], "loss", term, value) for term, value in entry["losses"].items()]
+                norms = entry.get("gradient_norms", {})
+                rows += [(model, seed, entry["step"], "gradient norm", term, value) for term, value in norms.items()]
+    return pd.DataFrame(rows, columns=["model", "seed", "step", "quantity", "term", "value"])
+
+
+def _lines(axis: Axes, frame: pd.DataFrame, key: str, places: dict[str, int]) -> None:
+    """Mean over seeds of each name's curve."""
+    for name, place in places.items():
+        curve = frame[frame[key] == name].groupby("step")["value"].mean()
+        axis.plot(
+            curve.index, curve.to_numpy(), markersize=5, linewidth=1.6, markevery=max(1, len(curve) // 8), **look(place)
+        )
+    axis.grid()
+    axis.set_xlabel("step")
+
+
+def training_curves(run: RunData) -> Drawing | None:
+    """Total loss and validation of every model; single terms and their gradient norms of the reference."""
+    frame = _histories(run)
+    if frame.empty:
+        return None
+    names = list(dict.fromkeys(frame["model"]))[:MOST_MODELS]
+    models = {name: run.places.get(name, len(run.places) + place) for place, name in enumerate(names)}
+    frame = frame[frame["model"].isin(names)]
+    reference = run.reference if run.reference in models else names[0]
+    own = frame[frame["model"] == reference]
+    found = [term for term in dict.fromkeys(own.loc[own["quantity"] == "loss", "term"]) if term != "total"]
+    terms = {term: place for place, term in enumerate(found or ["total"])}
+    norms = set(own.loc[own["quantity"] == "gradient norm", "term"]) & set(terms)
+    figure = new_figure(6.6)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[1.12, 1])  # type: ignore[misc]
+    left, right = upper.subplots(1, 2)
+    _lines(left, frame[(frame["quantity"] == "loss") & (frame["term"] == "total")], "model", models)
+    left.set_title("total loss (training)")
+    _lines(right, frame[frame["quantity"] == "validation"], "model", models)
+    right.set_title("validation quality")
+    legend_below(upper, models, columns=4)
+    axes = lower.subplots(1, 2 if norms else 1, squeeze=False)[0]
+    _lines(axes[0], own[own["quantity"] == "loss"], "term", terms)
+    axes[0].set_title(f"terms of {reference}")
+    if norms:
+        _lines(axes[1], own[own["quantity"] == "gradient norm"], "term", terms)
+        axes[1].set_yscale("log")
+        log_ticks(axes[1].yaxis, *axes[1].get_ylim())
+        axes[1].set_title("their gradient norms (log)")
+    legend_below(lower, terms, columns=4)
+    seeds = frame.groupby("model")["seed"].nunique().max()
+    best = frame[frame["quantity"] == "validation"].sort_values("value").iloc[-1]
+    alt = (
+        f"Training curves of {len(models)} models. Highest validation: {best['model']}, {best['value']:.3f} at step"
+        f" {best['step']}."
+    )
+    caption = (
+        "Upper: total training loss (each point the mean since the one before; models with other terms have other"
+        f" totals) and validation quality. Lower: the single terms of {reference}, unweighted, and the norms of their"
+        f" gradients. Mean over {seeds} seed{'s' if seeds > 1 else ''}."
+    )
+    return Drawing(figure, frame, alt, caption)
+
+
+def alpha(run: RunData) -> Drawing | None:
+    """Blend weight of each label over the epochs of each hybrid."""
+    rows = [
+        (model, seed, entry["epoch"], label, value)
+        for (model, seed), record in run.trainings().items()
+        for entry in record.get("history", [])
+        for label, value in entry.get("alpha", {}).items()
+    ]
+    if not rows:
+        return None
+    data = pd.DataFrame(rows, columns=["model", "seed", "step", "label", "value"])
+    models = list(dict.fromkeys(data["model"]))
+    labels = {label: place for place, label in enumerate(dict.fromkeys(data["label"]))}
+    columns = min(2, len(models))
+    figure = new_figure(1.0 + 2.7 * -(-len(models) // columns))
+    for axis, model in zip(panels(figure, len(models), columns, sharey=True), models, strict=True):
+        _lines(axis, data[data["model"] == model], "label", labels)
+        axis.set_title(model)
+        axis.set_xlabel("epoch")
+        axis.set_ylim(0, 1)
+    figure.axes[0].set_ylabel("alpha (1: NLI alone)")
+    legend_below(figure, labels, columns=4)
+    last = data.sort_values("step").groupby(["model", "label"]).tail(1)
+    span = f"{last['value'].min():.2f} to {last['value'].max():.2f}"
+    alt = f"Blend weights of {len(labels)} labels over the epochs of {', '.join(models)}; they end at {span}."
+    seeds = data.groupby("model")["seed"].nunique().max()
+    caption = (
+        f"Blend weight of each label after each epoch, mean over {seeds} seed{'s' if seeds > 1 else ''}. A model"
+        " without a blend loss gives alpha no gradient, so its lines stay where they start."
+    )
+    return Drawing(figure, data.rename(columns={"step": "epoch", "value": "alpha"}), alt, caption)

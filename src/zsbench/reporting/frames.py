@@ -1,0 +1,172 @@
+"""What a report reads: the analysis frames of a run, its scores, its training records; no metric is made here."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zsbench.layout import Layout
+from zsbench.provenance import read_json
+
+# Columns of each analysis frame; a frame that a run does not have reads as empty with these columns.
+COLUMNS = {
+    "metrics": "suite dataset system seed protocol split metric label value",
+    "deltas": (
+        "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_seeds mcnemar_p"
+    ),
+    "calibration": "suite dataset system seed ece brier auroc",
+    "reliability": "suite dataset system bin low high count confidence accuracy",
+    "sensitivity": "kind dataset system seed k mean low high flip_rate",
+    "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
+}
+SIGNIFICANT = 0.05  # Holm-corrected p below which a difference is called one
+HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
+AVERAGE = "average"  # the dataset name of deltas over a whole suite
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run as the report sees it.
+
+    Args:
+        root: `results/<run>`.
+        spec: the analysis spec: `run`, `suites`, `systems`, `gliznet`, `statistics`.
+    """
+
+    root: Path
+    spec: dict[str, Any]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.root)
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """An analysis frame; empty, with its columns, when the run has none.
+
+        Raises:
+            ValueError: the stored frame lacks a column that the contract names.
+        """
+        path = self.root / "analysis" / f"{name}.parquet"
+        columns = COLUMNS[name].split()
+        if not path.is_file():
+            return pd.DataFrame(columns=columns)
+        frame = pd.read_parquet(path)
+        missing = [column for column in columns if column not in frame.columns]
+        if missing:
+            raise ValueError(f"{path} lacks the columns {missing}; it has {list(frame.columns)}")
+        return frame
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        return self.frame("metrics")
+
+    @cached_property
+    def deltas(self) -> pd.DataFrame:
+        return self.frame("deltas")
+
+    @cached_property
+    def cost(self) -> pd.DataFrame:
+        return self.frame("cost")
+
+    @property
+    def reference(self) -> str:
+        """The system whose deltas the tables print."""
+        return self.spec["statistics"]["system"]
+
+    def datasets(self, suite: str) -> dict[str, dict[str, Any]]:
+        """Datasets of a suite by id, in table order."""
+        return {entry["id"]: entry for entry in self.spec["suites"].get(suite, {}).get("datasets", [])}
+
+    def systems(self, suite: str, controls: bool = True) -> list[str]:
+        """Systems of a suite in table order."""
+        return [
+            entry["id"]
+            for entry in self.spec["systems"]
+            if suite in entry["suites"] and (controls or not entry["control"])
+        ]
+
+    def seeds(self, system: str) -> list[int]:
+        return next((list(entry["seeds"]) for entry in self.spec["systems"] if entry["id"] == system), [])
+
+    def is_ablation(self, system: str) -> bool:
+        """A GliZNet variant that exists to be contrasted: not the reference, not one side of a named compound."""
+        variant = system.removeprefix("gliznet-")
+        gliznet = self.spec.get("gliznet", {})
+        named = {name for pair in gliznet.get("compounds", {}).values() for name in pair}
+        return (
+            system.startswith("gliznet-")
+            and variant in gliznet.get("variants", {})
+            and variant not in named
+            and system != self.reference
+        )
+
+    def headline(self, suite: str, limit: int = HEADLINE) -> list[str]:
+        """The few systems that crowded figures show: the reference first, no controls, no ablation variants."""
+        found = [name for name in self.systems(suite, controls=False) if not self.is_ablation(name)]
+        found.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
+        return found[:limit]
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """A number a system, the same in every figure: those that headline figures show come first."""
+        names = [entry["id"] for entry in self.spec["systems"]]
+        names.sort(key=lambda name: (name != self.reference, self.is_ablation(name)))
+        return {name: place for place, name in enumerate(names)}
+
+    def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
+        """Mean over seeds of a test metric under argmax: systems as rows, dataset ids as columns, table order.
+
+        A last column `average` is the plain mean over datasets, only for systems that have every dataset.
+        """
+        frame = self.metrics
+        picked = frame[
+            (frame["suite"] == suite)
+            & (frame["metric"] == metric)
+            & (frame["split"] == "test")
+            & (frame["protocol"] == "argmax")
+            & (frame["label"].fillna("") == "")
+        ]
+        means = picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
+        columns = [dataset for dataset in self.datasets(suite) if dataset in means.columns]
+        rows = [system for system in self.systems(suite) if system in means.index]
+        means = means.reindex(index=rows, columns=columns)
+        means[AVERAGE] = means[columns].mean(axis=1, skipna=False)
+        return means
+
+    def topic_protocol(self) -> tuple[str, str] | None:
+        """(protocol, split) that topic figures show: thresholds fitted on other rows where the run has that."""
+        order = [("held-out", "test"), ("cv", "validation"), ("fixed-0.5", "test"), ("val-tuned", "validation")]
+        topics = self.metrics[self.metrics["suite"] == "topics"]
+        found = set(zip(topics["protocol"], topics["split"], strict=True))
+        return next((pair for pair in order if pair in found), None)
+
+    def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
+        """Stored scores of a cell, or None when the run has no such cell."""
+        path = self.layout.scores(suite, dataset, system, seed)
+        return pd.read_parquet(path) if path.is_file() else None
+
+    def card(self, suite: str, dataset: str, system: str, seed: int) -> dict[str, Any] | None:
+        path = self.layout.card(suite, dataset, system, seed)
+        return read_json(path) if path.is_file() else None
+
+    def cells(self) -> list[tuple[str, str, str, int]]:
+        """(suite, dataset, system, seed) of every stored cell, in table order."""
+        return [
+            (suite, dataset, system, seed)
+            for suite in self.spec["suites"]
+            for dataset in self.datasets(suite)
+            for system in self.systems(suite)
+            for seed in self.seeds(system)
+            if self.layout.card(suite, dataset, system, seed).is_file()
+        ]
+
+    def trainings(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """Training records by (model, seed): models that are systems first, in table order, then the others by name."""
+        order = [entry["id"] for entry in self.spec["systems"]]
+        found = {}
+        for path in (self.root / "models").glob("*/seed*/training.json"):
+            found[path.parents[1].name, int(path.parent.name.removeprefix("seed"))] = read_json(path)
+        rank = {name: place for place, name in enumerate(order)}
+        return dict(sorted(found.items(), key=lambda item: (rank.get(item[0][0], len(rank)), item[0])))

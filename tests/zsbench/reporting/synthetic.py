@@ -1,0 +1,245 @@
+"""A made-up `results/<run>` in the contract format: cells of a known quality, measured and compared for real."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zsbench.evaluation.compare import compare
+from zsbench.evaluation.measure import measure
+from zsbench.layout import Layout
+from zsbench.provenance import digest, write_atomic, write_json
+
+# id: (title, labels, domain)
+DATASETS = {
+    "newsgroups": ("20 Newsgroups (letters only)", 20, "discussion groups"),
+    "r8": ("Reuters-21578 R8 (letters only)", 8, "news"),
+    "movies": ("Movie-review snippets", 2, "reviews"),
+    "products": ("Product-review snippets", 2, "reviews"),
+}
+TOPICS = ["Technology", "Health", "Finance", "Economy", "Environment"]
+BOTH = ("gliclass", "topics")
+# id: (family, how far the gold label's score stands out of unit noise, trained, suites, texts per second)
+SYSTEMS: dict[str, tuple[str, float, bool, tuple[str, ...], float]] = {
+    "gliznet-full": ("gliznet", 2.2, True, BOTH, 62.0),
+    "gliznet-no-margin": ("gliznet", 2.1, True, BOTH, 61.0),
+    "gliznet-no-vicreg": ("gliznet", 1.7, True, BOTH, 63.0),
+    "gliznet-no-bce": ("gliznet", 2.3, True, BOTH, 60.0),
+    "gliznet-warm": ("gliznet", 2.9, True, BOTH, 58.0),
+    "nli-mini": ("nli", 1.2, True, BOTH, 9.0),
+    "hybrid": ("hybridnli", 2.4, True, ("topics",), 11.0),
+    "hybrid-heads": ("hybridnli", 2.0, True, ("topics",), 11.0),
+    "biencoder": ("biencoder", 2.5, False, BOTH, 240.0),
+    "prior-random": ("control", 0.0, False, BOTH, 90000.0),
+    "oracle": ("control", 50.0, False, BOTH, 90000.0),
+}
+REFERENCE = "gliznet-full"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "no-margin": {"margin": 0.0},
+    "no-vicreg": {"vicreg_weight": 0.0},
+    "no-bce": {"bce_weight": 0.0},
+    "warm": {"order_invariant": True, "head_init": "identity"},
+}
+ROWS = 80
+
+
+def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str, Any]:
+    """The analysis spec of the made-up run."""
+    datasets = [
+        _dataset(name, title, "single", [f"{name} label {k}" for k in range(count)], domain)
+        for name, (title, count, domain) in DATASETS.items()
+    ]
+    suites: dict[str, Any] = {"gliclass": {"datasets": datasets, "protocols": ["argmax"]}}
+    if topics:
+        protocols = ["fixed-0.5", "val-tuned", "cv", "held-out"]
+        entry = _dataset("topics-mini", "Topics (authored)", "multi", TOPICS, "mixed")
+        suites["topics"] = {"datasets": [entry], "protocols": protocols, "folds": 5, "fold_seed": 0}
+    systems = [
+        {
+            "id": name,
+            "family": family,
+            "settings": {},
+            "seeds": list(seeds) if trained else [0],
+            "suites": [suite for suite in own if suite in suites],
+            "trained": trained,
+            "control": family == "control",
+        }
+        for name, (family, _, trained, own, _) in SYSTEMS.items()
+    ]
+    return {
+        "run": "synthetic",
+        "suites": suites,
+        "systems": [system for system in systems if system["suites"]],
+        "gliznet": {"base": {}, "variants": VARIANTS, "compounds": {"warm": ["warm", "full"]}},
+        "statistics": {"draws": 2000, "seed": 11, "level": 0.95, "system": REFERENCE},
+    }
+
+
+def _dataset(name: str, title: str, task: str, labels: list[str], domain: str) -> dict[str, Any]:
+    return {"id": name, "title": title, "task": task, "labels": labels, "label_names": labels, "domain": domain}
+
+
+def make_run(root: Path, spec: dict[str, Any]) -> None:
+    """Write cells, data-set cards, training records and analysis frames below `root`."""
+    layout, random = Layout(root), np.random.default_rng(5)
+    for suite, block in spec["suites"].items():
+        for entry in block["datasets"]:
+            write_json(layout.dataset_card(entry["id"]), _dataset_card(entry))
+            gold = _gold(entry, random)
+            for system in spec["systems"]:
+                for seed in system["seeds"] if suite in system["suites"] else []:
+                    _cell(layout, (suite, entry["id"], system["id"], seed), entry, gold, random)
+    measure(root, spec)
+    compare(root, spec)
+    frame = _sensitivity()
+    write_atomic(root / "analysis" / "sensitivity.parquet", lambda path: frame.to_parquet(path, index=False))
+    _trainings(layout, spec, random)
+
+
+def _dataset_card(entry: dict[str, Any]) -> dict[str, Any]:
+    quality = {"rows": 5 * ROWS, "empty_texts": 2, "duplicate_texts": 7, "rows_without_gold": 1, "rows_per_label": {}}
+    return {
+        "id": entry["id"],
+        "title": entry["title"],
+        "origin": "made up",
+        "revision": "0" * 8,
+        "files": {},
+        "licence": "CC BY 4.0",
+        "citation": "nobody",
+        "note": "A <note> & more.",
+        "domain": entry["domain"],
+        "task": entry["task"],
+        "labels": entry["labels"],
+        "labels_digest": digest(entry["labels"]),
+        "verbalisation": "plain",
+        "rows": {"test": ROWS},
+        "sample": {"rows": ROWS, "seed": 7},
+        "rows_sha256": "a" * 64,
+        "quality": quality | {"words_mean": 81.2, "words_p95": 240.0, "long_share": 0.012},
+    }
+
+
+def _gold(entry: dict[str, Any], random: np.random.Generator) -> list[list[int]]:
+    count = len(entry["labels"])
+    if entry["task"] == "single":
+        return [[int(k)] for k in random.integers(0, count, ROWS)]
+    return [sorted(map(int, np.flatnonzero(random.random(count) < 0.3))) for _ in range(2 * ROWS)]
+
+
+def _cell(
+    layout: Layout,
+    where: tuple[str, str, str, int],
+    entry: dict[str, Any],
+    gold: list[list[int]],
+    random: np.random.Generator,
+) -> None:
+    """Scores: unit noise, plus the system's signal on gold labels; then the card."""
+    suite, dataset, system, seed = where
+    family, signal, _, _, speed = SYSTEMS[system]
+    scores = random.normal(size=(len(gold), len(entry["labels"])))
+    for row, found in enumerate(gold):
+        scores[row, found] += signal
+    if suite == "topics":
+        scores = 1 / (1 + np.exp(-(scores - signal / 2)))
+    splits = ["test"] * ROWS if suite == "gliclass" else ["validation"] * ROWS + ["test"] * ROWS
+    frame = pd.DataFrame({"sample_id": [f"{k:016x}-0" for k in range(len(gold))], "split": splits, "gold": gold})
+    for k, label in enumerate(entry["labels"]):
+        frame[f"score:{label}"] = scores[:, k].astype(np.float32)
+    path = layout.scores(*where)
+    write_atomic(path, lambda temporary: frame.to_parquet(temporary, index=False))
+    speed /= len(entry["labels"]) ** 0.5
+    card = {
+        "suite": suite,
+        "dataset": dataset,
+        "system": system,
+        "seed": seed,
+        "family": family,
+        "settings": {},
+        "precision": "bf16",
+        "token_budget": 4096,
+        "revision": "0" * 8,
+        "labels": entry["labels"],
+        "labels_digest": digest(entry["labels"]),
+        "verbalisation": "plain",
+        "task": entry["task"],
+        "rows": {split: splits.count(split) for split in dict.fromkeys(splits)},
+        "rows_sha256": "a" * 64,
+        "model": ["trained", system],
+        "system_digest": digest(system),
+        "weights_sha256": "b" * 64,
+        "source": "c" * 16,
+        "environment": {"torch": "2.13", "python": "3.11"},
+        "device": "cpu",
+        "dtype": "bfloat16",
+        "seconds": round(len(gold) / speed, 4),
+        "texts_per_second": round(speed, 3),
+        "peak_memory_mb": 410.5,
+        "truncated_texts": 3,
+        "truncated_labels": 0,
+        "scores_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "key": "f" * 16,
+        "seen": "no",
+        "command": f"zsbench score --root results/synthetic --spec '{system}'",
+    }
+    write_json(layout.card(*where), card)
+
+
+def _sensitivity() -> pd.DataFrame:
+    """Ranges over label orders (none for systems that score labels one by one) and over wordings."""
+    rows = []
+    for name, (family, _, _, own, _) in SYSTEMS.items():
+        for place, dataset in enumerate(DATASETS if family != "control" and "gliclass" in own else ()):
+            for kind, k in (("order", 10), ("verbalisation", 3)):
+                spread = 0.0 if family != "gliznet" and kind == "order" else 0.02 + 0.02 * place
+                rows.append((kind, dataset, name, 1, k, 0.6, 0.6 - spread, 0.6 + spread / 2, spread))
+    names = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high", "flip_rate"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _trainings(layout: Layout, spec: dict[str, Any], random: np.random.Generator) -> None:
+    for system in spec["systems"]:
+        if not system["trained"] or system["id"] == "hybrid-heads":
+            continue
+        for seed in system["seeds"]:
+            history = _epochs() if system["family"] == "hybridnli" else _steps(system["family"], random)
+            record = {
+                "spec": {"id": system["id"], "seed": seed, "family": system["family"]},
+                "history": history,
+                "best": {"step": 140, "validation": 0.55},
+                "seconds": 61.5,
+                "parameters": 22_713_216,
+                "weights_sha256": "b" * 64,
+            }
+            write_json(layout.model(system["id"], seed), record)
+
+
+def _epochs() -> list[dict[str, Any]]:
+    """History of a hybrid: alphas that part from one half."""
+    names = [name for name in TOPICS if name != "Health"]
+    return [
+        {
+            "epoch": k,
+            "loss": {"poly": 1 / k, "total": 2 / k},
+            "alpha": {name: 0.5 - 0.02 * k * (place - 1.5) for place, name in enumerate(names)},
+            "val_macro_f1": 0.5 + 0.02 * k,
+        }
+        for k in range(1, 11)
+    ]
+
+
+def _steps(family: str, random: np.random.Generator) -> list[dict[str, Any]]:
+    """History of a model trained step by step: falling losses, rising validation."""
+    terms = {"softmax": 1.5, "bce": 0.9, "vicreg": 0.6, "total": 3.0} if family == "gliznet" else {"total": 1.1}
+    return [
+        {
+            "step": k,
+            "losses": {name: value * (0.4 + 20 / (k + 20)) + 0.05 * random.random() for name, value in terms.items()},
+            "validation": 0.6 - 8 / (k + 20) + 0.03 * random.random(),
+            "gradient_norms": {name: value / (k + 5) for name, value in terms.items()},
+            "learning_rate": 1e-4,
+        }
+        for k in range(20, 141, 20)
+    ]
