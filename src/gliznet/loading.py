@@ -23,7 +23,10 @@ def check_source(source: str | Path, options: dict[str, Any]) -> None:
         raise ValueError("trust_remote_code=True is not allowed: gliznet never runs code from a checkpoint")
     if options.get("use_safetensors") is False or options.get("weights_only") is False:
         raise ValueError("use_safetensors=False and weights_only=False are not allowed: gliznet reads safetensors only")
-    options.pop("use_safetensors", None)
+    if options.get("ignore_mismatched_sizes"):
+        raise ValueError("ignore_mismatched_sizes=True is not allowed: a checkpoint must match exactly")
+    for key in ("use_safetensors", "ignore_mismatched_sizes"):
+        options.pop(key, None)
     folder = Path(source)
     if folder.is_dir() and not any(folder.glob("*.safetensors*")):
         found = [name for name in _PICKLES if (folder / name).exists()]

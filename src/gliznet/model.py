@@ -121,7 +121,12 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         wants_info = kwargs.pop("output_loading_info", False)
         check_source(pretrained_model_name_or_path, kwargs)
         loaded: Any = super().from_pretrained(
-            pretrained_model_name_or_path, *args, use_safetensors=True, output_loading_info=True, **kwargs
+            pretrained_model_name_or_path,
+            *args,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
+            **kwargs,
         )
         model, info = loaded
         check_loaded(model, info, str(pretrained_model_name_or_path))

@@ -52,6 +52,26 @@ def is_shared(labels: LabelSets) -> bool:
     return all(isinstance(label, str) for label in labels)
 
 
+def _label_sets(labels: LabelSets, texts: int) -> list[list[str]]:
+    """One list for all texts, or one a text, checked.
+
+    Raises:
+        ValueError: no labels, labels and lists mixed, or not one list a text.
+    """
+    if is_shared(labels):
+        if not labels and texts:
+            raise ValueError("labels is empty; give at least one label")
+        return [[str(label) for label in labels]]
+    if any(isinstance(one, str) for one in labels):
+        raise ValueError("labels mixes strings and lists; give one list of strings, or one list a text")
+    if len(labels) != texts:
+        raise ValueError(f"{texts} texts but {len(labels)} label lists; give one list, or one a text")
+    for i, one in enumerate(labels):
+        if not one:
+            raise ValueError(f"labels[{i}] is empty; a text needs at least one label")
+    return [list(one) for one in labels]
+
+
 def _jobs(tokenizer: GliZNETTokenizer, texts: Sequence[str], sets: Sequence[Sequence[str]], shared: bool) -> list[_Job]:
     """All sequences: each text with each chunk of its label set."""
     plans: dict[tuple[str, ...], list[list[int]]] = {}
@@ -117,12 +137,8 @@ def score_texts(
         ValueError: no label or an empty one, or as many lists as texts are not given. LabelBudgetError: a label alone
         does not fit a sequence.
     """
-    if not labels and texts:
-        raise ValueError("labels is empty; give at least one label")
     shared = is_shared(labels)
-    sets: list[list[str]] = [list(labels)] if shared else [list(one) for one in labels]  # type: ignore[arg-type]
-    if not shared and len(sets) != len(texts):
-        raise ValueError(f"{len(texts)} texts but {len(sets)} label lists; give one list, or one a text")
+    sets = _label_sets(labels, len(texts))
     distinct = [list(dict.fromkeys(one)) for one in sets]
     jobs = _jobs(tokenizer, texts, distinct, shared)
     batches = token_budget_batches([len(job.row.input_ids) for job in jobs], token_budget)
@@ -151,16 +167,18 @@ def _run(
     training = model.training
     model.eval()
     done = 0
-    for batch in batches:
-        group = [jobs[i] for i in batch]
-        encoding = tokenizer.pad([job.row for job in group])
-        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in encoding.inputs().items()}
-        with _autocast(device, autocast_dtype):
-            output = model(**inputs, num_labels=max(len(job.columns) for job in group))
-        logits = output.logits.float().cpu().numpy()  # (B, K)
-        for job, row in zip(group, logits, strict=True):
-            scores[job.text][job.columns] = row[: len(job.columns)]
-        done += len(group)
-        if progress is not None:
-            progress(done, len(jobs))
-    model.train(training)
+    try:
+        for batch in batches:
+            group = [jobs[i] for i in batch]
+            encoding = tokenizer.pad([job.row for job in group])
+            inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in encoding.inputs().items()}
+            with _autocast(device, autocast_dtype):
+                output = model(**inputs, num_labels=max(len(job.columns) for job in group))
+            logits = output.logits.cpu().numpy()  # (B, K)
+            for job, row in zip(group, logits, strict=True):
+                scores[job.text][job.columns] = row[: len(job.columns)]
+            done += len(group)
+            if progress is not None:
+                progress(done, len(jobs))
+    finally:
+        model.train(training)
