@@ -1,0 +1,65 @@
+"""The two sets that this project carries, loaded in the schema of the published ones.
+
+`load_hardset_mini` gives what `alexneakameni/ZSHOT-HARDSET-v2` gives (text, labels, not_labels) and
+`load_topics_mini` what the HybridNLI benchmark gives (text, labels), so code written for one reads the other.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from zsbench.data.errors import DataError
+from zsbench.data.sources import AUTHORED
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+HARDSET, TOPICS = "hardset-mini", "topics-mini"
+
+
+def read_authored(name: str) -> list[dict[str, Any]]:
+    """All rows, with every field, of `hardset-mini` or `topics-mini`, in file order.
+
+    Raises:
+        DataError: no such set.
+    """
+    if name not in (HARDSET, TOPICS):
+        raise DataError(f"authored set {name!r} is not known; allowed: {HARDSET}, {TOPICS}")
+    lines = (AUTHORED / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
+
+
+def load_hardset_mini(split: str) -> "Dataset":
+    """One split of hardset-mini: features `text` (string), `labels` and `not_labels` (lists of string).
+
+    Args:
+        split: "train", "validation" or "test".
+
+    Raises:
+        DataError: no such split.
+    """
+    return _load(HARDSET, split, ("text", "labels", "not_labels"))
+
+
+def load_topics_mini(split: str) -> "Dataset":
+    """One split of topics-mini: features `text` (string) and `labels` (list of string, empty when none is true).
+
+    Args:
+        split: "train", "validation" or "test".
+
+    Raises:
+        DataError: no such split.
+    """
+    return _load(TOPICS, split, ("text", "labels"))
+
+
+def _load(name: str, split: str, columns: tuple[str, ...]) -> "Dataset":
+    # Imported here: `datasets` takes a second to import and the validators read the same rows without it.
+    from datasets import Dataset, Features, List, Value
+
+    rows = read_authored(name)
+    known = sorted({row["split"] for row in rows})
+    if split not in known:
+        raise DataError(f"{name} has no split {split!r}; allowed: {', '.join(known)}")
+    features = Features({column: Value("string") if column == "text" else List(Value("string")) for column in columns})
+    picked = [{column: row[column] for column in columns} for row in rows if row["split"] == split]
+    return Dataset.from_list(picked, features=features)

@@ -1,0 +1,173 @@
+"""What a validator of an authored set reports, and the text comparisons that both validators share."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from sklearn.feature_extraction.text import CountVectorizer
+
+SHINGLE_WORDS = 3
+# Two texts are near-duplicates when they share this much of their word triples (Jaccard). Unrelated English texts of
+# this length share below 0.1; a copy with a few words changed shares above 0.5.
+NEAR_DUPLICATE = 0.4
+# A text overlaps an evaluation text when that one text holds this share of its word triples. Containment and not
+# Jaccard: a short text copied out of a long one must be found too.
+OVERLAP = 0.4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One rule, applied.
+
+    Attributes:
+        rule: short name.
+        allowed: what the rule asks for, in words.
+        measured: what was found, in words.
+        rows: indices of the offending rows; a rule about the whole set that fails names none.
+        failures: what is wrong, one line each; empty when the rule holds.
+    """
+
+    rule: str
+    allowed: str
+    measured: str
+    rows: tuple[int, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings of one set. `ok` when no rule failed."""
+
+    name: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.failures]
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed
+
+    def finding(self, rule: str) -> Finding:
+        """The finding of one rule; KeyError names the rules there are."""
+        found = {finding.rule: finding for finding in self.findings}
+        if rule not in found:
+            raise KeyError(f"no rule {rule!r}; there are: {', '.join(found)}")
+        return found[rule]
+
+    def table(self, examples: int = 8) -> str:
+        """A fixed-width table, one line a rule, each failed rule followed by its first `examples` failures."""
+        width = max(len(finding.rule) for finding in self.findings)
+        lines = [f"{self.name}: {'passes' if self.ok else f'{len(self.failed)} rules fail'}"]
+        for item in self.findings:
+            mark = "FAIL" if item.failures else "ok"
+            lines.append(f"  {mark:4}  {item.rule:{width}}  {item.measured}   (asked: {item.allowed})")
+            lines += [f"          {failure}" for failure in item.failures[:examples]]
+            if len(item.failures) > examples:
+                lines.append(f"          and {len(item.failures) - examples} more")
+        return "\n".join(lines)
+
+
+def gather(rule: str, allowed: str, measured: str, problems: Sequence[tuple[int, str]]) -> Finding:
+    """A finding from (row, what is wrong) pairs; a row of -1 stands for the whole set."""
+    rows = tuple(sorted({row for row, _ in problems if row >= 0}))
+    lines = tuple(f"row {row}: {text}" if row >= 0 else text for row, text in problems)
+    return Finding(rule, allowed, measured, rows, lines)
+
+
+def within(rule: str, values: Mapping[str, float], ranges: dict[str, tuple[float, float]], unit: str = "") -> Finding:
+    """A finding on named numbers, each of which must lie in its inclusive range; a missing number counts as 0."""
+    problems = [
+        (-1, f"{name} is {values.get(name, 0):.4g}{unit}, allowed {low:.4g} to {high:.4g}{unit}")
+        for name, (low, high) in ranges.items()
+        if not low <= values.get(name, 0) <= high
+    ]
+    problems += [(-1, f"unknown name {name!r}") for name in values if name not in ranges]
+    allowed = ", ".join(f"{name} {low:.4g}-{high:.4g}{unit}" for name, (low, high) in ranges.items())
+    return gather(rule, allowed, ", ".join(f"{name} {values.get(name, 0):.4g}{unit}" for name in ranges), problems)
+
+
+def words(text: str) -> list[str]:
+    """Lower-case runs of letters: what is left of a text in the published letters-only sets."""
+    return re.findall(r"[^\W\d_]+", text.lower())
+
+
+def _shingles(text: str) -> list[str]:
+    tokens = words(text)
+    return [" ".join(tokens[i : i + SHINGLE_WORDS]) for i in range(max(1, len(tokens) - SHINGLE_WORDS + 1))]
+
+
+def _shared(ours: Sequence[str], theirs: Sequence[str]) -> tuple[coo_matrix, np.ndarray]:
+    """Shared shingles of each pair, sparse (len(ours), len(theirs)), and the shingles of each of ours (len(ours),)."""
+    vectorizer = CountVectorizer(analyzer=_shingles, binary=True, dtype=np.int32)
+    left = vectorizer.fit_transform(ours)
+    right = left if theirs is ours else vectorizer.transform(theirs)
+    return (left @ right.T).tocoo(), np.asarray(left.sum(axis=1)).ravel()
+
+
+def check_duplicates(texts: Sequence[str]) -> Finding:
+    """No two texts whose word triples have a Jaccard similarity of `NEAR_DUPLICATE` or more."""
+    shared, count = _shared(texts, texts)
+    once = shared.row < shared.col
+    i, j, both = shared.row[once], shared.col[once], shared.data[once]
+    jaccard = both / (count[i] + count[j] - both)
+    problems = [
+        (int(b), f"near-duplicate of row {int(a)} ({similarity:.2f}): {texts[b][:70]!r}")
+        for a, b, similarity in zip(i, j, jaccard, strict=True)
+        if similarity >= NEAR_DUPLICATE
+    ]
+    measured = f"largest {jaccard.max(initial=0.0):.2f}"
+    return gather("duplicates", f"Jaccard of word triples < {NEAR_DUPLICATE}", measured, problems)
+
+
+def check_overlap(texts: Sequence[str], against: dict[str, list[str]] | None) -> Finding:
+    """No text of which one evaluation text holds a share of `OVERLAP` or more of the word triples."""
+    problems: list[tuple[int, str]] = []
+    largest = 0.0
+    for name, others in (against or {}).items():
+        if not others:
+            continue
+        shared, count = _shared(texts, others)
+        share = shared.data / count[shared.row]
+        largest = max(largest, float(share.max(initial=0.0)))
+        problems += [
+            (int(a), f"{part:.0%} of it is in {name} text {int(b)}: {texts[a][:70]!r}")
+            for a, b, part in zip(shared.row, shared.col, share, strict=True)
+            if part >= OVERLAP
+        ]
+    measured = f"largest {largest:.2f} against {', '.join(against)}" if against else "no evaluation set given"
+    allowed = f"< {OVERLAP} of a text's word triples in one evaluation text"
+    return gather("evaluation overlap", allowed, measured, problems)
+
+
+def is_verbatim(label: str, text: str) -> bool:
+    """Whether a label stands in a text as whole words, whatever the case."""
+    return re.search(rf"(?<!\w){re.escape(label.lower())}(?!\w)", text.lower()) is not None
+
+
+def check_verbatim(rows: Sequence[dict[str, Any]], limit: float) -> Finding:
+    """No label stands verbatim in more than a share `limit` of the texts it is true of."""
+    positive: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        for label in row["labels"]:
+            positive.setdefault(label, []).append(i)
+    problems, named = [], 0
+    for label, indices in positive.items():
+        hits = [i for i in indices if is_verbatim(label, rows[i]["text"])]
+        named += len(hits)
+        if len(hits) > limit * len(indices):
+            problems += [(i, f"names its label {label!r} ({len(hits)} of {len(indices)} texts do)") for i in hits]
+    total = sum(map(len, positive.values()))
+    allowed = f"each label in at most {limit:.0%} of its positive texts"
+    return gather("verbatim labels", allowed, f"{named} of {total} positive (text, label) pairs", problems)
+
+
+def print_reports(reports: Sequence[Report], write: Callable[[str], None] = print) -> int:
+    """Print each table; 0 when every report is ok, else 1."""
+    for report in reports:
+        write(report.table())
+    return int(any(not report.ok for report in reports))
