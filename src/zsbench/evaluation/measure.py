@@ -18,10 +18,12 @@ from zsbench.layout import Layout
 from zsbench.provenance import write_atomic, write_json
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
-CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence", "rows", "ece", "brier", "auroc"]
+CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence_kind", "rows", "ece", "brier", "auroc"]
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
+# Columns that may hold missing values: stored as floating point also when every value is missing.
+NUMBERS = {"value", "auroc", "confidence", "accuracy", "p_holm", "mcnemar_p", *COST_FIELDS} - {"texts"}
 
 
 def measure(root: Path, spec: dict[str, Any]) -> None:
@@ -64,6 +66,7 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
 def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
     """`analysis/<name>.parquet` with exactly these columns, also when there are no rows."""
     frame = pd.DataFrame(rows, columns=columns)
+    frame = frame.astype({column: "float64" for column in columns if column in NUMBERS})
     write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: frame.to_parquet(path, index=False))
 
 
@@ -109,10 +112,9 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
             continue
         values = per_label(gold, decision.predictions, cell.scores[decision.rows])
         for index, label in enumerate(dataset["label_names"]):
-            if decision.thresholds is not None:
-                values[index]["threshold"] = float(decision.thresholds[index])
-            for metric, value in values[index].items():
-                yield where | {"metric": metric, "label": label, "value": value}
+            threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
+            for metric, of_label in (values[index] | threshold).items():
+                yield where | {"metric": metric, "label": label, "value": of_label}
 
 
 def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[str, Any], Bins]:
@@ -133,7 +135,7 @@ def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[st
         "dataset": cell.dataset,
         "system": cell.system,
         "seed": cell.seed,
-        "confidence": kind,
+        "confidence_kind": kind,
         "rows": len(confidences),
         "ece": found.ece,
         "brier": brier(confidences, correct),
@@ -161,8 +163,7 @@ def reliability_rows(cell: Cell, pooled: Bins) -> Iterator[dict[str, Any]]:
 
 def cost_row(cell: Cell) -> dict[str, Any]:
     """What scoring the cell took, from its card."""
-    known = cell.card | cell.card.get("volatile", {})
-    values = {field: known.get(field) for field in COST_FIELDS} | {"texts": len(cell.gold)}
+    values = {field: cell.card.get(field) for field in COST_FIELDS} | {"texts": len(cell.gold)}
     return {"suite": cell.suite, "dataset": cell.dataset, "system": cell.system, "seed": cell.seed} | values
 
 
@@ -192,5 +193,5 @@ def summary(
         "seed": cell.seed,
         "scores_sha256": cell.card["scores_sha256"],
         "decisions": blocks,
-        "calibration": {key: calibration[key] for key in ("confidence", "ece", "brier", "auroc")},
+        "calibration": {key: calibration[key] for key in ("confidence_kind", "ece", "brier", "auroc")},
     }

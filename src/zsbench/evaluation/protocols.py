@@ -1,7 +1,7 @@
 """From scores to decisions: argmax for one label a row, thresholds for many.
 
-Axis legend: n rows, L labels. A function that fits thresholds gets scores and gold of the rows it may learn from, and only
-the scores of the rows it decides.
+Axis legend: n rows, L labels. A function that fits thresholds gets scores and gold of the rows it may learn from, and
+only the scores of the rows it decides.
 """
 
 from collections.abc import Callable
