@@ -13,11 +13,12 @@ from typing import Any
 
 from zsbench.config import ConfigError
 from zsbench.data.errors import DataError, FetchError
+from zsbench.launch import LaunchError
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError
 
 # Errors whose message is for the user: printed in one line, without a traceback.
-USER_ERRORS = (ConfigError, FetchError, DataError, IntegrityError)
+USER_ERRORS = (ConfigError, FetchError, DataError, IntegrityError, LaunchError)
 
 
 def fetch(arguments: argparse.Namespace) -> None:
@@ -46,13 +47,12 @@ def prepare_training(arguments: argparse.Namespace) -> None:
     prepare_training_set(spec, layout.fetched(spec["source"]), rows, card)
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """train one model and seed through accelerate, on leased GPUs where there are any"""
-    from zsbench.launch import launch
+def launch(arguments: argparse.Namespace) -> int:
+    """run a module on leased GPUs through accelerate, or on the CPU of a machine without"""
+    from zsbench.launch import launch as run
+    from zsbench.leases import lease_folder
 
-    spec = arguments.spec
-    command = ["-m", "zsbench.training.run", "--root", str(arguments.root.root), "--spec", json.dumps(spec)]
-    return launch(spec["recipe"]["gpus"], spec["recipe"]["strategy"], command)
+    return run(arguments.gpus, arguments.strategy, arguments.command, lease_folder(), arguments.configs, arguments.cpu)
 
 
 def train_hybrid(arguments: argparse.Namespace) -> None:
@@ -131,7 +131,6 @@ JOB_VERBS = {
     "fetch": fetch,
     "prepare": prepare,
     "prepare-training": prepare_training,
-    "train": train,
     "train-hybrid": train_hybrid,
     "score": score,
     "measure": measure,
@@ -160,6 +159,13 @@ def build_parser() -> argparse.ArgumentParser:
         if name in RENDER_VERBS:
             verb.add_argument("--out", type=Path, required=True, help="folder to write to")
         verb.set_defaults(function=function)
+    verb = verbs.add_parser("launch", help=launch.__doc__)
+    verb.add_argument("--gpus", type=int, default=1, help="processes, one a GPU (default 1)")
+    verb.add_argument("--strategy", default="single", help="single, ddp, zero2 or fsdp (default single)")
+    verb.add_argument("--configs", type=Path, default=Path("workflow/accelerate"), help="folder of accelerate's launch configs")
+    verb.add_argument("--cpu", action="store_true", help="stay on the CPU, with --gpus processes")
+    verb.add_argument("command", nargs="+", metavar="-- -m package.module ...", help="what to run")
+    verb.set_defaults(function=launch)
     verb = verbs.add_parser("show", help=show.__doc__)
     verb.add_argument("reports", type=Path, help="reports/<run>")
     verb.set_defaults(function=show)

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from zsbench.config import ConfigError, check_references, check_schema, load_resources, load_yaml
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json
+from zsbench.systems import FAMILIES
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
 SRC = Path(workflow.basedir) / "src"
@@ -31,6 +32,7 @@ plan = checked_plan()
 layout = plan.layout
 ROOT = layout.root
 REPORTS = Path("reports") / plan.run
+LAUNCH = f"zsbench launch --configs {WORKFLOW / 'accelerate'}"  # leases GPUs; `--resources gpu=N` is only a request
 
 
 def modules(*names):

@@ -1,8 +1,5 @@
 """Score every cell, one model load a system and seed; then metrics and comparisons from the scores alone."""
 
-FAMILY_MODULES = {"control": ("zsbench/systems/controls.py",), "gliznet": ("gliznet",), "nli": ("hybridnli",), "hybridnli": ("hybridnli",)}
-
-
 def system_model(wildcards):
     """What a system's weights come from: a training record, a fetched manifest, or nothing."""
     system = plan.systems[wildcards.system]
@@ -14,9 +11,9 @@ def system_model(wildcards):
 
 def system_modules(wildcards):
     """The code a system's scores depend on."""
-    family = plan.systems[wildcards.system].family
-    adapter = () if family == "control" else (f"zsbench/systems/{family}.py",)
-    return modules("zsbench/evaluation/scoring.py", "zsbench/systems/__init__.py", *adapter, *FAMILY_MODULES.get(family, ()))
+    family = FAMILIES[plan.systems[wildcards.system].family]
+    adapter = family.module.replace(".", "/") + ".py"
+    return modules("zsbench/evaluation/scoring.py", "zsbench/systems/base.py", adapter, *family.sources)
 
 
 for suite in plan.config["suites"]:
@@ -43,7 +40,7 @@ for suite in plan.config["suites"]:
         message:
             f"score suite {suite} with {{wildcards.system}}, seed {{wildcards.seed}}"
         shell:
-            "zsbench score --root {ROOT} --spec {params.spec:q} 2>&1 | tee {log}"
+            "{LAUNCH} -- -m zsbench.cli score --root {ROOT} --spec {params.spec:q} 2>&1 | tee {log}"
 
 
 rule measure:

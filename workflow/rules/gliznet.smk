@@ -17,6 +17,7 @@ rule train_model:
         ROOT / "logs" / "train-{model}-seed{seed}.log",
     params:
         spec=spec_of(plan.training_spec, "model", "seed"),
+        strategy=plan.config["recipe"]["strategy"],
     resources:
         gpu=plan.gpus,
     conda:
@@ -24,4 +25,5 @@ rule train_model:
     message:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:
-        "zsbench train --root {ROOT} --spec {params.spec:q} 2>&1 | tee {log}"
+        "{LAUNCH} --gpus {resources.gpu} --strategy {params.strategy}"
+        " -- -m zsbench.training.run --root {ROOT} --spec {params.spec:q} 2>&1 | tee {log}"

@@ -25,7 +25,7 @@ rule train_hybrid:
     message:
         "train {wildcards.hybrid}, seed {wildcards.seed}"
     shell:
-        "zsbench train-hybrid --root {ROOT} --spec {params.spec:q} 2>&1 | tee {log}"
+        "{LAUNCH} -- -m zsbench.cli train-hybrid --root {ROOT} --spec {params.spec:q} 2>&1 | tee {log}"
 
 
 ruleorder: train_hybrid > train_model

@@ -158,7 +158,10 @@ class Trainer:
             for name, value in zip(names, row, strict=True):
                 if not np.isfinite(value):
                     raise NonFiniteLossError(f"loss term {name!r} is {value} at step {bad_step}, training rows {rows}")
-            self.window.append(dict(zip(names, map(float, row), strict=True)))
+        # The mean over all processes, so that the curve is that of the effective batch.
+        shared = self.accelerator.reduce(torch.from_numpy(values).to(self.accelerator.device), "mean").tolist()
+        for (*_, names, _), row in zip(self.pending, shared, strict=True):
+            self.window.append(dict(zip(names, row, strict=True)))
         self.pending = []
         shown = " ".join(f"{name} {value:.3f}" for name, value in self._means().items())
         rate = self.recipe.effective_batch / seconds_per_step

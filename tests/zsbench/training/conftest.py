@@ -1,0 +1,77 @@
+"""A results folder with a tiny BERT encoder and a small training set, built on the spot."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from zsbench.layout import Layout
+
+WORDS = "red green blue cold warm cat dog bird sun rain train ship bread soup song book".split()
+RECIPE = {
+    "backbone": "tiny",
+    "training_set": "colours",
+    "steps": 8,
+    "effective_batch": 8,
+    "per_device_batch": 8,
+    "learning_rate": 1e-3,
+    "head_learning_rate": 1e-2,
+    "weight_decay": 0.01,
+    "warmup_ratio": 0.25,
+    "max_grad_norm": 1.0,
+    "max_labels": 8,
+    "max_length": 64,
+    "evaluate_every": 2,
+    "patience": 10,
+    "precision": "fp32",
+    "strategy": "single",
+    "gpus": 1,
+}
+
+
+def save_tiny_encoder(folder: Path) -> None:
+    """A two-layer BERT with a word-piece tokenizer over `WORDS`."""
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator([" ".join(WORDS)], trainers.WordPieceTrainer(vocab_size=200, special_tokens=specials))
+    names = ("pad", "unk", "cls", "sep", "mask")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **{f"{n}_token": s for n, s in zip(names, specials, strict=True)}
+    )
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=256, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, max_position_embeddings=96
+    )
+    BertModel(config).save_pretrained(folder)
+
+
+def rows() -> pd.DataFrame:
+    """48 texts of three words; the words are the true labels, three others the false ones."""
+    table = []
+    for i in range(48):
+        true = [WORDS[(i * k + k) % len(WORDS)] for k in (1, 3, 5)]
+        false = [word for word in WORDS if word not in true][i % 5 : i % 5 + 3]
+        table.append({"split": "validation" if i % 6 == 0 else "train", "text": " ".join(true), "labels": sorted(set(true)), "not_labels": false})
+    return pd.DataFrame(table)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A run with the backbone fetched and the training set prepared."""
+    layout = Layout(tmp_path / "results" / "tiny")
+    save_tiny_encoder(layout.fetched("tiny").parent / "files")
+    path = layout.training_set("colours")
+    path.parent.mkdir(parents=True)
+    rows().to_parquet(path, index=False)
+    return layout
+
+
+@pytest.fixture
+def recipe() -> dict:
+    return dict(RECIPE)
