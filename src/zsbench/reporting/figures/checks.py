@@ -17,7 +17,7 @@ def reliability(run: RunData) -> Drawing | None:
     names = [name for name in run.headline(SUITE) if name in set(frame["system"])]
     if not names:
         return None
-    columns = min(3, len(names))
+    columns = 2 if len(names) in (2, 4) else min(3, len(names))
     figure = new_figure(0.8 + 2.6 * -(-len(names) // columns))
     axes = panels(figure, len(names), columns, sharex=True, sharey=True)
     calibration = run.frame("calibration")
@@ -98,7 +98,8 @@ def sensitivity(run: RunData) -> Drawing | None:
             axis.axhline(edge - 0.5, color=RULE, linewidth=0.8)
         k = int(table.loc[table["kind"] == kind, "k"].max())
         axis.set_title(f"{KINDS[kind]} (k = {k})")
-        axis.set_xlabel("macro-F1")
+        axis.set_xlabel("macro-F1 (part of the range)")
+        axis.locator_params(axis="x", nbins=4)
         axis.tick_params(axis="y", length=0)
         axis.grid(axis="x")
     axes[0].set_yticks(range(len(rows)), [entries[name]["title"] for name in rows])

@@ -147,6 +147,7 @@ def _forest_drawing(run: RunData, picked: pd.DataFrame, xlabel: str, subject: st
     alt = f"{subject}: {len(whole)} differences of average macro-F1 with intervals; {len(sure)} significant" + (
         f": {', '.join(f'{r.name} {r.delta:+.3f}' for r in sure.itertuples())}." if len(sure) else "."
     )
+    alt = alt.replace("\n", " ")
     columns = ["name", "dataset", "system", "baseline", "delta", "low", "high", "p", "p_holm", "n_rows", "n_seeds"]
     legend = " Diamonds: average over datasets, filled where Holm p < 0.05; rings: single datasets."
     rows = int(whole["n_rows"].max())
@@ -172,7 +173,7 @@ def delta_forest(run: RunData) -> Drawing | None:
     picked = picked.assign(name="against " + picked["baseline"].astype(str)).drop_duplicates(["name", "dataset"])
     xlabel = f"macro-F1 of {run.reference} minus competitor's"
     return _forest_drawing(
-        run, picked, xlabel, f"{run.reference} against each competitor", f"{run.reference} against each competitor."
+        run, picked, xlabel, f"{run.reference} against each competitor", f"Right of 0: {run.reference} is better."
     )
 
 

@@ -66,7 +66,7 @@ def topics_f1(run: RunData) -> Drawing | None:
     best = table[table["label"] == "macro-F1"].sort_values("mean").iloc[-1]
     alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
     caption = (
-        f"F1 by label on {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means, lines:"
+        f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means, lines:"
         f" range over seeds; {_seeds(run, names)}."
     )
     return Drawing(figure, table, alt, caption)
@@ -163,7 +163,7 @@ def pr_curves(run: RunData) -> Drawing | None:
         f"Precision-recall curves of {len(names)} systems for {len(labels)} labels, with the chosen thresholds marked."
     )
     caption = (
-        f"Precision against recall on {found['dataset']}, {found['split']} split ({n:,} rows), first seed of each"
+        f"On {found['dataset']}, {found['split']} split ({n:,} rows), first seed of each"
         f" system. Marks: the threshold that protocol {found['protocol']} uses ({PROTOCOLS[found['protocol']]})."
     )
     return Drawing(figure, data, alt, caption)
@@ -206,7 +206,7 @@ def threshold_sensitivity(run: RunData) -> Drawing | None:
         " marked."
     )
     caption = (
-        f"F1 at every threshold on {found['dataset']}, {found['split']} split, first seed of each system. Marks: the"
+        f"On {found['dataset']}, {found['split']} split, first seed of each system. Marks: the"
         f" threshold that protocol {found['protocol']} uses. A broad hill: the choice matters little."
     )
     return Drawing(figure, data, alt, caption)

@@ -14,7 +14,7 @@ def _histories(run: RunData) -> pd.DataFrame:
     rows = []
     for (model, seed), record in run.trainings().items():
         for entry in record.get("history", []):
-            if "losses" in entry:
+            if "alpha" not in entry:  # a hybrid counts epochs, and its own figure shows them
                 rows.append((model, seed, entry["step"], "validation", "", entry["validation"]))
                 rows += [(model, seed, entry["step"], "loss", term, value) for term, value in entry["losses"].items()]
                 norms = entry.get("gradient_norms", {})
@@ -80,7 +80,7 @@ def training_curves(run: RunData) -> Drawing | None:
 def alpha(run: RunData) -> Drawing | None:
     """Blend weight of each label over the epochs of each hybrid."""
     rows = [
-        (model, seed, entry["epoch"], label, value)
+        (model, seed, entry["step"], label, value)
         for (model, seed), record in run.trainings().items()
         for entry in record.get("history", [])
         for label, value in entry.get("alpha", {}).items()

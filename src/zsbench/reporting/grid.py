@@ -1,0 +1,83 @@
+"""Tables as the page shows them: cells with text, a sort value and an optional link."""
+
+import csv
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_NUMBER = re.compile(r"^[+\-−<>≤≥~]?\s*(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One table cell; `sort` is what a column is ordered by, when that is not the text."""
+
+    text: str
+    href: str = ""
+    anchor: str = ""
+
+    @property
+    def sort(self) -> float | None:
+        """The number the text starts with; None for words."""
+        found = _NUMBER.match(self.text)
+        if found is None:
+            return None
+        value = float(found.group(1).replace(",", ""))
+        return -value if self.text[0] in "-−" else value
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with one header row; the first column heads its row.
+
+    Attributes:
+        name: id in the page.
+        title: caption.
+        source: relative path of the file with the same numbers, or "".
+    """
+
+    name: str
+    title: str
+    columns: list[str]
+    rows: list[list[Cell]]
+    source: str = ""
+    numeric: list[bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = [[row[place] for row in self.rows] for place in range(len(self.columns))]
+        object.__setattr__(self, "numeric", [_is_numeric(column) for column in columns])
+
+
+def _is_numeric(column: list[Cell]) -> bool:
+    """Most filled cells are numbers (some may hold a mark in place of one)."""
+    filled = [cell for cell in column if cell.text not in ("", "-", "–", "—")]
+    return bool(filled) and sum(cell.sort is not None for cell in filled) * 2 > len(filled)
+
+
+def grid(name: str, title: str, columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Grid:
+    """A grid of plain values; a value that is a `Cell` already stays as it is."""
+    cells = [[value if isinstance(value, Cell) else Cell(str(value)) for value in row] for row in rows]
+    return Grid(name, title, list(columns), cells)
+
+
+def read_grid(path: Path, title: str, source: str, link: Callable[[str, str], str]) -> Grid:
+    """A written csv table as a grid.
+
+    Args:
+        path: a csv file with a header row.
+        title: caption of the table.
+        source: how the page links to the file.
+        link: (first cell of the row, column title) -> address within the page, or "".
+
+    Raises:
+        ValueError: a row that is longer or shorter than the header; names file and line.
+    """
+    with path.open(encoding="utf-8", newline="") as handle:
+        lines = list(csv.reader(handle))
+    columns, rows = lines[0], lines[1:]
+    for place, row in enumerate(rows, start=2):
+        if len(row) != len(columns):
+            raise ValueError(f"{path}, line {place}: {len(row)} cells under {len(columns)} column titles")
+    cells = [[Cell(text, link(row[0], column)) for text, column in zip(row, columns, strict=True)] for row in rows]
+    return Grid(path.stem, title, columns, cells, source)

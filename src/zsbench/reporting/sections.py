@@ -1,0 +1,156 @@
+"""The page's own tables: cells with the facts of their cards, data sets, trained models."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from zsbench.provenance import read_json
+from zsbench.reporting.frames import RunData
+from zsbench.reporting.grid import Cell, Grid, grid
+
+SHORT = 12  # hex digits of a hash that a page shows
+
+
+def anchor(suite: str, dataset: str, system: str) -> str:
+    """Id of a cell's row in the page (its first seed's)."""
+    return f"cell-{suite}-{dataset}-{system}"
+
+
+def linker(run: RunData, suite: str) -> Any:
+    """(row title, column title) -> link to that cell's card, for tables of systems by data sets."""
+    known = {(dataset, system) for kind, dataset, system, _ in run.cells() if kind == suite}
+    columns = {name: name for name in run.datasets(suite)}
+    columns |= {entry["title"]: name for name, entry in run.datasets(suite).items()}
+
+    def link(row: str, column: str) -> str:
+        dataset, system = columns.get(column, ""), row.strip("*_ ").split(" ")[0]
+        return f"#{anchor(suite, dataset, system)}" if (dataset, system) in known else ""
+
+    return link
+
+
+def main_metric(run: RunData) -> dict[tuple[str, str, str, int], float]:
+    """Macro-F1 of every cell under the protocol that the page shows first."""
+    shown = {"gliclass": ("argmax", "test"), "topics": run.topic_protocol()}
+    frame = run.metrics[run.metrics["metric"] == "macro_f1"]
+    return {
+        (row.suite, row.dataset, row.system, int(row.seed)): float(row.value)
+        for row in frame.itertuples()
+        if shown.get(row.suite) == (row.protocol, row.split)
+    }
+
+
+@dataclass(frozen=True)
+class CardGroup:
+    """Cells of one data set: what they share, then a row each."""
+
+    title: str
+    shared: str
+    grid: Grid
+
+
+COLUMNS = ["system", "seed", "macro-F1", "seen", "dtype", "device", "texts/s", "peak MB", "cut texts", "cut labels"]
+
+
+def card_groups(run: RunData) -> list[CardGroup]:
+    """The main facts of every cell's card, by data set."""
+    metric = main_metric(run)
+    groups: dict[tuple[str, str], list[tuple[str, int, dict[str, Any]]]] = {}
+    for suite, dataset, system, seed in run.cells():
+        card = read_json(run.layout.card(suite, dataset, system, seed))
+        groups.setdefault((suite, dataset), []).append((system, seed, card))
+    found = []
+    for (suite, dataset), cells in groups.items():
+        first, rows = cells[0][2], []
+        for place, (system, seed, card) in enumerate(cells):
+            new = place == 0 or cells[place - 1][0] != system
+            name = Cell(system, anchor=anchor(suite, dataset, system) if new else "")
+            value = metric.get((suite, dataset, system, seed))
+            rows.append([name, seed, "" if value is None else f"{value:.3f}", *_facts(card)])
+        title = run.datasets(suite)[dataset]["title"]
+        columns = [*COLUMNS, "weights", "scores", "key"]
+        labels = f"{len(first['labels'])} labels ({first['verbalisation']}, digest {first['labels_digest'][:SHORT]})"
+        shared = f"{title}: revision {first['revision']}, {labels}."
+        table = grid(f"cells-{suite}-{dataset}", f"Cells on {title}", columns, rows)
+        found.append(CardGroup(title, shared, table))
+    return found
+
+
+def _facts(card: dict[str, Any]) -> list[str]:
+    """The columns after the metric, from a card; a fact that the card lacks stays empty."""
+    plain = ("seen", "dtype", "device", "texts_per_second", "peak_memory_mb", "truncated_texts", "truncated_labels")
+    values = [card.get(key) for key in plain]
+    shown = [f"{value:.1f}" if isinstance(value, float) else str("" if value is None else value) for value in values]
+    return [*shown, *(str(card.get(key) or "")[:SHORT] for key in ("weights_sha256", "scores_sha256", "key"))]
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """A data set as the page describes it."""
+
+    title: str
+    facts: list[tuple[str, str]]
+
+
+def dataset_cards(run: RunData) -> list[DatasetCard]:
+    """Origin, rows, anomalies and licence of every data set."""
+    cards = []
+    for suite in run.spec["suites"]:
+        for name in run.datasets(suite):
+            path = run.layout.dataset_card(name)
+            if path.is_file():
+                cards.append(_dataset_card(read_json(path)))
+    return cards
+
+
+def _dataset_card(card: dict[str, Any]) -> DatasetCard:
+    quality = card["quality"]
+    rows = ", ".join(f"{split} {count:,}" for split, count in card["rows"].items())
+    sample = card.get("sample")
+    drawn = f" (a stratified sample, seed {sample['seed']}, of {quality['rows']:,})" if sample else ""
+    odd = [
+        f"{quality['empty_texts']:,} empty texts",
+        f"{quality['duplicate_texts']:,} duplicate texts",
+        f"{quality['rows_without_gold']:,} rows without a gold label",
+    ]
+    facts = [
+        ("rows scored", rows + drawn),
+        ("anomalies in the whole set", ", ".join(odd)),
+        ("words a text", f"mean {quality['words_mean']}, 95th percentile {quality['words_p95']}"),
+        ("labels", f"{len(card['labels'])}, wording {card['verbalisation']}: {', '.join(card['labels'])}"),
+        ("origin", f"{card['origin']}, revision {card['revision']}"),
+        ("licence", card["licence"]),
+        ("citation", card["citation"]),
+        ("note", card.get("note", "")),
+    ]
+    return DatasetCard(card["title"], [(key, value) for key, value in facts if value])
+
+
+def training_grid(run: RunData) -> Grid | None:
+    """One row a trained model and seed."""
+    rows = []
+    for (model, seed), record in run.trainings().items():
+        best = record["best"]
+        rows.append(
+            [
+                model,
+                seed,
+                f"{best['validation']:.4f}",
+                best["step"],
+                f"{record['seconds']:,.0f}",
+                f"{record['parameters']:,}",
+                record["device"],
+                record["weights_sha256"][:SHORT],
+            ]
+        )
+    if not rows:
+        return None
+    columns = ["model", "seed", "best validation", "at step or epoch", "seconds", "parameters", "device", "weights"]
+    return grid("trainings", "Trained models", columns, rows)
+
+
+def newest(run: RunData) -> str:
+    """Time of the run's newest card, UTC; "" for a run without cells. The clock of the rendering is never read."""
+    times = [run.layout.card(*cell).stat().st_mtime for cell in run.cells()]
+    return pd.Timestamp(max(times), unit="s").strftime("%Y-%m-%d %H:%M UTC") if times else ""

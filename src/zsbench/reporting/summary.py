@@ -1,0 +1,168 @@
+"""The report's first lines: plain sentences made from the analysis frames, each true of any run."""
+
+import pandas as pd
+
+from zsbench.provenance import read_json
+from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
+
+SUITE, TOPICS = "gliclass", "topics"
+
+
+def sentences(run: RunData) -> list[str]:
+    """Who leads, by how much, whether that is significant, and what limits these numbers."""
+    parts = [_suite(run), _reference(run), _ablations(run), _topics(run), _controls(run), _seeds(run), _samples(run)]
+    return [part for part in parts if part]
+
+
+def joined(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def delta_of(run: RunData, system: str, baseline: str) -> pd.Series | None:
+    """The tested difference of suite averages, whichever way round it is stored; None if the pair is not tested."""
+    deltas = run.deltas
+    rows = deltas[(deltas["suite"] == SUITE) & (deltas["dataset"] == AVERAGE) & deltas["p_holm"].notna()]
+    rows = rows[rows["metric"] == "macro_f1"]
+    for first, second, sign in ((system, baseline, 1), (baseline, system, -1)):
+        found = rows[(rows["system"] == first) & (rows["baseline"] == second)]
+        if len(found):
+            row = found.iloc[0].copy()
+            if sign < 0:
+                row["delta"], row["low"], row["high"] = -row["delta"], -row["high"], -row["low"]
+            return row
+    return None
+
+
+def _ranking(run: RunData) -> pd.Series:
+    """Average macro-F1 of every system that is no control, best first."""
+    means = run.suite_means(SUITE)
+    if means.empty:
+        return pd.Series(dtype=float)
+    names = [name for name in run.systems(SUITE, controls=False) if name in means.index]
+    return means.loc[names, AVERAGE].dropna().sort_values(ascending=False, kind="stable")
+
+
+def _suite(run: RunData) -> str:
+    ranking = _ranking(run)
+    if ranking.empty:
+        return ""
+    datasets = len(run.datasets(SUITE))
+    over = "on its one dataset" if datasets == 1 else f"averaged over {datasets} datasets"
+    text = (
+        f"{ranking.index[0]} leads the suite: macro-F1 {ranking.iloc[0]:.3f} {over}, the highest of {len(ranking)}"
+        " systems."
+    )
+    if len(ranking) == 1:
+        return text
+    second, tested = ranking.index[1], delta_of(run, ranking.index[0], ranking.index[1])
+    gap = f" That is {ranking.iloc[0] - ranking.iloc[1]:.3f} above the second, {second}"
+    if tested is None:
+        return f"{text}{gap}; this pair is not among the tested ones (tests compare with {run.reference})."
+    interval = f"interval {tested['low']:+.3f} to {tested['high']:+.3f}, Holm-corrected {p_text(tested['p_holm'])}"
+    verdict = "significant" if tested["p_holm"] < SIGNIFICANT else "not significant"
+    return f"{text}{gap}: {verdict} ({interval})."
+
+
+def _reference(run: RunData) -> str:
+    ranking = _ranking(run)
+    if run.reference not in ranking.index or len(ranking) == 1:
+        return ""
+    groups: dict[str, list[str]] = {
+        "significantly above": [],
+        "significantly below": [],
+        "not distinguishable from": [],
+    }
+    for rival in ranking.index.drop(run.reference):
+        tested = delta_of(run, run.reference, rival)
+        if tested is not None:
+            sure = tested["p_holm"] < SIGNIFICANT
+            side = "significantly above" if tested["delta"] > 0 else "significantly below"
+            groups[side if sure else "not distinguishable from"].append(rival)
+    place = list(ranking.index).index(run.reference) + 1
+    verdicts = [f"{words} {joined(names)}" for words, names in groups.items() if names]
+    text = (
+        f"{run.reference}, the system that the tests compare with, has {ranking[run.reference]:.3f} (place {place} of"
+        f" {len(ranking)})"
+    )
+    return f"{text}: {'; '.join(verdicts)}." if verdicts else f"{text}."
+
+
+def _ablations(run: RunData) -> str:
+    deltas = run.deltas
+    rows = deltas[(deltas["table"] == "ablations") & (deltas["dataset"] == AVERAGE)]
+    if rows.empty:
+        return ""
+    sure = rows[rows["p_holm"] < SIGNIFICANT]
+    if sure.empty:
+        return f"None of the {len(rows)} ablation contrasts changes average macro-F1 significantly."
+    found = [f"{row.factor} ({row.system} minus {row.baseline}: {row.delta:+.3f})" for row in sure.itertuples()]
+    return f"{len(sure)} of {len(rows)} ablation contrasts change average macro-F1 significantly: {'; '.join(found)}."
+
+
+def _topics(run: RunData) -> str:
+    shown = run.topic_protocol()
+    if shown is None:
+        return ""
+    frame = run.metrics
+    picked = frame[
+        (frame["suite"] == TOPICS)
+        & (frame["protocol"] == shown[0])
+        & (frame["split"] == shown[1])
+        & (frame["metric"] == "macro_f1")
+        & frame["system"].isin(run.systems(TOPICS, controls=False))
+    ]
+    means = picked.groupby("system", observed=True)["value"].mean().sort_values(ascending=False)
+    if means.empty:
+        return ""
+    second = f", then {means.index[1]} with {means.iloc[1]:.3f}" if len(means) > 1 else ""
+    return (
+        f"On the topics ({shown[1]} split, protocol {shown[0]}) {means.index[0]} has the highest macro-F1, "
+        f"{means.iloc[0]:.3f}{second}."
+    )
+
+
+def _controls(run: RunData) -> str:
+    """Systems that a control without any model beats."""
+    means = run.suite_means(SUITE)
+    trivial = [
+        entry["id"]
+        for entry in run.spec["systems"]
+        if entry["control"] and entry["id"] in means.index and entry["settings"].get("control") != "oracle"
+    ]
+    if not trivial:
+        return ""
+    best = means.loc[trivial, AVERAGE].idxmax()
+    level = means.loc[best, AVERAGE]
+    below = [name for name, value in _ranking(run).items() if value <= level]
+    text = f"The best control without a model is {best} ({level:.3f})"
+    return f"{text}; not above it: {joined(below)}." if below else f"{text}; every system is above it."
+
+
+def _seeds(run: RunData) -> str:
+    counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"]}
+    if not counts:
+        return ""
+    if counts == {1}:
+        return "Trained systems have one seed each: intervals hold the variation of rows, not that between trainings."
+    return f"Trained systems have {max(counts)} seeds each; intervals hold the variation of rows and of seeds."
+
+
+def _samples(run: RunData) -> str:
+    """Whether the datasets are parts of the published ones."""
+    sizes = []
+    for name in [*run.datasets(SUITE), *run.datasets(TOPICS)]:
+        path = run.layout.dataset_card(name)
+        sample = read_json(path).get("sample") if path.is_file() else None
+        if sample:
+            sizes.append(sample["rows"])
+    if not sizes:
+        return ""
+    return (
+        f"{len(sizes)} of the datasets are seeded samples of at most {max(sizes)} rows a split, so these numbers cannot"
+        " be compared with published ones on whole test sets."
+    )
