@@ -14,7 +14,7 @@ import numpy as np
 
 from zsbench.evaluation.cells import paired_cells, suite_systems
 from zsbench.evaluation.measure import decide, write_frame
-from zsbench.evaluation.pairs import ARGMAX, Pair, single_pairs, topic_pairs
+from zsbench.evaluation.pairs import Pair, single_pairs, topic_pairs
 from zsbench.evaluation.protocols import Decision
 from zsbench.evaluation.statistics import (
     bootstrap_macro_f1,
@@ -81,7 +81,7 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     for suite, entry in spec["suites"].items():
         samples = {dataset["id"]: sample(layout, suite, dataset, spec) for dataset in entry["datasets"]}
         shared = set.intersection(*(set(found) for found in samples.values()))
-        single = ARGMAX in entry["protocols"]
+        single = all(dataset["task"] == "single" for dataset in entry["datasets"])
         for pair in single_pairs(spec, suite) if single else topic_pairs(spec, suite, shared):
             rows += delta_rows(pair, samples, spec["statistics"])
     correct_families(rows)
@@ -94,7 +94,7 @@ def sample(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, 
     decided: dict[str, list[tuple[dict[str, Any], tuple[Decision, ...]]]] = {}
     gold: dict[str, np.ndarray] = {}
     for system, cells in paired_cells(layout, suite, dataset, suite_systems(spec, suite)):
-        by_seed = [decide(cell, spec["suites"][suite]) for cell in cells]
+        by_seed = [decide(cell, dataset["task"], spec["suites"][suite]) for cell in cells]
         for decisions in zip(*by_seed, strict=True):  # one protocol and split, all seeds
             decided.setdefault(decisions[0].split, []).append((system, decisions))
             gold[decisions[0].split] = cells[0].gold[decisions[0].rows]

@@ -15,19 +15,27 @@ from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
 from zsbench.evaluation.metrics import multi_label, per_label, single_label
 from zsbench.evaluation.protocols import Decision, argmax, thresholded
 from zsbench.layout import Layout
-from zsbench.provenance import write_atomic, write_json
+from zsbench.provenance import read_json, write_atomic, write_json
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
 CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence_kind", "rows", "ece", "brier", "auroc"]
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
+SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high", "flip_rate"]
+FRAMES = {
+    "metrics": METRIC_COLUMNS,
+    "calibration": CALIBRATION_COLUMNS,
+    "reliability": RELIABILITY_COLUMNS,
+    "cost": COST_COLUMNS,
+    "sensitivity": SENSITIVITY_COLUMNS,
+}
 # Columns that may hold missing values: stored as floating point also when every value is missing.
 NUMBERS = {"value", "auroc", "confidence", "accuracy", "p_holm", "mcnemar_p", *COST_FIELDS} - {"texts"}
 
 
 def measure(root: Path, spec: dict[str, Any]) -> None:
-    """Write every cell's `metrics.json` and `analysis/{metrics,calibration,reliability,cost}.parquet`.
+    """Write every cell's `metrics.json` and `analysis/{metrics,calibration,reliability,cost,sensitivity}.parquet`.
 
     Args:
         root: `results/<run>`.
@@ -37,30 +45,23 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
         IntegrityError: a cell is missing, damaged, or holds other rows than its neighbours; the message names it.
     """
     layout = Layout(Path(root))
-    rows: dict[str, list[dict[str, Any]]] = {"metrics": [], "calibration": [], "reliability": [], "cost": []}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
     for suite, dataset, cells, probabilities in _systems_on_datasets(layout, spec):
         pooled: list[Bins] = []
         for cell in cells:
-            decisions = decide(cell, spec["suites"][suite])
+            decisions = decide(cell, dataset["task"], spec["suites"][suite])
             metrics = list(metric_rows(cell, dataset, decisions))
             calibration, found = calibration_row(cell, dataset["task"], probabilities)
             pooled.append(found)
             rows["metrics"] += metrics
             rows["calibration"].append(calibration)
             rows["cost"].append(cost_row(cell))
-            write_json(
-                layout.metrics(suite, cell.dataset, cell.system, cell.seed),
-                summary(cell, decisions, metrics, calibration),
-            )
+            rows["sensitivity"] += sensitivity_rows(layout, cell)
+            path = layout.metrics(suite, cell.dataset, cell.system, cell.seed)
+            write_json(path, summary(cell, decisions, metrics, calibration))
         rows["reliability"] += reliability_rows(cells[0], sum(pooled[1:], pooled[0]))
-    columns = {
-        "metrics": METRIC_COLUMNS,
-        "calibration": CALIBRATION_COLUMNS,
-        "reliability": RELIABILITY_COLUMNS,
-        "cost": COST_COLUMNS,
-    }
-    for name, names in columns.items():
-        write_frame(layout, name, rows[name], names)
+    for name, columns in FRAMES.items():
+        write_frame(layout, name, rows[name], columns)
 
 
 def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
@@ -70,9 +71,9 @@ def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: 
     write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: frame.to_parquet(path, index=False))
 
 
-def decide(cell: Cell, suite: dict[str, Any]) -> list[Decision]:
-    """The cell's predictions under each protocol of its suite."""
-    if "argmax" in suite["protocols"]:
+def decide(cell: Cell, task: str, suite: dict[str, Any]) -> list[Decision]:
+    """The cell's predictions: argmax for one label a row, else each protocol of its suite."""
+    if task == "single":
         return argmax(cell)
     return thresholded(cell, suite["protocols"], suite["folds"], suite["fold_seed"])
 
@@ -165,6 +166,14 @@ def cost_row(cell: Cell) -> dict[str, Any]:
     """What scoring the cell took, from its card."""
     values = {field: cell.card.get(field) for field in COST_FIELDS} | {"texts": len(cell.gold)}
     return {"suite": cell.suite, "dataset": cell.dataset, "system": cell.system, "seed": cell.seed} | values
+
+
+def sensitivity_rows(layout: Layout, cell: Cell) -> Iterator[dict[str, Any]]:
+    """Records of the cell's `sensitivity.json` (other label orders, other wordings), where the run made one."""
+    path = layout.cell(cell.suite, cell.dataset, cell.system, cell.seed) / "sensitivity.json"
+    for record in read_json(path) if path.is_file() else []:
+        where = {"dataset": cell.dataset, "system": cell.system, "seed": cell.seed}
+        yield where | {key: record[key] for key in SENSITIVITY_COLUMNS if key not in where}
 
 
 def summary(

@@ -81,9 +81,6 @@ def make_spec(seeds=(1, 2, 3), draws=500):
                     {"id": "beta", "title": "Beta", "task": "single", "labels": ["a", "b", "c"], "domain": "news"}
                     | {"label_names": ["a", "b", "c"]},
                 ],
-                "protocols": ["argmax"],
-                "folds": 5,
-                "fold_seed": 0,
             },
             "topics": {
                 "datasets": [
