@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from gliznet.batching import token_budget_batches
 from hybridnli.data import DEFAULT_TEMPLATE
+from hybridnli.deberta import short_span
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
 __all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores"]
@@ -24,6 +25,7 @@ Progress = Callable[[str, int, int], None]  # (stage, rows done, rows in all)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NO_LIMIT = 1_000_000  # tokenizers without a length limit report about 1e30
+CPU_BUDGET, DEVICE_BUDGET = 2048, 16384  # measured on a CPU, where larger batches only leave the cache
 DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
 
 
@@ -105,6 +107,11 @@ class NLIEncoder:
         """Where the weights are now (they may have been moved as part of a larger model)."""
         return self.model.device
 
+    @property
+    def token_budget(self) -> int:
+        """Padded tokens in a batch where the caller names none."""
+        return CPU_BUDGET if self.device.type == "cpu" else DEVICE_BUDGET
+
     @cached_property
     def identity(self) -> str:
         """sha256 (hex) of everything the outputs depend on: weights, config, tokenizer and compute dtype."""
@@ -139,7 +146,7 @@ class NLIEncoder:
         if room < 0:
             raise ValueError(f"max_length={max_length} is below the {self.single.count} special tokens of a text")
         batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
-        with self._autocast():
+        with self._autocast(), short_span(self.model, batch["input_ids"].shape[1]):
             H = self.model.base_model(**batch).last_hidden_state
         return H.float(), batch["attention_mask"].bool()
 
@@ -153,7 +160,7 @@ class NLIEncoder:
     def entailment(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
         """P(entailment) against its opposite of (text, hypothesis) token ids, (B,) float32 on the model's device."""
         batch = self._to_device(self.pair.batch(pairs))
-        with self._autocast():
+        with self._autocast(), short_span(self.model, batch["input_ids"].shape[1]):
             logits = self.model(**batch).logits.float()
         return (logits[:, self.entailment_index] - logits[:, self.opposite_index]).sigmoid()
 
@@ -205,7 +212,7 @@ def nli_scores(
     hypotheses: Sequence[str],
     *,
     max_length: int | None = None,
-    token_budget: int = 8192,
+    token_budget: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """P(entailment) of every text (premise) with every hypothesis, each pair on its own.
@@ -218,7 +225,7 @@ def nli_scores(
         texts: n premises; only they are truncated.
         hypotheses: L complete hypotheses.
         max_length: tokens of a pair; None means the tokenizer's limit.
-        token_budget: padded tokens in a batch.
+        token_budget: padded tokens in a batch; None means `encoder.token_budget`.
         progress: called with ("nli", pairs done, pairs in all) after each batch.
 
     Returns:
@@ -229,7 +236,8 @@ def nli_scores(
     """
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(hypotheses)
     limit = encoder.max_length if max_length is None else max_length
-    scores = score_ids(encoder, text_ids, hypothesis_ids, limit, token_budget, progress)
+    budget = encoder.token_budget if token_budget is None else token_budget
+    scores = score_ids(encoder, text_ids, hypothesis_ids, limit, budget, progress)
     bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(bad):
         raise ValueError(f"NLI scores of texts {bad[:10].tolist()} (of {len(bad)}) are not finite")

@@ -24,7 +24,7 @@ import torch
 
 from gliznet.batching import token_budget_batches
 from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, nli_scores, score_ids
-from hybridnli.shards import DamagedStoreError, read_shards, write_json, write_shard
+from hybridnli.shards import DamagedStoreError, only_writer, read_shards, write_json, write_shard
 from hybridnli.store import FeatureStore, gather_nli, open_key, open_store, text_hash
 
 __all__ = ["DamagedStoreError", "FeatureStore", "NLIEncoder", "build_store", "nli_scores", "open_store", "text_hash"]
@@ -43,7 +43,7 @@ def build_store(
     max_length: int = 128,
     nli_max_length: int | None = None,
     dtype: str = "float16",
-    token_budget: int = 8192,
+    token_budget: int | None = None,
     progress: Progress | None = None,
 ) -> FeatureStore:
     """Compute whatever of these texts' features is not in `folder` yet, in length-sorted batches, and open the store.
@@ -59,7 +59,7 @@ def build_store(
         max_length: tokens of a text for its embeddings, special ones included.
         nli_max_length: tokens of a (text, hypothesis) pair; None means the tokenizer's limit.
         dtype: stored dtype of token embeddings, "float16" or "float32".
-        token_budget: padded tokens in a batch.
+        token_budget: padded tokens in a batch; None means `encoder.token_budget`.
         progress: called with (stage, rows done, rows in all).
 
     Raises:
@@ -80,13 +80,16 @@ def build_store(
     }
     root = Path(folder) / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     root.mkdir(parents=True, exist_ok=True)
-    if not (root / "key.json").is_file():
-        write_json(root / "key.json", {**key, "model_name": encoder.name})
-    builder = _Builder(encoder, root, key, token_budget, progress)
+    budget = encoder.token_budget if token_budget is None else token_budget
+    builder = _Builder(encoder, root, key, budget, progress)
     unique = {text_hash(text): text for text in texts}
-    builder.add_tokens(unique)
-    builder.add_descriptions(list(labels_descriptions.values()))
-    builder.add_nli(unique, encoder.hypotheses(list(labels_descriptions.values())))
+    descriptions = list(labels_descriptions.values())
+    with only_writer(root):  # a second process waits, then finds everything there
+        if not (root / "key.json").is_file():
+            write_json(root / "key.json", {**key, "model_name": encoder.name})
+        builder.add_tokens(unique)
+        builder.add_descriptions(descriptions)
+        builder.add_nli(unique, encoder.hypotheses(descriptions))
     return open_key(root, texts, labels_descriptions, encoder.template)
 
 

@@ -114,8 +114,6 @@ class HybridNLIPolyEncoder(nn.Module):
         texts: Sequence[str],
         nli_scores: NLIScores,
         thresholds: Mapping[str, float] | None = None,
-        *,
-        token_budget: int = 8192,
     ) -> list[dict[str, Any]]:
         """Scores and predicted labels of raw texts.
 
@@ -123,7 +121,6 @@ class HybridNLIPolyEncoder(nn.Module):
             texts: n texts.
             nli_scores: for each text {label: score} as `run_nli_inference` returns it, or an array (n, L).
             thresholds: {label: threshold}; a label is predicted at score >= threshold. None means 0.5 for all.
-            token_budget: padded tokens in a batch of the encoder.
 
         Returns:
             For each text {"text", "scores": {label: score}, "predicted_labels": [label, ...]}.
@@ -137,7 +134,7 @@ class HybridNLIPolyEncoder(nn.Module):
         absent = [name for name in names if name not in cuts]
         if absent:
             raise ValueError(f"thresholds has no entry for {absent}; it needs one for each of {list(names)}")
-        scores = self._score_texts(texts, self._nli_matrix(texts, nli_scores), token_budget).tolist()
+        scores = self._score_texts(texts, self._nli_matrix(texts, nli_scores)).tolist()
         return [
             {
                 "text": text,
@@ -147,13 +144,13 @@ class HybridNLIPolyEncoder(nn.Module):
             for text, row in zip(texts, scores, strict=True)
         ]
 
-    def _score_texts(self, texts: Sequence[str], nli: np.ndarray, token_budget: int) -> np.ndarray:
+    def _score_texts(self, texts: Sequence[str], nli: np.ndarray) -> np.ndarray:
         if self.encoder is None:
             raise RuntimeError("this model has no encoder; build it with encoder=NLIEncoder(...) to predict from texts")
         ids = self.encoder.tokenize(texts)
         lengths = [min(len(row) + self.encoder.single.count, TEXT_TOKENS) for row in ids]
         scores = np.empty_like(nli)
-        for rows in token_budget_batches(lengths, token_budget):
+        for rows in token_budget_batches(lengths, self.encoder.token_budget):
             H, mask = self.encoder.embed_ids([ids[i] for i in rows], TEXT_TOKENS)
             batch = self.score(H.to(self.device), mask.to(self.device), torch.from_numpy(nli[rows]).to(self.device))
             scores[rows] = batch.cpu().numpy()

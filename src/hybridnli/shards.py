@@ -4,20 +4,23 @@ A shard is two files, `<kind>-<id>.npy` and `<kind>-<id>.json`. The json holds t
 of both; it is written last, so an array without it is what a killed run left and is never read.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-__all__ = ["DamagedStoreError", "Shard", "read_shards", "write_json", "write_shard"]
+__all__ = ["DamagedStoreError", "Shard", "only_writer", "read_shards", "write_json", "write_shard"]
 
 CHUNK = 1 << 22  # bytes read at a time when a file is hashed
+PARTIAL = ".writing-"  # prefix of files that are not complete yet
 
 
 class DamagedStoreError(ValueError):
@@ -54,12 +57,23 @@ class _Header:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Wait until no other process writes to `folder`, and clear what a killed one left half written.
+
+    The lock belongs to the process: the system releases it also when the process is killed.
+    """
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for path in folder.glob(f"{PARTIAL}*"):
+            path.unlink()
+        yield
+
+
 def write_shard(
     folder: Path, kind: str, rows: Sequence[str], columns: Sequence[str], lengths: np.ndarray, array: np.ndarray
 ) -> None:
     """Write one shard; afterwards it is complete on disk, and before that it does not exist for a reader.
-
-    Its name follows from `rows` and `columns`: two processes that write the same shard write the same files.
 
     Raises:
         ValueError: `array` holds non-finite values, or its length is not the sum of `lengths`.
@@ -117,7 +131,7 @@ def _read_shard(path: Path) -> Shard:
 
 
 def _write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=PARTIAL, dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)

@@ -119,7 +119,7 @@ def train_heads(
     """
     gold, train_rows, val_rows = _checked(store, labels, train_idx, val_idx)
     model = _new_model(store, options, seed).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=options.weight_decay, fused=True)
     floor = options.lr * options.lr_floor
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.epochs, eta_min=floor)
     shuffle = np.random.default_rng(seed)

@@ -14,50 +14,12 @@ from transformers import (
 from hybridnli.encoder import NLIEncoder
 from hybridnli.features import build_store
 
-WORDS = [
-    "markets",
-    "rallied",
-    "as",
-    "banks",
-    "reported",
-    "earnings",
-    "while",
-    "doctors",
-    "warned",
-    "about",
-    "rising",
-    "disease",
-    "rates",
-    "new",
-    "chips",
-    "power",
-    "artificial",
-    "intelligence",
-    "tools",
-    "forests",
-    "burn",
-    "under",
-    "changing",
-    "climate",
-    "trade",
-    "policy",
-    "shifts",
-    "employment",
-    "numbers",
-    "and",
-    "inflation",
-    "worries",
-    "economists",
-    "health",
-    "care",
-    "costs",
-    "rise",
-    "software",
-    "helps",
-    "farmers",
-    "protect",
-    "rivers",
-]
+VOCABULARY = """
+    markets rallied as banks reported earnings while doctors warned about rising disease rates new chips power
+    artificial intelligence tools forests burn under changing climate trade policy shifts employment numbers and
+    inflation worries economists health care costs rise software helps farmers protect rivers
+"""
+WORDS = VOCABULARY.split()
 DESCRIPTIONS = {
     "Tech": "This text is about software and chips",
     "Health": "This text is about doctors and disease",
@@ -99,7 +61,7 @@ def _labels(names):
     return {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
 
 
-def make_bert(names=("entailment", "not_entailment"), seed=0, hidden=32):
+def make_bert(names=("entailment", "not_entailment"), seed=3, hidden=32):
     """A BERT with large random weights, so that scores spread over (0, 1)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -116,7 +78,7 @@ def make_bert(names=("entailment", "not_entailment"), seed=0, hidden=32):
         return BertForSequenceClassification(config).eval()
 
 
-def make_deberta(names=("not_entailment", "entailment"), seed=0):
+def make_deberta(names=("not_entailment", "entailment"), seed=3):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = DebertaV2Config(
@@ -164,17 +126,23 @@ def gold():
     return torch.tensor(rows).numpy().astype("float32")
 
 
-class CallCounter:
-    """Counts forward calls of an encoder's model, and can fail at one of them."""
+@pytest.fixture
+def count_calls(monkeypatch):
+    """`count_calls(encoder, fail_at=None)`: an object whose `calls` counts forward passes, failing at one of them."""
 
-    def __init__(self, monkeypatch, encoder, fail_at=None):
-        self.calls = 0
-        inner = encoder.model.base_model.forward
+    class Counter:
+        calls = 0
+
+    def install(encoder, fail_at=None):
+        counter, inner = Counter(), type(encoder.model.base_model).forward
 
         def forward(*args, **kwargs):
-            self.calls += 1
-            if self.calls == fail_at:
+            counter.calls += 1
+            if counter.calls == fail_at:
                 raise KeyboardInterrupt("killed here")
-            return inner(*args, **kwargs)
+            return inner(encoder.model.base_model, *args, **kwargs)
 
         monkeypatch.setattr(encoder.model.base_model, "forward", forward)
+        return counter
+
+    return install

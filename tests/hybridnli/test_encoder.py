@@ -1,0 +1,214 @@
+"""NLI scores and token embeddings against the transformers pipeline and tokenizer."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import DESCRIPTIONS, TEXTS, make_bert, make_deberta
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import pipeline
+
+from hybridnli.deberta import short_span
+from hybridnli.encoder import NLIEncoder, entailment_columns, nli_scores
+from hybridnli.pairs import SpecialTokens, tokenize
+
+LONG = " ".join(TEXTS)  # far over the 64 tokens of a pair
+LABELS = list(DESCRIPTIONS.values())
+
+
+def pipeline_scores(encoder, texts, labels):
+    pipe = pipeline("zero-shot-classification", model=encoder.model, tokenizer=encoder.tokenizer, device="cpu")
+    out = pipe(list(texts), candidate_labels=labels, multi_label=True, hypothesis_template=encoder.template)
+    return np.array([[dict(zip(o["labels"], o["scores"], strict=True))[label] for label in labels] for o in out])
+
+
+@pytest.mark.parametrize("make", [make_bert, make_deberta])
+@pytest.mark.parametrize("names", [("entailment", "not_entailment"), ("not_entailment", "entailment")])
+def test_scores_equal_the_pipeline_in_either_label_order(make, names, tokenizer):
+    encoder = NLIEncoder(make(names), tokenizer)
+    texts = [*TEXTS[:12], LONG]
+    expected = pipeline_scores(encoder, texts, LABELS)
+    for budget in (1, 150, 10_000):
+        scores = nli_scores(encoder, texts, encoder.hypotheses(LABELS), token_budget=budget)
+        assert scores.shape == (13, 3) and scores.dtype == np.float32
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert expected.max() - expected.min() > 0.3  # the models do tell texts apart
+
+
+@pytest.mark.parametrize(
+    "names", [("contradiction", "neutral", "entailment"), ("ENTAILMENT", "NEUTRAL", "CONTRADICTION")]
+)
+def test_three_classes_and_template_as_in_the_pipeline(names, tokenizer):
+    encoder = NLIEncoder(make_bert(names), tokenizer, template="about {}")
+    expected = pipeline_scores(encoder, TEXTS[:6], LABELS)
+    np.testing.assert_allclose(nli_scores(encoder, TEXTS[:6], encoder.hypotheses(LABELS)), expected, atol=1e-5)
+
+
+def test_many_labels_and_an_empty_text(encoder):
+    labels = TEXTS[:20]
+    scores = nli_scores(encoder, ["", TEXTS[3]], encoder.hypotheses(labels))
+    np.testing.assert_allclose(scores[1:], pipeline_scores(encoder, [TEXTS[3]], labels), atol=1e-5)
+    batch = encoder.tokenizer("", encoder.hypotheses(labels)[0], return_tensors="pt")
+    expected = encoder.model(**batch).logits.softmax(-1)[0, 0]
+    assert scores[0, 0] == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_no_texts_and_no_hypotheses(encoder):
+    assert nli_scores(encoder, [], ["x"]).shape == (0, 1)
+    assert nli_scores(encoder, ["x"], []).shape == (1, 0)
+
+
+def test_texts_and_hypotheses_are_tokenised_once(encoder, monkeypatch):
+    seen = []
+    inner = type(encoder.tokenizer)._encode_plus
+
+    def spy(self, text, *args, **kwargs):
+        seen.extend([text] if isinstance(text, str) else text)
+        return inner(self, text, *args, **kwargs)
+
+    monkeypatch.setattr(type(encoder.tokenizer), "_encode_plus", spy)
+    nli_scores(encoder, TEXTS[:5], LABELS)
+    assert sorted(seen) == sorted([*TEXTS[:5], *LABELS])
+
+
+def test_forward_count_is_the_number_of_sorted_batches(encoder, count_calls):
+    counter = count_calls(encoder)
+    nli_scores(encoder, TEXTS, encoder.hypotheses(LABELS), token_budget=4000)
+    tokens = sum(len(i) for i in encoder.tokenize(TEXTS)) * 3 + 40 * sum(
+        len(i) + 3 for i in encoder.tokenize(encoder.hypotheses(LABELS))
+    )
+    assert counter.calls <= np.ceil(tokens / 4000) + 1  # length-sorted: close to no padding
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_pairs_joined_by_ids_equal_the_tokenizer(tokenizer, data):
+    words = st.lists(st.sampled_from([*TEXTS[0].split(), "zzz", "[SEP]", "é"]), max_size=30).map(" ".join)
+    texts = data.draw(st.lists(words, min_size=1, max_size=4))
+    hypotheses = data.draw(st.lists(words.filter(bool), min_size=len(texts), max_size=len(texts)))
+    special, limit = SpecialTokens.of(tokenizer, 2), 40
+    pairs = []
+    for text, hypothesis in zip(tokenize(tokenizer, texts, 64), tokenize(tokenizer, hypotheses, 64), strict=True):
+        hypothesis = hypothesis[:20]
+        pairs.append((text[: limit - special.count - len(hypothesis)], hypothesis))
+    ours = special.batch(pairs)
+    cut = [tokenizer.decode(h) for _, h in pairs]
+    for i, (text, (_, hypothesis)) in enumerate(zip(texts, pairs, strict=True)):
+        del cut[:0]
+        expected = tokenizer.backend_tokenizer.post_process(
+            _truncated(tokenizer, text, len(pairs[i][0])), _truncated(tokenizer, hypotheses[i], len(hypothesis))
+        )
+        length = len(expected.ids)
+        assert ours["input_ids"][i, :length].tolist() == expected.ids
+        assert ours["token_type_ids"][i, :length].tolist() == expected.type_ids
+        assert ours["attention_mask"][i].sum() == length
+        assert (ours["input_ids"][i, length:] == tokenizer.pad_token_id).all()
+
+
+def _truncated(tokenizer, text, length):
+    encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+    encoding.truncate(length)
+    return encoding
+
+
+def test_token_embeddings_equal_the_model(encoder):
+    texts = [TEXTS[1], LONG, ""]
+    H, mask = encoder.embed_ids(encoder.tokenize(texts), max_length=20)
+    batch = encoder.tokenizer(texts, padding=True, truncation=True, max_length=20, return_tensors="pt")
+    expected = encoder.model.bert(**batch).last_hidden_state
+    assert torch.equal(mask, batch["attention_mask"].bool()) and mask.sum(1).tolist()[1:] == [20, 2]
+    torch.testing.assert_close(H[mask], expected[mask], atol=1e-5, rtol=1e-5)
+
+
+def test_label_embeddings_are_masked_means_of_64_tokens(bert, tokenizer):
+    encoder = NLIEncoder(bert, tokenizer)
+    embeddings = encoder.describe([*LABELS, LONG])
+    for description, embedding in zip([*LABELS, LONG], embeddings, strict=True):
+        batch = tokenizer(description, truncation=True, max_length=64, return_tensors="pt")
+        expected = bert.bert(**batch).last_hidden_state[0].mean(dim=0)
+        torch.testing.assert_close(embedding, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("longest", [3, 8, 9, 12, 40, 64])
+def test_short_span_changes_no_output_and_leaves_no_trace(longest):
+    """Position buckets are 16: exact up to distance 8, logarithmic beyond."""
+    model = make_deberta()
+    ids = torch.randint(4, 300, (3, longest), generator=torch.Generator().manual_seed(longest))
+    mask = torch.arange(longest) < torch.tensor([longest, max(longest - 2, 1), 2])[:, None]
+    attention = model.deberta.encoder.layer[0].attention.self
+    widths, inner = [], attention.disentangled_attention_bias
+
+    def spy(query, key, relative_pos, rel_embeddings, scale_factor):
+        widths.append(len(rel_embeddings))
+        return inner(query, key, relative_pos, rel_embeddings, scale_factor)
+
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=mask.long()).logits
+        attention.disentangled_attention_bias = spy
+        with short_span(model, longest):
+            torch.testing.assert_close(model(input_ids=ids, attention_mask=mask.long()).logits, expected)
+        torch.testing.assert_close(model(input_ids=ids, attention_mask=mask.long()).logits, expected, rtol=0, atol=0)
+    assert widths[0] == (2 * longest if longest <= 8 else widths[0]) and widths[0] <= widths[1] == 32
+
+
+def test_bfloat16_is_close_and_the_weights_stay(bert, tokenizer):
+    exact, rough = NLIEncoder(bert, tokenizer), NLIEncoder(bert, tokenizer, dtype="bfloat16")
+    hypotheses = exact.hypotheses(LABELS)
+    difference = nli_scores(exact, TEXTS, hypotheses) - nli_scores(rough, TEXTS, hypotheses)
+    assert 0 < np.abs(difference).max() < 0.2
+    assert next(bert.parameters()).dtype == torch.float32
+    assert exact.identity != rough.identity
+
+
+def test_identity_follows_the_weights(tokenizer, tmp_path):
+    first, same, other = (NLIEncoder(make_bert(seed=seed), tokenizer) for seed in (3, 3, 4))
+    assert first.identity == same.identity != other.identity
+    first.model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = NLIEncoder(tmp_path, device="cpu")
+    assert loaded.identity == first.identity
+    np.testing.assert_array_equal(nli_scores(loaded, TEXTS[:3], LABELS), nli_scores(first, TEXTS[:3], LABELS))
+
+
+@pytest.mark.parametrize(
+    ("label2id", "expected"),
+    [
+        ({"entailment": 0, "not_entailment": 1}, (0, 1)),
+        ({"not_entailment": 0, "entailment": 1}, (1, 0)),
+        ({"contradiction": 0, "entailment": 1, "neutral": 2}, (1, 0)),
+        ({"neutral": 0, "entailment": 1, "contradiction": 2}, (1, 2)),
+        ({"Entailment": 0, "other": 1, "third": 2}, (0, 2)),
+        ({"first": 0, "other": 1, "ENTAIL": 2}, (2, 0)),
+    ],
+)
+def test_entailment_columns(label2id, expected):
+    assert entailment_columns(label2id) == expected
+
+
+@pytest.mark.parametrize("label2id", [{"LABEL_0": 0, "LABEL_1": 1}, {"entailment": 0}, {"entail": 0, "entailment": 1}])
+def test_no_entailment_label_names_the_map(label2id):
+    with pytest.raises(ValueError, match="|".join(label2id)):
+        entailment_columns(label2id)
+
+
+def test_bad_arguments(bert, tokenizer, encoder):
+    with pytest.raises(ValueError, match="LABEL_0"):
+        NLIEncoder(make_bert(("LABEL_0", "LABEL_1")), tokenizer)
+    with pytest.raises(ValueError, match="'no place'"):
+        NLIEncoder(bert, tokenizer, "no place")
+    with pytest.raises(ValueError, match="dtype='int8'"):
+        NLIEncoder(bert, tokenizer, dtype="int8")
+    with pytest.raises(ValueError, match="tokenizer is None"):
+        NLIEncoder(bert)
+    with pytest.raises(ValueError, match="hypothesis 1 .*max_length=64"):
+        nli_scores(encoder, ["text"], ["short", LONG])
+    with pytest.raises(ValueError, match="max_length=1"):
+        encoder.embed_ids(encoder.tokenize(["a"]), 1)
+
+
+def test_non_finite_scores_name_the_text(tokenizer):
+    encoder = NLIEncoder(make_bert(), tokenizer)
+    with torch.no_grad():
+        encoder.model.classifier.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"texts \[0, 1\]"):
+        nli_scores(encoder, TEXTS[:2], LABELS)

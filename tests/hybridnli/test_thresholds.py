@@ -1,0 +1,173 @@
+"""Threshold fitting against a plain grid search, out-of-fold use, and that test gold cannot leak."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from hybridnli.attribution import attribution_scores, blend
+from hybridnli.thresholds import GRID, apply_thresholds, cross_fit, f1_per_label, fit_thresholds
+
+
+def grid_search(scores, gold):
+    """The published search: every grid point, sklearn's F1, the first maximum."""
+    best = []
+    for column in range(scores.shape[1]):
+        f1 = [f1_score(gold[:, column], scores[:, column] >= tau, zero_division=0) for tau in GRID]
+        best.append(GRID[int(np.argmax(f1))])
+    return np.array(best)
+
+
+def draw(seed, rows, labels, coarse=False):
+    rng = np.random.default_rng(seed)
+    gold = rng.integers(0, 2, size=(rows, labels))
+    scores = np.clip(0.3 * gold + rng.uniform(size=(rows, labels)) * 0.7, 0, 1)
+    return (np.round(scores, 2) if coarse else scores), gold
+
+
+def test_grid_is_the_published_one():
+    assert len(GRID) == 98 and GRID[0] == 0.01 and GRID[-1] == 0.98 and GRID[34] == 0.35
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**16), rows=st.integers(1, 25), labels=st.integers(1, 3), coarse=st.booleans())
+def test_fit_equals_the_grid_search(seed, rows, labels, coarse):
+    scores, gold = draw(seed, rows, labels, coarse)
+    np.testing.assert_array_equal(fit_thresholds(scores, gold), grid_search(scores, gold))
+
+
+def test_first_maximum_wins_and_no_positives_gives_the_first_point():
+    scores = np.array([[0.9, 0.5], [0.1, 0.5]])
+    gold = np.array([[1, 0], [0, 0]])
+    # Every threshold in 0.11 ... 0.90 separates the first column; a label without positives scores 0 everywhere.
+    np.testing.assert_array_equal(fit_thresholds(scores, gold), [0.11, 0.01])
+
+
+def test_float32_scores_meet_the_grid_as_published():
+    """A float32 score just below a grid value in float64 is negative there."""
+    scores = np.array([[np.float32(0.7)], [np.float32(0.2)]], dtype=np.float32)
+    assert apply_thresholds(scores, np.array([0.7])).ravel().tolist() == [int(float(np.float32(0.7)) >= 0.7), 0]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), rows=st.integers(1, 20))
+def test_f1_equals_sklearn(seed, rows):
+    scores, gold = draw(seed, rows, 3)
+    predictions = apply_thresholds(scores, np.array([0.2, 0.5, 0.99]))
+    expected = f1_score(gold, predictions, average=None, zero_division=0)
+    np.testing.assert_allclose(f1_per_label(predictions, gold), expected)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**16), rows=st.integers(4, 30), folds=st.integers(2, 4))
+def test_cross_fit_is_out_of_fold(seed, rows, folds):
+    scores, gold = draw(seed, rows, 2)
+    result = cross_fit(scores, gold, folds, seed=seed)
+    sizes = np.bincount(result.fold_of_row, minlength=folds)
+    assert sizes.max() - sizes.min() <= 1
+    for fold in range(folds):
+        inside = result.fold_of_row == fold
+        expected = grid_search(scores[~inside], gold[~inside])
+        np.testing.assert_array_equal(result.thresholds[fold], expected)
+        np.testing.assert_array_equal(result.predictions[inside], scores[inside] >= expected)
+
+
+def test_a_row_s_own_gold_moves_none_of_its_thresholds():
+    """Permuting the gold of the predicted fold leaves that fold's thresholds and predictions as they were."""
+    scores, gold = draw(5, 60, 3)
+    before = cross_fit(scores, gold, 5, seed=1)
+    for fold in range(5):
+        inside = np.flatnonzero(before.fold_of_row == fold)
+        permuted = gold.copy()
+        permuted[inside] = 1 - gold[np.random.default_rng(fold).permutation(inside)]
+        after = cross_fit(scores, permuted, 5, seed=1)
+        np.testing.assert_array_equal(after.thresholds[fold], before.thresholds[fold])
+        np.testing.assert_array_equal(after.predictions[inside], before.predictions[inside])
+        assert (np.delete(after.thresholds, fold, 0) != np.delete(before.thresholds, fold, 0)).any()
+
+
+def test_held_out_thresholds_do_not_depend_on_test_gold():
+    """The calls of the held-out protocol never receive test gold: permuted, it changes only the measure."""
+    scores, gold = draw(7, 100, 3)
+    validation, test = np.arange(60), np.arange(60, 100)
+    thresholds, measured = [], []
+    for seed in range(3):
+        shuffled = gold.copy()
+        shuffled[test] = gold[np.random.default_rng(seed).permutation(test)]
+        thresholds.append(fit_thresholds(scores[validation], shuffled[validation]))
+        measured.append(f1_per_label(apply_thresholds(scores[test], thresholds[-1]), shuffled[test]))
+    assert all((values == thresholds[0]).all() for values in thresholds)
+    assert (measured[0] != measured[1]).any()
+
+
+def test_cross_fit_is_deterministic_in_its_seed():
+    scores, gold = draw(9, 40, 2)
+    np.testing.assert_array_equal(cross_fit(scores, gold, 4, 3).fold_of_row, cross_fit(scores, gold, 4, 3).fold_of_row)
+    assert (cross_fit(scores, gold, 4, 3).fold_of_row != cross_fit(scores, gold, 4, 4).fold_of_row).any()
+
+
+@pytest.mark.parametrize(
+    ("scores", "gold", "message"),
+    [
+        (np.zeros((2, 2)), np.zeros((2, 3)), r"\(2, 2\).*\(2, 3\)"),
+        (np.zeros((0, 2)), np.zeros((0, 2)), "non-empty"),
+        (np.array([[np.nan]]), np.array([[1]]), "non-finite"),
+        (np.array([[0.5]]), np.array([[0.5]]), "gold"),
+    ],
+)
+def test_bad_input(scores, gold, message):
+    with pytest.raises(ValueError, match=message):
+        fit_thresholds(scores, gold)
+
+
+def test_bad_folds_and_thresholds():
+    scores, gold = draw(1, 5, 2)
+    with pytest.raises(ValueError, match=r"folds=6 is not in 2 \.\.\. 5"):
+        cross_fit(scores, gold, 6)
+    with pytest.raises(ValueError, match="2 labels"):
+        apply_thresholds(scores, np.array([0.5, 0.5, 0.5]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**16), rows=st.integers(1, 5))
+def test_blend_equals_loops(seed, rows):
+    rng = np.random.default_rng(seed)
+    nli, poly, alpha, columns = rng.uniform(size=(rows, 4)), rng.uniform(size=(rows, 2)), rng.uniform(size=2), [3, 1]
+    expected = nli.copy()
+    for i in range(rows):
+        for s, column in enumerate(columns):
+            expected[i, column] = alpha[s] * nli[i, column] + (1 - alpha[s]) * poly[i, s]
+    rows_by_name = attribution_scores(nli, poly, alpha, columns)
+    np.testing.assert_allclose(rows_by_name["alpha-learned"], expected)
+    np.testing.assert_array_equal(rows_by_name["alpha-1"], nli)
+    np.testing.assert_array_equal(rows_by_name["nli"], nli)
+    np.testing.assert_array_equal(rows_by_name["alpha-0"][:, columns], poly)
+    np.testing.assert_array_equal(rows_by_name["alpha-0"][:, [0, 2]], nli[:, [0, 2]])
+    np.testing.assert_allclose(rows_by_name["alpha-0.5"][:, columns], (nli[:, columns] + poly) / 2)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "columns", "message"),
+    [
+        (1.5, [0], r"in \[0, 1\]"),
+        (0.5, [2], r"columns \[2\]"),
+        (0.5, [0, 1], "do not fit"),
+        (np.ones(2), [0], "do not fit"),
+    ],
+)
+def test_blend_rejects(alpha, columns, message):
+    with pytest.raises(ValueError, match=message):
+        blend(np.zeros((3, 2)), np.zeros((3, 1)), alpha, columns)
+
+
+def test_thresholds_and_attribution_need_no_torch():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import hybridnli.thresholds, hybridnli.attribution, hybridnli.data\n"
+        "from hybridnli import fit_thresholds, published_split, TOPICS\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
