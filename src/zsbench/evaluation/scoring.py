@@ -6,13 +6,12 @@ So a suite extended by one dataset scores that one only, and where nothing is ne
 n rows, L labels.
 """
 
-import contextlib
-import resource
 import shlex
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsbench import systems
+from zsbench.evaluation.sensitivity import INSENSITIVE, SensitivityOptions, measure
 from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
 from zsbench.provenance import canonical_json, digest, environment, file_sha256, read_json, write_atomic, write_json
+from zsbench.runtime import Meter, prepare_torch
 from zsbench.systems.base import Rows, RowSystem, well_formed
 
 SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
@@ -95,33 +96,56 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
         NonFiniteScoreError: NaN or infinite scores.
         IntegrityError: prepared rows are not what their card says.
     """
-    from zsbench.runtime import prepare_torch
-
     device = prepare_torch()
     layout = Layout(Path(root))
     say = say_for(f"score {spec['suite']} {spec['system']} seed {spec['seed']}")
     identity = systems.identity(spec, layout)
-    system = None
+
+    @cache
+    def system() -> Any:
+        """The system, loaded when the first data set needs it."""
+        started = time.perf_counter()
+        made = systems.build(spec, layout)
+        say(f"loaded in {time.perf_counter() - started:.1f} s")
+        return made
+
     for dataset in spec["datasets"]:
         facts = read_json(layout.dataset_card(dataset))
         cell = Cell(spec, dataset, layout.dataset(dataset), facts, identity, device)
         stored, measured = (layout.root / "cache" / "scores" / f"{cell.key}.{kind}" for kind in ("parquet", "json"))
         if not (stored.is_file() and measured.is_file()):
-            if system is None:
-                started = time.perf_counter()
-                system = systems.build(spec, layout)
-                say(f"loaded in {time.perf_counter() - started:.1f} s")
-            record = _score(system, cell, stored)
-            write_json(measured, record)
+            write_json(measured, _score(system(), cell, stored))
+        if "sensitivity" in spec:
+            _write_sensitivity(layout, cell, system)
         _write_cell(layout, cell, stored, read_json(measured))
         say(f"{dataset}: cell {cell.key} written")
+
+
+def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) -> None:
+    """`sensitivity.json` of a cell, from the cache where it was measured before."""
+    options = dict(cell.spec["sensitivity"])
+    others = options.pop("wordings", {}).get(cell.dataset, {})
+    in_use = cell.facts["verbalisation"]
+    wordings = {in_use: cell.labels} | {name: labels for name, labels in others.items() if name != in_use}
+    chosen = SensitivityOptions(**options)
+    key = digest([cell.key, options, wordings, systems.code_digest(("zsbench/evaluation/sensitivity.py",))])
+    stored = layout.root / "cache" / "sensitivity" / f"{key}.json"
+    if cell.spec["family"] in INSENSITIVE:
+        return
+    if not stored.is_file():
+        rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
+        texts = well_formed(rows["text"])
+        records = measure(system(), cell.spec["family"], texts, rows["gold"], wordings, cell.facts["task"], chosen)
+        write_json(stored, {"records": records})
+    where = layout.cell(cell.spec["suite"], cell.dataset, cell.spec["system"], cell.spec["seed"])
+    write_json(where / "sensitivity.json", read_json(stored))
 
 
 def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
     """Score one dataset into a file; what was measured while doing so."""
     job = f"score {cell.dataset} {cell.spec['system']} seed {cell.spec['seed']}"
     total = _count(cell)
-    meter = _Meter(cell.device)
+    meter = Meter(cell.device)
     if isinstance(system, RowSystem):
         blocks = _row_blocks(system, cell)
     else:
@@ -267,34 +291,3 @@ def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
     if kind == "hybrid":
         return "yes" if read_json(layout.model(model, spec["seed"]))["spec"]["dataset"] == dataset else "no"
     return "no" if kind == "trained" else "unknown"
-
-
-class _Meter:
-    """Wall time and peak memory from its making on: the GPU's where there is one, else the process's."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        if device == "cuda":
-            import torch
-
-            torch.cuda.reset_peak_memory_stats()
-        else:
-            with contextlib.suppress(OSError):  # Linux: tells the peak of one dataset from that of the one before
-                Path("/proc/self/clear_refs").write_text("5")
-        self.started = time.perf_counter()
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.started
-
-    def peak_mb(self) -> float:
-        """MiB."""
-        if self.device == "cuda":
-            import torch
-
-            return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-        status = Path("/proc/self/status")
-        if status.is_file():
-            peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-            if peaks:
-                return round(int(peaks[0]) / 2**10, 1)
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)

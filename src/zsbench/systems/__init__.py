@@ -4,6 +4,7 @@ Importing this package imports no model library.
 """
 
 import importlib
+import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,14 @@ class Family:
         sources: files and folders below `src/` whose code decides its scores.
         packages: libraries whose versions do.
         summary: one line for `zsbench systems`.
+        extra: optional part of this project to install for it.
     """
 
     module: str
     sources: tuple[str, ...]
     packages: tuple[str, ...]
     summary: str
+    extra: str | None = None
 
 
 TORCH = ("torch", "transformers", "tokenizers")
@@ -60,6 +63,22 @@ FAMILIES = {
         TORCH,
         "HybridNLI: NLI corrected by trained heads",
     ),
+    "gliclass": Family(
+        "zsbench.systems.gliclass",
+        ("gliznet/batching.py",),
+        (*TORCH, "gliclass"),
+        "GLiClass uni-encoder, through its own package",
+        extra="gliclass",
+    ),
+    "reranker": Family(
+        "zsbench.systems.reranker",
+        ("gliznet/batching.py",),
+        (*TORCH, "sentence-transformers"),
+        "reranker (CrossEncoder), the label as query",
+    ),
+    "custom": Family("zsbench.systems.custom", (), (), "your own class with a method score(texts, labels)"),
+    "imported": Family("zsbench.systems.imported", (), ("pandas",), "scores from a csv (`zsbench import-scores`)"),
+    "llm": Family("zsbench.systems.llm", (), (), "generative model behind an OpenAI-compatible endpoint"),
 }
 
 
@@ -117,20 +136,36 @@ def weights_sha256(folder: Path) -> str:
 def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
     """All that a system's scores depend on besides texts and labels, without loading it: part of a cell's key."""
     family = family_of(spec)
-    weights = weights_sha256(model_folder(spec, layout)) if spec["model"] else None
-    if spec["model"] and spec["model"][0] == "hybrid":
-        # The heads correct one NLI model's features; the record names it.
-        record = read_json(layout.model(spec["model"][1], spec["seed"]))
-        weights = digest([weights, record["nli_identity"]])
     shared = ("zsbench/systems/base.py", f"{family.module.replace('.', '/')}.py")
     return {
         "family": spec["family"],
-        "settings": spec["settings"],
+        "settings": {name: value for name, value in spec["settings"].items() if name != "seen"},
         "seed": spec["seed"] if spec["family"] == "control" else None,  # a model's seed is in its weights
-        "weights_sha256": weights,
+        "weights_sha256": _weights(spec, layout),
         "source": code_digest((*family.sources, *shared)),
-        "packages": _versions(family.packages),
+        "packages": _versions(spec, family),
     }
+
+
+def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
+    """Identity of whatever the system computes with: checkpoints, a user's code, imported scores."""
+    if spec["family"] == "custom":
+        from zsbench.systems.custom import source_of
+
+        return source_of(spec)
+    if spec["family"] == "imported":
+        from zsbench.systems.imported import source_of as stored_source
+
+        return stored_source(spec, layout)
+    if not spec["model"]:
+        return None
+    weights = weights_sha256(model_folder(spec, layout))
+    if spec["family"] != "hybridnli":
+        return weights
+    # The heads correct one NLI model's features.
+    if spec["model"][0] == "source":
+        return digest([weights, weights_sha256(layout.fetched(spec["settings"]["nli"]).parent / "files")])
+    return digest([weights, read_json(layout.model(spec["model"][1], spec["seed"]))["nli_identity"]])
 
 
 def code_digest(sources: tuple[str, ...]) -> str:
@@ -143,7 +178,19 @@ def _python_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
-def _versions(packages: tuple[str, ...]) -> dict[str, str]:
-    import importlib.metadata
+def _versions(spec: dict[str, Any], family: Family) -> dict[str, str]:
+    """Versions of the libraries a family computes with.
 
-    return {package: importlib.metadata.version(package) for package in packages}
+    Raises:
+        UnknownSystemError: one is not installed; the message says what to install.
+    """
+    versions = {}
+    for package in family.packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError as error:
+            what = f"zsbench[{family.extra}]" if family.extra else package
+            raise UnknownSystemError(
+                f"systems.{spec['system']}: family {spec['family']!r} needs {package!r}; run `pip install {what}`"
+            ) from error
+    return versions

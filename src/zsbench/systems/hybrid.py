@@ -12,11 +12,14 @@ import torch
 from gliznet.batching import token_budget_batches
 from hybridnli.attribution import blend
 from hybridnli.checkpoint import load_model_from_checkpoint
+from hybridnli.data import DEFAULT_TEMPLATE
+from hybridnli.encoder import NLIEncoder
+from hybridnli.model import TEXT_TOKENS
 from hybridnli.store import FeatureStore
 from zsbench.config import suggest
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
-from zsbench.systems import UnknownSystemError
+from zsbench.systems import UnknownSystemError, model_folder
 from zsbench.systems.base import Adapter, Neutraliser
 from zsbench.training.hybrid import CHECKPOINT, features, open_encoder
 
@@ -29,25 +32,23 @@ class HybridSystem(Adapter):
 
     learned: the trained weights; heads: alpha 0; half: alpha 0.5; nli: the NLI scores alone.
 
+    A published checkpoint (a source with `multihead_v2.pt`) needs `nli`, the source id of its NLI model.
+
     Raises:
-        UnknownSystemError: no such blend.
+        UnknownSystemError: no such blend, or no `nli`.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
-        super().__init__(spec | {"precision": "fp32"})  # features are stored, shared and reused: never rounded further
-        self.blend: str = spec["settings"]["blend"]
+        super().__init__(spec)
+        self.blend: str = spec["settings"].get("blend", "learned")
         if self.blend not in BLENDS:
             hint = suggest(self.blend, BLENDS)
             raise UnknownSystemError(f"systems.{spec['system']}.blend: {self.blend!r} is not known{hint}")
-        hybrid, seed = spec["model"][1], spec["seed"]
-        record = read_json(layout.model(hybrid, seed))
-        self.layout, self.training = layout, record["spec"]
+        self.layout, self.training = layout, _training_of(spec, layout)
         self.encoder = open_encoder(self.training, layout, str(self.device))
-        if self.encoder.identity != record["nli_identity"]:
-            raise RuntimeError(
-                f"{hybrid} was trained over another {self.training['nli']!r} than is there now; train it again"
-            )
-        self.model, _ = load_model_from_checkpoint(layout.checkpoint(hybrid, seed) / CHECKPOINT, self.encoder)
+        _check_encoder(spec, layout, self.encoder)
+        checkpoint = model_folder(spec, layout) / CHECKPOINT
+        self.model, _ = load_model_from_checkpoint(checkpoint, self.encoder)
         self.descriptions = dict(self.model.labels.descriptions)
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -79,6 +80,35 @@ class HybridSystem(Adapter):
             H, mask = store.token_embeddings(batch, self.model.device)
             out[batch] = self.model.logits(H, mask).sigmoid().cpu().numpy()
         return out
+
+
+def _training_of(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """NLI model, template and length limit: from the training's record, or from a published checkpoint's settings."""
+    kind, model = spec["model"]
+    if kind == "hybrid":
+        return read_json(layout.model(model, spec["seed"]))["spec"]
+    settings = spec["settings"]
+    if "nli" not in settings:
+        raise UnknownSystemError(f"systems.{spec['system']}.nli: is missing; name the NLI model's source id")
+    template = settings.get("template") or DEFAULT_TEMPLATE
+    return {
+        "nli": settings["nli"],
+        "nli_kind": "source",
+        "seed": spec["seed"],
+        "template": template,
+        "precision": spec["precision"],
+        "token_budget": spec["token_budget"],
+        "training": {"max_length": TEXT_TOKENS},
+    }
+
+
+def _check_encoder(spec: dict[str, Any], layout: Layout, encoder: NLIEncoder) -> None:
+    """Heads belong to the very NLI model they were trained over (a published checkpoint does not say which it was)."""
+    kind, model = spec["model"]
+    if kind == "hybrid" and read_json(layout.model(model, spec["seed"]))["nli_identity"] != encoder.identity:
+        raise UnknownSystemError(
+            f"systems.{spec['system']}: {model!r} was trained over another NLI model; train it again"
+        )
 
 
 def build(spec: dict[str, Any], layout: Layout) -> HybridSystem:

@@ -53,8 +53,9 @@ def store_folder(spec: dict[str, Any], layout: Layout) -> Path:
 
 
 def open_encoder(spec: dict[str, Any], layout: Layout, device: str) -> NLIEncoder:
-    """The frozen NLI model with the hybrid's template, in float32: its outputs are stored and reused."""
-    return NLIEncoder(nli_folder(spec, layout), template=spec["template"], device=device)
+    """The frozen NLI model with the hybrid's template."""
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[spec["precision"]]
+    return NLIEncoder(nli_folder(spec, layout), template=spec["template"], device=device, dtype=dtype)
 
 
 def features(
@@ -72,6 +73,7 @@ def features(
             dict(zip(descriptions, neutralise(list(descriptions.values())), strict=True)),
             folder,
             max_length=spec["training"]["max_length"],
+            token_budget=spec["token_budget"],
             progress=lambda stage, done, total: counters[stage](done, total),
         )
 
@@ -86,7 +88,8 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
 
     Args:
         root: `results/<run>`.
-        spec: `Plan.hybrid_spec` and `seed`: nli, nli_kind, dataset, nli_only, template, training.
+        spec: `Plan.hybrid_spec` and `seed`: nli, nli_kind, dataset, nli_only, template, training,
+            precision, token_budget.
 
     Raises:
         ValueError: the topic set lacks a train or validation split, or a label of `nli_only`.

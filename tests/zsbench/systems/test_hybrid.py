@@ -36,6 +36,8 @@ SPEC = {
     "blends": ["learned", "heads", "half"],
     "training": TRAINING,
     "seed": 1,
+    "precision": "fp32",
+    "token_budget": 512,
 }
 
 
@@ -62,12 +64,16 @@ def test_the_record_tells_the_training(trained):
 def test_the_blends_are_the_mixtures_they_say(trained, make_spec):
     frame = pd.read_parquet(trained.dataset("topics"))
     texts, labels = frame["text"].tolist()[24:], read_json(trained.dataset_card("topics"))["labels"]
-    scores = {name: blend(trained, make_spec, name).score(texts, labels) for name in ("learned", "heads", "half", "nli")}
+    scores = {
+        name: blend(trained, make_spec, name).score(texts, labels) for name in ("learned", "heads", "half", "nli")
+    }
     np.testing.assert_allclose(scores["half"], (scores["heads"] + scores["nli"]) / 2, atol=1e-6)
     for matrix in scores.values():
         np.testing.assert_array_equal(matrix[:, 1], scores["nli"][:, 1])  # Health has no head
     alpha = read_json(trained.model("hybrid", 1))["alphas"]["Tech"]
-    np.testing.assert_allclose(scores["learned"][:, 0], alpha * scores["nli"][:, 0] + (1 - alpha) * scores["heads"][:, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        scores["learned"][:, 0], alpha * scores["nli"][:, 0] + (1 - alpha) * scores["heads"][:, 0], atol=1e-6
+    )
     nli = systems.build(make_spec("nli", "topics", ("trained", "nli")), trained).score(texts, labels)
     np.testing.assert_allclose(scores["nli"], nli, atol=1e-5)
 

@@ -1,0 +1,133 @@
+"""How much a system's answers depend on the order and on the wording of the labels.
+
+A joint encoder reads all labels at once, so their order is part of its input; every system reads their wording.
+n rows, L labels, K orders.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zsbench.evaluation import metrics
+from zsbench.systems.base import System
+
+JOINT = ("gliznet", "gliclass", "llm", "custom")  # families that read all labels of a text at once, or may
+INSENSITIVE = ("control", "imported", "hybridnli")  # no labels are read, or only the ones trained for
+
+
+@dataclass(frozen=True)
+class SensitivityOptions:
+    """The `sensitivity` part of a score spec; defaults cost about as much as four hundred more texts a data set."""
+
+    orders: int = 4  # random orders besides the preset's own; 0 skips the measurement
+    rows: int = 96  # rows of the subsample
+    seed: int = 0  # of the subsample and of the orders
+    wordings: bool = True  # also score the data set's other label wordings
+
+    def __post_init__(self) -> None:
+        for name in ("orders", "rows", "seed"):
+            if getattr(self, name) < (1 if name == "rows" else 0):
+                raise ValueError(f"sensitivity.{name}={getattr(self, name)} is too small")
+
+
+def label_orders(n_labels: int, count: int, seed: int) -> list[np.ndarray]:
+    """The given order, then up to `count` others, all different (fewer where there are fewer)."""
+    orders = [np.arange(n_labels)]
+    generator = np.random.default_rng(seed)
+    for _ in range(20 * count):
+        if len(orders) > count:
+            break
+        drawn = generator.permutation(n_labels)
+        if not any(np.array_equal(drawn, order) for order in orders):
+            orders.append(drawn)
+    return orders
+
+
+def subsample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray:
+    """Indices (sorted) of a seeded sample."""
+    return np.sort(np.random.default_rng(seed).permutation(len(gold))[:rows])
+
+
+def predictions(scores: np.ndarray, task: str) -> np.ndarray:
+    """Predicted labels (n, L) bool: the largest score (the first of equals), or P >= 1/2."""
+    if task == "multi":
+        return scores >= 0.5
+    return np.eye(scores.shape[1], dtype=bool)[scores.argmax(axis=1)]
+
+
+def order_sensitivity(
+    system: System, texts: list[str], gold: np.ndarray, labels: list[str], task: str, options: SensitivityOptions
+) -> dict[str, Any]:
+    """Score the same rows under several orders of the labels.
+
+    Args:
+        gold: (n, L) bool, columns in the order of `labels`.
+
+    Returns:
+        Record with `kind` "order": `k` orders, macro-F1 `mean`, `low`, `high` over them, `flip_rate` (share of rows
+        whose prediction differs from that under the given order, averaged over the other orders), and `values`.
+    """
+    results = []
+    for order in label_orders(len(labels), options.orders, options.seed):
+        scores = np.asarray(system.score(texts, [labels[i] for i in order]))
+        back = np.empty_like(scores)
+        back[:, order] = scores  # to the columns of the given order
+        results.append(predictions(back, task))
+    return _record("order", results, gold, task)
+
+
+def wording_sensitivity(
+    system: System, texts: list[str], gold: np.ndarray, wordings: dict[str, list[str]], task: str
+) -> dict[str, Any]:
+    """Score the same rows under every wording of the labels; `flip_rate` is against the first one."""
+    results = [predictions(np.asarray(system.score(texts, labels)), task) for labels in wordings.values()]
+    record = _record("verbalisation", results, gold, task)
+    return record | {"values": dict(zip(wordings, record["values"], strict=True))}
+
+
+def _record(kind: str, results: list[np.ndarray], gold: np.ndarray, task: str) -> dict[str, Any]:
+    """Macro-F1 and flips of predictions (n, L), the first of which are those of the cell."""
+    metric = metrics.multi_label if task == "multi" else metrics.single_label
+    values = [metric(gold, predicted)["macro_f1"] for predicted in results]
+    flips = [float((predicted != results[0]).any(axis=1).mean()) for predicted in results[1:]]
+    return {
+        "kind": kind,
+        "k": len(values),
+        "mean": float(np.mean(values)),
+        "low": min(values),
+        "high": max(values),
+        "flip_rate": float(np.mean(flips)) if flips else 0.0,
+        "rows": len(gold),
+        "values": values,
+    }
+
+
+def measure(
+    system: System,
+    family: str,
+    texts: list[str],
+    gold: list[list[int]],
+    wordings: dict[str, list[str]],
+    task: str,
+    options: SensitivityOptions,
+) -> list[dict[str, Any]]:
+    """All records that apply to a system and data set.
+
+    Args:
+        texts: of the rows of the test split.
+        gold: label indices of each.
+        wordings: name -> labels, the one in use first.
+    """
+    picked = subsample(gold, options.rows, options.seed)
+    some = [texts[i] for i in picked]
+    in_use = next(iter(wordings.values()))
+    one_hot = np.zeros((len(picked), len(in_use)), dtype=bool)
+    for row, i in zip(one_hot, picked, strict=True):
+        row[list(gold[i])] = True
+    records = []
+    if family in JOINT and options.orders:
+        records.append(order_sensitivity(system, some, one_hot, in_use, task, options))
+    if options.wordings and len(wordings) > 1:
+        records.append(wording_sensitivity(system, some, one_hot, wordings, task))
+    return records

@@ -1,0 +1,104 @@
+"""GLiClass, through the `gliclass` package: `<<LABEL>>a<<LABEL>>b<<SEP>>text` in one encoder pass.
+
+n texts, L labels, B batch.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from gliznet.attention.invariant import max_positions
+from gliznet.batching import token_budget_batches
+from zsbench.layout import Layout
+from zsbench.provenance import read_json
+from zsbench.systems import UnknownSystemError, model_folder
+from zsbench.systems.base import Adapter, Neutraliser
+
+LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
+MARKERS = (LABEL, SEPARATOR, "<<EXAMPLE>>")
+LIMIT = 1024  # tokens of a sequence: the default of the package's pipeline
+
+
+class GLiClassSystem(Adapter):
+    """A uni-encoder checkpoint; its scores are those of the package's own pipeline on one text at a time.
+
+    Settings: `prompt` (a task description put before the text; none by default, and the same for every text).
+    """
+
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        super().__init__(spec)
+        folder = model_folder(spec, layout)
+        _check_config(folder, spec["system"])
+        from gliclass import GLiClassModel
+
+        self.model = GLiClassModel.from_pretrained(str(folder), use_safetensors=True).to(self.device).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self.neutralise = Neutraliser([*self.tokenizer.all_special_tokens, *MARKERS])
+        self.prompt: str = spec["settings"].get("prompt") or ""
+        self.limit = min(LIMIT, max_positions(self.model.config.encoder_config) or LIMIT)
+        # Its other poolings run over padding too, so there only texts of equal length may share a batch.
+        self.pads = self.model.config.pooling_strategy in ("first", "pass")
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """Logits (n, L), or their sigmoids; see `base.System`."""
+        head = "".join(f"{LABEL}{label}" for label in self.neutralise(labels)) + SEPARATOR + self.prompt
+        first = self.model.config.prompt_first
+        whole = [head + text if first else text + head for text in self.neutralise(texts)]
+        ids = self._tokenize(whole)
+        found = sum(row.count(self.model.config.class_token_index) for row in ids)
+        self.count(truncated_labels=len(texts) * len(labels) - found)
+        logits = np.empty((len(texts), len(labels)), dtype=np.float32)
+        for batch in self._batches([len(row) for row in ids]):
+            logits[batch] = self._forward([ids[i] for i in batch], len(labels))
+        if self.probabilities:
+            return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+        return logits
+
+    def _tokenize(self, strings: Sequence[str]) -> list[list[int]]:
+        """Token ids, cut where the pipeline cuts them."""
+        ids = self.tokenizer(list(strings), verbose=False)["input_ids"] if strings else []
+        long = [i for i, row in enumerate(ids) if len(row) > self.limit]
+        for i in long:  # only the tokenizer knows which special tokens a cut sequence keeps
+            ids[i] = self.tokenizer(strings[i], truncation=True, max_length=self.limit)["input_ids"]
+        self.count(truncated_texts=len(long))
+        return ids
+
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        batches = token_budget_batches(lengths, self.token_budget)
+        if self.pads:
+            return batches
+        return [list(same) for batch in batches for _, same in groupby(batch, key=lambda i: lengths[i])]
+
+    @torch.inference_mode()
+    def _forward(self, ids: Sequence[list[int]], n_labels: int) -> np.ndarray:
+        """Logits (B, L) of token ids."""
+        batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt").to(self.device)
+        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        with self.autocast():
+            output = self.model(**inputs, max_num_classes=n_labels)
+        return output.logits.float().cpu().numpy()
+
+
+def _check_config(folder: Path, system: str) -> None:
+    """Refuse what the package would load with remote code, and the architectures this adapter does not know."""
+    config = read_json(folder / "config.json")
+    encoder = (config.get("encoder_config") or {}).get("model_type", "deberta-v2")
+    if encoder not in CONFIG_MAPPING or config.get("auto_map"):
+        raise UnknownSystemError(
+            f"systems.{system}.model: encoder type {encoder!r} would need remote code, which never runs"
+        )
+    if config.get("architecture_type", "uni-encoder") != "uni-encoder":
+        raise UnknownSystemError(
+            f"systems.{system}.model: architecture {config['architecture_type']!r}; allowed: uni-encoder"
+        )
+
+
+def build(spec: dict[str, Any], layout: Layout) -> GLiClassSystem:
+    """Load the model that the spec names."""
+    return GLiClassSystem(spec, layout)

@@ -1,0 +1,75 @@
+"""Reranker: a sentence-transformers CrossEncoder with the label as query and the text as passage. n texts, L labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import CrossEncoder
+
+from gliznet.batching import token_budget_batches
+from zsbench.layout import Layout
+from zsbench.systems import UnknownSystemError, model_folder
+from zsbench.systems.base import Adapter, Neutraliser
+
+
+class RerankerSystem(Adapter):
+    """One score a (label, text) pair; causal models (Qwen3-Reranker) give logit("yes") - logit("no").
+
+    Settings: `template` (the query made of a label, default "{}"), `prompt` (an instruction, for models that take one).
+
+    Raises:
+        UnknownSystemError: a model with several outputs a pair (an NLI model: family nli).
+    """
+
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        super().__init__(spec)
+        self.model = CrossEncoder(
+            str(model_folder(spec, layout)),
+            device=str(self.device),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+        ).eval()
+        if self.model.num_labels != 1:
+            raise UnknownSystemError(
+                f"systems.{spec['system']}.model: {self.model.num_labels} outputs a pair, a reranker has 1"
+            )
+        self.template: str = spec["settings"].get("template") or "{}"
+        self.prompt: str | None = spec["settings"].get("prompt")
+        self.neutralise = Neutraliser(self.model.tokenizer.all_special_tokens)
+
+    def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+        """Scores (n, L), or their sigmoids; see `base.System`."""
+        passages = self.neutralise(texts)
+        queries = self.neutralise([self.template.format(label) for label in labels])
+        limit = self.model.max_length or self.model.tokenizer.model_max_length
+        text_tokens, query_tokens = self._lengths(passages), self._lengths(queries)
+        lengths = (text_tokens[:, None] + query_tokens).ravel()  # (n L,)
+        self.count(truncated_texts=int((lengths.reshape(len(texts), -1) > limit).any(axis=1).sum()))
+        scores = np.empty(len(lengths), dtype=np.float32)
+        for batch in token_budget_batches(np.minimum(lengths, limit).tolist(), self.token_budget):
+            pairs = [(queries[i % len(labels)], passages[i // len(labels)]) for i in batch]
+            with self.autocast():
+                values = self.model.predict(
+                    pairs,
+                    prompt=self.prompt,
+                    batch_size=len(batch),
+                    show_progress_bar=False,
+                    activation_fn=torch.nn.Identity(),
+                    convert_to_tensor=True,
+                )
+            scores[batch] = values.float().cpu().numpy()
+        if self.probabilities:
+            scores = 1 / (1 + np.exp(-scores.clip(-80, 80)))
+        return scores.reshape(len(texts), len(labels))
+
+    def _lengths(self, strings: Sequence[str]) -> np.ndarray:
+        """Tokens of each string with its special tokens."""
+        ids = self.model.tokenizer(list(strings), truncation=False, verbose=False)["input_ids"] if strings else []
+        return np.array([len(row) for row in ids], dtype=np.int64)
+
+
+def build(spec: dict[str, Any], layout: Layout) -> RerankerSystem:
+    """Load the model that the spec names."""
+    return RerankerSystem(spec, layout)
