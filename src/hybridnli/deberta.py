@@ -7,6 +7,7 @@ For 45 tokens that is a sixth of the rows, and these products cost more than the
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -30,13 +31,13 @@ def short_span(model: PreTrainedModel, longest: int) -> Iterator[None]:
     if not isinstance(encoder, DebertaV2Encoder) or not encoder.relative_attention:
         yield
         return
-    attentions = [layer.attention.self for layer in encoder.layer]
-    full = attentions[0].pos_ebd_size
+    attentions: list[Any] = [layer.attention.self for layer in cast(Any, encoder.layer)]
+    full: int = attentions[0].pos_ebd_size
     span = min(_furthest(encoder, longest) + 1, full)
     with torch.no_grad():
         positions = encoder.get_rel_embedding()[full - span : full + span]  # (2 span, D)
     try:
-        encoder.get_rel_embedding = lambda: positions  # shadows the method on this instance
+        encoder.get_rel_embedding = lambda: positions  # type: ignore[method-assign]  # on this instance only
         for attention in attentions:
             attention.pos_ebd_size = span
         yield

@@ -63,7 +63,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     The lock belongs to the process: the system releases it also when the process is killed.
     """
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for path in folder.glob(f"{PARTIAL}*"):
             path.unlink()
