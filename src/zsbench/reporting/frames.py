@@ -147,6 +147,11 @@ class RunData:
         path = self.layout.scores(suite, dataset, system, seed)
         return pd.read_parquet(path) if path.is_file() else None
 
+    def card(self, suite: str, dataset: str, system: str, seed: int) -> dict[str, Any] | None:
+        """Card of a cell, or None when the run has no such cell."""
+        path = self.layout.card(suite, dataset, system, seed)
+        return read_json(path) if path.is_file() else None
+
     def cells(self) -> list[tuple[str, str, str, int]]:
         """(suite, dataset, system, seed) of every stored cell, in table order."""
         return [

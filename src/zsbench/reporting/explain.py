@@ -1,0 +1,162 @@
+"""How a number came to be: from a cell's card over its scores to the metric, recomputed on the way.
+
+Axis legend: n rows, L labels.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsbench.evaluation.cells import Cell, read_cell
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError, read_json
+
+CARD_LINES = (
+    ("system", "system"),
+    ("family", "family"),
+    ("settings", "settings"),
+    ("seed", "seed"),
+    ("model", "weights from"),
+    ("weights_sha256", "weights sha256"),
+    ("precision", "precision"),
+    ("device", "device"),
+    ("token_budget", "token budget"),
+    ("source", "source digest"),
+    ("command", "command"),
+)
+
+
+def explain(cell: Path) -> str:
+    """Text that leads from what made the cell to each of its numbers.
+
+    The scores' checksum is verified, and every decision that needs no folds is made again from them; a number that
+    does not come out again is said so.
+
+    Args:
+        cell: the folder `results/<run>/cells/<suite>/<dataset>/<system>/seed<k>`, or a file in it.
+
+    Raises:
+        IntegrityError: not a cell, a file is missing, or the scores are not those of the card.
+    """
+    layout, where = _locate(cell)
+    card = read_json(layout.card(*where))
+    loaded = open_cell(layout, where, card)
+    metrics_path = layout.metrics(*where)
+    if not metrics_path.is_file():
+        raise IntegrityError(f"{metrics_path} is missing; zsbench measure writes it")
+    parts = [_made_by(card), _rows(layout, where, card, loaded), _scores(loaded, card)]
+    parts += [_decision(loaded, block) for block in read_json(metrics_path)["decisions"]]
+    return f"cell {loaded.name}\n\n" + "\n\n".join(parts) + "\n"
+
+
+def open_cell(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any]) -> Cell:
+    """A cell read on its own card's word about labels and task, for readers without the run's config."""
+    labels = card.get("label_names", card["labels"])
+    entry = {"id": where[1], "task": card["task"], "labels": card["labels"], "label_names": labels}
+    return read_cell(layout, where[0], entry, where[2], where[3])
+
+
+def _locate(cell: Path) -> tuple[Layout, tuple[str, str, str, int]]:
+    """Root and (suite, dataset, system, seed) of a cell's folder."""
+    cell = Path(cell)
+    folder = cell if cell.is_dir() else cell.parent
+    parts = folder.absolute().parts
+    seed = parts[-1].removeprefix("seed")
+    if len(parts) < 6 or parts[-5] != "cells" or not seed.isdigit() or not (folder / "card.json").is_file():
+        raise IntegrityError(
+            f"{cell} is no cell; expected a folder results/<run>/cells/<suite>/<dataset>/<system>/seed<k> with"
+            " card.json"
+        )
+    return Layout(Path(*parts[:-5])), (parts[-4], parts[-3], parts[-2], int(seed))
+
+
+def _made_by(card: dict[str, Any]) -> str:
+    lines = [f"  {words:<15} {_shown(card[key])}" for key, words in CARD_LINES if card.get(key) not in (None, {}, [])]
+    return "1. What made the scores (card.json)\n" + "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _rows(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any], cell: Cell) -> str:
+    rows = ", ".join(f"{split} {int((cell.split == split).sum()):,}" for split in dict.fromkeys(cell.split))
+    path = layout.dataset_card(where[1])
+    facts = read_json(path) if path.is_file() else {}
+    origin = f"{facts['origin']}, " if facts else ""
+    same = (
+        "the prepared rows are still those"
+        if facts.get("rows_sha256") == card["rows_sha256"]
+        else ("the prepared rows are gone or were prepared anew since")
+    )
+    lines = [
+        f"  origin          {origin}revision {card['revision']}",
+        f"  rows            {rows} (sha256 {card['rows_sha256'][:16]}; {same})",
+        f"  labels          {len(card['labels'])}, wording {card['verbalisation']}, digest {card['labels_digest']}",
+        f"  seen            {card['seen']} (was the system trained on this data set?)",
+    ]
+    return "2. What was scored (the data set's card)\n" + "\n".join(lines)
+
+
+def _scores(cell: Cell, card: dict[str, Any]) -> str:
+    n, L = cell.scores.shape
+    low, high = cell.scores.min(), cell.scores.max()
+    return (
+        f"3. Scores (scores.parquet, sha256 {card['scores_sha256'][:16]}, verified)\n"
+        f"  {n:,} rows x {L} labels, from {low:.4f} to {high:.4f}; first row: {cell.scores[0].round(4).tolist()[:8]}"
+    )
+
+
+def _decision(cell: Cell, block: dict[str, Any]) -> str:
+    """One protocol: how labels were chosen, counts a label, and the metrics, recomputed where scores suffice."""
+    title = f"Protocol {block['protocol']}, split {block['split']}, {block['rows']:,} rows"
+    fitted = block["thresholds_fitted_on"]
+    rows = np.flatnonzero(cell.split == block["split"])
+    if block["protocol"] == "argmax":
+        how = "  each row gets the label with the highest score (of equals the first)"
+        taken = np.zeros_like(cell.gold)
+        taken[np.arange(len(taken)), cell.scores.argmax(axis=1)] = True
+    else:
+        thresholds = np.array([block["labels"][name]["threshold"] for name in _names(cell)])
+        how = f"  a label is given where its score reaches its threshold; thresholds fitted on: {fitted or 'nothing'}"
+        taken = cell.scores >= thresholds
+    lines = [how]
+    if block["protocol"] == "cv":
+        lines.append("  (each fold is decided with thresholds of the other folds; the thresholds' mean is printed)")
+        lines += [f"    {name:<28} {_numbers(block['labels'][name])}" for name in _names(cell)]
+    else:
+        lines += _counts(cell, rows, taken[rows], block)
+    lines += [f"  {name:<18} {value:.6f}" for name, value in block["metrics"].items()]
+    return f"4. {title}\n" + "\n".join(lines)
+
+
+def _names(cell: Cell) -> list[str]:
+    """Labels by name, in the order of the score columns."""
+    return cell.card.get("label_names", cell.card["labels"])
+
+
+def _numbers(values: dict[str, float]) -> str:
+    return "  ".join(f"{key} {value:.4f}" for key, value in values.items() if value is not None)
+
+
+def _counts(cell: Cell, rows: np.ndarray, taken: np.ndarray, block: dict[str, Any]) -> list[str]:
+    """A line a label with its counts and F1, and the line that makes macro-F1 of them."""
+    gold = cell.gold[rows]
+    hits, given, positive = (taken & gold).sum(0), taken.sum(0), gold.sum(0)
+    total = given + positive
+    f1 = np.divide(2.0 * hits, total, out=np.zeros(len(total)), where=total > 0)
+    names = _names(cell)
+    cuts = [block["labels"].get(name, {}).get("threshold") for name in names]
+    lines = [
+        f"    {'label':<28} {'gold':>6} {'given':>6} {'right':>6} {'F1':>8}"
+        + (" threshold" if cuts[0] is not None else "")
+    ]
+    for name, *counts, value, cut in zip(names, positive, given, hits, f1, cuts, strict=True):
+        numbers = " ".join(f"{count:>6,}" for count in counts)
+        lines.append(f"    {name[:28]:<28} {numbers} {value:>8.4f}" + ("" if cut is None else f" {cut:>9.4f}"))
+    counted = total > 0 if block["protocol"] == "argmax" else np.ones(len(total), dtype=bool)
+    macro = float(f1[counted].mean())
+    stored = block["metrics"]["macro_f1"]
+    verdict = "as stored" if abs(macro - stored) < 1e-9 else f"NOT the stored {stored:.6f}: measure again"
+    return [*lines, f"  macro-F1 = mean of F1 over {int(counted.sum())} labels = {macro:.6f} ({verdict})"]

@@ -1,0 +1,38 @@
+"""README's tables: rendered from a written report, never typed."""
+
+import re
+from pathlib import Path
+
+# Block name -> the table (file name without ending) that fills it.
+BLOCKS = {"suite": "gliclass_suite", "ablations": "ablations", "topics": "topics"}
+_BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)
+
+
+def render(readme_text: str, tables_folder: Path) -> str:
+    """The text with every marked block filled from the md table of its name.
+
+    A block is `<!-- begin:suite -->` ... `<!-- end:suite -->`, each marker on a line of its own. Filling a filled text
+    again changes nothing.
+
+    Args:
+        readme_text: the whole README.
+        tables_folder: `reports/<run>/tables`.
+
+    Raises:
+        ValueError: a block whose name is unknown, or that ends under another name or not at all.
+        FileNotFoundError: the table of a block is not written.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        name, end = found.group(1), found.group(3)
+        if name not in BLOCKS:
+            raise ValueError(f"README block {name!r} is not known; allowed: {', '.join(BLOCKS)}")
+        if end != name:
+            raise ValueError(f"README block {name!r} ends as {end!r}")
+        table = (tables_folder / f"{BLOCKS[name]}.md").read_text(encoding="utf-8").strip()
+        return f"<!-- begin:{name} -->\n{table}\n<!-- end:{name} -->"
+
+    filled = _BLOCK.sub(fill, readme_text)
+    if readme_text.count("<!-- begin:") != len(_BLOCK.findall(readme_text)):
+        raise ValueError("README: a block begins but does not end, or its markers are not on lines of their own")
+    return filled
