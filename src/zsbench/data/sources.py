@@ -14,6 +14,9 @@ from zsbench.provenance import IntegrityError, digest, file_sha256, read_json, w
 AUTHORED = Path(__file__).parent / "authored"
 
 
+CLIENT_NOTES = ".cache"  # what huggingface_hub writes beside downloads
+
+
 def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Copy a set that this project wrote and carries (`file` below `zsbench/data/authored`)."""
     origin = AUTHORED / source["file"]
@@ -74,7 +77,7 @@ def fetch(
     try:
         facts = _obtain(source, partial, Path(mirror).expanduser() if mirror else None, lock)
     except FetchError:
-        if [path for path in partial.rglob("*") if path.is_file()] == [marker]:
+        if {path.name for path in partial.iterdir()} <= {marker.name, CLIENT_NOTES}:
             shutil.rmtree(partial)  # nothing there that a next attempt could continue
         raise
     marker.unlink()
