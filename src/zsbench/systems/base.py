@@ -94,7 +94,9 @@ class Adapter:
 
 def well_formed(texts: Sequence[str]) -> list[str]:
     """Texts that every tokenizer accepts: halves of surrogate pairs, which no encoding has, become U+FFFD."""
-    return [text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if _lone(text) else text for text in texts]
+    return [
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _lone(text) else text for text in texts
+    ]
 
 
 def _lone(text: str) -> bool:

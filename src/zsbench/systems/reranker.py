@@ -45,8 +45,9 @@ class RerankerSystem(Adapter):
         queries = self.neutralise([self.template.format(label) for label in labels])
         limit = self.model.max_length or self.model.tokenizer.model_max_length
         text_tokens, query_tokens = self._lengths(passages), self._lengths(queries)
-        lengths = (text_tokens[:, None] + query_tokens).ravel()  # (n L,)
-        self.count(truncated_texts=int((lengths.reshape(len(texts), -1) > limit).any(axis=1).sum()))
+        both = text_tokens[:, None] + query_tokens  # (n, L)
+        self.count(truncated_texts=int((both > limit).any(axis=1).sum()))
+        lengths = both.ravel()
         scores = np.empty(len(lengths), dtype=np.float32)
         for batch in token_budget_batches(np.minimum(lengths, limit).tolist(), self.token_budget):
             pairs = [(queries[i % len(labels)], passages[i // len(labels)]) for i in batch]

@@ -1,172 +1,10 @@
-"""A small run on disk: tiny models with random weights, tokenizers trained on the spot, prepared rows."""
+"""A small run on disk for the tests of systems and cells."""
 
-import json
-from pathlib import Path
-
-import pandas as pd
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
+from tiny_run import make_run, score_spec
 
-from gliznet.config import GliZNetOptions
-from gliznet.model import GliZNetForSequenceClassification
-from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.layout import Layout
-from zsbench.provenance import file_sha256, write_json
-
-WORDS = [
-    "markets",
-    "rallied",
-    "as",
-    "banks",
-    "reported",
-    "earnings",
-    "while",
-    "doctors",
-    "warned",
-    "about",
-    "rising",
-    "disease",
-    "rates",
-    "new",
-    "chips",
-    "power",
-    "artificial",
-    "intelligence",
-    "tools",
-    "forests",
-    "burn",
-    "under",
-    "changing",
-    "climate",
-    "trade",
-    "policy",
-    "shifts",
-    "employment",
-    "numbers",
-]
-NEWS = ["money", "health", "chips"]
-TOPICS = {
-    "Tech": "This text is about chips",
-    "Health": "This text is about doctors",
-    "Money": "This text is about banks",
-}
-PIECES = 300
-NLI_LABELS = {"entailment": 0, "not_entailment": 1}
-
-
-def sentence(i: int) -> str:
-    return " ".join(WORDS[(i * 7 + j * (i % 5 + 1)) % len(WORDS)] for j in range(2 + (i * 5) % 17))
-
-
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.Lowercase()
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    corpus = [*map(sentence, range(40)), *TOPICS.values(), "This example is {}. < > [ ] abcdefghijklmnopqrstuvwxyz"]
-    raw.train_from_iterator(corpus, trainers.WordPieceTrainer(vocab_size=PIECES, special_tokens=special))
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(name, raw.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=64,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
-
-
-def bert_config(**more) -> BertConfig:
-    return BertConfig(
-        vocab_size=PIECES,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=128,
-        initializer_range=0.3,
-        **more,
-    )
-
-
-def finish_source(layout: Layout, name: str) -> None:
-    """Write the manifest of a source whose files are there."""
-    folder = layout.fetched(name).parent / "files"
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = [{"name": str(p.relative_to(folder)), "bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in files]
-    write_json(layout.fetched(name), {"origin": "test", "revision": "0", "files": listing})
-
-
-def source_folder(layout: Layout, name: str) -> Path:
-    return layout.fetched(name).parent / "files"
-
-
-def write_dataset(
-    layout: Layout, name: str, frame: pd.DataFrame, task: str, labels: list[str], names: list[str]
-) -> None:
-    frame = frame.copy()
-    frame.insert(0, "sample_id", [f"{name}-{i}" for i in range(len(frame))])
-    layout.dataset(name).parent.mkdir(parents=True)
-    frame.to_parquet(layout.dataset(name), index=False)
-    card = {
-        "id": name,
-        "labels": labels,
-        "label_names": names,
-        "task": task,
-        "revision": "0",
-        "verbalisation": "plain",
-        "rows": {split: int(count) for split, count in frame["split"].value_counts().items()},
-        "rows_sha256": file_sha256(layout.dataset(name)),
-    }
-    write_json(layout.dataset_card(name), card)
-
-
-def make_run(root: Path) -> Layout:
-    layout = Layout(root)
-    tokenizer = make_tokenizer()
-    torch.manual_seed(0)
-    nli = BertForSequenceClassification(
-        bert_config(label2id=NLI_LABELS, id2label={0: "entailment", 1: "not_entailment"})
-    )
-    for folder in (source_folder(layout, "tiny-nli"), layout.checkpoint("nli", 1)):
-        nli.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    finish_source(layout, "tiny-nli")
-    encoder = BertModel(bert_config())
-    plain = root / "plain"
-    encoder.save_pretrained(plain)
-    tokenizer.save_pretrained(plain)
-    transformer = Transformer(str(plain), max_seq_length=32)
-    embedder = SentenceTransformer(modules=[transformer, Pooling(32)], device="cpu")
-    embedder.save(str(source_folder(layout, "tiny-embedder")))
-    finish_source(layout, "tiny-embedder")
-    options = GliZNetOptions(max_length=64, max_labels=20, min_text_tokens=8)
-    gliznet_tokenizer = GliZNETTokenizer(make_tokenizer(), options)
-    model = GliZNetForSequenceClassification.from_backbone(BertModel(bert_config()), gliznet_tokenizer, options)
-    for name in ("gliznet-full", "gliznet-other"):
-        model.save_pretrained(layout.checkpoint(name, 1))
-        gliznet_tokenizer.save_pretrained(layout.checkpoint(name, 1))
-    rows = [{"split": "test", "text": sentence(i), "gold": [(i * i) % 3]} for i in range(30)]
-    rows += [
-        {"split": "test", "text": text, "gold": [0]} for text in ("", "a \x00 b", "[SEP] money [LAB] <<LABEL>> money")
-    ]
-    write_dataset(layout, "news", pd.DataFrame(rows), "single", NEWS, NEWS)
-    more = [{"split": "test", "text": sentence(i + 50), "gold": [i % 2]} for i in range(12)]
-    write_dataset(layout, "more", pd.DataFrame(more), "single", ["bad", "good"], ["negative", "positive"])
-    splits = ["train"] * 24 + ["validation"] * 10 + ["test"] * 10
-    gold = [[k for k in range(3) if (i >> k) & 1] for i in range(44)]
-    topics = pd.DataFrame({"split": splits, "text": [sentence(i) for i in range(44)], "gold": gold})
-    write_dataset(layout, "topics", topics, "multi", list(TOPICS.values()), list(TOPICS))
-    return layout
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -174,26 +12,17 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _denormals_as_before():
+    """Scoring flushes denormals for its whole process; other tests of this process want theirs."""
+    yield
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Layout:
-    """A run that tests read; cells and caches may be added, datasets and models stay."""
+    """A run that tests read; cells, caches and further models may be added, data sets and models stay."""
     return make_run(tmp_path_factory.mktemp("results"))
-
-
-def score_spec(family: str, suite: str = "gliclass", model=None, settings=None, **more) -> dict:
-    """A score spec as the plan writes it."""
-    spec = {
-        "suite": suite,
-        "system": f"{family}-system",
-        "family": family,
-        "settings": settings or {},
-        "model": model,
-        "seed": 1,
-        "datasets": ["news"] if suite == "gliclass" else ["topics"],
-        "precision": "fp32",
-        "token_budget": 512,
-    }
-    return json.loads(json.dumps(spec | more))
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_run import finish_source, source_folder
 
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
 from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.provenance import read_json, write_json
 from zsbench.training.hybrid import train_hybrid
 
 TRAINING = {
@@ -127,3 +128,29 @@ def test_training_is_reproducible(trained, tmp_path):
     train_hybrid(trained.root, SPEC)
     assert path.read_bytes() == before
     assert isinstance(torch.load(path, weights_only=True), dict)
+
+
+def test_a_published_checkpoint_is_a_system_too(trained, make_spec):
+    folder = source_folder(trained, "published-hybrid")
+    folder.mkdir(parents=True)
+    shutil.copy(trained.checkpoint("hybrid", 1) / "multihead_v2.pt", folder)
+    finish_source(trained, "published-hybrid")
+    texts, labels = ["markets rallied", "new chips"], read_json(trained.dataset_card("topics"))["labels"]
+    spec = make_spec("hybridnli", "topics", ("source", "published-hybrid"), {"nli": "tiny-nli"})
+    np.testing.assert_allclose(
+        systems.build(spec, trained).score(texts, labels),
+        blend(trained, make_spec, "learned").score(texts, labels),
+        atol=1e-6,
+    )
+    assert systems.identity(spec, trained)["weights_sha256"]
+    with pytest.raises(systems.UnknownSystemError, match="nli: is missing"):
+        systems.build(spec | {"settings": {}}, trained)
+
+
+def test_heads_over_another_nli_model_are_refused(trained, make_spec, tmp_path):
+    other = Layout(tmp_path / "run")
+    shutil.copytree(trained.root, other.root)
+    record = read_json(other.model("hybrid", 1))
+    write_json(other.model("hybrid", 1), record | {"nli_identity": "0"})
+    with pytest.raises(systems.UnknownSystemError, match="train it again"):
+        blend(other, make_spec, "learned")

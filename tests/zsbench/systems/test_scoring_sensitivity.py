@@ -1,0 +1,101 @@
+"""Sensitivity to label order and wording: what is measured, on which rows, and where it is kept."""
+
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zsbench import systems
+from zsbench.evaluation.scoring import score_job
+from zsbench.evaluation.sensitivity import SensitivityOptions, label_orders, measure, predictions, subsample
+from zsbench.layout import Layout
+from zsbench.provenance import read_json
+
+TEXTS = [f"text {i}" for i in range(40)]
+GOLD = [[i % 3] for i in range(40)]
+WORDINGS = {"plain": ["red", "green", "blue"], "loud": ["RED", "GREEN", "BLUE"]}
+
+
+class First:
+    """Always likes the label that is named first: as order-sensitive as can be."""
+
+    def score(self, texts, labels):
+        return np.tile(-np.arange(float(len(labels))), (len(texts), 1))
+
+
+class Fair:
+    """Knows the answer, whatever the order and the case."""
+
+    def score(self, texts, labels):
+        truth = [WORDINGS["plain"][int(text.split()[1]) % 3] for text in texts]
+        return np.array([[float(label.lower() == answer) for label in labels] for answer in truth])
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 6), count=st.integers(0, 8), seed=st.integers(0, 50))
+def test_orders_are_permutations_and_differ(n, count, seed):
+    orders = label_orders(n, count, seed)
+    assert orders[0].tolist() == list(range(n)) and 1 <= len(orders) <= count + 1
+    assert all(sorted(order) == list(range(n)) for order in orders)
+    assert len({tuple(order) for order in orders}) == len(orders)
+
+
+def test_a_fair_system_never_flips():
+    records = measure(Fair(), "gliznet", TEXTS, GOLD, WORDINGS, "single", SensitivityOptions(rows=20))
+    assert [record["kind"] for record in records] == ["order", "verbalisation"]
+    for record in records:
+        assert record["mean"] == record["low"] == record["high"] == 1.0 and record["flip_rate"] == 0.0
+    assert records[0]["rows"] == 20 and records[1]["values"] == {"plain": 1.0, "loud": 1.0}
+
+
+def test_a_system_that_likes_the_first_label_flips():
+    options = SensitivityOptions(orders=5, rows=40)
+    [record] = measure(First(), "gliznet", TEXTS, GOLD, {"plain": WORDINGS["plain"]}, "single", options)
+    orders = label_orders(3, 5, 0)
+    assert record["k"] == len(orders)
+    assert record["flip_rate"] == pytest.approx(np.mean([order[0] != 0 for order in orders[1:]]))
+
+
+def test_only_joint_families_are_permuted():
+    records = measure(First(), "nli", TEXTS, GOLD, WORDINGS, "single", SensitivityOptions())
+    assert [record["kind"] for record in records] == ["verbalisation"]
+
+
+def test_predictions():
+    scores = np.array([[0.6, 0.6, 0.1], [0.2, 0.1, 0.4]])
+    assert predictions(scores, "single").tolist() == [[True, False, False], [False, False, True]]
+    assert predictions(scores, "multi").tolist() == [[True, True, False], [False, False, False]]
+
+
+def test_the_subsample_is_seeded():
+    assert subsample(GOLD, 10, 1).tolist() == subsample(GOLD, 10, 1).tolist() != subsample(GOLD, 10, 2).tolist()
+    assert len(subsample(GOLD, 100, 1)) == 40
+
+
+def test_wrong_options_are_named():
+    with pytest.raises(ValueError, match=r"sensitivity.rows=0"):
+        SensitivityOptions(rows=0)
+
+
+def test_the_cell_keeps_it_and_the_cache_too(run, make_spec, tmp_path, monkeypatch):
+    layout = Layout(tmp_path / "run")
+    shutil.copytree(run.root, layout.root, ignore=shutil.ignore_patterns("cells", "cache"))
+    wordings = {"news": {"plain": ["money", "health", "chips"], "other": ["banks", "doctors", "power"]}}
+    wanted = {"orders": 2, "rows": 8, "seed": 0, "wordings": wordings}
+    spec = make_spec("gliznet", model=("trained", "gliznet-full"), sensitivity=wanted)
+    score_job(layout.root, spec)
+    path = layout.cell("gliclass", "news", spec["system"], 1) / "sensitivity.json"
+    records = read_json(path)["records"]
+    assert [(record["kind"], record["k"]) for record in records] == [("order", 3), ("verbalisation", 2)]
+    shutil.rmtree(layout.root / "cells")
+    monkeypatch.setattr(systems, "build", lambda *_: pytest.fail("a model was loaded"))
+    score_job(layout.root, spec)
+    assert read_json(path)["records"] == records
+
+
+def test_controls_have_none(run, make_spec):
+    spec = make_spec("control", settings={"control": "oracle"}, sensitivity={"rows": 8}, system="oracle")
+    score_job(run.root, spec)
+    assert not (run.cell("gliclass", "news", "oracle", 1) / "sensitivity.json").exists()
