@@ -81,6 +81,7 @@ def bpe() -> PreTrainedTokenizerFast:
     pieces = [*SPECIALS, *alphabet, *(a + b for a, b in merges)]
     tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, list(merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     return _fast(tokenizer)
 
 

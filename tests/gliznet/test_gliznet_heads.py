@@ -135,6 +135,8 @@ def test_lab_positions() -> None:
     position, present = lab_positions(is_lab, 3)
     assert position.tolist() == [[2, 4, 0], [3, 0, 0], [0, 0, 0]]
     assert present.tolist() == [[True, True, False], [True, False, False], [False] * 3]
+    # On a GPU nothing counts the [LAB] tokens: those beyond K must not overwrite the last column.
+    assert lab_positions(is_lab, 1)[0].tolist() == [[2], [3], [0]]
 
 
 def test_dropout_touches_label_vectors_only() -> None:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import BertConfig, DebertaV2Config, DistilBertConfig
+from transformers import BertConfig, DebertaV2Config, DistilBertConfig, RobertaConfig, RobertaModel
 
 from gliznet.attention.invariant import allowed_pairs, check_supported, segments, shared_positions
 from gliznet.config import GliZNetOptions
+from gliznet.model import GliZNetForSequenceClassification
 from gliznet.scoring import score_texts
 
 KINDS = ["bert", "deberta", "modernbert"]
@@ -85,6 +86,24 @@ def test_label_context(models, kind: str) -> None:
             states.append(H[: int((segments(batch["lmask"], is_lab) == 0).sum())])
         assert torch.allclose(vectors[0], vectors[1], atol=1e-5) is not sees
         assert torch.allclose(states[0], states[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "roberta"])
+def test_text_states_are_those_of_the_text_alone(build, encoder_of, kind: str) -> None:
+    """The encoder sees a text just as in its pretraining, at the positions it knows."""
+    o = GliZNetOptions(max_length=64, order_invariant=True, label_reserve=26)
+    model, tokenizer = build("bert" if kind == "roberta" else kind, o)
+    if kind == "roberta":
+        shape = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "num_hidden_layers": 2}
+        encoder = RobertaModel(RobertaConfig(vocab_size=1024, max_position_embeddings=80, pad_token_id=0, **shape))
+        model = GliZNetForSequenceClassification.from_backbone(encoder.eval(), tokenizer).eval()
+    batch = tokenizer(["the team won the cup"], [["sports", "very neutral"]]).inputs()
+    is_lab = batch["input_ids"] == tokenizer.lab_token_id
+    n = int((segments(batch["lmask"], is_lab) == 0).sum())
+    with torch.inference_mode():
+        H = model._encode(batch["input_ids"], batch["attention_mask"], batch["lmask"], is_lab)
+        alone = model.backbone(batch["input_ids"][:, :n], attention_mask=torch.ones(1, n)).last_hidden_state
+    assert torch.allclose(H[:, :n], alone, atol=1e-5)
 
 
 def test_framed_label_is_encoded_as_a_text(build) -> None:

@@ -242,6 +242,12 @@ def test_from_backbone_refuses(backends, tmp_path: Path) -> None:
         GliZNetForSequenceClassification.from_backbone(tmp_path, tokenizer)
 
 
+def test_attention_implementation_reaches_the_encoder(checkpoint: Path) -> None:
+    for name in ("eager", "sdpa"):
+        model = GliZNetForSequenceClassification.from_pretrained(checkpoint, attn_implementation=name)
+        assert model.backbone.config._attn_implementation == name
+
+
 def test_same_config_builds_twice(build) -> None:
     """Choosing an attention implementation for one model must not change what the next one gets."""
     model, _ = build("deberta", options())

@@ -54,6 +54,13 @@ def test_special_tokens_in_text_stay_text(tokenizer: GliZNETTokenizer, token: st
     assert found == [tokenizer.backend.cls_token_id, tokenizer.backend.sep_token_id, tokenizer.lab_token_id]
 
 
+def test_spelled_out_specials_are_read_letter_by_letter(backends) -> None:
+    tokenizer = GliZNETTokenizer(backends["modernbert"]())
+    for token in INJECTIONS:
+        (ids,) = tokenizer.tokenize_texts([f"a {token}"])
+        assert tokenizer.backend.decode(ids) == f"a {token}"
+
+
 def test_specials_of_the_models_own_vocabulary_are_a_real_danger(backends) -> None:
     raw = backends["deberta"]()
     assert raw.sep_token_id in raw("a [SEP] b", add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -135,6 +142,8 @@ def test_chunks_hold_every_label_once_and_fit(lengths: list[int], invariant: boo
     for chunk in chunks:
         text, kept = keep_lengths(10_000, [lengths[i] for i in chunk], o)
         assert kept == [lengths[i] for i in chunk] and text >= o.min_text_tokens
+        if len(chunk) > 1:
+            assert sum(kept) + len(kept) <= 64  # the text keeps half
         if invariant:
             assert text == 128 - 2 - 41  # whatever the labels are
         else:
