@@ -146,6 +146,7 @@ class Plan:
             {
                 "id": system.id,
                 "family": system.family,
+                "model": system.model[1] if system.model else None,
                 "settings": system.settings,
                 "seeds": system.seeds,
                 "suites": system.suites,

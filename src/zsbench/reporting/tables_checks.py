@@ -1,0 +1,164 @@
+"""Tables about the measurement itself: sensitivity, calibration, cost, integrity."""
+
+from typing import Any
+
+import pandas as pd
+
+from zsbench.provenance import read_json
+from zsbench.reporting.frames import RunData
+from zsbench.reporting.table import EMPTY, Table, number
+
+
+def _titles(run: RunData) -> dict[str, str]:
+    return {name: entry["title"] for suite in run.spec["suites"] for name, entry in run.datasets(suite).items()}
+
+
+def _ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by system, then dataset, in table order."""
+    systems = {entry["id"]: place for place, entry in enumerate(run.spec["systems"])}
+    datasets = {name: place for place, name in enumerate(_titles(run))}
+    keys = frame["system"].map(systems).astype(int), frame["dataset"].map(datasets).astype(int)
+    return frame.assign(_system=keys[0], _dataset=keys[1]).sort_values(["_system", "_dataset"], kind="stable")
+
+
+def sensitivity(run: RunData) -> Table | None:
+    """`sensitivity`: macro-F1 under other label orders and wordings; None where the run has no such records."""
+    frame = run.frame("sensitivity")
+    if frame.empty:
+        return None
+    rows = []
+    for (system, dataset, kind), group in _ordered(run, frame).groupby(["system", "dataset", "kind"], sort=False):
+        spread = (group["high"] - group["low"]).mean()
+        values = [number(value) for value in (group["mean"].mean(), group["low"].min(), group["high"].max(), spread)]
+        k = str(int(group["k"].max()))
+        rows.append([system, _titles(run)[dataset], kind, k, *values, number(group["flip_rate"].mean())])
+    notes = [
+        "Kind order: the same labels in k orders. Kind verbalisation: k named wordings of the labels.",
+        "Macro-F1 on a seeded part of the test rows, so means differ from the suite table. Spread is highest minus"
+        " lowest within a seed; lowest and highest are over all seeds. Flip rate: rows whose decision changes.",
+    ]
+    columns = ["System", "Data set", "Kind", "k", "Mean", "Lowest", "Highest", "Spread", "Flip rate"]
+    return Table("sensitivity", columns, rows, notes)
+
+
+def calibration(run: RunData) -> Table:
+    """`calibration`: ECE, Brier and AUROC, means over seeds."""
+    frame = _ordered(run, run.frame("calibration"))
+    rows = []
+    for (system, dataset), group in frame.groupby(["system", "dataset"], sort=False):
+        values = [number(group[column].mean()) for column in ("ece", "brier", "auroc")]
+        rows.append(
+            [system, _titles(run)[dataset], group["confidence_kind"].iloc[0], f"{group['rows'].iloc[0]}", *values]
+        )
+    notes = [
+        "ECE over 15 equal bins, Brier score and AUROC of confidence against correctness; lower, lower and higher is"
+        " better.",
+        "Confidence is the top score where all of a system's scores lie in [0, 1] (score), else the top label's share"
+        " of a softmax over the labels (softmax); with several labels a text it is every (text, label) score against"
+        " the label's presence (label score).",
+        f"{EMPTY}: undefined, every answer is right or every answer is wrong.",
+    ]
+    return Table("calibration", ["System", "Data set", "Confidence", "n", "ECE", "Brier", "AUROC"], rows, notes)
+
+
+def cost(run: RunData) -> Table:
+    """`cost`: time, throughput, memory and truncation of scoring, a row a system and suite."""
+    frame, rows = _ordered(run, run.cost), []
+    for (system, suite), group in frame.groupby(["system", "suite"], sort=False):
+        timed = group["seconds"].sum(min_count=1)
+        rate = group["texts"].sum() / timed if timed and timed > 0 else None
+        truncated = [number(group[column].sum(min_count=1), 0) for column in ("truncated_texts", "truncated_labels")]
+        memory = number(group["peak_memory_mb"].max(), 0)
+        cells = [number(timed, 1), number(rate, 1), memory, *truncated]
+        rows.append([system, suite, _device(run, suite, system), f"{group['texts'].sum()}", *cells])
+    notes = [
+        "Scoring only, all data sets and seeds of the suite together; training is not in it. Times are of the machine"
+        " that the cards name and compare only within one.",
+        "Truncated: texts (or labels) that did not fit the system's token limit whole.",
+    ]
+    columns = [
+        "System",
+        "Suite",
+        "Device",
+        "Texts",
+        "Seconds",
+        "Texts/s",
+        "Peak MB",
+        "Truncated texts",
+        "Truncated labels",
+    ]
+    return Table("cost", columns, rows, notes)
+
+
+def _device(run: RunData, suite: str, system: str) -> str:
+    """Devices of the system's cells, e.g. `cpu`."""
+    cards = [run.card(*cell) or {} for cell in run.cells() if (cell[0], cell[2]) == (suite, system)]
+    return ", ".join(dict.fromkeys(str(card.get("device", "unknown")) for card in cards))
+
+
+def integrity(run: RunData) -> Table:
+    """`integrity`: rows and anomalies of every dataset, overlap with training texts, and which systems saw it."""
+    training = _training_texts(run)
+    rows = []
+    for suite in run.spec["suites"]:
+        for name, entry in run.datasets(suite).items():
+            path = run.layout.dataset_card(name)
+            card: dict[str, Any] = read_json(path) if path.is_file() else {}
+            quality = card.get("quality", {})
+            scored = ", ".join(f"{count:,} {split}" for split, count in card.get("rows", {}).items()) or EMPTY
+            anomalies = ("rows", "empty_texts", "duplicate_texts", "rows_without_gold")
+            cells = [number(quality.get(key), 0) for key in anomalies]
+            cells.append(f"{quality['long_share']:.1%}" if "long_share" in quality else EMPTY)
+            overlap = [_overlap(run, name, training), *_seen(run, suite, name)]
+            rows.append([entry["title"], suite, str(card.get("revision", EMPTY))[:12], scored, *cells, *overlap])
+    notes = [
+        "Rows to Long are of the whole published set, before any sampling; Scored is what this run scores. Nothing is"
+        " repaired: empty and duplicate texts are scored, rows without a gold label are counted and left out.",
+        "Long: share of texts above 350 words. Overlap: scored texts that stand, up to case and spaces, in a training"
+        " set of this run.",
+        "Seen: systems trained on the data set, by their own declaration; unknown: systems that declare nothing.",
+    ]
+    columns = [
+        "Data set",
+        "Suite",
+        "Revision",
+        "Scored",
+        "Rows",
+        "Empty",
+        "Duplicate",
+        "Without gold",
+        "Long",
+        "Overlap",
+    ]
+    return Table("integrity", [*columns, "Seen by", "Unknown"], rows, notes)
+
+
+def _fold(texts: pd.Series) -> pd.Series:
+    return texts.str.casefold().str.split().str.join(" ")
+
+
+def _training_texts(run: RunData) -> set[str] | None:
+    """Texts of every training set of the run; None where none is prepared."""
+    paths = sorted((run.root / "training_sets").glob("*/rows.parquet"))
+    return (
+        {text for path in paths for text in _fold(pd.read_parquet(path, columns=["text"])["text"])} if paths else None
+    )
+
+
+def _overlap(run: RunData, dataset: str, training: set[str] | None) -> str:
+    """How many scored texts are training texts (of a topic set: rows outside its own train split)."""
+    path = run.layout.dataset(dataset)
+    if training is None or not path.is_file():
+        return EMPTY
+    frame = pd.read_parquet(path, columns=["text", "split"])
+    return str(int(_fold(frame[frame["split"] != "train"]["text"]).isin(training).sum()))
+
+
+def _seen(run: RunData, suite: str, dataset: str) -> list[str]:
+    """Systems that saw the dataset, and the number of systems that do not say."""
+    answers: dict[str, str] = {}
+    for kind, name, system, seed in run.cells():
+        if (kind, name) == (suite, dataset):
+            answers[system] = str((run.card(kind, name, system, seed) or {}).get("seen", "unknown"))
+    seen = [system for system, answer in answers.items() if answer == "yes"]
+    return [", ".join(seen) or "none", str(sum(answer == "unknown" for answer in answers.values()))]

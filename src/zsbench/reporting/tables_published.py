@@ -1,0 +1,114 @@
+"""Reported numbers beside measured ones: shown together, never mixed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zsbench.config import load_yaml
+from zsbench.reporting.frames import AVERAGE, RunData
+from zsbench.reporting.table import EMPTY, Table, number, signed
+
+PUBLISHED = Path(__file__).resolve().parents[3] / "workflow" / "resources" / "published.yaml"
+
+
+def load_published(path: Path) -> dict[str, Any]:
+    """`rows`, `publications` and `throughput` of published.yaml, checked to have a value for every column.
+
+    Raises:
+        ValueError: a system whose values are not as many as its publication's columns; names it.
+    """
+    reported = load_yaml(path)
+    for name, entry in reported["publications"].items():
+        columns = entry.get("columns", entry["datasets"])
+        for system, row in entry["systems"].items():
+            if len(row["values"]) != len(columns):
+                raise ValueError(f"{path}: {name}, {system} has {len(row['values'])} values for {len(columns)} columns")
+    return reported
+
+
+def published(run: RunData, reported: dict[str, Any]) -> Table:
+    """`published`: every number that others printed, with this run's number where it scored the same test."""
+    rows, notes = [], []
+    for name, entry in reported["publications"].items():
+        for system, row in entry["systems"].items():
+            for dataset, protocol, metric, value in _reported(entry, row):
+                measured, n = _measured(run, entry, row.get("measured"), dataset, protocol, metric)
+                rows.append(
+                    [
+                        system,
+                        name,
+                        dataset,
+                        protocol,
+                        metric,
+                        *_cells(_expected(reported, entry, dataset), value, measured, n),
+                    ]
+                )
+        notes.append(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}.")
+    for name, entry in reported["throughput"].items():
+        for system, row in entry["systems"].items():
+            for key, value in row.items():
+                rows.append([system, name, "speed", key, entry["unit"], number(value, 2), EMPTY, EMPTY, ""])
+        notes.append(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}.")
+    notes += [
+        "Difference is reported minus measured. It is left out where the run scored another number of rows than the"
+        " publication, and speed is never compared across machines.",
+        "Reported numbers enter no test of significance.",
+    ]
+    columns = ["System", "Source", "Data set", "Protocol", "Metric", "Reported", "Measured", "Difference", "Remark"]
+    return Table("published", columns, rows, notes)
+
+
+def _reported(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
+    """(dataset, protocol, metric, value) of one system's row, its printed average and delta included."""
+    if "columns" in entry:
+        for metric, value in zip(entry["columns"], row["values"], strict=True):
+            yield entry["datasets"][0], row["protocol"], metric, value
+        labels = [column.removeprefix("f1:") for column in entry["columns"] if column.startswith("f1:")]
+        if "thresholds" in row:
+            for label, value in zip(labels, row["thresholds"], strict=True):
+                yield entry["datasets"][0], row["protocol"], f"threshold:{label}", value
+        return
+    for dataset, value in zip(entry["datasets"], row["values"], strict=True):
+        yield dataset, "argmax", entry["metric"], value
+    yield AVERAGE, "argmax", entry["metric"], row["average"]
+    if "delta" in row:
+        yield AVERAGE, "argmax", f"{entry['metric']} delta", row["delta"]
+
+
+def _measured(
+    run: RunData, entry: dict[str, Any], system: str | None, dataset: str, protocol: str, metric: str
+) -> tuple[float | None, int | None]:
+    """This run's mean over seeds, and its number of rows; None where it has no such cell.
+
+    The average is over the publication's datasets, and there only when the run has all of them.
+    """
+    if dataset == AVERAGE:
+        parts = [_measured(run, entry, system, name, protocol, metric) for name in entry["datasets"]]
+        values, counts = [value for value, _ in parts if value is not None], [n for _, n in parts if n is not None]
+        return (sum(values) / len(parts), sum(counts)) if len(values) == len(parts) else (None, None)
+    kind, _, label = metric.partition(":")
+    frame, split = run.metrics, entry.get("split", "test")
+    wanted = {"suite": entry["suite"], "dataset": dataset, "system": system, "protocol": protocol}
+    wanted |= {"split": split, "metric": kind, "label": label}
+    picked = frame[(frame[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    if picked.empty or system is None:
+        return None, None
+    card = run.card(entry["suite"], dataset, system, int(picked["seed"].iloc[0])) or {}
+    return float(picked["value"].mean()), card.get("rows", {}).get(split)
+
+
+def _expected(reported: dict[str, Any], entry: dict[str, Any], dataset: str) -> int:
+    """Rows of the published test."""
+    names = entry["datasets"] if dataset == AVERAGE else [dataset]
+    return sum(reported["rows"][name] for name in names)
+
+
+def _cells(expected: int, value: float, measured: float | None, n: int | None) -> list[str]:
+    """Reported, measured, difference, remark."""
+    if measured is None:
+        return [number(value), EMPTY, EMPTY, ""]
+    if n != expected:
+        return [number(value), number(measured), EMPTY, f"other rows: {n} here, {expected} there"]
+    return [number(value), number(measured), signed(value - measured), ""]

@@ -1,0 +1,164 @@
+"""The single-label suite: macro-F1 of every system, ablation contrasts, trained peers."""
+
+from typing import Any
+
+import pandas as pd
+
+from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
+from zsbench.reporting.signature import best_trivial, interval_note, rows_note, seeds_note, signature
+from zsbench.reporting.table import EMPTY, Table, interval, number, p_value, signed
+
+SUITE = "gliclass"
+BELOW, SEEN, DIFFERS = "†", "‡", "*"
+TEST_TITLES = ("interval", "p", "p (Holm)")
+
+
+def suite(run: RunData) -> Table:
+    """`gliclass_suite`: macro-F1 a dataset, average, and the named system's delta against each row."""
+    datasets, named = run.datasets(SUITE), run.reference
+    values = run.suite_means(SUITE)
+    deltas = run.deltas[run.deltas["table"] == f"{SUITE}_suite"].set_index(["baseline", "dataset"])
+    marks = _marks(run, values, deltas)
+    rows = []
+    for system in values.index:
+        cells = [f"{number(values.at[system, name])}{marks[system, name]}" for name in [*datasets, AVERAGE]]
+        tested = (system, AVERAGE) in deltas.index
+        tests = delta_cells(deltas.loc[(system, AVERAGE)]) if tested else [EMPTY] * 4
+        rows.append([system, *cells, *tests, *_seed_cells(run, system)])
+    titles = [entry["title"] for entry in datasets.values()]
+    notes = [
+        f"Macro-F1. Δ is {named} minus the row's system, on the average.",
+        f"{BELOW} below the best trivial control of the column; {SEEN} the system was trained on that data set;"
+        f" {DIFFERS} differs from {named} (p (Holm) below {SIGNIFICANT}). Bold: best of the column, controls aside.",
+        "Controls are checks, not competitors: their p is not corrected.",
+        interval_note(run),
+        *_resolution_note(run, f"{SUITE}_suite"),
+        seeds_note(run, SUITE),
+        rows_note(run, SUITE, ("test",)),
+    ]
+    return Table(
+        f"{SUITE}_suite",
+        ["System", *titles, "Average", "Δ", *TEST_TITLES, "Seeds", "Seed SD"],
+        rows,
+        notes,
+        signature(run, SUITE, "macro-f1"),
+        _best(run, values),
+    )
+
+
+def delta_cells(row: Any) -> list[str]:
+    """Delta, interval, p and corrected p of one row of the deltas."""
+    return [signed(row["delta"]), interval(row["low"], row["high"]), p_value(row["p"]), p_value(row["p_holm"])]
+
+
+def _marks(run: RunData, values: pd.DataFrame, deltas: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Marks of each (system, dataset), with a space before the first."""
+    seen = {
+        (system, dataset)
+        for kind, dataset, system, seed in run.cells()
+        if kind == SUITE and (run.card(kind, dataset, system, seed) or {}).get("seen") == "yes"
+    }
+    controls = {entry["id"] for entry in run.spec["systems"] if entry["control"]}
+    found = {}
+    for dataset in values.columns:
+        limit = best_trivial(run, SUITE, values[dataset].dropna().to_dict())
+        for system in values.index:
+            below = limit is not None and system not in controls and bool(values.at[system, dataset] < limit)
+            differs = (system, dataset) in deltas.index and deltas.at[(system, dataset), "p_holm"] < SIGNIFICANT
+            marks = BELOW * below + SEEN * ((system, dataset) in seen) + DIFFERS * bool(differs)
+            found[system, dataset] = f" {marks}" if marks else ""
+    return found
+
+
+def _best(run: RunData, values: pd.DataFrame) -> frozenset[tuple[int, int]]:
+    """Cells of the best system of each column; all of them where several share it."""
+    rivals = values.loc[[name for name in run.systems(SUITE, controls=False) if name in values.index]]
+    if rivals.empty:
+        return frozenset()
+    places = list(values.index)
+    return frozenset(
+        (places.index(system), column + 1)
+        for column, name in enumerate(values.columns)
+        for system in rivals.index
+        if rivals.at[system, name] == rivals[name].max()
+    )
+
+
+def _seed_cells(run: RunData, system: str) -> list[str]:
+    """Number of seeds, and the standard deviation of the average over datasets between them."""
+    frame = run.metrics
+    picked = frame[(frame["suite"] == SUITE) & (frame["system"] == system) & (frame["metric"] == "macro_f1")]
+    averages = picked.groupby("seed")["value"].mean()
+    trained = next(entry["trained"] for entry in run.spec["systems"] if entry["id"] == system)
+    return [str(len(averages)) if trained else EMPTY, number(averages.std(ddof=1) if len(averages) > 1 else None)]
+
+
+def _resolution_note(run: RunData, table: str) -> list[str]:
+    """Warns where the draws are too few for any difference of the dataset rows to survive the correction."""
+    from zsbench.evaluation.statistics import smallest_corrected_p
+
+    frame = run.deltas[run.deltas["table"] == table]
+    tests = int(frame["tests"].max()) if len(frame) and "tests" in frame else 0
+    least = smallest_corrected_p(run.spec["statistics"]["draws"], tests)
+    if least < SIGNIFICANT:
+        return []
+    return [
+        f"With {run.spec['statistics']['draws']:,} draws the least p (Holm) of the {tests} data-set comparisons is"
+        f" {least:.3f}, so none can be marked {DIFFERS}; raise statistics.draws."
+    ]
+
+
+def ablations(run: RunData) -> Table:
+    """`ablations`: each contrast's delta on every dataset and on average."""
+    return _contrasts(
+        run,
+        "ablations",
+        ["Contrast", "Factor", "Levels"],
+        lambda row: [f"{row['system']} vs {row['baseline']}", row["factor"], row["levels"]],
+        [
+            "Each row is one variant minus another that differs from it in exactly the named factor; a row named"
+            " compound differs in several, and is meant to.",
+            'Level "reference" is the default of the option.',
+        ],
+    )
+
+
+def peers(run: RunData) -> Table | None:
+    """`peers`: trained systems of different kinds against each other; None where there are fewer than two kinds."""
+    table = _contrasts(
+        run,
+        "peers",
+        ["System", "Against"],
+        lambda row: [row["system"], row["baseline"]],
+        ["Systems of different kinds that this run trained."],
+    )
+    return table if table.rows else None
+
+
+def _contrasts(run: RunData, name: str, titles: list[str], heads: Any, notes: list[str]) -> Table:
+    """A table of deltas: head cells, a delta a dataset, then the average with its test."""
+    datasets, frame = run.datasets(SUITE), run.deltas[run.deltas["table"] == name]
+    rows = []
+    for _, pair in frame.groupby(["system", "baseline", "factor"], sort=False):
+        by_dataset = pair.set_index("dataset")
+        deltas = [
+            signed(by_dataset.at[dataset, "delta"])
+            + (f" {DIFFERS}" if by_dataset.at[dataset, "p_holm"] < SIGNIFICANT else "")
+            for dataset in datasets
+        ]
+        rows.append([*heads(pair.iloc[0]), *deltas, *delta_cells(by_dataset.loc[AVERAGE])])
+    return Table(
+        name,
+        [*titles, *(entry["title"] for entry in datasets.values()), "Average Δ", *TEST_TITLES],
+        rows,
+        [
+            "Differences of macro-F1, first minus second."
+            f" {DIFFERS} p (Holm) below {SIGNIFICANT} among the data-set cells.",
+            *notes,
+            interval_note(run),
+            *_resolution_note(run, name),
+            seeds_note(run, SUITE),
+            rows_note(run, SUITE, ("test",)),
+        ],
+        signature(run, SUITE, "macro-f1"),
+    )

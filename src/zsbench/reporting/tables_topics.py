@@ -1,0 +1,126 @@
+"""The topic benchmark in the columns of the published card, protocol by protocol, with reported rows beside."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from zsbench.reporting.frames import AVERAGE, RunData
+from zsbench.reporting.signature import best_trivial, interval_note, rows_note, seeds_note, signature
+from zsbench.reporting.table import Table, interval, number, p_value
+
+SUITE = "topics"
+FIXED = "fixed-0.5"
+WHOLE = {
+    "macro_f1": "Macro F1",
+    "hamming_accuracy": "Hamming acc",
+    "exact_match": "Exact match",
+    "macro_precision": "Macro P",
+    "macro_recall": "Macro R",
+}
+BELOW, TUNED = "†", "‡"
+
+
+def topics(run: RunData, reported: dict[str, Any]) -> Table:
+    """`topics`: every system under every protocol and, marked as such, what its publication reports."""
+    labels = list(dict.fromkeys(label for entry in run.datasets(SUITE).values() for label in entry["label_names"]))
+    rows = [row for dataset in run.datasets(SUITE) for row in _measured(run, dataset, labels)]
+    rows += list(_reported(run, reported, labels))
+    notes = [
+        "F1 a label in the last columns. Rows are grouped by protocol: fixed-0.5; val-tuned (thresholds fitted and"
+        " reported on the same validation rows, as the published card does); cv (each row decided by thresholds of the"
+        " other folds); held-out (thresholds of validation, one look at test).",
+        f"{TUNED} tuned on the very rows that are reported. {BELOW} macro F1 below the best trivial control of the same"
+        " rows and protocol.",
+        "Source reported: printed elsewhere, on that publication's rows; it enters no test.",
+        *attribution(run),
+        interval_note(run),
+        seeds_note(run, SUITE),
+        rows_note(run, SUITE, ("validation", "test")),
+    ]
+    columns = ["System", "Data set", "Protocol", "Rows", *WHOLE.values(), *labels, "Source"]
+    return Table(SUITE, columns, rows, notes, signature(run, SUITE, "f1"))
+
+
+def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[str]]:
+    """Rows of one dataset: protocol by protocol, systems in table order, means over seeds."""
+    frame = run.metrics[(run.metrics["suite"] == SUITE) & (run.metrics["dataset"] == dataset)]
+    means = frame.groupby(["protocol", "split", "system", "metric", "label"], sort=False)["value"].mean().to_dict()
+    for protocol, split in _places(frame):
+        values = {key[2:]: value for key, value in means.items() if key[:2] == (protocol, split)}
+        macro = {system: value for (system, metric, _), value in values.items() if metric == "macro_f1"}
+        limit = best_trivial(run, SUITE, macro)
+        controls = {entry["id"] for entry in run.spec["systems"] if entry["control"]}
+        for system in run.systems(SUITE):
+            if system not in macro:
+                continue
+            below = limit is not None and system not in controls and macro[system] < limit
+            whole = [number(values[system, metric, ""]) for metric in WHOLE]
+            whole[0] += f" {BELOW}" if below else ""
+            f1s = [number(values.get((system, "f1", label))) for label in labels]
+            mark = f" {TUNED}" if protocol == "val-tuned" else ""
+            title = run.datasets(SUITE)[dataset]["title"]
+            yield [system, title, f"{protocol}{mark}", split, *whole, *f1s, "measured"]
+
+
+def _places(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """(protocol, split) in the order in which they were measured, validation first."""
+    found = list(dict.fromkeys(zip(frame["protocol"], frame["split"], strict=True)))
+    return sorted(found, key=lambda place: place[1] == "test")
+
+
+def _reported(run: RunData, reported: dict[str, Any], labels: list[str]) -> Iterator[list[str]]:
+    """The publications' rows, for the labels that this run has."""
+    for name, entry in reported["publications"].items():
+        if entry["suite"] != SUITE:
+            continue
+        for title, system in entry["systems"].items():
+            values = dict(zip(entry["columns"], system["values"], strict=True))
+            cells = [number(values.get(column)) for column in [*WHOLE, *(f"f1:{label}" for label in labels)]]
+            protocol, where = system["protocol"], ", ".join(entry["datasets"])
+            mark = f" {TUNED}" if protocol == "val-tuned" else ""
+            yield [title, where, f"{protocol}{mark}", entry["split"], *cells, f"reported ({name})"]
+
+
+def attribution(run: RunData) -> list[str]:
+    """A sentence a hybrid and protocol: how much of its gain over NLI at 0.5 is threshold tuning alone.
+
+    The gain over the NLI system at 0.5 is the sum of what the same tuning gives the NLI system by itself, and of what
+    the hybrid adds to it under that protocol.
+    """
+    frame = run.deltas[(run.deltas["table"] == SUITE) & (run.deltas["dataset"] == AVERAGE)]
+    found = []
+    for entry in run.spec["systems"]:
+        if entry["family"] != "hybridnli":
+            continue
+        baseline = baseline_of(run, entry)
+        mine = (frame["system"] == entry["id"]) & (frame["baseline"] == baseline)
+        totals = frame[mine & (frame["factor"] == "system + thresholds")]
+        found += [_sentence(frame, total) for total in totals.to_dict("records")]
+    return found
+
+
+def baseline_of(run: RunData, hybrid: dict[str, Any]) -> str | None:
+    """The scored NLI system whose model the hybrid is built on; None where the run does not score it alone."""
+    nli = hybrid["settings"].get("nli")
+    candidates = [entry for entry in run.spec["systems"] if entry["family"] == "nli" and SUITE in entry["suites"]]
+    return next((entry["id"] for entry in candidates if nli in (entry["id"], entry.get("model"))), None)
+
+
+def _sentence(frame: pd.DataFrame, total: dict[str, Any]) -> str:
+    """Total gain = thresholds alone + the rest, with interval and corrected p of the rest."""
+    same = (frame["protocol"] == total["protocol"]) & (frame["split"] == total["split"])
+
+    def one(system: str, factor: str) -> Any:
+        pick = (frame["system"] == system) & (frame["baseline"] == total["baseline"]) & (frame["factor"] == factor)
+        return frame[same & pick].iloc[0]
+
+    tuning, rest = one(total["baseline"], "thresholds"), one(total["system"], "system")
+    share = f" ({tuning['delta'] / total['delta']:.0%})" if total["delta"] > 0 and tuning["delta"] >= 0 else ""
+    verb = "gains" if total["delta"] >= 0 else "loses"
+    return (
+        f"{total['system']}, {total['protocol']} on {total['split']}: {verb} {number(abs(total['delta']))} macro F1"
+        f" over {total['baseline']} at 0.5. Fitting thresholds for {total['baseline']} in the same way gives"
+        f" {number(tuning['delta'])} of it{share}; what the hybrid adds to that is {number(rest['delta'])}"
+        f" {interval(rest['low'], rest['high'])}, p (Holm) {p_value(rest['p_holm'])}."
+    )
