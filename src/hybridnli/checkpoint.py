@@ -5,6 +5,7 @@ The file is a dict of plain values and tensors (`REQUIRED`); it is always read w
 
 import pickle
 import weakref
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -172,10 +173,14 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not check the sums
+        if damaged is not None:
+            raise CheckpointError(f"checkpoint {path} is damaged: the sum of its record {damaged!r} is wrong")
         with torch.serialization.safe_globals(NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or no torch file of plain values: {error}") from error
+    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged, or no torch file of plain values: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, not a dict with {list(REQUIRED)}")
     missing = [name for name in REQUIRED if name not in content]

@@ -135,14 +135,19 @@ class NLIEncoder:
         """Token ids of each text, without special tokens, cut to the model's limit."""
         return tokenize(self.tokenizer, texts, self.max_length)
 
+    def text_lengths(self, ids: Sequence[np.ndarray], max_length: int) -> list[int]:
+        """Tokens of each text in `embed_ids`: special ones included, cut to `max_length` and the model's limit."""
+        limit = min(max_length, self.max_length)
+        return [min(len(row) + self.single.count, limit) for row in ids]
+
     @torch.inference_mode()
     def embed_ids(self, ids: Sequence[np.ndarray], max_length: int) -> tuple[Tensor, Tensor]:
-        """Last hidden states of single texts, each cut to `max_length` tokens with its special tokens.
+        """Last hidden states of single texts, special tokens included, cut to `max_length` and the model's limit.
 
         Returns:
             H (B, T, D) float32 and mask (B, T) bool, on the model's device.
         """
-        room = max_length - self.single.count
+        room = min(max_length, self.max_length) - self.single.count
         if room < 0:
             raise ValueError(f"max_length={max_length} is below the {self.single.count} special tokens of a text")
         batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
@@ -183,7 +188,7 @@ def score_ids(
     """`nli_scores` on token ids that are already there (no special tokens)."""
     n, n_labels = len(text_ids), len(hypothesis_ids)
     hypothesis_lengths = np.array([len(ids) for ids in hypothesis_ids])
-    room = max_length - encoder.pair.count - hypothesis_lengths  # (L,): only the text is ever cut
+    room = min(max_length, encoder.max_length) - encoder.pair.count - hypothesis_lengths  # (L,): only texts are cut
     if n_labels and room.min() < 1:
         raise ValueError(
             f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
@@ -224,7 +229,7 @@ def nli_scores(
         encoder: the NLI model; its template is not applied here, `encoder.hypotheses(descriptions)` does that.
         texts: n premises; only they are truncated.
         hypotheses: L complete hypotheses.
-        max_length: tokens of a pair; None means the tokenizer's limit.
+        max_length: tokens of a pair; None means the tokenizer's limit, which also bounds it.
         token_budget: padded tokens in a batch; None means `encoder.token_budget`.
         progress: called with ("nli", pairs done, pairs in all) after each batch.
 

@@ -108,7 +108,7 @@ class _Builder:
         missing = [row for row in unique if row not in there]
         done = 0
         for rows, ids in self._sorted_chunks(missing, unique):
-            lengths = np.array([min(len(i) + self.encoder.single.count, self.key["max_length"]) for i in ids])
+            lengths = np.array(self.encoder.text_lengths(ids, self.key["max_length"]))
             ends = lengths.cumsum()
             flat = np.empty((int(ends[-1]), self.encoder.hidden_dim), dtype=self.key["dtype"])
             for batch in token_budget_batches(lengths.tolist(), self.token_budget):

@@ -148,9 +148,8 @@ class HybridNLIPolyEncoder(nn.Module):
         if self.encoder is None:
             raise RuntimeError("this model has no encoder; build it with encoder=NLIEncoder(...) to predict from texts")
         ids = self.encoder.tokenize(texts)
-        lengths = [min(len(row) + self.encoder.single.count, TEXT_TOKENS) for row in ids]
         scores = np.empty_like(nli)
-        for rows in token_budget_batches(lengths, self.encoder.token_budget):
+        for rows in token_budget_batches(self.encoder.text_lengths(ids, TEXT_TOKENS), self.encoder.token_budget):
             H, mask = self.encoder.embed_ids([ids[i] for i in rows], TEXT_TOKENS)
             batch = self.score(H.to(self.device), mask.to(self.device), torch.from_numpy(nli[rows]).to(self.device))
             scores[rows] = batch.cpu().numpy()
@@ -164,7 +163,7 @@ class HybridNLIPolyEncoder(nn.Module):
             if absent:
                 raise ValueError(f"nli_scores has no score for {absent}; each row needs {list(self.labels.names)}")
             nli_scores = np.array([[row[name] for name in self.labels.names] for row in nli_scores])
-        matrix = np.asarray(nli_scores, dtype=np.float32).reshape(len(texts), -1)
-        if matrix.shape[1] != len(self.labels.names):
-            raise ValueError(f"nli_scores has {matrix.shape[1]} columns for {len(self.labels.names)} labels")
-        return matrix
+        matrix = np.asarray(nli_scores, dtype=np.float32)
+        if len(texts) and matrix.shape[1:] != (len(self.labels.names),):
+            raise ValueError(f"nli_scores has shape {matrix.shape}, expected {(len(texts), len(self.labels.names))}")
+        return matrix.reshape(len(texts), len(self.labels.names))

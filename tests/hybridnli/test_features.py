@@ -72,6 +72,15 @@ def test_added_texts_labels_and_templates_encode_only_what_is_new(encoder, bert,
     np.testing.assert_allclose(store.nli, nli_scores(plain, TEXTS[:31], list(DESCRIPTIONS.values())), atol=1e-5)
 
 
+def test_lengths_stop_at_the_model_s_limit(encoder, tmp_path):
+    """128 tokens are asked for, the model takes 64."""
+    long = " ".join(TEXTS)
+    store = build_store(encoder, [long], DESCRIPTIONS, tmp_path, nli_max_length=500)
+    assert store.lengths.tolist() == [64]
+    expected = nli_scores(encoder, [long], encoder.hypotheses(list(DESCRIPTIONS.values())))
+    np.testing.assert_allclose(store.nli, expected, atol=1e-6)
+
+
 def test_equal_texts_share_their_rows(encoder, tmp_path):
     store = build_store(encoder, [TEXTS[0], TEXTS[1], TEXTS[0]], DESCRIPTIONS, tmp_path)
     assert sum(len(array) for array in store._arrays) == store.lengths[:2].sum()

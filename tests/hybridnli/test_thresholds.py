@@ -13,12 +13,18 @@ from hybridnli.attribution import attribution_scores, blend
 from hybridnli.thresholds import GRID, apply_thresholds, cross_fit, f1_per_label, fit_thresholds
 
 
+def plain_f1(predicted, positive):
+    hits = sum(1 for p, y in zip(predicted, positive, strict=True) if p and y)
+    wrong = sum(1 for p, y in zip(predicted, positive, strict=True) if bool(p) != bool(y))
+    return 2 * hits / (2 * hits + wrong) if 2 * hits + wrong else 0.0
+
+
 def grid_search(scores, gold):
-    """The published search: every grid point, sklearn's F1, the first maximum."""
+    """The published search: every grid point, the first maximum."""
     best = []
-    for column in range(scores.shape[1]):
-        f1 = [f1_score(gold[:, column], scores[:, column] >= tau, zero_division=0) for tau in GRID]
-        best.append(GRID[int(np.argmax(f1))])
+    for column, positive in zip(scores.T, gold.T.tolist(), strict=True):
+        f1 = [plain_f1((column >= tau).tolist(), positive) for tau in GRID]
+        best.append(GRID[f1.index(max(f1))])
     return np.array(best)
 
 

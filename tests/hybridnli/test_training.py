@@ -1,0 +1,192 @@
+"""Training from the store: the recipe's numbers, determinism, selection, ablations, and errors."""
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import DESCRIPTIONS
+from sklearn.metrics import f1_score
+
+import hybridnli.training as training
+from hybridnli.losses import blend_loss, kl_loss, poly_loss
+from hybridnli.training import HybridOptions, train_heads
+
+OPTIONS = HybridOptions(specialists=("Money", "Tech"), num_codes=4, proj_dim=16, lr=3e-3, epochs=4, batch=8)
+TRAIN, VAL = np.arange(30), np.arange(30, 40)
+
+
+def run(store, gold, seed=0, **changes):
+    return train_heads(store, gold, TRAIN, VAL, options=replace(OPTIONS, **changes), seed=seed)
+
+
+def test_defaults_are_the_published_recipe():
+    o = HybridOptions()
+    assert (o.lr, o.weight_decay, o.epochs, o.batch, o.clip, o.patience) == (3e-4, 1e-4, 25, 16, 1.0, 7)
+    assert (o.blend_weight, o.kl_weight, o.confidence, o.lr_floor, o.num_codes, o.proj_dim) == (
+        1,
+        0.3,
+        0.75,
+        0.02,
+        8,
+        256,
+    )
+
+
+def test_history_and_learning(store, gold):
+    trained = run(store, gold, epochs=12, patience=12)
+    losses = [record["loss"]["total"] for record in trained.history]
+    assert losses[-1] < losses[0]
+    for record in trained.history:
+        assert list(record) == ["epoch", "lr", "loss", "alpha", "val_macro_f1"]
+        loss = record["loss"]
+        assert loss["total"] == pytest.approx(loss["poly"] + loss["blend"] + 0.3 * loss["kl"], rel=1e-5)
+        assert list(record["alpha"]) == ["Money", "Tech"]
+        cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * (record["epoch"] - 1) / 12)) / 2
+        assert record["lr"] == pytest.approx(3e-3 * cosine)
+    assert trained.history[-1]["alpha"]["Money"] != 0.5
+
+
+def test_one_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(store, gold):
+    state = torch.get_rng_state()
+    first, again, other = run(store, gold), run(store, gold), run(store, gold, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.history == again.history
+    for name, value in first.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+    assert not torch.equal(first.model.poly_heads[0].codes.weight, other.model.poly_heads[0].codes.weight)
+
+
+def test_one_step_equals_a_hand_written_one(store, gold):
+    """One batch, one epoch: AdamW on the summed terms with the gradient of all heads clipped together."""
+    options = replace(OPTIONS, epochs=1, batch=64, clip=0.05)
+    trained = train_heads(store, gold, TRAIN, VAL, options=options, seed=3)
+    model = training._new_model(store, options, seed=3)
+    H, mask = store.token_embeddings(TRAIN)
+    nli, columns = torch.from_numpy(store.nli[TRAIN]), model.labels.specialist_columns
+    target = torch.from_numpy(gold[TRAIN])[:, columns]
+    logits = model.logits(H, mask)
+    scores = model.alphas * nli[:, columns] + (1 - model.alphas) * logits.sigmoid()
+    total = poly_loss(logits, target) + blend_loss(scores, target) + 0.3 * kl_loss(logits, nli[:, columns], 0.75)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=1e-4)
+    total.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+    assert norm > 0.05  # the clip does something
+    optimizer.step()
+    assert trained.history[0]["loss"]["total"] == pytest.approx(total.item(), rel=1e-5)
+    for (name, value), expected in zip(trained.model.state_dict().items(), model.state_dict().values(), strict=True):
+        torch.testing.assert_close(value, expected, atol=2e-4, rtol=0, msg=name)
+    torch.testing.assert_close(trained.model.alpha_raw, model.alpha_raw, atol=1e-5, rtol=1e-4)
+
+
+def test_v1_leaves_alpha_at_one_half(store, gold):
+    trained = run(store, gold, blend_weight=0.0)
+    assert all(set(record["alpha"].values()) == {0.5} for record in trained.history)
+    assert "blend" not in trained.history[0]["loss"]
+    assert trained.alphas.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("term", ["blend", "kl"])
+def test_a_term_of_weight_zero_is_not_computed(store, gold, monkeypatch, term):
+    def forbidden(*args):
+        raise AssertionError("computed although its weight is 0")
+
+    monkeypatch.setattr(training, f"{term}_loss", forbidden)
+    run(store, gold, epochs=1, **{f"{term}_weight": 0.0})
+    with pytest.raises(AssertionError, match="computed"):
+        run(store, gold, epochs=1)
+
+
+def test_best_weights_are_restored_and_patience_stops(store, gold, monkeypatch):
+    f1 = iter([0.2, 0.5, 0.5, 0.4, 0.1, 0.9])
+    states = []
+
+    def fake(model, *args):
+        states.append(copy.deepcopy(model.state_dict()))
+        return next(f1)
+
+    monkeypatch.setattr(training, "_macro_f1", fake)
+    trained = run(store, gold, epochs=20, patience=3)
+    assert len(trained.history) == 5 and trained.best_epoch == 2  # epoch 3 equals the best: no improvement
+    for name, value in trained.model.state_dict().items():
+        assert torch.equal(value, states[1][name])
+    assert not torch.equal(states[1]["alpha_raw"], states[4]["alpha_raw"])
+
+
+def test_validation_measure_is_macro_f1_at_one_half_over_all_labels(store, gold):
+    trained = run(store, gold)
+    scores = trained.scores(store, VAL)
+    expected = f1_score(gold[VAL], scores >= 0.5, average="macro", zero_division=0)
+    assert trained.history[trained.best_epoch - 1]["val_macro_f1"] == pytest.approx(expected)
+    assert max(record["val_macro_f1"] for record in trained.history) == pytest.approx(expected)
+
+
+def test_scores_are_the_blend_of_the_stored_parts(store, gold):
+    trained = run(store, gold)
+    rows = [39, 0, 7]
+    poly, scores = trained.poly_probabilities(store, rows), trained.scores(store, rows)
+    assert poly.shape == (3, 2) and scores.shape == (3, 3)
+    for i, row in enumerate(rows):
+        assert scores[i, 1] == store.nli[row, 1]  # Health: NLI alone
+        for s, column in enumerate((2, 0)):
+            a = trained.alphas[s]
+            assert scores[i, column] == pytest.approx(a * store.nli[row, column] + (1 - a) * poly[i, s])
+
+
+def test_training_never_encodes(store, gold, bert, monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("the encoder was called")
+
+    monkeypatch.setattr(bert, "forward", forbidden)
+    monkeypatch.setattr(bert.base_model, "forward", forbidden)
+    run(store, gold, seed=1)
+
+
+def test_without_specialists_every_label_gets_a_head(store, gold):
+    assert run(store, gold, epochs=1, specialists=None).model.labels.specialists == tuple(DESCRIPTIONS)
+
+
+def test_progress_receives_each_record(store, gold):
+    seen = []
+    trained = train_heads(store, gold, TRAIN, VAL, options=OPTIONS, seed=0, progress=seen.append)
+    assert seen == trained.history
+
+
+def test_non_finite_loss_names_the_rows(store, gold):
+    nli = store.nli.copy()
+    nli[13, 2] = np.nan
+    with pytest.raises(FloatingPointError, match="not finite") as error:
+        run(replace(store, nli=nli), gold)
+    rows = [int(i) for i in str(error.value).split("rows [")[1].rstrip("]").split(",")]
+    assert 13 in rows and len(rows) <= 8
+
+
+@pytest.mark.parametrize(
+    ("labels", "train", "val", "message"),
+    [
+        (np.zeros((40, 2)), TRAIN, VAL, r"\(40, 2\).*\(40, 3\)"),
+        (np.full((40, 3), 2.0), TRAIN, VAL, r"\[0, 1\]"),
+        (np.full((40, 3), np.nan), TRAIN, VAL, r"\[0, 1\]"),
+        (np.zeros((40, 3)), [], VAL, "train_idx"),
+        (np.zeros((40, 3)), TRAIN, [40], "val_idx"),
+        (np.zeros((40, 3)), TRAIN, [29, 30], r"share 1 rows, first \[29\]"),
+    ],
+)
+def test_bad_rows_and_labels(store, labels, train, val, message):
+    with pytest.raises(ValueError, match=message):
+        train_heads(store, labels, train, val, options=OPTIONS, seed=0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": 0}, {"epochs": 0}, {"kl_weight": -1}, {"confidence": 1.0}, {"clip": math.nan}]
+)
+def test_bad_options_name_the_field(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        HybridOptions(**change)
+
+
+def test_unknown_specialist(store, gold):
+    with pytest.raises(ValueError, match="Sports"):
+        run(store, gold, specialists=("Sports",))
