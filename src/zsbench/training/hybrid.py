@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from hybridnli.checkpoint import save_checkpoint
 from hybridnli.encoder import NLIEncoder
@@ -63,19 +62,17 @@ def features(
 ) -> FeatureStore:
     """Features of these texts; what the store does not hold yet is computed, by one process at a time."""
     folder = store_folder(spec, layout)
-    folder.mkdir(parents=True, exist_ok=True)
     counters = {stage: counter_for(f"features {spec['nli']} {stage}", unit) for stage, unit in STAGES.items()}
     neutralise = Neutraliser(encoder.tokenizer.all_special_tokens)
-    with FileLock(folder / ".lock"):
-        return build_store(
-            encoder,
-            neutralise(well_formed(texts)),
-            dict(zip(descriptions, neutralise(list(descriptions.values())), strict=True)),
-            folder,
-            max_length=spec["training"]["max_length"],
-            token_budget=spec["token_budget"],
-            progress=lambda stage, done, total: counters[stage](done, total),
-        )
+    return build_store(
+        encoder,
+        neutralise(well_formed(texts)),
+        dict(zip(descriptions, neutralise(list(descriptions.values())), strict=True)),
+        folder,
+        max_length=spec["training"]["max_length"],
+        token_budget=spec["token_budget"],
+        progress=lambda stage, done, total: counters[stage](done, total),
+    )
 
 
 STAGES = {"tokens": "texts", "nli": "pairs"}
