@@ -1,9 +1,11 @@
 """Errors of the data stage. Their messages are what a user reads: they say what to do next, and never hold a secret."""
 
+import errno
 import os
 import re
 from typing import Any
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 SECRETS = (
     (re.compile(r"\bhf_[A-Za-z0-9]{6,}"), "hf_***"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 ***"),

@@ -1,6 +1,5 @@
 """Source kind `https`: one file with its sha256; a cut download continues where it stopped."""
 
-import errno
 import http.client
 import time
 import urllib.error
@@ -9,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from zsbench.data.errors import FetchError
+from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.hub_source import check_space
 from zsbench.progress import say_for
 from zsbench.provenance import file_sha256
@@ -79,8 +78,8 @@ def _download(url: str, part: Path) -> None:
             problem = f"the server answered {error.code}"
             wait = float(value) if (value := error.headers.get("Retry-After", "")).isdigit() else 0.0
         except (OSError, http.client.HTTPException) as error:
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                raise FetchError(f"the disk is full; {url} could not be stored. Make room and run again") from None
+            if getattr(error, "errno", None) in DISK_FULL:
+                raise
             problem, wait = f"{type(error).__name__}: {error}", 0.0
         grown = part.exists() and part.stat().st_size > before
         failures = 1 if grown else failures + 1

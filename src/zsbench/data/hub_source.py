@@ -1,6 +1,5 @@
 """Source kind `hub`: files of a Hugging Face repository at a commit, through `huggingface_hub`; its code never runs."""
 
-import errno
 import logging
 import shutil
 import time
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zsbench.data.errors import FetchError, mask
+from zsbench.data.errors import DISK_FULL, FetchError, mask
 from zsbench.data.lock import choose, wrong_sum
 from zsbench.progress import say_for
 
@@ -146,7 +145,7 @@ def explained(source: dict[str, Any], revision: str) -> Iterator[None]:
         yield
     except Exception as error:
         foreign = type(error).__module__.startswith(("httpx", "httpcore", "huggingface_hub"))
-        if not foreign and not isinstance(error, OSError):
+        if getattr(error, "errno", None) in DISK_FULL or not (foreign or isinstance(error, OSError)):
             raise
         message = _explanation(error, source, revision)
     else:
@@ -179,8 +178,6 @@ def _explanation(error: BaseException, source: dict[str, Any], revision: str) ->
             429: f"too many requests: wait some minutes, or {login} for a higher limit",
         }
         return f"{address} at {revision}: the hub answered {status}; {hints.get(status, 'try again later')}"
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full; {repo} could not be stored. Make room and run again: whole files are kept"
     return (
         f"{repo} at {revision} could not be downloaded from {constants.ENDPOINT} ({type(error).__name__}: "
         f"{str(error)[:200]}). Check the network and run again (whole files are kept), or set ZSBENCH_MIRROR to a "

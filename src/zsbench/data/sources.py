@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from zsbench.data.errors import FetchError, mask_all
+from zsbench.data.errors import DISK_FULL, FetchError, mask_all
 from zsbench.data.https_source import fetch_https
 from zsbench.data.hub_source import fetch_hub
 from zsbench.data.mirror_source import fetch_mirror
@@ -76,6 +76,10 @@ def fetch(
     marker.write_text(key)
     try:
         facts = _obtain(source, partial, Path(mirror).expanduser() if mirror else None, lock)
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise FetchError(f"the disk of {partial} is full: make room and run again; whole files are kept") from None
+        raise
     except FetchError:
         if {path.name for path in partial.iterdir()} <= {marker.name, CLIENT_NOTES}:
             shutil.rmtree(partial)  # nothing there that a next attempt could continue
