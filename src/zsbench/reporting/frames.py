@@ -131,6 +131,8 @@ class RunData:
         means = picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
         columns = [dataset for dataset in self.datasets(suite) if dataset in means.columns]
         rows = [system for system in self.systems(suite) if system in means.index]
+        if not columns:
+            return pd.DataFrame(columns=[AVERAGE], dtype=float)
         means = means.reindex(index=rows, columns=columns)
         means[AVERAGE] = means[columns].mean(axis=1, skipna=False)
         return means

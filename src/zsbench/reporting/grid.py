@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NUMBER = re.compile(r"^[+\-−<>≤≥~]?\s*(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)", re.IGNORECASE)
+_NUMBER = re.compile(r"^\[?[+\-−<>≤≥~]?\s*(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Cell:
         if found is None:
             return None
         value = float(found.group(1).replace(",", ""))
-        return -value if self.text[0] in "-−" else value
+        return -value if self.text.lstrip("[")[0] in "-−" else value
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Grid:
         name: id in the page.
         title: caption.
         source: relative path of the file with the same numbers, or "".
+        notes: footnotes.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Grid:
     columns: list[str]
     rows: list[list[Cell]]
     source: str = ""
+    notes: list[str] = field(default_factory=list)
     numeric: list[bool] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,14 +63,14 @@ def grid(name: str, title: str, columns: Iterable[str], rows: Iterable[Iterable[
     return Grid(name, title, list(columns), cells)
 
 
-def read_grid(path: Path, title: str, source: str, link: Callable[[str, str], str]) -> Grid:
+def read_grid(path: Path, title: str, source: str, link: Callable[[dict[str, str], str], str]) -> Grid:
     """A written csv table as a grid.
 
     Args:
-        path: a csv file with a header row.
+        path: a csv file with a header row; its footnotes are in `<name>.notes.txt`, a line each.
         title: caption of the table.
         source: how the page links to the file.
-        link: (first cell of the row, column title) -> address within the page, or "".
+        link: (row by column title, column title) -> address within the page, or "".
 
     Raises:
         ValueError: a row that is longer or shorter than the header; names file and line.
@@ -79,5 +81,8 @@ def read_grid(path: Path, title: str, source: str, link: Callable[[str, str], st
     for place, row in enumerate(rows, start=2):
         if len(row) != len(columns):
             raise ValueError(f"{path}, line {place}: {len(row)} cells under {len(columns)} column titles")
-    cells = [[Cell(text, link(row[0], column)) for text, column in zip(row, columns, strict=True)] for row in rows]
-    return Grid(path.stem, title, columns, cells, source)
+    named = [dict(zip(columns, row, strict=True)) for row in rows]
+    cells = [[Cell(text, link(row, column)) for column, text in row.items()] for row in named]
+    notes = path.with_suffix(".notes.txt")
+    lines_of_notes = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
+    return Grid(path.stem, title, columns, cells, source, lines_of_notes)

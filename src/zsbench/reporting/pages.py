@@ -124,9 +124,9 @@ def _environment(html: bool) -> jinja2.Environment:
 def _sections(run: RunData, out: Path) -> list[Section]:
     """All sections with the tables and figures that are written."""
     found = {name: Section(name, title, text) for name, (title, text, _) in SECTIONS.items()}
+    link = linker(run)
     found["summary"].sentences = sentences(run)
     for name, (_, _, tables) in SECTIONS.items():
-        link = linker(run, "topics" if name == "topics" else "gliclass")
         for table, title in tables.items():
             path = out / "tables" / f"{table}.csv"
             if path.is_file():

@@ -1,5 +1,6 @@
 """The page's own tables: cells with the facts of their cards, data sets, trained models."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +18,22 @@ def anchor(suite: str, dataset: str, system: str) -> str:
     return f"cell-{suite}-{dataset}-{system}"
 
 
-def linker(run: RunData, suite: str) -> Any:
-    """(row title, column title) -> link to that cell's card, for tables of systems by data sets."""
-    known = {(dataset, system) for kind, dataset, system, _ in run.cells() if kind == suite}
-    columns = {name: name for name in run.datasets(suite)}
-    columns |= {entry["title"]: name for name, entry in run.datasets(suite).items()}
+def linker(run: RunData) -> Callable[[dict[str, str], str], str]:
+    """Links from written tables to cells: (row by column title, column title) -> address in the page, or "".
 
-    def link(row: str, column: str) -> str:
-        dataset, system = columns.get(column, ""), row.strip("*_ ").split(" ")[0]
-        return f"#{anchor(suite, dataset, system)}" if (dataset, system) in known else ""
+    A number under a data set's title belongs to the system of its row; in a table with a column "Data set" the system's
+    own name is the link.
+    """
+    known = {(dataset, system): anchor(suite, dataset, system) for suite, dataset, system, _ in run.cells()}
+    datasets: dict[str, str] = {}
+    for suite in run.spec["suites"]:
+        for name, entry in run.datasets(suite).items():
+            datasets |= {name: name, entry["title"]: name}
+
+    def link(row: dict[str, str], column: str) -> str:
+        title = row.get("Data set", "") if column == "System" else column
+        found = known.get((datasets.get(title, ""), row.get("System", "")))
+        return f"#{found}" if found else ""
 
     return link
 

@@ -68,10 +68,10 @@ def sensitivity(run: RunData) -> Drawing | None:
     names = [name for name in run.headline(SUITE) if name in found] or [
         name for name in run.systems(SUITE, controls=False) if name in found
     ][:6]
-    frame = frame[frame["system"].isin(names)]
+    entries = run.datasets(SUITE)
+    frame = frame[frame["system"].isin(names) & frame["dataset"].isin(entries)]
     if frame.empty:
         return None
-    entries = run.datasets(SUITE)
     rows = [name for name in entries if name in set(frame["dataset"])]
     table = (
         frame.groupby(["kind", "dataset", "system"], observed=True)

@@ -22,8 +22,8 @@ def interval_text(run: RunData) -> str:
     """How the run's intervals were made, in words."""
     statistics = run.spec["statistics"]
     return (
-        f"{statistics['level'] * 100:g} % intervals from a paired bootstrap over sample ids "
-        f"({statistics['draws']:,} draws; seeds resampled too), p values Holm-corrected within the table"
+        f"{statistics['level'] * 100:g} % intervals from a paired bootstrap over sample ids ({statistics['draws']:,}"
+        " draws; with an effect of seeds where there are several), p values Holm-corrected within the table"
     )
 
 

@@ -1,0 +1,128 @@
+"""A page in a real Chromium, seen from a harness page: no driver, no dependency, no network."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--enable-logging=stderr",
+]
+# The page in a frame of a given width; what the frame's window says is written into this page as JSON.
+HARNESS = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script>
+async function look(width, dark) {
+  const frame = document.createElement("iframe");
+  frame.style = `width:${width}px;height:900px;border:0;color-scheme:${dark}`;
+  frame.src = "index.html";
+  document.body.append(frame);
+  await new Promise((done) => { frame.onload = done; });
+  const page = frame.contentDocument, root = page.documentElement, view = frame.contentWindow;
+  const over = [...page.querySelectorAll("body *")].filter((element) =>
+    !element.closest(".scroll > *") && element.getBoundingClientRect().right > root.clientWidth + 1);
+  const found = { width: root.clientWidth, scroll: root.scrollWidth, over: over.map((e) => e.tagName).slice(0, 5),
+    requests: view.performance.getEntriesByType("resource").map((entry) => entry.name)
+      .filter((name) => !name.startsWith("data:")),
+    broken: [...page.images].filter((image) => !image.complete || !image.naturalWidth).length };
+  return [found, page, view];
+}
+(async () => {
+  const report = {};
+  const [wide, page, view] = await look(1440, "light");
+  report.wide = wide;
+  report.narrow = (await look(360, "light"))[0];
+  const table = page.querySelector("#table-gliclass_suite");
+  const column = (place) => [...table.tBodies[0].rows].map((row) => row.cells[place].textContent.trim());
+  const title = table.tHead.rows[0].cells[1];
+  title.click(); report.descending = column(1); report.aria = title.getAttribute("aria-sort");
+  title.click(); report.ascending = column(1);
+  table.tHead.rows[0].cells[0].dispatchEvent(new view.KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+  report.names = column(0);
+  const target = table.tBodies[0].querySelector("a").getAttribute("href");
+  view.location.hash = target;
+  await new Promise((done) => setTimeout(done, 200));
+  const row = page.querySelector(target), box = row.getBoundingClientRect();
+  const inside = box.top >= 0 && box.bottom <= 900;
+  report.card = { visible: row.checkVisibility(), inside, open: row.closest("details").open };
+  const pre = document.createElement("pre");
+  pre.id = "report"; pre.textContent = JSON.stringify(report);
+  document.body.replaceChildren(pre);
+})();
+</script>"""
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Serves the folder and notes each path that was asked for."""
+
+    asked: list[str] = []
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Keep the test's output free of access lines."""
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Address of a local server of this folder."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def look_at(page: Path, folder: Path) -> tuple[dict[str, Any], list[str], list[str]]:
+    """(what the harness saw, console lines, paths the server was asked for) of a self-contained page.
+
+    Args:
+        page: the html file; only it is served, so that anything else it wants would be missed.
+        folder: an empty folder for the copy and the browser's profile.
+    """
+    site = folder / "site"
+    site.mkdir()
+    shutil.copy(page, site / "index.html")
+    (site / "harness.html").write_text(HARNESS, encoding="utf-8")
+    _Quiet.asked = []
+    with served(site) as address:
+        done = subprocess.run(
+            [
+                str(CHROMIUM),
+                *FLAGS,
+                f"--user-data-dir={folder / 'profile'}",
+                "--window-size=1500,1000",
+                "--virtual-time-budget=30000",
+                "--dump-dom",
+                f"{address}/harness.html",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    found = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.DOTALL)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert found, f"the harness did not finish: {console or done.stderr[-2000:]}"
+    return json.loads(html.unescape(found.group(1))), console, _Quiet.asked

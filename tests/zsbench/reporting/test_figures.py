@@ -1,0 +1,116 @@
+"""Figures: what is drawn can be read, what cannot be drawn is not written, the same data give the same bytes."""
+
+import copy
+import json
+import xml.etree.ElementTree as ET
+from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from zsbench.reporting import figures
+from zsbench.reporting.figures import FIGURES, write_figures
+from zsbench.reporting.figures.style import COLORS, house_style, look, save
+from zsbench.reporting.frames import RunData
+
+NAMES = [entry.name for entry in FIGURES]
+ENTRIES = {entry.name: entry for entry in FIGURES}
+LEADS_WANT = {"suite_heatmap", "delta_forest", "ablations", "reliability", "topics_f1", "pr_curves"}
+LEADS_WANT |= {"threshold_sensitivity", "cost", "training_curves"}
+
+
+def undrawn_ticks(figure: Figure) -> set[int]:
+    """Ids of tick labels that are not drawn: those outside their axis' view, which matplotlib keeps."""
+    hidden = set()
+    for axes in figure.findobj(lambda artist: hasattr(artist, "get_xticklabels")):
+        for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())), (axes.yaxis, sorted(axes.get_ylim()))):
+            hidden |= {id(tick.label1) for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+    return hidden
+
+
+def check_texts(figure: Figure) -> None:
+    """Every drawn text lies inside the canvas, and no level one over another."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    hidden, renderer, (width, height) = undrawn_ticks(figure), canvas.get_renderer(), canvas.get_width_height()
+    boxes = []
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text().strip() and id(text) not in hidden:
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
+            if text.get_rotation() == 0:
+                boxes.append((text.get_text(), box))
+    assert boxes
+    for (first, box), (second, other) in combinations(boxes, 2):
+        over = (min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0))
+        assert min(over) <= 1, f"{first!r} lies over {second!r}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_are_not_clipped_and_a_second_drawing_has_the_same_bytes(
+    name: str, made: SimpleNamespace, report: Path, tmp_path: Path
+) -> None:
+    with house_style():
+        drawing = ENTRIES[name].draw(RunData(made.root, made.spec))
+        assert drawing is not None
+        for path in save(drawing, tmp_path, name):
+            assert path.read_bytes() == (report / "figures" / path.name).read_bytes(), path.name
+        check_texts(drawing.figure)
+    assert drawing.alt and "\n" not in drawing.alt and drawing.caption and len(drawing.data)
+
+
+def test_files_parse_and_are_listed(report: Path) -> None:
+    index = json.loads((report / "figures" / "figures.json").read_text())
+    assert [entry["name"] for entry in index] == NAMES and set(NAMES) >= LEADS_WANT
+    for name in NAMES:
+        text = (report / "figures" / f"{name}.svg").read_text()
+        assert ET.fromstring(text).tag.endswith("svg")
+        assert "<dc:date>" not in text
+        with Image.open(report / "figures" / f"{name}.png") as image:
+            assert image.width > 1000
+        assert len(pd.read_csv(report / "figures" / f"{name}.csv"))
+
+
+def test_what_the_run_does_not_have_is_not_drawn_and_stale_files_go(
+    made: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FIGURES", [ENTRIES[name] for name in ("suite_heatmap", "cost", "topics_f1")])
+    spec = copy.deepcopy(made.spec)
+    del spec["suites"]["gliclass"]
+    spec["systems"] = [entry for entry in spec["systems"] if "topics" in entry["suites"]]
+    (tmp_path / "suite_heatmap.svg").write_text("of an earlier config")
+    names = {path.stem for path in write_figures(made.root, spec, tmp_path)}
+    assert names == {"topics_f1", "figures"}
+    assert not (tmp_path / "suite_heatmap.svg").exists()
+
+
+def test_an_empty_run_draws_nothing(tmp_path: Path, made: SimpleNamespace) -> None:
+    assert [path.name for path in write_figures(tmp_path / "results", made.spec, tmp_path)] == ["figures.json"]
+
+
+def test_heatmap_marks_what_the_deltas_call_significant(made: SimpleNamespace, report: Path) -> None:
+    deltas = pd.read_parquet(made.root / "analysis" / "deltas.parquet")
+    sure = deltas[(deltas["table"] == "gliclass_suite") & (deltas["p_holm"] < 0.05)]
+    expected = {(row.baseline, row.dataset): "above" if row.delta < 0 else "below" for row in sure.itertuples()}
+    drawn = pd.read_csv(report / "figures" / "suite_heatmap.csv").dropna(subset=["mark"])
+    assert {(row.system, row.dataset): row.mark for row in drawn.itertuples()} == expected
+    assert expected
+
+
+def test_no_two_systems_look_the_same_and_colours_differ_in_grey() -> None:
+    assert len({str(look(place)) for place in range(64)}) == 64
+    grey = sorted(0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:], 16) for c in COLORS)
+    assert grey[-1] < 190  # none too pale on white
+
+
+def test_a_frame_without_a_promised_column_is_refused(tmp_path: Path, made: SimpleNamespace) -> None:
+    (tmp_path / "analysis").mkdir()
+    pd.DataFrame({"suite": ["gliclass"]}).to_parquet(tmp_path / "analysis" / "cost.parquet")
+    with pytest.raises(ValueError, match=r"cost.parquet lacks the columns .*'dataset'"):
+        RunData(tmp_path, made.spec).frame("cost")

@@ -1,0 +1,174 @@
+"""The report page: content, links, and how it behaves in a real browser."""
+
+import html.parser
+import re
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import browser
+import made_up_run
+import pandas as pd
+import pytest
+
+from zsbench.provenance import write_text
+from zsbench.reporting.frames import RunData
+from zsbench.reporting.grid import Cell, grid, read_grid
+from zsbench.reporting.pages import write_report
+from zsbench.reporting.sections import anchor
+from zsbench.reporting.summary import delta_of, sentences
+
+
+class Page(html.parser.HTMLParser):
+    """Ids, links, images and headings of a page, and whether its tags are balanced."""
+
+    VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: Counter[str] = Counter()
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.headings: list[int] = []
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+        self.lang: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if "id" in values:
+            self.ids[str(values["id"])] += 1
+        if tag == "a":
+            self.links.append(str(values["href"]))
+        if tag == "img":
+            self.images.append(values)
+        if tag == "html":
+            self.lang = values.get("lang")
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        self.addresses += [str(values[key]) for key in ("src", "href", "action", "data") if key in values]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open[-1] == tag, f"</{tag}> closes {self.open[-3:]}"
+        self.open.pop()
+
+
+@pytest.fixture(scope="module")
+def page(report: Path) -> Page:
+    return Page((report / "index.html").read_text(encoding="utf-8"))
+
+
+def test_page_is_well_formed_and_self_contained(page: Page, report: Path) -> None:
+    assert not page.open and page.lang == "en"
+    assert max(page.ids.values()) == 1
+    assert page.headings[0] == 1 and all(b - a <= 1 for a, b in zip(page.headings, page.headings[1:], strict=False))
+    assert all(image["alt"] and str(image["src"]).startswith("data:image/svg+xml;base64,") for image in page.images)
+    assert not [address for address in page.addresses if re.match(r"(https?:)?//", address)]
+    assert (report / "index.html").stat().st_size < 5_000_000
+
+
+def test_every_link_leads_somewhere(page: Page, report: Path) -> None:
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids, link
+        else:
+            assert (report / link).is_file(), link
+
+
+def test_every_suite_number_links_to_its_cell(page: Page, made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec)
+    for system in run.systems("gliclass"):
+        for dataset in run.datasets("gliclass"):
+            assert f"#{anchor('gliclass', dataset, system)}" in page.links
+    assert all(anchor(suite, dataset, system) in page.ids for suite, dataset, system, _ in run.cells())
+
+
+def test_every_figure_names_its_data_and_its_command(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    for path in (report / "figures").glob("*.svg"):
+        assert f'href="figures/{path.stem}.csv"' in text
+        assert f"snakemake --cores 1 reports/synthetic/figures/{path.stem}.svg" in text
+        assert f"figures/{path.stem}.png" in (report / "REPORT.md").read_text(encoding="utf-8")
+
+
+def test_values_are_escaped(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    assert "A &lt;note&gt; &amp; more." in text and "A note with &lt;angles&gt; &amp; an ampersand." in text
+    assert "A &lt;note>" in (report / "REPORT.md").read_text(encoding="utf-8")
+
+
+def test_a_second_rendering_has_the_same_bytes(report: Path, made: SimpleNamespace) -> None:
+    before = {name: (report / name).read_bytes() for name in ("index.html", "REPORT.md")}
+    write_report(made.root, made.spec, report)
+    assert before == {name: (report / name).read_bytes() for name in before}
+
+
+def test_the_only_time_is_in_the_volatile_line(report: Path) -> None:
+    lines = (report / "index.html").read_text(encoding="utf-8").splitlines()
+    stamped = [line for line in lines if re.search(r"\d\d:\d\d", line) and "base64" not in line]
+    assert len(stamped) == 1 and 'class="volatile"' in stamped[0]
+
+
+def test_a_run_without_tables_and_figures_still_has_a_page(made: SimpleNamespace, tmp_path: Path) -> None:
+    write_report(made.root, made.spec, tmp_path)
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "summary" in page.ids and "cells" in page.ids and "ablations" not in page.ids and not page.images
+
+
+def test_summary_says_who_leads_and_what_was_tested(made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec)
+    said = sentences(run)
+    assert said[0].startswith("gliznet-warm leads the suite: macro-F1 0.9") and "second, biencoder" in said[0]
+    assert "not among the tested ones" in said[0]
+    assert re.search("significantly above [^;]*nli-mini", said[1])
+    assert re.search("significantly below [^;]*gliznet-warm", said[1])
+    assert any("prior-random" in sentence and "every system is above it" in sentence for sentence in said)
+    assert any("2 seeds each" in sentence for sentence in said)
+    assert any("seeded samples of at most 60 rows" in sentence for sentence in said)
+
+
+def test_a_stored_difference_reads_the_same_from_both_sides(made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec)
+    one, other = delta_of(run, "gliznet-full", "biencoder"), delta_of(run, "biencoder", "gliznet-full")
+    assert one is not None and other is not None
+    assert one["delta"] == -other["delta"] and one["low"] == -other["high"] and one["p_holm"] == other["p_holm"]
+    assert delta_of(run, "biencoder", "nli-mini") is None
+
+
+def test_summary_of_one_seed_says_what_intervals_leave_out(made: SimpleNamespace) -> None:
+    spec = made_up_run.spec_of(seeds=(1,))
+    assert any("one seed each" in sentence for sentence in sentences(RunData(made.root, spec)))
+
+
+def test_cells_sort_by_the_number_they_start_with() -> None:
+    found = [
+        Cell(text).sort for text in ("0.8123 *", "-0.0123", "−0.5", "[-0.1, 0.2]", "1,234", "<0.0010", "–", "word")
+    ]
+    assert found == [0.8123, -0.0123, -0.5, -0.1, 1234.0, 0.001, None, None]
+    assert grid("t", "T", ["a", "b"], [["x", "–"], ["y", 0.5]]).numeric == [False, True]
+
+
+def test_a_ragged_csv_is_refused(tmp_path: Path) -> None:
+    write_text(tmp_path / "bad.csv", "a,b\n1,2\n3\n")
+    with pytest.raises(ValueError, match=r"bad.csv, line 3: 1 cells under 2 column titles"):
+        read_grid(tmp_path / "bad.csv", "Bad", "", lambda row, column: "")
+
+
+@pytest.mark.skipif(browser.CHROMIUM is None, reason="no chromium on this machine (Debian package: chromium)")
+def test_page_in_a_real_browser(report: Path, tmp_path: Path) -> None:
+    seen, console, asked = browser.look_at(report / "index.html", tmp_path)
+    assert console == []
+    assert set(asked) == {"/harness.html", "/index.html"}
+    for view, width in (("wide", 1440), ("narrow", 360)):
+        assert seen[view]["width"] in range(width - 20, width + 1)
+        assert seen[view]["scroll"] <= seen[view]["width"] and seen[view]["over"] == [], view
+        assert seen[view]["requests"] == [] and seen[view]["broken"] == 0
+    values = pd.read_csv(report / "tables" / "gliclass_suite.csv", dtype=str).iloc[:, 1]
+    numbers = sorted(values.str.extract(r"([\d.]+)")[0].astype(float))
+    assert [float(text.split()[0]) for text in seen["ascending"]] == numbers
+    assert [float(text.split()[0]) for text in seen["descending"]] == numbers[::-1]
+    assert seen["aria"] == "descending" and seen["names"] in (sorted(seen["names"]), sorted(seen["names"])[::-1])
+    assert seen["card"] == {"visible": True, "inside": True, "open": True}
