@@ -17,17 +17,35 @@ from zsbench.launch import LaunchError
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError
 
-# Errors whose message is for the user: printed in one line, without a traceback.
+# Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
+# the project's own, known by name, since importing their classes here would import torch.
 USER_ERRORS = (ConfigError, FetchError, DataError, IntegrityError, LaunchError)
+OWN_ERRORS = ("NonFiniteScoreError", "EndpointError", "ScoresFileError")
 
 
 def fetch(arguments: argparse.Namespace) -> None:
-    """fetch one source (the only verb that touches the network)"""
+    """fetch one source (the only verb that touches the network); --lock pins what `revision: lock` means"""
     from zsbench.data.sources import fetch as fetch_source
 
-    mirror = os.environ.get("ZSBENCH_MIRROR") or arguments.spec.get("mirror")
-    source = {key: value for key, value in arguments.spec.items() if key not in ("id", "mirror")}
-    fetch_source(source, arguments.root.fetched(arguments.spec["id"]), mirror=mirror)
+    if arguments.lock:
+        return lock(arguments)
+    if arguments.root is None or arguments.spec is None:
+        raise ConfigError("fetch needs --root and --spec, or --lock")
+    spec = arguments.spec
+    mirror = os.environ.get("ZSBENCH_MIRROR") or spec.get("mirror")
+    source = {key: value for key, value in spec.items() if key not in ("id", "mirror", "lock")}
+    fetch_source(source, arguments.root.fetched(spec["id"]), mirror=mirror, lock=spec.get("lock"))
+    return None
+
+
+def lock(arguments: argparse.Namespace) -> None:
+    """ask the hub which commits `revision: lock` means, and write workflow/resources/lock.yaml"""
+    from zsbench.config import load_resources
+    from zsbench.data.lock import write_lock
+
+    path = arguments.resources / "lock.yaml"
+    entries = write_lock(load_resources(arguments.resources)["sources"], path)
+    print(f"{path}: {len(entries)} sources pinned")
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -113,9 +131,49 @@ def show(arguments: argparse.Namespace) -> None:
     print(f"The full report: {arguments.reports / 'index.html'}")
 
 
+def list_systems(arguments: argparse.Namespace) -> None:
+    """list the families a config's `systems` may use"""
+    from zsbench.systems import FAMILIES
+
+    for name, family in FAMILIES.items():
+        print(f"{name:12} {family.summary}")
+
+
+def list_datasets(arguments: argparse.Namespace) -> None:
+    """list the test sets that come with the project"""
+    from zsbench.config import load_resources
+
+    for name, preset in load_resources(arguments.resources)["datasets"].items():
+        labels = len(next(iter(preset["verbalisations"].values())))
+        print(f"{name:24} {preset['suite']:9} {labels:3} labels  {sum(preset['expected_rows'].values()):6} rows  {preset['title']}")
+
+
+def import_scores(arguments: argparse.Namespace) -> None:
+    """take a csv of scores as a system of family `imported`"""
+    from zsbench.systems.imported import import_scores as run
+
+    rows = run(arguments.root.root, arguments.system, arguments.dataset, arguments.csv)
+    print(f"{rows} rows of {arguments.dataset} imported as {arguments.system}")
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """compare two runs, or two systems, on the cells that both have"""
+    from zsbench.reporting.diff import as_text, compare_runs
+
+    systems = tuple(arguments.systems) if arguments.systems else None
+    print(as_text(compare_runs(arguments.a, arguments.b, systems), str(arguments.a), str(arguments.b)), end="")
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """print how a cell's numbers came to be"""
+    from zsbench.reporting.explain import explain as run
+
+    print(run(arguments.cell), end="")
+
+
 def data_check(arguments: argparse.Namespace) -> int:
     """check the authored sets against every rule they promise to keep"""
-    from zsbench.data.check import run_checks
+    from zsbench.data.check_topics import run_checks
 
     texts = {}
     if arguments.against:
@@ -148,14 +206,22 @@ def _spec(text: str) -> dict[str, Any]:
     return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
 
 
+def _add_resources(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--resources", type=Path, default=Path("workflow/resources"), help="folder of the presets")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """All verbs with their arguments."""
     parser = argparse.ArgumentParser(prog="zsbench", description="Benchmark and ablations of zero-shot text classification.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     for name, function in {**JOB_VERBS, **RENDER_VERBS}.items():
         verb = verbs.add_parser(name, help=function.__doc__)
-        verb.add_argument("--root", type=_layout, required=True, help="results/<run>")
-        verb.add_argument("--spec", type=_spec, required=True, help="what the job depends on, as JSON or @file")
+        needed = name != "fetch"
+        verb.add_argument("--root", type=_layout, required=needed, help="results/<run>")
+        verb.add_argument("--spec", type=_spec, required=needed, help="what the job depends on, as JSON or @file")
+        if name == "fetch":
+            verb.add_argument("--lock", action="store_true", help="ask the hub for commits and write lock.yaml")
+            _add_resources(verb)
         if name in RENDER_VERBS:
             verb.add_argument("--out", type=Path, required=True, help="folder to write to")
         verb.set_defaults(function=function)
@@ -169,6 +235,25 @@ def build_parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("show", help=show.__doc__)
     verb.add_argument("reports", type=Path, help="reports/<run>")
     verb.set_defaults(function=show)
+    verb = verbs.add_parser("systems", help=list_systems.__doc__)
+    verb.set_defaults(function=list_systems)
+    verb = verbs.add_parser("datasets", help=list_datasets.__doc__)
+    verb.set_defaults(function=list_datasets)
+    _add_resources(verb)
+    verb = verbs.add_parser("import-scores", help=import_scores.__doc__)
+    verb.add_argument("--root", type=_layout, required=True, help="results/<run>")
+    verb.add_argument("--system", required=True, help="id of the system in the config")
+    verb.add_argument("--dataset", required=True, help="id of the prepared test set")
+    verb.add_argument("csv", type=Path, help="columns: sample_id, then one a label")
+    verb.set_defaults(function=import_scores)
+    verb = verbs.add_parser("compare", help=compare.__doc__)
+    verb.add_argument("a", type=Path, metavar="RUN_A", help="results/<run>")
+    verb.add_argument("b", type=Path, metavar="RUN_B", help="results/<run>; the same twice to compare two systems")
+    verb.add_argument("--systems", nargs=2, metavar=("A", "B"), help="a system of each")
+    verb.set_defaults(function=compare)
+    verb = verbs.add_parser("explain", help=explain.__doc__)
+    verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
+    verb.set_defaults(function=explain)
     data = verbs.add_parser("data", help="the authored sets").add_subparsers(dest="data_verb", required=True, metavar="verb")
     verb = data.add_parser("check", help=data_check.__doc__)
     verb.add_argument("--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there")
@@ -181,7 +266,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         return arguments.function(arguments) or 0
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not isinstance(error, USER_ERRORS) and type(error).__name__ not in OWN_ERRORS:
+            raise
         print(f"zsbench {arguments.verb}: {error}", file=sys.stderr)
         return 1
 

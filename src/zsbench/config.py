@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+# libyaml's safe loader where it was built in: ten times faster, the same refusals.
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RESOURCES = ("sources", "datasets", "training_sets")
 
 
@@ -21,7 +23,7 @@ class ConfigError(ValueError):
 def load_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping with the safe loader (tags are refused, nothing is constructed)."""
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=SAFE_LOADER)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(value, dict):
@@ -35,6 +37,10 @@ def load_resources(folder: Path) -> dict[str, Any]:
     for name in ("sources.yaml", "datasets.yaml"):
         for key, entries in load_yaml(folder / name).items():
             resources[key].update(entries)
+    if (folder / "lock.yaml").is_file():
+        for name, pinned in load_yaml(folder / "lock.yaml")["sources"].items():
+            if name in resources["sources"]:
+                resources["sources"][name]["lock"] = pinned
     return resources
 
 
@@ -128,8 +134,9 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
     for name, entry in config.get("systems", {}).items():
         if name in trained or name in config.get("hybrid", {}):
             raise ConfigError(f"systems.{name}: the id is taken by a trained system; choose another")
-        if "model" in entry:
-            check_id(f"systems.{name}.model", entry["model"], resources["sources"])
+        for key in ("model", "nli"):
+            if key in entry:
+                check_id(f"systems.{name}.{key}", entry[key], resources["sources"])
     for name, entry in config.get("hybrid", {}).items():
         check_id(f"hybrid.{name}.nli", entry["nli"], [*trained, *resources["sources"]])
         check_id(f"hybrid.{name}.dataset", entry["dataset"], config["suites"].get("topics", {}).get("datasets", []))

@@ -176,7 +176,7 @@ class Plan:
     def score_spec(self, suite: str, system: str, seed: int) -> dict[str, Any]:
         """All that a scoring job depends on besides its input files."""
         entry = self.systems[system]
-        return {
+        spec = {
             "suite": suite,
             "system": system,
             "family": entry.family,
@@ -187,6 +187,12 @@ class Plan:
             "precision": self.config["scoring"]["precision"],
             "token_budget": self.config["scoring"]["token_budget"],
         }
+        asked = self.config["scoring"].get("sensitivity")
+        if asked and suite == "gliclass" and entry.family != "control":
+            presets = self.resources["datasets"]
+            wordings = {name: presets[name]["verbalisations"] for name in self.datasets(suite)} if asked["wordings"] else {}
+            spec["sensitivity"] = asked | {"wordings": wordings}
+        return spec
 
     def score_jobs(self, suite: str) -> list[tuple[str, int]]:
         """(system, seed) of every scoring job of a suite."""
@@ -209,6 +215,8 @@ class Plan:
         recipes = [spec["recipe"] for spec in self.trained.values()]
         wanted += [self.resources["training_sets"][recipe["training_set"]]["source"] for recipe in recipes]
         wanted += [recipe["backbone"] for recipe in recipes]
-        wanted += [system.model[1] for system in self.systems.values() if system.model and system.model[0] == "source"]
+        for system in self.systems.values():
+            wanted += [system.model[1]] if system.model and system.model[0] == "source" else []
+            wanted += [system.settings["nli"]] if system.family == "hybridnli" and system.model[0] == "source" else []
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
         return list(dict.fromkeys(wanted))

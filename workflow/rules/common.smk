@@ -8,10 +8,10 @@ from snakemake.exceptions import WorkflowError
 from zsbench.config import ConfigError, check_references, check_schema, load_resources, load_yaml
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json
+from zsbench.source_graph import sources
 from zsbench.systems import FAMILIES
 
 WORKFLOW = Path(workflow.basedir) / "workflow"
-SRC = Path(workflow.basedir) / "src"
 
 
 def checked_plan():
@@ -35,13 +35,9 @@ REPORTS = Path("reports") / plan.run
 LAUNCH = f"zsbench launch --configs {WORKFLOW / 'accelerate'}"  # leases GPUs; `--resources gpu=N` is only a request
 
 
-def modules(*names):
-    """Every .py file below the named sub-packages of src/, or the named file: Snakemake does not see imports, so rules declare them."""
-    return sorted(
-        str(path.relative_to(workflow.basedir) if path.is_relative_to(workflow.basedir) else path)
-        for name in names
-        for path in ([SRC / name] if name.endswith(".py") else (SRC / name).rglob("*.py"))
-    )
+def code(*modules):
+    """Files of the named modules and of all they import: Snakemake does not see imports, so rules declare them."""
+    return [str(path.relative_to(workflow.basedir)) for path in sources(*modules)]
 
 
 def spec_of(function, *wildcard_names):

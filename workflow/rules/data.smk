@@ -1,8 +1,5 @@
 """Fetch and prepare. `fetch` is the only stage that touches the network."""
 
-DATA_MODULES = modules("zsbench/data", "zsbench/provenance.py")
-
-
 def dataset_manifest(wildcards):
     """Manifest of the source a test set is read from."""
     return layout.fetched(plan.dataset_spec(wildcards.dataset)["source"])
@@ -33,7 +30,7 @@ rule fetch:
 rule prepare:
     input:
         dataset_manifest,
-        code=DATA_MODULES,
+        code=code("zsbench.data.prepare"),
     output:
         rows=ROOT / "datasets" / "{dataset}" / "rows.parquet",
         card=ROOT / "datasets" / "{dataset}" / "card.json",
@@ -52,7 +49,7 @@ rule prepare:
 rule prepare_training:
     input:
         training_set_manifest,
-        code=DATA_MODULES,
+        code=code("zsbench.data.training_sets"),
     output:
         rows=ROOT / "training_sets" / "{training_set}" / "rows.parquet",
         card=ROOT / "training_sets" / "{training_set}" / "card.json",

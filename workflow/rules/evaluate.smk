@@ -6,14 +6,14 @@ def system_model(wildcards):
     if system.model is None:
         return []
     kind, name = system.model
-    return [layout.fetched(name) if kind == "source" else layout.model(name, wildcards.seed)]
+    if kind == "source":
+        return [layout.fetched(source) for source in (name, system.settings.get("nli")) if source]
+    return [layout.model(name, wildcards.seed)]
 
 
 def system_modules(wildcards):
     """The code a system's scores depend on."""
-    family = FAMILIES[plan.systems[wildcards.system].family]
-    adapter = family.module.replace(".", "/") + ".py"
-    return modules("zsbench/evaluation/scoring.py", "zsbench/systems/base.py", adapter, *family.sources)
+    return code("zsbench.evaluation.scoring", FAMILIES[plan.systems[wildcards.system].family].module)
 
 
 for suite in plan.config["suites"]:
@@ -47,10 +47,10 @@ rule measure:
     input:
         scores=[layout.scores(*cell) for cell in plan.cells],
         cards=[layout.card(*cell) for cell in plan.cells],
-        code=modules("zsbench/evaluation/measure.py", "zsbench/evaluation/metrics.py", "zsbench/evaluation/protocols.py", "zsbench/evaluation/calibration.py", "hybridnli/thresholds.py"),
+        code=code("zsbench.evaluation.measure"),
     output:
         metrics=[layout.metrics(*cell) for cell in plan.cells],
-        frames=expand(ROOT / "analysis" / "{name}.parquet", name=["metrics", "calibration", "reliability", "cost"]),
+        frames=expand(ROOT / "analysis" / "{name}.parquet", name=["metrics", "calibration", "reliability", "cost", "sensitivity"]),
     log:
         ROOT / "logs" / "measure.log",
     params:
@@ -67,7 +67,7 @@ rule compare:
     input:
         frames=rules.measure.output.frames,
         scores=[layout.scores(*cell) for cell in plan.cells],
-        code=modules("zsbench/evaluation/compare.py", "zsbench/evaluation/statistics.py", "zsbench/evaluation/contrasts.py"),
+        code=code("zsbench.evaluation.compare"),
     output:
         ROOT / "analysis" / "deltas.parquet",
     log:

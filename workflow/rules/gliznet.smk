@@ -10,7 +10,7 @@ def training_inputs(wildcards):
 rule train_model:
     input:
         training_inputs,
-        code=modules("zsbench/training", "gliznet", "hybridnli/encoder.py", "hybridnli/pairs.py"),
+        code=code("zsbench.training.run"),
     output:
         ROOT / "models" / "{model}" / "seed{seed}" / "training.json",
     log:

@@ -11,7 +11,7 @@ def hybrid_inputs(wildcards):
 rule train_hybrid:
     input:
         hybrid_inputs,
-        code=modules("zsbench/training/hybrid.py", "hybridnli"),
+        code=code("zsbench.training.hybrid"),
     output:
         ROOT / "models" / "{hybrid}" / "seed{seed}" / "training.json",
     log:

@@ -18,7 +18,7 @@ rule write_tables:
         ANALYSIS,
         cards=[layout.dataset_card(dataset) for dataset in plan.all_datasets],
         published=WORKFLOW / "resources" / "published.yaml",
-        code=modules("zsbench/reporting/tables.py"),
+        code=code("zsbench.reporting.tables"),
     output:
         [REPORTS / "tables" / f"{name}.{kind}" for name in plan.tables for kind in ("md", "tex")],
         [reported("tables", name, "csv", "csv") for name in plan.tables],
@@ -39,7 +39,7 @@ rule write_figures:
         ANALYSIS,
         scores=[layout.scores(*cell) for cell in plan.cells if cell[0] == "topics"],
         models=[layout.model(model, seed) for model in [*plan.trained, *plan.config["hybrid"]] for seed in plan.seeds],
-        code=modules("zsbench/reporting/figures"),
+        code=code("zsbench.reporting.figures"),
     output:
         [REPORTS / "figures" / f"{name}.png" for name in plan.figures],
         [reported("figures", name, "svg", "svg") for name in plan.figures],
@@ -61,8 +61,8 @@ rule write_report:
         rules.write_figures.output,
         cards=[layout.card(*cell) for cell in plan.cells],
         metrics=[layout.metrics(*cell) for cell in plan.cells],
-        code=modules("zsbench/reporting"),
-        templates=sorted((SRC / "zsbench/reporting/templates").iterdir()),
+        code=code("zsbench.reporting.pages"),
+        templates=sorted(Path("src/zsbench/reporting/templates").glob("*")),
     output:
         report(REPORTS / "index.html", caption="../report/index.rst", category="Report", labels={"name": "whole report", "format": "html"}),
         REPORTS / "REPORT.md",

@@ -84,7 +84,7 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
     """Read and check one cell.
 
     Args:
-        dataset: its entry in the analysis spec (`id`, `task`, `labels` in order).
+        dataset: its entry in the analysis spec (`id`, `task`, `label_names` in order).
 
     Raises:
         IntegrityError: a file is missing or changed since it was written, or does not fit the spec; names the cell.
@@ -94,8 +94,8 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
     card, table = _checked_files(layout, place, name)
     columns = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
     labels = [column.removeprefix(SCORE_PREFIX) for column in columns]
-    if labels != list(dataset["labels"]):
-        raise IntegrityError(f"cell {name} holds scores for labels {labels}, the run's labels are {dataset['labels']}")
+    if labels != list(dataset["label_names"]):
+        raise IntegrityError(f"cell {name} holds scores for labels {labels}, the run's are {dataset['label_names']}")
     if not table.num_rows:
         raise IntegrityError(f"cell {name} holds no rows")
     scores = np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64)

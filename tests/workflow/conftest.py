@@ -1,0 +1,75 @@
+"""A copy of the workflow whose outputs all exist, so that its plan can be asked what an edit reruns."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Project:
+    """A checkout in a temporary folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Snakefile", "config.yaml"):
+            shutil.copy(REPOSITORY / name, folder / name)
+        for name in ("workflow", "src"):
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+
+    def snakemake(self, *arguments: str, config: str = "workflow/configs/embedded.yaml") -> str:
+        """Run snakemake on the copy, with the copy's own modules; returns all it printed."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+        command += ["--configfile", config] if config else []
+        environment = os.environ | {"PYTHONPATH": str(self.folder / "src")}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self, *arguments: str, config: str = "workflow/configs/embedded.yaml") -> Counter:
+        """Jobs by rule that a dry run plans."""
+        text = self.snakemake("-n", *arguments, config=config)
+        table = re.search(r"^job\s+count\n[-\s]+\n(.*?)\ntotal", text, re.S | re.M)
+        if table is None:
+            assert "Nothing to be done" in text, text[-2000:]
+            return Counter()
+        return Counter({name: int(count) for name, count in re.findall(r"^(\S+)\s+(\d+)$", table[1], re.M)})
+
+    def finish(self) -> None:
+        """Make every output of the plan exist, and record the present code, params and inputs as those that made it."""
+        summary = self.snakemake("--summary")
+        for line in summary.splitlines():
+            path = self.folder / line.split("\t")[0]
+            if line.startswith(("results/", "reports/")) and not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(line.split("\t")[0])
+        self.snakemake("--touch")
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {name}"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the embedded run that has nothing to do."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.finish()
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    """A fresh copy of the finished project, to be edited."""
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True, copy_function=shutil.copy2)
+    copy = object.__new__(Project)
+    copy.folder = tmp_path / "copy"
+    return copy

@@ -1,0 +1,42 @@
+"""The project's own configs, loaded once."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zsbench.config import check_references, check_schema, load_resources, load_yaml
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def checked(config: dict[str, Any]) -> dict[str, Any]:
+    """A config with defaults filled in, as the Snakefile does it, after both checks."""
+    from snakemake.utils import validate
+
+    schema = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
+    check_schema(config, load_yaml(schema))
+    validate(config, str(schema))
+    resources = load_resources(REPOSITORY / "workflow" / "resources")
+    for key in resources:
+        resources[key] = resources[key] | config.get(key, {})
+    check_references(config, resources)
+    return config
+
+
+@pytest.fixture(scope="session")
+def _embedded() -> dict[str, Any]:
+    return load_yaml(REPOSITORY / "workflow" / "configs" / "embedded.yaml")
+
+
+@pytest.fixture
+def embedded(_embedded: dict[str, Any]) -> dict[str, Any]:
+    """A fresh copy of the embedded config, as written."""
+    return copy.deepcopy(_embedded)
+
+
+@pytest.fixture(scope="session")
+def resources() -> dict[str, Any]:
+    """The project's presets."""
+    return load_resources(REPOSITORY / "workflow" / "resources")
