@@ -1,0 +1,54 @@
+"""README's tables are those of the committed sample report."""
+
+from pathlib import Path
+
+import pytest
+
+from zsbench.reporting.readme import BLOCKS, render
+
+ROOT = Path(__file__).resolve().parents[3]
+SAMPLE = ROOT / "reports" / "sample" / "tables"
+TEXT = "before\n\n<!-- begin:suite -->\nold\n<!-- end:suite -->\n\nafter <!-- a comment -->\n"
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    for name in BLOCKS.values():
+        (tmp_path / f"{name}.md").write_text(f"| {name} |\n|---|\n| \\1 |\n")
+    return tmp_path
+
+
+def test_blocks_are_filled_and_filling_again_changes_nothing(tables: Path) -> None:
+    filled = render(TEXT, tables)
+    assert filled == TEXT.replace("old", "| gliclass_suite |\n|---|\n| \\1 |")
+    assert render(filled, tables) == filled
+    assert render("no block", tables) == "no block"
+
+
+def test_empty_blocks_are_filled(tables: Path) -> None:
+    text = "".join(f"<!-- begin:{name} -->\n<!-- end:{name} -->\n" for name in BLOCKS)
+    assert all(f"| {table} |" in render(text, tables) for table in BLOCKS.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- begin:sweet -->\n<!-- end:sweet -->", "'sweet' is not known; allowed: suite, ablations, topics"),
+        ("<!-- begin:suite -->\n<!-- end:topics -->", "'suite' ends as 'topics'"),
+        ("<!-- begin:suite -->\n", "begins but does not end"),
+    ],
+)
+def test_bad_markers_are_refused(text: str, message: str, tables: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        render(text, tables)
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gliclass_suite\.md"):
+        render(TEXT, tmp_path)
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="no sample report in this checkout")
+def test_readme_shows_the_sample_report() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert render(text, SAMPLE) == text
