@@ -6,7 +6,15 @@ import torch
 from conftest import DESCRIPTIONS, TEXTS, make_bert, make_deberta
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import pipeline
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    pipeline,
+)
 
 from hybridnli.deberta import short_span
 from hybridnli.encoder import NLIEncoder, entailment_columns, nli_scores
@@ -42,6 +50,46 @@ def test_three_classes_and_template_as_in_the_pipeline(names, tokenizer):
     encoder = NLIEncoder(make_bert(names), tokenizer, template="about {}")
     expected = pipeline_scores(encoder, TEXTS[:6], LABELS)
     np.testing.assert_allclose(nli_scores(encoder, TEXTS[:6], encoder.hypotheses(LABELS)), expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def byte_tokenizer():
+    """RoBERTa's conventions: byte-level pieces, `<s> A </s></s> B </s>`, no token types."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=350,
+        special_tokens=["<s>", "<pad>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator([*TEXTS, *LABELS], trainer)
+    raw.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    names = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, model_max_length=60, model_input_names=["input_ids", "attention_mask"], **names
+    )
+
+
+@pytest.mark.parametrize("kind", ["roberta", "bart"])
+def test_other_architectures_equal_the_pipeline(kind, byte_tokenizer):
+    shared = {"vocab_size": 350, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "max_position_embeddings": 64}
+    names = ("contradiction", "neutral", "entailment")
+    shared |= {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+    torch.manual_seed(1)
+    if kind == "roberta":
+        sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        model = RobertaForSequenceClassification(RobertaConfig(initializer_range=0.3, **sizes, **shared))
+    else:
+        sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "init_std": 0.3}
+        model = BartForSequenceClassification(BartConfig(**sizes, **heads, **shared))
+    encoder = NLIEncoder(model, byte_tokenizer)
+    texts = [*TEXTS[:8], "café [MASK] \u4e2d", LONG]
+    scores = nli_scores(encoder, texts, encoder.hypotheses(["about banks", "about health"]))
+    expected = pipeline_scores(encoder, texts, ["about banks", "about health"])
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert expected.max() - expected.min() > 0.1
 
 
 def test_many_labels_and_an_empty_text(encoder):
