@@ -43,18 +43,18 @@ def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
 
     A ratio without a denominator (no prediction, or no positive) counts as 0.
     """
-    from sklearn.metrics import accuracy_score, hamming_loss, precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support
 
     gold, predictions = np.asarray(gold, dtype=int), np.asarray(predictions, dtype=int)
-    macro = precision_recall_fscore_support(gold, predictions, average="macro", zero_division=0.0)
-    micro = precision_recall_fscore_support(gold, predictions, average="micro", zero_division=0.0)
+    precision, recall, f1, _ = precision_recall_fscore_support(gold, predictions, average=None, zero_division=0.0)
+    chosen = int(gold.sum() + predictions.sum())
     return {
-        "macro_f1": float(macro[2]),
-        "micro_f1": float(micro[2]),
-        "hamming_accuracy": 1.0 - float(hamming_loss(gold, predictions)),
-        "exact_match": float(accuracy_score(gold, predictions)),
-        "macro_precision": float(macro[0]),
-        "macro_recall": float(macro[1]),
+        "macro_f1": float(f1.mean()),
+        "micro_f1": 2.0 * int((gold & predictions).sum()) / chosen if chosen else 0.0,
+        "hamming_accuracy": float((gold == predictions).mean()),
+        "exact_match": float((gold == predictions).all(axis=1).mean()),
+        "macro_precision": float(precision.mean()),
+        "macro_recall": float(recall.mean()),
     }
 
 
@@ -66,13 +66,20 @@ def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> 
     from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
     gold, predictions = np.asarray(gold, dtype=int), np.asarray(predictions, dtype=int)
-    values = precision_recall_fscore_support(gold, predictions, average=None, zero_division=0.0)
+    precision, recall, f1, positive = precision_recall_fscore_support(
+        gold, predictions, average=None, zero_division=0.0
+    )
+    known = np.flatnonzero(positive)
+    ap: dict[int, float] = {}
+    if len(known):
+        values = average_precision_score(gold[:, known], scores[:, known], average=None)
+        ap = dict(zip(known.tolist(), np.atleast_1d(values), strict=True))
     return [
         {
-            "precision": float(values[0][label]),
-            "recall": float(values[1][label]),
-            "f1": float(values[2][label]),
-            "ap": float(average_precision_score(gold[:, label], scores[:, label])) if gold[:, label].any() else None,
+            "precision": float(precision[label]),
+            "recall": float(recall[label]),
+            "f1": float(f1[label]),
+            "ap": float(ap[label]) if label in ap else None,
         }
         for label in range(gold.shape[1])
     ]

@@ -156,9 +156,11 @@ def _overlap(run: RunData, dataset: str, training: set[str] | None) -> str:
 
 def _seen(run: RunData, suite: str, dataset: str) -> list[str]:
     """Systems that saw the dataset, and the number of systems that do not say."""
-    answers: dict[str, str] = {}
+    answers: dict[str, set[str]] = {}
     for kind, name, system, seed in run.cells():
         if (kind, name) == (suite, dataset):
-            answers[system] = str((run.card(kind, name, system, seed) or {}).get("seen", "unknown"))
-    seen = [system for system, answer in answers.items() if answer == "yes"]
-    return [", ".join(seen) or "none", str(sum(answer == "unknown" for answer in answers.values()))]
+            answer = str((run.card(kind, name, system, seed) or {}).get("seen", "unknown"))
+            answers.setdefault(system, set()).add(answer)
+    seen = [system for system, given in answers.items() if "yes" in given]
+    unknown = [system for system, given in answers.items() if "yes" not in given and "unknown" in given]
+    return [", ".join(seen) or "none", str(len(unknown))]

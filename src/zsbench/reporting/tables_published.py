@@ -1,10 +1,9 @@
 """Reported numbers beside measured ones: shown together, never mixed."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from zsbench.config import load_yaml
 from zsbench.reporting.frames import AVERAGE, RunData
@@ -28,23 +27,23 @@ def load_published(path: Path) -> dict[str, Any]:
     return reported
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What this run has, by the keys that publications ask for."""
+
+    means: dict[tuple[str, ...], float]
+    counts: dict[tuple[str, str, str, str], int]
+
+
 def published(run: RunData, reported: dict[str, Any]) -> Table:
     """`published`: every number that others printed, with this run's number where it scored the same test."""
-    rows, notes = [], []
+    rows, notes, mine = [], [], Measured(_means(run), _counts(run))
     for name, entry in reported["publications"].items():
         for system, row in entry["systems"].items():
             for dataset, protocol, metric, value in _reported(entry, row):
-                measured, n = _measured(run, entry, row.get("measured"), dataset, protocol, metric)
-                rows.append(
-                    [
-                        system,
-                        name,
-                        dataset,
-                        protocol,
-                        metric,
-                        *_cells(_expected(reported, entry, dataset), value, measured, n),
-                    ]
-                )
+                measured, n = _measured(mine, entry, (row.get("measured", ""), dataset, protocol, metric))
+                cells = _cells(_expected(reported, entry, dataset), value, measured, n)
+                rows.append([system, name, dataset, protocol, metric, *cells])
         notes.append(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}.")
     for name, entry in reported["throughput"].items():
         for system, row in entry["systems"].items():
@@ -77,26 +76,35 @@ def _reported(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str,
         yield AVERAGE, "argmax", f"{entry['metric']} delta", row["delta"]
 
 
-def _measured(
-    run: RunData, entry: dict[str, Any], system: str | None, dataset: str, protocol: str, metric: str
-) -> tuple[float | None, int | None]:
-    """This run's mean over seeds, and its number of rows; None where it has no such cell.
+def _means(run: RunData) -> dict[tuple[str, ...], float]:
+    """(suite, dataset, system, protocol, split, metric, label) -> mean over seeds."""
+    keys = ["suite", "dataset", "system", "protocol", "split", "metric", "label"]
+    return run.metrics.groupby(keys, sort=False)["value"].mean().to_dict()
+
+
+def _counts(run: RunData) -> dict[tuple[str, str, str, str], int]:
+    """(suite, dataset, system, split) -> rows that were scored."""
+    found = {}
+    for suite, dataset, system, seed in run.cells():
+        for split, count in (run.card(suite, dataset, system, seed) or {}).get("rows", {}).items():
+            found[suite, dataset, system, split] = count
+    return found
+
+
+def _measured(run: Measured, entry: dict[str, Any], key: tuple[str, str, str, str]) -> tuple[float | None, int | None]:
+    """This run's value and number of rows for (system, dataset, protocol, metric); None where it has no such cell.
 
     The average is over the publication's datasets, and there only when the run has all of them.
     """
+    system, dataset, protocol, metric = key
     if dataset == AVERAGE:
-        parts = [_measured(run, entry, system, name, protocol, metric) for name in entry["datasets"]]
+        parts = [_measured(run, entry, (system, name, protocol, metric)) for name in entry["datasets"]]
         values, counts = [value for value, _ in parts if value is not None], [n for _, n in parts if n is not None]
         return (sum(values) / len(parts), sum(counts)) if len(values) == len(parts) else (None, None)
     kind, _, label = metric.partition(":")
-    frame, split = run.metrics, entry.get("split", "test")
-    wanted = {"suite": entry["suite"], "dataset": dataset, "system": system, "protocol": protocol}
-    wanted |= {"split": split, "metric": kind, "label": label}
-    picked = frame[(frame[list(wanted)] == pd.Series(wanted)).all(axis=1)]
-    if picked.empty or system is None:
-        return None, None
-    card = run.card(entry["suite"], dataset, system, int(picked["seed"].iloc[0])) or {}
-    return float(picked["value"].mean()), card.get("rows", {}).get(split)
+    split = entry.get("split", "test")
+    value = run.means.get((entry["suite"], dataset, system, protocol, split, kind, label))
+    return value, run.counts.get((entry["suite"], dataset, system, split))
 
 
 def _expected(reported: dict[str, Any], entry: dict[str, Any], dataset: str) -> int:

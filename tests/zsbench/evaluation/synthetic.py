@@ -67,7 +67,9 @@ def make_spec(seeds=(1, 2, 3), draws=500):
         system("gliznet-no-vicreg", seeds=seeds),
         system("gliznet-warm", seeds=seeds),
         system("nli-mini", "nli", seeds=seeds),
-        system("hybrid", "hybridnli", seeds=seeds, suites=("topics",), blend="learned", hybrid="hybrid", nli="nli-mini"),
+        system(
+            "hybrid", "hybridnli", seeds=seeds, suites=("topics",), blend="learned", hybrid="hybrid", nli="nli-mini"
+        ),
         system("biencoder", "biencoder", seeds=(0,), trained=False),
         system("majority", "control", (0,), ("gliclass",), False, "majority"),
         system("always-positive", "control", (0,), ("topics",), False, "always-positive"),
@@ -138,6 +140,6 @@ def make_run(root: Path, spec=None, rows=120, seed=0):
                 for number in of_system["seeds"]:
                     scores = _scores(rng, of_system, gold, 0.6 + 0.15 * index)
                     lists = [np.flatnonzero(row).tolist() for row in gold]
-                    frame = frame_of(lists, scores, dataset["labels"], split)
+                    frame = frame_of(lists, scores, dataset["label_names"], split)
                     write_cell(layout, (suite, dataset["id"], of_system["id"], number), frame)
     return spec

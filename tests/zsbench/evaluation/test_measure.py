@@ -1,0 +1,137 @@
+"""The measure step: frames of the contract, damaged cells named, no torch."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+from synthetic import make_run, make_spec
+
+from zsbench.evaluation.measure import measure
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError, read_json, write_json
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A run that a test may damage."""
+    spec = make_spec(seeds=(1,))
+    return tmp_path / "run", make_run(tmp_path / "run", spec, rows=24)
+
+
+def frame(run, name):
+    return pd.read_parquet(run.root / "analysis" / f"{name}.parquet")
+
+
+def test_frames_have_the_columns_of_the_contract(analysed):
+    columns = {
+        "metrics": "suite dataset system seed protocol split metric label value",
+        "calibration": "dataset system seed ece brier auroc",
+        "reliability": "dataset system bin low high count confidence accuracy",
+        "cost": "dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
+        "sensitivity": "kind dataset system seed k mean low high flip_rate",
+    }
+    for name, wanted in columns.items():
+        assert set(wanted.split()) <= set(frame(analysed, name).columns)
+
+
+def test_every_cell_has_its_metrics_and_they_are_those_of_its_scores(analysed):
+    metrics = frame(analysed, "metrics").set_index(
+        ["dataset", "system", "seed", "protocol", "split", "metric", "label"]
+    )
+    scores = pd.read_parquet(Layout(analysed.root).scores("gliclass", "beta", "nli-mini", 2))
+    predicted = scores.filter(like="score:").to_numpy().argmax(axis=1)
+    expected = f1_score([gold[0] for gold in scores["gold"]], predicted, average="macro")
+    assert metrics.loc[("beta", "nli-mini", 2, "argmax", "test", "macro_f1", ""), "value"] == pytest.approx(expected)
+    oracle = metrics.loc[("mini", "oracle", 0, "held-out", "test", "exact_match", ""), "value"]
+    assert oracle == 1.0
+    assert np.isfinite(metrics["value"]).all()
+
+
+def test_metrics_json_says_where_thresholds_came_from(analysed):
+    stored = read_json(Layout(analysed.root).metrics("topics", "mini", "hybrid", 1))
+    sources = {(one["protocol"], one["split"]): one["thresholds_fitted_on"] for one in stored["decisions"]}
+    assert sources["held-out", "test"] == "validation"
+    assert sources["fixed-0.5", "test"] == ""
+    assert set(stored["decisions"][0]["labels"]["Health"]) == {"precision", "recall", "f1", "ap", "threshold"}
+
+
+def test_reliability_counts_all_rows_of_all_seeds(analysed):
+    found = frame(analysed, "reliability").groupby(["suite", "dataset", "system"])["count"].sum()
+    assert found["gliclass", "beta", "nli-mini"] == 3 * 120
+    assert found["topics", "mini", "hybrid"] == 3 * 60 * 5
+
+
+def test_sensitivity_records_of_cells_are_collected(small):
+    root, spec = small
+    record = {"kind": "order", "k": 4, "mean": 0.5, "low": 0.4, "high": 0.6, "flip_rate": 0.1, "rows": 10, "values": []}
+    write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", [record])
+    measure(root, spec)
+    (found,) = pd.read_parquet(root / "analysis" / "sensitivity.parquet").to_dict("records")
+    assert found == {"dataset": "alpha", "system": "gliznet-full", "seed": 1} | {
+        key: record[key] for key in ("kind", "k", "mean", "low", "high", "flip_rate")
+    }
+
+
+@pytest.mark.parametrize("damage", ["scores", "card", "missing"])
+def test_a_damaged_cell_is_named(small, damage):
+    root, spec = small
+    layout, place = Layout(root), ("gliclass", "beta", "nli-mini", 1)
+    if damage == "scores":
+        path = layout.scores(*place)
+        path.write_bytes(path.read_bytes()[:-10])
+    elif damage == "card":
+        layout.card(*place).write_text("{")
+    else:
+        layout.scores(*place).unlink()
+    with pytest.raises(IntegrityError, match="gliclass/beta/nli-mini/seed1"):
+        measure(root, spec)
+
+
+def rewrite(layout, place, change):
+    """Change a cell's scores and make its card fit."""
+    import hashlib
+
+    path = layout.scores(*place)
+    table = pd.read_parquet(path)
+    change(table).to_parquet(path, index=False)
+    card = read_json(layout.card(*place)) | {"scores_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    write_json(layout.card(*place), card)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.assign(**{"score:a": np.nan}), "24 non-finite scores"),
+        (lambda t: t.rename(columns={"score:a": "score:z"}), "holds scores for labels"),
+        (lambda t: t.assign(gold=[[0, 1]] * len(t)), "exactly one gold label"),
+        (lambda t: t.assign(gold=[[7]] * len(t)), "gold indices outside 0 ... 2"),
+        (lambda t: t.iloc[::-1], "hold different rows"),
+        (lambda t: t.iloc[:0], "holds no rows"),
+    ],
+)
+def test_a_cell_that_does_not_fit_is_named(small, change, message):
+    root, spec = small
+    rewrite(Layout(root), ("gliclass", "beta", "nli-mini", 1), change)
+    with pytest.raises(IntegrityError, match=rf"gliclass/beta/nli-mini/seed1.*{message}|{message}.*nli-mini"):
+        measure(root, spec)
+
+
+def test_measuring_and_comparing_import_no_torch(small):
+    root, spec = small
+    spec["statistics"]["draws"] = 100
+    code = (
+        "import json, sys; from pathlib import Path\n"
+        "from zsbench.evaluation.measure import measure; from zsbench.evaluation.compare import compare\n"
+        "from zsbench.reporting.tables import write_tables\n"
+        "root, spec = Path(sys.argv[1]), json.load(sys.stdin)\n"
+        "measure(root, spec); compare(root, spec); write_tables(root, spec, root / 'tables')\n"
+        "print([name for name in ('torch', 'transformers', 'datasets', 'evaluate') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root)], input=json.dumps(spec), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

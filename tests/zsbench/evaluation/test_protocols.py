@@ -1,0 +1,84 @@
+"""Decisions: argmax, and thresholds that never saw the rows they must not see."""
+
+import numpy as np
+import pytest
+
+from zsbench.evaluation.cells import Cell
+from zsbench.evaluation.protocols import argmax, thresholded
+
+ALL = ["fixed-0.5", "val-tuned", "cv", "held-out"]
+
+
+def make_cell(seed=0, n=80, labels=5, test=True) -> Cell:
+    rng = np.random.default_rng(seed)
+    gold = rng.random((n, labels)) < 0.5
+    scores = np.clip(0.5 + 0.3 * (gold - 0.5) + 0.3 * rng.normal(size=gold.shape), 0, 1)
+    half = n // 2 if test else n
+    split = np.array(["validation"] * half + ["test"] * (n - half), dtype=object)
+    return Cell("topics", "d", "s", 1, "", split, gold, scores, {})
+
+
+def decisions(cell, protocols=ALL):
+    return {(one.protocol, one.split): one for one in thresholded(cell, protocols, folds=5, fold_seed=0)}
+
+
+def test_each_protocol_reports_on_its_splits():
+    found = decisions(make_cell())
+    assert list(found) == [
+        ("fixed-0.5", "validation"),
+        ("fixed-0.5", "test"),
+        ("val-tuned", "validation"),
+        ("cv", "validation"),
+        ("held-out", "test"),
+    ]
+    without = decisions(make_cell(test=False))
+    assert ("held-out", "test") not in without
+    assert ("fixed-0.5", "test") not in without
+
+
+def test_thresholds_do_not_move_when_the_test_gold_is_permuted():
+    cell = make_cell()
+    before = decisions(cell)
+    gold = cell.gold.copy()
+    rows = np.flatnonzero(cell.split == "test")
+    gold[rows] = gold[np.random.default_rng(1).permutation(rows)]
+    after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}))
+    for key, decision in before.items():
+        assert np.array_equal(decision.thresholds, after[key].thresholds)
+        assert np.array_equal(decision.predictions, after[key].predictions)
+
+
+def test_a_row_of_a_fold_does_not_choose_its_own_threshold():
+    cell = make_cell(n=40)
+    before = decisions(cell)["cv", "validation"].predictions
+    for row in range(0, 20, 5):
+        gold = cell.gold.copy()
+        gold[row] = ~gold[row]
+        after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}))["cv", "validation"]
+        assert np.array_equal(before[row], after.predictions[row])
+
+
+def test_held_out_uses_the_thresholds_of_val_tuned():
+    found = decisions(make_cell())
+    assert np.array_equal(found["held-out", "test"].thresholds, found["val-tuned", "validation"].thresholds)
+    assert found["held-out", "test"].fitted_on == "validation"
+
+
+def test_held_out_without_validation_rows_is_an_error():
+    cell = make_cell()
+    split = np.array(["test"] * len(cell.split), dtype=object)
+    with pytest.raises(ValueError, match="topics/d/s/seed1.*needs validation rows"):
+        thresholded(Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}), ["held-out"], 5, 0)
+
+
+def test_an_unknown_protocol_is_named():
+    with pytest.raises(ValueError, match="'oracle' is not known; allowed: fixed-0.5, val-tuned, cv, held-out"):
+        thresholded(make_cell(), ["oracle"], 5, 0)
+
+
+def test_argmax_takes_the_first_of_equals():
+    scores = np.array([[0.0, 2.0, 2.0], [1.0, 1.0, 1.0]])
+    cell = Cell("gliclass", "d", "s", 0, "", np.array(["test"] * 2, object), np.eye(3, dtype=bool)[[1, 0]], scores, {})
+    (decision,) = argmax(cell)
+    assert decision.predictions.argmax(axis=1).tolist() == [1, 0]
+    assert decision.predictions.sum() == 2

@@ -1,0 +1,195 @@
+"""Tables of the made-up run: what they hold, that formats agree, that bytes do not change."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zsbench.provenance import canonical_json, read_json, write_json
+from zsbench.reporting.frames import RunData
+from zsbench.reporting.tables import write_tables
+from zsbench.reporting.tables_topics import attribution
+
+NAMES = {"gliclass_suite", "ablations", "peers", "topics", "published", "calibration", "cost", "integrity"}
+
+
+@pytest.fixture(scope="module")
+def tables(made, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tables")
+    assert set(write_tables(made.root, made.spec, folder)) >= NAMES
+    return folder
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_table_has_every_format(tables):
+    for name in NAMES:
+        for ending in ("csv", "md", "tex", "notes.txt"):
+            assert (tables / f"{name}.{ending}").stat().st_size > 0
+
+
+def test_two_renderings_are_byte_identical_whatever_the_hash_seed(made, tables, tmp_path):
+    code = (
+        "import json, sys; from zsbench.reporting.tables import write_tables; "
+        "write_tables(sys.argv[1], json.load(sys.stdin), sys.argv[2])"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(made.root), str(tmp_path)],
+        input=canonical_json(made.spec),
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONHASHSEED": "7"},
+    )
+    files = sorted(path.name for path in tables.iterdir())
+    assert files == sorted(path.name for path in tmp_path.iterdir())
+    for name in files:
+        assert (tables / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_the_suite_table_prints_the_means_and_the_deltas(made, tables):
+    run = RunData(made.root, made.spec)
+    means = run.suite_means("gliclass")
+    deltas = run.deltas[(run.deltas["table"] == "gliclass_suite") & (run.deltas["dataset"] == "average")]
+    deltas = deltas.set_index("baseline")
+    found = rows(tables, "gliclass_suite")
+    assert [row["System"] for row in found] == run.systems("gliclass")
+    for row in found:
+        system = row["System"]
+        assert row["Average"].split()[0] == f"{means.at[system, 'average']:.4f}"
+        for name, entry in run.datasets("gliclass").items():
+            assert row[entry["title"]].split()[0] == f"{means.at[system, name]:.4f}"
+        if system == run.reference:
+            assert row["Δ"] == row["interval"] == row["p"] == "–"
+        else:
+            assert float(row["Δ"]) == pytest.approx(deltas.at[system, "delta"], abs=5e-5)
+            assert row["interval"] == f"[{deltas.at[system, 'low']:+.4f}, {deltas.at[system, 'high']:+.4f}]"
+            assert row["p"] == f"{deltas.at[system, 'p']:.4f}"
+
+
+def test_marks_follow_their_definitions(made, tables):
+    run = RunData(made.root, made.spec)
+    means = run.suite_means("gliclass")
+    deltas = run.deltas[run.deltas["table"] == "gliclass_suite"].set_index(["baseline", "dataset"])
+    trivial = [name for name in run.systems("gliclass") if name.endswith("-random") or name == "majority"]
+    rivals = run.systems("gliclass", controls=False)
+    for row in rows(tables, "gliclass_suite"):
+        for name, entry in run.datasets("gliclass").items():
+            marks = row[entry["title"]].partition(" ")[2]
+            below = means.at[row["System"], name] < means.loc[trivial, name].max()
+            assert ("†" in marks) == (row["System"] in rivals and bool(below))
+            if row["System"] != run.reference:
+                assert ("*" in marks) == bool(deltas.at[(row["System"], name), "p_holm"] < 0.05)
+
+
+def test_a_system_that_saw_the_dataset_is_marked(made, tmp_path):
+    run = RunData(made.root, made.spec)
+    suite, dataset, system, seed = next(cell for cell in run.cells() if cell[0] == "gliclass")
+    path = run.layout.card(suite, dataset, system, seed)
+    before = path.read_bytes()
+    try:
+        write_json(path, read_json(path) | {"seen": "yes"})
+        write_tables(made.root, made.spec, tmp_path)
+    finally:
+        path.write_bytes(before)
+    title = run.datasets(suite)[dataset]["title"]
+    marked = {row["System"]: row[title] for row in rows(tmp_path, "gliclass_suite")}
+    assert "‡" in marked[system]
+    assert sum("‡" in text for text in marked.values()) == 1
+    assert system in next(row for row in rows(tmp_path, "integrity") if row["Data set"] == title)["Seen by"]
+
+
+def test_ablations_print_delta_interval_and_both_p(made, tables):
+    frame = RunData(made.root, made.spec).deltas
+    frame = frame[(frame["table"] == "ablations") & (frame["dataset"] == "average")]
+    found = rows(tables, "ablations")
+    assert [row["Factor"] for row in found] == frame["factor"].tolist()
+    assert [row["p (Holm)"] for row in found] == [f"{p:.4f}" for p in frame["p_holm"]]
+
+
+def test_topics_hold_protocols_side_by_side_and_reported_rows_apart(made, tables):
+    found = rows(tables, "topics")
+    measured = [row for row in found if row["Source"] == "measured"]
+    reported = [row for row in found if row["Source"] == "reported (P4)"]
+    assert len(measured) + len(reported) == len(found)
+    assert len(reported) == 5
+    places = {(row["Protocol"], row["Rows"]) for row in measured}
+    assert {("val-tuned ‡", "validation"), ("cv", "validation"), ("held-out", "test"), ("fixed-0.5", "test")} <= places
+    tuned = next(row for row in reported if row["System"] == "HybridNLI v2 (val-tuned)")
+    assert (tuned["Macro F1"], tuned["Economy"]) == ("0.9054", "0.8584")
+
+
+def test_the_sentence_on_thresholds_adds_up(made):
+    sentences = attribution(RunData(made.root, made.spec))
+    if not sentences:
+        pytest.skip("the made-up hybrid names no NLI system of the run")
+    for sentence in sentences:
+        numbers = [float(word.rstrip(",.;")) for word in sentence.split() if word.rstrip(",.;").count(".") == 1
+                   and word.rstrip(",.;").lstrip("-").replace(".", "").isdigit()]  # fmt: skip
+        total, _, tuning, rest = numbers[:4]
+        sign = 1 if " gains " in sentence else -1
+        assert sign * total == pytest.approx(tuning + rest, abs=2e-4)
+
+
+def test_notes_say_rows_seeds_method_and_signature(made, tables):
+    text = (tables / "gliclass_suite.md").read_text(encoding="utf-8")
+    assert "10,000 draws" in text or f"{made.spec['statistics']['draws']:,} draws" in text
+    assert "2 seeds" in text
+    assert "Rows @ revision:" in text
+    signature = text.rstrip().splitlines()[-1]
+    assert signature.startswith("- `metric:macro-f1|run:")
+    assert signature.strip("- `") == (tables / "gliclass_suite.tex").read_text(encoding="utf-8").splitlines()[0][2:]
+
+
+def test_calibration_and_cost_have_a_row_a_system(made, tables):
+    run = RunData(made.root, made.spec)
+    calibration = {(row["System"], row["Data set"]) for row in rows(tables, "calibration")}
+    assert len(calibration) == len(run.frame("calibration").groupby(["system", "dataset"]))
+    cost = {(row["System"], row["Suite"]) for row in rows(tables, "cost")}
+    assert len(cost) == len(run.cost.groupby(["system", "suite"]))
+
+
+def test_sensitivity_is_written_where_there_are_records(made, tmp_path):
+    run = RunData(made.root, made.spec)
+    path = made.root / "analysis" / "sensitivity.parquet"
+    before = path.read_bytes() if path.is_file() else None
+    dataset, system = next(iter(run.datasets("gliclass"))), run.reference
+    where = {"kind": "order", "dataset": dataset, "system": system, "k": 4, "mean": 0.5, "flip_rate": 0.25}
+    records = [where | {"seed": 1, "low": 0.4, "high": 0.6}, where | {"seed": 2, "low": 0.3, "high": 0.6}]
+    try:
+        pd.DataFrame(records).to_parquet(path, index=False)
+        assert "sensitivity" in write_tables(made.root, made.spec, tmp_path)
+    finally:
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+    (row,) = rows(tmp_path, "sensitivity")
+    assert [row[key] for key in ("k", "Mean", "Lowest", "Highest", "Spread", "Flip rate")] == [
+        "4", "0.5000", "0.3000", "0.6000", "0.2500", "0.2500"
+    ]  # fmt: skip
+
+
+def test_overlap_with_training_texts_is_counted(made, tmp_path):
+    run = RunData(made.root, made.spec)
+    name, entry = next(iter(run.datasets("gliclass").items()))
+    texts, training = run.layout.dataset(name), run.layout.training_set("made-overlap")
+    kept = texts.read_bytes() if texts.is_file() else None
+    training.parent.mkdir(parents=True)
+    texts.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pd.DataFrame({"text": ["One  text.", "another"], "split": "test"}).to_parquet(texts)
+        pd.DataFrame({"text": ["one text.", "a third"]}).to_parquet(training)
+        write_tables(made.root, made.spec, tmp_path)
+    finally:
+        training.unlink()
+        training.parent.rmdir()
+        texts.unlink()
+        if kept is not None:
+            texts.write_bytes(kept)
+    assert next(row for row in rows(tmp_path, "integrity") if row["Data set"] == entry["title"])["Overlap"] == "1"

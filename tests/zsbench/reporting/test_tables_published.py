@@ -1,0 +1,103 @@
+"""Numbers that others printed: complete, consistent with their own averages, and never compared across tests."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from zsbench.layout import Layout
+from zsbench.provenance import write_json
+from zsbench.reporting.frames import RunData
+from zsbench.reporting.tables_published import PUBLISHED, load_published, published
+
+
+@pytest.fixture(scope="module")
+def reported():
+    return load_published(PUBLISHED)
+
+
+@pytest.mark.parametrize(("name", "rounding"), [("P1", 6e-5), ("P2", 6e-5), ("P3", 6e-4)])  # P3 prints three digits
+def test_printed_averages_follow_from_the_printed_rows(reported, name, rounding):
+    for system, row in reported["publications"][name]["systems"].items():
+        mean = sum(row["values"]) / len(row["values"])
+        assert mean == pytest.approx(row["average"], abs=rounding), system
+
+
+def test_the_cards_deltas_follow_from_its_averages(reported):
+    systems = reported["publications"]["P1"]["systems"]
+    deltas = {name: row["delta"] for name, row in systems.items() if "delta" in row}
+    assert deltas == {
+        "GLiClass-large-v3": -0.1047,
+        "GLiClass-base-v3": -0.0614,
+        "GLiClass-modern-large": -0.0267,
+        "GLiClass-modern-base": 0.0294,
+        "GLiClass-edge": 0.0664,
+    }
+    for name, delta in deltas.items():  # rounded averages: the last digit may differ by one
+        assert systems["GliZNet"]["average"] - systems[name]["average"] == pytest.approx(delta, abs=1.5e-4)
+
+
+def test_the_headline_of_the_hybrid_card(reported):
+    systems = reported["publications"]["P4"]["systems"]
+    gain = systems["HybridNLI v2 (val-tuned)"]["values"][0] - systems["NLI baseline"]["values"][0]
+    assert gain == pytest.approx(0.2366)
+    for row in systems.values():  # macro F1 is the mean of the five F1s, as printed
+        assert sum(row["values"][5:]) / 5 == pytest.approx(row["values"][0], abs=2e-4)
+
+
+def test_every_publication_has_source_date_and_caveat(reported):
+    for entry in [*reported["publications"].values(), *reported["throughput"].values()]:
+        assert all(entry[key] for key in ("source", "date", "caveat"))
+    numbers = sum(
+        len(row["values"]) for entry in reported["publications"].values() for row in entry["systems"].values()
+    )
+    assert numbers == 6 * 10 + 5 * 10 + 3 * 9 + 5 * 10
+
+
+def test_expected_rows_are_those_of_the_presets(reported):
+    presets = yaml.safe_load((PUBLISHED.parent / "datasets.yaml").read_text(encoding="utf-8"))["datasets"]
+    for name, count in reported["rows"].items():
+        split = "validation" if presets[name]["suite"] == "topics" else "test"
+        assert presets[name]["expected_rows"][split] == count
+
+
+def test_a_missing_value_is_named(tmp_path):
+    text = PUBLISHED.read_text(encoding="utf-8").replace("[0.8752, ", "[", 1)
+    (tmp_path / "published.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="P1, GliZNet has 9 values for 10 columns"):
+        load_published(tmp_path / "published.yaml")
+
+
+def run_with(root, datasets: dict[str, tuple[float, int]]) -> RunData:
+    """A run whose gliznet-full has these (macro-F1, rows)."""
+    where = {"suite": "gliclass", "system": "gliznet-full", "seed": 1, "protocol": "argmax", "split": "test"}
+    rows = [
+        where | {"dataset": name, "metric": "macro_f1", "label": "", "value": value}
+        for name, (value, _) in datasets.items()
+    ]
+    (root / "analysis").mkdir(parents=True)
+    pd.DataFrame(rows).to_parquet(root / "analysis" / "metrics.parquet")
+    for name, (_, count) in datasets.items():
+        write_json(Layout(root).card("gliclass", name, "gliznet-full", 1), {"rows": {"test": count}})
+    entries = [{"id": name, "title": name, "labels": [], "label_names": []} for name in datasets]
+    system = {"id": "gliznet-full", "suites": ["gliclass"], "seeds": [1], "control": False}
+    return RunData(root, {"suites": {"gliclass": {"datasets": entries}}, "systems": [system]})
+
+
+def test_difference_only_where_the_rows_are_the_published_ones(tmp_path, reported):
+    run = run_with(tmp_path, {"cr": (0.9, 376), "sst2": (0.8, 300)})
+    table = published(run, reported)
+    found = {(row[1], row[2]): row[5:] for row in table.rows if row[0] == "GliZNet" and row[4] == "macro_f1"}
+    assert found["P1", "cr"] == ["0.8752", "0.9000", "-0.0248", ""]
+    assert found["P1", "sst2"] == ["0.8839", "0.8000", "–", "other rows: 300 here, 1821 there"]
+    assert found["P1", "emotion"] == ["0.3991", "–", "–", ""]
+    assert found["P1", "average"] == ["0.6473", "–", "–", ""]
+
+
+def test_the_average_is_compared_when_every_dataset_is_measured(tmp_path, reported):
+    entry = reported["publications"]["P1"]
+    values = entry["systems"]["GliZNet"]["values"]
+    run = run_with(
+        tmp_path, {name: (value, reported["rows"][name]) for name, value in zip(entry["datasets"], values, strict=True)}
+    )
+    rows = [row for row in published(run, reported).rows if row[:3] == ["GliZNet", "P1", "average"]]
+    assert rows[0][5:] == ["0.6473", "0.6473", "0.0000", ""]
