@@ -1,0 +1,1 @@
+"""Faster, exact replacements for parts of transformers' encoders."""
