@@ -42,7 +42,11 @@ class Comparison:
 
 
 def compare_runs(
-    a: Path, b: Path, systems: tuple[str, str] | None = None, statistics: dict[str, Any] | None = None
+    a: Path,
+    b: Path,
+    systems: tuple[str, str] | None = None,
+    statistics: dict[str, Any] | None = None,
+    suite: str = "*",
 ) -> Comparison:
     """Macro-F1 of run `b` minus run `a` on the cells that both have, all seeds of each.
 
@@ -53,13 +57,14 @@ def compare_runs(
         a, b: `results/<run>`; the same folder twice to compare two systems of one run.
         systems: (system of a, system of b); without it every system is compared with itself.
         statistics: `draws`, `seed`, `level`.
+        suite: only this suite.
 
     Raises:
         IntegrityError: a folder without cells, a damaged cell, or nothing in common.
         ValueError: a system that its run does not have.
     """
     statistics = STATISTICS | (statistics or {})
-    left, right = _cells(Path(a)), _cells(Path(b))
+    left, right = _cells(Path(a), suite), _cells(Path(b), suite)
     if systems is not None:
         left, right = _only(left, systems[0], systems, a), _only(right, systems[1], systems, b)
     shared = [key for key in left if key in right]
@@ -80,11 +85,11 @@ def compare_runs(
     return Comparison(_corrected(pd.DataFrame(rows, columns=COLUMNS)), notes)
 
 
-def _cells(root: Path) -> Cells:
+def _cells(root: Path, pattern: str) -> Cells:
     """Readers of a run's cells."""
     layout = Layout(root)
     seeds: dict[Key, list[int]] = {}
-    for path in sorted((root / "cells").glob("*/*/*/seed*/card.json")):
+    for path in sorted((root / "cells").glob(f"{pattern}/*/*/seed*/card.json")):
         suite, dataset, system, seed = path.parts[-5:-1]
         seeds.setdefault((suite, dataset, system), []).append(int(seed.removeprefix("seed")))
     if not seeds:

@@ -31,6 +31,8 @@ def linker(run: RunData) -> Callable[[dict[str, str], str], str]:
             datasets |= {name: name, entry["title"]: name}
 
     def link(row: dict[str, str], column: str) -> str:
+        if "Against" in row:  # a difference belongs to two cells
+            return ""
         title = row.get("Data set", "") if column == "System" else column
         found = known.get((datasets.get(title, ""), row.get("System", "")))
         return f"#{found}" if found else ""

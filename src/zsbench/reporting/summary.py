@@ -3,6 +3,7 @@
 import pandas as pd
 
 from zsbench.provenance import read_json
+from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 
 SUITE, TOPICS = "gliclass", "topics"
@@ -59,13 +60,21 @@ def _suite(run: RunData) -> str:
     )
     if len(ranking) == 1:
         return text
-    second, tested = ranking.index[1], delta_of(run, ranking.index[0], ranking.index[1])
-    gap = f" That is {ranking.iloc[0] - ranking.iloc[1]:.3f} above the second, {second}"
+    first, second = ranking.index[:2]
+    tested, how = delta_of(run, first, second), "Holm-corrected within its table"
     if tested is None:
-        return f"{text}{gap}; this pair is not among the tested ones (tests compare with {run.reference})."
-    interval = f"interval {tested['low']:+.3f} to {tested['high']:+.3f}, Holm-corrected {p_text(tested['p_holm'])}"
+        tested, how = _test_now(run, first, second), "of this one pair, which was picked for being on top"
     verdict = "significant" if tested["p_holm"] < SIGNIFICANT else "not significant"
-    return f"{text}{gap}: {verdict} ({interval})."
+    return (
+        f"{text} That is {ranking.iloc[0] - ranking.iloc[1]:.3f} above the second, {second}: {verdict} (interval "
+        f"{tested['low']:+.3f} to {tested['high']:+.3f}; {p_text(tested['p_holm'])}, {how})."
+    )
+
+
+def _test_now(run: RunData, system: str, baseline: str) -> pd.Series:
+    """The paired test of two suite averages that no table holds, by the same method."""
+    found = compare_runs(run.root, run.root, (baseline, system), run.spec["statistics"], SUITE).deltas
+    return found[found["dataset"] == AVERAGE].iloc[0]
 
 
 def _reference(run: RunData) -> str:
