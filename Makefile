@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-RUN := $(BIN)/snakemake --cores 2 --resources gpu=1 network=2 --rerun-triggers mtime params input code --configfile workflow/configs/embedded.yaml
+RUN := $(BIN)/snakemake --cores 2 --resources gpu=1 network=2 --quiet host reason --configfile workflow/configs/embedded.yaml
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
@@ -18,8 +18,8 @@ $(VENV)/.done: constraints.txt pyproject.toml
 	touch $@
 
 demo: setup
-	$(RUN)
-	$(RUN) --report reports/embedded/snakemake-report.zip --quiet
+	$(RUN) --show-failed-logs
+	$(RUN) --report reports/embedded/snakemake-report.zip
 	@$(BIN)/zsbench show reports/embedded
 
 test: setup

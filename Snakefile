@@ -34,7 +34,11 @@ rule data:
 rule train:
     input:
         [layout.model(model, seed) for model in plan.trained for seed in plan.seeds],
-        [layout.model(hybrid, seed) for hybrid in plan.config["hybrid"] for seed in plan.seeds],
+        [
+            layout.model(hybrid, seed)
+            for hybrid in plan.config["hybrid"]
+            for seed in plan.seeds
+        ],
 
 
 rule evaluate:

@@ -145,7 +145,8 @@ def list_datasets(arguments: argparse.Namespace) -> None:
 
     for name, preset in load_resources(arguments.resources)["datasets"].items():
         labels = len(next(iter(preset["verbalisations"].values())))
-        print(f"{name:24} {preset['suite']:9} {labels:3} labels  {sum(preset['expected_rows'].values()):6} rows  {preset['title']}")
+        rows = sum(preset["expected_rows"].values())
+        print(f"{name:24} {preset['suite']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
 
 
 def import_scores(arguments: argparse.Namespace) -> None:
@@ -212,7 +213,9 @@ def _add_resources(verb: argparse.ArgumentParser) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """All verbs with their arguments."""
-    parser = argparse.ArgumentParser(prog="zsbench", description="Benchmark and ablations of zero-shot text classification.")
+    parser = argparse.ArgumentParser(
+        prog="zsbench", description="Benchmark and ablations of zero-shot text classification."
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     for name, function in {**JOB_VERBS, **RENDER_VERBS}.items():
         verb = verbs.add_parser(name, help=function.__doc__)
@@ -228,7 +231,9 @@ def build_parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("launch", help=launch.__doc__)
     verb.add_argument("--gpus", type=int, default=1, help="processes, one a GPU (default 1)")
     verb.add_argument("--strategy", default="single", help="single, ddp, zero2 or fsdp (default single)")
-    verb.add_argument("--configs", type=Path, default=Path("workflow/accelerate"), help="folder of accelerate's launch configs")
+    verb.add_argument(
+        "--configs", type=Path, default=Path("workflow/accelerate"), help="folder of accelerate's launch configs"
+    )
     verb.add_argument("--cpu", action="store_true", help="stay on the CPU, with --gpus processes")
     verb.add_argument("command", nargs="+", metavar="-- -m package.module ...", help="what to run")
     verb.set_defaults(function=launch)
@@ -254,9 +259,13 @@ def build_parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("explain", help=explain.__doc__)
     verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
     verb.set_defaults(function=explain)
-    data = verbs.add_parser("data", help="the authored sets").add_subparsers(dest="data_verb", required=True, metavar="verb")
+    data = verbs.add_parser("data", help="the authored sets").add_subparsers(
+        dest="data_verb", required=True, metavar="verb"
+    )
     verb = data.add_parser("check", help=data_check.__doc__)
-    verb.add_argument("--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there")
+    verb.add_argument(
+        "--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there"
+    )
     verb.set_defaults(function=data_check)
     return parser
 

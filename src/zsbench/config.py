@@ -1,7 +1,7 @@
 """Config checking: every mistake is named by key, value and what is allowed, before any work starts.
 
-The schema says what shape a config has; `check_references` says what a schema cannot: that ids exist, that labels do not
-repeat, that no variant equals another.
+The schema says what shape a config has; `check_references` says what a schema cannot: that ids exist, that labels do
+not repeat, that no variant equals another.
 """
 
 import difflib
@@ -60,7 +60,9 @@ def check_schema(config: dict[str, Any], schema: dict[str, Any]) -> None:
     """
     from jsonschema import Draft202012Validator
 
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
+    errors = sorted(
+        Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
+    )
     if errors:
         raise ConfigError("the config is not valid:\n" + "\n".join(f"  - {_explain(error)}" for error in errors))
 
@@ -141,4 +143,8 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
         check_id(f"hybrid.{name}.nli", entry["nli"], [*trained, *resources["sources"]])
         check_id(f"hybrid.{name}.dataset", entry["dataset"], config["suites"].get("topics", {}).get("datasets", []))
         for label in entry["nli_only"]:
-            check_id(f"hybrid.{name}.nli_only", label, next(iter(resources["datasets"][entry["dataset"]]["verbalisations"].values())))
+            check_id(
+                f"hybrid.{name}.nli_only",
+                label,
+                next(iter(resources["datasets"][entry["dataset"]]["verbalisations"].values())),
+            )

@@ -130,7 +130,9 @@ class Plan:
             settings = {key: value for key, value in entry.items() if key not in ("family", "model", "suites")}
             model = ("source", entry["model"]) if "model" in entry else None
             found.append(System(name, entry["family"], settings, model, (UNTRAINED_SEED,), tuple(entry["suites"])))
-        kept = [replace(system, suites=tuple(s for s in system.suites if s in self.config["suites"])) for system in found]
+        kept = [
+            replace(system, suites=tuple(s for s in system.suites if s in self.config["suites"])) for system in found
+        ]
         return {system.id: system for system in kept if system.suites}
 
     @property
@@ -160,18 +162,26 @@ class Plan:
 
     @property
     def tables(self) -> list[str]:
-        """Names of the tables this run's suites fill."""
-        own = {"gliclass": ["gliclass_suite", "ablations", "published"], "topics": ["topics"]}
-        return [name for suite in self.config["suites"] for name in own[suite]] + ["calibration", "cost", "integrity"]
+        """Names of the tables this run's config fills."""
+        names = []
+        if "gliclass" in self.config["suites"]:
+            names += ["gliclass_suite", "ablations", *(["peers"] if self.config["trained"] else [])]
+        if "topics" in self.config["suites"]:
+            names.append("topics")
+        if "gliclass" in self.config["suites"]:
+            names += ["calibration", *(["sensitivity"] if self.config["scoring"].get("sensitivity") else [])]
+        return [*names, "published", "cost", "integrity"]
 
     @property
     def figures(self) -> list[str]:
-        """Names of the figures this run's suites fill."""
-        own = {
-            "gliclass": ["suite_heatmap", "delta_forest", "ablations", "reliability"],
-            "topics": ["topics_f1", "pr_curves", "threshold_sensitivity"],
-        }
-        return [name for suite in self.config["suites"] for name in own[suite]] + ["cost", "training_curves"]
+        """Names of the figures this run's config fills."""
+        names = []
+        if "gliclass" in self.config["suites"]:
+            names += ["suite_heatmap", "delta_forest", "ablations", "reliability", "throughput"]
+            names += ["sensitivity"] if self.config["scoring"].get("sensitivity") else []
+        if "topics" in self.config["suites"]:
+            names += ["topics_f1", "pr_curves", "threshold_sensitivity"]
+        return [*names, *(["alpha"] if self.config["hybrid"] else []), "cost", "training_curves"]
 
     def score_spec(self, suite: str, system: str, seed: int) -> dict[str, Any]:
         """All that a scoring job depends on besides its input files."""
@@ -190,7 +200,9 @@ class Plan:
         asked = self.config["scoring"].get("sensitivity")
         if asked and suite == "gliclass" and entry.family != "control":
             presets = self.resources["datasets"]
-            wordings = {name: presets[name]["verbalisations"] for name in self.datasets(suite)} if asked["wordings"] else {}
+            wordings = (
+                {name: presets[name]["verbalisations"] for name in self.datasets(suite)} if asked["wordings"] else {}
+            )
             spec["sensitivity"] = asked | {"wordings": wordings}
         return spec
 
@@ -217,6 +229,6 @@ class Plan:
         wanted += [recipe["backbone"] for recipe in recipes]
         for system in self.systems.values():
             wanted += [system.model[1]] if system.model and system.model[0] == "source" else []
-            wanted += [system.settings["nli"]] if system.family == "hybridnli" and system.model[0] == "source" else []
+            wanted += [system.settings["nli"]] if system.model and system.model[0] == "source" and "nli" in system.settings else []
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
         return list(dict.fromkeys(wanted))

@@ -37,7 +37,7 @@ def files_digest(paths: Iterable[Path]) -> str:
     return digest(sorted((Path(path).name, file_sha256(Path(path))) for path in paths))
 
 
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it into place.
 
     A kill at any point leaves either the old file or the new one, never a part; a leftover temporary file has a

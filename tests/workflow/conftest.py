@@ -21,7 +21,9 @@ class Project:
         for name in ("Snakefile", "config.yaml"):
             shutil.copy(REPOSITORY / name, folder / name)
         for name in ("workflow", "src"):
-            shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            shutil.copytree(
+                REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
 
     def snakemake(self, *arguments: str, config: str = "workflow/configs/embedded.yaml") -> str:
         """Run snakemake on the copy, with the copy's own modules; returns all it printed."""

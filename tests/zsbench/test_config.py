@@ -60,9 +60,18 @@ SMALL_SET = {
 
 BROKEN = {
     "unknown top-level key": (put("recipes", {}), r"unknown key 'recipes'; did you mean 'recipe'\?"),
-    "unknown recipe key": (put("recipe/learning_rat", 1e-4), "recipe: unknown key 'learning_rat'; did you mean 'learning_rate'"),
-    "unknown option": (put("gliznet/variants/full", {"margn": 0.1}), "gliznet.variants.full: unknown key 'margn'; did you mean 'margin'"),
-    "unknown suite": (put("suites/glicass", {"datasets": ["movie-snippets"]}), "suites: unknown key 'glicass'; did you mean 'gliclass'"),
+    "unknown recipe key": (
+        put("recipe/learning_rat", 1e-4),
+        "recipe: unknown key 'learning_rat'; did you mean 'learning_rate'",
+    ),
+    "unknown option": (
+        put("gliznet/variants/full", {"margn": 0.1}),
+        "gliznet.variants.full: unknown key 'margn'; did you mean 'margin'",
+    ),
+    "unknown suite": (
+        put("suites/glicass", {"datasets": ["movie-snippets"]}),
+        "suites: unknown key 'glicass'; did you mean 'gliclass'",
+    ),
     "unknown suite key": (put("suites/gliclass/row", 3), "suites.gliclass: unknown key 'row'; did you mean 'rows'"),
     "unknown system key": (put("systems/biencoder/modle", "x"), "unknown key 'modle'; did you mean 'model'"),
     "unknown hybrid key": (put("hybrid/hybrid/labels", []), "hybrid.hybrid: unknown key 'labels'"),
@@ -77,39 +86,81 @@ BROKEN = {
     "datasets repeat": (put("suites/gliclass/datasets", ["movie-snippets"] * 2), "suites.gliclass.datasets"),
     "seeds repeat": (put("recipe/seeds", [1, 1]), "recipe.seeds"),
     "protocols repeat": (put("suites/topics/protocols", ["cv", "cv"]), "suites.topics.protocols"),
-    "unknown dataset": (put("suites/gliclass/datasets", ["movie-snippet"]), "'movie-snippet' is not known; did you mean 'movie-snippets'"),
-    "dataset of another suite": (put("suites/gliclass/datasets", ["topics-mini"]), "'topics-mini' belongs to suite 'topics'"),
-    "unknown wording": (put("suites/gliclass/verbalisations", {"movie-snippets": "plane"}), "'plane' is not known; did you mean 'plain'"),
+    "unknown dataset": (
+        put("suites/gliclass/datasets", ["movie-snippet"]),
+        "'movie-snippet' is not known; did you mean 'movie-snippets'",
+    ),
+    "dataset of another suite": (
+        put("suites/gliclass/datasets", ["topics-mini"]),
+        "'topics-mini' belongs to suite 'topics'",
+    ),
+    "unknown wording": (
+        put("suites/gliclass/verbalisations", {"movie-snippets": "plane"}),
+        "'plane' is not known; did you mean 'plain'",
+    ),
     "wording of a set not in the suite": (put("suites/gliclass/verbalisations", {"cr": "plain"}), "'cr' is not known"),
-    "unknown training set": (put("recipe/training_set", "hardset"), "'hardset' is not known; did you mean 'hardset-mini'"),
+    "unknown training set": (
+        put("recipe/training_set", "hardset"),
+        "'hardset' is not known; did you mean 'hardset-mini'",
+    ),
     "unknown backbone": (put("recipe/backbone", "minilmm"), "'minilmm' is not known; did you mean 'minilm'"),
     "unknown model": (put("systems/biencoder/model", "minlm"), "'minlm' is not known; did you mean 'minilm'"),
-    "unknown family": (put("systems/biencoder/family", "bi-encoder"), "'bi-encoder' is not allowed; did you mean 'biencoder'"),
-    "unknown control": (put("systems/majority/control", "majorty"), "'majorty' is not allowed; did you mean 'majority'"),
-    "unknown protocol": (put("suites/topics/protocols", ["heldout"]), "'heldout' is not allowed; did you mean 'held-out'"),
+    "unknown family": (
+        put("systems/biencoder/family", "bi-encoder"),
+        "'bi-encoder' is not allowed; did you mean 'biencoder'",
+    ),
+    "unknown control": (
+        put("systems/majority/control", "majorty"),
+        "'majorty' is not allowed; did you mean 'majority'",
+    ),
+    "unknown protocol": (
+        put("suites/topics/protocols", ["heldout"]),
+        "'heldout' is not allowed; did you mean 'held-out'",
+    ),
     "unknown precision": (put("recipe/precision", "fp16"), "recipe.precision: 'fp16' is not allowed"),
-    "unknown strategy": (put("recipe/strategy", "zero3"), "recipe.strategy: 'zero3' is not allowed; did you mean 'zero2'"),
+    "unknown strategy": (
+        put("recipe/strategy", "zero3"),
+        "recipe.strategy: 'zero3' is not allowed; did you mean 'zero2'",
+    ),
     "unknown head": (put("gliznet/base", {"head": "bilinar"}), "'bilinar' is not allowed; did you mean 'bilinear'"),
     "unknown nli of a hybrid": (put("hybrid/hybrid/nli", "nli-min"), "'nli-min' is not known; did you mean 'nli-mini'"),
-    "hybrid on a set that is not scored": (put("hybrid/hybrid/dataset", "topics-published"), "'topics-published' is not known"),
+    "hybrid on a set that is not scored": (
+        put("hybrid/hybrid/dataset", "topics-published"),
+        "'topics-published' is not known",
+    ),
     "unknown nli-only label": (put("hybrid/hybrid/nli_only", ["Heath"]), "'Heath' is not known; did you mean 'Health'"),
     "negative weight": (put("gliznet/variants/full", {"bce_weight": -0.5}), "gliznet.variants.full.bce_weight: -0.5"),
-    "weight is text": (put("gliznet/variants/full", {"bce_weight": "half"}), "gliznet.variants.full.bce_weight: 'half'"),
+    "weight is text": (
+        put("gliznet/variants/full", {"bce_weight": "half"}),
+        "gliznet.variants.full.bce_weight: 'half'",
+    ),
     "steps are zero": (put("recipe/steps", 0), "recipe.steps: 0"),
     "steps are absurd": (put("recipe/steps", 10**12), "recipe.steps"),
     "rows are text": (put("suites/gliclass/rows", "many"), "suites.gliclass.rows: 'many'"),
-    "template without a place": (put("trained/nli-mini/template", "This is it."), "trained.nli-mini.template: 'This is it.'"),
+    "template without a place": (
+        put("trained/nli-mini/template", "This is it."),
+        "trained.nli-mini.template: 'This is it.'",
+    ),
     "level is a percentage": (put("statistics/level", 95), "statistics.level: 95"),
-    "variant equals the base": (put("gliznet", {"base": {"margin": 0.5}, "variants": {"same": {"margin": 0.5}}}), "gliznet.variants.same.margin: 0.5 is already the base's"),
+    "variant equals the base": (
+        put("gliznet", {"base": {"margin": 0.5}, "variants": {"same": {"margin": 0.5}}}),
+        "gliznet.variants.same.margin: 0.5 is already the base's",
+    ),
     "two equal variants": (put("gliznet/variants/again", {"margin": 0.0}), "has the same settings as 'no-margin'"),
     "path traversal in the run": (put("run", "../../etc"), r"run: '\.\./\.\./etc' is not a valid id"),
     "path traversal in a variant": (put("gliznet/variants/..", {"margin": 0.1}), "not a valid id"),
-    "shell metacharacters in an id": (put("systems/a;rm -rf b", {"family": "control", "control": "oracle", "suites": ["topics"]}), "not a valid id"),
+    "shell metacharacters in an id": (
+        put("systems/a;rm -rf b", {"family": "control", "control": "oracle", "suites": ["topics"]}),
+        "not a valid id",
+    ),
     "command substitution in the run": (put("run", "$(id)"), r"run: '\$\(id\)' is not a valid id"),
     "upper case in an id": (put("gliznet/variants/Full", {"margin": 0.1}), "not a valid id"),
     "labels repeat": (put("datasets", {"mine": SMALL_SET}), "datasets.mine.verbalisations.plain: labels repeat"),
     "source of a preset unknown": (put("datasets", {"mine": SMALL_SET | {"source": "mnilm"}}), "'mnilm' is not known"),
-    "system takes a trained id": (put("systems/nli-mini", {"family": "control", "control": "oracle", "suites": ["topics"]}), "the id is taken"),
+    "system takes a trained id": (
+        put("systems/nli-mini", {"family": "control", "control": "oracle", "suites": ["topics"]}),
+        "the id is taken",
+    ),
     "a list instead of a mapping": (put("recipe", []), r"recipe: \[\]"),
     "recipe is null": (put("recipe", None), "recipe"),
 }
@@ -167,7 +218,18 @@ def test_the_workflow_prints_the_message_and_stops(tmp_path: Path, embedded: dic
     embedded["recipe"]["precison"] = embedded["recipe"].pop("precision")
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(embedded))
-    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--configfile", str(path), "--directory", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "--cores",
+        "1",
+        "--configfile",
+        str(path),
+        "--directory",
+        str(tmp_path),
+    ]
     done = subprocess.run([*command, "--snakefile", str(REPOSITORY / "Snakefile")], capture_output=True, text=True)
     assert done.returncode != 0
     assert "unknown key 'precison'; did you mean 'precision'?" in done.stderr + done.stdout

@@ -64,7 +64,7 @@ def start(leases, *command, gpus=1, strategy="single", cpu="auto", fakes=2, cwd=
     return subprocess.Popen(words, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for(condition, seconds=20.0):
+def wait_for(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -127,7 +127,7 @@ accelerator.end_training()
 """
     )
     launcher = start(tmp_path / "leases", job, tmp_path / "out", gpus=2, strategy="ddp")
-    assert launcher.wait(timeout=120) == 0, launcher.stderr.read()
+    assert launcher.wait(timeout=240) == 0, launcher.stderr.read()
     facts = [json.loads((tmp_path / f"out{rank}").read_text()) for rank in (0, 1)]
     assert {fact["CUDA_VISIBLE_DEVICES"] for fact in facts} == {"0,1"}
     assert len({fact["MASTER_PORT"] for fact in facts}) == 1
@@ -168,7 +168,7 @@ def test_signals_reach_the_job(tmp_path, script, number):
     launcher = start(tmp_path / "leases", job, tmp_path / "got")
     wait_for((tmp_path / "got-ready").exists)
     launcher.send_signal(number)
-    assert launcher.wait(timeout=20) == 3
+    assert launcher.wait(timeout=60) == 3
     assert (tmp_path / "got").read_text() == str(int(number))
 
 

@@ -52,7 +52,7 @@ class Bench:
         words = [sys.executable, "-c", DRIVER, str(self.leases), self.job, str(self.journal), str(seconds)]
         return subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
 
-    def wait_for(self, pattern, count, seconds=30.0):
+    def wait_for(self, pattern, count, seconds=120.0):
         deadline = time.monotonic() + seconds
         while len(list(self.journal.glob(pattern))) < count:
             assert time.monotonic() < deadline, f"fewer than {count} {pattern}"
@@ -80,13 +80,13 @@ def alive(pid):
 
 
 def test_many_launchers_never_share_a_device(bench):
-    launchers = [bench.start(0.15) for _ in range(14)]
-    assert [launcher.wait(timeout=60) for launcher in launchers] == [0] * 14
+    launchers = [bench.start(0.15) for _ in range(10)]
+    assert [launcher.wait(timeout=180) for launcher in launchers] == [0] * 10
     assert not bench.collisions
     rows = [path.read_text().split() for path in bench.journal.glob("done-*")]
     spans = [(float(began), float(ended)) for _, began, ended in rows]
     at_once = [sum(began <= moment < ended for began, ended in spans) for moment, _ in spans]
-    assert len(rows) == 14 and max(at_once) <= 2
+    assert len(rows) == 10 and max(at_once) <= 2
     assert {device for device, *_ in rows} == {"0", "1"}
 
 
@@ -99,7 +99,7 @@ def test_kill_9_leaks_neither_device_nor_job(bench):
     waiting[0].kill()  # a launcher that waits may be killed too
     for launcher in doomed:
         launcher.kill()
-    assert [launcher.wait(timeout=30) for launcher in waiting[1:]] == [0, 0]
+    assert [launcher.wait(timeout=120) for launcher in waiting[1:]] == [0, 0]
     running = {path.name.partition("-")[2] for path in bench.journal.glob("running-*")}
     assert not bench.collisions
     assert not [pid for pid in running if alive(pid)]
@@ -113,7 +113,7 @@ def test_launchers_killed_at_random(bench):
         time.sleep(order.uniform(0, 0.15))
         if order.random() < 0.6:
             order.choice(launchers).send_signal(signal.SIGKILL)
-    codes = [launcher.wait(timeout=60) for launcher in launchers]
+    codes = [launcher.wait(timeout=180) for launcher in launchers]
     assert not bench.collisions
     assert set(codes) <= {0, -signal.SIGKILL}
     with lease_devices(bench.leases, ["fake-0", "fake-1"], 2, silent) as held:  # everything came back
@@ -191,7 +191,7 @@ def test_ports_are_never_given_twice(tmp_path):
     def take():
         with lease_port(tmp_path) as port:
             given.append(port)
-            barrier.wait(timeout=30)  # all hold theirs at the same time
+            barrier.wait(timeout=120)  # all hold theirs at the same time
 
     threads = [threading.Thread(target=take) for _ in range(24)]
     for thread in threads:

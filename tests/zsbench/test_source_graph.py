@@ -17,7 +17,12 @@ def test_measuring_depends_on_thresholds_but_on_no_model_code() -> None:
 
 def test_training_depends_on_the_model_and_not_on_reporting() -> None:
     found = names("zsbench.training.run")
-    assert {"gliznet/losses.py", "gliznet/model.py", "zsbench/training/loop.py", "zsbench/training/nli_task.py"} <= found
+    assert {
+        "gliznet/losses.py",
+        "gliznet/model.py",
+        "zsbench/training/loop.py",
+        "zsbench/training/nli_task.py",
+    } <= found
     assert not any("reporting" in name or "evaluation" in name for name in found)
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from zsbench.config import ConfigError, check_references, check_schema, load_resources, load_yaml
+from zsbench.config import (
+    ConfigError,
+    check_references,
+    check_schema,
+    load_resources,
+    load_yaml,
+)
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json
 from zsbench.source_graph import sources
@@ -18,7 +24,9 @@ def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
     try:
         check_schema(config, load_yaml(WORKFLOW / "schemas" / "config.schema.yaml"))
-        validate(config, str(WORKFLOW / "schemas" / "config.schema.yaml"))  # fills in the defaults
+        validate(
+            config, str(WORKFLOW / "schemas" / "config.schema.yaml")
+        )  # fills in the defaults
         resources = load_resources(WORKFLOW / "resources")
         for key in resources:
             resources[key] = resources[key] | config.get(key, {})
@@ -32,7 +40,6 @@ plan = checked_plan()
 layout = plan.layout
 ROOT = layout.root
 REPORTS = Path("reports") / plan.run
-LAUNCH = f"zsbench launch --configs {WORKFLOW / 'accelerate'}"  # leases GPUs; `--resources gpu=N` is only a request
 
 
 def code(*modules):
@@ -40,13 +47,99 @@ def code(*modules):
     return [str(path.relative_to(workflow.basedir)) for path in sources(*modules)]
 
 
+def root_of_outputs(wildcards, output):
+    """results/<run> or reports/<run>: where a job's outputs lie."""
+    return "/".join(Path(output[0]).parts[:2])
+
+
+def root_of_inputs(wildcards, input):
+    """results/<run>: where a rendering job's first input lies."""
+    return "/".join(Path(input[0]).parts[:2])
+
+
 def spec_of(function, *wildcard_names):
     """A params function: the named wildcards' spec as canonical JSON, so that a job reruns exactly when its spec changes."""
 
     def spec(wildcards):
-        return canonical_json(function(*(getattr(wildcards, name) for name in wildcard_names)))
+        return canonical_json(
+            function(*(getattr(wildcards, name) for name in wildcard_names))
+        )
 
     return spec
+
+
+def dataset_manifest(wildcards):
+    """Manifest of the source a test set is read from."""
+    return layout.fetched(plan.dataset_spec(wildcards.dataset)["source"])
+
+
+def training_set_manifest(wildcards):
+    """Manifest of the source a training set is read from."""
+    return layout.fetched(plan.training_set_spec(wildcards.training_set)["source"])
+
+
+def training_inputs(wildcards):
+    """Backbone and rows of a training."""
+    recipe = plan.trained[wildcards.model]["recipe"]
+    return [
+        layout.fetched(recipe["backbone"]),
+        layout.training_set(recipe["training_set"]),
+    ]
+
+
+def hybrid_inputs(wildcards):
+    """NLI model and topic rows of a hybrid."""
+    spec = plan.hybrid_spec(wildcards.hybrid, wildcards.seed)
+    nli = (
+        layout.model(spec["nli"], wildcards.seed)
+        if spec["nli_kind"] == "trained"
+        else layout.fetched(spec["nli"])
+    )
+    return [nli, layout.dataset(spec["dataset"])]
+
+
+def system_model(wildcards):
+    """What a system's weights come from: a training record, a fetched manifest, or nothing."""
+    system = plan.systems[wildcards.system]
+    if system.model is None:
+        return []
+    kind, name = system.model
+    if kind == "source":
+        return [
+            layout.fetched(source)
+            for source in (name, system.settings.get("nli"))
+            if source
+        ]
+    return [layout.model(name, wildcards.seed)]
+
+
+def system_modules(wildcards):
+    """The code a system's scores depend on."""
+    return code(
+        "zsbench.evaluation.scoring",
+        FAMILIES[plan.systems[wildcards.system].family].module,
+    )
+
+
+def reported(kind, name, suffix, label):
+    """A file that Snakemake's own report shows, with its caption, category and label."""
+    return report(
+        REPORTS / kind / f"{name}.{suffix}",
+        caption=str(WORKFLOW / "report" / f"{name}.rst"),
+        category=kind.capitalize(),
+        labels={"name": name.replace("_", " "), "format": label},
+    )
+
+
+def summary():
+    """What the run comes to: cells in all and already there, and jobs that ask for a GPU."""
+    there = sum(layout.card(*cell).is_file() for cell in plan.cells)
+    jobs = sum(len(plan.score_jobs(suite)) for suite in plan.config["suites"])
+    trainings = len(plan.seeds) * (len(plan.trained) + len(plan.config["hybrid"]))
+    return (
+        f"run {plan.run}: {len(plan.cells)} cells ({there} there, {len(plan.cells) - there} to do), "
+        f"{trainings} trainings and {jobs} scoring jobs that use a GPU where there is one"
+    )
 
 
 wildcard_constraints:
@@ -58,3 +151,7 @@ wildcard_constraints:
     suite="|".join(plan.config["suites"]),
     system="|".join(plan.systems),
     seed=r"\d+",
+
+
+if workflow.is_main_process:
+    logger.info(summary())

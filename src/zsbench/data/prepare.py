@@ -90,7 +90,7 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     if found != spec["expected_rows"] and not manifest.get("replica"):
         raise DataError(f"{spec['id']}: found rows {found}, the preset expects {spec['expected_rows']}")
     if spec["task"] == "single":
-        # Rows that no label covers (a neutral rating, a missing gold) cannot be judged; they are counted, never class 0.
+        # Rows that no label covers (a neutral rating, no gold) cannot be judged; they are counted, never class 0.
         judged = frame["gold"].map(len) == 1
     else:
         judged = pd.Series(True, index=frame.index)

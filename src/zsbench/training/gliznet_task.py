@@ -32,7 +32,14 @@ class GliZNetTask:
     """
 
     def __init__(
-        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, max_labels: int, max_length: int
+        self,
+        backbone: Path,
+        options: dict[str, Any],
+        train: Rows,
+        validation: Rows,
+        seed: int,
+        max_labels: int,
+        max_length: int,
     ) -> None:
         switches = GliZNetOptions(**(options | {"max_length": max_length, "max_labels": max_labels}))
         self.tokenizer = GliZNETTokenizer.from_pretrained(backbone, switches)
@@ -48,7 +55,9 @@ class GliZNetTask:
     def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """Tensors of a micro-batch and its targets (B, K)."""
         drawn = [draw_labels(self.train, row, self.max_labels, seed) for row in rows]
-        encoded = [self.tokenizer.build_row(self.text_ids[row], labels) for row, (labels, _) in zip(rows, drawn, strict=True)]
+        encoded = [
+            self.tokenizer.build_row(self.text_ids[row], labels) for row, (labels, _) in zip(rows, drawn, strict=True)
+        ]
         targets = torch.full((len(rows), max(len(labels) for labels, _ in drawn)), PADDING)  # (B, K)
         for i, (_, values) in enumerate(drawn):
             targets[i, : len(values)] = torch.tensor(values, dtype=torch.float32)

@@ -30,8 +30,11 @@ class NonFiniteLossError(RuntimeError):
 class Task(Protocol):
     """What a family must offer to be trained."""
 
-    model: torch.nn.Module
     lengths: np.ndarray  # (n,) approximate tokens of each training row
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """What is trained."""
 
     def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """Tensors of a micro-batch; everything random in it is a function of `seed` and the row."""
@@ -142,7 +145,9 @@ class Trainer:
                         terms = self.task.losses(self.model, batch)
             self.accelerator.backward(terms["total"] / len(micro_batches))
             # Looked at later, all at once: reading a value here would make the device wait every step.
-            self.pending.append((step, rows, list(terms), torch.stack([term.detach().float() for term in terms.values()])))
+            self.pending.append(
+                (step, rows, list(terms), torch.stack([term.detach().float() for term in terms.values()]))
+            )
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self.optimizer.step()
         self.scheduler.step()
@@ -193,7 +198,12 @@ class Trainer:
         """Validate, log, and keep the weights when they are the best so far."""
         self.model.eval()
         value = self.task.validate(self.model, self.accelerator.device)
-        entry = {"step": step + 1, "losses": self._means(), "validation": value, "gradient_norms": self._gradient_norms(step)}
+        entry = {
+            "step": step + 1,
+            "losses": self._means(),
+            "validation": value,
+            "gradient_norms": self._gradient_norms(step),
+        }
         entry["learning_rate"] = float(self.scheduler.get_last_lr()[0])
         self.window = []
         self.progress["history"].append(entry)
@@ -206,7 +216,8 @@ class Trainer:
                 replace_folder(self.work / "best", lambda folder: self.task.save(state, folder))
         else:
             self.progress["stale"] += 1
-        self.say(f"step {step + 1}/{self.recipe.steps}  validation {value:.4f}  best {self.progress['best']['validation']:.4f}")
+        best_value = self.progress["best"]["validation"]
+        self.say(f"step {step + 1}/{self.recipe.steps}  validation {value:.4f}  best {best_value:.4f}")
         self.accelerator.wait_for_everyone()
 
     def _save_state(self) -> None:

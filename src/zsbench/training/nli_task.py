@@ -28,11 +28,17 @@ class NLITask:
         max_length: tokens of a pair.
     """
 
-    def __init__(self, backbone: Path, template: str, train: Rows, validation: Rows, seed: int, max_length: int) -> None:
+    def __init__(
+        self, backbone: Path, template: str, train: Rows, validation: Rows, seed: int, max_length: int
+    ) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
         self.tokenizer.model_max_length = max_length
         config = AutoConfig.from_pretrained(
-            backbone, num_labels=2, label2id=LABELS, id2label={i: name for name, i in LABELS.items()}, trust_remote_code=False
+            backbone,
+            num_labels=2,
+            label2id=LABELS,
+            id2label={i: name for name, i in LABELS.items()},
+            trust_remote_code=False,
         )
         torch.manual_seed(seed)
         self.model = AutoModelForSequenceClassification.from_pretrained(
@@ -52,7 +58,13 @@ class NLITask:
                 hypotheses.append(self.template.format(label))
                 classes.append(LABELS["entailment"] if target else LABELS["not_entailment"])
         encoded = self.tokenizer(
-            texts, hypotheses, truncation="only_first", max_length=self.max_length, padding=True, split_special_tokens=True, return_tensors="pt"
+            texts,
+            hypotheses,
+            truncation="only_first",
+            max_length=self.max_length,
+            padding=True,
+            split_special_tokens=True,
+            return_tensors="pt",
         )
         return dict(encoded) | {"classes": torch.tensor(classes)}
 

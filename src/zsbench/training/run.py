@@ -30,7 +30,9 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
     if spec["family"] == "gliznet":
         from zsbench.training.gliznet_task import GliZNetTask
 
-        return GliZNetTask(backbone, spec["options"], train, validation, spec["seed"], recipe.max_labels, recipe.max_length)
+        return GliZNetTask(
+            backbone, spec["options"], train, validation, spec["seed"], recipe.max_labels, recipe.max_length
+        )
     from zsbench.training.nli_task import NLITask
 
     return NLITask(backbone, spec["options"]["template"], train, validation, spec["seed"], recipe.max_length)
@@ -57,7 +59,7 @@ def train_job(spec: dict[str, Any], layout: Layout) -> None:
             if per_device_batch == 1:
                 raise
             per_device_batch = per_device_batch // 2
-            say(f"out of memory: per-device batch halved to {per_device_batch}, effective batch stays {recipe.effective_batch}")
+            say(f"out of memory: per-device batch halved to {per_device_batch}; effective batch as before")
             torch.cuda.empty_cache()
     if trainer.accelerator.is_main_process:
         _finish(spec, record, work, record_path, trainer.task)

@@ -10,7 +10,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from zsbench.layout import Layout
 
-WORDS = "red green blue cold warm cat dog bird sun rain train ship bread soup song book".split()
+COLOURS, THINGS = ["red", "green", "blue", "cold", "warm"], ["cat", "dog", "bird", "sun", "rain", "train"]
+WORDS = [*COLOURS, *THINGS, "ship", "bread", "soup", "song", "book"]
 RECIPE = {
     "backbone": "tiny",
     "training_set": "colours",
@@ -46,7 +47,12 @@ def save_tiny_encoder(folder: Path) -> None:
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=256, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, max_position_embeddings=96
+        vocab_size=256,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=96,
     )
     BertModel(config).save_pretrained(folder)
 
@@ -57,7 +63,14 @@ def rows() -> pd.DataFrame:
     for i in range(48):
         true = [WORDS[(i * k + k) % len(WORDS)] for k in (1, 3, 5)]
         false = [word for word in WORDS if word not in true][i % 5 : i % 5 + 3]
-        table.append({"split": "validation" if i % 6 == 0 else "train", "text": " ".join(true), "labels": sorted(set(true)), "not_labels": false})
+        table.append(
+            {
+                "split": "validation" if i % 6 == 0 else "train",
+                "text": " ".join(true),
+                "labels": sorted(set(true)),
+                "not_labels": false,
+            }
+        )
     return pd.DataFrame(table)
 
 

@@ -38,7 +38,14 @@ def start(layout: Layout, spec: dict, processes: int = 1) -> subprocess.Popen:
     command = [sys.executable, *arguments]
     if processes > 1:
         launch = ["-m", "zsbench.cli", "launch", "--cpu", "--gpus", str(processes), "--strategy", "ddp"]
-        command = [sys.executable, *launch, "--configs", str(Path(__file__).parents[3] / "workflow" / "accelerate"), "--", *arguments]
+        command = [
+            sys.executable,
+            *launch,
+            "--configs",
+            str(Path(__file__).parents[3] / "workflow" / "accelerate"),
+            "--",
+            *arguments,
+        ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -70,7 +77,9 @@ def test_zero_weight_terms_are_not_computed(layout: Layout, recipe: dict) -> Non
 
 
 @pytest.mark.parametrize("family", ["gliznet", "nli"])
-def test_killed_training_continues_to_the_same_weights(layout: Layout, recipe: dict, tmp_path: Path, family: str) -> None:
+def test_killed_training_continues_to_the_same_weights(
+    layout: Layout, recipe: dict, tmp_path: Path, family: str
+) -> None:
     """kill -9 after the first saved state, run again: bit-identical to an undisturbed training."""
     options = OPTIONS if family == "gliznet" else {"template": "this is {}"}
     spec = spec_of(recipe | {"steps": 40}, family=family, options=options)
@@ -151,7 +160,11 @@ def test_two_gloo_processes_give_the_curve_of_one(layout: Layout, recipe: dict) 
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (layout.fetched("tiny").parent / "files" / "config.json").write_text(json.dumps(config))
     for model, processes in (("gliznet-one", 1), ("gliznet-two", 2)):
-        sizes = {"per_device_batch": 8 // processes, "gpus": processes, "strategy": "ddp" if processes > 1 else "single"}
+        sizes = {
+            "per_device_batch": 8 // processes,
+            "gpus": processes,
+            "strategy": "ddp" if processes > 1 else "single",
+        }
         process = start(layout, spec_of(recipe | sizes, options=options, id=model), processes)
         _, log = process.communicate(timeout=240)
         assert process.returncode == 0, log
