@@ -73,6 +73,13 @@ def launch(arguments: argparse.Namespace) -> int:
     return run(arguments.gpus, arguments.strategy, arguments.command, lease_folder(), arguments.configs, arguments.cpu)
 
 
+def overlap(arguments: argparse.Namespace) -> None:
+    """count test texts that stand, word for word or nearly, in a training set"""
+    from zsbench.data.contamination import write_overlap
+
+    write_overlap(arguments.root.root, arguments.spec["training_sets"], arguments.spec["datasets"])
+
+
 def train_hybrid(arguments: argparse.Namespace) -> None:
     """encode the topic texts once and train the PolyEncoder heads on them"""
     from zsbench.training.hybrid import train_hybrid as run
@@ -190,6 +197,7 @@ JOB_VERBS = {
     "fetch": fetch,
     "prepare": prepare,
     "prepare-training": prepare_training,
+    "overlap": overlap,
     "train-hybrid": train_hybrid,
     "score": score,
     "measure": measure,

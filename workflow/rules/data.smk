@@ -57,3 +57,23 @@ rule prepare_training:
         "prepare {wildcards.training_set}"
     shell:
         "zsbench prepare-training --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+
+
+rule overlap:
+    input:
+        [layout.dataset(dataset) for dataset in plan.all_datasets],
+        [layout.training_set(name) for name in plan.training_sets],
+        code=code("zsbench.data.contamination"),
+    output:
+        ROOT / "analysis" / "overlap.json",
+    log:
+        ROOT / "logs" / "overlap.log",
+    conda:
+        "../envs/zsbench.yaml"
+    params:
+        root=root_of_outputs,
+        spec=canonical_json({"datasets": plan.all_datasets, "training_sets": plan.training_sets}),
+    message:
+        "look for test texts in the training sets"
+    shell:
+        "zsbench overlap --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"

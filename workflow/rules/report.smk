@@ -16,6 +16,7 @@ ANALYSIS = [
 rule write_tables:
     input:
         ANALYSIS,
+        overlap=rules.overlap.output,
         cards=[layout.dataset_card(dataset) for dataset in plan.all_datasets],
         published=WORKFLOW / "resources" / "published.yaml",
         code=code("zsbench.reporting.tables"),

@@ -8,9 +8,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from zsbench.layout import Layout
+from zsbench.provenance import write_json
 
 SHINGLE_WORDS = 3
 NEAR = 0.5  # unrelated texts share below 0.1 of their triples; a text with a few words changed shares above 0.5
@@ -53,6 +58,24 @@ class Overlap:
             "train_rows_hit": len(self.train_hits),
             "method": f"Jaccard of {SHINGLE_WORDS}-word shingles >= {NEAR}, MinHash {BANDS}x{ROWS}",
         }
+
+
+def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[str]) -> None:
+    """Write `analysis/overlap.json`: the overlap of every training set with every test set's scored rows.
+
+    Args:
+        root: `results/<run>`, with both prepared.
+        training_sets, datasets: their ids.
+    """
+    layout = Layout(root)
+    report: dict[str, dict[str, Any]] = {}
+    for training_set in training_sets:
+        train = pd.read_parquet(layout.training_set(training_set), columns=["text"])["text"].tolist()
+        for dataset in datasets:
+            rows = pd.read_parquet(layout.dataset(dataset), columns=["text", "split"])
+            test = rows.loc[rows["split"] != "train", "text"].tolist()
+            report.setdefault(dataset, {})[training_set] = overlap(train, test).card()
+    write_json(layout.root / "analysis" / "overlap.json", report)
 
 
 def words(text: str) -> list[str]:

@@ -98,7 +98,6 @@ def _device(run: RunData, suite: str, system: str) -> str:
 
 def integrity(run: RunData) -> Table:
     """`integrity`: rows and anomalies of every dataset, overlap with training texts, and which systems saw it."""
-    training = _training_texts(run)
     rows = []
     for suite in run.spec["suites"]:
         for name, entry in run.datasets(suite).items():
@@ -109,13 +108,13 @@ def integrity(run: RunData) -> Table:
             anomalies = ("rows", "empty_texts", "duplicate_texts", "rows_without_gold")
             cells = [number(quality.get(key), 0) for key in anomalies]
             cells.append(f"{quality['long_share']:.1%}" if "long_share" in quality else EMPTY)
-            overlap = [_overlap(run, name, training), *_seen(run, suite, name)]
+            overlap = [_overlap(run, name), *_seen(run, suite, name)]
             rows.append([entry["title"], suite, str(card.get("revision", EMPTY))[:12], scored, *cells, *overlap])
     notes = [
         "Rows to Long are of the whole published set, before any sampling; Scored is what this run scores. Nothing is"
         " repaired: empty and duplicate texts are scored, rows without a gold label are counted and left out.",
-        "Long: share of texts above 350 words. Overlap: scored texts that stand, up to case and spaces, in a training"
-        " set of this run.",
+        "Long: share of texts above 350 words. Overlap: scored texts equal to a training text but for case and"
+        " punctuation, plus those that share at least half of their word triples with one.",
         "Seen: systems trained on the data set, by their own declaration; unknown: systems that declare nothing.",
     ]
     columns = [
@@ -133,25 +132,11 @@ def integrity(run: RunData) -> Table:
     return Table("integrity", [*columns, "Seen by", "Unknown"], rows, notes)
 
 
-def _fold(texts: pd.Series) -> pd.Series:
-    return texts.str.casefold().str.split().str.join(" ")
-
-
-def _training_texts(run: RunData) -> set[str] | None:
-    """Texts of every training set of the run; None where none is prepared."""
-    paths = sorted((run.root / "training_sets").glob("*/rows.parquet"))
-    return (
-        {text for path in paths for text in _fold(pd.read_parquet(path, columns=["text"])["text"])} if paths else None
-    )
-
-
-def _overlap(run: RunData, dataset: str, training: set[str] | None) -> str:
-    """How many scored texts are training texts (of a topic set: rows outside its own train split)."""
-    path = run.layout.dataset(dataset)
-    if training is None or not path.is_file():
-        return EMPTY
-    frame = pd.read_parquet(path, columns=["text", "split"])
-    return str(int(_fold(frame[frame["split"] != "train"]["text"]).isin(training).sum()))
+def _overlap(run: RunData, dataset: str) -> str:
+    """Scored texts that are (nearly) training texts, over all training sets of the run: exact + near."""
+    path = run.root / "analysis" / "overlap.json"
+    found = read_json(path).get(dataset, {}).values() if path.is_file() else []
+    return " ; ".join(f"{card['exact']} + {card['near']}" for card in found) or EMPTY
 
 
 def _seen(run: RunData, suite: str, dataset: str) -> list[str]:

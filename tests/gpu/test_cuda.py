@@ -1,0 +1,61 @@
+"""What only a GPU can show: bf16 training, the launcher with a real device, a head that stays in float32."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from zsbench.layout import Layout
+from zsbench.provenance import read_json
+
+from ..zsbench.training.conftest import RECIPE, rows, save_tiny_encoder
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "results" / "tiny")
+    save_tiny_encoder(layout.fetched("tiny").parent / "files")
+    layout.training_set("colours").parent.mkdir(parents=True)
+    rows().to_parquet(layout.training_set("colours"), index=False)
+    return layout
+
+
+def test_bf16_training_through_the_launcher(layout: Layout) -> None:
+    recipe = RECIPE | {"precision": "bf16", "steps": 40, "evaluate_every": 20}
+    spec = {"id": "gliznet-full", "family": "gliznet", "seed": 1, "recipe": recipe, "options": {}}
+    configs = Path(__file__).parents[2] / "workflow" / "accelerate"
+    command = [sys.executable, "-m", "zsbench.cli", "launch", "--configs", str(configs), "--"]
+    command += ["-m", "zsbench.training.run", "--root", str(layout.root), "--spec", json.dumps(spec)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+    assert done.returncode == 0, done.stderr
+    record = read_json(layout.model("gliznet-full", 1))
+    assert record["device"] == "cuda"
+    assert record["history"][-1]["losses"]["total"] < record["history"][0]["losses"]["total"]
+
+
+def test_the_head_stays_in_float32_under_autocast(layout: Layout) -> None:
+    from zsbench.training.run import build_task
+
+    task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": {}}, layout)
+    model = task.model.to("cuda")
+    batch = {name: tensor.to("cuda") for name, tensor in task.collate([0, 1], (1, 0)).items()}
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        output = model(**batch)
+    assert output.logits.dtype == torch.float32 and output.loss.dtype == torch.float32
+
+
+def test_scores_on_the_gpu_are_those_of_the_cpu(layout: Layout) -> None:
+    from gliznet.predictor import score_texts
+    from zsbench.training.run import build_task
+
+    task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": {}}, layout)
+    texts, labels = ["red cat", "warm rain"], ["red", "rain", "ship"]
+    on_cpu = score_texts(task.model, task.tokenizer, texts, labels)
+    on_gpu = score_texts(task.model.to("cuda"), task.tokenizer, texts, labels)
+    torch.testing.assert_close(torch.from_numpy(on_cpu), torch.from_numpy(on_gpu), atol=1e-3, rtol=1e-3)
