@@ -183,14 +183,15 @@ def leased_gpu(leases: Path | None = None) -> Iterator[None]:
     if not devices.names:
         yield
         return
-    before = dict(os.environ)
     with lease_devices(leases or lease_folder(), list(devices.names.values()), 1, say_for("launch")) as held:
-        os.environ.update(_naming(devices, held))
+        naming = _naming(devices, held)
+        before = {name: os.environ.get(name) for name in naming}
+        os.environ.update(naming)
         try:
             yield
         finally:
-            os.environ.clear()
-            os.environ.update(before)
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _naming(devices: Devices, held: list[str]) -> dict[str, str]:
