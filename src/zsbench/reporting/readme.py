@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Block name -> the table (file name without ending) that fills it.
 BLOCKS = {"suite": "gliclass_suite", "ablations": "ablations", "topics": "topics"}
+# Blocks that show a part: rows (or notes) that hold this text; the whole table is in the report.
+ONLY = {"topics": "held-out"}
 _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)
 
 
@@ -30,9 +32,20 @@ def render(readme_text: str, tables_folder: Path) -> str:
         if end != name:
             raise ValueError(f"README block {name!r} ends as {end!r}")
         table = (tables_folder / f"{BLOCKS[name]}.md").read_text(encoding="utf-8").strip()
+        if name in ONLY:
+            table = _part(table, ONLY[name])
         return f"<!-- begin:{name} -->\n{table}\n<!-- end:{name} -->"
 
     filled = _BLOCK.sub(fill, readme_text)
     if readme_text.count("<!-- begin:") != len(_BLOCK.findall(readme_text)):
         raise ValueError("README: a block begins but does not end, or its markers are not on lines of their own")
     return filled
+
+
+def _part(table: str, wanted: str) -> str:
+    """Header and rule of an md table, the rows and notes that hold `wanted`, and the signature."""
+    head, *lines = table.split("\n")
+    kept = [line for line in lines[1:] if wanted in line or line.startswith("- `")]
+    # A blank line between the table and its notes.
+    first_note = next((i for i, line in enumerate(kept) if line.startswith("- ")), len(kept))
+    return "\n".join([head, lines[0], *kept[:first_note], "", *kept[first_note:]]).strip()

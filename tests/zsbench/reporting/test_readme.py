@@ -48,6 +48,14 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         render(TEXT, tmp_path)
 
 
+def test_the_topics_block_shows_the_held_out_rows_only(tables: Path) -> None:
+    rows = "| S | P |\n|---|---|\n| a | cv |\n| a | held-out |\n\n- note\n- a, held-out on test: gains\n- `signature`\n"
+    (tables / "topics.md").write_text(rows)
+    filled = render("<!-- begin:topics -->\n<!-- end:topics -->", tables)
+    body = filled.split("-->")[1].split("<!--")[0].strip()
+    assert body == "| S | P |\n|---|---|\n| a | held-out |\n\n- a, held-out on test: gains\n- `signature`"
+
+
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="no sample report in this checkout")
 def test_readme_shows_the_sample_report() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")

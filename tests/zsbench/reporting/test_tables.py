@@ -11,6 +11,7 @@ import pytest
 
 from zsbench.provenance import canonical_json, read_json, write_json
 from zsbench.reporting.frames import RunData
+from zsbench.reporting.signature import resolution_note
 from zsbench.reporting.tables import write_tables
 from zsbench.reporting.tables_topics import attribution
 
@@ -175,21 +176,21 @@ def test_sensitivity_is_written_where_there_are_records(made, tmp_path):
     ]  # fmt: skip
 
 
-def test_overlap_with_training_texts_is_counted(made, tmp_path):
-    run = RunData(made.root, made.spec)
-    name, entry = next(iter(run.datasets("gliclass").items()))
-    texts, training = run.layout.dataset(name), run.layout.training_set("made-overlap")
-    kept = texts.read_bytes() if texts.is_file() else None
-    training.parent.mkdir(parents=True)
-    texts.parent.mkdir(parents=True, exist_ok=True)
+def test_overlap_with_training_texts_is_shown(made, tmp_path):
+    name, entry = next(iter(RunData(made.root, made.spec).datasets("gliclass").items()))
+    report = made.root / "analysis" / "overlap.json"
+    write_json(report, {name: {"made-overlap": {"exact": 2, "near": 1}}})
     try:
-        pd.DataFrame({"text": ["One  text.", "another"], "split": "test"}).to_parquet(texts)
-        pd.DataFrame({"text": ["one text.", "a third"]}).to_parquet(training)
         write_tables(made.root, made.spec, tmp_path)
     finally:
-        training.unlink()
-        training.parent.rmdir()
-        texts.unlink()
-        if kept is not None:
-            texts.write_bytes(kept)
-    assert next(row for row in rows(tmp_path, "integrity") if row["Data set"] == entry["title"])["Overlap"] == "1"
+        report.unlink()
+    assert next(row for row in rows(tmp_path, "integrity") if row["Data set"] == entry["title"])["Overlap"] == "2 + 1"
+
+
+@pytest.mark.parametrize(("draws", "warned"), [(100, True), (100_000, False)])
+def test_too_few_draws_for_the_correction_are_said(made, draws, warned):
+    spec = made.spec | {"statistics": made.spec["statistics"] | {"draws": draws}}
+    notes = resolution_note(RunData(made.root, spec), "gliclass_suite")
+    assert bool(notes) == warned
+    if warned:
+        assert "raise statistics.draws" in notes[0]
