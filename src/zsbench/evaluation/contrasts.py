@@ -8,7 +8,7 @@ PREFIX = "gliznet-"  # a variant `full` is the system `gliznet-full`
 
 # Factor -> the option keys that set it. Keys that are not listed are factors of their own name.
 FACTORS = {
-    "VICReg": ("vicreg_weight", "vicreg"),
+    "VICReg": ("vicreg", "vicreg_weight"),
     "margin": ("margin",),
     "BCE weight": ("bce_weight",),
     "softmax weight": ("softmax_weight",),
@@ -20,6 +20,8 @@ FACTORS = {
     "label order": ("order_invariant", "label_context", "label_reserve"),
 }
 _FACTOR_OF = {key: factor for factor, keys in FACTORS.items() for key in keys}
+_PLACE = {key: place for keys in FACTORS.values() for place, key in enumerate(keys)}  # the first key needs no name
+REFERENCE = "reference"  # the level of a side that leaves a factor at its default
 
 
 class ConfoundedContrastError(ValueError):
@@ -45,20 +47,20 @@ def levels(options: dict[str, Any]) -> dict[str, str]:
     Switching VICReg off by its weight makes its kind moot, so that `off` is one level whatever kind was named.
     """
     found: dict[str, list[str]] = {}
-    for key in sorted(options):
-        factor = _FACTOR_OF.get(key, key.replace("_", " "))
-        found.setdefault(factor, []).append(_level(key, options[key]))
-    words = {factor: ", ".join(parts) for factor, parts in found.items()}
+    for key in sorted(options, key=lambda key: (_PLACE.get(key, 0), key)):
+        words = key.replace("_", " ")
+        prefix = f"{words} " if _PLACE.get(key, 0) else ""
+        found.setdefault(_FACTOR_OF.get(key, words), []).append(prefix + _level(options[key]))
+    joined = {factor: ", ".join(parts) for factor, parts in found.items()}
     if options.get("vicreg_weight") == 0:
-        words["VICReg"] = "off"
-    return words
+        joined["VICReg"] = "off"
+    return joined
 
 
-def _level(key: str, value: Any) -> str:
+def _level(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    shown = f"{value:g}" if isinstance(value, int | float) else str(value)
-    return f"weight {shown}" if key == "vicreg_weight" else shown
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, tuple[str, str]]:
@@ -73,7 +75,7 @@ def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, 
             raise ValueError(f"variant {name!r} is not known; available: {', '.join(gliznet['variants'])}")
         sides.append(levels(gliznet["base"] | gliznet["variants"][name]))
     factors = sorted(set(sides[0]) | set(sides[1]))
-    pairs = {factor: (sides[0].get(factor, "reference"), sides[1].get(factor, "reference")) for factor in factors}
+    pairs = {factor: (sides[0].get(factor, REFERENCE), sides[1].get(factor, REFERENCE)) for factor in factors}
     return {factor: pair for factor, pair in pairs.items() if pair[0] != pair[1]}
 
 
@@ -96,13 +98,20 @@ def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
         return Contrast(*systems, factor, pair)
     for name, pair_named in gliznet["compounds"].items():
         if list(pair_named) == [variant, against]:
-            both = [", ".join(f"{factor}: {pair[side]}" for factor, pair in differences.items()) for side in (0, 1)]
-            return Contrast(*systems, f"compound {name}: {' + '.join(differences)}", (both[0], both[1]))
+            shown = _side(differences, 0), _side(differences, 1)
+            return Contrast(*systems, f"compound {name}: {' + '.join(differences)}", shown)
     raise ConfoundedContrastError(
         f"variants {variant!r} and {against!r} differ in {len(differences)} factors ({', '.join(differences)}); their "
         f"difference cannot be put down to one. Compare variants one factor apart, or name the pair under "
         f"gliznet.compounds: NAME: [{variant}, {against}]"
     )
+
+
+def _side(differences: dict[str, tuple[str, str]], side: int) -> str:
+    """One side of a compound in words; just "reference" where it sets none of the factors."""
+    if all(pair[side] == REFERENCE for pair in differences.values()):
+        return REFERENCE
+    return ", ".join(f"{factor}: {pair[side]}" for factor, pair in differences.items())
 
 
 def derive(gliznet: dict[str, Any]) -> Iterator[Contrast]:

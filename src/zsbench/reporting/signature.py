@@ -2,8 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from zsbench.evaluation.statistics import smallest_corrected_p
 from zsbench.provenance import digest
-from zsbench.reporting.frames import RunData
+from zsbench.reporting.frames import SIGNIFICANT, RunData
 
 TRIVIAL = ("majority", "always-positive", "prior-random", "uniform-random", "shuffled-oracle")
 
@@ -82,3 +83,16 @@ def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | 
         if entry["id"] in values
     ]
     return max(found, default=None)
+
+
+def resolution_note(run: RunData, table: str) -> list[str]:
+    """Warns where the draws are too few for any difference of the largest family to survive the correction."""
+    frame, draws = run.deltas[run.deltas["table"] == table], run.spec["statistics"]["draws"]
+    tests = int(frame["tests"].max()) if len(frame) else 0
+    least = smallest_corrected_p(draws, tests)
+    if least < SIGNIFICANT:
+        return []
+    return [
+        f"With {draws:,} draws the least p (Holm) that {tests} comparisons can have is {least:.3f}: none of them can be"
+        " called significant; raise statistics.draws."
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
-from zsbench.reporting.signature import best_trivial, interval_note, rows_note, seeds_note, signature
+from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
 from zsbench.reporting.table import EMPTY, Table, interval, number, p_value, signed
 
 SUITE = "gliclass"
@@ -32,7 +32,7 @@ def suite(run: RunData) -> Table:
         f" {DIFFERS} differs from {named} (p (Holm) below {SIGNIFICANT}). Bold: best of the column, controls aside.",
         "Controls are checks, not competitors: their p is not corrected.",
         interval_note(run),
-        *_resolution_note(run, f"{SUITE}_suite"),
+        *resolution_note(run, f"{SUITE}_suite"),
         seeds_note(run, SUITE),
         rows_note(run, SUITE, ("test",)),
     ]
@@ -93,21 +93,6 @@ def _seed_cells(run: RunData, system: str) -> list[str]:
     return [str(len(averages)) if trained else EMPTY, number(averages.std(ddof=1) if len(averages) > 1 else None)]
 
 
-def _resolution_note(run: RunData, table: str) -> list[str]:
-    """Warns where the draws are too few for any difference of the dataset rows to survive the correction."""
-    from zsbench.evaluation.statistics import smallest_corrected_p
-
-    frame = run.deltas[run.deltas["table"] == table]
-    tests = int(frame["tests"].max()) if len(frame) and "tests" in frame else 0
-    least = smallest_corrected_p(run.spec["statistics"]["draws"], tests)
-    if least < SIGNIFICANT:
-        return []
-    return [
-        f"With {run.spec['statistics']['draws']:,} draws the least p (Holm) of the {tests} data-set comparisons is"
-        f" {least:.3f}, so none can be marked {DIFFERS}; raise statistics.draws."
-    ]
-
-
 def ablations(run: RunData) -> Table:
     """`ablations`: each contrast's delta on every dataset and on average."""
     return _contrasts(
@@ -156,7 +141,7 @@ def _contrasts(run: RunData, name: str, titles: list[str], heads: Any, notes: li
             f" {DIFFERS} p (Holm) below {SIGNIFICANT} among the data-set cells.",
             *notes,
             interval_note(run),
-            *_resolution_note(run, name),
+            *resolution_note(run, name),
             seeds_note(run, SUITE),
             rows_note(run, SUITE, ("test",)),
         ],

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from zsbench.reporting.frames import AVERAGE, RunData
-from zsbench.reporting.signature import best_trivial, interval_note, rows_note, seeds_note, signature
+from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
 from zsbench.reporting.table import Table, interval, number, p_value
 
 SUITE = "topics"
@@ -35,6 +35,7 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         "Source reported: printed elsewhere, on that publication's rows; it enters no test.",
         *attribution(run),
         interval_note(run),
+        *resolution_note(run, SUITE),
         seeds_note(run, SUITE),
         rows_note(run, SUITE, ("validation", "test")),
     ]
@@ -86,12 +87,12 @@ def attribution(run: RunData) -> list[str]:
     """A sentence a hybrid and protocol: how much of its gain over NLI at 0.5 is threshold tuning alone.
 
     The gain over the NLI system at 0.5 is the sum of what the same tuning gives the NLI system by itself, and of what
-    the hybrid adds to it under that protocol.
+    the hybrid adds to it under that protocol. Other blends of the same hybrid are rows of the table.
     """
     frame = run.deltas[(run.deltas["table"] == SUITE) & (run.deltas["dataset"] == AVERAGE)]
     found = []
     for entry in run.spec["systems"]:
-        if entry["family"] != "hybridnli":
+        if entry["family"] != "hybridnli" or entry["settings"].get("blend") != "learned":
             continue
         baseline = baseline_of(run, entry)
         mine = (frame["system"] == entry["id"]) & (frame["baseline"] == baseline)

@@ -32,7 +32,7 @@ def test_a_named_compound_is_allowed_and_says_so():
     config = gliznet({"pair": ["both", "full"]}, both={"margin": 0.0, "head": "cosine"})
     (found,) = derive(config)
     assert found.factor == "compound pair: head + margin"
-    assert found.levels == ("head: cosine, margin: 0", "head: reference, margin: reference")
+    assert found.levels == ("head: cosine, margin: 0", "reference")
     with pytest.raises(ConfoundedContrastError):  # the other direction is not what config named
         contrast(config, "full", "both")
 
@@ -51,6 +51,12 @@ def test_vicreg_is_one_factor_of_four_levels():
     assert len(list(derive(config))) == 6
     assert differing(config, "off", "variance") == {"VICReg": ("off", "variance")}
     assert levels({"vicreg_weight": 0.0, "vicreg": "variance"}) == {"VICReg": "off"}
+    assert levels({"vicreg_weight": 0.1, "vicreg": "variance"}) == {"VICReg": "variance, vicreg weight 0.1"}
+
+
+def test_a_factor_of_several_options_names_all_but_the_first():
+    found = levels({"label_context": "none", "order_invariant": True, "label_frame": True})
+    assert found == {"label order": "on, label context none", "label frame": "on"}
 
 
 def test_the_base_counts_for_both_sides():

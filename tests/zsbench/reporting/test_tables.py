@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,15 +128,21 @@ def test_topics_hold_protocols_side_by_side_and_reported_rows_apart(made, tables
 
 
 def test_the_sentence_on_thresholds_adds_up(made):
-    sentences = attribution(RunData(made.root, made.spec))
-    if not sentences:
-        pytest.skip("the made-up hybrid names no NLI system of the run")
+    settings = {"blend": "learned", "nli": "the-checkpoint"}
+    systems = [
+        entry | {"model": "the-checkpoint"} if entry["id"] == "nli-mini" else entry | {"settings": settings}
+        for entry in made.spec["systems"]
+        if entry["id"] in ("nli-mini", "hybrid")
+    ]
+    sentences = attribution(RunData(made.root, made.spec | {"systems": systems}))
+    assert [sentence.split(":")[0] for sentence in sentences] == [
+        "hybrid, val-tuned on validation", "hybrid, cv on validation", "hybrid, held-out on test"
+    ]  # fmt: skip
     for sentence in sentences:
-        numbers = [float(word.rstrip(",.;")) for word in sentence.split() if word.rstrip(",.;").count(".") == 1
-                   and word.rstrip(",.;").lstrip("-").replace(".", "").isdigit()]  # fmt: skip
-        total, _, tuning, rest = numbers[:4]
-        sign = 1 if " gains " in sentence else -1
-        assert sign * total == pytest.approx(tuning + rest, abs=2e-4)
+        gain = re.search(r"(gains|loses) (\d\.\d{4}) macro F1 over nli-mini at 0\.5\.", sentence)
+        parts = re.search(r"gives (-?\d\.\d{4}) of it.* adds to that is (-?\d\.\d{4}) \[", sentence)
+        total = float(gain[2]) * (1 if gain[1] == "gains" else -1)
+        assert total == pytest.approx(float(parts[1]) + float(parts[2]), abs=2e-4)
 
 
 def test_notes_say_rows_seeds_method_and_signature(made, tables):
