@@ -1,5 +1,6 @@
 """What every rules file uses: the checked plan, paths, and the source modules that rules declare as inputs."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +18,15 @@ from zsbench.provenance import canonical_json
 from zsbench.source_graph import sources
 from zsbench.systems import FAMILIES
 
-WORKFLOW = Path(workflow.basedir) / "workflow"
+# Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
+WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
 
 
 def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
     try:
         check_schema(config, load_yaml(WORKFLOW / "schemas" / "config.schema.yaml"))
-        validate(
-            config, str(WORKFLOW / "schemas" / "config.schema.yaml")
-        )  # fills in the defaults
+        validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
         resources = load_resources(WORKFLOW / "resources")
         for key in resources:
             resources[key] = resources[key] | config.get(key, {})
@@ -44,7 +44,7 @@ REPORTS = Path("reports") / plan.run
 
 def code(*modules):
     """Files of the named modules and of all they import: Snakemake does not see imports, so rules declare them."""
-    return [str(path.relative_to(workflow.basedir)) for path in sources(*modules)]
+    return [os.path.relpath(path) for path in sources(*modules)]
 
 
 def root_of_outputs(wildcards, output):
@@ -125,7 +125,7 @@ def reported(kind, name, suffix, label):
     """A file that Snakemake's own report shows, with its caption, category and label."""
     return report(
         REPORTS / kind / f"{name}.{suffix}",
-        caption=str(WORKFLOW / "report" / f"{name}.rst"),
+        caption=f"../report/{name}.rst",
         category=kind.capitalize(),
         labels={"name": name.replace("_", " "), "format": label},
     )
@@ -140,6 +140,10 @@ def summary():
         f"run {plan.run}: {len(plan.cells)} cells ({there} there, {len(plan.cells) - there} to do), "
         f"{trainings} trainings and {jobs} scoring jobs that use a GPU where there is one"
     )
+
+
+localrules:
+    fetch,  # the nodes of a cluster often have no network
 
 
 wildcard_constraints:

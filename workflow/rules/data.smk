@@ -72,7 +72,9 @@ rule overlap:
         "../envs/zsbench.yaml"
     params:
         root=root_of_outputs,
-        spec=canonical_json({"datasets": plan.all_datasets, "training_sets": plan.training_sets}),
+        spec=canonical_json(
+            {"datasets": plan.all_datasets, "training_sets": plan.training_sets}
+        ),
     message:
         "look for test texts in the training sets"
     shell:

@@ -76,3 +76,28 @@ rule compare:
         "compare systems: paired deltas with intervals"
     shell:
         "zsbench compare-cells --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+
+
+if plan.hardset_spec:
+
+    rule hardset:
+        input:
+            [
+                layout.model(model, plan.hardset_spec["seed"])
+                for model in plan.hardset_spec["models"]
+            ],
+            layout.fetched(plan.hardset_spec["backbone"]),
+            code=code("zsbench.evaluation.hardset"),
+        output:
+            ROOT / "analysis" / "hardset.json",
+        log:
+            ROOT / "logs" / "hardset.log",
+        conda:
+            "../envs/zsbench.yaml"
+        params:
+            root=root_of_outputs,
+            spec=canonical_json(plan.hardset_spec),
+        message:
+            "measure hardset-mini's test split: trained against untrained"
+        shell:
+            "zsbench hardset --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"

@@ -1,0 +1,95 @@
+"""hardset-mini's own test split: what training on its train split is worth, against the untrained sentence encoder.
+
+n texts, L_i labels of text i.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap
+from sklearn.metrics import average_precision_score
+
+from zsbench.data.authored_sets import HARDSET, read_authored
+from zsbench.layout import Layout
+from zsbench.provenance import write_json
+
+TOKEN_BUDGET = 4096
+
+
+def average_precisions(scores: Sequence[np.ndarray], positives: Sequence[int]) -> np.ndarray:
+    """(n,) average precision of each text's labels, the first `positives[i]` of which are true."""
+    pairs = zip(scores, positives, strict=True)
+    return np.array([average_precision_score(np.arange(len(s)) < count, s) for s, count in pairs])
+
+
+def bundle_means(values: np.ndarray, bundles: Sequence[str]) -> np.ndarray:
+    """(bundles,) mean of each bundle: its texts share labels and a situation, so bundles are what is resampled."""
+    names = np.asarray(bundles)
+    return np.array([values[names == name].mean() for name in dict.fromkeys(bundles)])
+
+
+def trained_scores(checkpoint: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
+    """Logits of a trained GliZNet, one array (L_i,) a text."""
+    from gliznet.model import GliZNetForSequenceClassification
+    from gliznet.predictor import score_texts
+    from gliznet.tokenizer import GliZNETTokenizer
+
+    model = GliZNetForSequenceClassification.from_pretrained(checkpoint)
+    tokenizer = GliZNETTokenizer.from_pretrained(checkpoint)
+    return list(score_texts(model, tokenizer, texts, labels, token_budget=TOKEN_BUDGET))
+
+
+def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
+    """Cosines of the sentence encoder, one array (L_i,) a text."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    distinct = sorted({label for row in labels for label in row})
+    vectors = dict(zip(distinct, model.encode(distinct, normalize_embeddings=True, show_progress_bar=False), strict=True))
+    embedded = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    return [np.stack([vectors[label] for label in row]) @ text for row, text in zip(labels, embedded, strict=True)]
+
+
+def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
+    """Write `analysis/hardset.json`: mean average precision of each trained model and of the untrained encoder.
+
+    Args:
+        root: `results/<run>`.
+        spec: `models` (ids of trained GliZNet models), `seed`, `backbone` (source id), `draws`, `level`, `rng`.
+    """
+    layout = Layout(root)
+    rows = [row for row in read_authored(HARDSET) if row["split"] == "test"]
+    texts = [row["text"] for row in rows]
+    labels = [row["labels"] + row["not_labels"] for row in rows]
+    positives, bundles = [len(row["labels"]) for row in rows], [row["bundle"] for row in rows]
+    folder = layout.fetched(spec["backbone"]).parent / "files"
+    base = bundle_means(average_precisions(untrained_scores(folder, texts, labels), positives), bundles)
+    generator = np.random.default_rng(spec["rng"])
+    found = []
+    for model in spec["models"]:
+        scores = trained_scores(layout.checkpoint(model, spec["seed"]), texts, labels)
+        own = bundle_means(average_precisions(scores, positives), bundles)
+        interval = bootstrap(
+            (own - base,),
+            np.mean,
+            n_resamples=spec["draws"],
+            confidence_level=spec["level"],
+            method="percentile",
+            rng=generator,
+        ).confidence_interval
+        found.append(
+            {
+                "where": f"hardset-mini test, {model}",
+                "metric": "mean AP",
+                "trained": round(float(own.mean()), 4),
+                "untrained": round(float(base.mean()), 4),
+                "difference": round(float((own - base).mean()), 4),
+                "low": round(float(interval.low), 4),
+                "high": round(float(interval.high), 4),
+                "texts": len(texts),
+                "seeds": 1,
+            }
+        )
+    write_json(layout.root / "analysis" / "hardset.json", {"level": spec["level"], "rows": found})
