@@ -17,6 +17,7 @@ from transformers.utils import ModelOutput
 from gliznet.attention.invariant import check_supported, encode_invariant, max_positions, segments
 from gliznet.card import write_card
 from gliznet.config import GliZNetConfig, GliZNetOptions
+from gliznet.encoders.deberta_fast import accelerate_encoder
 from gliznet.heads import LabelAggregator, lab_positions
 from gliznet.loading import check_loaded, check_source
 from gliznet.losses import PADDING, total_loss
@@ -70,6 +71,7 @@ class GliZNetForSequenceClassification(PreTrainedModel):
             check_supported(backbone.config)
         if hasattr(backbone, "pooler"):
             backbone.pooler = None  # never used: its weights would get no gradient
+        accelerate_encoder(backbone)  # exact, and without effect on other architectures
         self.backbone = backbone
         self.aggregator = LabelAggregator(backbone.config.hidden_size, options)
         self.options = options

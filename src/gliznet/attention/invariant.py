@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 from gliznet.config import GliZNetOptions
+from gliznet.encoders.deberta_fast import is_accelerated
 
 # Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
 _ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
@@ -139,6 +140,7 @@ def _encode_deberta(
     relative = positions.unsqueeze(2) - positions.unsqueeze(1)  # (B, T, T), query minus key
     if encoder.position_buckets > 0:
         relative = make_log_bucket_position(relative, encoder.position_buckets, encoder.max_relative_positions).long()
-    # The layers flatten batch and heads and squeeze the first dimension: (B, T, T) -> (1, B*H, T, T).
-    relative = relative.repeat_interleave(backbone.config.num_attention_heads, dim=0).unsqueeze(0)
+    if not is_accelerated(encoder):
+        # The layers flatten batch and heads and squeeze the first dimension: (B, T, T) -> (1, B*H, T, T).
+        relative = relative.repeat_interleave(backbone.config.num_attention_heads, dim=0).unsqueeze(0)
     return encoder(states, allowed, output_hidden_states=False, relative_pos=relative).last_hidden_state

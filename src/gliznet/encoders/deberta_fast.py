@@ -19,7 +19,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import (
     DisentangledSelfAttention,
 )
 
-from gliznet.encoders.relative import PositionBias, chunks, distance_rows, gathered_bias, position_bias
+from gliznet.encoders.relative import PositionBias, Positions, chunks, distance_rows, gathered_bias, position_bias
 
 __all__ = ["accelerate_encoder", "is_accelerated"]
 
@@ -56,48 +56,6 @@ def accelerate_encoder(model: nn.Module) -> bool:
 def is_accelerated(encoder: nn.Module) -> bool:
     """Whether an encoder takes relative positions as one (B, T, T) matrix, the same for all heads."""
     return isinstance(encoder, FastEncoder)
-
-
-class Positions:
-    """Relative positions and mask of one pass, prepared once for all layers.
-
-    Args:
-        length: T.
-        matrix: (B, T, T) or (1, T, T) relative positions (bucketed, if the model buckets), query minus key; None for
-            those of a plain sequence.
-    """
-
-    def __init__(self, length: int, matrix: Tensor | None) -> None:
-        self.length, self.matrix = length, matrix
-        self.reach: int | None = None  # largest relative position in `matrix`
-        if matrix is not None and matrix.device.type == "cpu":  # elsewhere the look would make the device wait
-            self.reach = int(matrix.abs().max())
-        self._additive: tuple[Any, Tensor | None] | None = None
-        self._rows: tuple[Tensor, Tensor] | None = None
-
-    def additive(self, mask: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """What is added to the scores: 0 where `mask` (B, 1, T, T) allows, a very low number elsewhere."""
-        if self._additive is None or self._additive[0] is not mask:
-            if mask.device.type == "cpu" and bool(mask.all()):
-                self._additive = (mask, None)
-            else:  # half of the lowest number: scores can be added to it without an overflow
-                low = torch.finfo(dtype).min / 2
-                self._additive = (mask, torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask.bool(), low))
-        return self._additive[1]
-
-    def window(self, span: int) -> tuple[int, int]:
-        """First row of the relative embeddings that `matrix` needs, and one past the last."""
-        reach = span if self.reach is None else self.reach
-        return max(0, span - reach), min(2 * span, span + reach + 1)
-
-    def rows(self, span: int) -> tuple[Tensor, Tensor]:
-        """Rows of `matrix` and of its opposite, counted from the window's first."""
-        if self._rows is None:
-            assert self.matrix is not None
-            first = self.window(span)[0]
-            both = [(sign * self.matrix + span).clamp(0, 2 * span - 1) - first for sign in (1, -1)]
-            self._rows = both[0], both[1]
-        return self._rows
 
 
 class FastEncoder(DebertaV2Encoder):
@@ -163,14 +121,14 @@ class FastSelfAttention(DisentangledSelfAttention):
         qkv = F.linear(hidden_states, kept.weight, kept.bias).view(B, T, 3, self.num_attention_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
         mask = relative_pos.additive(attention_mask, q.dtype)
-        out = torch.empty_like(qkv[:, :, 0])  # (B, T, H, d)
+        parts = []
         for part in chunks(B, T, self.num_attention_heads, q.device):
             scores = self._bias(q[part], k[part], keys, queries, relative_pos, part, position_bias)
             if mask is not None:
                 scores += mask[part]
             mixed = F.scaled_dot_product_attention(q[part], k[part], v[part], attn_mask=scores, scale=1.0)
-            out[part] = mixed.transpose(1, 2)
-        return out.flatten(2), None
+            parts.append(mixed.transpose(1, 2))  # (b, T, H, d)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(2), None
 
     def _with_gradients(
         self, x: Tensor, mask: Tensor, output_attentions: bool, positions: Positions, rel_embeddings: Tensor

@@ -10,6 +10,7 @@ B batch, T tokens, H attention heads, d head size, M reach of a table (it holds 
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +102,7 @@ class PositionBias(torch.autograd.Function):
     """`position_bias` with gradients; the position products are not kept for the backward pass."""
 
     @staticmethod
-    def forward(ctx, q, k, key_table, query_table):  # type: ignore[no-untyped-def]  # noqa: D102
+    def forward(ctx, q, k, key_table, query_table):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(q, k, key_table, query_table)
         bias = q.new_empty(q.shape[0], q.shape[1], q.shape[2], q.shape[2])
         for part in chunks(q.shape[0], q.shape[2], q.shape[1], q.device):
@@ -110,7 +111,7 @@ class PositionBias(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]  # noqa: D102
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
         q, k, key_table, query_table = ctx.saved_tensors
         d_q, d_keys = _spread(grad, q, key_table)
         d_k, d_queries = _spread(grad.transpose(-1, -2), k, query_table)
@@ -157,3 +158,45 @@ def gathered_bias(
     if queries is not None:
         bias = bias + _product(k, queries).gather(-1, backward.expand(H, B, T, T)).transpose(-1, -2)
     return bias.transpose(0, 1)
+
+
+class Positions:
+    """Relative positions and mask of one pass, prepared once for all layers.
+
+    Args:
+        length: T.
+        matrix: (B, T, T) or (1, T, T) relative positions (bucketed, if the model buckets), query minus key; None for
+            those of a plain sequence.
+    """
+
+    def __init__(self, length: int, matrix: Tensor | None) -> None:
+        self.length, self.matrix = length, matrix
+        self.reach: int | None = None  # largest relative position in `matrix`
+        if matrix is not None and matrix.device.type == "cpu":  # elsewhere the look would make the device wait
+            self.reach = int(matrix.abs().max())
+        self._additive: tuple[Any, Tensor | None] | None = None
+        self._rows: tuple[Tensor, Tensor] | None = None
+
+    def additive(self, mask: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """What is added to the scores: 0 where `mask` (B, 1, T, T) allows, a very low number elsewhere."""
+        if self._additive is None or self._additive[0] is not mask:
+            if mask.device.type == "cpu" and bool(mask.all()):
+                self._additive = (mask, None)
+            else:  # half of the lowest number: scores can be added to it without an overflow
+                low = torch.finfo(dtype).min / 2
+                self._additive = (mask, torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask.bool(), low))
+        return self._additive[1]
+
+    def window(self, span: int) -> tuple[int, int]:
+        """First row of the relative embeddings that `matrix` needs, and one past the last."""
+        reach = span if self.reach is None else self.reach
+        return max(0, span - reach), min(2 * span, span + reach + 1)
+
+    def rows(self, span: int) -> tuple[Tensor, Tensor]:
+        """Rows of `matrix` and of its opposite, counted from the window's first."""
+        if self._rows is None:
+            assert self.matrix is not None
+            first = self.window(span)[0]
+            both = [(sign * self.matrix + span).clamp(0, 2 * span - 1) - first for sign in (1, -1)]
+            self._rows = both[0], both[1]
+        return self._rows
