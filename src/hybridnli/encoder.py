@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from gliznet.batching import token_budget_batches
+from gliznet.encoders.deberta_fast import accelerate_encoder
 from hybridnli.data import DEFAULT_TEMPLATE
-from hybridnli.deberta import short_span
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
 __all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores"]
@@ -89,6 +89,7 @@ class NLIEncoder:
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} is not one of {list(DTYPES)}")
         self.model = model.eval().requires_grad_(False)
+        accelerate_encoder(self.model)  # exact, and without effect on other architectures
         if device is not None:
             self.model.to(device)
         self.tokenizer, self.template, self.dtype = tokenizer, template, dtype
@@ -151,7 +152,7 @@ class NLIEncoder:
         if room < 0:
             raise ValueError(f"max_length={max_length} is below the {self.single.count} special tokens of a text")
         batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
-        with self._autocast(), short_span(self.model, batch["input_ids"].shape[1]):
+        with self._autocast():
             H = self.model.base_model(**batch).last_hidden_state
         return H.float(), batch["attention_mask"].bool()
 
@@ -165,7 +166,7 @@ class NLIEncoder:
     def entailment(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
         """P(entailment) against its opposite of (text, hypothesis) token ids, (B,) float32 on the model's device."""
         batch = self._to_device(self.pair.batch(pairs))
-        with self._autocast(), short_span(self.model, batch["input_ids"].shape[1]):
+        with self._autocast():
             logits = self.model(**batch).logits.float()
         return (logits[:, self.entailment_index] - logits[:, self.opposite_index]).sigmoid()
 
