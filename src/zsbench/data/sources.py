@@ -9,6 +9,7 @@ from zsbench.data.https_source import fetch_https
 from zsbench.data.hub_source import fetch_hub
 from zsbench.data.mirror_source import fetch_mirror
 from zsbench.data.package_source import fetch_package
+from zsbench.data.weights import to_safetensors
 from zsbench.provenance import IntegrityError, digest, file_sha256, read_json, write_json
 
 AUTHORED = Path(__file__).parent / "authored"
@@ -55,7 +56,8 @@ def fetch(
     interrupted fetch of the same source left in `partial/` is continued.
 
     Args:
-        source: `kind` ("hub" or one of `KINDS`) and what that kind needs.
+        source: `kind` ("hub" or one of `KINDS`) and what that kind needs; `pickled` names weights to be kept as
+            safetensors instead.
         manifest_path: `.../manifest.json`; the files go to `files/` beside it.
         mirror: a folder that stands for the hub: sources with a `repo` are read from it, and from nowhere else.
         lock: this source's entry of lock.yaml.
@@ -76,6 +78,8 @@ def fetch(
     marker.write_text(key)
     try:
         facts = _obtain(source, partial, Path(mirror).expanduser() if mirror else None, lock)
+        if "pickled" in source:
+            facts |= to_safetensors(partial, source["pickled"])
     except OSError as error:
         if error.errno in DISK_FULL:
             raise FetchError(f"the disk of {partial} is full: make room and run again; whole files are kept") from None

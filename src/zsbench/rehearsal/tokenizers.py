@@ -1,0 +1,135 @@
+"""Tiny tokenizers in the published file layouts, trained on the spot.
+
+Files that older versions of transformers wrote beside `tokenizer.json` (added_tokens.json, special_tokens_map.json) are
+written too where the published repository has them.
+"""
+
+import io
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoTokenizer,
+    BartTokenizer,
+    BertTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+)
+
+from zsbench.rehearsal.words import corpus
+
+PIECES = 600
+BERT_TOKENS = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
+
+
+def write_spm(folder: Path) -> None:
+    """DeBERTa-v3 as its authors published it: spm.model and a two-line config; no tokenizer.json."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus()),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=PIECES,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        num_threads=1,
+        pad_id=0,
+        bos_id=1,
+        eos_id=2,
+        unk_id=3,
+        pad_piece="[PAD]",
+        bos_piece="[CLS]",
+        eos_piece="[SEP]",
+        unk_piece="[UNK]",
+        minloglevel=2,
+    )
+    (folder / "spm.model").write_bytes(model.getvalue())
+    _write(folder / "tokenizer_config.json", {"do_lower_case": False, "vocab_type": "spm"})
+
+
+def write_deberta(folder: Path, added: tuple[str, ...] = ()) -> PreTrainedTokenizerBase:
+    """DeBERTa-v3 as fine-tuned checkpoints carry it: spm.model, tokenizer.json and their sidecars.
+
+    Args:
+        folder: where the files go.
+        added: special tokens that the checkpoint added.
+    """
+    write_spm(folder)
+    _write(folder / "config.json", {"model_type": "deberta-v2"})  # tells AutoTokenizer the family; the model's follows
+    tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=512)
+    tokenizer.add_tokens(list(added), special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    _write(folder / "special_tokens_map.json", BERT_TOKENS | {"bos_token": "[CLS]", "eos_token": "[SEP]"})
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in ("[MASK]", *added)}
+    _write(folder / "added_tokens.json", ids)
+    return tokenizer
+
+
+def write_roberta(folder: Path, bart: bool = False) -> PreTrainedTokenizerBase:
+    """RoBERTa's (or BART's) byte-level BPE: vocab.json and merges.txt beside tokenizer.json."""
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    parts = json.loads(_byte_level(specials).to_str())["model"]
+    vocab, merges = parts["vocab"], [tuple(pair) for pair in parts["merges"]]
+    kind, limit = (BartTokenizer, 1024) if bart else (RobertaTokenizer, 512)
+    tokenizer = kind(vocab=vocab, merges=merges, model_max_length=limit)
+    tokenizer.save_pretrained(folder)
+    _write(folder / "vocab.json", vocab)
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
+    return tokenizer
+
+
+def write_modernbert(folder: Path, added: tuple[str, ...]) -> PreTrainedTokenizerBase:
+    """ModernBERT: byte-level BPE with BERT's special tokens, tokenizer.json alone."""
+    raw = _byte_level(list(BERT_TOKENS.values()))
+    pair = [(name, raw.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=pair
+    )
+    names = ["input_ids", "attention_mask"]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, model_max_length=8192, model_input_names=names, **BERT_TOKENS
+    )
+    tokenizer.add_tokens(list(added), special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    _write(folder / "special_tokens_map.json", BERT_TOKENS)
+    return tokenizer
+
+
+def write_bert(folder: Path) -> PreTrainedTokenizerBase:
+    """BERT's word pieces: vocab.txt beside tokenizer.json."""
+    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    raw.normalizer = normalizers.BertNormalizer(lowercase=True)
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    raw.train_from_iterator(
+        corpus(), trainers.WordPieceTrainer(vocab_size=PIECES, special_tokens=specials, show_progress=False)
+    )
+    vocab = raw.get_vocab()
+    tokenizer = BertTokenizer(vocab=vocab, do_lower_case=True, model_max_length=512)
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)) + "\n")
+    _write(folder / "special_tokens_map.json", BERT_TOKENS)
+    return tokenizer
+
+
+def _byte_level(specials: list[str]) -> Tokenizer:
+    """A byte-level BPE tokenizer whose first ids are the special tokens."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw.train_from_iterator(
+        corpus(),
+        trainers.BpeTrainer(
+            vocab_size=PIECES, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    return raw
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2), encoding="utf-8")

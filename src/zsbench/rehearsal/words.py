@@ -1,0 +1,57 @@
+"""Made-up text for replicas: seeded sentences whose words lean towards one theme a label. Nothing is quoted."""
+
+import random
+from collections.abc import Sequence
+
+THEMES = (
+    "kettle spoon oven flour butter recipe baker crust",
+    "harbor sail anchor tide rope captain deck gull",
+    "violin chord stage drummer melody choir encore tune",
+    "glacier ridge summit trail boots tent snow slope",
+    "ledger invoice bank loan budget audit share profit",
+    "clinic nurse fever tablet patient surgeon pulse vaccine",
+    "router code laptop server chip robot sensor keyboard",
+    "forest river moss beaver soil oak meadow wetland",
+    "market wage export price factory strike tariff growth",
+    "planet orbit comet lens rocket lunar probe crater",
+)
+COMMON = (
+    "the a this that one some every old new small large quiet early late near under after before with without of and "
+    "but while because so then again often never hardly nearly was is had gave took found kept left turned looked "
+    "seemed said asked wanted started finished morning evening week year people friend neighbor street town house"
+).split()
+LONG = 420  # words of the one text in each set that no 512-token limit holds
+
+
+def sentence(generator: random.Random, theme: int, words: int) -> str:
+    """`words` words, a third of them of one theme, closed by a full stop."""
+    own = THEMES[theme % len(THEMES)].split()
+    picked = [generator.choice(own if generator.random() < 0.34 else COMMON) for _ in range(words)]
+    return " ".join(picked).capitalize() + "."
+
+
+def themed_texts(seed: str, themes: Sequence[int]) -> list[str]:
+    """One text for each theme index, of 6 to 24 words; the second is over-long and the last repeats the first.
+
+    Published sets hold such rows, so their replicas do.
+
+    Args:
+        seed: name that decides every word.
+        themes: theme of each text (two or more texts).
+    """
+    generator = random.Random(seed)
+    texts = [sentence(generator, theme, generator.randint(6, 24)) for theme in themes]
+    texts[1] = sentence(generator, themes[1], LONG)
+    if themes[-1] == themes[0]:
+        texts[-1] = texts[0]
+    return texts
+
+
+def corpus() -> list[str]:
+    """Text that replica tokenizers are trained on: every word, letters and marks, and sentences of all themes."""
+    generator = random.Random("corpus")
+    alphabet = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789 . , ; : ! ? ' - _ / ( ) { } < > [ ] % &"
+    hypotheses = ["This example is a text about something.", "This text is about software or public health"]
+    themes = [" ".join(THEMES), " ".join(COMMON)]
+    sentences = [sentence(generator, i, 12) for i in range(400)]
+    return [alphabet, *hypotheses, *themes, *sentences]
