@@ -108,11 +108,16 @@ class RunData:
         found.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
         return found[:limit]
 
+    def shown_note(self, suite: str, names: list[str]) -> str:
+        """A caption's last words when a figure shows only some of the suite's systems."""
+        others = len(self.systems(suite, controls=False)) - len(names)
+        return f" {others} further systems (controls aside) are in the tables alone." if others > 0 else ""
+
     @cached_property
     def places(self) -> dict[str, int]:
         """A number a system, the same in every figure: those that headline figures show come first."""
-        names = [entry["id"] for entry in self.spec["systems"]]
-        names.sort(key=lambda name: (name != self.reference, self.is_ablation(name)))
+        controls = {entry["id"]: entry["control"] for entry in self.spec["systems"]}
+        names = sorted(controls, key=lambda name: (name != self.reference, controls[name], self.is_ablation(name)))
         return {name: place for place, name in enumerate(names)}
 
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:

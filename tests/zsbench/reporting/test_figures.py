@@ -105,6 +105,7 @@ def test_heatmap_marks_what_the_deltas_call_significant(made: SimpleNamespace, r
 
 def test_no_two_systems_look_the_same_and_colours_differ_in_grey() -> None:
     assert len({str(look(place)) for place in range(64)}) == 64
+    assert len({look(place)["marker"] for place in range(12)}) == 12
     grey = sorted(0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:], 16) for c in COLORS)
     assert grey[-1] < 190  # none too pale on white
 

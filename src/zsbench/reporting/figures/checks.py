@@ -48,6 +48,7 @@ def reliability(run: RunData) -> Drawing | None:
     caption = (
         "Accuracy against confidence in bins; thick: all rows of the suite, thin: single datasets, dashed: perfect"
         " calibration. Below the dashed line a system is surer than it is right. ECE: mean over datasets and seeds."
+        + run.shown_note(SUITE, names)
     )
     return Drawing(figure, data, alt, caption)
 
@@ -113,5 +114,6 @@ def sensitivity(run: RunData) -> Drawing | None:
     caption = (
         "Macro-F1 of the same model on the same subsample under k seeded orders of its labels, and under the dataset's"
         " named wordings. Marks: means, lines: lowest to highest. No line: the scores do not depend on it."
+        + run.shown_note(SUITE, names)
     )
     return Drawing(figure, table, alt, caption)

@@ -21,7 +21,7 @@ INK, MUTED, RULE = "#1b1b1b", "#5f5f5f", "#c9c9c9"
 # M. Okabe and K. Ito, Color Universal Design, 2008; yellow is left out (too pale on white). Markers and dashes differ
 # too, so that no figure needs its colours.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", "d", ">", "p")
 DASHES: tuple[Any, ...] = (
     "-",
     (0, (6, 2)),
@@ -91,12 +91,12 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def look(place: int) -> dict[str, Any]:
-    """Colour, marker and dash of the system at this place of its list; no two of 64 places look the same."""
-    shifted = place + place // len(COLORS)
+    """Colour, marker and dash of the system at this place of its list; the first 12 differ by marker alone."""
+    shifted = place + place // (2 * len(MARKERS))
     return {
         "color": COLORS[place % len(COLORS)],
         "marker": MARKERS[shifted % len(MARKERS)],
-        "linestyle": DASHES[shifted % len(DASHES)],
+        "linestyle": DASHES[place % len(DASHES)],
     }
 
 
@@ -109,17 +109,19 @@ def log_ticks(axis: Axis, low: float, high: float) -> None:
 
 
 def legend_below(figure: Figure | SubFigure, places: Mapping[str, int], columns: int = 3, lines: bool = True) -> None:
-    """A legend under the axes: the looks of the named places, in the order given."""
+    """A legend under the axes: the looks of the named places, in the order given, in as many columns as fit."""
     handles = []
     for name, place in places.items():
         style = look(place)
         if not lines:
             style["linestyle"] = "none"
         handles.append(Line2D([], [], label=name, markersize=6, linewidth=1.8, **style))
+    entry = 0.85 + 0.09 * max(map(len, places))  # inches of the longest entry, handle and gap included
+    fitting = max(1, int(figure.bbox.width / figure.dpi / entry))
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(columns, len(handles)),
+        ncols=min(columns, fitting, len(handles)),
         handlelength=3.2 if lines else 1.5,
     )
 

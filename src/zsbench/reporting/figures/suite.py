@@ -217,7 +217,7 @@ def cost(run: RunData) -> Drawing | None:
     axis.set_xlim(low, high)
     log_ticks(axis.xaxis, low, high)
     axis.set_xlabel("texts per second (log scale; right is faster)")
-    axis.set_ylabel("average macro-F1 (part of the range)")
+    axis.set_ylabel("average macro-F1\n(part of the range)")
     axis.margins(y=0.12)
     axis.grid()
     legend_below(figure, {name: run.places[name] for name in table["system"]}, lines=False)
@@ -229,6 +229,7 @@ def cost(run: RunData) -> Drawing | None:
     caption = (
         "Average macro-F1 over the suite against scoring speed, all texts of the suite together;"
         f" {seeds_text(run, SUITE)}. Speeds are as measured in this run, on the device that the cards name."
+        + run.shown_note(SUITE, table["system"].tolist())
     )
     return Drawing(figure, table, alt, caption)
 
@@ -261,6 +262,6 @@ def throughput(run: RunData) -> Drawing | None:
     alt = f"Texts per second of {len(names)} systems on datasets with {ticks[0]} to {ticks[-1]} labels."
     caption = (
         "Scoring speed against the number of labels, datasets with the same number together. Texts differ in length"
-        " between datasets, so a line shows labels and lengths at once."
+        " between datasets, so a line shows labels and lengths at once." + run.shown_note(SUITE, names)
     )
     return Drawing(figure, table, alt, caption)

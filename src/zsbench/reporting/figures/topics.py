@@ -67,7 +67,7 @@ def topics_f1(run: RunData) -> Drawing | None:
     alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
     caption = (
         f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means, lines:"
-        f" range over seeds; {_seeds(run, names)}."
+        f" range over seeds; {_seeds(run, names)}.{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, table, alt, caption)
 
@@ -163,8 +163,8 @@ def pr_curves(run: RunData) -> Drawing | None:
         f"Precision-recall curves of {len(names)} systems for {len(labels)} labels, with the chosen thresholds marked."
     )
     caption = (
-        f"On {found['dataset']}, {found['split']} split ({n:,} rows), first seed of each"
-        f" system. Marks: the threshold that protocol {found['protocol']} uses ({PROTOCOLS[found['protocol']]})."
+        f"On {found['dataset']}, {found['split']} split ({n:,} rows), first seed of each system. Marks: the threshold"
+        f" that protocol {found['protocol']} uses ({PROTOCOLS[found['protocol']]}).{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, data, alt, caption)
 
@@ -206,7 +206,7 @@ def threshold_sensitivity(run: RunData) -> Drawing | None:
         " marked."
     )
     caption = (
-        f"On {found['dataset']}, {found['split']} split, first seed of each system. Marks: the"
-        f" threshold that protocol {found['protocol']} uses. A broad hill: the choice matters little."
+        f"On {found['dataset']}, {found['split']} split, first seed of each system. Marks: the threshold that protocol"
+        f" {found['protocol']} uses. A broad hill: the choice matters little.{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, data, alt, caption)

@@ -38,13 +38,14 @@ def training_curves(run: RunData) -> Drawing | None:
     frame = _histories(run)
     if frame.empty:
         return None
-    names = list(dict.fromkeys(frame["model"]))[:MOST_MODELS]
+    found = list(dict.fromkeys(frame["model"]))
+    names = found[:MOST_MODELS]
     models = {name: run.places.get(name, len(run.places) + place) for place, name in enumerate(names)}
     frame = frame[frame["model"].isin(names)]
     reference = run.reference if run.reference in models else names[0]
     own = frame[frame["model"] == reference]
-    found = [term for term in dict.fromkeys(own.loc[own["quantity"] == "loss", "term"]) if term != "total"]
-    terms = {term: place for place, term in enumerate(found or ["total"])}
+    known = [term for term in dict.fromkeys(own.loc[own["quantity"] == "loss", "term"]) if term != "total"]
+    terms = {term: place for place, term in enumerate(known or ["total"])}
     norms = set(own.loc[own["quantity"] == "gradient norm", "term"]) & set(terms)
     figure = new_figure(6.6)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1.12, 1])  # type: ignore[misc]
@@ -69,10 +70,12 @@ def training_curves(run: RunData) -> Drawing | None:
         f"Training curves of {len(models)} models. Highest validation: {best['model']}, {best['value']:.3f} at step"
         f" {best['step']}."
     )
+    left = len(found) - len(names)
+    more = f" {left} further models are in the training table alone." if left else ""
     caption = (
         "Upper: total training loss (each point the mean since the one before; models with other terms have other"
         f" totals) and validation quality. Lower: the single terms of {reference}, unweighted, and the norms of their"
-        f" gradients. Mean over {seeds} seed{'s' if seeds > 1 else ''}."
+        f" gradients. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
     )
     return Drawing(figure, frame, alt, caption)
 
