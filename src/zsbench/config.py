@@ -5,6 +5,7 @@ not repeat, that no variant equals another.
 """
 
 import difflib
+import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def check_references(config: dict[str, Any], resources: dict[str, Any]) -> None:
     check_id("recipe.training_set", config["recipe"]["training_set"], resources["training_sets"])
     check_id("recipe.backbone", config["recipe"]["backbone"], resources["sources"])
     _check_variants(config["gliznet"])
+    _check_trained(config.get("trained", {}), resources)
     _check_systems(config, resources)
 
 
@@ -131,6 +133,32 @@ def _check_variants(gliznet: dict[str, Any]) -> None:
             raise ConfigError(f"gliznet.variants.{name}: has the same settings as {same!r}; two variants must differ")
 
 
+def check_installed(key: str, family: str) -> None:
+    """Raise unless the packages that a family of systems needs are installed."""
+    from zsbench.systems import FAMILIES
+
+    for package in FAMILIES[family].packages:
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError as error:
+            extra = FAMILIES[family].extra
+            what = f"zsbench[{extra}]" if extra else package
+            raise ConfigError(f"{key}: family {family!r} needs {package!r}; run `pip install {what}`") from error
+
+
+def _check_trained(trained: dict[str, Any], resources: dict[str, Any]) -> None:
+    for name, entry in trained.items():
+        if entry["family"] == "nli" and "template" not in entry:
+            raise ConfigError(f"trained.{name}: family 'nli' needs a `template` with one {{}} for the label")
+        if entry["family"] != "nli" and "template" in entry:
+            raise ConfigError(f"trained.{name}.template: family {entry['family']!r} has none; leave it out")
+        own = entry.get("recipe", {})
+        for key, allowed in (("backbone", "sources"), ("training_set", "training_sets")):
+            if key in own:
+                check_id(f"trained.{name}.recipe.{key}", own[key], resources[allowed])
+        check_installed(f"trained.{name}", entry["family"])
+
+
 def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
     trained = config.get("trained", {})
     for name, entry in config.get("systems", {}).items():
@@ -139,6 +167,7 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
         for key in ("model", "nli"):
             if key in entry:
                 check_id(f"systems.{name}.{key}", entry[key], resources["sources"])
+        check_installed(f"systems.{name}", entry["family"])
     for name, entry in config.get("hybrid", {}).items():
         check_id(f"hybrid.{name}.nli", entry["nli"], [*trained, *resources["sources"]])
         check_id(f"hybrid.{name}.dataset", entry["dataset"], config["suites"].get("topics", {}).get("datasets", []))

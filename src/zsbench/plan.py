@@ -85,7 +85,8 @@ class Plan:
             specs[f"gliznet-{name}"] = {"family": "gliznet", "recipe": recipe, "options": options}
         for name, entry in self.config["trained"].items():
             own = recipe | entry.get("recipe", {})
-            specs[name] = {"family": entry["family"], "recipe": own, "options": {"template": entry["template"]}}
+            options = {key: entry[key] for key in ("template",) if key in entry}
+            specs[name] = {"family": entry["family"], "recipe": own, "options": options}
         return specs
 
     def training_spec(self, model: str, seed: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Configs: the project's own pass, and every broken one is refused with the key, the value and what is allowed."""
 
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,6 +142,22 @@ BROKEN = {
         put("trained/nli-mini/template", "This is it."),
         "trained.nli-mini.template: 'This is it.'",
     ),
+    "trained nli without a template": (
+        drop("trained/nli-mini/template"),
+        "trained.nli-mini: family 'nli' needs a `template`",
+    ),
+    "template of a family without one": (
+        put("trained/gliclass-mini/template", "about {}"),
+        "trained.gliclass-mini.template: family 'gliclass' has none",
+    ),
+    "unknown trained family": (
+        put("trained/gliclass-mini/family", "gliclas"),
+        "trained.gliclass-mini.family: 'gliclas' is not allowed; did you mean 'gliclass'",
+    ),
+    "unknown backbone of a trained one": (
+        put("trained/nli-mini/recipe", {"backbone": "minilmm"}),
+        "trained.nli-mini.recipe.backbone: 'minilmm' is not known",
+    ),
     "level is a percentage": (put("statistics/level", 95), "statistics.level: 95"),
     "variant equals the base": (
         put("gliznet", {"base": {"margin": 0.5}, "variants": {"same": {"margin": 0.5}}}),
@@ -164,6 +181,19 @@ BROKEN = {
     "a list instead of a mapping": (put("recipe", []), r"recipe: \[\]"),
     "recipe is null": (put("recipe", None), "recipe"),
 }
+
+
+def test_a_missing_package_is_named_with_its_extra(embedded: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.metadata.version
+
+    def version(package: str) -> str:
+        if package == "gliclass":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return real(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    with pytest.raises(ConfigError, match=r"trained.gliclass-mini: .* run `pip install zsbench\[gliclass\]`"):
+        checked(embedded)
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -41,7 +41,9 @@ class GLiClassSystem(Adapter):
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.neutralise = Neutraliser([*self.tokenizer.all_special_tokens, *MARKERS])
         self.prompt: str = spec["settings"].get("prompt") or ""
-        self.limit = min(LIMIT, max_positions(self.model.config.encoder_config) or LIMIT)
+        # A model of this run was trained with the recipe's max_length, which its tokenizer keeps.
+        own = self.tokenizer.model_max_length if spec["model"][0] == "trained" else LIMIT
+        self.limit = min(LIMIT, own, max_positions(self.model.config.encoder_config) or LIMIT)
         # Its other poolings run over padding too, so there only texts of equal length may share a batch.
         self.pads = self.model.config.pooling_strategy in ("first", "pass")
 

@@ -14,6 +14,7 @@ from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.predictor import score_texts
 from gliznet.tokenizer import GliZNETTokenizer
+from zsbench.training.recipe import Recipe
 from zsbench.training.rows import Rows, draw_labels, mean_average_precision
 
 PADDING = -100.0  # target of a cell without a label
@@ -26,29 +27,20 @@ class GliZNetTask:
         backbone: folder of the encoder and its tokenizer.
         options: switches of the variant, as in config (`max_length` and `max_labels` come from the recipe).
         seed: seed of the head's initial weights.
-        max_labels: labels a text is trained with.
-        max_length: tokens of one sequence.
-        token_budget: padded tokens of a validation batch.
     """
 
     def __init__(
-        self,
-        backbone: Path,
-        options: dict[str, Any],
-        train: Rows,
-        validation: Rows,
-        seed: int,
-        max_labels: int,
-        max_length: int,
+        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, recipe: Recipe
     ) -> None:
-        switches = GliZNetOptions(**(options | {"max_length": max_length, "max_labels": max_labels}))
+        limits = {"max_length": recipe.max_length, "max_labels": recipe.max_labels}
+        switches = GliZNetOptions(**(options | limits))
         self.tokenizer = GliZNETTokenizer.from_pretrained(backbone, switches)
         torch.manual_seed(seed)
         self.model = GliZNetForSequenceClassification.from_backbone(backbone, self.tokenizer, switches)
         if not torch.cuda.is_available():
             # Measured on CPU (bf16, 16 x 110 tokens, one thread): a step takes 0.7 s, with SDPA's backward pass 1.3 s.
             self.model.backbone.set_attn_implementation("eager")
-        self.train, self.validation, self.max_labels = train, validation, max_labels
+        self.train, self.validation, self.max_labels = train, validation, recipe.max_labels
         self.text_ids = self.tokenizer.tokenize_texts(train.texts)
         self.lengths = train.lengths
 

@@ -5,6 +5,7 @@ B texts of a micro-batch, P pairs of it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from hybridnli.encoder import NLIEncoder, nli_scores
+from zsbench.training.recipe import Recipe
 from zsbench.training.rows import Rows, draw_labels, mean_average_precision
 
 PAIRS_PER_TEXT = 4  # a cross-encoder pays one pass a label: pairs drawn of each text and step
@@ -23,16 +25,15 @@ class NLITask:
 
     Args:
         backbone: folder of the encoder and its tokenizer.
-        template: hypothesis template with one `{}`.
+        options: `template`, the hypothesis template with one `{}`.
         seed: seed of the classifier's initial weights.
-        max_length: tokens of a pair.
     """
 
     def __init__(
-        self, backbone: Path, template: str, train: Rows, validation: Rows, seed: int, max_length: int
+        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, recipe: Recipe
     ) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
-        self.tokenizer.model_max_length = max_length
+        self.tokenizer.model_max_length = recipe.max_length
         config = AutoConfig.from_pretrained(
             backbone,
             num_labels=2,
@@ -46,7 +47,8 @@ class NLITask:
         )
         if not torch.cuda.is_available():
             self.model.set_attn_implementation("eager")  # as in gliznet_task: the faster one in training on CPU
-        self.train, self.validation, self.template, self.max_length = train, validation, template, max_length
+        self.train, self.validation = train, validation
+        self.template, self.max_length = options["template"], recipe.max_length
         self.lengths = np.array([len(text.split()) for text in train.texts])
 
     def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:

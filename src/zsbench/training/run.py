@@ -6,36 +6,53 @@ Started by `zsbench train` through `zsbench launch`; several processes run this 
 import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 
+from gliznet.attention.invariant import max_positions
+from zsbench.config import ConfigError, check_installed
 from zsbench.layout import Layout
 from zsbench.progress import say_for
 from zsbench.provenance import digest, environment, file_sha256, source_digest, write_json
+from zsbench.training.biencoder_task import BiEncoderTask
+from zsbench.training.gliclass_task import GLiClassTask
+from zsbench.training.gliznet_task import GliZNetTask
 from zsbench.training.loop import Task, Trainer
+from zsbench.training.nli_task import NLITask
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import read_split
+from zsbench.training.rows import Rows, read_split
 
 SOURCES = ("zsbench/training", "gliznet", "hybridnli")
+TASKS: dict[str, Callable[[Path, dict[str, Any], Rows, Rows, int, Recipe], Task]] = {
+    "gliznet": GliZNetTask,
+    "nli": NLITask,
+    "gliclass": GLiClassTask,
+    "biencoder": BiEncoderTask,
+}
 
 
 def build_task(spec: dict[str, Any], layout: Layout) -> Task:
-    """The family's task of a training spec."""
+    """The family's task of a training spec.
+
+    Raises:
+        ConfigError: the family needs a package that is not installed, or `max_length` is more than the encoder has
+            positions.
+    """
+    check_installed(f"trained.{spec['id']}", spec["family"])
     recipe = Recipe(**spec["recipe"])
+    backbone = layout.fetched(recipe.backbone).parent / "files"
+    limit = max_positions(AutoConfig.from_pretrained(backbone, trust_remote_code=False))
+    if limit is not None and recipe.max_length > limit:
+        raise ConfigError(
+            f"recipe.max_length: {recipe.max_length} is more than the {limit} positions of {recipe.backbone!r}"
+        )
     rows = layout.training_set(recipe.training_set)
     train, validation = read_split(rows, "train"), read_split(rows, "validation")
-    backbone = layout.fetched(recipe.backbone).parent / "files"
-    if spec["family"] == "gliznet":
-        from zsbench.training.gliznet_task import GliZNetTask
-
-        return GliZNetTask(
-            backbone, spec["options"], train, validation, spec["seed"], recipe.max_labels, recipe.max_length
-        )
-    from zsbench.training.nli_task import NLITask
-
-    return NLITask(backbone, spec["options"]["template"], train, validation, spec["seed"], recipe.max_length)
+    return TASKS[spec["family"]](backbone, spec["options"], train, validation, spec["seed"], recipe)
 
 
 def train_job(spec: dict[str, Any], layout: Layout) -> None:

@@ -1,0 +1,169 @@
+"""A bi-encoder as a task of the shared training loop: text and label are embedded apart, the score is their cosine.
+
+B batch, K labels, U different labels of a batch, T tokens, D embedding size.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from gliznet.batching import token_budget_batches
+from zsbench.systems.base import Neutraliser
+from zsbench.training.recipe import Recipe
+from zsbench.training.rows import Rows, draw_labels, mean_average_precision
+
+if TYPE_CHECKING:  # seconds to import, and only this family needs it
+    from sentence_transformers import SentenceTransformer
+
+SCALE = 20.0  # of the cosines: the default of sentence-transformers' MultipleNegativesRankingLoss
+IGNORED = -100.0  # target of a cell without a label
+VALIDATION_TOKENS = 4096  # padded tokens of a validation batch
+WEIGHTS = "sentences.0.model."  # where the encoder is in the state of `BiEncoder`
+
+
+def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Multiple-negatives ranking over each text's own labels.
+
+    The mean over true labels p of  -log( e^(s c_p) / (e^(s c_p) + sum over false labels n of e^(s c_n)) ), s = 20: the
+    softmax of Henderson et al. 2017 (arXiv 1705.00652), with a text's other true labels left out of the denominator.
+
+    Args:
+        cosine: (B, K) cosines.
+        targets: (B, K) 1 true, 0 false, `IGNORED` no label.
+
+    Returns:
+        A scalar; a text without a false label adds zero.
+    """
+    logits = SCALE * cosine
+    false = logits.masked_fill(targets != 0, -1e4).logsumexp(dim=1, keepdim=True)  # (B, 1)
+    true = targets == 1
+    return (F.softplus(false - logits) * true).sum() / true.sum().clamp(min=1)
+
+
+class BiEncoder(torch.nn.Module):
+    """Cosines (B, K) of texts and labels; one call a step, as distributed wrappers expect."""
+
+    def __init__(self, sentences: "SentenceTransformer") -> None:
+        super().__init__()
+        self.sentences = sentences
+
+    def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Unit embeddings (B, D) float32 of tokens (B, T)."""
+        features = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return F.normalize(self.sentences(features)["sentence_embedding"].float(), dim=-1)
+
+    def forward(
+        self,
+        text_ids: torch.Tensor,
+        text_mask: torch.Tensor,
+        label_ids: torch.Tensor,
+        label_mask: torch.Tensor,
+        columns: torch.Tensor,
+    ) -> torch.Tensor:
+        texts = self.embed(text_ids, text_mask)  # (B, D)
+        labels = self.embed(label_ids, label_mask)[columns]  # (U, D) -> (B, K, D)
+        return (texts[:, None] * labels).sum(dim=-1)  # no matmul: autocast leaves it in float32
+
+
+class BiEncoderTask:
+    """Mean pooling on the backbone, trained by multiple-negatives ranking over the labels that are drawn of each row.
+
+    That loss is sentence-transformers' usual one for pairs with negatives, and the one most embedding models were
+    trained with, so that a backbone that is one goes on as it was. Negatives are a row's own false labels only: label
+    names recur, so another row's label may well be true of this text; and every other family sees no more than those.
+
+    Args:
+        backbone: folder of the encoder and its tokenizer.
+        options: none are known.
+        seed: not used: a bi-encoder has no fresh weights.
+    """
+
+    def __init__(
+        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, recipe: Recipe
+    ) -> None:
+        if options:
+            raise ValueError(f"options={options!r} are not allowed: a bi-encoder has none")
+        sentences = _mean_pooling(backbone, recipe.max_length)
+        for name, parameter in sentences.named_parameters():
+            if ".pooler." in name:
+                parameter.requires_grad_(False)  # no part of the scores
+        self.model = BiEncoder(sentences)
+        self.tokenizer, self.max_length = sentences.tokenizer, recipe.max_length
+        self.neutralise = Neutraliser(self.tokenizer.all_special_tokens)
+        self.train, self.validation, self.max_labels = train, validation, recipe.max_labels
+        self.lengths = train.lengths
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids, cut at the end."""
+        return self.tokenizer(self.neutralise(texts), truncation=True, max_length=self.max_length)["input_ids"]
+
+    def pad(self, ids: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Padded ids and their mask, each (B, T)."""
+        batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
+        return batch["input_ids"], batch["attention_mask"]
+
+    def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        """Tokens of the texts (B, T) and of the batch's different labels (U, T); columns and targets (B, K)."""
+        drawn = [draw_labels(self.train, row, self.max_labels, seed) for row in rows]
+        place = {name: i for i, name in enumerate(dict.fromkeys(name for names, _ in drawn for name in names))}
+        shape = (len(rows), max(len(values) for _, values in drawn))
+        columns, targets = torch.zeros(shape, dtype=torch.long), torch.full(shape, IGNORED)  # (B, K)
+        for i, (names, values) in enumerate(drawn):
+            columns[i, : len(names)] = torch.tensor([place[name] for name in names])
+            targets[i, : len(names)] = torch.tensor(values, dtype=torch.float32)
+        text_ids, text_mask = self.pad(self.tokens([self.train.texts[row] for row in rows]))
+        label_ids, label_mask = self.pad(self.tokens(list(place)))
+        tokens = {"text_ids": text_ids, "text_mask": text_mask, "label_ids": label_ids, "label_mask": label_mask}
+        return tokens | {"columns": columns, "targets": targets}
+
+    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """`multiple_negatives_loss` of the batch."""
+        inputs = {name: tensor for name, tensor in batch.items() if name != "targets"}
+        return {"total": multiple_negatives_loss(model(**inputs), batch["targets"])}
+
+    @torch.inference_mode()
+    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
+        """Mean average precision of the full label sets of the validation texts."""
+        rows = self.validation
+        label_sets = [p + n for p, n in zip(rows.positives, rows.negatives, strict=True)]
+        targets = [np.array([1] * len(p) + [0] * len(n)) for p, n in zip(rows.positives, rows.negatives, strict=True)]
+        names = list(dict.fromkeys(name for names in label_sets for name in names))
+        texts, labels = self._embed(rows.texts, device), dict(zip(names, self._embed(names, device), strict=True))
+        scores = [np.stack([labels[name] for name in own]) @ text for text, own in zip(texts, label_sets, strict=True)]
+        return mean_average_precision(scores, targets)
+
+    def _embed(self, texts: Sequence[str], device: torch.device) -> np.ndarray:
+        """Unit embeddings (n, D)."""
+        ids = self.tokens(texts)
+        batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
+        parts = [self.model.embed(*(x.to(device) for x in self.pad([ids[i] for i in batch]))) for batch in batches]
+        out = np.empty((len(ids), parts[0].shape[1]), dtype=np.float32)
+        out[np.concatenate(batches)] = torch.cat(parts).float().cpu().numpy()
+        return out
+
+    def is_encoder(self, name: str) -> bool:
+        return True  # nothing in it is fresh
+
+    def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
+        """A sentence-transformers folder."""
+        sentences: Any = self.model.sentences
+        sentences.save(str(folder), create_model_card=False)
+        encoder = {name.removeprefix(WEIGHTS): tensor for name, tensor in state.items()}
+        sentences[0].model.save_pretrained(folder, state_dict=encoder)  # these weights, wherever they are sharded
+
+
+def _mean_pooling(backbone: Path, max_length: int) -> "SentenceTransformer":
+    """The backbone, and the mean of its last hidden states over the tokens of a text."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    settings: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+    if not torch.cuda.is_available():
+        settings["attn_implementation"] = "eager"  # as in gliznet_task: the faster one in training on CPU
+    transformer = Transformer(str(backbone), model_kwargs=settings, max_seq_length=max_length)
+    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
+    return SentenceTransformer(modules=[transformer, pooling], device="cpu")
