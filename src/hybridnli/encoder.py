@@ -22,6 +22,7 @@ from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 __all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores"]
 
 Progress = Callable[[str, int, int], None]  # (stage, rows done, rows in all)
+PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothesis) token ids of B pairs -> (B,)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NO_LIMIT = 1_000_000  # tokenizers without a length limit report about 1e30
@@ -165,10 +166,19 @@ class NLIEncoder:
     @torch.inference_mode()
     def entailment(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
         """P(entailment) against its opposite of (text, hypothesis) token ids, (B,) float32 on the model's device."""
+        logits = self._logits(pairs)
+        return (logits[:, self.entailment_index] - logits[:, self.opposite_index]).sigmoid()
+
+    @torch.inference_mode()
+    def entailment_logits(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
+        """The entailment logit alone, (B,) float32: what ranks the labels of a text of which one is true."""
+        return self._logits(pairs)[:, self.entailment_index]
+
+    def _logits(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
+        """Logits (B, classes) float32 of (text, hypothesis) token ids."""
         batch = self._to_device(self.pair.batch(pairs))
         with self._autocast():
-            logits = self.model(**batch).logits.float()
-        return (logits[:, self.entailment_index] - logits[:, self.opposite_index]).sigmoid()
+            return self.model(**batch).logits.float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "float32")
@@ -185,8 +195,13 @@ def score_ids(
     max_length: int,
     token_budget: int,
     progress: Progress | None = None,
+    score: PairScore | None = None,
 ) -> np.ndarray:
-    """`nli_scores` on token ids that are already there (no special tokens)."""
+    """`nli_scores` on token ids that are already there (no special tokens).
+
+    `score` is what is computed of a batch of pairs: `encoder.entailment` (None) or `encoder.entailment_logits`.
+    """
+    score = score or encoder.entailment
     n, n_labels = len(text_ids), len(hypothesis_ids)
     hypothesis_lengths = np.array([len(ids) for ids in hypothesis_ids])
     room = min(max_length, encoder.max_length) - encoder.pair.count - hypothesis_lengths  # (L,): only texts are cut
@@ -202,7 +217,7 @@ def score_ids(
     for rows in batches:
         cells = [divmod(row, n_labels) for row in rows]
         pairs = [(text_ids[i][: kept[i, label]], hypothesis_ids[label]) for i, label in cells]
-        results.append(encoder.entailment(pairs))  # stays on the device: the next batch is built meanwhile
+        results.append(score(pairs))  # stays on the device: the next batch is built meanwhile
         done += len(rows)
         if progress is not None:
             progress("nli", done, n * n_labels)

@@ -1,4 +1,4 @@
-"""NLI cross-encoder: P(entailment) of the hypothesis that a template makes of each label."""
+"""NLI cross-encoder: entailment of the hypothesis that a template makes of each label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,11 @@ from zsbench.systems.base import Adapter, Neutraliser
 
 
 class NLISystem(Adapter):
-    """Equal to the transformers zero-shot pipeline with `multi_label=True`: each label is scored on its own.
+    """Equal to the transformers zero-shot pipeline.
+
+    Where labels are judged one by one it is P(entailment), the pipeline with `multi_label=True`. Where one label is
+    true it is the entailment logit, whose softmax over the labels is the pipeline with `multi_label=False`: the other
+    classes' logits have no say there.
 
     Every text and hypothesis is tokenised once; pairs run in length-sorted batches.
     """
@@ -33,13 +37,14 @@ class NLISystem(Adapter):
         )
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L) in [0, 1]; see `base.System`."""
+        """Entailment logits (n, L), or P(entailment); see `base.System`."""
         encoder = self.encoder
         text_ids = encoder.tokenize(self.neutralise(texts))
         hypothesis_ids = encoder.tokenize(encoder.hypotheses(self.neutralise(labels)))
         room = encoder.max_length - encoder.pair.count - np.array([len(ids) for ids in hypothesis_ids])  # (L,)
         self.count(truncated_texts=sum(len(ids) > room.min() for ids in text_ids))
-        return score_ids(encoder, text_ids, hypothesis_ids, encoder.max_length, self.token_budget)
+        score = encoder.entailment if self.probabilities else encoder.entailment_logits
+        return score_ids(encoder, text_ids, hypothesis_ids, encoder.max_length, self.token_budget, score=score)
 
 
 def build(spec: dict[str, Any], layout: Layout) -> NLISystem:

@@ -100,15 +100,21 @@ def test_gliclass_refuses_remote_code_and_other_architectures(gliclass, make_spe
         write_json(path, config)
 
 
-def test_nli_equals_the_zero_shot_pipeline(run, make_spec):
+@pytest.mark.parametrize(("suite", "multi_label"), [("topics", True), ("gliclass", False)])
+def test_nli_equals_the_zero_shot_pipeline(run, make_spec, suite, multi_label):
     folder = source_folder(run, "tiny-nli")
     model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     own = pipeline("zero-shot-classification", model=model, tokenizer=tokenizer, device="cpu")
     texts = [text for text in TEXTS if text]  # the pipeline refuses the empty text
-    results = own(texts, LABELS, hypothesis_template="About {}.", multi_label=True)
+    results = own(texts, LABELS, hypothesis_template="About {}.", multi_label=multi_label)
     theirs = np.array([[dict(zip(r["labels"], r["scores"], strict=True))[label] for label in LABELS] for r in results])
-    system = build(run, make_spec, "nli", "tiny-nli", template="About {}.")
-    np.testing.assert_allclose(system.score(texts, LABELS), theirs, atol=1e-5)
+    system = build(run, make_spec, "nli", "tiny-nli", suite, template="About {}.")
+    ours = system.score(texts, LABELS)
+    if not multi_label:
+        np.testing.assert_array_equal(ours.argmax(axis=1), theirs.argmax(axis=1))
+        ours = np.exp(ours) / np.exp(ours).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert np.ptp(theirs) > 0.01
     assert system.report()["truncated_texts"] == 1
 
 
