@@ -23,6 +23,7 @@ rule all:
     input:
         REPORTS / "index.html",
         REPORTS / "REPORT.md",
+        [layout.root / "analysis" / "hardset.json"] if plan.hardset_spec else [],
 
 
 rule data:

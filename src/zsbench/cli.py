@@ -94,6 +94,13 @@ def score(arguments: argparse.Namespace) -> None:
     score_job(arguments.root.root, arguments.spec)
 
 
+def hardset(arguments: argparse.Namespace) -> None:
+    """mean average precision on hardset-mini's test split, trained against untrained"""
+    from zsbench.evaluation.hardset import measure_hardset
+
+    measure_hardset(arguments.root.root, arguments.spec)
+
+
 def measure(arguments: argparse.Namespace) -> None:
     """metrics of every cell, from stored scores alone"""
     from zsbench.evaluation.measure import measure as run
@@ -179,6 +186,14 @@ def explain(arguments: argparse.Namespace) -> None:
     print(run(arguments.cell), end="")
 
 
+def rehearse_mirror(arguments: argparse.Namespace) -> None:
+    """build a mirror of miniature replicas of every repository a config names"""
+    from zsbench.rehearsal.mirror import build_mirror
+
+    places = build_mirror(arguments.folder, arguments.config, arguments.resources)
+    print(f"{arguments.folder}: {len(places)} replicas")
+
+
 def data_check(arguments: argparse.Namespace) -> int:
     """check the authored sets against every rule they promise to keep"""
     from zsbench.data.check_topics import run_checks
@@ -200,6 +215,7 @@ JOB_VERBS = {
     "overlap": overlap,
     "train-hybrid": train_hybrid,
     "score": score,
+    "hardset": hardset,
     "measure": measure,
     "compare-cells": compare_cells,
 }
@@ -267,6 +283,13 @@ def build_parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("explain", help=explain.__doc__)
     verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
     verb.set_defaults(function=explain)
+    verb = verbs.add_parser("rehearse-mirror", help=rehearse_mirror.__doc__)
+    verb.add_argument("folder", type=Path, help="the mirror; new, or made by this verb")
+    verb.add_argument(
+        "--config", type=Path, default=Path("config.yaml"), help="whose repositories (default config.yaml)"
+    )
+    verb.set_defaults(function=rehearse_mirror)
+    _add_resources(verb)
     data = verbs.add_parser("data", help="the authored sets").add_subparsers(
         dest="data_verb", required=True, metavar="verb"
     )

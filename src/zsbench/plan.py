@@ -162,6 +162,21 @@ class Plan:
         return {**parts, "suites": suites, "systems": systems}
 
     @property
+    def hardset_spec(self) -> dict[str, Any] | None:
+        """What the measurement on hardset-mini's test split depends on; None when the run does not train on it."""
+        if "hardset-mini" not in self.training_sets:
+            return None
+        statistics = self.config["statistics"]
+        return {
+            "models": [name for name, spec in self.trained.items() if spec["family"] == "gliznet"],
+            "backbone": self.config["recipe"]["backbone"],
+            "seed": self.seeds[0],
+            "draws": statistics["draws"],
+            "level": statistics["level"],
+            "rng": statistics["seed"],
+        }
+
+    @property
     def tables(self) -> list[str]:
         """Names of the tables this run's config fills."""
         names = []
@@ -230,6 +245,10 @@ class Plan:
         wanted += [recipe["backbone"] for recipe in recipes]
         for system in self.systems.values():
             wanted += [system.model[1]] if system.model and system.model[0] == "source" else []
-            wanted += [system.settings["nli"]] if system.model and system.model[0] == "source" and "nli" in system.settings else []
+            wanted += (
+                [system.settings["nli"]]
+                if system.model and system.model[0] == "source" and "nli" in system.settings
+                else []
+            )
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
         return list(dict.fromkeys(wanted))

@@ -17,6 +17,7 @@ from zsbench.plan import Plan
 from zsbench.provenance import canonical_json
 from zsbench.source_graph import sources
 from zsbench.systems import FAMILIES
+from zsbench.training.families import TASKS
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
 WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
@@ -85,6 +86,12 @@ def training_inputs(wildcards):
         layout.fetched(recipe["backbone"]),
         layout.training_set(recipe["training_set"]),
     ]
+
+
+def training_modules(wildcards):
+    """The code a training depends on: the shared loop and the task of its family."""
+    task = TASKS[plan.trained[wildcards.model]["family"]]
+    return code("zsbench.training.run", task[0])
 
 
 def hybrid_inputs(wildcards):

@@ -4,7 +4,7 @@
 rule train_model:
     input:
         training_inputs,
-        code=code("zsbench.training.run"),
+        training_modules,
     output:
         ROOT / "models" / "{model}" / "seed{seed}" / "training.json",
     log:

@@ -47,7 +47,8 @@ def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) ->
 
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
     distinct = sorted({label for row in labels for label in row})
-    vectors = dict(zip(distinct, model.encode(distinct, normalize_embeddings=True, show_progress_bar=False), strict=True))
+    embedded = model.encode(distinct, normalize_embeddings=True, show_progress_bar=False)
+    vectors = dict(zip(distinct, embedded, strict=True))
     embedded = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
     return [np.stack([vectors[label] for label in row]) @ text for row, text in zip(labels, embedded, strict=True)]
 

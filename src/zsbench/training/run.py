@@ -1,38 +1,32 @@
 """One training job: `accelerate launch -m zsbench.training.run --root results/RUN --spec JSON`.
 
-Started by `zsbench train` through `zsbench launch`; several processes run this same module under ddp, zero2 and fsdp.
+Started by the rule `train_model` through `zsbench launch`; under ddp, zero2 and fsdp several processes run it.
 """
 
 import argparse
+import importlib
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from transformers import AutoConfig
 
 from gliznet.attention.invariant import max_positions
 from zsbench.config import ConfigError, check_installed
 from zsbench.layout import Layout
 from zsbench.progress import say_for
-from zsbench.provenance import digest, environment, file_sha256, source_digest, write_json
-from zsbench.training.biencoder_task import BiEncoderTask
-from zsbench.training.gliclass_task import GLiClassTask
-from zsbench.training.gliznet_task import GliZNetTask
+from zsbench.provenance import digest, environment, file_sha256, files_digest, write_json
+from zsbench.source_graph import sources
+from zsbench.training.families import TASKS
 from zsbench.training.loop import Task, Trainer
-from zsbench.training.nli_task import NLITask
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import Rows, read_split
-
-SOURCES = ("zsbench/training", "gliznet", "hybridnli")
-TASKS: dict[str, Callable[[Path, dict[str, Any], Rows, Rows, int, Recipe], Task]] = {
-    "gliznet": GliZNetTask,
-    "nli": NLITask,
-    "gliclass": GLiClassTask,
-    "biencoder": BiEncoderTask,
-}
+from zsbench.training.rows import read_split
 
 
 def build_task(spec: dict[str, Any], layout: Layout) -> Task:
@@ -52,7 +46,14 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
         )
     rows = layout.training_set(recipe.training_set)
     train, validation = read_split(rows, "train"), read_split(rows, "validation")
-    return TASKS[spec["family"]](backbone, spec["options"], train, validation, spec["seed"], recipe)
+    module, name = TASKS[spec["family"]]
+    task = getattr(importlib.import_module(module), name)
+    return task(backbone, spec["options"], train, validation, spec["seed"], recipe)
+
+
+def source_identity(family: str) -> str:
+    """Digest of the code that a training of this family runs."""
+    return files_digest(sources("zsbench.training.run", TASKS[family][0]))
 
 
 def train_job(spec: dict[str, Any], layout: Layout) -> None:
@@ -60,12 +61,31 @@ def train_job(spec: dict[str, Any], layout: Layout) -> None:
     recipe = Recipe(**spec["recipe"])
     record_path = layout.model(spec["id"], spec["seed"])
     work = record_path.with_name("work")
-    key = digest([spec, source_digest(*SOURCES), file_sha256(layout.training_set(recipe.training_set))])
+    key = digest([spec, source_identity(spec["family"]), file_sha256(layout.training_set(recipe.training_set))])
+    with _alone(work):
+        _train(spec, recipe, key, work, record_path, layout)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Keep a second job out of the same folder: one that a killed workflow left running, say. The lock dies with us."""
+    work.parent.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("RANK", "0") != "0":
+        yield  # the first process holds the lock for the whole job
+        return
+    with FileLock(work.with_name(".training.lock")):
+        yield
+
+
+def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_path: Path, layout: Layout) -> None:
+    """`train_job`, alone in its folder."""
     marker = work / "key"
-    if work.exists() and (not marker.is_file() or marker.read_text() != key):
-        shutil.rmtree(work)  # a state of another config or code must not be continued
-    work.mkdir(parents=True, exist_ok=True)
-    marker.write_text(key)
+    # The other processes look into the folder only after all have met in Accelerator().
+    if os.environ.get("RANK", "0") == "0":
+        if work.exists() and (not marker.is_file() or marker.read_text() != key):
+            shutil.rmtree(work)  # a state of another config or code must not be continued
+        work.mkdir(parents=True, exist_ok=True)
+        marker.write_text(key)
     say = say_for(f"{spec['id']} seed {spec['seed']}")
     record, per_device_batch = None, recipe.per_device_batch
     while record is None:
@@ -92,7 +112,8 @@ def _finish(spec: dict[str, Any], record: dict[str, Any], work: Path, record_pat
     record["parameters"] = sum(parameter.numel() for parameter in task.model.parameters())
     record["weights_sha256"] = file_sha256(checkpoint / "model.safetensors")
     record["seconds"] = round(record["seconds"], 2)
-    write_json(record_path, {"spec": spec, "environment": environment(), "source": source_digest(*SOURCES), **record})
+    facts = {"spec": spec, "environment": environment(), "source": source_identity(spec["family"])}
+    write_json(record_path, facts | record)
     shutil.rmtree(work)
 
 
