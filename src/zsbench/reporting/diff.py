@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zsbench.config import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Sample, average, paired
 from zsbench.evaluation.protocols import Decision, argmax, thresholded
@@ -48,10 +49,7 @@ def compare_runs(
     statistics: dict[str, Any] | None = None,
     suite: str = "*",
 ) -> Comparison:
-    """Macro-F1 of run `b` minus run `a` on the cells that both have, all seeds of each.
-
-    Single-label cells are decided by argmax; others with thresholds fitted on validation where there is a test split,
-    else at 0.5.
+    """Macro-F1 of run `b` minus run `a` on the cells that both have, all seeds of each; for decisions see `_decide`.
 
     Args:
         a, b: `results/<run>`; the same folder twice to compare two systems of one run.
@@ -61,7 +59,7 @@ def compare_runs(
 
     Raises:
         IntegrityError: a folder without cells, a damaged cell, or nothing in common.
-        ValueError: a system that its run does not have.
+        ConfigError: a system that its run does not have.
     """
     statistics = STATISTICS | (statistics or {})
     left, right = _cells(Path(a), suite), _cells(Path(b), suite)
@@ -70,8 +68,7 @@ def compare_runs(
     shared = [key for key in left if key in right]
     if not shared:
         raise IntegrityError(f"{a} and {b} have no cell in common (suite, data set and system)")
-    notes = [f"only in {a}: {'/'.join(key)}" for key in left if key not in right]
-    notes += [f"only in {b}: {'/'.join(key)}" for key in right if key not in left]
+    notes = [f"only in {a if key in left else b}: {'/'.join(key)}" for key in left | right if key not in shared]
     found: dict[Key, tuple[Sample, Sample]] = {}
     for key in shared:
         sides = left[key](), right[key]()
@@ -106,12 +103,13 @@ def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cell
     """Cells of one system, under a name that both sides share."""
     known = sorted({key[2] for key in cells})
     if system not in known:
-        raise ValueError(f"{root} has no system {system!r}; it has: {', '.join(known)}")
+        raise ConfigError(f"{root} has no system {system!r}; it has: {', '.join(known)}")
     name = f"{names[1]} - {names[0]}"
     return {(suite, dataset, name): read for (suite, dataset, own), read in cells.items() if own == system}
 
 
 def _decide(cell: Cell) -> Decision:
+    """Argmax; for many labels thresholds fitted on validation where there is a test split, else 0.5."""
     if cell.card["task"] == "single":
         return argmax(cell)[0]
     protocol = "held-out" if {"validation", "test"} <= set(cell.split) else "fixed-0.5"

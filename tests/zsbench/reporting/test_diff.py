@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zsbench.config import ConfigError
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, file_sha256, read_json, write_json
 from zsbench.reporting.diff import as_text, compare_runs
@@ -84,5 +85,5 @@ def test_text_puts_averages_first_and_repeats_itself(made: SimpleNamespace, othe
 def test_errors_name_what_is_allowed(made: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="holds no cells; expected results/<run>"):
         compare_runs(made.root, tmp_path)
-    with pytest.raises(ValueError, match=r"has no system 'gliznet-ful'; it has: biencoder, gliznet-full"):
+    with pytest.raises(ConfigError, match=r"has no system 'gliznet-ful'; it has: biencoder, gliznet-full"):
         compare_runs(made.root, made.root, ("gliznet-ful", "biencoder"))

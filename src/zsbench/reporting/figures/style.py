@@ -1,13 +1,15 @@
 """How every figure looks and how it is saved: one palette, one font size, bytes that depend on the drawing alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -134,6 +136,42 @@ def panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Any]
     for axis in axes[count:]:
         axis.remove()
     return axes[:count]
+
+
+def range_rows(axis: Axes, table: pd.DataFrame, rows: Sequence[str], places: Mapping[str, int]) -> None:
+    """One band a row, one mark a system in it: its mean, and a line from its lowest to its highest value.
+
+    Args:
+        table: `row`, `system`, `mean`, `low`, `high`.
+        rows: values of `row`, from top to bottom.
+        places: looks of the systems.
+    """
+    step = 0.76 / len(places)
+    for line, (name, place) in enumerate(places.items()):
+        part = table[table["system"] == name].set_index("row").reindex(rows)
+        y = np.arange(len(rows)) + (line - (len(places) - 1) / 2) * step
+        style = look(place) | {"linestyle": "none"}
+        axis.hlines(y, part["low"], part["high"], color=style["color"], linewidth=1.8)
+        axis.plot(part["mean"], y, markersize=6.5, **style)
+    for edge in range(1, len(rows)):
+        axis.axhline(edge - 0.5, color=RULE, linewidth=0.8)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x")
+
+
+def unit_axes(axes: Sequence[Axes], titles: Sequence[str], x: str, y: str, columns: int) -> None:
+    """Small multiples over [0, 1] x [0, 1]: a title each, words and numbers at the grid's lower and left edge."""
+    for place, (axis, title) in enumerate(zip(axes, titles, strict=True)):
+        axis.set_title(title)
+        axis.set_xlim(-0.02, 1.02)
+        axis.set_ylim(-0.02, 1.05)
+        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+        lowest = place + columns >= len(axes)
+        axis.tick_params(labelbottom=lowest)
+        axis.set_xlabel(x if lowest else "")
+        axis.set_ylabel(y if place % columns == 0 else "")
 
 
 def save(drawing: Drawing, folder: Path, name: str) -> list[Path]:

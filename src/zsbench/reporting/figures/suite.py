@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.transforms import blended_transform_factory
 
 from zsbench.reporting.figures.style import INK, MUTED, WIDTH, Drawing, legend_below, log_ticks, look, new_figure
@@ -30,7 +31,7 @@ def interval_text(run: RunData) -> str:
 def _verdicts(run: RunData) -> dict[tuple[str, str], str]:
     """Mark of a (system, dataset) cell: significantly above or below the reference system, or nothing."""
     deltas = run.deltas
-    tested = deltas[(deltas["suite"] == SUITE) & (deltas["metric"] == "macro_f1") & (deltas["system"] == run.reference)]
+    tested = deltas[(deltas["table"] == f"{SUITE}_suite") & (deltas["metric"] == "macro_f1")]
     marks = {}
     for row in tested.itertuples():
         if row.p_holm < SIGNIFICANT:
@@ -43,39 +44,17 @@ def suite_heatmap(run: RunData) -> Drawing | None:
     means = run.suite_means(SUITE)
     if means.empty:
         return None
-    titles = {name: entry["title"] for name, entry in run.datasets(SUITE).items()} | {AVERAGE: "Average"}
-    marks, values = _verdicts(run), means.to_numpy(dtype=float)
-    rows, columns = values.shape
+    marks = _verdicts(run)
+    rows, columns = means.shape
     figure = new_figure(1.9 + 0.34 * rows, width=max(WIDTH, 3.2 + 0.86 * columns))
     axis = figure.subplots()
-    edges = np.append(np.arange(columns), [columns - 1 + 0.15 + k for k in (0, 1)])  # a gap before the average
-    centers = np.append(np.arange(columns - 1) + 0.5, columns - 1 + 0.65)
-    for block in (slice(0, columns - 1), slice(columns - 1, columns)):
-        x = edges[:columns] if block.start == 0 else edges[-2:]
-        mesh = axis.pcolormesh(
-            x, np.arange(rows + 1), values[:, block], cmap="cividis", vmin=0, vmax=1, edgecolors="white"
-        )
-    for i, system in enumerate(means.index):
-        for j, dataset in enumerate(means.columns):
-            if np.isfinite(values[i, j]):
-                text = f"{values[i, j]:.3f}{marks.get((system, dataset), '')}"
-                axis.text(
-                    centers[j],
-                    i + 0.5,
-                    text,
-                    ha="center",
-                    va="center",
-                    fontsize=9.5,
-                    color="white" if values[i, j] < 0.55 else INK,
-                )
-    axis.set_xticks(centers, [titles[name] for name in means.columns], rotation=30, ha="left", rotation_mode="anchor")
+    mesh = _heat(axis, means, marks)
+    titles = [entry["title"] for entry in run.datasets(SUITE).values()]
+    axis.set_xticks(_centers(columns), [*titles, "Average"], rotation=30, ha="left", rotation_mode="anchor")
     axis.xaxis.tick_top()
     axis.set_yticks(np.arange(rows) + 0.5, means.index)
     for label in axis.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == run.reference else "normal")
-    axis.invert_yaxis()
-    axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
     bar = figure.colorbar(mesh, ax=axis, orientation="horizontal", shrink=0.5, aspect=40, pad=0.02)
     bar.set_label("macro-F1")
     bar.outline.set_visible(False)  # type: ignore[operator]
@@ -94,6 +73,30 @@ def suite_heatmap(run: RunData) -> Drawing | None:
         f" {means.loc[best, AVERAGE]:.3f}."
     )
     return Drawing(figure, data, alt, caption)
+
+
+GAP = 0.15  # between the data sets and their average, in cells
+
+
+def _centers(columns: int) -> np.ndarray:
+    return np.arange(columns) + 0.5 + GAP * (np.arange(columns) == columns - 1)
+
+
+def _heat(axis: Axes, means: pd.DataFrame, marks: dict[tuple[str, str], str]) -> QuadMesh:
+    """Coloured cells with their numbers, the first row on top."""
+    values = means.to_numpy(dtype=float)
+    rows, columns = values.shape
+    for x, block in ((np.arange(columns), values[:, :-1]), (columns - 1 + GAP + np.arange(2), values[:, -1:])):
+        mesh = axis.pcolormesh(x, np.arange(rows + 1), block, cmap="cividis", vmin=0, vmax=1, edgecolors="white")
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            text = f"{value:.3f}{marks.get((means.index[i], means.columns[j]), '')}"
+            ink = "white" if value < 0.55 else INK
+            axis.text(float(_centers(columns)[j]), i + 0.5, text, ha="center", va="center", fontsize=9.5, color=ink)
+    axis.invert_yaxis()
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return mesh
 
 
 def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
@@ -165,12 +168,12 @@ def delta_forest(run: RunData) -> Drawing | None:
     rivals = run.systems(SUITE, controls=False)
     picked = deltas[
         (deltas["suite"] == SUITE)
-        & (deltas["table"].isin(["gliclass_suite", "peers"]))
+        & (deltas["table"] == f"{SUITE}_suite")
         & (deltas["metric"] == "macro_f1")
         & (deltas["system"] == run.reference)
         & (deltas["baseline"].isin(rivals))
     ]
-    picked = picked.assign(name="against " + picked["baseline"].astype(str)).drop_duplicates(["name", "dataset"])
+    picked = picked.assign(name="against " + picked["baseline"].astype(str))
     xlabel = f"macro-F1 of {run.reference} minus competitor's"
     return _forest_drawing(
         run, picked, xlabel, f"{run.reference} against each competitor", f"Right of 0: {run.reference} is better."

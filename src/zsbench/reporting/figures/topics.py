@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from sklearn.metrics import precision_recall_curve
 
-from zsbench.reporting.figures.style import RULE, Drawing, legend_below, look, new_figure, panels
+from zsbench.reporting.figures.style import Drawing, legend_below, look, new_figure, panels, range_rows, unit_axes
 from zsbench.reporting.frames import RunData
 
 SUITE = "topics"
@@ -28,41 +29,22 @@ def topics_f1(run: RunData) -> Drawing | None:
     shown = run.topic_protocol()
     if shown is None:
         return None
-    frame = run.metrics[
-        (run.metrics["suite"] == SUITE) & (run.metrics["protocol"] == shown[0]) & (run.metrics["split"] == shown[1])
-    ]
     dataset = next(iter(run.datasets(SUITE)))
-    names = [name for name in run.headline(SUITE) if name in set(frame["system"])]
     labels = run.datasets(SUITE)[dataset]["label_names"]
-    single = frame[(frame["metric"] == "f1") & frame["label"].isin(labels)]
-    whole = frame[frame["metric"] == "macro_f1"].assign(label="macro-F1")
-    table = pd.concat([whole, single])
-    table = table[(table["dataset"] == dataset) & table["system"].isin(names)]
-    if table.empty:
+    table = _f1_table(run, dataset, labels, shown)
+    names = [name for name in run.headline(SUITE) if name in set(table["system"])]
+    if not names:
         return None
-    table = (
-        table.groupby(["label", "system"], observed=True)["value"].agg(["mean", "min", "max", "count"]).reset_index()
-    )
-    rows = ["macro-F1", *labels]
+    table, rows = table[table["system"].isin(names)], ["macro-F1", *labels]
+    places = {name: run.places[name] for name in names}
     figure = new_figure(1.6 + len(rows) * (0.28 + 0.1 * len(names)))
     axis = figure.subplots()
-    step = 0.78 / max(len(names), 1)
-    for place, name in enumerate(names):
-        part = table[table["system"] == name].set_index("label").reindex(rows)
-        y = np.arange(len(rows)) + (place - (len(names) - 1) / 2) * step
-        style = look(run.places[name]) | {"linestyle": "none"}
-        axis.hlines(y, part["min"], part["max"], color=style["color"], linewidth=1.6)
-        axis.plot(part["mean"], y, markersize=7, **style)
-    for edge in range(1, len(rows)):
-        axis.axhline(edge - 0.5, color=RULE, linewidth=0.8)
+    range_rows(axis, table.rename(columns={"label": "row"}), rows, places)
     axis.set_yticks(range(len(rows)), rows)
     axis.get_yticklabels()[0].set_fontweight("bold")
-    axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlim(-0.02, 1.02)
     axis.set_xlabel("F1")
-    axis.tick_params(axis="y", length=0)
-    axis.grid(axis="x")
-    legend_below(figure, {name: run.places[name] for name in names}, lines=False)
+    legend_below(figure, places, lines=False)
     best = table[table["label"] == "macro-F1"].sort_values("mean").iloc[-1]
     alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
     caption = (
@@ -70,6 +52,17 @@ def topics_f1(run: RunData) -> Drawing | None:
         f" range over seeds; {_seeds(run, names)}.{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, table, alt, caption)
+
+
+def _f1_table(run: RunData, dataset: str, labels: list[str], shown: tuple[str, str]) -> pd.DataFrame:
+    """F1 of each label and macro-F1 of each system: mean, lowest and highest seed."""
+    frame = run.metrics
+    frame = frame[(frame["suite"] == SUITE) & (frame["protocol"] == shown[0]) & (frame["split"] == shown[1])]
+    frame = frame[frame["dataset"] == dataset]
+    single = frame[(frame["metric"] == "f1") & frame["label"].isin(labels)]
+    whole = frame[frame["metric"] == "macro_f1"].assign(label="macro-F1")
+    grouped = pd.concat([whole, single]).groupby(["label", "system"], observed=True)["value"]
+    return grouped.agg(mean="mean", low="min", high="max", seeds="count").reset_index()
 
 
 def _curves(run: RunData) -> dict[str, Any] | None:
@@ -117,20 +110,9 @@ def _small_multiples(count: int) -> tuple[Any, list[Any]]:
     return figure, panels(figure, count, 3, sharex=True, sharey=True)
 
 
-def _dress(axes: list[Any], titles: list[str], x: str, y: str, columns: int = 3) -> None:
-    for place, (axis, title) in enumerate(zip(axes, titles, strict=True)):
-        axis.set_title(title)
-        axis.set_xlim(-0.02, 1.02)
-        axis.set_ylim(-0.02, 1.05)
-        axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
-        axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
-        axis.grid()
-        last = place + columns >= len(axes)
-        axis.tick_params(labelbottom=last)
-        if last:
-            axis.set_xlabel(x)
-        if place % columns == 0:
-            axis.set_ylabel(y)
+def _chosen(axis: Axes, x: float, y: float, style: dict[str, Any]) -> None:
+    """The mark at a chosen threshold."""
+    axis.plot(x, y, style["marker"], color=style["color"], markersize=9, markeredgecolor="white", zorder=4)
 
 
 def pr_curves(run: RunData) -> Drawing | None:
@@ -153,9 +135,9 @@ def pr_curves(run: RunData) -> Drawing | None:
             if labels[column] in thresholds:
                 threshold = thresholds[labels[column]]
                 p, r, _ = _at(gold, score, threshold)
-                axis.plot(r, p, style["marker"], color=style["color"], markersize=9, markeredgecolor="white", zorder=4)
+                _chosen(axis, r, p, style)
                 rows.append((labels[column], name, "chosen", r, p, f"{threshold:.6f}"))
-    _dress(axes, labels, "recall", "precision")
+    unit_axes(axes, labels, "recall", "precision", 3)
     legend_below(figure, {name: run.places[name] for name in names})
     data = pd.DataFrame(rows, columns=["label", "system", "kind", "recall", "precision", "threshold"])
     n = len(next(iter(found["scores"].values()))[0])
@@ -188,17 +170,9 @@ def threshold_sensitivity(run: RunData) -> Drawing | None:
             if labels[column] in thresholds:
                 threshold = thresholds[labels[column]]
                 value = _at(gold, score, threshold)[2]
-                axis.plot(
-                    threshold,
-                    value,
-                    style["marker"],
-                    color=style["color"],
-                    markersize=9,
-                    markeredgecolor="white",
-                    zorder=4,
-                )
+                _chosen(axis, threshold, value, style)
                 rows.append((labels[column], name, "chosen", threshold, value))
-    _dress(axes, labels, "threshold", "F1")
+    unit_axes(axes, labels, "threshold", "F1", 3)
     legend_below(figure, {name: run.places[name] for name in names})
     data = pd.DataFrame(rows, columns=["label", "system", "kind", "threshold", "f1"])
     alt = (

@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import SubFigure
 
 from zsbench.reporting.figures.style import Drawing, legend_below, log_ticks, look, new_figure, panels
 from zsbench.reporting.frames import RunData
@@ -44,26 +45,15 @@ def training_curves(run: RunData) -> Drawing | None:
     frame = frame[frame["model"].isin(names)]
     reference = run.reference if run.reference in models else names[0]
     own = frame[frame["model"] == reference]
-    known = [term for term in dict.fromkeys(own.loc[own["quantity"] == "loss", "term"]) if term != "total"]
-    terms = {term: place for place, term in enumerate(known or ["total"])}
-    norms = set(own.loc[own["quantity"] == "gradient norm", "term"]) & set(terms)
     figure = new_figure(6.6)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1.12, 1])  # type: ignore[misc]
-    left, right = upper.subplots(1, 2)
-    _lines(left, frame[(frame["quantity"] == "loss") & (frame["term"] == "total")], "model", models)
-    left.set_title("total loss (training)")
-    _lines(right, frame[frame["quantity"] == "validation"], "model", models)
-    right.set_title("validation quality")
+    loss, validation = upper.subplots(1, 2)
+    _lines(loss, frame[(frame["quantity"] == "loss") & (frame["term"] == "total")], "model", models)
+    loss.set_title("total loss (training)")
+    _lines(validation, frame[frame["quantity"] == "validation"], "model", models)
+    validation.set_title("validation quality")
     legend_below(upper, models, columns=4)
-    axes = lower.subplots(1, 2 if norms else 1, squeeze=False)[0]
-    _lines(axes[0], own[own["quantity"] == "loss"], "term", terms)
-    axes[0].set_title(f"terms of {reference}")
-    if norms:
-        _lines(axes[1], own[own["quantity"] == "gradient norm"], "term", terms)
-        axes[1].set_yscale("log")
-        log_ticks(axes[1].yaxis, *axes[1].get_ylim())
-        axes[1].set_title("their gradient norms (log)")
-    legend_below(lower, terms, columns=4)
+    _terms(lower, own, reference)
     seeds = frame.groupby("model")["seed"].nunique().max()
     best = frame[frame["quantity"] == "validation"].sort_values("value").iloc[-1]
     alt = (
@@ -78,6 +68,22 @@ def training_curves(run: RunData) -> Drawing | None:
         f" gradients. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
     )
     return Drawing(figure, frame, alt, caption)
+
+
+def _terms(part: SubFigure, own: pd.DataFrame, reference: str) -> None:
+    """Loss terms of one model and, where they were measured, the norms of their gradients."""
+    names = [term for term in dict.fromkeys(own.loc[own["quantity"] == "loss", "term"]) if term != "total"]
+    terms = {term: place for place, term in enumerate(names or ["total"])}
+    norms = own[(own["quantity"] == "gradient norm") & own["term"].isin(terms)]
+    axes = part.subplots(1, 1 if norms.empty else 2, squeeze=False)[0]
+    _lines(axes[0], own[own["quantity"] == "loss"], "term", terms)
+    axes[0].set_title(f"terms of {reference}")
+    if len(norms):
+        _lines(axes[1], norms, "term", terms)
+        axes[1].set_yscale("log")
+        log_ticks(axes[1].yaxis, *axes[1].get_ylim())
+        axes[1].set_title("their gradient norms (log)")
+    legend_below(part, terms, columns=4)
 
 
 def alpha(run: RunData) -> Drawing | None:
