@@ -13,6 +13,7 @@ from conftest import DESCRIPTIONS, TEXTS, make_bert
 import hybridnli.features as features
 from hybridnli.encoder import NLIEncoder, nli_scores
 from hybridnli.features import DamagedStoreError, build_store, open_store
+from hybridnli.shards import read_shards
 
 
 def files(folder, pattern="*"):
@@ -45,6 +46,14 @@ def test_embeddings_are_memory_mapped_and_gathered_in_any_order(store):
     alone, _ = store.token_embeddings([2])
     assert torch.equal(H[0], H[2]) and torch.equal(H[1][mask[1]], alone[0])
     assert H.shape[1] == store.lengths[[30, 2]].max()
+
+
+def test_one_pass_sorted_by_length(encoder, tmp_path, small_shards):
+    store = build_store(encoder, TEXTS, DESCRIPTIONS, tmp_path)
+    lengths = [shard.lengths for shard in read_shards(store.folder, "tokens")]
+    lengths.sort(key=lambda values: -values[0])
+    assert len(lengths) == 6
+    np.testing.assert_array_equal(np.concatenate(lengths), np.sort(store.lengths)[::-1])
 
 
 def test_second_build_reads_and_never_encodes(encoder, tmp_path, count_calls):
