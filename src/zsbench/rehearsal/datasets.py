@@ -61,7 +61,11 @@ def topics(preset: Preset) -> Rows:
 def hardset(split: str) -> Rows:
     """ZSHOT-HARDSET-v2: text, true and plausible false labels, the generator's tag."""
     generator = random.Random(f"hardset {split}")
-    kinds = [f"{a}_{b}" for a in ("calm", "formal", "hidden", "public", "doubtful") for b in ("tone", "claim", "plan", "memory")]
+    kinds = [
+        f"{a}_{b}"
+        for a in ("calm", "formal", "hidden", "public", "doubtful")
+        for b in ("tone", "claim", "plan", "memory")
+    ]
     rows: Rows = {"text": [], "labels": [], "not_labels": [], "model": []}
     for i in range(TRAINING_ROWS[split]):
         drawn = generator.sample(kinds, 9)

@@ -55,7 +55,9 @@ def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> lis
         try:
             _write(name, source, resources, folder, place)
         except KeyError as error:
-            raise ConfigError(f"no replica of {source['repo']!r} is known; add a writer to zsbench.rehearsal") from error
+            raise ConfigError(
+                f"no replica of {source['repo']!r} is known; add a writer to zsbench.rehearsal"
+            ) from error
         places.append(place)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != REPLICA)
     write_text(folder / "SHA256SUMS", "".join(f"{file_sha256(path)}  {path.relative_to(folder)}\n" for path in files))

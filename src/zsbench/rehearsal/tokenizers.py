@@ -6,9 +6,10 @@ written too where the published repository has them.
 
 import io
 import json
+import re
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoTokenizer,
     BartTokenizer,
@@ -21,7 +22,15 @@ from transformers import (
 from zsbench.rehearsal.words import corpus
 
 PIECES = 600
-BERT_TOKENS = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
+BERT_TOKENS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
+
+BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order of the published ids
 
 
 def write_spm(folder: Path) -> None:
@@ -75,7 +84,7 @@ def write_roberta(folder: Path, bart: bool = False) -> PreTrainedTokenizerBase:
     parts = json.loads(_byte_level(specials).to_str())["model"]
     vocab, merges = parts["vocab"], [tuple(pair) for pair in parts["merges"]]
     kind, limit = (BartTokenizer, 1024) if bart else (RobertaTokenizer, 512)
-    tokenizer = kind(vocab=vocab, merges=merges, model_max_length=limit)
+    tokenizer = kind(vocab=vocab, merges=merges, model_max_length=limit)  # type: ignore[arg-type]
     tokenizer.save_pretrained(folder)
     _write(folder / "vocab.json", vocab)
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n")
@@ -101,17 +110,14 @@ def write_modernbert(folder: Path, added: tuple[str, ...]) -> PreTrainedTokenize
 
 def write_bert(folder: Path) -> PreTrainedTokenizerBase:
     """BERT's word pieces: vocab.txt beside tokenizer.json."""
-    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.BertNormalizer(lowercase=True)
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    raw.train_from_iterator(
-        corpus(), trainers.WordPieceTrainer(vocab_size=PIECES, special_tokens=specials, show_progress=False)
-    )
-    vocab = raw.get_vocab()
+    # Not trained: the trainer breaks ties anew in every process, and a replica is the same every time.
+    words = sorted({word for line in corpus() for word in re.findall(r"\w+|[^\w\s]", line.lower())})
+    letters = sorted({letter for word in words for letter in word})
+    pieces = dict.fromkeys([*BERT_SPECIALS, *letters, *(f"##{letter}" for letter in letters), *words])
+    vocab = {piece: i for i, piece in enumerate(pieces)}
     tokenizer = BertTokenizer(vocab=vocab, do_lower_case=True, model_max_length=512)
     tokenizer.save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(sorted(vocab, key=vocab.__getitem__)) + "\n")
+    (folder / "vocab.txt").write_text("\n".join(vocab) + "\n")
     _write(folder / "special_tokens_map.json", BERT_TOKENS)
     return tokenizer
 
@@ -124,9 +130,7 @@ def _byte_level(specials: list[str]) -> Tokenizer:
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     raw.train_from_iterator(
         corpus(),
-        trainers.BpeTrainer(
-            vocab_size=PIECES, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
-        ),
+        trainers.BpeTrainer(vocab_size=PIECES, special_tokens=specials, initial_alphabet=alphabet, show_progress=False),
     )
     return raw
 
