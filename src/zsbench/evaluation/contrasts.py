@@ -21,7 +21,7 @@ FACTORS = {
 }
 _FACTOR_OF = {key: factor for factor, keys in FACTORS.items() for key in keys}
 _PLACE = {key: place for keys in FACTORS.values() for place, key in enumerate(keys)}  # the first key needs no name
-REFERENCE = "reference"  # the level of a side that leaves a factor at its default
+DEFAULT = "default"  # the level of a side that leaves a factor at its default
 
 
 class ConfoundedContrastError(ValueError):
@@ -32,7 +32,7 @@ class ConfoundedContrastError(ValueError):
 class Contrast:
     """One comparison of an ablation table: `system` minus `baseline`, both system ids.
 
-    `factor` is the one factor that differs, or `compound NAME: a + b` for a pair that config names as a compound.
+    `factor` is the one factor that differs, or `compound NAME (n factors)` for a pair that config names as a compound.
     """
 
     system: str
@@ -64,7 +64,7 @@ def _level(value: Any) -> str:
 
 
 def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, tuple[str, str]]:
-    """Factors in which two variants differ, with the level of each side ("reference" where a side does not set it).
+    """Factors in which two variants differ, with the level of each side ("default" where a side does not set it).
 
     Raises:
         ValueError: a variant that the config does not have.
@@ -75,7 +75,7 @@ def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, 
             raise ValueError(f"variant {name!r} is not known; available: {', '.join(gliznet['variants'])}")
         sides.append(levels(gliznet["base"] | gliznet["variants"][name]))
     factors = sorted(set(sides[0]) | set(sides[1]))
-    pairs = {factor: (sides[0].get(factor, REFERENCE), sides[1].get(factor, REFERENCE)) for factor in factors}
+    pairs = {factor: (sides[0].get(factor, DEFAULT), sides[1].get(factor, DEFAULT)) for factor in factors}
     return {factor: pair for factor, pair in pairs.items() if pair[0] != pair[1]}
 
 
@@ -99,7 +99,7 @@ def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
     for name, pair_named in gliznet["compounds"].items():
         if list(pair_named) == [variant, against]:
             shown = _side(differences, 0), _side(differences, 1)
-            return Contrast(*systems, f"compound {name}: {' + '.join(differences)}", shown)
+            return Contrast(*systems, f"compound {name} ({len(differences)} factors)", shown)
     raise ConfoundedContrastError(
         f"variants {variant!r} and {against!r} differ in {len(differences)} factors ({', '.join(differences)}); their "
         f"difference cannot be put down to one. Compare variants one factor apart, or name the pair under "
@@ -108,9 +108,9 @@ def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
 
 
 def _side(differences: dict[str, tuple[str, str]], side: int) -> str:
-    """One side of a compound in words; just "reference" where it sets none of the factors."""
-    if all(pair[side] == REFERENCE for pair in differences.values()):
-        return REFERENCE
+    """One side of a compound in words; just "default" where it sets none of the factors."""
+    if all(pair[side] == DEFAULT for pair in differences.values()):
+        return DEFAULT
     return ", ".join(f"{factor}: {pair[side]}" for factor, pair in differences.items())
 
 

@@ -103,7 +103,7 @@ def ablations(run: RunData) -> Table:
         [
             "Each row is one variant minus another that differs from it in exactly the named factor; a row named"
             " compound differs in several, and is meant to.",
-            'Level "reference" is the default of the option.',
+            'Level "default" is the default of the option.',
         ],
     )
 

@@ -59,7 +59,7 @@ def test_the_named_system_meets_every_other(deltas, analysed):
 
 def test_ablations_are_the_derived_contrasts(deltas):
     found = deltas[(deltas["table"] == "ablations") & (deltas["dataset"] == "average")]
-    assert found["factor"].tolist() == ["margin", "VICReg", "compound warm: label order + label representation"]
+    assert found["factor"].tolist() == ["margin", "VICReg", "compound warm (2 factors)"]
     assert set(found["baseline"]) == {"gliznet-full"}
 
 

@@ -31,8 +31,8 @@ def test_a_confounded_pair_is_refused_with_its_factors():
 def test_a_named_compound_is_allowed_and_says_so():
     config = gliznet({"pair": ["both", "full"]}, both={"margin": 0.0, "head": "cosine"})
     (found,) = derive(config)
-    assert found.factor == "compound pair: head + margin"
-    assert found.levels == ("head: cosine, margin: 0", "reference")
+    assert found.factor == "compound pair (2 factors)"
+    assert found.levels == ("head: cosine, margin: 0", "default")
     with pytest.raises(ConfoundedContrastError):  # the other direction is not what config named
         contrast(config, "full", "both")
 
@@ -77,3 +77,11 @@ def test_the_paper_config_has_only_one_factor_contrasts_and_its_compounds():
         assert found
         compounds = [item for item in found if item.factor.startswith("compound")]
         assert len(compounds) == len(section["compounds"])
+
+
+def test_the_reference_truncation_is_a_level_of_its_own() -> None:
+    """A setting whose value is a word of ours must not read as "not set"."""
+    gliznet = {"base": {}, "variants": {"full": {}, "cut": {"truncation": "reference"}}, "compounds": {}}
+    assert [(c.system, c.factor, c.levels) for c in derive(gliznet)] == [
+        ("gliznet-cut", "truncation", ("reference", "default"))
+    ]
