@@ -9,7 +9,7 @@ RUN := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reaso
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo rehearsal test test-slow lint clean
+.PHONY: setup demo rehearsal sample test test-slow lint clean
 
 setup: $(VENV)/.done
 
@@ -33,6 +33,12 @@ rehearsal: setup
 	$(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reason --show-failed-logs \
 		--configfile config.yaml workflow/configs/rehearsal.yaml
 	@$(BIN)/zsbench show reports/rehearsal
+
+# The committed sample report and README's tables are those of the last `make demo`.
+sample:
+	rm -rf reports/sample && mkdir -p reports/sample
+	cp -r reports/embedded/index.html reports/embedded/REPORT.md reports/embedded/tables reports/embedded/figures reports/sample/
+	$(BIN)/zsbench readme reports/sample README.md
 
 test: setup
 	$(BIN)/pytest

@@ -145,6 +145,14 @@ def show(arguments: argparse.Namespace) -> None:
     print(f"The full report: {arguments.reports / 'index.html'}")
 
 
+def readme(arguments: argparse.Namespace) -> None:
+    """fill README's marked tables from a written report"""
+    from zsbench.provenance import write_text
+    from zsbench.reporting.readme import render
+
+    write_text(arguments.file, render(arguments.file.read_text(encoding="utf-8"), arguments.reports / "tables"))
+
+
 def list_systems(arguments: argparse.Namespace) -> None:
     """list the families a config's `systems` may use"""
     from zsbench.systems import FAMILIES
@@ -264,6 +272,10 @@ def build_parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("show", help=show.__doc__)
     verb.add_argument("reports", type=Path, help="reports/<run>")
     verb.set_defaults(function=show)
+    verb = verbs.add_parser("readme", help=readme.__doc__)
+    verb.add_argument("reports", type=Path, help="reports/<run>")
+    verb.add_argument("file", type=Path, help="README.md")
+    verb.set_defaults(function=readme)
     verb = verbs.add_parser("systems", help=list_systems.__doc__)
     verb.set_defaults(function=list_systems)
     verb = verbs.add_parser("datasets", help=list_datasets.__doc__)
