@@ -16,7 +16,7 @@ from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import Rows, draw_labels, mean_average_precision
 
-PAIRS_PER_TEXT = 4  # a cross-encoder pays one pass a label: pairs drawn of each text and step
+PAIRS_PER_TEXT = 3  # a cross-encoder pays one pass a label: pairs drawn of each text and step
 LABELS = {"entailment": 0, "not_entailment": 1}
 
 
