@@ -16,7 +16,7 @@ setup: $(VENV)/.done
 $(VENV)/.done: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,gliclass]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,gliclass,slurm]"
 	touch $@
 
 demo: setup
