@@ -30,7 +30,7 @@ def test_the_workstation_profile_plans(tmp_path):
 
 @pytest.mark.skipif(
     importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
-    reason="snakemake-executor-plugin-slurm is not installed",
+    reason="snakemake-executor-plugin-slurm is not installed (pip install zsbench[slurm])",
 )
 def test_the_slurm_profile_plans(tmp_path):
     plan(tmp_path, "--profile", str(REPOSITORY / "workflow" / "profiles" / "slurm"))
