@@ -34,14 +34,16 @@ rehearsal: setup
 		--configfile config.yaml workflow/configs/rehearsal.yaml
 	@$(BIN)/zsbench show reports/rehearsal
 
-# The committed sample report and README's tables are those of the last `make demo`.
+# The committed sample report, README's tables and the data card's results are those of the last `make demo`.
 sample:
 	rm -rf reports/sample && mkdir -p reports/sample
 	cp -r reports/embedded/index.html reports/embedded/REPORT.md reports/embedded/tables reports/embedded/figures reports/sample/
 	$(BIN)/zsbench readme reports/sample README.md
+	$(BIN)/zsbench data results --root results/embedded
 
+test: export OMP_NUM_THREADS := 1
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: setup
 	$(BIN)/pytest -m slow

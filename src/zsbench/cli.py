@@ -202,6 +202,13 @@ def rehearse_mirror(arguments: argparse.Namespace) -> None:
     print(f"{arguments.folder}: {len(places)} replicas")
 
 
+def data_results(arguments: argparse.Namespace) -> None:
+    """put a finished run's measurements on hardset-mini's card"""
+    from zsbench.reporting.card_results import write_card_results
+
+    write_card_results(arguments.root.root, arguments.trained, arguments.untrained)
+
+
 def data_check(arguments: argparse.Namespace) -> int:
     """check the authored sets against every rule they promise to keep"""
     from zsbench.data.check_topics import run_checks
@@ -305,6 +312,11 @@ def build_parser() -> argparse.ArgumentParser:
     data = verbs.add_parser("data", help="the authored sets").add_subparsers(
         dest="data_verb", required=True, metavar="verb"
     )
+    verb = data.add_parser("results", help=data_results.__doc__)
+    verb.add_argument("--root", type=_layout, required=True, help="results/<run>")
+    verb.add_argument("--trained", default="gliznet-warm", help="system trained on hardset-mini")
+    verb.add_argument("--untrained", default="biencoder", help="the same backbone, untrained")
+    verb.set_defaults(function=data_results)
     verb = data.add_parser("check", help=data_check.__doc__)
     verb.add_argument(
         "--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there"
