@@ -14,8 +14,8 @@ from typing import Any
 from zsbench.config import ConfigError
 from zsbench.data.errors import DataError, FetchError
 from zsbench.launch import LaunchError
-from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError
+from zsbench.verbs import add_resources, add_verbs, run_layout
 
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
 # the project's own, known by name, since importing their classes here would import torch.
@@ -136,93 +136,6 @@ def report(arguments: argparse.Namespace) -> None:
     write_report(arguments.root.root, arguments.spec, arguments.out)
 
 
-def show(arguments: argparse.Namespace) -> None:
-    """print the suite table, the ablations and where the page is"""
-    for name in ("gliclass_suite", "ablations", "topics"):
-        path = arguments.reports / "tables" / f"{name}.md"
-        if path.is_file():
-            print(path.read_text(encoding="utf-8"))
-    print(f"The full report: {arguments.reports / 'index.html'}")
-
-
-def readme(arguments: argparse.Namespace) -> None:
-    """fill README's marked tables from a written report"""
-    from zsbench.provenance import write_text
-    from zsbench.reporting.readme import render
-
-    write_text(arguments.file, render(arguments.file.read_text(encoding="utf-8"), arguments.reports / "tables"))
-
-
-def list_systems(arguments: argparse.Namespace) -> None:
-    """list the families a config's `systems` may use"""
-    from zsbench.systems import FAMILIES
-
-    for name, family in FAMILIES.items():
-        print(f"{name:12} {family.summary}")
-
-
-def list_datasets(arguments: argparse.Namespace) -> None:
-    """list the test sets that come with the project"""
-    from zsbench.config import load_resources
-
-    for name, preset in load_resources(arguments.resources)["datasets"].items():
-        labels = len(next(iter(preset["verbalisations"].values())))
-        rows = sum(preset["expected_rows"].values())
-        print(f"{name:24} {preset['suite']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
-
-
-def import_scores(arguments: argparse.Namespace) -> None:
-    """take a csv of scores as a system of family `imported`"""
-    from zsbench.systems.imported import import_scores as run
-
-    rows = run(arguments.root.root, arguments.system, arguments.dataset, arguments.csv)
-    print(f"{rows} rows of {arguments.dataset} imported as {arguments.system}")
-
-
-def compare(arguments: argparse.Namespace) -> None:
-    """compare two runs, or two systems, on the cells that both have"""
-    from zsbench.reporting.diff import as_text, compare_runs
-
-    systems = tuple(arguments.systems) if arguments.systems else None
-    print(as_text(compare_runs(arguments.a, arguments.b, systems), str(arguments.a), str(arguments.b)), end="")
-
-
-def explain(arguments: argparse.Namespace) -> None:
-    """print how a cell's numbers came to be"""
-    from zsbench.reporting.explain import explain as run
-
-    print(run(arguments.cell), end="")
-
-
-def rehearse_mirror(arguments: argparse.Namespace) -> None:
-    """build a mirror of miniature replicas of every repository a config names"""
-    from zsbench.rehearsal.mirror import build_mirror
-
-    places = build_mirror(arguments.folder, arguments.config, arguments.resources)
-    print(f"{arguments.folder}: {len(places)} replicas")
-
-
-def data_results(arguments: argparse.Namespace) -> None:
-    """put a finished run's measurements on hardset-mini's card"""
-    from zsbench.reporting.card_results import write_card_results
-
-    write_card_results(arguments.root.root, arguments.trained, arguments.untrained)
-
-
-def data_check(arguments: argparse.Namespace) -> int:
-    """check the authored sets against every rule they promise to keep"""
-    from zsbench.data.check_topics import run_checks
-
-    texts = {}
-    if arguments.against:
-        import pandas as pd
-
-        for path in sorted(arguments.against.glob("datasets/*/rows.parquet")):
-            if path.parent.name != "topics-mini":
-                texts[path.parent.name] = pd.read_parquet(path, columns=["text"])["text"].tolist()
-    return run_checks(texts)
-
-
 JOB_VERBS = {
     "fetch": fetch,
     "prepare": prepare,
@@ -237,17 +150,9 @@ JOB_VERBS = {
 RENDER_VERBS = {"tables": tables, "figures": figures, "report": report}
 
 
-def _layout(text: str) -> Layout:
-    return Layout(Path(text))
-
-
 def _spec(text: str) -> dict[str, Any]:
     """A spec given as JSON, or as `@file`."""
     return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-
-
-def _add_resources(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--resources", type=Path, default=Path("workflow/resources"), help="folder of the presets")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -259,11 +164,11 @@ def build_parser() -> argparse.ArgumentParser:
     for name, function in {**JOB_VERBS, **RENDER_VERBS}.items():
         verb = verbs.add_parser(name, help=function.__doc__)
         needed = name != "fetch"
-        verb.add_argument("--root", type=_layout, required=needed, help="results/<run>")
+        verb.add_argument("--root", type=run_layout, required=needed, help="results/<run>")
         verb.add_argument("--spec", type=_spec, required=needed, help="what the job depends on, as JSON or @file")
         if name == "fetch":
             verb.add_argument("--lock", action="store_true", help="ask the hub for commits and write lock.yaml")
-            _add_resources(verb)
+            add_resources(verb)
         if name in RENDER_VERBS:
             verb.add_argument("--out", type=Path, required=True, help="folder to write to")
         verb.set_defaults(function=function)
@@ -276,52 +181,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--cpu", action="store_true", help="stay on the CPU, with --gpus processes")
     verb.add_argument("command", nargs="+", metavar="-- -m package.module ...", help="what to run")
     verb.set_defaults(function=launch)
-    verb = verbs.add_parser("show", help=show.__doc__)
-    verb.add_argument("reports", type=Path, help="reports/<run>")
-    verb.set_defaults(function=show)
-    verb = verbs.add_parser("readme", help=readme.__doc__)
-    verb.add_argument("reports", type=Path, help="reports/<run>")
-    verb.add_argument("file", type=Path, help="README.md")
-    verb.set_defaults(function=readme)
-    verb = verbs.add_parser("systems", help=list_systems.__doc__)
-    verb.set_defaults(function=list_systems)
-    verb = verbs.add_parser("datasets", help=list_datasets.__doc__)
-    verb.set_defaults(function=list_datasets)
-    _add_resources(verb)
-    verb = verbs.add_parser("import-scores", help=import_scores.__doc__)
-    verb.add_argument("--root", type=_layout, required=True, help="results/<run>")
-    verb.add_argument("--system", required=True, help="id of the system in the config")
-    verb.add_argument("--dataset", required=True, help="id of the prepared test set")
-    verb.add_argument("csv", type=Path, help="columns: sample_id, then one a label")
-    verb.set_defaults(function=import_scores)
-    verb = verbs.add_parser("compare", help=compare.__doc__)
-    verb.add_argument("a", type=Path, metavar="RUN_A", help="results/<run>")
-    verb.add_argument("b", type=Path, metavar="RUN_B", help="results/<run>; the same twice to compare two systems")
-    verb.add_argument("--systems", nargs=2, metavar=("A", "B"), help="a system of each")
-    verb.set_defaults(function=compare)
-    verb = verbs.add_parser("explain", help=explain.__doc__)
-    verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
-    verb.set_defaults(function=explain)
-    verb = verbs.add_parser("rehearse-mirror", help=rehearse_mirror.__doc__)
-    verb.add_argument("folder", type=Path, help="the mirror; new, or made by this verb")
-    verb.add_argument(
-        "--config", type=Path, default=Path("config.yaml"), help="whose repositories (default config.yaml)"
-    )
-    verb.set_defaults(function=rehearse_mirror)
-    _add_resources(verb)
-    data = verbs.add_parser("data", help="the authored sets").add_subparsers(
-        dest="data_verb", required=True, metavar="verb"
-    )
-    verb = data.add_parser("results", help=data_results.__doc__)
-    verb.add_argument("--root", type=_layout, required=True, help="results/<run>")
-    verb.add_argument("--trained", default="gliznet-warm", help="system trained on hardset-mini")
-    verb.add_argument("--untrained", default="biencoder", help="the same backbone, untrained")
-    verb.set_defaults(function=data_results)
-    verb = data.add_parser("check", help=data_check.__doc__)
-    verb.add_argument(
-        "--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there"
-    )
-    verb.set_defaults(function=data_check)
+    add_verbs(verbs)
     return parser
 
 

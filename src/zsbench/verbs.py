@@ -1,0 +1,168 @@
+"""The verbs that people call: they look at a finished run, list what there is, bring scores in, check the data.
+
+Imports are inside the verbs, as in `zsbench.cli`.
+"""
+
+import argparse
+from pathlib import Path
+
+from zsbench.layout import Layout
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """print the suite table, the ablations and where the page is"""
+    for name in ("gliclass_suite", "ablations", "topics"):
+        path = arguments.reports / "tables" / f"{name}.md"
+        if path.is_file():
+            print(path.read_text(encoding="utf-8"))
+    print(f"The full report: {arguments.reports / 'index.html'}")
+
+
+def readme(arguments: argparse.Namespace) -> None:
+    """fill README's marked tables from a written report"""
+    from zsbench.provenance import write_text
+    from zsbench.reporting.readme import render
+
+    write_text(arguments.file, render(arguments.file.read_text(encoding="utf-8"), arguments.reports / "tables"))
+
+
+def list_systems(arguments: argparse.Namespace) -> None:
+    """list the families a config's `systems` may use"""
+    from zsbench.systems import FAMILIES
+
+    for name, family in FAMILIES.items():
+        print(f"{name:12} {family.summary}")
+
+
+def list_datasets(arguments: argparse.Namespace) -> None:
+    """list the test sets that come with the project"""
+    from zsbench.config import load_resources
+
+    for name, preset in load_resources(arguments.resources)["datasets"].items():
+        labels = len(next(iter(preset["verbalisations"].values())))
+        rows = sum(preset["expected_rows"].values())
+        print(f"{name:24} {preset['suite']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
+
+
+def import_scores(arguments: argparse.Namespace) -> None:
+    """take a csv of scores as a system of family `imported`"""
+    from zsbench.systems.imported import import_scores as run
+
+    rows = run(arguments.root.root, arguments.system, arguments.dataset, arguments.csv)
+    print(f"{rows} rows of {arguments.dataset} imported as {arguments.system}")
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """compare two runs, or two systems, on the cells that both have"""
+    from zsbench.reporting.diff import as_text, compare_runs
+
+    systems = tuple(arguments.systems) if arguments.systems else None
+    print(as_text(compare_runs(arguments.a, arguments.b, systems), str(arguments.a), str(arguments.b)), end="")
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """print how a cell's numbers came to be"""
+    from zsbench.reporting.explain import explain as run
+
+    print(run(arguments.cell), end="")
+
+
+def rehearse_mirror(arguments: argparse.Namespace) -> None:
+    """build a mirror of miniature replicas of every repository a config names"""
+    from zsbench.rehearsal.mirror import build_mirror
+
+    places = build_mirror(arguments.folder, arguments.config, arguments.resources)
+    print(f"{arguments.folder}: {len(places)} replicas")
+
+
+def data_results(arguments: argparse.Namespace) -> None:
+    """put a finished run's measurements on hardset-mini's card"""
+    from zsbench.reporting.card_results import write_card_results
+
+    write_card_results(arguments.root.root, arguments.trained, arguments.untrained)
+
+
+def data_check(arguments: argparse.Namespace) -> int:
+    """check the authored sets against every rule they promise to keep"""
+    from zsbench.data.check_topics import run_checks
+
+    texts = {}
+    if arguments.against:
+        import pandas as pd
+
+        for path in sorted(arguments.against.glob("datasets/*/rows.parquet")):
+            if path.parent.name != "topics-mini":
+                texts[path.parent.name] = pd.read_parquet(path, columns=["text"])["text"].tolist()
+    return run_checks(texts)
+
+
+def run_layout(text: str) -> Layout:
+    """`results/<run>` as a layout (argparse type)."""
+    return Layout(Path(text))
+
+
+def add_resources(verb: argparse.ArgumentParser) -> None:
+    """The option that names the presets' folder."""
+    verb.add_argument("--resources", type=Path, default=Path("workflow/resources"), help="folder of the presets")
+
+
+def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add every verb of this module to the command line."""
+    _add_report_verbs(verbs)
+    _add_listing_verbs(verbs)
+    _add_data_verbs(verbs)
+
+
+def _add_report_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verb = verbs.add_parser("show", help=show.__doc__)
+    verb.add_argument("reports", type=Path, help="reports/<run>")
+    verb.set_defaults(function=show)
+    verb = verbs.add_parser("readme", help=readme.__doc__)
+    verb.add_argument("reports", type=Path, help="reports/<run>")
+    verb.add_argument("file", type=Path, help="README.md")
+    verb.set_defaults(function=readme)
+    verb = verbs.add_parser("compare", help=compare.__doc__)
+    verb.add_argument("a", type=Path, metavar="RUN_A", help="results/<run>")
+    verb.add_argument("b", type=Path, metavar="RUN_B", help="results/<run>; the same twice to compare two systems")
+    verb.add_argument("--systems", nargs=2, metavar=("A", "B"), help="a system of each")
+    verb.set_defaults(function=compare)
+    verb = verbs.add_parser("explain", help=explain.__doc__)
+    verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
+    verb.set_defaults(function=explain)
+
+
+def _add_listing_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verb = verbs.add_parser("systems", help=list_systems.__doc__)
+    verb.set_defaults(function=list_systems)
+    verb = verbs.add_parser("datasets", help=list_datasets.__doc__)
+    verb.set_defaults(function=list_datasets)
+    add_resources(verb)
+    verb = verbs.add_parser("import-scores", help=import_scores.__doc__)
+    verb.add_argument("--root", type=run_layout, required=True, help="results/<run>")
+    verb.add_argument("--system", required=True, help="id of the system in the config")
+    verb.add_argument("--dataset", required=True, help="id of the prepared test set")
+    verb.add_argument("csv", type=Path, help="columns: sample_id, then one a label")
+    verb.set_defaults(function=import_scores)
+    verb = verbs.add_parser("rehearse-mirror", help=rehearse_mirror.__doc__)
+    verb.add_argument("folder", type=Path, help="the mirror; new, or made by this verb")
+    verb.add_argument(
+        "--config", type=Path, default=Path("config.yaml"), help="whose repositories (default config.yaml)"
+    )
+    verb.set_defaults(function=rehearse_mirror)
+    add_resources(verb)
+
+
+def _add_data_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    data = verbs.add_parser("data", help="the authored sets").add_subparsers(
+        dest="data_verb", required=True, metavar="verb"
+    )
+    verb = data.add_parser("results", help=data_results.__doc__)
+    verb.add_argument("--root", type=run_layout, required=True, help="results/<run>")
+    verb.add_argument("--trained", default="gliznet-warm", help="system trained on hardset-mini")
+    verb.add_argument("--untrained", default="biencoder", help="the same backbone, untrained")
+    verb.set_defaults(function=data_results)
+    verb = data.add_parser("check", help=data_check.__doc__)
+    verb.add_argument(
+        "--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there"
+    )
+    verb.set_defaults(function=data_check)

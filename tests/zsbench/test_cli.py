@@ -1,0 +1,46 @@
+"""The command line: quick to start, errors in one line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zsbench.cli import JOB_VERBS, RENDER_VERBS, build_parser, main
+
+from .conftest import REPOSITORY
+
+
+def test_every_verb_explains_itself() -> None:
+    for function in {**JOB_VERBS, **RENDER_VERBS}.values():
+        assert function.__doc__ and len(function.__doc__) > 20
+    assert "rehearse-mirror" in build_parser().format_help()
+
+
+def test_starting_the_command_line_loads_no_model_library() -> None:
+    heavy = "print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
+    code = f"import sys, zsbench.cli; zsbench.cli.build_parser(); {heavy}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_an_error_for_the_user_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = json.dumps({"id": "mine", "kind": "local", "path": str(tmp_path / "none.csv"), "mirror": None})
+    assert main(["fetch", "--root", str(tmp_path), "--spec", spec]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("zsbench fetch: no file") and error.count("\n") == 1
+    assert not (tmp_path / "fetch" / "mine" / "manifest.json").exists()
+
+
+def test_listing_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["systems"]) == 0
+    assert main(["datasets", "--resources", str(REPOSITORY / "workflow" / "resources")]) == 0
+    printed = capsys.readouterr().out
+    assert "biencoder" in printed and "movie-snippets" in printed and "20 labels" in printed
+
+
+def test_a_spec_can_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"id": "x"}')
+    arguments = build_parser().parse_args(["score", "--root", "results/x", "--spec", f"@{tmp_path / 'spec.json'}"])
+    assert arguments.spec == {"id": "x"}
