@@ -38,7 +38,7 @@ def trained_scores(checkpoint: Path, texts: list[str], labels: list[list[str]]) 
 
     model = GliZNetForSequenceClassification.from_pretrained(checkpoint)
     tokenizer = GliZNETTokenizer.from_pretrained(checkpoint)
-    return list(score_texts(model, tokenizer, texts, labels, token_budget=TOKEN_BUDGET))
+    return list(score_texts(model, tokenizer, texts, labels, token_budget=TOKEN_BUDGET, autocast_dtype="bf16"))
 
 
 def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
