@@ -9,6 +9,7 @@ from typing import Any
 from zsbench.rehearsal.words import sentence, themed_texts
 
 ROWS = 24  # rows of a replica with few labels; with many labels two a label
+LONG_SETS = ("imdb", "20-newsgroups")  # whose published texts meet a 512-token limit
 TOPIC_ROWS = 80
 TRAINING_ROWS = {"train": 100, "test": 20}
 
@@ -21,7 +22,7 @@ def _labelled(preset: Preset, words: str) -> tuple[list[str], list[int], list[st
     labels = preset["verbalisations"][words]
     number = max(ROWS, 2 * len(labels))
     gold = sorted(i % len(labels) for i in range(number))  # publishers often sort by class
-    texts = themed_texts(preset["source"], gold)
+    texts = themed_texts(preset["source"], gold, long=preset["source"] in LONG_SETS)
     if preset["source"] == "20-newsgroups":
         texts[5] = ""  # as after the publisher's stripping
     return texts, gold, labels

@@ -20,7 +20,7 @@ COMMON = (
     "but while because so then again often never hardly nearly was is had gave took found kept left turned looked "
     "seemed said asked wanted started finished morning evening week year people friend neighbor street town house"
 )
-LONG = 420  # words of the one text in each set that no 512-token limit holds
+LONG = 420  # words: more than a 512-token limit holds
 
 
 def sentence(generator: random.Random, theme: int, words: int) -> str:
@@ -30,18 +30,18 @@ def sentence(generator: random.Random, theme: int, words: int) -> str:
     return " ".join(picked).capitalize() + "."
 
 
-def themed_texts(seed: str, themes: Sequence[int]) -> list[str]:
-    """One text for each theme index, of 6 to 24 words; the second is over-long and the last repeats the first.
-
-    Published sets hold such rows, so their replicas do.
+def themed_texts(seed: str, themes: Sequence[int], long: bool = False) -> list[str]:
+    """One text for each theme index, of 6 to 24 words; the last repeats the first where they share a theme.
 
     Args:
         seed: name that decides every word.
         themes: theme of each text (two or more texts).
+        long: whether the second text is over-long.
     """
     generator = random.Random(seed)
     texts = [sentence(generator, theme, generator.randint(6, 24)) for theme in themes]
-    texts[1] = sentence(generator, themes[1], LONG)
+    if long:
+        texts[1] = sentence(generator, themes[1], LONG)
     if themes[-1] == themes[0]:
         texts[-1] = texts[0]
     return texts
