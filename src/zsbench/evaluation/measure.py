@@ -171,7 +171,7 @@ def cost_row(cell: Cell) -> dict[str, Any]:
 def sensitivity_rows(layout: Layout, cell: Cell) -> Iterator[dict[str, Any]]:
     """Records of the cell's `sensitivity.json` (other label orders, other wordings), where the run made one."""
     path = layout.cell(cell.suite, cell.dataset, cell.system, cell.seed) / "sensitivity.json"
-    for record in read_json(path) if path.is_file() else []:
+    for record in read_json(path)["records"] if path.is_file() else []:
         where = {"dataset": cell.dataset, "system": cell.system, "seed": cell.seed}
         yield where | {key: record[key] for key in SENSITIVITY_COLUMNS if key not in where}
 

@@ -68,7 +68,7 @@ def test_reliability_counts_all_rows_of_all_seeds(analysed):
 def test_sensitivity_records_of_cells_are_collected(small):
     root, spec = small
     record = {"kind": "order", "k": 4, "mean": 0.5, "low": 0.4, "high": 0.6, "flip_rate": 0.1, "rows": 10, "values": []}
-    write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", [record])
+    write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", {"records": [record]})
     measure(root, spec)
     (found,) = pd.read_parquet(root / "analysis" / "sensitivity.parquet").to_dict("records")
     assert found == {"dataset": "alpha", "system": "gliznet-full", "seed": 1} | {
