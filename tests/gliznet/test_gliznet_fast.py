@@ -16,7 +16,7 @@ from transformers import DebertaV2Config, DebertaV2Model
 
 from gliznet.attention.invariant import encode_invariant
 from gliznet.config import GliZNetOptions
-from gliznet.encoders.deberta_fast import FastSelfAttention, accelerate_encoder
+from gliznet.encoders.deberta_fast import FastSelfAttention, accelerate_encoder, restore_encoder
 from gliznet.encoders.relative import PositionBias, position_bias
 
 VOCABULARY = 50
@@ -257,6 +257,9 @@ def test_other_encoders_are_left_alone(encoder_of) -> None:  # type: ignore[no-u
     assert type(plain.encoder) is kind
     _, fast = build(16, True, ("c2p",))
     assert accelerate_encoder(fast)  # a second time
+    restore_encoder(fast)
+    assert type(fast.encoder) is kind
+    assert type(fast.encoder.layer[0].attention.self) is type(plain.encoder.layer[0].attention.self)
 
 
 def test_gliznet_models_are_accelerated(request) -> None:  # type: ignore[no-untyped-def]

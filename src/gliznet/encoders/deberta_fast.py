@@ -21,7 +21,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import (
 
 from gliznet.encoders.relative import PositionBias, Positions, chunks, distance_rows, gathered_bias, position_bias
 
-__all__ = ["accelerate_encoder", "is_accelerated"]
+__all__ = ["accelerate_encoder", "is_accelerated", "restore_encoder"]
 
 LEAST_REACH = 128  # distances a table holds from the start; it doubles when a longer batch comes
 
@@ -51,6 +51,15 @@ def accelerate_encoder(model: nn.Module) -> bool:
             attention.__class__ = FastSelfAttention
         found = True
     return found
+
+
+def restore_encoder(model: nn.Module) -> None:
+    """Undo `accelerate_encoder`: transformers' own attention, to compare with."""
+    for module in model.modules():
+        original = {FastEncoder: DebertaV2Encoder, FastSelfAttention: DisentangledSelfAttention}.get(type(module))
+        if original is not None:
+            module.__dict__.pop("_kept", None)
+            module.__class__ = original
 
 
 def is_accelerated(encoder: nn.Module) -> bool:

@@ -1,0 +1,122 @@
+"""The ways of scoring (text, label) pairs that are compared, all on one backbone, precision and cut.
+
+n texts, K labels, B batch, T tokens, D hidden.
+"""
+
+import copy
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from gliznet.batching import token_budget_batches
+from gliznet.config import GliZNetOptions
+from gliznet.encoders.deberta_fast import restore_encoder
+from gliznet.model import GliZNetForSequenceClassification
+from gliznet.scoring import score_texts
+from gliznet.tokenizer import GliZNETTokenizer
+from zsbench.speed.peers import gliclass, nli
+from zsbench.speed.setting import Contender, Run, Setting, autocast
+
+
+def gliznet(setting: Setting) -> list[Contender]:
+    """Ours; the reference's way (one padded batch in input order); the bare encoder at our batches."""
+    options = GliZNetOptions(max_length=setting.max_tokens, head_init="scaled")
+    tokenizer = GliZNETTokenizer.from_pretrained(setting.backbone, options)
+    torch.manual_seed(setting.seed)
+    model = GliZNetForSequenceClassification.from_backbone(setting.backbone, tokenizer).eval()
+    plain = copy.deepcopy(model)
+    restore_encoder(plain)
+    for one in (model, plain):
+        one.to(torch.device(setting.device))  # type: ignore[arg-type]
+    amp = "bf16" if setting.precision == "bf16" else None
+    budget = setting.token_budget
+
+    def ours(texts: Sequence[str], labels: Sequence[str]) -> Run:
+        return lambda: np.asarray(score_texts(model, tokenizer, texts, labels, token_budget=budget, autocast_dtype=amp))
+
+    def reference(texts: Sequence[str], labels: Sequence[str]) -> Run:
+        return lambda: _one_batch(plain, tokenizer, texts, labels, setting)
+
+    def bare(texts: Sequence[str], labels: Sequence[str]) -> Run:
+        batches = _our_batches(tokenizer, texts, labels, budget, setting.device)
+        return lambda: _bare(model.backbone, batches, setting)
+
+    return [
+        Contender("gliznet", "GliZNet, this project", model.backbone, ours),
+        Contender("reference", "GliZNet, one padded batch in input order", plain.backbone, reference),
+        Contender("bare", "bare encoder at our batches (limit)", model.backbone, bare),
+    ]
+
+
+@torch.inference_mode()
+def _one_batch(model: Any, tokenizer: Any, texts: Sequence[str], labels: Sequence[str], setting: Setting) -> np.ndarray:
+    """As the published pipeline scores: a batch of all texts, in input order, padded to the longest."""
+    columns = []
+    for chunk in tokenizer.plan_chunks(labels):
+        part = [labels[i] for i in chunk]
+        encoding = tokenizer.encode(texts, [part] * len(texts))
+        inputs = {name: tensor.to(setting.device) for name, tensor in encoding.inputs().items()}
+        with autocast(setting):
+            columns.append(model(**inputs, num_labels=len(part)).logits.cpu().numpy())
+    return np.concatenate(columns, axis=1)
+
+
+def _our_batches(
+    tokenizer: Any, texts: Sequence[str], labels: Sequence[str], budget: int, device: str
+) -> list[dict[str, torch.Tensor]]:
+    """The encoder inputs that `score_texts` makes."""
+    chunks = tokenizer.plan_chunks(labels)
+    rows = [
+        tokenizer.build_row(ids, [labels[i] for i in chunk])
+        for ids in tokenizer.tokenize_texts(texts)
+        for chunk in chunks
+    ]
+    batches = []
+    for batch in token_budget_batches([len(row.input_ids) for row in rows], budget):
+        encoding = tokenizer.pad([rows[i] for i in batch])
+        inputs = {"input_ids": encoding.input_ids, "attention_mask": encoding.attention_mask}
+        batches.append({name: tensor.to(device) for name, tensor in inputs.items()})
+    return batches
+
+
+@torch.inference_mode()
+def _bare(encoder: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> np.ndarray:
+    """The encoder alone; one number comes back so that an accelerator has to finish."""
+    with autocast(setting):
+        last = [encoder(**batch).last_hidden_state[0, 0, 0] for batch in batches]
+    return torch.stack(last).float().cpu().numpy()
+
+
+def biencoder(setting: Setting) -> list[Contender]:
+    """Mean vectors of texts against kept vectors of labels: the upper bound, since no text sees a label."""
+    tokenizer = AutoTokenizer.from_pretrained(setting.backbone, trust_remote_code=False)
+    model = AutoModel.from_pretrained(setting.backbone, use_safetensors=True, trust_remote_code=False)
+    model = model.to(setting.device).eval()
+
+    @torch.inference_mode()
+    def embed(texts: Sequence[str]) -> torch.Tensor:
+        ids = tokenizer(list(texts), truncation=True, max_length=setting.max_tokens)["input_ids"]
+        out = torch.empty(len(ids), model.config.hidden_size, device=setting.device)  # (n, D)
+        for batch in token_budget_batches([len(row) for row in ids], setting.token_budget):
+            padded = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(setting.device)
+            with autocast(setting):
+                H = model(input_ids=padded["input_ids"], attention_mask=padded["attention_mask"]).last_hidden_state
+            weight = padded["attention_mask"].unsqueeze(-1).float()  # (B, T, 1)
+            out[batch] = torch.nn.functional.normalize((H.float() * weight).sum(1), dim=-1)
+        return out
+
+    def prepare(texts: Sequence[str], labels: Sequence[str]) -> Run:
+        kept = embed(labels)  # (K, D)
+        return lambda: (embed(texts) @ kept.T).cpu().numpy()
+
+    return [Contender("biencoder", "bi-encoder, label vectors kept (upper bound)", model, prepare)]
+
+
+def build_contenders(setting: Setting) -> list[Contender]:
+    """Every contender; the `gliclass` ones only where the package is installed."""
+    packaged = gliclass(setting) if importlib.util.find_spec("gliclass") else []
+    return [*gliznet(setting), *packaged, *nli(setting), *biencoder(setting)]

@@ -1,0 +1,113 @@
+"""The peers' own ways of scoring: the `gliclass` package, NLI cross-encoders.
+
+n texts, K labels.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from hybridnli.encoder import NLIEncoder, nli_scores
+from zsbench.speed.setting import Contender, Run, Setting, autocast
+from zsbench.training.recipe import Recipe
+from zsbench.training.rows import Rows
+
+TEMPLATE = "This example is {}."
+NLI_CLASSES = {"entailment": 0, "neutral": 1, "contradiction": 2}
+
+
+def recipe(setting: Setting, steps: int, batch: int) -> Recipe:
+    """A training recipe under the setting's conditions."""
+    return Recipe(
+        backbone="",
+        training_set="",
+        steps=steps,
+        effective_batch=batch,
+        per_device_batch=batch,
+        learning_rate=1e-5,
+        head_learning_rate=1e-5,
+        weight_decay=0.01,
+        warmup_ratio=0.0,
+        max_grad_norm=1.0,
+        max_labels=20,
+        max_length=setting.max_tokens,
+        evaluate_every=steps,
+        patience=steps,
+        precision=setting.precision,
+        strategy="single",
+        gpus=1,
+    )
+
+
+def gliclass(setting: Setting) -> list[Contender]:
+    """The `gliclass` package's pipeline with each of its batch sizes; the page takes the best."""
+    from gliclass import ZeroShotClassificationPipeline
+
+    from zsbench.training.gliclass_task import GLiClassTask
+
+    none = Rows([], [], [])
+    task = GLiClassTask(setting.backbone, {}, none, none, setting.seed, recipe(setting, steps=1, batch=1))
+    model = task.model
+    if model.model.encoder_model._supports_sdpa:  # the task takes eager attention, which is faster in training only
+        model.model.encoder_model.set_attn_implementation("sdpa")
+    scorer = ZeroShotClassificationPipeline(
+        model,
+        task.tokenizer,
+        max_classes=max(25, setting.most_labels),
+        max_length=setting.max_tokens,
+        device=setting.device,
+        progress_bar=False,
+    )
+
+    def prepare(size: int) -> Callable[[Sequence[str], Sequence[str]], Run]:
+        def run(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+            with autocast(setting):
+                found = scorer(list(texts), list(labels), threshold=0.0, batch_size=size)
+            return np.array([[one["score"] for one in row] for row in found], dtype=np.float32)
+
+        return lambda texts, labels: lambda: run(texts, labels)
+
+    encoder = model.model.encoder_model
+    return [
+        Contender(f"gliclass-{size}", f"gliclass pipeline, batches of {size}", encoder, prepare(size))
+        for size in setting.batch_sizes
+    ]
+
+
+def nli(setting: Setting) -> list[Contender]:
+    """A cross-encoder with sorted batches, and the transformers zero-shot pipeline, on the same weights."""
+    tokenizer = AutoTokenizer.from_pretrained(
+        setting.backbone, trust_remote_code=False, model_max_length=setting.max_tokens
+    )
+    names = {index: name for name, index in NLI_CLASSES.items()}
+    torch.manual_seed(setting.seed)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        setting.backbone, use_safetensors=True, trust_remote_code=False, id2label=names, label2id=NLI_CLASSES
+    ).to(setting.device)
+    plain = copy.deepcopy(model)
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]
+    encoder = NLIEncoder(model, tokenizer, TEMPLATE, dtype=dtype)
+    scorer = pipeline("zero-shot-classification", model=plain.eval(), tokenizer=tokenizer, device=setting.device)
+
+    def sorted_pairs(texts: Sequence[str], labels: Sequence[str]) -> Run:
+        return lambda: nli_scores(encoder, texts, encoder.hypotheses(labels), token_budget=setting.token_budget)
+
+    def piped(size: int) -> Callable[[Sequence[str], Sequence[str]], Run]:
+        def run(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+            with autocast(setting):
+                found = scorer(
+                    list(texts), list(labels), multi_label=True, hypothesis_template=TEMPLATE, batch_size=size
+                )
+            columns = [dict(zip(one["labels"], one["scores"], strict=True)) for one in found]
+            return np.array([[row[label] for label in labels] for row in columns], dtype=np.float32)
+
+        return lambda texts, labels: lambda: run(texts, labels)
+
+    found = [Contender("nli-sorted", "NLI cross-encoder, sorted batches", model.base_model, sorted_pairs)]
+    for size in setting.pipeline_batch_sizes:
+        title = f"transformers zero-shot pipeline, batches of {size}"
+        found.append(Contender(f"pipeline-{size}", title, plain.base_model, piped(size)))
+    return found

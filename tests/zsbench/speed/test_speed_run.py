@@ -1,0 +1,119 @@
+"""One whole speed run on a tiny backbone: every contender, the gate, the sweep, training, memory, the page."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from zsbench.provenance import read_json
+from zsbench.speed import run as speed_run
+from zsbench.speed.contenders import build_contenders
+from zsbench.speed.page import write_speed_page
+from zsbench.speed.setting import Setting, counting
+
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with a fetched tiny BERT whose tokens are runs of letters."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("run")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,'-_"
+    pairs = [a + b for a in letters[:26] for b in letters[:26]]
+    pieces = [*SPECIALS, *letters, *pairs, *(f"##{piece}" for piece in (*letters, *pairs))]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    names = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
+    files = folder / "fetch" / "tiny" / "files"
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(files)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 1}
+    BertModel(BertConfig(vocab_size=len(pieces) + 8, pad_token_id=0, **shape)).save_pretrained(files)
+    return folder
+
+
+SPEC: dict[str, Any] = {
+    "run": "test",
+    "backbone": "tiny",
+    "precision": "fp32",
+    "threads": 1,
+    "shapes": ["own", "deberta"],
+    "token_budget": 2048,
+    "seed": 3,
+    "gate_texts": 5,
+    "latency_texts": 2,
+    "gliclass_batches": [2],
+    "pipeline_batches": [1, 4],
+    "mixed": {
+        "texts": 8,
+        "mean_tokens": 40,
+        "max_tokens": 256,
+        "labels": 3,
+        "many_labels": 5,
+        "slow_texts": 4,
+        "many_texts": 2,
+        "repeats": 2,
+        "many_repeats": 1,
+    },
+    "sweep": {"labels": [2, 4], "tokens": [16], "texts": 3, "repeats": 1, "operations": 1e9},
+    "training": {"steps": 1, "batch": 4, "repeats": 1},
+    "memory": {"texts": 120, "labels": 3, "block": 20},
+}
+
+
+def setting(root: Path) -> Setting:
+    files = root / "fetch" / "tiny" / "files"
+    return Setting(files, "cpu", "fp32", 256, 2048, (2,), (1,), most_labels=5, seed=1)
+
+
+def test_a_whole_run(root: Path, tmp_path: Path) -> None:
+    path = speed_run.run_speed(root, SPEC)
+    record = read_json(path)
+    assert path == root / "speed" / "speed.json"
+    packaged = importlib.util.find_spec("gliclass") is not None
+    for shape, kind in (("own", "bert"), ("deberta", "deberta-v2")):
+        found = record["shapes"][shape]
+        assert found["model"] == kind
+        assert set(found["mixed"]) == {"gliznet", "reference", "bare", "biencoder"} | (
+            {"gliclass-2"} if packaged else set()
+        )
+        assert set(found["slow"]) == {"gliznet", "nli-sorted", "pipeline-1", "pipeline-4"}
+        assert found["mixed"]["gliznet"]["padding_efficiency"] >= found["mixed"]["reference"]["padding_efficiency"]
+        assert all(one["argmax_equal"] == 1 for one in found["gate"].values())
+        assert ("attention" in found) == (shape == "deberta")
+        assert len(found["sweep"]) == 4 * (4 if packaged else 3)
+        assert len(found["ratios"]) == 4 + (2 if packaged else 0) + (3 if shape == "deberta" else 0)
+    assert record["memory"]["growth_mb"] < 50
+    assert (tmp_path / "page" / "speed.md") in write_speed_page(path, tmp_path / "page")
+
+
+def test_contenders_score_every_pair_and_their_tokens_are_counted(root: Path) -> None:
+    texts, labels = ["a text about sport", "b", "a longer text about the price of oil and gas"], ["sport", "oil", "war"]
+    for one in build_contenders(setting(root)):
+        with counting(one.encoder) as tokens:
+            scores = one.prepare(texts, labels)()
+        assert one.name == "bare" or scores.shape == (3, 3), one.name
+        assert np.isfinite(scores).all(), one.name
+        assert 0 < tokens["real"] <= tokens["padded"], one.name
+
+
+def test_the_gate_refuses_unequal_numbers(root: Path) -> None:
+    contenders = {one.name: one for one in build_contenders(setting(root))}
+    with torch.no_grad():
+        contenders["reference"].encoder.get_input_embeddings().weight.add_(0.1)  # type: ignore[operator]
+        next(contenders["reference"].encoder.parameters()).mul_(1.5)
+    with pytest.raises(speed_run.GateError, match="gliznet and reference differ"):
+        speed_run.gate(contenders, ["a text", "another one"], ["x", "y"], "fp32")
