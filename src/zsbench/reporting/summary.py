@@ -11,7 +11,16 @@ SUITE, TOPICS = "gliclass", "topics"
 
 def sentences(run: RunData) -> list[str]:
     """Who leads, by how much, whether that is significant, and what limits these numbers."""
-    parts = [_suite(run), _reference(run), _ablations(run), _topics(run), _controls(run), _seeds(run), _samples(run)]
+    parts = [
+        _replicas(run),
+        _suite(run),
+        _reference(run),
+        _ablations(run),
+        _topics(run),
+        _controls(run),
+        _seeds(run),
+        _samples(run),
+    ]
     return [part for part in parts if part]
 
 
@@ -159,6 +168,14 @@ def _seeds(run: RunData) -> str:
     if counts == {1}:
         return "Trained systems have one seed each: intervals hold the variation of rows, not that between trainings."
     return f"Trained systems have {max(counts)} seeds each; intervals hold the variation of rows and of seeds."
+
+
+def _replicas(run: RunData) -> str:
+    """Says first of all that a rehearsal is one."""
+    paths = [run.layout.dataset_card(name) for name in [*run.datasets(SUITE), *run.datasets(TOPICS)]]
+    if not any(path.is_file() and read_json(path).get("replica") for path in paths):
+        return ""
+    return "This is a rehearsal on miniature replicas (made-up rows, random weights): no number below means anything."
 
 
 def _samples(run: RunData) -> str:
