@@ -16,7 +16,6 @@ from transformers import (
     pipeline,
 )
 
-from hybridnli.deberta import short_span
 from hybridnli.encoder import NLIEncoder, entailment_columns, nli_scores
 from hybridnli.pairs import SpecialTokens, tokenize
 
@@ -172,28 +171,6 @@ def test_label_embeddings_are_masked_means_of_64_tokens(bert, tokenizer):
         batch = tokenizer(description, truncation=True, max_length=64, return_tensors="pt")
         expected = bert.bert(**batch).last_hidden_state[0].mean(dim=0)
         torch.testing.assert_close(embedding, expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("longest", [3, 8, 9, 12, 40, 64])
-def test_short_span_changes_no_output_and_leaves_no_trace(longest):
-    """Position buckets are 16: exact up to distance 8, logarithmic beyond."""
-    model = make_deberta()
-    ids = torch.randint(4, 300, (3, longest), generator=torch.Generator().manual_seed(longest))
-    mask = torch.arange(longest) < torch.tensor([longest, max(longest - 2, 1), 2])[:, None]
-    attention = model.deberta.encoder.layer[0].attention.self
-    widths, inner = [], attention.disentangled_attention_bias
-
-    def spy(query, key, relative_pos, rel_embeddings, scale_factor):
-        widths.append(len(rel_embeddings))
-        return inner(query, key, relative_pos, rel_embeddings, scale_factor)
-
-    with torch.no_grad():
-        expected = model(input_ids=ids, attention_mask=mask.long()).logits
-        attention.disentangled_attention_bias = spy
-        with short_span(model, longest):
-            torch.testing.assert_close(model(input_ids=ids, attention_mask=mask.long()).logits, expected)
-        torch.testing.assert_close(model(input_ids=ids, attention_mask=mask.long()).logits, expected, rtol=0, atol=0)
-    assert widths[0] == (2 * longest if longest <= 8 else widths[0]) and widths[0] <= widths[1] == 32
 
 
 def test_bfloat16_is_close_and_the_weights_stay(bert, tokenizer):
