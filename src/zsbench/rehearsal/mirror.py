@@ -91,9 +91,14 @@ def _write(name: str, source: dict[str, Any], resources: dict[str, Any], mirror:
         write_dataset(source, next(preset for preset in presets if preset["source"] == name), mirror / place)
         return
     from zsbench.rehearsal.models import write_hybrid, write_model
+    from zsbench.rehearsal.words import corpus
 
     if source["repo"] != HYBRID:
-        write_model(source["repo"], mirror / place)
+        wordings = [
+            wording for preset in resources["datasets"].values() for wording in preset["verbalisations"].values()
+        ]
+        labels = dict.fromkeys(label for wording in wordings for label in wording)
+        write_model(source["repo"], mirror / place, corpus(list(labels)))
         return
     preset = resources["datasets"]["topics-published"]
     descriptions = dict(zip(preset["gold"]["values"], preset["verbalisations"]["described"], strict=True))

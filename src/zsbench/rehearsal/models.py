@@ -65,9 +65,9 @@ def deberta_config(vocab_size: int, **more: Any) -> DebertaV2Config:
     )
 
 
-def write_deberta_base(folder: Path) -> None:
+def write_deberta_base(folder: Path, texts: list[str]) -> None:
     """microsoft/deberta-v3-base: half-precision weights as a pickle only, spm.model, no tokenizer.json."""
-    tokenizers.write_spm(folder)
+    tokenizers.write_spm(folder, texts)
     config = deberta_config(tokenizers.PIECES + 100)  # like the published one: more rows than the tokenizer has tokens
     state = DebertaV2ForMaskedLM(config).half().state_dict()
     torch.save(
@@ -76,15 +76,15 @@ def write_deberta_base(folder: Path) -> None:
     config.to_json_file(folder / "config.json")
 
 
-def write_deberta_nli(folder: Path) -> None:
+def write_deberta_nli(folder: Path, texts: list[str]) -> None:
     """MoritzLaurer/deberta-v3-*-zeroshot-v2.0: two classes, half precision."""
-    tokenizer = tokenizers.write_deberta(folder)
+    tokenizer = tokenizers.write_deberta(folder, texts)
     DebertaV2ForSequenceClassification(deberta_config(len(tokenizer), **TWO_WAY)).half().save_pretrained(folder)
 
 
-def write_roberta_nli(folder: Path) -> None:
+def write_roberta_nli(folder: Path, texts: list[str]) -> None:
     """MoritzLaurer/roberta-large-zeroshot-v2.0-c: two classes."""
-    tokenizer = tokenizers.write_roberta(folder)
+    tokenizer = tokenizers.write_roberta(folder, texts)
     config = RobertaConfig(
         vocab_size=len(tokenizer), **SIZE, max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
         bos_token_id=0, eos_token_id=2, initializer_range=0.1, **TWO_WAY,
@@ -92,9 +92,9 @@ def write_roberta_nli(folder: Path) -> None:
     RobertaForSequenceClassification(config).half().save_pretrained(folder)
 
 
-def write_bart_nli(folder: Path) -> None:
+def write_bart_nli(folder: Path, texts: list[str]) -> None:
     """facebook/bart-large-mnli: an encoder and a decoder, three classes."""
-    tokenizer = tokenizers.write_roberta(folder, bart=True)
+    tokenizer = tokenizers.write_roberta(folder, texts, bart=True)
     config = BartConfig(
         vocab_size=len(tokenizer), d_model=D, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=48, decoder_ffn_dim=48, max_position_embeddings=1024,
@@ -103,9 +103,9 @@ def write_bart_nli(folder: Path) -> None:
     BartForSequenceClassification(config).save_pretrained(folder)
 
 
-def write_e5(folder: Path) -> None:
+def write_e5(folder: Path, texts: list[str]) -> None:
     """intfloat/e5-large-v2: a sentence-transformers folder of its time (old module names, no folder for Normalize)."""
-    tokenizer = tokenizers.write_bert(folder)
+    tokenizer = tokenizers.write_bert(folder, texts)
     config = BertConfig(vocab_size=len(tokenizer), **SIZE, max_position_embeddings=512, initializer_range=0.1)
     BertModel(config).save_pretrained(folder)
     types = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
@@ -121,22 +121,22 @@ def write_e5(folder: Path) -> None:
     _write(folder / "1_Pooling" / "config.json", pooling)
 
 
-def write_reranker(folder: Path) -> None:
+def write_reranker(folder: Path, texts: list[str]) -> None:
     """mixedbread-ai/mxbai-rerank-base-v1: DeBERTa-v3 with one output a pair."""
-    tokenizer = tokenizers.write_deberta(folder)
+    tokenizer = tokenizers.write_deberta(folder, texts)
     config = deberta_config(len(tokenizer), num_labels=1)
     DebertaV2ForSequenceClassification(config).half().save_pretrained(folder)
 
 
-def write_gliclass_deberta(folder: Path) -> None:
+def write_gliclass_deberta(folder: Path, texts: list[str]) -> None:
     """knowledgator/gliclass-{large,base}-v3.0: DeBERTa-v3, scores from an MLP."""
-    tokenizer = tokenizers.write_deberta(folder, added=GLICLASS_TOKENS)
+    tokenizer = tokenizers.write_deberta(folder, texts, added=GLICLASS_TOKENS)
     _write_gliclass(folder, deberta_config(len(tokenizer)), len(tokenizer), tokenizer, "mlp")
 
 
-def write_gliclass_modern(folder: Path) -> None:
+def write_gliclass_modern(folder: Path, texts: list[str]) -> None:
     """knowledgator/gliclass-{modern-*,edge}-v3.0: ModernBERT, scores from a product."""
-    tokenizer = tokenizers.write_modernbert(folder, added=GLICLASS_TOKENS)
+    tokenizer = tokenizers.write_modernbert(folder, texts, added=GLICLASS_TOKENS)
     config = ModernBertConfig(
         vocab_size=len(tokenizer), **SIZE, max_position_embeddings=1024, pad_token_id=tokenizer.pad_token_id,
         cls_token_id=tokenizer.cls_token_id, sep_token_id=tokenizer.sep_token_id, bos_token_id=tokenizer.cls_token_id,
@@ -168,7 +168,7 @@ def _write_gliclass(
     GLiClassModel(config).save_pretrained(folder)
 
 
-def write_gliznet(folder: Path) -> None:
+def write_gliznet(folder: Path, texts: list[str]) -> None:
     """alexneakameni/gliznet-deberta-v3-base: the published keys of config.json, the encoder's tokenizer with [LAB]."""
     from transformers import DebertaV2Model
 
@@ -177,7 +177,7 @@ def write_gliznet(folder: Path) -> None:
     from gliznet.tokenizer import GliZNETTokenizer
 
     options = GliZNetOptions()
-    backend = tokenizers.write_deberta(folder)
+    backend = tokenizers.write_deberta(folder, texts)
     tokenizer = GliZNETTokenizer(backend, options)  # type: ignore[arg-type]
     encoder: PreTrainedModel = DebertaV2Model(deberta_config(len(tokenizer)))
     model = GliZNetForSequenceClassification.from_backbone(encoder, tokenizer, options)
@@ -208,7 +208,7 @@ def write_hybrid(folder: Path, nli: Path, descriptions: dict[str, str]) -> None:
     save_checkpoint(model, dict.fromkeys(descriptions, 0.5), folder / "multihead_v2.pt")
 
 
-WRITERS: dict[str, Callable[[Path], None]] = {  # repository -> writer of its folder
+WRITERS: dict[str, Callable[[Path, list[str]], None]] = {  # repository -> writer of its folder
     "microsoft/deberta-v3-base": write_deberta_base,
     "MoritzLaurer/deberta-v3-base-zeroshot-v2.0": write_deberta_nli,
     "MoritzLaurer/deberta-v3-large-zeroshot-v2.0": write_deberta_nli,
@@ -230,14 +230,19 @@ def seed_by(folder: Path) -> None:
     torch.manual_seed(zlib.crc32("/".join(folder.parts[-2:]).encode()))
 
 
-def write_model(repo: str, folder: Path) -> None:
+def write_model(repo: str, folder: Path, texts: list[str]) -> None:
     """Write the replica of a model repository.
+
+    Args:
+        repo: `owner/name`.
+        folder: where its files go.
+        texts: what its tokenizer is trained on.
 
     Raises:
         KeyError: no replica of this repository is known.
     """
     seed_by(folder)
-    WRITERS[repo](folder)
+    WRITERS[repo](folder, texts)
 
 
 def _write(path: Path, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Tiny tokenizers in the published file layouts, trained on the spot.
+"""Tiny tokenizers in the published file layouts, trained on the spot on `texts` (`words.corpus`).
 
 Files that older versions of transformers wrote beside `tokenizer.json` (added_tokens.json, special_tokens_map.json) are
 written too where the published repository has them.
@@ -19,9 +19,7 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from zsbench.rehearsal.words import corpus
-
-PIECES = 600
+PIECES = 2000
 BERT_TOKENS = {
     "unk_token": "[UNK]",
     "sep_token": "[SEP]",
@@ -33,13 +31,13 @@ BERT_TOKENS = {
 BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order of the published ids
 
 
-def write_spm(folder: Path) -> None:
+def write_spm(folder: Path, texts: list[str]) -> None:
     """DeBERTa-v3 as its authors published it: spm.model and a two-line config; no tokenizer.json."""
     import sentencepiece
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus()),
+        sentence_iterator=iter(texts),
         model_writer=model,
         model_type="unigram",
         vocab_size=PIECES,
@@ -60,14 +58,15 @@ def write_spm(folder: Path) -> None:
     _write(folder / "tokenizer_config.json", {"do_lower_case": False, "vocab_type": "spm"})
 
 
-def write_deberta(folder: Path, added: tuple[str, ...] = ()) -> PreTrainedTokenizerBase:
+def write_deberta(folder: Path, texts: list[str], added: tuple[str, ...] = ()) -> PreTrainedTokenizerBase:
     """DeBERTa-v3 as fine-tuned checkpoints carry it: spm.model, tokenizer.json and their sidecars.
 
     Args:
         folder: where the files go.
+        texts: what it is trained on.
         added: special tokens that the checkpoint added.
     """
-    write_spm(folder)
+    write_spm(folder, texts)
     _write(folder / "config.json", {"model_type": "deberta-v2"})  # tells AutoTokenizer the family; the model's follows
     tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=512)
     tokenizer.add_tokens(list(added), special_tokens=True)
@@ -78,10 +77,10 @@ def write_deberta(folder: Path, added: tuple[str, ...] = ()) -> PreTrainedTokeni
     return tokenizer
 
 
-def write_roberta(folder: Path, bart: bool = False) -> PreTrainedTokenizerBase:
+def write_roberta(folder: Path, texts: list[str], bart: bool = False) -> PreTrainedTokenizerBase:
     """RoBERTa's (or BART's) byte-level BPE: vocab.json and merges.txt beside tokenizer.json."""
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    parts = json.loads(_byte_level(specials).to_str())["model"]
+    parts = json.loads(_byte_level(texts, specials).to_str())["model"]
     vocab, merges = parts["vocab"], [tuple(pair) for pair in parts["merges"]]
     kind, limit = (BartTokenizer, 1024) if bart else (RobertaTokenizer, 512)
     tokenizer = kind(vocab=vocab, merges=merges, model_max_length=limit)  # type: ignore[arg-type]
@@ -91,9 +90,9 @@ def write_roberta(folder: Path, bart: bool = False) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def write_modernbert(folder: Path, added: tuple[str, ...]) -> PreTrainedTokenizerBase:
+def write_modernbert(folder: Path, texts: list[str], added: tuple[str, ...]) -> PreTrainedTokenizerBase:
     """ModernBERT: byte-level BPE with BERT's special tokens, tokenizer.json alone."""
-    raw = _byte_level(list(BERT_TOKENS.values()))
+    raw = _byte_level(texts, list(BERT_SPECIALS))
     pair = [(name, raw.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     raw.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=pair
@@ -108,10 +107,10 @@ def write_modernbert(folder: Path, added: tuple[str, ...]) -> PreTrainedTokenize
     return tokenizer
 
 
-def write_bert(folder: Path) -> PreTrainedTokenizerBase:
+def write_bert(folder: Path, texts: list[str]) -> PreTrainedTokenizerBase:
     """BERT's word pieces: vocab.txt beside tokenizer.json."""
     # Not trained: the trainer breaks ties anew in every process, and a replica is the same every time.
-    words = sorted({word for line in corpus() for word in re.findall(r"\w+|[^\w\s]", line.lower())})
+    words = sorted({word for line in texts for word in re.findall(r"\w+|[^\w\s]", line.lower())})
     letters = sorted({letter for word in words for letter in word})
     pieces = dict.fromkeys([*BERT_SPECIALS, *letters, *(f"##{letter}" for letter in letters), *words])
     vocab = {piece: i for i, piece in enumerate(pieces)}
@@ -122,14 +121,14 @@ def write_bert(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _byte_level(specials: list[str]) -> Tokenizer:
+def _byte_level(texts: list[str], specials: list[str]) -> Tokenizer:
     """A byte-level BPE tokenizer whose first ids are the special tokens."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     raw.train_from_iterator(
-        corpus(),
+        texts,
         trainers.BpeTrainer(vocab_size=PIECES, special_tokens=specials, initial_alphabet=alphabet, show_progress=False),
     )
     return raw

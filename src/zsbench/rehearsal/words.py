@@ -47,11 +47,17 @@ def themed_texts(seed: str, themes: Sequence[int], long: bool = False) -> list[s
     return texts
 
 
-def corpus() -> list[str]:
-    """Text that replica tokenizers are trained on: every word, letters and marks, and sentences of all themes."""
+def corpus(labels: Sequence[str]) -> list[str]:
+    """Text that replica tokenizers are trained on: letters and marks, every word, sentences of all themes, labels.
+
+    Args:
+        labels: wordings that must not fall into letters: real tokenizers know their words.
+    """
     generator = random.Random("corpus")
     letters = "abcdefghijklmnopqrstuvwxyz"
     alphabet = f"{letters} {letters.upper()} 0123456789 . , ; : ! ? ' - _ / ( ) {{ }} < > [ ] % &"
-    hypotheses = ["This example is a text about something.", "This text is about software or public health"]
     sentences = [sentence(generator, i, 12) for i in range(400)]
-    return [alphabet, *hypotheses, *THEMES, COMMON, *sentences]
+    hypotheses = [f"This example is {label}." for label in labels]
+    words = dict.fromkeys(" ".join([*hypotheses, *THEMES, COMMON]).split())
+    plurals = " ".join(f"{word}s" for word in words)  # a unigram trainer considers what two different words share
+    return [alphabet, *THEMES, COMMON, plurals, *sentences, *8 * [*labels, *hypotheses]]

@@ -175,6 +175,13 @@ def test_tokenizers_load_and_know_their_words(mirror, repo):
     assert "harbor" in tokenizer.decode(ids).lower()
 
 
+def test_labels_are_as_short_as_under_real_tokenizers(mirror, presets):
+    """An order-invariant variant gives each label 32 tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(mirror / "models/microsoft/deberta-v3-base", local_files_only=True)
+    for label in presets["datasets"]["topics-published"]["verbalisations"]["described"]:
+        assert len(tokenizer(label, add_special_tokens=False)["input_ids"]) < 31, label
+
+
 def test_the_same_config_gives_the_same_files(mirror, tmp_path):
     build_mirror(tmp_path / "again", REPOSITORY / "config.yaml", REPOSITORY / "workflow" / "resources")
     first, again = (folder.joinpath("SHA256SUMS").read_text().splitlines() for folder in (mirror, tmp_path / "again"))
