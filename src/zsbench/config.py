@@ -45,6 +45,18 @@ def load_resources(folder: Path) -> dict[str, Any]:
     return resources
 
 
+def drop_nulls(config: dict[str, Any]) -> None:
+    """Leave out, in place, every entry of a mapping of ids that is null: how an overlay takes something away.
+
+    Overlays are merged key by key, so `systems: {e5-large: null}` laid over a config says: without e5-large.
+    """
+    owners = [(config, key) for key in (*RESOURCES, "trained", "hybrid", "systems")]
+    owners += [(config.get("gliznet") or {}, key) for key in ("variants", "compounds")]
+    for owner, key in owners:
+        if isinstance(owner.get(key), dict):
+            owner[key] = {name: entry for name, entry in owner[key].items() if entry is not None}
+
+
 def suggest(value: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'? allowed: a, b, c` for a word that is not among `allowed`."""
     options = sorted(map(str, allowed))
@@ -107,8 +119,10 @@ def check_references(config: dict[str, Any], resources: dict[str, Any]) -> None:
             wording = entry.get("verbalisations", {}).get(dataset)
             if wording is not None:
                 check_id(f"suites.{suite}.verbalisations.{dataset}", wording, preset["verbalisations"])
-        for dataset in entry.get("verbalisations", {}):
-            check_id(f"suites.{suite}.verbalisations", dataset, entry["datasets"])
+        for key in ("verbalisations", "rows"):
+            named = entry.get(key)
+            for dataset in named if isinstance(named, dict) else ():
+                check_id(f"suites.{suite}.{key}", dataset, entry["datasets"])
     for name, preset in resources["datasets"].items():
         check_id(f"datasets.{name}.source", preset["source"], resources["sources"])
         for wording, labels in preset["verbalisations"].items():

@@ -63,12 +63,13 @@ class Plan:
         suite = self.config["suites"][preset["suite"]]
         wording = suite.get("verbalisations", {}).get(dataset) or next(iter(preset["verbalisations"]))
         spec = {key: value for key, value in preset.items() if key != "verbalisations"}
+        rows = suite["rows"].get(dataset) if isinstance(suite["rows"], dict) else suite["rows"]
         return spec | {
             "id": dataset,
             "labels": preset["verbalisations"][wording],
             "label_names": next(iter(preset["verbalisations"].values())),
             "verbalisation": wording,
-            "rows": suite["rows"],
+            "rows": rows,
             "sample_seed": suite["sample_seed"],
         }
 

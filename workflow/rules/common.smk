@@ -10,6 +10,7 @@ from zsbench.config import (
     ConfigError,
     check_references,
     check_schema,
+    drop_nulls,
     load_resources,
     load_yaml,
 )
@@ -25,6 +26,7 @@ WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
 
 def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
+    drop_nulls(config)
     try:
         check_schema(config, load_yaml(WORKFLOW / "schemas" / "config.schema.yaml"))
         validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
