@@ -51,6 +51,12 @@ def enron(preset: Preset) -> Rows:
     }
 
 
+def massive(preset: Preset) -> Rows:
+    """SetFit/amazon_massive_intent: an id besides the common columns."""
+    rows = setfit(preset)
+    return {"id": [str(i) for i in range(len(rows["text"]))], **rows}
+
+
 def topics(preset: Preset) -> Rows:
     """The published topic benchmark: text and a list of label names, every combination of labels in turn."""
     names = preset["gold"]["values"]
@@ -125,6 +131,8 @@ WRITERS: dict[str, Callable[[Preset, Path], None]] = {  # repository -> writer o
     "SetFit/sst5": lambda preset, path: write_jsonl(path, setfit(preset)),
     "SetFit/20_newsgroups": lambda preset, path: write_jsonl(path, setfit(preset)),
     "SetFit/enron_spam": lambda preset, path: write_jsonl(path, enron(preset)),
+    "SetFit/amazon_massive_intent_en-US": lambda preset, path: write_jsonl(path, massive(preset)),
+    "mteb/banking77": lambda preset, path: write_jsonl(path, setfit(preset)),
     "stanfordnlp/imdb": class_parquet("text", POLARITY),
     "cornell-movie-review-data/rotten_tomatoes": class_parquet("text", POLARITY),
     "fancyzhx/ag_news": class_parquet("text", ["World", "Sports", "Business", "Sci/Tech"]),

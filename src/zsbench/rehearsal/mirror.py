@@ -24,6 +24,12 @@ def named_sources(config: dict[str, Any], resources: dict[str, Any]) -> dict[str
     return {name: source for name, source in sources.items() if "repo" in source}
 
 
+def preset_sources(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sources with a repository of every test set among the presets, so that each can be prepared without a hub."""
+    sources = {preset["source"]: resources["sources"][preset["source"]] for preset in resources["datasets"].values()}
+    return {name: source for name, source in sources.items() if "repo" in source}
+
+
 def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> list[str]:
     """Write `<folder>/{datasets,models}/<owner>/<name>/<file>`, `SHA256SUMS` and the file that says replica.
 
@@ -31,7 +37,7 @@ def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> lis
 
     Args:
         folder: the mirror; new, empty, or made by this function.
-        config_path: the config whose repositories are replicated.
+        config_path: the config whose repositories are replicated, besides those of every preset.
         resources_folder: folder of the presets.
 
     Returns:
@@ -47,13 +53,14 @@ def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> lis
     write_text(folder / REPLICA, NOTE)  # first: a mirror that a kill left half is known as ours and written anew
     _quiet()
     say = say_for("rehearsal mirror")
-    places = []
-    for name, source in _in_order(named_sources(config, resources)).items():
+    labels, places = _labels(config, resources), []
+    sources = preset_sources(resources) | named_sources(config, resources)
+    for name, source in _in_order(sources).items():
         place = f"{source.get('repo_type', 'dataset')}s/{source['repo']}"
         say(place)
         (folder / place).mkdir(parents=True, exist_ok=True)
         try:
-            _write(name, source, resources, folder, place)
+            _write(name, source, resources, labels, folder, place)
         except KeyError as error:
             raise ConfigError(
                 f"no replica of {source['repo']!r} is known; add a writer to zsbench.rehearsal"
@@ -62,6 +69,14 @@ def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> lis
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != REPLICA)
     write_text(folder / "SHA256SUMS", "".join(f"{file_sha256(path)}  {path.relative_to(folder)}\n" for path in files))
     return places
+
+
+def _labels(config: dict[str, Any], resources: dict[str, Any]) -> list[str]:
+    """Every label wording of the config's test sets: words that the models' tokenizers have to know."""
+    presets = resources["datasets"] | config.get("datasets", {})
+    named = [presets[dataset] for suite in config["suites"].values() for dataset in suite["datasets"]]
+    wordings = [wording for preset in named for wording in preset["verbalisations"].values()]
+    return list(dict.fromkeys(label for wording in wordings for label in wording))
 
 
 def _quiet() -> None:
@@ -78,7 +93,9 @@ def _in_order(sources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return dict(sorted(sources.items(), key=lambda item: item[1]["repo"] == HYBRID))
 
 
-def _write(name: str, source: dict[str, Any], resources: dict[str, Any], mirror: Path, place: str) -> None:
+def _write(
+    name: str, source: dict[str, Any], resources: dict[str, Any], labels: list[str], mirror: Path, place: str
+) -> None:
     """One repository.
 
     Raises:
@@ -94,11 +111,7 @@ def _write(name: str, source: dict[str, Any], resources: dict[str, Any], mirror:
     from zsbench.rehearsal.words import corpus
 
     if source["repo"] != HYBRID:
-        wordings = [
-            wording for preset in resources["datasets"].values() for wording in preset["verbalisations"].values()
-        ]
-        labels = dict.fromkeys(label for wording in wordings for label in wording)
-        write_model(source["repo"], mirror / place, corpus(list(labels)))
+        write_model(source["repo"], mirror / place, corpus(labels))
         return
     preset = resources["datasets"]["topics-published"]
     descriptions = dict(zip(preset["gold"]["values"], preset["verbalisations"]["described"], strict=True))
