@@ -57,6 +57,34 @@ def drop_nulls(config: dict[str, Any]) -> None:
             owner[key] = {name: entry for name, entry in owner[key].items() if entry is not None}
 
 
+def resolve(config: dict[str, Any], workflow: Path) -> dict[str, Any]:
+    """Check a config and make it whole, in place; what `Plan` is made of besides it is returned.
+
+    Args:
+        config: as read and merged. Nulls among ids go, defaults come in.
+        workflow: folder of `schemas/` and `resources/`.
+
+    Returns:
+        The presets, the config's own laid over them.
+
+    Raises:
+        ConfigError: what is wrong, by key, value and what is allowed.
+    """
+    from snakemake.utils import validate
+
+    drop_nulls(config)
+    schema = workflow / "schemas" / "config.schema.yaml"
+    check_schema(config, load_yaml(schema))
+    validate(config, str(schema.resolve()))  # fills in the defaults
+    resources = load_resources(workflow / "resources")
+    for key in resources:
+        resources[key] = resources[key] | config.get(key, {})
+    check_schema(resources, load_yaml(workflow / "schemas" / "presets.schema.yaml"))
+    check_presets(resources)
+    check_references(config, resources)
+    return resources
+
+
 def suggest(value: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'? allowed: a, b, c` for a word that is not among `allowed`."""
     options = sorted(map(str, allowed))
@@ -89,8 +117,9 @@ def _explain(error: Any) -> str:
         return "; ".join(f"{key}: unknown key {name!r}{suggest(name, known)}" for name in unknown)
     if error.validator == "enum":
         return f"{key}: {error.instance!r} is not allowed{suggest(error.instance, error.validator_value)}"
-    if error.validator == "pattern" or error.validator == "propertyNames":
-        return f"{key}: {error.instance!r} is not a valid id; allowed: lower-case letters, digits and single hyphens"
+    if error.validator == "pattern":
+        kind, words = error.schema.get("title", "value"), error.schema.get("description", error.validator_value)
+        return f"{key}: {error.instance!r} is not a valid {kind}; allowed: {words}"
     if error.validator == "required":
         return f"{key}: {error.message}"
     shown = repr(error.instance)
@@ -123,17 +152,36 @@ def check_references(config: dict[str, Any], resources: dict[str, Any]) -> None:
             named = entry.get(key)
             for dataset in named if isinstance(named, dict) else ():
                 check_id(f"suites.{suite}.{key}", dataset, entry["datasets"])
-    for name, preset in resources["datasets"].items():
-        check_id(f"datasets.{name}.source", preset["source"], resources["sources"])
-        for wording, labels in preset["verbalisations"].items():
-            folded = [label.strip().casefold() for label in labels]
-            if len(set(folded)) != len(folded):
-                raise ConfigError(f"datasets.{name}.verbalisations.{wording}: labels repeat: {labels}")
     check_id("recipe.training_set", config["recipe"]["training_set"], resources["training_sets"])
     check_id("recipe.backbone", config["recipe"]["backbone"], resources["sources"])
     _check_variants(config["gliznet"])
     _check_trained(config.get("trained", {}), resources)
     _check_systems(config, resources)
+
+
+def check_presets(resources: dict[str, Any]) -> None:
+    """What the presets' schema cannot say: sources exist, label lists fit one another, splits are those of the files.
+
+    Raises:
+        ConfigError: the first problem found.
+    """
+    for kind in ("datasets", "training_sets"):
+        for name, preset in resources[kind].items():
+            check_id(f"{kind}.{name}.source", preset["source"], resources["sources"])
+    for name, preset in resources["datasets"].items():
+        gold = preset["gold"].get("values", preset["gold"].get("bins"))
+        for wording, labels in preset["verbalisations"].items():
+            key = f"datasets.{name}.verbalisations.{wording}"
+            folded = [label.strip().casefold() for label in labels]
+            if len(set(folded)) != len(folded):
+                raise ConfigError(f"{key}: labels repeat: {labels}")
+            if len(labels) != len(gold):
+                raise ConfigError(f"{key}: {len(labels)} labels for the {len(gold)} values of gold; allowed: one each")
+        if "published_split" not in preset and set(preset["expected_rows"]) != set(preset["files"]):
+            raise ConfigError(
+                f"datasets.{name}.expected_rows: splits {sorted(preset['expected_rows'])}; "
+                f"allowed: those of files, {sorted(preset['files'])}"
+            )
 
 
 def _check_variants(gliznet: dict[str, Any]) -> None:

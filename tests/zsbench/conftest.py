@@ -6,22 +6,14 @@ from typing import Any
 
 import pytest
 
-from zsbench.config import check_references, check_schema, load_resources, load_yaml
+from zsbench.config import load_resources, load_yaml, resolve
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def checked(config: dict[str, Any]) -> dict[str, Any]:
-    """A config with defaults filled in, as the Snakefile does it, after both checks."""
-    from snakemake.utils import validate
-
-    schema = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml"
-    check_schema(config, load_yaml(schema))
-    validate(config, str(schema))
-    resources = load_resources(REPOSITORY / "workflow" / "resources")
-    for key in resources:
-        resources[key] = resources[key] | config.get(key, {})
-    check_references(config, resources)
+    """A config with defaults filled in, as the Snakefile does it, after every check."""
+    resolve(config, REPOSITORY / "workflow")
     return config
 
 

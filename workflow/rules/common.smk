@@ -6,14 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from zsbench.config import (
-    ConfigError,
-    check_references,
-    check_schema,
-    drop_nulls,
-    load_resources,
-    load_yaml,
-)
+from zsbench.config import ConfigError, resolve
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json
 from zsbench.source_graph import sources
@@ -26,17 +19,10 @@ WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
 
 def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
-    drop_nulls(config)
     try:
-        check_schema(config, load_yaml(WORKFLOW / "schemas" / "config.schema.yaml"))
-        validate(config, "../schemas/config.schema.yaml")  # fills in the defaults
-        resources = load_resources(WORKFLOW / "resources")
-        for key in resources:
-            resources[key] = resources[key] | config.get(key, {})
-        check_references(config, resources)
+        return Plan(config, resolve(config, WORKFLOW))
     except ConfigError as error:
         raise WorkflowError(str(error))
-    return Plan(config, resources)
 
 
 plan = checked_plan()

@@ -1,0 +1,48 @@
+"""The project's configs laid over one another, and the presets they name."""
+
+from typing import Any
+
+import pytest
+from snakemake.utils import update_config
+
+from zsbench.config import load_resources, load_yaml
+from zsbench.plan import Plan
+
+from .conftest import REPOSITORY, checked
+
+SCHEMA_OF_PRESETS = load_yaml(REPOSITORY / "workflow" / "schemas" / "presets.schema.yaml")
+OVERLAYS = ["workflow/configs/rehearsal.yaml", "workflow/configs/mirror.yaml"]
+
+
+@pytest.mark.parametrize(
+    "paths", [["config.yaml"], ["workflow/configs/embedded.yaml"], *(["config.yaml", o] for o in OVERLAYS)]
+)
+def test_own_configs_pass(paths: list[str]) -> None:
+    config: dict[str, Any] = {}
+    for path in paths:
+        update_config(config, load_yaml(REPOSITORY / path))  # as snakemake lays them over each other
+    assert checked(config)["run"] in ("paper", "embedded", "rehearsal", "mirror")
+
+
+def test_null_takes_an_id_away_and_rows_go_by_data_set(embedded: dict) -> None:
+    update_config(embedded, {"systems": {"biencoder": None}, "gliznet": {"variants": {"no-bce": None}}})
+    update_config(embedded, {"suites": {"gliclass": {"rows": {"movie-snippets": 40}}}})
+    plan = Plan(checked(embedded), load_resources(REPOSITORY / "workflow" / "resources"))
+    assert {"biencoder", "gliznet-no-bce"}.isdisjoint(plan.systems) and "gliznet-full" in plan.systems
+    assert plan.dataset_spec("movie-snippets")["rows"] == 40
+    assert plan.dataset_spec("product-snippets")["rows"] is None and plan.dataset_spec("topics-mini")["rows"] is None
+
+
+def test_every_preset_of_the_suites_is_there_with_what_a_card_needs(resources: dict) -> None:
+    """The schema requires the fields; which sets there must be, and that hub sources are pinned, is said here."""
+    published = load_yaml(REPOSITORY / "workflow" / "resources" / "published.yaml")["rows"]
+    wanted = {**published, "banking77": 3080, "massive": 2974}
+    for name, rows in wanted.items():
+        preset = resources["datasets"][name]
+        assert set(SCHEMA_OF_PRESETS["$defs"]["dataset"]["required"]) <= set(preset)
+        split = "validation" if name == "topics-published" else "test"
+        assert preset["expected_rows"][split] == rows
+        source = resources["sources"][preset["source"]]
+        assert source["kind"] == "https" or source["revision"] == "lock"
+        assert source["repo_type"] == "dataset" and source["files"] == list(preset["files"].values())
+    assert len(wanted) == 13 and "zshot-hardset-v2" in resources["training_sets"]
