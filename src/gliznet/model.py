@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub import HfApi
 from torch import Tensor
+from torch.func import functional_call
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
@@ -217,13 +218,20 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         members = segments(lmask, is_lab) if self.options.label_frame else lmask  # (B, T): a frame includes its [LAB]
         position, present = lab_positions(is_lab, num_labels)
         with torch.autocast(device_type=H.device.type, enabled=False):
-            logits, text, label = self.aggregator(H.float(), members, text_mask, position, present)
+            logits, text, label = self._head(H.float(), members, text_mask, position, present)
             losses = None
             if labels is not None:
                 targets = labels.float().masked_fill(~present, PADDING)
                 losses = total_loss(logits, targets, text, label, self.options)
         loss = losses.pop("total") if losses is not None else None
         return GliZNetOutput(loss=loss, losses=losses, logits=logits.masked_fill(~present, float("-inf")))
+
+    def _head(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The aggregator in float32, also when its weights are kept in less (`model.to(torch.bfloat16)`, sharding)."""
+        weights = dict(self.aggregator.named_parameters())
+        if all(weight.dtype == torch.float32 for weight in weights.values()):
+            return self.aggregator(*inputs)
+        return functional_call(self.aggregator, {name: weight.float() for name, weight in weights.items()}, inputs)
 
     def _encode(self, input_ids: Tensor, attention_mask: Tensor, lmask: Tensor, is_lab: Tensor) -> Tensor:
         """Last hidden states (B, T, D)."""

@@ -104,6 +104,14 @@ def test_head_is_float32_under_autocast_and_in_bf16(build, texts: list[str], tmp
     half = GliZNetForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert half.backbone.dtype == torch.bfloat16 and half.aggregator.scoring.bilinear.weight.dtype == torch.float32
     assert half(**batch).logits.dtype == torch.float32
+    # All of it in bf16, as readers of the published card do: the head's weights are rounded, its arithmetic is not.
+    rounded = half.to(torch.bfloat16)
+    weight = rounded.aggregator.scoring.bilinear.weight
+    hook = rounded.aggregator.register_forward_hook(lambda _m, args, out: seen.extend([args[0].dtype, out[0].dtype]))
+    low = rounded(**batch).logits
+    hook.remove()
+    assert weight.dtype == torch.bfloat16 and seen[2:] == [torch.float32, torch.float32]
+    assert (low - exact)[present].abs().max() < 0.1 * exact[present].std() + 0.1
 
 
 @pytest.mark.parametrize("changes", VARIANTS)

@@ -139,7 +139,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body if cut is None else body[:cut])
         if cut is not None:
             self.wfile.flush()
@@ -147,9 +147,9 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(2)
 
 
-def serve():
+def serve(handler=Handler):
     """Start a server; returns (hub, function that stops it)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     server.hub = Hub(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
