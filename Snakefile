@@ -57,6 +57,12 @@ rule figures:
         REPORTS / "figures" / "suite_heatmap.svg",
 
 
+rule report:
+    input:
+        REPORTS / "index.html",
+        REPORTS / "REPORT.md",
+
+
 rule ablations:
     input:
         REPORTS / "tables" / "ablations.md",

@@ -15,7 +15,7 @@ from zsbench.config import ConfigError
 from zsbench.data.errors import DataError, FetchError
 from zsbench.launch import LaunchError
 from zsbench.provenance import IntegrityError
-from zsbench.verbs import add_resources, add_verbs, run_layout
+from zsbench.verbs import add_resources, add_verbs, check, run_layout
 
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
 # the project's own, known by name, since importing their classes here would import torch.
@@ -146,6 +146,7 @@ JOB_VERBS = {
     "hardset": hardset,
     "measure": measure,
     "compare-cells": compare_cells,
+    "check": check,
 }
 RENDER_VERBS = {"tables": tables, "figures": figures, "report": report}
 

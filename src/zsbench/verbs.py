@@ -96,6 +96,17 @@ def data_check(arguments: argparse.Namespace) -> int:
     return run_checks(texts)
 
 
+def check(arguments: argparse.Namespace) -> int:
+    """say whether a run can start: sources, packages, data, devices (`snakemake check` calls it)"""
+    from zsbench.overview import check as run
+
+    outcome = run(arguments.root.root, arguments.spec)
+    if arguments.spec["authored"]:
+        arguments.against = arguments.root.root
+        outcome |= data_check(arguments)
+    return outcome
+
+
 def run_layout(text: str) -> Layout:
     """`results/<run>` as a layout (argparse type)."""
     return Layout(Path(text))

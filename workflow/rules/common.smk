@@ -6,6 +6,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from zsbench import overview
 from zsbench.config import ConfigError, resolve
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json
@@ -126,17 +127,6 @@ def reported(kind, name, suffix, label):
     )
 
 
-def summary():
-    """What the run comes to: cells in all and already there, and jobs that ask for a GPU."""
-    there = sum(layout.card(*cell).is_file() for cell in plan.cells)
-    jobs = sum(len(plan.score_jobs(suite)) for suite in plan.config["suites"])
-    trainings = len(plan.seeds) * (len(plan.trained) + len(plan.config["hybrid"]))
-    return (
-        f"run {plan.run}: {len(plan.cells)} cells ({there} there, {len(plan.cells) - there} to do), "
-        f"{trainings} trainings and {jobs} scoring jobs that use a GPU where there is one"
-    )
-
-
 localrules:
     fetch,  # the nodes of a cluster often have no network
 
@@ -153,4 +143,6 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    logger.info(summary())
+    logger.info(overview.summary(plan))
+    if overview.warning(plan):
+        logger.warning(overview.warning(plan))

@@ -79,3 +79,18 @@ rule overlap:
         "look for test texts in the training sets"
     shell:
         "zsbench overlap --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+
+
+rule check:
+    log:
+        ROOT / "logs" / "check.log",
+    localrule: True
+    conda:
+        "../envs/zsbench.yaml"
+    params:
+        root=ROOT,
+        spec=canonical_json(overview.check_spec(plan)),
+    message:
+        "check what the run stands on"
+    shell:
+        "zsbench check --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"

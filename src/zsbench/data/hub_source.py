@@ -15,6 +15,10 @@ from zsbench.progress import say_for
 BUSY = (429, 500, 502, 503, 504)
 ATTEMPTS = 4
 LONGEST_WAIT = 120.0  # seconds; a hub that asks for more patience is given up
+UNLOCKED = (
+    "has no commit yet: its preset says `revision: lock` and lock.yaml does not have it. "
+    "Run `zsbench fetch --lock` once with the hub at hand, or set ZSBENCH_MIRROR."
+)
 Listing = dict[str, dict[str, Any]]
 
 
@@ -36,10 +40,7 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
 
     revision = wanted_revision(source, lock)
     if revision is None:
-        raise FetchError(
-            f"{source['repo']} has no commit yet: its preset says `revision: lock` and lock.yaml does not have it. "
-            "Run `zsbench fetch --lock` once with the hub at hand, or set ZSBENCH_MIRROR."
-        )
+        raise FetchError(f"{source['repo']} {UNLOCKED}")
     commit, listing = hub_listing(source, revision)
     if lock is not None:
         listing = {name: lock["files"].get(name, facts) for name, facts in listing.items()}

@@ -31,19 +31,8 @@ def fetch_mirror(source: dict[str, Any], folder: Path, mirror: Path, lock: dict[
     Raises:
         FetchError: no such folder or file (the message names path and revision), or a damaged file.
     """
-    place = f"{source.get('repo_type', 'dataset')}s/{source['repo']}"
-    root = mirror / place
-    wanted = wanted_revision(source, lock) or f"{source.get('branch', 'main')} (not locked yet)"
-    if not root.is_dir():
-        raise FetchError(_miss(source, root, wanted, mirror, f"there is no folder {root}"))
-    names = sorted(
-        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".cache" not in path.parts
-    )
-    patterns = [file_name(source)] if source["kind"] == "https" else source["files"]
-    try:
-        chosen = choose(names, patterns, str(root))
-    except FetchError as error:
-        raise FetchError(_miss(source, root, wanted, mirror, str(error))) from None
+    place, wanted = _place(source), _wanted(source, lock)
+    root, chosen = mirror / place, look_up(source, mirror, lock)
     sums = _sums(mirror)
     for name in chosen:
         listed = sums.get(f"{place}/{name}")
@@ -60,6 +49,33 @@ def fetch_mirror(source: dict[str, Any], folder: Path, mirror: Path, lock: dict[
         "verified": verified or ("SHA256SUMS" if sums else "none"),
         "replica": (mirror / REPLICA).is_file(),
     }
+
+
+def look_up(source: dict[str, Any], mirror: Path, lock: dict[str, Any] | None) -> list[str]:
+    """The mirror's files that a preset names, below the repository's folder; nothing is read.
+
+    Raises:
+        FetchError: no such folder or file; the message names path and revision.
+    """
+    root, wanted = mirror / _place(source), _wanted(source, lock)
+    if not root.is_dir():
+        raise FetchError(_miss(source, root, wanted, mirror, f"there is no folder {root}"))
+    names = sorted(
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".cache" not in path.parts
+    )
+    patterns = [file_name(source)] if source["kind"] == "https" else source["files"]
+    try:
+        return choose(names, patterns, str(root))
+    except FetchError as error:
+        raise FetchError(_miss(source, root, wanted, mirror, str(error))) from None
+
+
+def _place(source: dict[str, Any]) -> str:
+    return f"{source.get('repo_type', 'dataset')}s/{source['repo']}"
+
+
+def _wanted(source: dict[str, Any], lock: dict[str, Any] | None) -> str:
+    return wanted_revision(source, lock) or f"{source.get('branch', 'main')} (not locked yet)"
 
 
 def _miss(source: dict[str, Any], root: Path, wanted: str, mirror: Path, problem: str) -> str:

@@ -1,0 +1,137 @@
+"""What a run comes to and whether it can start: looked up on the disk, before any job and without the network."""
+
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zsbench.data.errors import FetchError
+from zsbench.data.hub_source import UNLOCKED, wanted_revision
+from zsbench.data.mirror_source import look_up
+from zsbench.data.sources import open_fetched
+from zsbench.launch import visible_devices
+from zsbench.layout import Layout
+from zsbench.plan import Plan
+from zsbench.provenance import IntegrityError, read_json
+
+ODDITIES = ("empty_texts", "duplicate_texts", "rows_without_gold")
+Row = tuple[str, str, str]  # state, subject, words
+
+
+def summary(plan: Plan) -> str:
+    """Cells and GPU jobs of a run, done and to do, in one line."""
+    layout = plan.layout
+    models = [layout.model(name, seed) for name in [*plan.trained, *plan.config["hybrid"]] for seed in plan.seeds]
+    trained = sum(path.is_file() for path in models)
+    cells = {cell: layout.card(*cell).is_file() for cell in plan.cells}
+    done = sum(cells.values())
+    jobs = {(suite, system, seed) for suite, _, system, seed in cells}
+    unscored = {(suite, system, seed) for (suite, _, system, seed), there in cells.items() if not there}
+    return (
+        f"run {plan.run}: {len(cells)} cells ({done} done, {len(cells) - done} to do); jobs that use a GPU where there "
+        f"is one: {len(models)} trainings ({trained} done), {len(jobs)} scorings ({len(jobs) - len(unscored)} done)"
+    )
+
+
+def out_of_reach(plan: Plan) -> Iterator[tuple[str, str]]:
+    """(source, what is missing and what to do) of every source that is neither fetched nor can be, as things stand."""
+    for name in plan.sources:
+        source = plan.source_spec(name)
+        mirror, lock = os.environ.get("ZSBENCH_MIRROR") or source["mirror"], source.get("lock")
+        if plan.layout.fetched(name).is_file():
+            continue
+        if mirror and "repo" in source:
+            try:
+                look_up(source, Path(mirror).expanduser(), lock)
+            except FetchError as error:
+                yield name, str(error)
+        elif source["kind"] == "hub" and wanted_revision(source, lock) is None:
+            yield name, f"{source['repo']} {UNLOCKED}"
+        elif source["kind"] == "local" and not Path(source["path"]).expanduser().is_file():
+            yield name, f"there is no file {source['path']}"
+
+
+def warning(plan: Plan) -> str | None:
+    """Sources out of reach, in one line; None when every source is there or can be asked for."""
+    missing = list(out_of_reach(plan))
+    if not missing:
+        return None
+    return (
+        f"{len(missing)} of {len(plan.sources)} sources cannot be fetched: {', '.join(name for name, _ in missing)}. "
+        f"The first: {missing[0][1]} (`snakemake check` says it of each)"
+    )
+
+
+def check_spec(plan: Plan) -> dict[str, Any]:
+    """What `zsbench check` prints and judges, as plain JSON."""
+    from zsbench.systems import FAMILIES
+
+    families = sorted({system.family for system in plan.systems.values()})
+    packages = sorted({package for family in families for package in FAMILIES[family].packages})
+    kinds = {plan.source_spec(name)["kind"] for name in plan.sources}
+    return {
+        "summary": summary(plan),
+        "families": ", ".join(families),
+        "packages": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages),
+        "sources": plan.sources,
+        "missing": dict(out_of_reach(plan)),
+        "datasets": {name: plan.dataset_spec(name)["expected_rows"] for name in plan.all_datasets},
+        "authored": "authored" in kinds,
+        "gpus": plan.gpus,
+    }
+
+
+def check(root: Path, spec: dict[str, Any]) -> int:
+    """Say what a run stands on, a line each; returns 1 when something stands in its way.
+
+    Args:
+        root: results/<run>; what is fetched there is read again and held against its manifest.
+        spec: from `check_spec`. That there is one says that config, references, presets and packages passed.
+    """
+    rows = [
+        ("ok", "config", spec["summary"]),
+        ("ok", "systems", spec["families"]),
+        ("ok", "packages", spec["packages"]),
+        *(("FAIL", "source", f"{name}: {problem}") for name, problem in spec["missing"].items()),
+        *_files(Layout(root), spec["sources"]),
+        *_datasets(Layout(root), spec["datasets"]),
+        _devices(spec["gpus"]),
+    ]
+    for state, subject, words in rows:
+        print(f"{state:5} {subject:9} {words}")
+    return int(any(state == "FAIL" for state, *_ in rows))
+
+
+def _files(layout: Layout, sources: list[str]) -> Iterator[Row]:
+    """Every fetched source, with each file's sum computed again."""
+    whole = 0
+    for name in sources:
+        if layout.fetched(name).is_file():
+            try:
+                open_fetched(layout.fetched(name))
+                whole += 1
+            except IntegrityError as error:
+                yield "FAIL", "source", f"{name}: {error}"
+    yield "ok", "sources", f"{len(sources)} named, {whole} fetched and whole"
+
+
+def _datasets(layout: Layout, expected: dict[str, dict[str, int]]) -> Iterator[Row]:
+    """What the cards of prepared sets count."""
+    for name, rows in expected.items():
+        words = " + ".join(f"{count:,} {split}" for split, count in rows.items())
+        if not layout.dataset_card(name).is_file():
+            yield "ok", "dataset", f"{name}: {words} expected, not prepared yet"
+            continue
+        card = read_json(layout.dataset_card(name))
+        odd = [f"{card['quality'][key]:,} {key.replace('_', ' ')}" for key in ODDITIES if card["quality"][key]]
+        replica = ["made-up rows of a rehearsal"] if card["replica"] else []
+        yield "ok", "dataset", "; ".join([f"{name}: {words} at {card['revision'][:15]}", *odd, *replica])
+
+
+def _devices(wanted: int) -> Row:
+    there = len(visible_devices(os.environ).names)
+    if there == 0:
+        return "ok", "devices", "no GPU: every job runs on the CPU"
+    enough = there >= wanted
+    return "ok" if enough else "FAIL", "devices", f"{there} GPUs for this process, a training takes {wanted}"
