@@ -1,9 +1,9 @@
-"""Config checking: every mistake is named by key, value and what is allowed, before any work starts.
+"""Reading configs, and what every check of them shares: a mistake is named by key, value and what is allowed.
 
-The schema says what shape a config has; `check_references` says what a schema cannot: that ids exist, that labels do
-not repeat, that no variant equals another.
+The schema says what shape a config has; `zsbench.config_checks` says what a schema cannot.
 """
 
+import copy
 import difflib
 import importlib.metadata
 from collections.abc import Iterable
@@ -12,24 +12,67 @@ from typing import Any
 
 import yaml
 
+from zsbench.secrets import mask
+
 # libyaml's safe loader where it was built in: ten times faster, the same refusals.
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LIMITS = {"depth": 40, "values": 200_000}
 RESOURCES = ("sources", "datasets", "training_sets")
 
 
 class ConfigError(ValueError):
-    """A config that cannot be run. The message names the key, the value and what is allowed."""
+    """A config that cannot be run. The message names the key, the value and what is allowed, and holds no secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(mask(message))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader (tags are refused, nothing is constructed)."""
+    """Read a YAML mapping with the safe loader (tags are refused, nothing is constructed).
+
+    Raises:
+        ConfigError: not a mapping in UTF-8, a key twice in one mapping, or nested or repeated beyond `LIMITS`.
+    """
     try:
-        value = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=SAFE_LOADER)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        text = Path(path).read_text(encoding="utf-8")
+        _check_tree(path, text)
+        value = yaml.load(text, Loader=SAFE_LOADER)
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # constructors of dates, keys that cannot be keys
+        raise error if isinstance(error, ConfigError) else ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{path} must hold a mapping of keys, found {type(value).__name__}")
+    if "__use_yte__" in value:
+        raise ConfigError(f"{path}: `__use_yte__` makes a config a program; it is not allowed")
     return value
+
+
+def _check_tree(path: Path, text: str) -> None:
+    """Refuse what would overrun a reader (parsing is iterative, so that can look first), and keys given twice."""
+    depth = 0
+    for event in yaml.parse(text, Loader=SAFE_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > LIMITS["depth"]:
+            raise ConfigError(f"{path} is nested more than {LIMITS['depth']} levels deep")
+    sizes: dict[int, int] = {}
+    if (root := yaml.compose(text, Loader=SAFE_LOADER)) is not None and _size(path, root, sizes) > LIMITS["values"]:
+        raise ConfigError(f"{path} holds more than {LIMITS['values']} values once its anchors are filled in")
+
+
+def _size(path: Path, node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Values below a node with every alias counted where it stands; each node is visited once."""
+    if id(node) not in sizes:
+        sizes[id(node)] = LIMITS["values"] + 1  # met again before it is known: it holds itself
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        elif isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise ConfigError(f"{path}, line {node.start_mark.line + 1}: the key {twice!r} stands there twice")
+            parts = [part for pair in node.value for part in pair]
+        sizes[id(node)] = 1 + sum(_size(path, part, sizes) for part in parts)
+    return sizes[id(node)]
 
 
 def load_resources(folder: Path) -> dict[str, Any]:
@@ -51,7 +94,8 @@ def drop_nulls(config: dict[str, Any]) -> None:
     Overlays are merged key by key, so `systems: {e5-large: null}` laid over a config says: without e5-large.
     """
     owners = [(config, key) for key in (*RESOURCES, "trained", "hybrid", "systems")]
-    owners += [(config.get("gliznet") or {}, key) for key in ("variants", "compounds")]
+    gliznet = config.get("gliznet")
+    owners += [(gliznet, key) for key in ("variants", "compounds")] if isinstance(gliznet, dict) else []
     for owner, key in owners:
         if isinstance(owner.get(key), dict):
             owner[key] = {name: entry for name, entry in owner[key].items() if entry is not None}
@@ -70,15 +114,18 @@ def resolve(config: dict[str, Any], workflow: Path) -> dict[str, Any]:
     Raises:
         ConfigError: what is wrong, by key, value and what is allowed.
     """
-    from snakemake.utils import validate
+    from zsbench.config_checks import check_references, check_values
+    from zsbench.config_datasets import check_own_presets, check_presets
 
     drop_nulls(config)
-    schema = workflow / "schemas" / "config.schema.yaml"
-    check_schema(config, load_yaml(schema))
-    validate(config, str(schema.resolve()))  # fills in the defaults
+    check_values(config)
+    schema = load_yaml(workflow / "schemas" / "config.schema.yaml")
+    check_schema(config, schema)
+    fill_defaults(config, schema)
     resources = load_resources(workflow / "resources")
+    check_own_presets(config, resources)
     for key in resources:
-        resources[key] = resources[key] | config.get(key, {})
+        resources[key] = resources[key] | config[key]
     check_schema(resources, load_yaml(workflow / "schemas" / "presets.schema.yaml"))
     check_presets(resources)
     check_references(config, resources)
@@ -99,13 +146,31 @@ def check_schema(config: dict[str, Any], schema: dict[str, Any]) -> None:
     Raises:
         ConfigError: one line a problem.
     """
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, validators
 
-    errors = sorted(
-        Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
-    )
+    # JSON Schema calls 4.0 an integer; a run needs steps and seeds that are counted.
+    whole = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = validators.extend(Draft202012Validator, type_checker=whole)(schema)
+    errors = sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.absolute_path)))
     if errors:
         raise ConfigError("the config is not valid:\n" + "\n".join(f"  - {_explain(error)}" for error in errors))
+
+
+def fill_defaults(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Put the schema's defaults where a valid config has no value, in place."""
+    from jsonschema import Draft202012Validator, validators
+
+    check = Draft202012Validator.VALIDATORS["properties"]
+
+    def with_defaults(validator: Any, properties: dict[str, Any], instance: Any, own: dict[str, Any]) -> Any:
+        for name, entry in properties.items() if isinstance(instance, dict) else ():
+            if "default" in entry:
+                instance.setdefault(name, copy.deepcopy(entry["default"]))
+        yield from check(validator, properties, instance, own)
+
+    validator = validators.extend(Draft202012Validator, {"properties": with_defaults})(schema)
+    for _ in validator.iter_errors(config):
+        pass
 
 
 def _explain(error: Any) -> str:
@@ -119,7 +184,7 @@ def _explain(error: Any) -> str:
         return f"{key}: {error.instance!r} is not allowed{suggest(error.instance, error.validator_value)}"
     if error.validator == "pattern":
         kind, words = error.schema.get("title", "value"), error.schema.get("description", error.validator_value)
-        return f"{key}: {error.instance!r} is not a valid {kind}; allowed: {words}"
+        return f"{key}: {error.instance!r:.80} is not a valid {kind}; allowed: {words}"
     if error.validator == "required":
         return f"{key}: {error.message}"
     shown = repr(error.instance)
@@ -133,68 +198,6 @@ def check_id(key: str, value: str, allowed: Iterable[str]) -> None:
         raise ConfigError(f"{key}: {value!r} is not known{suggest(value, allowed)}")
 
 
-def check_references(config: dict[str, Any], resources: dict[str, Any]) -> None:
-    """What a schema cannot say: ids exist, labels do not repeat, variants differ.
-
-    Raises:
-        ConfigError: the first problem found.
-    """
-    for suite, entry in config["suites"].items():
-        for dataset in entry["datasets"]:
-            check_id(f"suites.{suite}.datasets", dataset, resources["datasets"])
-            preset = resources["datasets"][dataset]
-            if preset["suite"] != suite:
-                raise ConfigError(f"suites.{suite}.datasets: {dataset!r} belongs to suite {preset['suite']!r}")
-            wording = entry.get("verbalisations", {}).get(dataset)
-            if wording is not None:
-                check_id(f"suites.{suite}.verbalisations.{dataset}", wording, preset["verbalisations"])
-        for key in ("verbalisations", "rows"):
-            named = entry.get(key)
-            for dataset in named if isinstance(named, dict) else ():
-                check_id(f"suites.{suite}.{key}", dataset, entry["datasets"])
-    check_id("recipe.training_set", config["recipe"]["training_set"], resources["training_sets"])
-    check_id("recipe.backbone", config["recipe"]["backbone"], resources["sources"])
-    _check_variants(config["gliznet"])
-    _check_trained(config.get("trained", {}), resources)
-    _check_systems(config, resources)
-
-
-def check_presets(resources: dict[str, Any]) -> None:
-    """What the presets' schema cannot say: sources exist, label lists fit one another, splits are those of the files.
-
-    Raises:
-        ConfigError: the first problem found.
-    """
-    for kind in ("datasets", "training_sets"):
-        for name, preset in resources[kind].items():
-            check_id(f"{kind}.{name}.source", preset["source"], resources["sources"])
-    for name, preset in resources["datasets"].items():
-        gold = preset["gold"].get("values", preset["gold"].get("bins"))
-        for wording, labels in preset["verbalisations"].items():
-            key = f"datasets.{name}.verbalisations.{wording}"
-            folded = [label.strip().casefold() for label in labels]
-            if len(set(folded)) != len(folded):
-                raise ConfigError(f"{key}: labels repeat: {labels}")
-            if len(labels) != len(gold):
-                raise ConfigError(f"{key}: {len(labels)} labels for the {len(gold)} values of gold; allowed: one each")
-        if "published_split" not in preset and set(preset["expected_rows"]) != set(preset["files"]):
-            raise ConfigError(
-                f"datasets.{name}.expected_rows: splits {sorted(preset['expected_rows'])}; "
-                f"allowed: those of files, {sorted(preset['files'])}"
-            )
-
-
-def _check_variants(gliznet: dict[str, Any]) -> None:
-    seen: dict[str, str] = {}
-    for name, overrides in gliznet["variants"].items():
-        for key, value in overrides.items():
-            if key in gliznet["base"] and gliznet["base"][key] == value:
-                raise ConfigError(f"gliznet.variants.{name}.{key}: {value!r} is already the base's value; leave it out")
-        same = seen.setdefault(repr(sorted(overrides.items(), key=str)), name)
-        if same != name:
-            raise ConfigError(f"gliznet.variants.{name}: has the same settings as {same!r}; two variants must differ")
-
-
 def check_installed(key: str, family: str) -> None:
     """Raise unless the packages that a family of systems needs are installed."""
     from zsbench.systems import FAMILIES
@@ -206,36 +209,3 @@ def check_installed(key: str, family: str) -> None:
             extra = FAMILIES[family].extra
             what = f"zsbench[{extra}]" if extra else package
             raise ConfigError(f"{key}: family {family!r} needs {package!r}; run `pip install {what}`") from error
-
-
-def _check_trained(trained: dict[str, Any], resources: dict[str, Any]) -> None:
-    for name, entry in trained.items():
-        if entry["family"] == "nli" and "template" not in entry:
-            raise ConfigError(f"trained.{name}: family 'nli' needs a `template` with one {{}} for the label")
-        if entry["family"] != "nli" and "template" in entry:
-            raise ConfigError(f"trained.{name}.template: family {entry['family']!r} has none; leave it out")
-        own = entry.get("recipe", {})
-        for key, allowed in (("backbone", "sources"), ("training_set", "training_sets")):
-            if key in own:
-                check_id(f"trained.{name}.recipe.{key}", own[key], resources[allowed])
-        check_installed(f"trained.{name}", entry["family"])
-
-
-def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
-    trained = config.get("trained", {})
-    for name, entry in config.get("systems", {}).items():
-        if name in trained or name in config.get("hybrid", {}):
-            raise ConfigError(f"systems.{name}: the id is taken by a trained system; choose another")
-        for key in ("model", "nli"):
-            if key in entry:
-                check_id(f"systems.{name}.{key}", entry[key], resources["sources"])
-        check_installed(f"systems.{name}", entry["family"])
-    for name, entry in config.get("hybrid", {}).items():
-        check_id(f"hybrid.{name}.nli", entry["nli"], [*trained, *resources["sources"]])
-        check_id(f"hybrid.{name}.dataset", entry["dataset"], config["suites"].get("topics", {}).get("datasets", []))
-        for label in entry["nli_only"]:
-            check_id(
-                f"hybrid.{name}.nli_only",
-                label,
-                next(iter(resources["datasets"][entry["dataset"]]["verbalisations"].values())),
-            )

@@ -203,7 +203,7 @@ BROKEN = {
     "source of a preset unknown": (put("datasets", {"mine": SMALL_SET | {"source": "mnilm"}}), "'mnilm' is not known"),
     "system takes a trained id": (
         put("systems/nli-mini", {"family": "control", "control": "oracle", "suites": ["topics"]}),
-        "the id is taken",
+        "the id 'nli-mini' is taken by trained.nli-mini",
     ),
     "a list instead of a mapping": (put("recipe", []), r"recipe: \[\]"),
     "recipe is null": (put("recipe", None), "recipe"),

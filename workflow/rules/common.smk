@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from zsbench import overview
-from zsbench.config import ConfigError, resolve
+from zsbench.config import ConfigError, load_yaml, resolve
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json
 from zsbench.source_graph import sources
@@ -21,6 +21,9 @@ WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
 def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
     try:
+        if workflow.is_main_process:  # Snakemake's own reader lets a key that stands twice pass
+            for path in workflow.overwrite_configfiles:
+                load_yaml(path)
         return Plan(config, resolve(config, WORKFLOW))
     except ConfigError as error:
         raise WorkflowError(str(error))

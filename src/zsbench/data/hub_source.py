@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zsbench.data.errors import DISK_FULL, FetchError, mask
+from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.lock import choose, wrong_sum
 from zsbench.progress import say_for
+from zsbench.secrets import mask
 
 BUSY = (429, 500, 502, 503, 504)
 ATTEMPTS = 4

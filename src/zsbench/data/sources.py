@@ -4,13 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from zsbench.data.errors import DISK_FULL, FetchError, mask_all
+from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.https_source import fetch_https
 from zsbench.data.hub_source import fetch_hub
 from zsbench.data.mirror_source import fetch_mirror
 from zsbench.data.package_source import fetch_package
 from zsbench.data.weights import to_safetensors
 from zsbench.provenance import IntegrityError, digest, file_sha256, read_json, write_json
+from zsbench.secrets import mask_all
 
 AUTHORED = Path(__file__).parent / "authored"
 

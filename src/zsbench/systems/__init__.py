@@ -30,6 +30,7 @@ class Family:
         packages: libraries whose versions do.
         summary: one line for `zsbench systems`.
         extra: optional part of this project to install for it.
+        needs, takes: keys that an entry under `systems` must and may have besides `family`, `suites` and `seen`.
     """
 
     module: str
@@ -37,31 +38,49 @@ class Family:
     packages: tuple[str, ...]
     summary: str
     extra: str | None = None
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
 
 TORCH = ("torch", "transformers", "tokenizers")
 FAMILIES = {
     "gliznet": Family(
-        "zsbench.systems.gliznet", ("gliznet",), TORCH, "GliZNet: one encoder pass for a text and all its labels"
+        "zsbench.systems.gliznet",
+        ("gliznet",),
+        TORCH,
+        "GliZNet: one encoder pass for a text and all its labels",
+        needs=("model",),
     ),
     "nli": Family(
         "zsbench.systems.nli",
         ("hybridnli", "gliznet/batching.py"),
         TORCH,
         "NLI cross-encoder, one pass a pair",
+        needs=("model",),
+        takes=("template",),
     ),
     "biencoder": Family(
         "zsbench.systems.biencoder",
         ("gliznet/batching.py",),
         (*TORCH, "sentence-transformers"),
         "cosine of sentence embeddings, label embeddings cached",
+        needs=("model",),
+        takes=("template", "text_prompt", "label_prompt"),
     ),
-    "control": Family("zsbench.systems.controls", (), ("numpy",), "trivial and perfect predictors that frame the rest"),
+    "control": Family(
+        "zsbench.systems.controls",
+        (),
+        ("numpy",),
+        "trivial and perfect predictors that frame the rest",
+        needs=("control",),
+    ),
     "hybridnli": Family(
         "zsbench.systems.hybrid",
         ("hybridnli", "gliznet/batching.py", "zsbench/training/hybrid.py"),
         TORCH,
         "HybridNLI: NLI corrected by trained heads",
+        needs=("model", "nli"),
+        takes=("template", "blend"),
     ),
     "gliclass": Family(
         "zsbench.systems.gliclass",
@@ -69,16 +88,34 @@ FAMILIES = {
         (*TORCH, "gliclass"),
         "GLiClass uni-encoder, through its own package",
         extra="gliclass",
+        needs=("model",),
+        takes=("prompt",),
     ),
     "reranker": Family(
         "zsbench.systems.reranker",
         ("gliznet/batching.py",),
         (*TORCH, "sentence-transformers"),
         "reranker (CrossEncoder), the label as query",
+        needs=("model",),
+        takes=("template", "prompt"),
     ),
-    "custom": Family("zsbench.systems.custom", (), (), "your own class with a method score(texts, labels)"),
+    "custom": Family(
+        "zsbench.systems.custom",
+        (),
+        (),
+        "your own class with a method score(texts, labels)",
+        needs=("class",),
+        takes=("arguments",),
+    ),
     "imported": Family("zsbench.systems.imported", (), ("pandas",), "scores from a csv (`zsbench import-scores`)"),
-    "llm": Family("zsbench.systems.llm", (), (), "generative model behind an OpenAI-compatible endpoint"),
+    "llm": Family(
+        "zsbench.systems.llm",
+        (),
+        (),
+        "generative model behind an OpenAI-compatible endpoint",
+        needs=("url", "name"),
+        takes=("key_variable", "parallel"),
+    ),
 }
 
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsbench.data.errors import DataError, FetchError, mask, mask_all
+from zsbench.data.errors import DataError, FetchError
 from zsbench.data.lock import choose, covers
 from zsbench.data.prepare import prepare_dataset, read_rows
 from zsbench.data.sources import fetch
+from zsbench.secrets import mask, mask_all
 
 TOPICS = {
     "id": "topics-published",
