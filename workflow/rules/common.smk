@@ -21,7 +21,9 @@ WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
 def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
     try:
-        if workflow.is_main_process:  # Snakemake's own reader lets a key that stands twice pass
+        if (
+            workflow.is_main_process
+        ):  # Snakemake's own reader lets a key that stands twice pass
             for path in workflow.overwrite_configfiles:
                 load_yaml(path)
         return Plan(config, resolve(config, WORKFLOW))
