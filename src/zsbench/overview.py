@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import FetchError
+from zsbench.data.fetched import open_fetched
 from zsbench.data.hub_source import UNLOCKED, wanted_revision
 from zsbench.data.mirror_source import look_up
-from zsbench.data.sources import open_fetched
 from zsbench.launch import visible_devices
 from zsbench.layout import Layout
 from zsbench.plan import Plan

@@ -1,9 +1,15 @@
 """What reruns when (contract 2), and that the paper run plans completely."""
 
+import re
+import shutil
 import time
+
+import pytest
 
 from .conftest import Project
 
+TARGETS = {"all", "data", "train", "evaluate", "tables", "figures", "report", "ablations", "topics", "check"}
+WRITE = {"write_tables", "write_figures", "write_report"}
 RENDER = {"measure", "compare", "write_tables", "write_figures", "write_report"}
 
 
@@ -20,6 +26,47 @@ def test_an_edit_of_the_statistics_reruns_comparing_and_rendering_only(project: 
     project.edit("src/zsbench/evaluation/statistics.py", '"""', '"""Edited. ')
     assert set(project.planned()) - {"all"} <= {"compare", "write_tables", "write_figures", "write_report"}
     assert "compare" in project.planned()
+
+
+@pytest.mark.parametrize(
+    ("module", "reruns"),
+    [
+        ("zsbench/reporting/table.py", {"write_tables", "write_report"}),
+        ("zsbench/data/hub_source.py", set()),  # what was fetched stays fetched
+        ("zsbench/launch.py", set()),  # how a job is started does not change what it computes
+        ("zsbench/data/contamination.py", {"overlap", "write_tables", "write_report"}),
+    ],
+)
+def test_an_edit_of_a_module_reruns_whose_code_it_is(project: Project, module: str, reruns: set[str]) -> None:
+    project.edit(f"src/{module}", '"""', '"""Edited. ')
+    assert set(project.planned()) - {"all"} == reruns
+
+
+def test_an_edit_of_one_adapter_scores_its_family_again_and_trains_nothing(project: Project) -> None:
+    project.edit("src/zsbench/systems/biencoder.py", '"""', '"""Edited. ')
+    planned = project.planned()
+    assert planned["score_gliclass"] == planned["score_topics"] == 2  # biencoder and biencoder-mini
+    assert set(planned) == RENDER | {"score_gliclass", "score_topics", "all"}
+
+
+def test_a_deleted_report_is_rendered_again_without_touching_a_model(project: Project) -> None:
+    shutil.rmtree(project.folder / "reports")
+    assert set(project.planned("report")) == WRITE | {"report"}
+
+
+def test_an_added_dataset_fetches_and_prepares_itself_and_trains_nothing(project: Project) -> None:
+    """Every system's scoring job of the suite runs; it takes the cells it has from the cache (tested there)."""
+    project.edit(
+        "workflow/configs/embedded.yaml", "datasets: [20newsgroups-letters,", "datasets: [cr, 20newsgroups-letters,"
+    )
+    planned = project.planned()
+    assert planned["fetch"] == planned["prepare"] == 1
+    assert not planned["train_model"] and not planned["train_hybrid"] and not planned["score_topics"]
+
+
+def test_other_statistics_score_nothing(project: Project) -> None:
+    project.edit("workflow/configs/embedded.yaml", "draws: 10000", "draws: 9000")
+    assert set(project.planned()) == RENDER | {"hardset", "all"}
 
 
 def test_an_edit_of_a_loss_reruns_training_and_what_follows(project: Project) -> None:
@@ -40,6 +87,17 @@ def test_an_edit_of_one_variant_reruns_that_variant(project: Project) -> None:
 def test_an_edit_of_the_threads_or_a_comment_reruns_nothing(project: Project) -> None:
     project.edit("workflow/configs/embedded.yaml", "# The embedded run", "# The small run")
     assert not project.planned()
+
+
+def test_every_promised_target_is_there(project: Project) -> None:
+    assert set(project.snakemake("--list-target-rules").split()) >= TARGETS
+
+
+def test_the_plan_says_what_is_done_and_what_cannot_be_fetched(finished: Project) -> None:
+    shown = finished.snakemake("-n")
+    assert re.search(r"run embedded: (\d+) cells \(\1 done, 0 to do\)", shown) and "cannot be fetched" not in shown
+    shown = finished.snakemake("-n", config="")
+    assert "sources cannot be fetched: cr, sst2," in shown and "`zsbench fetch --lock`" in shown
 
 
 def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> None:

@@ -22,6 +22,12 @@ def test_training_depends_on_the_model_and_not_on_reporting_or_another_family() 
     assert not any("reporting" in name or "evaluation" in name for name in found)
 
 
+@pytest.mark.parametrize("module", ["data.prepare", "data.training_sets", "data.contamination", "evaluation.hardset"])
+def test_downloading_is_no_part_of_what_reads_downloads(module: str) -> None:
+    found = names(f"zsbench.{module}")
+    assert not any(name.endswith("_source.py") or name == "zsbench/data/sources.py" for name in found)
+
+
 def test_imports_inside_functions_count() -> None:
     assert "zsbench.reporting.explain" in direct_imports("zsbench.verbs")
 

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from zsbench.data.errors import DataError
-from zsbench.data.sources import AUTHORED
+from zsbench.data.fetched import AUTHORED
 
 if TYPE_CHECKING:
     from datasets import Dataset

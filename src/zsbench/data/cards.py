@@ -15,8 +15,8 @@ from zsbench.data.authored_sets import HARDSET, TOPICS, read_authored
 from zsbench.data.check import KINDS, LENGTHS, SPLITS, bundle_kinds, check_hardset, label_sets, unseen_shares, wording
 from zsbench.data.check_topics import KINDS as ROW_KINDS
 from zsbench.data.check_topics import LABELS, check_topics
+from zsbench.data.fetched import AUTHORED
 from zsbench.data.findings import Report, is_verbatim
-from zsbench.data.sources import AUTHORED
 from zsbench.data.word_ceiling import AUC_CEILING, WordScores, measure_words
 from zsbench.provenance import read_json, write_text
 

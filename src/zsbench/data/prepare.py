@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from zsbench.data.errors import DataError
+from zsbench.data.fetched import open_fetched
 from zsbench.data.quality import quality
 from zsbench.data.readers import gold_indices, read_frame
-from zsbench.data.sources import open_fetched
 from zsbench.provenance import digest, file_sha256, write_atomic, write_json
 
 

@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import DISK_FULL, FetchError
+from zsbench.data.fetched import AUTHORED
 from zsbench.data.https_source import fetch_https
 from zsbench.data.hub_source import fetch_hub
 from zsbench.data.mirror_source import fetch_mirror
 from zsbench.data.package_source import fetch_package
 from zsbench.data.weights import to_safetensors
-from zsbench.provenance import IntegrityError, digest, file_sha256, read_json, write_json
+from zsbench.provenance import digest, file_sha256, write_json
 from zsbench.secrets import mask_all
-
-AUTHORED = Path(__file__).parent / "authored"
-
 
 CLIENT_NOTES = ".cache"  # what huggingface_hub writes beside downloads
 
@@ -110,20 +108,3 @@ def _obtain(source: dict[str, Any], folder: Path, mirror: Path | None, lock: dic
     if source["kind"] == "hub":
         return fetch_hub(source, folder, lock)
     return KINDS[source["kind"]](source, folder)
-
-
-def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
-    """Folder and manifest of a fetched source, after checking every file's size and sum.
-
-    Raises:
-        IntegrityError: a file is missing or differs from what was fetched.
-    """
-    manifest = read_json(manifest_path)
-    folder = manifest_path.parent / "files"
-    for entry in manifest["files"]:
-        path = folder / entry["name"]
-        if not path.is_file() or file_sha256(path) != entry["sha256"]:
-            raise IntegrityError(
-                f"{path} is missing or changed since it was fetched; delete {manifest_path} and run again"
-            )
-    return folder, manifest

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from zsbench.data.errors import DataError
+from zsbench.data.fetched import open_fetched
 from zsbench.data.readers import read_frame
-from zsbench.data.sources import open_fetched
 from zsbench.provenance import file_sha256, write_atomic, write_json
 
 VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many

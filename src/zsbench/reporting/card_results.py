@@ -5,7 +5,7 @@ from typing import Any
 
 from zsbench.data.authored_sets import HARDSET
 from zsbench.data.cards import main as write_cards
-from zsbench.data.sources import AUTHORED
+from zsbench.data.fetched import AUTHORED
 from zsbench.provenance import read_json, write_json
 from zsbench.reporting.diff import compare_runs
 

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from zsbench.data.errors import FetchError
-from zsbench.data.sources import fetch, open_fetched
+from zsbench.data.fetched import open_fetched
+from zsbench.data.sources import fetch
 from zsbench.provenance import IntegrityError
 
 ROWS = b'{"text": "a", "label": 0}\n'

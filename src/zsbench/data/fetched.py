@@ -1,0 +1,25 @@
+"""What was fetched, read back. Apart from fetching, so that an edit of a download's code prepares nothing again."""
+
+from pathlib import Path
+from typing import Any
+
+from zsbench.provenance import IntegrityError, file_sha256, read_json
+
+AUTHORED = Path(__file__).parent / "authored"  # the sets that this project wrote and carries
+
+
+def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
+    """Folder and manifest of a fetched source, after checking every file's size and sum.
+
+    Raises:
+        IntegrityError: a file is missing or differs from what was fetched.
+    """
+    manifest = read_json(manifest_path)
+    folder = manifest_path.parent / "files"
+    for entry in manifest["files"]:
+        path = folder / entry["name"]
+        if not path.is_file() or file_sha256(path) != entry["sha256"]:
+            raise IntegrityError(
+                f"{path} is missing or changed since it was fetched; delete {manifest_path} and run again"
+            )
+    return folder, manifest
