@@ -40,11 +40,13 @@ def fetch(arguments: argparse.Namespace) -> None:
 
 def lock(arguments: argparse.Namespace) -> None:
     """ask the hub which commits `revision: lock` means, and write workflow/resources/lock.yaml"""
-    from zsbench.config import load_resources
+    from zsbench.config import load_resources, load_yaml
     from zsbench.data.lock import write_lock
 
-    path = arguments.resources / "lock.yaml"
-    entries = write_lock(load_resources(arguments.resources)["sources"], path)
+    path, sources = arguments.resources / "lock.yaml", load_resources(arguments.resources)["sources"]
+    for config in arguments.config:
+        sources |= load_yaml(config).get("sources", {})
+    entries = write_lock(sources, path)
     print(f"{path}: {len(entries)} sources pinned")
 
 
@@ -169,6 +171,9 @@ def build_parser() -> argparse.ArgumentParser:
         verb.add_argument("--spec", type=_spec, required=needed, help="what the job depends on, as JSON or @file")
         if name == "fetch":
             verb.add_argument("--lock", action="store_true", help="ask the hub for commits and write lock.yaml")
+            verb.add_argument(
+                "--config", type=Path, nargs="+", default=[], help="with --lock: pin these configs' own sources too"
+            )
             add_resources(verb)
         if name in RENDER_VERBS:
             verb.add_argument("--out", type=Path, required=True, help="folder to write to")

@@ -81,11 +81,15 @@ def load_resources(folder: Path) -> dict[str, Any]:
     for name in ("sources.yaml", "datasets.yaml"):
         for key, entries in load_yaml(folder / name).items():
             resources[key].update(entries)
-    if (folder / "lock.yaml").is_file():
-        for name, pinned in load_yaml(folder / "lock.yaml")["sources"].items():
-            if name in resources["sources"]:
-                resources["sources"][name]["lock"] = pinned
+    _pin(resources["sources"], folder / "lock.yaml")
     return resources
+
+
+def _pin(sources: dict[str, Any], lock: Path) -> None:
+    """Put what lock.yaml knows of a source into its entry, in place."""
+    pinned = load_yaml(lock)["sources"] if lock.is_file() else {}
+    for name in pinned.keys() & sources.keys():
+        sources[name] = sources[name] | {"lock": pinned[name]}
 
 
 def drop_nulls(config: dict[str, Any]) -> None:
@@ -126,6 +130,7 @@ def resolve(config: dict[str, Any], workflow: Path) -> dict[str, Any]:
     check_own_presets(config, resources)
     for key in resources:
         resources[key] = resources[key] | config[key]
+    _pin(resources["sources"], workflow / "resources" / "lock.yaml")
     check_schema(resources, load_yaml(workflow / "schemas" / "presets.schema.yaml"))
     check_presets(resources)
     check_references(config, resources)

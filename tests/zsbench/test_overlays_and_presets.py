@@ -1,11 +1,14 @@
 """The project's configs laid over one another, and the presets they name."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from snakemake.utils import update_config
 
-from zsbench.config import load_resources, load_yaml
+from zsbench.config import load_resources, load_yaml, resolve
 from zsbench.plan import Plan
 
 from .conftest import REPOSITORY, checked
@@ -46,3 +49,17 @@ def test_every_preset_of_the_suites_is_there_with_what_a_card_needs(resources: d
         assert source["kind"] == "https" or source["revision"] == "lock"
         assert source["repo_type"] == "dataset" and source["files"] == list(preset["files"].values())
     assert len(wanted) == 13 and "zshot-hardset-v2" in resources["training_sets"]
+
+
+def test_the_lock_pins_presets_and_a_configs_own_sources(embedded: dict, tmp_path: Path) -> None:
+    workflow = tmp_path / "workflow"
+    shutil.copytree(REPOSITORY / "workflow", workflow)
+    own = {"kind": "hub", "repo_type": "model", "repo": "me/mine", "revision": "lock", "files": ["*.json"]}
+    embedded["sources"] = {"mine": own}
+    repos = {"cr": "SetFit/CR", "mine": "me/mine"}
+    pinned = {name: {"repo": repo, "revision": "c" * 40, "files": {}} for name, repo in repos.items()}
+    (workflow / "resources" / "lock.yaml").write_text(yaml.safe_dump({"sources": pinned}))
+    resources = resolve(embedded, workflow)
+    assert {name for name, source in resources["sources"].items() if "lock" in source} == {"cr", "mine"}
+    assert Plan(embedded, resources).source_spec("mine")["lock"] == pinned["mine"]
+    assert "lock" not in embedded["sources"]["mine"]

@@ -1,0 +1,80 @@
+"""`zsbench fetch --lock` and what follows from it, through the command line and the config, against a loopback hub."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hub_server import COMMIT, Repo, serve
+
+from zsbench.config import load_resources
+from zsbench.provenance import read_json
+
+SRC = Path(__file__).parents[3] / "src"
+ROWS = b'{"text": "a", "label": 0}\n' * 40
+PRESETS = {
+    "cr": {"kind": "hub", "repo_type": "dataset", "repo": "SetFit/CR", "revision": "lock", "files": ["test.jsonl"]}
+}
+OWN = {"mine": {"kind": "hub", "repo_type": "model", "repo": "me/mine", "revision": "lock", "files": ["*.json"]}}
+
+
+@pytest.fixture
+def hub():
+    hub, stop = serve()
+    hub.repos["datasets/SetFit/CR"] = Repo({"test.jsonl": ROWS})
+    hub.repos["models/me/mine"] = Repo({"config.json": b"{}"})
+    yield hub
+    stop()
+
+
+@pytest.fixture
+def zsbench(hub, tmp_path):
+    """Run the command line in a folder with presets, the client pointed at the loopback hub."""
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources" / "sources.yaml").write_text(yaml.safe_dump({"sources": PRESETS}))
+    (tmp_path / "resources" / "datasets.yaml").write_text("datasets: {}\ntraining_sets: {}\n")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"sources": OWN}))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "ZSBENCH"))}
+    environment |= {"PYTHONPATH": str(SRC), "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf")}
+
+    def call(*words):
+        command = [sys.executable, "-m", "zsbench.cli", *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+
+    return call
+
+
+def spec(tmp_path, name="cr"):
+    """What a fetch job of this source is given (`Plan.source_spec`)."""
+    source = load_resources(tmp_path / "resources")["sources"][name]
+    return json.dumps(source | {"id": name, "mirror": None})
+
+
+def test_locked_once_then_every_fetch_verifies(zsbench, hub, tmp_path):
+    refused = zsbench("fetch", "--root", "results/a", "--spec", spec(tmp_path))
+    assert refused.returncode == 1 and "zsbench fetch --lock" in refused.stderr
+    done = zsbench("fetch", "--lock", "--resources", "resources")
+    assert done.returncode == 0 and done.stdout == "resources/lock.yaml: 1 sources pinned\n"
+    assert zsbench("fetch", "--root", "results/a", "--spec", spec(tmp_path)).returncode == 0
+    manifest = read_json(tmp_path / "results/a/fetch/cr/manifest.json")
+    assert (manifest["revision"], manifest["verified"]) == (COMMIT, "lock")
+    hub.repos["datasets/SetFit/CR"].files["test.jsonl"] = ROWS + ROWS  # history rewritten under the same commit
+    changed = zsbench("fetch", "--root", "results/b", "--spec", spec(tmp_path))
+    assert changed.returncode == 1 and "are pinned" in changed.stderr
+    assert not (tmp_path / "results/b/fetch/cr/files").exists()
+
+
+def test_a_configs_own_sources_are_pinned_too(zsbench, tmp_path):
+    assert "2 sources pinned" in zsbench("fetch", "--lock", "--resources", "resources", "--config", "mine.yaml").stdout
+    lock = yaml.safe_load((tmp_path / "resources" / "lock.yaml").read_text())["sources"]
+    assert lock["mine"]["revision"] == COMMIT and set(lock["mine"]["files"]) == {"config.json"}
+
+
+def test_no_hub_no_lock(zsbench, hub, tmp_path):
+    del hub.repos["datasets/SetFit/CR"]
+    done = zsbench("fetch", "--lock", "--resources", "resources")
+    assert done.returncode == 1 and "there is no dataset SetFit/CR" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "resources" / "lock.yaml").exists()
