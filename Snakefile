@@ -49,12 +49,12 @@ rule evaluate:
 
 rule tables:
     input:
-        REPORTS / "tables" / "gliclass_suite.md",
+        [REPORTS / "tables" / f"{name}.md" for name in plan.tables],
 
 
 rule figures:
     input:
-        REPORTS / "figures" / "suite_heatmap.svg",
+        [REPORTS / "figures" / f"{name}.svg" for name in plan.figures],
 
 
 rule report:
@@ -63,11 +63,11 @@ rule report:
         REPORTS / "REPORT.md",
 
 
-rule ablations:
-    input:
-        REPORTS / "tables" / "ablations.md",
+for part in ("ablations", "topics"):
+    if part in plan.tables:
 
-
-rule topics:
-    input:
-        REPORTS / "tables" / "topics.md",
+        rule:
+            name:
+                part
+            input:
+                REPORTS / "tables" / f"{part}.md",

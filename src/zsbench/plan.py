@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.layout import Layout
+from zsbench.reporting.contents import filled
 
 UNTRAINED_SEED = 0  # the seed folder of systems that nothing random made
 
@@ -143,7 +144,11 @@ class Plan:
         suites = {}
         for suite, entry in self.config["suites"].items():
             kept = ("id", "title", "task", "labels", "label_names", "domain")
-            datasets = [{key: self.dataset_spec(name)[key] for key in kept} for name in entry["datasets"]]
+            datasets = [
+                {key: self.dataset_spec(name)[key] for key in kept}
+                | {"wordings": len(self.resources["datasets"][name]["verbalisations"])}
+                for name in entry["datasets"]
+            ]
             own = {key: entry[key] for key in ("protocols", "folds", "fold_seed") if key in entry}
             suites[suite] = {"datasets": datasets, **own}
         systems = [
@@ -160,7 +165,8 @@ class Plan:
             for system in self.systems.values()
         ]
         parts = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
-        return {**parts, "suites": suites, "systems": systems}
+        asked = self.config["scoring"].get("sensitivity") or {}
+        return {**parts, "suites": suites, "systems": systems, "sensitivity": asked}
 
     @property
     def hardset_spec(self) -> dict[str, Any] | None:
@@ -180,25 +186,12 @@ class Plan:
     @property
     def tables(self) -> list[str]:
         """Names of the tables this run's config fills."""
-        names = []
-        if "gliclass" in self.config["suites"]:
-            names += ["gliclass_suite", "ablations", *(["peers"] if self.config["trained"] else [])]
-        if "topics" in self.config["suites"]:
-            names.append("topics")
-        if "gliclass" in self.config["suites"]:
-            names += ["calibration", *(["sensitivity"] if self.config["scoring"].get("sensitivity") else [])]
-        return [*names, "published", "cost", "integrity"]
+        return filled(self.analysis_spec, "tables")
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures this run's config fills."""
-        names = []
-        if "gliclass" in self.config["suites"]:
-            names += ["suite_heatmap", "delta_forest", "ablations", "reliability", "throughput"]
-            names += ["sensitivity"] if self.config["scoring"].get("sensitivity") else []
-        if "topics" in self.config["suites"]:
-            names += ["topics_f1", "pr_curves", "threshold_sensitivity"]
-        return [*names, *(["alpha"] if self.config["hybrid"] else []), "cost", "training_curves"]
+        return filled(self.analysis_spec, "figures")
 
     def score_spec(self, suite: str, system: str, seed: int) -> dict[str, Any]:
         """All that a scoring job depends on besides its input files."""

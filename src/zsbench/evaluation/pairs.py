@@ -45,11 +45,16 @@ def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
         yield replace(
             pair("ablations", item.system, item.baseline), factor=item.factor, levels=" vs ".join(item.levels)
         )
-    peers = [name for name, system in systems.items() if system["trained"] and system["family"] != "gliznet"]
-    if named in systems and named not in peers:
-        peers = [named, *peers]
-    for system, other in itertools.combinations(peers, 2):
-        yield pair("peers", system, other)
+    for first, second in itertools.combinations(peers(spec, suite), 2):
+        yield pair("peers", first, second)
+
+
+def peers(spec: dict[str, Any], suite: str) -> list[str]:
+    """The named system, then every trained one of another kind than GliZNet."""
+    systems = {system["id"]: system for system in suite_systems(spec, suite)}
+    named = spec["statistics"]["system"]
+    trained = [name for name, system in systems.items() if system["trained"] and system["family"] != "gliznet"]
+    return [named, *trained] if named in systems and named not in trained else trained
 
 
 def topic_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:

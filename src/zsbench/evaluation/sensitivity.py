@@ -5,12 +5,14 @@ n rows, L labels, K orders.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zsbench.evaluation import metrics
-from zsbench.systems.base import System
+
+if TYPE_CHECKING:  # importing it would import torch, which the plan of a run can do without
+    from zsbench.systems.base import System
 
 JOINT = ("gliznet", "gliclass", "llm", "custom")  # families that read all labels of a text at once, or may
 INSENSITIVE = ("control", "imported", "hybridnli")  # no labels are read, or only the ones trained for
@@ -57,7 +59,7 @@ def predictions(scores: np.ndarray, task: str) -> np.ndarray:
 
 
 def order_sensitivity(
-    system: System, texts: list[str], gold: np.ndarray, labels: list[str], task: str, options: SensitivityOptions
+    system: "System", texts: list[str], gold: np.ndarray, labels: list[str], task: str, options: SensitivityOptions
 ) -> dict[str, Any]:
     """Score the same rows under several orders of the labels.
 
@@ -78,7 +80,7 @@ def order_sensitivity(
 
 
 def wording_sensitivity(
-    system: System, texts: list[str], gold: np.ndarray, wordings: dict[str, list[str]], task: str
+    system: "System", texts: list[str], gold: np.ndarray, wordings: dict[str, list[str]], task: str
 ) -> dict[str, Any]:
     """Score the same rows under every wording of the labels; `flip_rate` is against the first one."""
     results = [predictions(np.asarray(system.score(texts, labels)), task) for labels in wordings.values()]
@@ -104,7 +106,7 @@ def _record(kind: str, results: list[np.ndarray], gold: np.ndarray, task: str) -
 
 
 def measure(
-    system: System,
+    system: "System",
     family: str,
     texts: list[str],
     gold: list[list[int]],

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from zsbench.provenance import read_json
+from zsbench.reporting.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 
@@ -20,6 +21,7 @@ def sentences(run: RunData) -> list[str]:
         _controls(run),
         _seeds(run),
         _samples(run),
+        _absent(run),
     ]
     return [part for part in parts if part]
 
@@ -192,3 +194,9 @@ def _samples(run: RunData) -> str:
         f"{len(sizes)} of the datasets are seeded samples of at most {max(sizes)} rows a split, so these numbers cannot"
         " be compared with published ones on whole test sets."
     )
+
+
+def _absent(run: RunData) -> str:
+    """Parts of a report that this run's config does not fill."""
+    parts = absent(run.spec)
+    return f"Not in this report: {'; '.join(parts)}." if parts else ""

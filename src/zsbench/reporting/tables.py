@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from zsbench.reporting.contents import filled
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.table import Table, write_table
 from zsbench.reporting.tables_checks import calibration, cost, integrity, sensitivity
@@ -24,23 +25,23 @@ def write_tables(root: Path, spec: dict[str, Any], out_folder: Path, published_p
     Returns:
         Names of the tables written, in order.
     """
-    run, reported = RunData(Path(root), spec), load_published(published_path)
-    builders: list[Callable[[], Table | None]] = []
-    if "gliclass" in spec["suites"]:
-        builders += [lambda: suite(run), lambda: ablations(run), lambda: peers(run)]
-    if "topics" in spec["suites"]:
-        builders.append(lambda: topics(run, reported))
-    builders += [
-        lambda: published(run, reported),
-        lambda: sensitivity(run),
-        lambda: calibration(run),
-        lambda: cost(run),
-        lambda: integrity(run),
-    ]
-    written = []
-    for build in builders:
-        table = build()
-        if table is not None:
-            write_table(Path(out_folder), table)
-            written.append(table.name)
-    return written
+    run, reported, out = RunData(Path(root), spec), load_published(published_path), Path(out_folder)
+    builders: dict[str, Callable[[], Table]] = {
+        "gliclass_suite": lambda: suite(run),
+        "ablations": lambda: ablations(run),
+        "peers": lambda: peers(run),
+        "topics": lambda: topics(run, reported),
+        "published": lambda: published(run, reported),
+        "sensitivity": lambda: sensitivity(run),
+        "calibration": lambda: calibration(run),
+        "cost": lambda: cost(run),
+        "integrity": lambda: integrity(run),
+    }
+    names = filled(spec, "tables")
+    for name, build in builders.items():
+        if name in names:
+            write_table(out, build())
+        else:  # of an earlier config
+            for stale in out.glob(f"{name}.*"):
+                stale.unlink()
+    return names

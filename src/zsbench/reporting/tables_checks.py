@@ -21,11 +21,9 @@ def _ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(_system=keys[0], _dataset=keys[1]).sort_values(["_system", "_dataset"], kind="stable")
 
 
-def sensitivity(run: RunData) -> Table | None:
-    """`sensitivity`: macro-F1 under other label orders and wordings; None where the run has no such records."""
+def sensitivity(run: RunData) -> Table:
+    """`sensitivity`: macro-F1 under other label orders and wordings."""
     frame = run.frame("sensitivity")
-    if frame.empty:
-        return None
     rows = []
     for (system, dataset, kind), group in _ordered(run, frame).groupby(["system", "dataset", "kind"], sort=False):
         spread = (group["high"] - group["low"]).mean()

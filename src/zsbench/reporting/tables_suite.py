@@ -108,16 +108,15 @@ def ablations(run: RunData) -> Table:
     )
 
 
-def peers(run: RunData) -> Table | None:
-    """`peers`: trained systems of different kinds against each other; None where there are fewer than two kinds."""
-    table = _contrasts(
+def peers(run: RunData) -> Table:
+    """`peers`: trained systems of different kinds against each other."""
+    return _contrasts(
         run,
         "peers",
         ["System", "Against"],
         lambda row: [row["system"], row["baseline"]],
         ["Systems of different kinds that this run trained."],
     )
-    return table if table.rows else None
 
 
 def _contrasts(run: RunData, name: str, titles: list[str], heads: Any, notes: list[str]) -> Table:

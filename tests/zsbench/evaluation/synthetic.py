@@ -108,6 +108,7 @@ def make_spec(seeds=(1, 2, 3), draws=500):
             "compounds": {"warm": ["warm", "full"]},
         },
         "statistics": {"draws": draws, "seed": 11, "level": 0.95, "system": "gliznet-full"},
+        "sensitivity": {},
     }
 
 

@@ -75,11 +75,13 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
         "systems": [system for system in systems if system["suites"]],
         "gliznet": {"base": {}, "variants": VARIANTS, "compounds": {"warm": ["warm", "full"]}},
         "statistics": {"draws": 1000, "seed": 11, "level": 0.95, "system": REFERENCE},
+        "sensitivity": {"orders": 9, "wordings": True},
     }
 
 
 def _dataset(name: str, title: str, task: str, labels: list[str], domain: str) -> dict[str, Any]:
-    return {"id": name, "title": title, "task": task, "labels": labels, "label_names": labels, "domain": domain}
+    labels_twice = {"labels": labels, "label_names": labels}
+    return {"id": name, "title": title, "task": task, "domain": domain, "wordings": 3, **labels_twice}
 
 
 def make_run(root: Path, spec: dict[str, Any]) -> None:
@@ -94,9 +96,14 @@ def make_run(root: Path, spec: dict[str, Any]) -> None:
                     _cell(layout, (suite, entry["id"], system["id"], seed), entry, gold, random)
     measure(root, spec)
     compare(root, spec)
-    frame = _sensitivity()
-    write_atomic(root / "analysis" / "sensitivity.parquet", lambda path: frame.to_parquet(path, index=False))
+    write_sensitivity(root, spec)
     _trainings(layout, spec, random)
+
+
+def write_sensitivity(root: Path, spec: dict[str, Any]) -> None:
+    """Made-up records of what other label orders and wordings would have scored."""
+    frame = _sensitivity(spec)
+    write_atomic(root / "analysis" / "sensitivity.parquet", lambda path: frame.to_parquet(path, index=False))
 
 
 def _dataset_card(entry: dict[str, Any]) -> dict[str, Any]:
@@ -187,14 +194,17 @@ def _cell(
     write_json(layout.card(*where), card)
 
 
-def _sensitivity() -> pd.DataFrame:
-    """Ranges over label orders (none for systems that score labels one by one) and over wordings."""
+def _sensitivity(spec: dict[str, Any]) -> pd.DataFrame:
+    """Ranges over label orders (of systems that read all labels at once) and over wordings."""
     rows = []
-    for name, (family, _, _, own, _) in SYSTEMS.items():
-        for place, dataset in enumerate(DATASETS if family != "control" and "gliclass" in own else ()):
+    datasets = [entry["id"] for entry in spec["suites"].get("gliclass", {}).get("datasets", [])]
+    for system in spec["systems"] if spec["sensitivity"] else ():
+        name, family = system["id"], system["family"]
+        for place, dataset in enumerate(datasets if family != "control" and "gliclass" in system["suites"] else ()):
             for kind, k in (("order", 10), ("verbalisation", 3)):
-                spread = 0.0 if family != "gliznet" and kind == "order" else 0.02 + 0.02 * place
-                rows.append((kind, dataset, name, 1, k, 0.6, 0.6 - spread, 0.6 + spread / 2, spread))
+                if kind == "verbalisation" or family == "gliznet":
+                    spread = 0.02 + 0.02 * place
+                    rows.append((kind, dataset, name, 1, k, 0.6, 0.6 - spread, 0.6 + spread / 2, spread))
     names = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high", "flip_rate"]
     return pd.DataFrame(rows, columns=names)
 

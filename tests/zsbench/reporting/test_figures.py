@@ -83,7 +83,7 @@ def test_what_the_run_does_not_have_is_not_drawn_and_stale_files_go(
     monkeypatch.setattr(figures, "FIGURES", [ENTRIES[name] for name in ("suite_heatmap", "cost", "topics_f1")])
     spec = copy.deepcopy(made.spec)
     del spec["suites"]["gliclass"]
-    spec["systems"] = [entry for entry in spec["systems"] if "topics" in entry["suites"]]
+    spec["systems"] = [entry | {"suites": ["topics"]} for entry in spec["systems"] if "topics" in entry["suites"]]
     (tmp_path / "suite_heatmap.svg").write_text("of an earlier config")
     names = {path.stem for path in write_figures(made.root, spec, tmp_path)}
     assert names == {"topics_f1", "figures"}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.provenance import write_json
+from zsbench.reporting.contents import filled
 from zsbench.reporting.figures import checks, suite, topics, training
 from zsbench.reporting.figures.style import Drawing, house_style, save
 from zsbench.reporting.frames import RunData
@@ -40,7 +41,7 @@ FIGURES = (
 
 
 def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
-    """Draw every figure that the run has data for.
+    """Draw every figure that the run's config fills.
 
     Args:
         root: `results/<run>`.
@@ -55,9 +56,10 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
     run, out = RunData(Path(root), spec), Path(out)
     written: list[Path] = []
     index = []
+    names = filled(spec, "figures")
     for entry in FIGURES:
         with house_style():
-            drawing = entry.draw(run)
+            drawing = entry.draw(run) if entry.name in names else None
         if drawing is None:
             for stale in out.glob(f"{entry.name}.*"):
                 stale.unlink()

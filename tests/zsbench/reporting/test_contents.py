@@ -1,0 +1,144 @@
+"""Configs of every shape: the plan's files are exactly the files that are written, and the page says what is absent."""
+
+import copy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import made_up_run
+import pandas as pd
+import pytest
+
+from zsbench.evaluation.compare import compare
+from zsbench.provenance import write_text
+from zsbench.reporting import figures
+from zsbench.reporting.contents import PARTS, absent, filled
+from zsbench.reporting.figures import FIGURES
+from zsbench.reporting.figures.style import Drawing
+from zsbench.reporting.pages import write_report
+from zsbench.reporting.tables import write_tables
+
+Spec = dict[str, Any]
+
+
+def only(*names: str) -> Callable[[Spec], None]:
+    """Keep these systems; of the variants, those that are left."""
+
+    def change(spec: Spec) -> None:
+        spec["systems"] = [entry for entry in spec["systems"] if entry["id"] in names]
+        variants = spec["gliznet"]["variants"]
+        spec["gliznet"]["variants"] = {name: variants[name] for name in variants if f"gliznet-{name}" in names}
+        if "warm" not in spec["gliznet"]["variants"]:
+            spec["gliznet"]["compounds"] = {}
+        if spec["statistics"]["system"] not in names:
+            spec["statistics"]["system"] = names[0]
+
+    return change
+
+
+def without_suite(suite: str) -> Callable[[Spec], None]:
+    def change(spec: Spec) -> None:
+        del spec["suites"][suite]
+        for entry in spec["systems"]:
+            entry["suites"] = [name for name in entry["suites"] if name != suite]
+        spec["systems"] = [entry for entry in spec["systems"] if entry["suites"]]
+
+    return change
+
+
+def without_sensitivity(spec: Spec) -> None:
+    spec["sensitivity"] = {}
+
+
+def orders_without_a_joint_system(spec: Spec) -> None:
+    only("biencoder", "nli-mini", "oracle")(spec)
+    spec["sensitivity"] = {"orders": 3, "wordings": False}
+
+
+CHANGES: dict[str, tuple[Callable[[Spec], None], ...]] = {
+    "one system": (only("gliznet-full"),),
+    "one untrained system": (only("biencoder"), without_sensitivity),
+    "controls alone": (only("oracle", "prior-random"),),
+    "no contrast": (only("gliznet-full", "nli-mini", "biencoder"),),
+    "no reference in the suite": (only("hybrid", "nli-mini", "biencoder"),),
+    "no topics": (without_suite("topics"),),
+    "topics alone": (without_suite("gliclass"),),
+    "topics of one system": (without_suite("gliclass"), only("hybrid")),
+    "no hybrid, no sensitivity": (
+        only("gliznet-full", "gliznet-no-margin", "nli-mini", "biencoder", "prior-random"),
+        without_sensitivity,
+    ),
+    "no joint system": (orders_without_a_joint_system,),
+}
+
+
+def sketch(drawing: Drawing, folder: Path, name: str) -> list[Path]:
+    """In place of `save`, which takes most of the time: the drawing is made, its files are not rasterised."""
+    paths = [folder / f"{name}.{kind}" for kind in ("svg", "png", "csv")]
+    for path in paths:
+        write_text(path, f"{len(drawing.data)} marks")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def cells(made: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the made-up run, to be analysed under other configs."""
+    root = shutil.copytree(made.root, tmp_path_factory.mktemp("shape") / "results" / "shape")
+    shutil.copytree(root / "analysis", root / "measured")
+    return root
+
+
+def analyse(root: Path, spec: Spec) -> None:
+    """The analysis under this spec: of the measured rows those that it names, and its own comparisons."""
+    keys = {(suite, entry["id"]) for entry in spec["systems"] for suite in entry["suites"]}
+    seeds = {entry["id"]: entry["seeds"] for entry in spec["systems"]}
+    for name in ("metrics", "calibration", "reliability", "cost"):
+        frame = pd.read_parquet(root / "measured" / f"{name}.parquet")
+        kept = [
+            (row.suite, row.system) in keys and getattr(row, "seed", seeds[row.system][0]) in seeds[row.system]
+            for row in frame.itertuples()
+        ]
+        frame[kept].to_parquet(root / "analysis" / f"{name}.parquet", index=False)
+    compare(root, spec)
+    made_up_run.write_sensitivity(root, spec)
+
+
+@pytest.fixture(scope="module", params=CHANGES)
+def shape(request: pytest.FixtureRequest, cells: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Path]:
+    """(spec, reports/<run>) of one shape of config, rendered whole."""
+    spec = copy.deepcopy(made_up_run.spec_of(seeds=(1,)))
+    spec["statistics"]["draws"] = 100
+    for change in CHANGES[request.param]:
+        change(spec)
+    out = tmp_path_factory.mktemp("reports")
+    analyse(cells, spec)
+    write_tables(cells, spec, out / "tables")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "save", sketch)
+        figures.write_figures(cells, spec, out / "figures")
+    write_report(cells, spec, out)
+    return spec, out
+
+
+def test_what_is_planned_is_what_is_written(shape: tuple[Spec, Path]) -> None:
+    spec, out = shape
+    endings = {"tables": ("csv", "md", "tex", "notes.txt"), "figures": ("csv", "png", "svg")}
+    for kind, kinds in endings.items():
+        planned = {f"{name}.{ending}" for name in filled(spec, kind) for ending in kinds}
+        assert planned | ({"figures.json"} if kind == "figures" else set()) == {
+            path.name for path in (out / kind).iterdir()
+        }
+
+
+def test_the_page_says_what_is_absent(shape: tuple[Spec, Path]) -> None:
+    spec, out = shape
+    text = (out / "index.html").read_text(encoding="utf-8")
+    assert ("Not in this report:" in text) == bool(absent(spec))
+    for words in absent(spec):
+        assert words in text and words in (out / "REPORT.md").read_text(encoding="utf-8")
+
+
+def test_figures_and_parts_name_the_same() -> None:
+    assert {name for part in PARTS for name in part.figures} == {entry.name for entry in FIGURES}
