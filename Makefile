@@ -1,5 +1,6 @@
 # make demo   the embedded run, end to end        make test       the tests
 # make rehearsal   the paper run's config and rules over miniature replicas of every repository it names
+# make speed  how fast everything is, and its page (about 25 minutes; stopped at any point, the same command continues)
 # make lint   formatters, linters, type check      make test-slow  simulations and long fault tests
 # Without a GPU, `gpu=2` means two single-threaded jobs at a time: the fastest use of two cores.
 PYTHON ?= python3.11
@@ -9,7 +10,7 @@ RUN := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reaso
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo rehearsal sample test test-slow lint clean
+.PHONY: setup demo speed rehearsal sample test test-slow lint clean
 
 setup: $(VENV)/.done
 
@@ -23,6 +24,10 @@ demo: setup
 	$(RUN) --show-failed-logs
 	$(RUN) --report reports/embedded/snakemake-report.zip
 	@$(BIN)/zsbench show reports/embedded
+
+speed: setup
+	$(RUN) --show-failed-logs speed
+	@echo "The speed page: reports/embedded/speed/speed.md; the next 'make demo' shows it in the report"
 
 # ZSBENCH_MIRROR stands for the hub, which nothing asks here; two one-thread jobs at a time, also on machines without a GPU.
 rehearsal: export HF_HUB_OFFLINE := 1

@@ -16,6 +16,7 @@ include: "workflow/rules/gliznet.smk"
 include: "workflow/rules/hybridnli.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/speed.smk"
 
 
 rule all:

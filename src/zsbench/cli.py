@@ -20,7 +20,7 @@ from zsbench.verbs import add_resources, add_verbs, check, run_layout
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
 # the project's own, known by name, since importing their classes here would import torch.
 USER_ERRORS = (ConfigError, FetchError, DataError, IntegrityError, LaunchError)
-OWN_ERRORS = ("NonFiniteScoreError", "EndpointError", "ScoresFileError")
+OWN_ERRORS = ("NonFiniteScoreError", "EndpointError", "ScoresFileError", "GateError")
 
 
 def fetch(arguments: argparse.Namespace) -> None:
@@ -103,6 +103,13 @@ def hardset(arguments: argparse.Namespace) -> None:
     measure_hardset(arguments.root.root, arguments.spec)
 
 
+def speed(arguments: argparse.Namespace) -> None:
+    """measure speed: correctness gate, equal conditions, interleaved repeats; continues where it was stopped"""
+    from zsbench.speed.run import run_speed
+
+    run_speed(arguments.root.root, arguments.spec)
+
+
 def measure(arguments: argparse.Namespace) -> None:
     """metrics of every cell, from stored scores alone"""
     from zsbench.evaluation.measure import measure as run
@@ -146,6 +153,7 @@ JOB_VERBS = {
     "train-hybrid": train_hybrid,
     "score": score,
     "hardset": hardset,
+    "speed": speed,
     "measure": measure,
     "compare-cells": compare_cells,
     "check": check,

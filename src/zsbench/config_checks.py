@@ -64,6 +64,8 @@ def check_references(config: dict[str, Any], resources: dict[str, Any]) -> None:
     check_id("recipe.training_set", config["recipe"]["training_set"], resources["training_sets"])
     _check_weights("recipe.backbone", config["recipe"]["backbone"], resources)
     _check_recipe("recipe", config["recipe"])
+    if "speed" in config:
+        _check_weights("speed.backbone", config["speed"]["backbone"], resources)
     _check_variants(config["gliznet"])
     _check_trained(config, resources)
     _check_systems(config, resources)

@@ -39,6 +39,11 @@ class Layout:
         """Manifest of a frozen-encoder feature store."""
         return self.root / "features" / hybrid / "store.json"
 
+    @property
+    def speed(self) -> Path:
+        """Record of the speed run."""
+        return self.root / "speed" / "speed.json"
+
     def cell(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
         """Folder of one cell."""
         return self.root / "cells" / suite / dataset / system / f"seed{seed}"

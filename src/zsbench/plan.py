@@ -184,6 +184,11 @@ class Plan:
         }
 
     @property
+    def speed_spec(self) -> dict[str, Any] | None:
+        """What the speed run depends on; None where the config asks for none."""
+        return self.config["speed"] | {"run": self.run} if "speed" in self.config else None
+
+    @property
     def tables(self) -> list[str]:
         """Names of the tables this run's config fills."""
         return filled(self.analysis_spec, "tables")
@@ -244,5 +249,6 @@ class Plan:
                 if system.model and system.model[0] == "source" and "nli" in system.settings
                 else []
             )
+        wanted += [self.config["speed"]["backbone"]] if "speed" in self.config else []
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
         return list(dict.fromkeys(wanted))

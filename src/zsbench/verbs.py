@@ -26,6 +26,14 @@ def readme(arguments: argparse.Namespace) -> None:
     write_text(arguments.file, render(arguments.file.read_text(encoding="utf-8"), arguments.reports / "tables"))
 
 
+def speed_page(arguments: argparse.Namespace) -> None:
+    """write the speed page, its tables and its figure from a speed record"""
+    from zsbench.reporting.speed_page import write_speed_page
+
+    written = write_speed_page(arguments.record, arguments.out)
+    print(f"The speed page: {written[-1]}")
+
+
 def list_systems(arguments: argparse.Namespace) -> None:
     """list the families a config's `systems` may use"""
     from zsbench.systems import FAMILIES
@@ -132,6 +140,10 @@ def _add_report_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser
     verb.add_argument("reports", type=Path, help="reports/<run>")
     verb.add_argument("file", type=Path, help="README.md")
     verb.set_defaults(function=readme)
+    verb = verbs.add_parser("speed-page", help=speed_page.__doc__)
+    verb.add_argument("record", type=Path, help="results/<run>/speed/speed.json")
+    verb.add_argument("--out", type=Path, required=True, help="folder to write to (reports/<run>/speed)")
+    verb.set_defaults(function=speed_page)
     verb = verbs.add_parser("compare", help=compare.__doc__)
     verb.add_argument("a", type=Path, metavar="RUN_A", help="results/<run>")
     verb.add_argument("b", type=Path, metavar="RUN_B", help="results/<run>; the same twice to compare two systems")

@@ -8,7 +8,7 @@ import pytest
 
 from .conftest import Project
 
-TARGETS = {"all", "data", "train", "evaluate", "tables", "figures", "report", "ablations", "topics", "check"}
+TARGETS = {"all", "data", "train", "evaluate", "tables", "figures", "report", "ablations", "topics", "check", "speed"}
 WRITE = {"write_tables", "write_figures", "write_report"}
 RENDER = {"measure", "compare", "write_tables", "write_figures", "write_report"}
 
@@ -98,6 +98,17 @@ def test_the_plan_says_what_is_done_and_what_cannot_be_fetched(finished: Project
     assert re.search(r"run embedded: (\d+) cells \(\1 done, 0 to do\)", shown) and "cannot be fetched" not in shown
     shown = finished.snakemake("-n", config="")
     assert "sources cannot be fetched: cr, sst2," in shown and "`zsbench fetch --lock`" in shown
+
+
+def test_speed_is_a_target_of_its_own(project: Project) -> None:
+    assert project.planned("speed") == {"measure_speed": 1, "write_speed_page": 1, "speed": 1}
+
+
+def test_a_speed_page_that_is_there_is_shown_and_never_measured_again_for_it(project: Project) -> None:
+    page = project.folder / "reports" / "embedded" / "speed" / "speed.md"
+    page.parent.mkdir(parents=True)
+    page.write_text("measured")
+    assert project.planned() == {"write_report": 1, "all": 1}
 
 
 def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> None:

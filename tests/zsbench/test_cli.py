@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from zsbench.cli import JOB_VERBS, RENDER_VERBS, build_parser, main
+from zsbench.provenance import write_json
 
 from .conftest import REPOSITORY
+from .speed.made_up_record import record
 
 
 def test_every_verb_explains_itself() -> None:
@@ -38,6 +40,13 @@ def test_listing_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datasets", "--resources", str(REPOSITORY / "workflow" / "resources")]) == 0
     printed = capsys.readouterr().out
     assert "biencoder" in printed and "movie-snippets" in printed and "20 labels" in printed
+
+
+def test_the_speed_page_is_written_from_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(tmp_path / "speed.json", record())
+    assert main(["speed-page", str(tmp_path / "speed.json"), "--out", str(tmp_path / "page")]) == 0
+    assert str(tmp_path / "page" / "speed.md") in capsys.readouterr().out
+    assert (tmp_path / "page" / "speed.md").read_text(encoding="utf-8").startswith("# Speed")
 
 
 def test_a_spec_can_be_a_file(tmp_path: Path) -> None:

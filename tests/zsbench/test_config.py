@@ -12,6 +12,7 @@ import yaml
 
 from gliznet.config import GliZNetOptions
 from zsbench.config import ConfigError, check_schema, load_yaml, suggest
+from zsbench.plan import Plan
 from zsbench.training.recipe import Recipe
 
 from .conftest import REPOSITORY, checked
@@ -207,6 +208,11 @@ BROKEN = {
     ),
     "a list instead of a mapping": (put("recipe", []), r"recipe: \[\]"),
     "recipe is null": (put("recipe", None), "recipe"),
+    "unknown backbone of the speed run": (put("speed/backbone", "minilmm"), "speed.backbone: 'minilmm' is not known"),
+    "unknown shape": (put("speed/shapes", ["bert"]), "speed.shapes.0: 'bert' is not allowed.*allowed: deberta, own"),
+    "misspelt key of the speed run": (put("speed/sweep/label", [2]), "speed.sweep: unknown key 'label'; did you mean"),
+    "the speed run lacks a block": (drop("speed/hybrid"), "speed: 'hybrid' is a required property"),
+    "no labels to score": (put("speed/mixed/labels", 0), "speed.mixed.labels: 0"),
 }
 
 
@@ -245,6 +251,14 @@ def test_yaml_that_is_not_a_plain_mapping_is_refused(tmp_path: Path, text: str, 
     path.write_text(text)
     with pytest.raises(ConfigError):
         check_schema(embedded | load_yaml(path), SCHEMA)
+
+
+def test_a_config_without_a_speed_block_plans_no_speed_run(embedded: dict) -> None:
+    config = checked(embedded)
+    spec = Plan(config, {}).speed_spec
+    assert spec is not None and spec["run"] == "embedded" and spec["backbone"] == "minilm"
+    del config["speed"]
+    assert Plan(config, {}).speed_spec is None
 
 
 def test_schema_lists_every_option_and_recipe_field() -> None:

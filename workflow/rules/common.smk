@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 from zsbench import overview
 from zsbench.config import ConfigError, load_yaml, resolve
 from zsbench.plan import Plan
-from zsbench.provenance import canonical_json
+from zsbench.provenance import canonical_json, file_sha256
 from zsbench.source_graph import sources
 from zsbench.systems import FAMILIES
 from zsbench.training.families import TASKS

@@ -21,6 +21,7 @@ from zsbench.reporting.sections import (
     newest,
     training_grid,
 )
+from zsbench.reporting.speed_page import FIGURE, PAGE
 from zsbench.reporting.summary import sentences
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -42,6 +43,7 @@ SECTIONS: dict[str, tuple[str, str, dict[str, str]]] = {
         {"topics": "Topics"},
     ),
     "cost": ("Cost", "Measured while scoring, on the device that the cards name.", {"cost": "Cost"}),
+    "speed": ("Speed", "", {}),
     "sensitivity": (
         "Sensitivity and calibration",
         "",
@@ -139,6 +141,7 @@ def _sections(run: RunData, out: Path) -> list[Section]:
             if path.is_file():
                 found[name].tables.append(read_grid(path, title, f"tables/{table}.csv", link))
                 found[name].markdown.append(_markdown(path.with_suffix(".md"), title))
+    add_speed(found["speed"], out / "speed")
     index = out / "figures" / INDEX
     for figure in read_json(index) if index.is_file() else []:
         image = _data_uri(out / "figures" / f"{figure['name']}.svg")
@@ -149,6 +152,19 @@ def _sections(run: RunData, out: Path) -> list[Section]:
     found["integrity"].cards = dataset_cards(run)
     found["cells"].groups = card_groups(run)
     return list(found.values())
+
+
+def add_speed(section: Section, folder: Path) -> None:
+    """Show the speed page where `zsbench speed-page` has written one."""
+    if not (folder / PAGE).is_file():
+        return
+    facts = read_json(folder / PAGE)
+    section.sentences = facts["sentences"]
+    for name, title in facts["tables"]:
+        section.tables.append(read_grid(folder / f"{name}.csv", title, f"speed/{name}.csv", lambda row, column: ""))
+    section.markdown.append(_markdown(folder / "targets.md", facts["tables"][0][1]))
+    image = _data_uri(folder / f"{FIGURE}.svg")
+    section.figures.append(facts["figure"] | {"name": FIGURE, "folder": "speed", "image": image})
 
 
 def _markdown(path: Path, title: str) -> str:

@@ -8,13 +8,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ZeroShotClassificationPipeline,
+)
 
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.speed.setting import Contender, Run, Setting, autocast
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import Rows
 
+Piped = Callable[[Sequence[str], Sequence[str], int], np.ndarray]
 TEMPLATE = "This example is {}."
 NLI_CLASSES = {"entailment": 0, "neutral": 1, "contradiction": 2}
 
@@ -77,8 +84,8 @@ def gliclass(setting: Setting) -> list[Contender]:
     ]
 
 
-def nli(setting: Setting) -> list[Contender]:
-    """A cross-encoder with sorted batches, and the transformers zero-shot pipeline, on the same weights."""
+def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
+    """Ours and transformers' own over the same weights: the backbone with a random NLI head."""
     tokenizer = AutoTokenizer.from_pretrained(
         setting.backbone, trust_remote_code=False, model_max_length=setting.max_tokens
     )
@@ -87,26 +94,36 @@ def nli(setting: Setting) -> list[Contender]:
     model = AutoModelForSequenceClassification.from_pretrained(
         setting.backbone, use_safetensors=True, trust_remote_code=False, id2label=names, label2id=NLI_CLASSES
     ).to(setting.device)
-    plain = copy.deepcopy(model)
+    plain = copy.deepcopy(model).eval()
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]
-    encoder = NLIEncoder(model, tokenizer, TEMPLATE, dtype=dtype)
-    scorer = pipeline("zero-shot-classification", model=plain.eval(), tokenizer=tokenizer, device=setting.device)
+    return NLIEncoder(model, tokenizer, TEMPLATE, dtype=dtype), plain
+
+
+def zero_shot_pipeline(plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, setting: Setting) -> Piped:
+    """transformers' pipeline as a call with (texts, labels, batch size) that returns scores (n, K)."""
+    scorer = ZeroShotClassificationPipeline(model=plain, tokenizer=tokenizer, device=setting.device)
+
+    def run(texts: Sequence[str], labels: Sequence[str], size: int) -> np.ndarray:
+        with autocast(setting):
+            found = scorer(list(texts), list(labels), multi_label=True, hypothesis_template=TEMPLATE, batch_size=size)
+        columns = [dict(zip(one["labels"], one["scores"], strict=True)) for one in found]
+        return np.array([[row[label] for label in labels] for row in columns], dtype=np.float32)
+
+    return run
+
+
+def nli(setting: Setting) -> list[Contender]:
+    """A cross-encoder with sorted batches, and the transformers zero-shot pipeline, on the same weights."""
+    encoder, plain = nli_models(setting)
+    run = zero_shot_pipeline(plain, encoder.tokenizer, setting)
 
     def sorted_pairs(texts: Sequence[str], labels: Sequence[str]) -> Run:
         return lambda: nli_scores(encoder, texts, encoder.hypotheses(labels), token_budget=setting.token_budget)
 
     def piped(size: int) -> Callable[[Sequence[str], Sequence[str]], Run]:
-        def run(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-            with autocast(setting):
-                found = scorer(
-                    list(texts), list(labels), multi_label=True, hypothesis_template=TEMPLATE, batch_size=size
-                )
-            columns = [dict(zip(one["labels"], one["scores"], strict=True)) for one in found]
-            return np.array([[row[label] for label in labels] for row in columns], dtype=np.float32)
+        return lambda texts, labels: lambda: run(texts, labels, size)
 
-        return lambda texts, labels: lambda: run(texts, labels)
-
-    found = [Contender("nli-sorted", "NLI cross-encoder, sorted batches", model.base_model, sorted_pairs)]
+    found = [Contender("nli-sorted", "NLI cross-encoder, sorted batches", encoder.model.base_model, sorted_pairs)]
     for size in setting.pipeline_batch_sizes:
         title = f"transformers zero-shot pipeline, batches of {size}"
         found.append(Contender(f"pipeline-{size}", title, plain.base_model, piped(size)))

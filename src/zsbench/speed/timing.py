@@ -9,13 +9,13 @@ import numpy as np
 Runs = Mapping[str, Callable[[], object]]
 
 
-def interleave(runs: Runs, repeats: int) -> dict[str, list[dict[str, float]]]:
-    """Call every run once to warm up and then `repeats` times, one after the other in each round.
+def interleave(runs: Runs, repeats: int, warm_up: bool = True) -> dict[str, list[dict[str, float]]]:
+    """Call every run once to warm up (if asked) and then `repeats` times, one after the other in each round.
 
     Returns:
         By name, one record a round: `wall` seconds and `cpu` seconds (of all threads of this process).
     """
-    for run in runs.values():
+    for run in runs.values() if warm_up else ():
         run()
     found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     for _ in range(repeats):

@@ -52,6 +52,7 @@ def jobs(config: dict[str, Any], resources: dict[str, Any]) -> str:
         "hybrid": [plan.hybrid_spec(name, seed) for name in config["hybrid"] for seed in plan.seeds],
         "scores": [plan.score_spec(suite, *job) for suite in config["suites"] for job in plan.score_jobs(suite)],
         "analysis": plan.analysis_spec,
+        "speed": plan.speed_spec,
         "resources": [plan.gpus, config["recipe"]["strategy"]],  # of rule train_model
     }
     return canonical_json(parts)

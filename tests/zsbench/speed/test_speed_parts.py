@@ -1,7 +1,7 @@
 """Workloads, the cost model, interleaving and the page: everything of the speed run that needs no model."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsbench.provenance import write_json
+from zsbench.reporting.speed_page import write_speed_page
 from zsbench.speed.costs import CostModel
-from zsbench.speed.page import write_speed_page
+from zsbench.speed.parts import Parts
 from zsbench.speed.timing import interleave, rates, ratio
 from zsbench.speed.workloads import make_labels, make_texts, mixed_lengths
+
+from .made_up_record import record
 
 COSTS = CostModel(hidden=384, intermediate=1536, layers=6, relative=False)
 
@@ -72,72 +75,20 @@ def test_runs_are_interleaved_and_paired() -> None:
     assert rates(fast, 8)["wall"] == {"median": 6.0, "low": 5.0, "high": 7.0}
 
 
-def rounds(seconds: float) -> list[dict[str, float]]:
-    return [{"wall": seconds, "cpu": seconds}] * 2
+def test_a_stopped_run_continues_with_the_next_part(tmp_path: Path) -> None:
+    calls: list[str] = []
 
+    def measure(name: str) -> Callable[[], str]:
+        return lambda: calls.append(name) or name  # type: ignore[func-returns-value]
 
-def part(names: dict[str, float], labels: int) -> dict[str, Any]:
-    return {
-        name: {
-            "title": name,
-            "texts": 10,
-            "labels": labels,
-            "padding_efficiency": 0.9,
-            "peak_mb": 100.0,
-            "rounds": rounds(seconds),
-            "texts_per_second": rates(rounds(seconds), 10),
-            "pairs_per_second": rates(rounds(seconds), 10 * labels),
-        }
-        for name, seconds in names.items()
-    }
-
-
-def record() -> dict[str, Any]:
-    """A measured record with made-up numbers."""
-    sweep = [
-        {
-            "system": name,
-            "labels": labels,
-            "tokens": 32,
-            "operations": 1e9 * labels,
-            "batch": batch,
-            "texts": 4,
-            "texts_per_second": rates(rounds(1.0 if name == "gliznet" else 2.0), 4),
-        }
-        for name in ("gliznet", "nli-sorted")
-        for labels in (2, 4)
-        for batch in ("1", "best")
-    ]
-    times = {"wall": {"median": 4.0, "low": 3.9, "high": 4.1}, "cpu": {"median": 4.0, "low": 3.9, "high": 4.1}}
-    shape = {
-        "model": "bert",
-        "tokens": {"mean": 90.0},
-        "gate": {"gliznet = reference": {"largest_difference": 0.0, "argmax_equal": 1.0, "texts": 6}},
-        "mixed": part({"gliznet": 1.0, "bare": 0.95, "reference": 8.0}, 10),
-        "slow": part({"gliznet": 1.0, "pipeline-8": 13.0}, 10),
-        "many": part({"gliznet": 1.0, "pipeline-8": 26.0}, 64),
-        "latency": {"gliznet": {"p50": 0.01, "p95": 0.02, "texts": 3}},
-        "sweep": sweep,
-        "ratios": [{"comparison": "a vs b", "against": "b", "labels": 10, "at_least": 3.0, "times": times}],
-    }
-    mixed = {
-        "texts": 10,
-        "labels": 10,
-        "max_tokens": 512,
-        "repeats": 2,
-        "slow_texts": 10,
-        "many_texts": 10,
-        "many_labels": 64,
-    }
-    spec = {"precision": "fp32", "token_budget": 4096, "mixed": mixed, "sweep": {"repeats": 2}}
-    return {
-        "spec": spec,
-        "device": "CPU, 1 threads",
-        "load_before": 1.0,
-        "load_after": 2.0,
-        "shapes": {"own": shape},
-        "memory": {"texts": 1000, "growth_mb": 3.0},
-    }
+    assert Parts(tmp_path, "key").get("one", measure("one")) == "one"
+    again = Parts(tmp_path, "key")
+    assert [again.get(name, measure(name)) for name in ("one", "two")] == ["one", "two"]
+    assert calls == ["one", "two"] and set(again.facts) == {"one", "two"}
+    Parts(tmp_path, "other code").get("one", measure("one"))
+    assert calls == ["one", "two", "one"]
+    again.clear()
+    assert not tmp_path.exists()
 
 
 def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:
@@ -145,8 +96,8 @@ def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:
     written = write_speed_page(tmp_path / "speed.json", tmp_path / "out")
     assert {path.name for path in written} >= {"speed.md", "targets.csv", "sweep.csv", "throughput_labels.svg"}
     page = (tmp_path / "out" / "speed.md").read_text()
-    assert "| own | a vs b | b | 10 | 4 | 3.9 | 4.1 | 4 | 3 | yes |" in page
-    assert "Load average" in page
+    assert "| own | a vs b | b | 10 | 4 | 3.9 | 4.1 | 4 | 2 | 3 | yes |" in page
+    assert "load average seen while it ran (0 minutes): 2.5" in page
     assert "O(1)" not in page
     sweep = pd.read_csv(tmp_path / "out" / "sweep.csv")
     assert (sweep.loc[sweep["system"] == "nli-sorted", "GliZNet faster, measured"] == 2).all()

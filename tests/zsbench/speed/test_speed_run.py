@@ -11,9 +11,10 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from zsbench.provenance import read_json
-from zsbench.speed import run as speed_run
+from zsbench.reporting.speed_page import write_speed_page
 from zsbench.speed.contenders import build_contenders
-from zsbench.speed.page import write_speed_page
+from zsbench.speed.measures import GateError, gate
+from zsbench.speed.run import run_speed
 from zsbench.speed.setting import Setting, counting
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -70,6 +71,7 @@ SPEC: dict[str, Any] = {
     },
     "sweep": {"labels": [2, 4], "tokens": [16], "texts": 3, "repeats": 1, "operations": 1e9},
     "training": {"steps": 1, "batch": 4, "repeats": 1},
+    "hybrid": {"nli_rows": 3, "nli_repeats": 1, "rows": 8, "epochs": 1, "repeats": 1},
     "memory": {"texts": 120, "labels": 3, "block": 20},
 }
 
@@ -80,23 +82,26 @@ def setting(root: Path) -> Setting:
 
 
 def test_a_whole_run(root: Path, tmp_path: Path) -> None:
-    path = speed_run.run_speed(root, SPEC)
+    path = run_speed(root, SPEC)
     record = read_json(path)
     assert path == root / "speed" / "speed.json"
     packaged = importlib.util.find_spec("gliclass") is not None
     for shape, kind in (("own", "bert"), ("deberta", "deberta-v2")):
         found = record["shapes"][shape]
         assert found["model"] == kind
-        assert set(found["mixed"]) == {"gliznet", "reference", "bare", "biencoder"} | (
-            {"gliclass-2"} if packaged else set()
-        )
-        assert set(found["slow"]) == {"gliznet", "nli-sorted", "pipeline-1", "pipeline-4"}
-        assert found["mixed"]["gliznet"]["padding_efficiency"] >= found["mixed"]["reference"]["padding_efficiency"]
+        assert set(found["mixed"]) == {"gliznet", "bare", "biencoder"} | ({"gliclass-2"} if packaged else set())
+        sizes = found["sizes"]["pipeline"]
+        piped = max(sizes, key=lambda name: sizes[name])
+        assert set(found["pairs"]) == set(found["many"]) == {"gliznet", "nli-sorted", piped}
+        padded = found["padded"]
+        assert padded["gliznet"]["padding_efficiency"] >= padded["reference"]["padding_efficiency"]
         assert all(one["argmax_equal"] == 1 for one in found["gate"].values())
         assert ("attention" in found) == (shape == "deberta")
         assert len(found["sweep"]) == 4 * (4 if packaged else 3)
-        assert len(found["ratios"]) == 4 + (2 if packaged else 0) + (3 if shape == "deberta" else 0)
+        assert len(found["ratios"]) == 4 + (2 if packaged else 0) + 2 + (3 if shape == "deberta" else 0)
     assert record["memory"]["growth_mb"] < 50
+    assert {"own-gate", "deberta-attention", "own-heads", "memory"} <= set(record["parts"])
+    assert not (path.parent / "parts").exists()
     assert (tmp_path / "page" / "speed.md") in write_speed_page(path, tmp_path / "page")
 
 
@@ -115,5 +120,5 @@ def test_the_gate_refuses_unequal_numbers(root: Path) -> None:
     with torch.no_grad():
         contenders["reference"].encoder.get_input_embeddings().weight.add_(0.1)  # type: ignore[operator]
         next(contenders["reference"].encoder.parameters()).mul_(1.5)
-    with pytest.raises(speed_run.GateError, match="gliznet and reference differ"):
-        speed_run.gate(contenders, ["a text", "another one"], ["x", "y"], "fp32")
+    with pytest.raises(GateError, match="gliznet and reference differ"):
+        gate(contenders, ["a text", "another one"], ["x", "y"], "fp32")

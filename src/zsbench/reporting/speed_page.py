@@ -1,0 +1,145 @@
+"""The speed page: tables, a figure and what was held equal, from a speed record alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zsbench.provenance import read_json, write_json, write_text
+from zsbench.reporting.figures.style import (
+    Drawing,
+    house_style,
+    legend_below,
+    log_ticks,
+    look,
+    new_figure,
+    panels,
+    save,
+)
+from zsbench.reporting.speed_tables import gates, latency, markdown, mixed, show, sweep_table, targets
+
+TITLES = {
+    "gliznet": "GliZNet",
+    "gliclass": "gliclass pipeline",
+    "nli-sorted": "NLI cross-encoder, sorted",
+    "biencoder": "bi-encoder, labels kept",
+}
+SHAPES = {"own": "the run's backbone", "deberta": "DeBERTa-v3 of the same size (random weights)"}
+TABLES = {
+    "targets": "How many times faster",
+    "mixed": "Mixed texts",
+    "latency": "One text at a time",
+    "sweep": "Labels and text length: measured beside the arithmetic",
+    "gate": "Correctness gate",
+}
+FIGURE = "throughput_labels"
+PAGE = "page.json"  # what the report of the run takes over
+
+
+def write_speed_page(record: Path, out: Path) -> list[Path]:
+    """Write `speed.md`, a csv a table and the figure of throughput against the number of labels.
+
+    Args:
+        record: `results/<run>/speed/speed.json`.
+        out: folder to write to (`reports/<run>/speed`).
+
+    Returns:
+        The written files, the page last.
+    """
+    data, out = read_json(record), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    made = (targets(data), mixed(data), latency(data), sweep_table(data), gates(data))
+    tables = dict(zip(TABLES, made, strict=True))
+    written = []
+    for name, table in tables.items():
+        shown = pd.DataFrame([[show(value) for value in row] for row in table.itertuples(index=False)])
+        shown.columns = table.columns
+        write_text(out / f"{name}.csv", shown.to_csv(index=False, lineterminator="\n"))
+        written.append(out / f"{name}.csv")
+    write_text(out / "targets.md", markdown(tables["targets"]) + "\n\n" + conditions(data) + "\n")
+    with house_style():
+        drawing = throughput_labels(data)
+    written += save(drawing, out, FIGURE)
+    figure = {"title": "Throughput against labels", "alt": drawing.alt, "caption": drawing.caption}
+    tables_shown = [[name, title] for name, title in TABLES.items()]
+    write_json(out / PAGE, {"sentences": [conditions(data), ARITHMETIC], "tables": tables_shown, "figure": figure})
+    write_text(out / "speed.md", _page(data, tables, drawing))
+    return [*written, out / "targets.md", out / PAGE, out / "speed.md"]
+
+
+def throughput_labels(data: dict[str, Any]) -> Drawing:
+    """Texts a second against the number of labels, a panel a text length, best batches."""
+    table = sweep_table(data)
+    shape = next(iter(data["shapes"]))
+    table = table[(table["backbone"] == shape) & (table["batch"] == "best")]
+    lengths = sorted(table["tokens"].unique())
+    places = {name: place for place, name in enumerate(TITLES) if name in set(table["system"])}
+    figure = new_figure(3.9)
+    for axis, tokens in zip(panels(figure, len(lengths), len(lengths), sharey=True), lengths, strict=True):
+        for name, place in places.items():
+            part = table[(table["tokens"] == tokens) & (table["system"] == name)].sort_values("labels")
+            axis.plot(part["labels"], part["texts/s"], linewidth=1.8, markersize=6, **look(place))
+            axis.fill_between(
+                part["labels"], part["low"], part["high"], color=look(place)["color"], alpha=0.15, linewidth=0
+            )
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        axis.set_title(f"{tokens} tokens")
+        axis.set_xlabel("labels")
+        axis.grid()
+        log_ticks(axis.yaxis, table["low"].min(), table["high"].max())
+    figure.axes[0].set_ylabel("texts per second (log)")
+    legend_below(figure, {TITLES[name]: place for name, place in places.items()}, columns=2)
+    repeats = data["spec"]["sweep"]["repeats"]
+    caption = (
+        f"Texts a second on {SHAPES.get(shape, shape)} ({data['device']}, {data['spec']['precision']}), a panel a text"
+        f" length, each system at its best batch; line: median of {repeats} interleaved repeats, band: quartiles. Both"
+        " axes are logarithmic."
+    )
+    most = table["labels"].max()
+    alt = (
+        f"Throughput of {len(places)} systems from {table['labels'].min()} to {most} labels; all but the bi-encoder"
+        " slow down as labels are added."
+    )
+    return Drawing(figure, table, alt, caption)
+
+
+ARITHMETIC = (
+    "Arithmetic of one sequence of T tokens: 2 N (4 D² + 2 D I) T + 4 N D T² operations (N layers, D hidden, I"
+    " intermediate; 8 N D T² with relative positions). K labels of l tokens and a text of t tokens are one sequence of"
+    " t + 2 + K (l + 1) tokens (at most 20 labels each) for a joint encoder and K sequences of t + l + 3 for a"
+    " cross-encoder: the ratio tends to (t + l) / l for many labels, and to K only where the text is much longer than"
+    " all labels."
+)
+
+
+def conditions(data: dict[str, Any]) -> str:
+    """What was held equal, on what, and how busy the machine was."""
+    spec, parts = data["spec"], data["parts"].values()
+    work, hybrid = spec["mixed"], spec["hybrid"]
+    mean = next(iter(data["shapes"].values()))["tokens"]["mean"]
+    load = max(value for part in parts for value in part["load"])
+    minutes = sum(part["seconds"] for part in parts) / 60
+    return (
+        f"Device: {data['device']}; precision {spec['precision']}; every contender on the same backbone, cut at"
+        f" {work['max_tokens']} tokens, token budget {spec['token_budget']} where it takes one; peers' pipelines at the"
+        f" best of their batch sizes. Mixed texts: {work['texts']} (mean {mean:.0f} tokens), {work['labels']} labels,"
+        f" tokenisation included; ways that score a pair at a time get the first {work['slow_texts']}"
+        f" ({work['many_texts']} with {work['many_labels']} labels), and so does what they are compared with."
+        f" HybridNLI: {hybrid['nli_rows']} topic texts with five descriptions; heads trained on {hybrid['rows']} texts"
+        f" for {hybrid['epochs']} whole epochs, with the store's own encoder pass counted. Times are medians over"
+        " interleaved rounds, low and high their quartiles. Highest load average seen while it ran"
+        f" ({minutes:.0f} minutes): {load:.1f}; a load above the number of cores means that wall times are not to be"
+        " trusted, and that CPU times are only a little better."
+    )
+
+
+def _page(data: dict[str, Any], tables: dict[str, pd.DataFrame], drawing: Drawing) -> str:
+    parts = ["# Speed", conditions(data)]
+    for name, title in TABLES.items():
+        if name == "sweep":
+            parts += [f"## {title}", f"![{drawing.alt}]({FIGURE}.svg)", drawing.caption, ARITHMETIC]
+            parts.append(markdown(tables[name]))
+        else:
+            parts += [f"## {title}", markdown(tables[name])]
+    return "\n\n".join(parts) + "\n"

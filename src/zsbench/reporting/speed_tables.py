@@ -1,0 +1,128 @@
+"""The tables of the speed page, from a speed record alone."""
+
+import math
+from typing import Any
+
+import pandas as pd
+
+# Parts whose systems had the same texts in the same rounds.
+PARTS = {"mixed": "all", "padded": "all, padded", "pairs": "pairs", "many": "pairs, many labels"}
+MEMORY_LIMIT = 200.0  # MB that scoring a million texts may add
+
+
+def targets(data: dict[str, Any]) -> pd.DataFrame:
+    """Every comparison with a target: how many times faster, in wall time and in CPU time."""
+    rows = [
+        {
+            "backbone": shape,
+            "comparison": one["comparison"],
+            "against": one["against"],
+            "labels": "" if one["labels"] is None else str(one["labels"]),
+            "times": one["times"]["wall"]["median"],
+            "low": one["times"]["wall"]["low"],
+            "high": one["times"]["wall"]["high"],
+            "times (CPU time)": one["times"]["cpu"]["median"],
+            "rounds": str(one["rounds"]),
+            "at least": one["at_least"],
+            "met": "yes" if one["times"]["wall"]["median"] >= one["at_least"] else "no",
+        }
+        for shape, found in data["shapes"].items()
+        for one in found["ratios"]
+    ]
+    grown = data["memory"]["growth_mb"]
+    memory = {
+        "backbone": "tiny",
+        "comparison": f"memory growth over {data['memory']['texts']:,} texts, MB (at most)",
+        "times": grown,
+        "at least": MEMORY_LIMIT,
+        "met": "yes" if grown < MEMORY_LIMIT else "no",
+    }
+    return pd.DataFrame([*rows, memory]).fillna({"against": "", "labels": "", "rounds": ""})
+
+
+def mixed(data: dict[str, Any]) -> pd.DataFrame:
+    """Every contender on the mixed texts."""
+    rows = []
+    for shape, found in data["shapes"].items():
+        limit = found["mixed"]["bare"]["texts_per_second"]["wall"]["median"]
+        for part, shown in PARTS.items():
+            for name, one in found[part].items():
+                rate = one["texts_per_second"]["wall"]
+                rows.append(
+                    {
+                        "backbone": shape,
+                        "workload": shown,
+                        "labels": one["labels"],
+                        "system": name,
+                        "texts": one["texts"],
+                        "texts/s": rate["median"],
+                        "low": rate["low"],
+                        "high": rate["high"],
+                        "pairs/s": one["pairs_per_second"]["wall"]["median"],
+                        "share of bare encoder": rate["median"] / limit if part == "mixed" else math.nan,
+                        "padding efficiency": one["padding_efficiency"],
+                        "peak MB": one["peak_mb"],
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def latency(data: dict[str, Any]) -> pd.DataFrame:
+    """One text at a time."""
+    return pd.DataFrame(
+        {
+            "backbone": shape,
+            "system": name,
+            "p50 ms": one["p50"] * 1e3,
+            "p95 ms": one["p95"] * 1e3,
+            "texts": one["texts"],
+        }
+        for shape, found in data["shapes"].items()
+        for name, one in found["latency"].items()
+    )
+
+
+def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
+    """Labels x text length x batch: what was measured beside what the arithmetic says, relative to GliZNet."""
+    rows = []
+    for shape, found in data["shapes"].items():
+        base = {(r["labels"], r["tokens"], r["batch"]): r for r in found["sweep"] if r["system"] == "gliznet"}
+        for row in found["sweep"]:
+            ours, rate = base[row["labels"], row["tokens"], row["batch"]], row["texts_per_second"]["wall"]
+            rows.append(
+                {
+                    "backbone": shape,
+                    **{key: row[key] for key in ("labels", "tokens", "batch", "system", "texts")},
+                    "texts/s": rate["median"],
+                    "low": rate["low"],
+                    "high": rate["high"],
+                    "pairs/s": rate["median"] * row["labels"],
+                    "GFLOP a text": row["operations"] / 1e9,
+                    "GliZNet faster, measured": ours["texts_per_second"]["wall"]["median"] / rate["median"],
+                    "GliZNet faster, arithmetic": row["operations"] / ours["operations"],
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def gates(data: dict[str, Any]) -> pd.DataFrame:
+    """What the correctness gate found."""
+    return pd.DataFrame(
+        {"backbone": shape, "ways": ways, **facts}
+        for shape, found in data["shapes"].items()
+        for ways, facts in found["gate"].items()
+    )
+
+
+def show(value: Any) -> str:
+    """A cell: numbers with three significant digits."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown."""
+    rows = [[str(name) for name in table.columns], ["---"] * len(table.columns)]
+    rows += [[show(value) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

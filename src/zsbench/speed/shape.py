@@ -1,0 +1,124 @@
+"""Everything measured about one encoder, part by part."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig, AutoTokenizer
+
+from zsbench.progress import say_for
+from zsbench.speed.contenders import build_contenders
+from zsbench.speed.costs import CostModel
+from zsbench.speed.hybrid import measure_heads, measure_nli
+from zsbench.speed.measures import best_size, gate, measure_latency, measure_mixed
+from zsbench.speed.parts import Parts
+from zsbench.speed.ratios import ratios
+from zsbench.speed.setting import Contender, Setting
+from zsbench.speed.sweep import sweep
+from zsbench.speed.timing import summary
+from zsbench.speed.training import measure_attention, measure_training
+from zsbench.speed.workloads import CountTokens, make_labels, make_texts, mixed_lengths
+
+SWEPT = ("gliznet", "gliclass", "nli-sorted", "biencoder")
+
+
+class Shape:
+    """One encoder: its contenders (built when the first part asks), texts and labels.
+
+    Args:
+        setting: the equal conditions.
+        spec: the run's speed block.
+        name: "own" or "deberta".
+    """
+
+    def __init__(self, setting: Setting, spec: dict[str, Any], name: str) -> None:
+        self.setting, self.spec, self.name, self.mixed = setting, spec, name, spec["mixed"]
+        self.say = say_for(f"speed: {name}")
+        self.config = AutoConfig.from_pretrained(setting.backbone, trust_remote_code=False)
+        self.count = _counter(setting.backbone)
+        lengths = mixed_lengths(
+            self.mixed["texts"], self.mixed["mean_tokens"], self.mixed["max_tokens"] - 2, spec["seed"]
+        )
+        self.texts = make_texts(lengths, self.count, spec["seed"])
+        self.few = self.texts[: self.mixed["slow_texts"]]  # for ways that score a pair at a time
+        self.labels = make_labels(self.mixed["labels"], spec["seed"])
+
+    @cached_property
+    def contenders(self) -> dict[str, Contender]:
+        """By name."""
+        return {one.name: one for one in build_contenders(self.setting)}
+
+    def _named(self, *names: str | None) -> dict[str, Contender]:
+        return {name: self.contenders[name] for name in names if name is not None}
+
+    def measure(self, parts: Parts) -> dict[str, Any]:
+        """Every part that is not there yet; what was found, with the ratios."""
+        tokens = [float(value) for value in self.count(self.texts)]
+        found: dict[str, Any] = {"model": self.config.model_type}
+        found["tokens"] = summary(tokens) | {"mean": float(np.mean(tokens))}
+
+        def part(name: str, measure: Any) -> None:
+            found[name] = parts.get(f"{self.name}-{name}", measure)
+
+        part("gate", self._gate)
+        part("sizes", self._sizes)
+        sizes = found["sizes"]
+        packaged, piped = (
+            max(sizes[one], key=sizes[one].__getitem__, default=None) for one in ("gliclass", "pipeline")
+        )
+        repeats = self.mixed["repeats"]
+        joint = ("gliznet", packaged, "bare", "biencoder")
+        part("mixed", lambda: measure_mixed(self._named(*joint), self.texts, self.labels, repeats))
+        part("padded", lambda: self._padded())
+        pairs = ("gliznet", "nli-sorted", piped)
+        part("pairs", lambda: measure_mixed(self._named(*pairs), self.few, self.labels, repeats))
+        part("many", lambda: self._many(*pairs))
+        latency = ("gliznet", "reference", packaged, "nli-sorted", piped, "biencoder")
+        part("latency", lambda: self._latency(*latency))
+        for length in self.spec["sweep"]["tokens"]:
+            part(f"sweep-{length}", lambda length=length: self._sweep(length, packaged))
+        found["sweep"] = [row for length in self.spec["sweep"]["tokens"] for row in found.pop(f"sweep-{length}")]
+        if self.config.model_type == "deberta-v2":
+            part(
+                "attention",
+                lambda: measure_attention(self.setting, [int(t) + 2 for t in tokens][: len(self.few)], repeats),
+            )
+        training, hybrid = self.spec["training"], self.spec["hybrid"]
+        if packaged:
+            part("training", lambda: measure_training(self.setting, **training))
+        part("nli", lambda: measure_nli(self.setting, hybrid["nli_rows"], hybrid["nli_repeats"]))
+        part("heads", lambda: measure_heads(self.setting, hybrid["rows"], hybrid["epochs"], hybrid["repeats"]))
+        return found | {"ratios": ratios(found)}
+
+    def _gate(self) -> dict[str, Any]:
+        return gate(self.contenders, self.texts[: self.spec["gate_texts"]], self.labels, self.setting.precision)
+
+    def _sizes(self) -> dict[str, dict[str, float]]:
+        """Which batch size suits the peers' pipelines best, on this machine."""
+        return {
+            family: best_size(self.contenders, family, self.few, self.labels) for family in ("gliclass", "pipeline")
+        }
+
+    def _padded(self) -> dict[str, Any]:
+        return measure_mixed(self._named("gliznet", "reference"), self.texts, self.labels, self.mixed["many_repeats"])
+
+    def _many(self, *names: str | None) -> dict[str, Any]:
+        labels = make_labels(self.mixed["many_labels"], self.spec["seed"])
+        texts = self.texts[: self.mixed["many_texts"]]
+        return measure_mixed(self._named(*names), texts, labels, self.mixed["many_repeats"])
+
+    def _latency(self, *names: str | None) -> dict[str, Any]:
+        return measure_latency(self._named(*names), self.texts[: self.spec["latency_texts"]], self.labels)
+
+    def _sweep(self, tokens: int, packaged: str | None) -> list[dict[str, Any]]:
+        own = {name: packaged if name == "gliclass" else name for name in SWEPT}
+        swept = {name: self.contenders[one] for name, one in own.items() if one is not None}
+        return sweep(swept, CostModel.of(self.config), self.spec, tokens, self.count, self.say)
+
+
+def _counter(backbone: Path) -> CountTokens:
+    tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
+    return lambda texts: [
+        len(ids) for ids in tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    ]

@@ -1,0 +1,61 @@
+"""How fast everything is: `snakemake speed`. No part of `all`: it takes the whole machine, and measures it."""
+
+if plan.speed_spec:
+
+    rule measure_speed:
+        input:
+            layout.fetched(plan.speed_spec["backbone"]),
+            code=code("zsbench.speed.run"),
+        output:
+            layout.speed,
+        log:
+            ROOT / "logs" / "speed.log",
+        conda:
+            "../envs/zsbench.yaml"
+        threads: workflow.cores  # nothing else may run beside it
+        resources:
+            gpu=1,
+        params:
+            root=root_of_outputs,
+            spec=canonical_json(plan.speed_spec),
+        message:
+            "measure speed"
+        shell:
+            "zsbench launch -- -m zsbench.cli speed --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+
+    rule write_speed_page:
+        input:
+            layout.speed,
+            code=code("zsbench.reporting.speed_page"),
+        output:
+            report(
+                REPORTS / "speed" / "speed.md",
+                caption="../report/speed.rst",
+                category="Speed",
+                labels={"name": "speed", "format": "md"},
+            ),
+            expand(
+                REPORTS / "speed" / "{name}.csv",
+                name=["targets", "mixed", "latency", "sweep", "gate"],
+            ),
+            REPORTS / "speed" / "targets.md",
+            report(
+                REPORTS / "speed" / "throughput_labels.svg",
+                caption="../report/throughput_labels.rst",
+                category="Speed",
+                labels={"name": "throughput against labels", "format": "svg"},
+            ),
+        log:
+            ROOT / "logs" / "speed-page.log",
+        conda:
+            "../envs/zsbench.yaml"
+        params:
+            out=lambda wildcards, output: str(Path(output[0]).parent),
+        message:
+            "write the speed page"
+        shell:
+            "zsbench speed-page {input[0]} --out {params.out} 2>&1 | tee {log}"
+
+    rule speed:
+        input:
+            REPORTS / "speed" / "speed.md",
