@@ -15,6 +15,7 @@ from torch.func import functional_call
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from gliznet.attention.cached import TextStates
 from gliznet.attention.invariant import check_supported, encode_invariant, max_positions, segments
 from gliznet.card import write_card
 from gliznet.config import GliZNetConfig, GliZNetOptions
@@ -225,6 +226,29 @@ class GliZNetForSequenceClassification(PreTrainedModel):
                 losses = total_loss(logits, targets, text, label, self.options)
         loss = losses.pop("total") if losses is not None else None
         return GliZNetOutput(loss=loss, losses=losses, logits=logits.masked_fill(~present, float("-inf")))
+
+    @torch.inference_mode()
+    def score_states(self, text: TextStates, labels: Tensor, mask: Tensor) -> Tensor:
+        """Logits (B, K) of texts and labels that were encoded apart (order-invariant mode).
+
+        Args:
+            text: of B texts, from `attention.cached.encode_text`.
+            labels: (B, K, M, D) states from `encode_labels`, or (1, K, M, D) for all texts alike.
+            mask: (B or 1, K, M) bool, true at a label's tokens; none for a label that is not there (its logit is -inf).
+        """
+        (B, S), (K, M) = text.mask.shape, mask.shape[1:]
+        mask = mask.bool().expand(B, K, M)
+        H = torch.cat([text.last, labels.expand(B, K, M, -1).flatten(1, 2)], dim=1)  # (B, S + K M, D)
+        lengths = mask.sum(-1)  # (B, K)
+        step, number = torch.arange(M, device=H.device), torch.arange(K, device=H.device)
+        pieces = mask if self.options.label_frame else mask & (step != lengths.unsqueeze(-1) - 1)  # the last is [LAB]
+        members = ((number + 1).unsqueeze(-1) * pieces).flatten(1)  # (B, K M)
+        members = torch.cat([members.new_zeros(B, S), members], dim=1)
+        text_mask = torch.cat([text.mask, mask.new_zeros(B, K * M)], dim=1)
+        position = S + number * M + (lengths - 1).clamp(min=0)
+        with torch.autocast(device_type=H.device.type, enabled=False):
+            logits, _, _ = self._head(H.float(), members, text_mask, position, lengths > 0)
+        return logits.masked_fill(lengths == 0, float("-inf"))
 
     def _head(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The aggregator in float32, also when its weights are kept in less (`model.to(torch.bfloat16)`, sharding)."""

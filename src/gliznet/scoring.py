@@ -3,15 +3,17 @@
 B batch, K labels, T tokens.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from gliznet.attention.cached import can_cache
 from gliznet.batching import token_budget_batches
 from gliznet.model import GliZNetForSequenceClassification
+from gliznet.shared_labels import Work, plan, score_shared
 from gliznet.tokenizer import GliZNETTokenizer, Row
 
 LabelSets = Sequence[str] | Sequence[Sequence[str]]
@@ -103,6 +105,24 @@ def _fill(report: ScoringReport, jobs: Sequence[_Job], batches: Sequence[Sequenc
     report.padded_tokens += sum(len(b) * max(len(jobs[i].row.input_ids) for i in b) for b in batches)
 
 
+def _apart(model: GliZNetForSequenceClassification, tokenizer: GliZNETTokenizer, labels: Sequence[str]) -> bool:
+    """Whether to encode texts and labels apart: the same scores, for less work unless one short sequence holds all."""
+    if not (model.options.order_invariant and can_cache(model.backbone)):
+        return False
+    return model.options.label_context == "none" or len(tokenizer.plan_chunks(labels)) > 1
+
+
+def _fill_shared(report: ScoringReport, work: Work, label_context: str) -> None:
+    times = 1 if label_context == "none" else len(work.texts)  # that the labels are encoded
+    report.texts += len(work.texts)
+    report.truncated_texts += work.cut
+    report.pairs += len(work.texts) * sum(len(chunk.columns) for chunk in work.chunks)
+    report.sequences += len(work.texts)
+    report.real_tokens += sum(map(len, work.texts)) + times * sum(int(chunk.mask.sum()) for chunk in work.chunks)
+    report.padded_tokens += sum(len(batch) * max(len(work.texts[i]) for i in batch) for batch in work.batches)
+    report.padded_tokens += times * sum(chunk.mask.numel() for chunk in work.chunks)
+
+
 def score_texts(
     model: GliZNetForSequenceClassification,
     tokenizer: GliZNETTokenizer,
@@ -117,7 +137,9 @@ def score_texts(
     """Raw logits of every label of every text.
 
     A label that occurs twice in a set is scored once and copied. Sets that do not fit one sequence are scored in
-    chunks (outside order-invariant mode, the chunk a label is in changes its score a little).
+    chunks (outside order-invariant mode, the chunk a label is in changes its score a little). In order-invariant mode
+    and with one label list, each text is encoded once, whatever the number of labels; labels that see no text are
+    encoded once in all.
 
     Args:
         model: in eval mode (it is put there, and back).
@@ -140,16 +162,34 @@ def score_texts(
     shared = is_shared(labels)
     sets = _label_sets(labels, len(texts))
     distinct = [list(dict.fromkeys(one)) for one in sets]
-    jobs = _jobs(tokenizer, texts, distinct, shared)
-    batches = token_budget_batches([len(job.row.input_ids) for job in jobs], token_budget)
-    if report is not None:
-        _fill(report, jobs, batches)
     scores = [np.full(len(distinct[0 if shared else i]), -np.inf, dtype=np.float32) for i in range(len(texts))]
-    _run(model, tokenizer, jobs, batches, scores, autocast_dtype, progress)
+    with _evaluating(model):
+        if shared and texts and _apart(model, tokenizer, distinct[0]):
+            work = plan(tokenizer, texts, distinct[0], token_budget)
+            if report is not None:
+                _fill_shared(report, work, model.options.label_context)
+            score_shared(model, tokenizer, work, scores, lambda: _autocast(model.device, autocast_dtype), progress)
+        else:
+            jobs = _jobs(tokenizer, texts, distinct, shared)
+            batches = token_budget_batches([len(job.row.input_ids) for job in jobs], token_budget)
+            if report is not None:
+                _fill(report, jobs, batches)
+            _run(model, tokenizer, jobs, batches, scores, autocast_dtype, progress)
     columns = [[one.index(label) for label in full] for one, full in zip(distinct, sets, strict=True)]
     if shared:
         return np.stack(scores)[:, columns[0]] if scores else np.zeros((0, len(labels)), dtype=np.float32)
     return [row[column] for row, column in zip(scores, columns, strict=True)]
+
+
+@contextmanager
+def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
+    """Eval mode, and back."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 @torch.inference_mode()
@@ -163,22 +203,16 @@ def _run(
     progress: Callable[[int, int], object] | None,
 ) -> None:
     """Score every batch and write the logits to `scores[text][column]`."""
-    device = model.device
-    training = model.training
-    model.eval()
-    done = 0
-    try:
-        for batch in batches:
-            group = [jobs[i] for i in batch]
-            encoding = tokenizer.pad([job.row for job in group])
-            inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in encoding.inputs().items()}
-            with _autocast(device, autocast_dtype):
-                output = model(**inputs, num_labels=max(len(job.columns) for job in group))
-            logits = output.logits.cpu().numpy()  # (B, K)
-            for job, row in zip(group, logits, strict=True):
-                scores[job.text][job.columns] = row[: len(job.columns)]
-            done += len(group)
-            if progress is not None:
-                progress(done, len(jobs))
-    finally:
-        model.train(training)
+    device, done = model.device, 0
+    for batch in batches:
+        group = [jobs[i] for i in batch]
+        encoding = tokenizer.pad([job.row for job in group])
+        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in encoding.inputs().items()}
+        with _autocast(device, autocast_dtype):
+            output = model(**inputs, num_labels=max(len(job.columns) for job in group))
+        logits = output.logits.cpu().numpy()  # (B, K)
+        for job, row in zip(group, logits, strict=True):
+            scores[job.text][job.columns] = row[: len(job.columns)]
+        done += len(group)
+        if progress is not None:
+            progress(done, len(jobs))

@@ -16,7 +16,7 @@ from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
 from gliznet.config import GliZNetConfig, GliZNetOptions
-from gliznet.truncation import keep_lengths, plan_chunks
+from gliznet.truncation import keep_lengths, plan_chunks, text_room
 
 LAB = "[LAB]"
 OPTIONS_FILE = "gliznet_tokenizer.json"
@@ -187,6 +187,10 @@ class GliZNETTokenizer:
             LabelBudgetError: one label alone does not fit. ValueError: an empty label.
         """
         return plan_chunks([len(ids) for ids in self.label_pieces(labels)], self.options)
+
+    def text_room(self, labels: Sequence[str]) -> int:
+        """Text tokens that fit beside these labels; see `truncation.text_room` for the errors."""
+        return text_room([len(ids) for ids in self.label_pieces(labels)], self.options)
 
     def build_row(self, text_ids: Sequence[int], labels: Sequence[str]) -> Row:
         """One sequence from a tokenised text (`tokenize_texts`) and its label set.

@@ -4,6 +4,8 @@ Text tokens attend to text only. The tokens of a label (its pieces and its [LAB]
 `label_context="none"`) and to each other. Every label has the same positions: it starts right after the text, as if it
 were the only one (with `label_context="none"` it has the positions of a text of its own).
 
+This module encodes text and labels in one sequence; `cached` gives the same states with each text encoded once.
+
 B batch, T tokens, D hidden, H attention heads.
 """
 
@@ -17,10 +19,10 @@ from gliznet.config import GliZNetOptions
 from gliznet.encoders.deberta_fast import is_accelerated
 
 # Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
-_ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
+ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
 # Of these, the ones whose first position is `pad_token_id + 1`.
 _OFFSET = ("roberta", "xlm-roberta", "camembert")
-SUPPORTED = (*_ABSOLUTE, "deberta-v2", "modernbert")
+SUPPORTED = (*ABSOLUTE, "deberta-v2", "modernbert")
 
 
 def check_supported(config: Any) -> None:
@@ -50,10 +52,15 @@ def check_supported(config: Any) -> None:
 def max_positions(config: Any) -> int | None:
     """Tokens for which an encoder has learned absolute positions; None if its positions are relative or rotary."""
     if config.model_type in _OFFSET:
-        return config.max_position_embeddings - config.pad_token_id - 1
-    if config.model_type in _ABSOLUTE or getattr(config, "position_biased_input", False):
+        return config.max_position_embeddings - first_position(config)
+    if config.model_type in ABSOLUTE or getattr(config, "position_biased_input", False):
         return config.max_position_embeddings
     return None
+
+
+def first_position(config: Any) -> int:
+    """What an encoder of the family `ABSOLUTE` calls its first position."""
+    return config.pad_token_id + 1 if config.model_type in _OFFSET else 0
 
 
 def segments(lmask: Tensor, is_lab: Tensor) -> Tensor:
@@ -114,8 +121,7 @@ def encode_invariant(
         }
     else:
         mask = _mask(allowed, config, dtype)
-        if config.model_type in _OFFSET:
-            positions = positions + config.pad_token_id + 1
+        positions = positions + first_position(config)
         # Padding may lie beyond the table of positions when many labels make a long sequence.
         positions = positions * attention_mask
     return backbone(input_ids=input_ids, attention_mask=mask, position_ids=positions).last_hidden_state
@@ -137,6 +143,8 @@ def _encode_deberta(
     states = backbone.embeddings(
         input_ids=input_ids, position_ids=positions * attention_mask, mask=attention_mask
     )  # (B, T, D)
+    if not encoder.relative_attention:
+        return encoder(states, allowed, output_hidden_states=False).last_hidden_state
     relative = positions.unsqueeze(2) - positions.unsqueeze(1)  # (B, T, T), query minus key
     if encoder.position_buckets > 0:
         relative = make_log_bucket_position(relative, encoder.position_buckets, encoder.max_relative_positions).long()

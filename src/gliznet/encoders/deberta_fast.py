@@ -152,7 +152,7 @@ class FastSelfAttention(DisentangledSelfAttention):
         q, k, v = (
             layer(x).view(B, T, H, -1).transpose(1, 2) for layer in (self.query_proj, self.key_proj, self.value_proj)
         )
-        q = q * self._scale
+        q = q * self.scale
         if positions.matrix is None:
             keys, queries = self._distance_tables(T, rel_embeddings)
         else:
@@ -165,7 +165,7 @@ class FastSelfAttention(DisentangledSelfAttention):
         return out, weights if output_attentions else None
 
     @property
-    def _scale(self) -> float:
+    def scale(self) -> float:
         """1 / sqrt(d times the number of score terms)."""
         terms = 1 + sum(kind in self.pos_att_type for kind in ("c2p", "p2c"))
         return 1 / math.sqrt(self.attention_head_size * terms)
@@ -198,7 +198,7 @@ class FastSelfAttention(DisentangledSelfAttention):
             else (getattr(self, "pos_key_proj", None), getattr(self, "pos_query_proj", None))
         )
         keys = key_layer(rel) if key_layer is not None and "c2p" in self.pos_att_type else None
-        queries = query_layer(rel) * self._scale if query_layer is not None and "p2c" in self.pos_att_type else None
+        queries = query_layer(rel) * self.scale if query_layer is not None and "p2c" in self.pos_att_type else None
         return keys, queries
 
     def _distance_tables(self, reach: int, rel_embeddings: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -225,11 +225,15 @@ class FastSelfAttention(DisentangledSelfAttention):
         key = (dtype, self.pos_ebd_size, _versions(self))
         kept = self.__dict__.get("_kept")
         if kept is None or None in key or kept.key != key or kept.rel_embeddings is not rel_embeddings:
-            layers = ((self.query_proj, self._scale), (self.key_proj, 1.0), (self.value_proj, 1.0))
+            layers = ((self.query_proj, self.scale), (self.key_proj, 1.0), (self.value_proj, 1.0))
             weight = torch.cat([layer.weight * factor for layer, factor in layers]).to(dtype)
             bias = torch.cat([layer.bias * factor for layer, factor in layers]).to(dtype)
             kept = self.__dict__["_kept"] = _Kept(key, rel_embeddings, weight, bias, {})
         return kept
+
+    def tables(self, rel_embeddings: Tensor, length: int) -> tuple[Tensor | None, Tensor | None]:
+        """Tables of `position_bias` for distances below `length`, kept; in eval mode without gradients only."""
+        return self._kept_tables(self._keep(rel_embeddings), Positions(length, None))
 
     def _kept_tables(self, kept: "_Kept", positions: Positions) -> tuple[Tensor | None, Tensor | None]:
         """Position tables for a pass, from what was kept if they reach far enough."""
