@@ -38,3 +38,9 @@ class Recipe:
                 f"per_device_batch {per_device_batch}; choose per_device_batch so that it is"
             )
         return self.effective_batch // micro
+
+    def smaller(self, world_size: int, per_device_batch: int) -> int:
+        """The next per-device batch to try after `per_device_batch` did not fit: half of it, or the next size below
+        that the effective batch can be made from."""
+        share = self.effective_batch // world_size
+        return next(size for size in range(per_device_batch // 2, 0, -1) if share % size == 0)

@@ -4,11 +4,12 @@ Started by the rule `train_model` through `zsbench launch`; under ddp, zero2 and
 """
 
 import argparse
+import gc
 import importlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gliznet.attention.invariant import max_positions
 from zsbench.config import ConfigError, check_installed
 from zsbench.layout import Layout
 from zsbench.progress import say_for
-from zsbench.provenance import digest, environment, file_sha256, files_digest, write_json
+from zsbench.provenance import digest, environment, file_sha256, files_digest, read_json, write_json
 from zsbench.source_graph import sources
 from zsbench.training.families import TASKS
 from zsbench.training.loop import Task, Trainer
@@ -87,21 +88,48 @@ def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_pa
         work.mkdir(parents=True, exist_ok=True)
         marker.write_text(key)
     say = say_for(f"{spec['id']} seed {spec['seed']}")
-    record, per_device_batch = None, recipe.per_device_batch
-    while record is None:
-        trainer = Trainer(build_task(spec, layout), recipe, spec["seed"], work, per_device_batch, say)
-        try:
-            record = trainer.run()
-        except torch.OutOfMemoryError:
-            if per_device_batch == 1:
-                raise
-            per_device_batch = per_device_batch // 2
-            say(f"out of memory: per-device batch halved to {per_device_batch}; effective batch as before")
-            torch.cuda.empty_cache()
+    # Named after the spec, so that no process needs another to have cleared it first.
+    too_large = record_path.with_name(f".too-large-{key[:16]}.json")
+    trainer = None
+    while trainer is None:
+        gc.collect()  # what the attempt before held on the device
+        torch.cuda.empty_cache()
+        trainer, record = _attempt(spec, recipe, work, layout, too_large, say)
+    record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
+    too_large.unlink(missing_ok=True)
     if trainer.accelerator.is_main_process:
         _finish(spec, record, work, record_path, trainer.task)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
+
+
+def _attempt(
+    spec: dict[str, Any], recipe: Recipe, work: Path, layout: Layout, too_large: Path, say: Callable[[str], None]
+) -> tuple[Trainer | None, dict[str, Any]]:
+    """Train with the largest per-device batch that is not known to be too large.
+
+    Returns:
+        The trainer and its record; no trainer when the device's memory was too small for that batch too.
+
+    Raises:
+        torch.OutOfMemoryError: one text does not fit; or there are several processes: the others wait for this one in a
+            collective call, so the job has to end, and the same command continues with the smaller batch.
+    """
+    failed = read_json(too_large) if too_large.is_file() else []
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    size = recipe.smaller(world, failed[-1]) if failed else recipe.per_device_batch
+    trainer = Trainer(build_task(spec, layout), recipe, spec["seed"], work, size, say)
+    try:
+        return trainer, trainer.run()
+    except torch.OutOfMemoryError as error:
+        if size == 1:
+            raise
+        write_json(too_large, [*failed, size])
+        words = f"out of memory with {size} texts a pass: {recipe.smaller(world, size)} from here on, effective batch "
+        if world > 1:
+            raise torch.OutOfMemoryError(f"{words}as before; run the same command again") from error
+        say(f"{words}as before")
+    return None, {}
 
 
 def _finish(spec: dict[str, Any], record: dict[str, Any], work: Path, record_path: Path, task: Task) -> None:
