@@ -124,6 +124,13 @@ def compare_cells(arguments: argparse.Namespace) -> None:
     compare(arguments.root.root, arguments.spec)
 
 
+def keep_history(arguments: argparse.Namespace) -> None:
+    """remember this analysis beside the one before, so that the page can say what changed"""
+    from zsbench.reporting.history import keep
+
+    keep(arguments.root.root, arguments.spec)
+
+
 def tables(arguments: argparse.Namespace) -> None:
     """write the tables as csv, md and tex"""
     from zsbench.reporting.tables import write_tables
@@ -156,6 +163,7 @@ JOB_VERBS = {
     "speed": speed,
     "measure": measure,
     "compare-cells": compare_cells,
+    "keep-history": keep_history,
     "check": check,
 }
 RENDER_VERBS = {"tables": tables, "figures": figures, "report": report}

@@ -13,6 +13,26 @@ ANALYSIS = [
 ]
 
 
+rule keep_history:
+    input:
+        rules.measure.output.frames,
+        cards=[layout.card(*cell) for cell in plan.cells],
+        code=code("zsbench.reporting.history"),
+    output:
+        update(ROOT / "analysis" / "history.json"),  # holds the analysis before, so it outlives its job's reruns
+    log:
+        ROOT / "logs" / "history.log",
+    conda:
+        "../envs/zsbench.yaml"
+    params:
+        root=root_of_outputs,
+        spec=canonical_json(plan.analysis_spec),
+    message:
+        "keep what changed since the analysis before"
+    shell:
+        "zsbench keep-history --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+
+
 rule write_tables:
     input:
         ANALYSIS,
@@ -81,6 +101,7 @@ rule write_report:
         ANALYSIS,
         rules.write_tables.output,
         rules.write_figures.output,
+        rules.keep_history.output,
         cards=[layout.card(*cell) for cell in plan.cells],
         metrics=[layout.metrics(*cell) for cell in plan.cells],
         code=code("zsbench.reporting.pages"),

@@ -12,6 +12,7 @@ from zsbench.provenance import read_json, write_text
 from zsbench.reporting.figures import INDEX
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Grid, read_grid
+from zsbench.reporting.history import grids
 from zsbench.reporting.sections import (
     CardGroup,
     DatasetCard,
@@ -135,6 +136,7 @@ def _sections(run: RunData, out: Path) -> list[Section]:
     found = {name: Section(name, title, text) for name, (title, text, _) in SECTIONS.items()}
     link = linker(run)
     found["summary"].sentences = sentences(run)
+    found["summary"].tables += grids(run)
     for name, (_, _, tables) in SECTIONS.items():
         for table, title in tables.items():
             path = out / "tables" / f"{table}.csv"
