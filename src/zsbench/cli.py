@@ -90,10 +90,11 @@ def train_hybrid(arguments: argparse.Namespace) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """score every dataset of a suite with one system and seed"""
+    """score every dataset of one suite or several (a spec each) with one system and seed"""
     from zsbench.evaluation.scoring import score_job
 
-    score_job(arguments.root.root, arguments.spec)
+    for spec in arguments.spec:
+        score_job(arguments.root.root, spec)
 
 
 def hardset(arguments: argparse.Namespace) -> None:
@@ -184,7 +185,9 @@ def build_parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=function.__doc__)
         needed = name != "fetch"
         verb.add_argument("--root", type=run_layout, required=needed, help="results/<run>")
-        verb.add_argument("--spec", type=_spec, required=needed, help="what the job depends on, as JSON or @file")
+        several = "+" if name == "score" else None
+        spec_help = "what the job depends on, as JSON or @file"
+        verb.add_argument("--spec", type=_spec, nargs=several, required=needed, help=spec_help)
         if name == "fetch":
             verb.add_argument("--lock", action="store_true", help="ask the hub for commits and write lock.yaml")
             verb.add_argument(

@@ -26,8 +26,8 @@ def summary(plan: Plan) -> str:
     trained = sum(path.is_file() for path in models)
     cells = {cell: layout.card(*cell).is_file() for cell in plan.cells}
     done = sum(cells.values())
-    jobs = {(suite, system, seed) for suite, _, system, seed in cells}
-    unscored = {(suite, system, seed) for (suite, _, system, seed), there in cells.items() if not there}
+    jobs = {(system, seed) for _, _, system, seed in cells}
+    unscored = {(system, seed) for (_, _, system, seed), there in cells.items() if not there}
     return (
         f"run {plan.run}: {len(cells)} cells ({done} done, {len(cells) - done} to do); jobs that use a GPU where there "
         f"is one: {len(models)} trainings ({trained} done), {len(jobs)} scorings ({len(jobs) - len(unscored)} done)"

@@ -134,7 +134,7 @@ class Plan:
             model = ("source", entry["model"]) if "model" in entry else None
             found.append(System(name, entry["family"], settings, model, (UNTRAINED_SEED,), tuple(entry["suites"])))
         kept = [
-            replace(system, suites=tuple(s for s in system.suites if s in self.config["suites"])) for system in found
+            replace(system, suites=tuple(s for s in self.config["suites"] if s in system.suites)) for system in found
         ]
         return {system.id: system for system in kept if system.suites}
 
@@ -220,6 +220,18 @@ class Plan:
             )
             spec["sensitivity"] = asked | {"wordings": wordings}
         return spec
+
+    def score_specs(self, system: str, seed: int) -> list[dict[str, Any]]:
+        """Specs of one scoring job: one for each suite the system stands in."""
+        return [self.score_spec(suite, system, seed) for suite in self.systems[system].suites]
+
+    @property
+    def systems_by_suites(self) -> dict[tuple[str, ...], list[str]]:
+        """Suites -> the systems that stand in exactly these: a process scores all suites of its system."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for system in self.systems.values():
+            found.setdefault(system.suites, []).append(system.id)
+        return found
 
     def score_jobs(self, suite: str) -> list[tuple[str, int]]:
         """(system, seed) of every scoring job of a suite."""

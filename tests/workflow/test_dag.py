@@ -72,7 +72,7 @@ def test_other_statistics_score_nothing(project: Project) -> None:
 def test_an_edit_of_a_loss_reruns_training_and_what_follows(project: Project) -> None:
     project.edit("src/gliznet/losses.py", '"""', '"""Edited. ')
     planned = project.planned()
-    assert planned["train_model"] > 0 and planned["score_gliclass"] > 0
+    assert planned["train_model"] > 0 and planned["score_gliclass_topics"] > 0
     assert not planned["fetch"] and not planned["prepare"]
 
 
@@ -80,7 +80,7 @@ def test_an_edit_of_one_variant_reruns_that_variant(project: Project) -> None:
     project.edit("workflow/configs/embedded.yaml", "no-margin: {margin: 0.0}", "no-margin: {margin: 0.1}")
     planned = project.planned()
     assert planned["train_model"] == 1
-    assert planned["score_gliclass"] == 1 and planned["score_topics"] == 1
+    assert planned["score_gliclass_topics"] == 1, "one process scores both suites"
     assert not planned["train_hybrid"] and not planned["fetch"] and not planned["prepare"]
 
 
@@ -117,4 +117,4 @@ def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> Non
     assert time.perf_counter() - started < 60, "10 s on a quiet machine"
     assert planned["train_model"] == 3 * (13 + 3), "3 seeds of 13 variants and 3 peers"
     assert planned["fetch"] > 15
-    assert set(planned) >= RENDER | {"prepare", "prepare_training", "train_hybrid", "score_gliclass", "score_topics"}
+    assert set(planned) >= RENDER | {"prepare", "prepare_training", "train_hybrid", "score_gliclass", "score_topics", "score_gliclass_topics"}

@@ -63,6 +63,12 @@ def spec_of(function, *wildcard_names):
     return spec
 
 
+def score_specs(wildcards):
+    """A params function: a spec as canonical JSON for every suite that a scoring job covers."""
+    specs = plan.score_specs(wildcards.system, wildcards.seed)
+    return [canonical_json(spec) for spec in specs]
+
+
 def dataset_manifest(wildcards):
     """Manifest of the source a test set is read from."""
     return layout.fetched(plan.dataset_spec(wildcards.dataset)["source"])

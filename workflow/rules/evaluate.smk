@@ -1,37 +1,34 @@
 """Score every cell, one model load a system and seed; then metrics and comparisons from the scores alone."""
 
-for suite in plan.config["suites"]:
+for suites, systems in plan.systems_by_suites.items():
+    tested = [(suite, name) for suite in suites for name in plan.datasets(suite)]
 
     rule:
         name:
-            f"score_{suite}"
+            "score_" + "_".join(suites)
         input:
             system_model,
             system_modules,
-            rows=[layout.dataset(dataset) for dataset in plan.datasets(suite)],
-            cards=[layout.dataset_card(dataset) for dataset in plan.datasets(suite)],
+            rows=[layout.dataset(dataset) for _, dataset in tested],
+            facts=[layout.dataset_card(dataset) for _, dataset in tested],
         output:
-            scores=[
-                layout.scores(suite, dataset, "{system}", "{seed}")
-                for dataset in plan.datasets(suite)
-            ],
-            cards=[
-                layout.card(suite, dataset, "{system}", "{seed}")
-                for dataset in plan.datasets(suite)
-            ],
+            scores=[layout.scores(*cell, "{system}", "{seed}") for cell in tested],
+            cards=[layout.card(*cell, "{system}", "{seed}") for cell in tested],
         log:
-            ROOT / "logs" / f"score-{suite}-{{system}}-seed{{seed}}.log",
+            ROOT / "logs" / ("score-{system}-seed{seed}-" + "-".join(suites) + ".log"),
+        wildcard_constraints:
+            system="|".join(systems),
         conda:
             "../envs/zsbench.yaml"
         resources:
             gpu=1,
         params:
             root=root_of_outputs,
-            spec=spec_of(partial(plan.score_spec, suite), "system", "seed"),
+            specs=score_specs,
         message:
-            f"score suite {suite} with {{wildcards.system}}, seed {{wildcards.seed}}"
+            "score {wildcards.system}, seed {wildcards.seed}: " + ", ".join(suites)
         shell:
-            "zsbench launch -- -m zsbench.cli score --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+            "zsbench launch -- -m zsbench.cli score --root {params.root} --spec {params.specs:q} 2>&1 | tee {log}"
 
 
 rule measure:
