@@ -52,4 +52,4 @@ def test_the_speed_page_is_written_from_a_record(tmp_path: Path, capsys: pytest.
 def test_a_spec_can_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"id": "x"}')
     arguments = build_parser().parse_args(["score", "--root", "results/x", "--spec", f"@{tmp_path / 'spec.json'}"])
-    assert arguments.spec == {"id": "x"}
+    assert arguments.spec == [{"id": "x"}]
