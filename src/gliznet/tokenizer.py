@@ -95,7 +95,8 @@ class GliZNETTokenizer:
         self.backend = backend
         self.options = options or GliZNetOptions()
         self.lab_token_id: int = backend.get_vocab()[LAB]
-        self._specials = [token for token in {*backend.all_special_tokens, LAB} if token != backend.unk_token]
+        added = {token.content for token in backend.added_tokens_decoder.values() if token.special}  # [LAB] is one
+        self._specials = sorted({*backend.all_special_tokens, *added} - {backend.unk_token})
         self._forbidden = frozenset(backend.get_vocab()[token] for token in self._specials)
         self._pieces: dict[str, list[int]] = {}
 

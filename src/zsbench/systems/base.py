@@ -103,6 +103,12 @@ def _lone(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
 
 
+def special_tokens(tokenizer: Any) -> list[str]:
+    """Every special token of a tokenizer, also those without a role of their own, such as a chat's "<|im_end|>"."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return [*tokenizer.all_special_tokens, *added]
+
+
 class Neutraliser:
     """Takes the special meaning from marker tokens that a text spells out, so that a text cannot add labels.
 

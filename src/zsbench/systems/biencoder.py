@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from gliznet.batching import token_budget_batches
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter, Neutraliser
+from zsbench.systems.base import Adapter, Neutraliser, special_tokens
 
 
 class BiEncoderSystem(Adapter):
@@ -37,7 +37,7 @@ class BiEncoderSystem(Adapter):
         self.template: str = settings.get("template") or "{}"
         self.text_prompt: str = settings.get("text_prompt", own.get("query", ""))
         self.label_prompt: str = settings.get("label_prompt", own.get("document", ""))
-        self.neutralise = Neutraliser(self.model.tokenizer.all_special_tokens)
+        self.neutralise = Neutraliser(special_tokens(self.model.tokenizer))
         self._labels: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str], prompt: str) -> tuple[torch.Tensor, int]:

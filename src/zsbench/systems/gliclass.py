@@ -18,7 +18,7 @@ from gliznet.batching import token_budget_batches
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 from zsbench.systems import UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser
+from zsbench.systems.base import Adapter, Neutraliser, special_tokens
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = (LABEL, SEPARATOR, "<<EXAMPLE>>")
@@ -39,7 +39,7 @@ class GLiClassSystem(Adapter):
 
         self.model = GLiClassModel.from_pretrained(str(folder), use_safetensors=True).to(self.device).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self.neutralise = Neutraliser([*self.tokenizer.all_special_tokens, *MARKERS])
+        self.neutralise = Neutraliser([*special_tokens(self.tokenizer), *MARKERS])
         self.prompt: str = spec["settings"].get("prompt") or ""
         # A model of this run was trained with the recipe's max_length, which its tokenizer keeps.
         own = self.tokenizer.model_max_length if spec["model"][0] == "trained" else LIMIT

@@ -10,7 +10,7 @@ from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.encoder import NLIEncoder, score_ids
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter, Neutraliser
+from zsbench.systems.base import Adapter, Neutraliser, special_tokens
 
 
 class NLISystem(Adapter):
@@ -27,7 +27,7 @@ class NLISystem(Adapter):
         super().__init__(spec)
         folder = model_folder(spec, layout)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self.neutralise = Neutraliser(tokenizer.all_special_tokens)
+        self.neutralise = Neutraliser(special_tokens(tokenizer))
         self.encoder = NLIEncoder(
             folder,
             tokenizer,

@@ -10,7 +10,7 @@ from sentence_transformers import CrossEncoder
 from gliznet.batching import token_budget_batches
 from zsbench.layout import Layout
 from zsbench.systems import UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser
+from zsbench.systems.base import Adapter, Neutraliser, special_tokens
 
 
 class RerankerSystem(Adapter):
@@ -37,19 +37,20 @@ class RerankerSystem(Adapter):
             )
         self.template: str = spec["settings"].get("template") or "{}"
         self.prompt: str | None = spec["settings"].get("prompt")
-        self.neutralise = Neutraliser(self.model.tokenizer.all_special_tokens)
+        self.neutralise = Neutraliser(special_tokens(self.model.tokenizer))
+        self.limit: int = self.model.max_seq_length or self.model.tokenizer.model_max_length
+        # Tokens around query and passage: specials, or the whole chat template of a causal model.
+        self.frame: int = self.model.preprocess([("", "")], prompt=self.prompt)["input_ids"].shape[1]
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L), or their sigmoids; see `base.System`."""
         passages = self.neutralise(texts)
         queries = self.neutralise([self.template.format(label) for label in labels])
-        limit = self.model.max_length or self.model.tokenizer.model_max_length
-        text_tokens, query_tokens = self._lengths(passages), self._lengths(queries)
-        both = text_tokens[:, None] + query_tokens  # (n, L)
-        self.count(truncated_texts=int((both > limit).any(axis=1).sum()))
+        both = self._lengths(passages)[:, None] + self._lengths(queries) + self.frame  # (n, L)
+        self.count(truncated_texts=int((both > self.limit).any(axis=1).sum()))
         lengths = both.ravel()
         scores = np.empty(len(lengths), dtype=np.float32)
-        for batch in token_budget_batches(np.minimum(lengths, limit).tolist(), self.token_budget):
+        for batch in token_budget_batches(np.minimum(lengths, self.limit).tolist(), self.token_budget):
             pairs = [(queries[i % len(labels)], passages[i // len(labels)]) for i in batch]
             with self.autocast():
                 values = self.model.predict(
@@ -66,8 +67,12 @@ class RerankerSystem(Adapter):
         return scores.reshape(len(texts), len(labels))
 
     def _lengths(self, strings: Sequence[str]) -> np.ndarray:
-        """Tokens of each string with its special tokens."""
-        ids = self.model.tokenizer(list(strings), truncation=False, verbose=False)["input_ids"] if strings else []
+        """Tokens of each string by itself."""
+        if not strings:
+            return np.zeros(0, dtype=np.int64)
+        ids = self.model.tokenizer(list(strings), add_special_tokens=False, truncation=False, verbose=False)[
+            "input_ids"
+        ]
         return np.array([len(row) for row in ids], dtype=np.int64)
 
 
