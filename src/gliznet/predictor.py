@@ -43,7 +43,7 @@ class ZeroShotClassificationPipeline:
         classification_type: "multi-label" gives each label its own sigmoid, "multi-class" a softmax over the distinct
             labels of a text.
         device: where to put the model, such as "cuda" or "cpu"; None leaves it where it is.
-        token_budget: padded tokens a batch.
+        token_budget: padded tokens a batch; None takes what suits the device.
         autocast_dtype: None or "bf16".
 
     Raises:
@@ -56,7 +56,7 @@ class ZeroShotClassificationPipeline:
         tokenizer: GliZNETTokenizer,
         classification_type: ClassificationType = "multi-label",
         device: str | torch.device | None = None,
-        token_budget: int = 4096,
+        token_budget: int | None = None,
         autocast_dtype: str | None = None,
     ) -> None:
         if classification_type not in get_args(ClassificationType):

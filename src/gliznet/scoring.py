@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gliznet.attention.cached import can_cache
-from gliznet.batching import token_budget_batches
+from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.shared_labels import Work, plan, score_shared
 from gliznet.tokenizer import GliZNETTokenizer, Row
@@ -129,7 +129,7 @@ def score_texts(
     texts: Sequence[str],
     labels: LabelSets,
     *,
-    token_budget: int = 4096,
+    token_budget: int | None = None,
     autocast_dtype: str | None = None,
     progress: Callable[[int, int], object] | None = None,
     report: ScoringReport | None = None,
@@ -146,7 +146,7 @@ def score_texts(
         tokenizer: the model's.
         texts: n texts.
         labels: one label list for all texts, or one list a text.
-        token_budget: padded tokens a batch.
+        token_budget: padded tokens a batch; None takes what suits the device.
         autocast_dtype: None or "bf16" (encoder only: the head stays in float32).
         progress: called after each batch with (sequences done, sequences in all).
         report: counts are added to it.
@@ -162,16 +162,17 @@ def score_texts(
     shared = is_shared(labels)
     sets = _label_sets(labels, len(texts))
     distinct = [list(dict.fromkeys(one)) for one in sets]
+    budget = device_token_budget(model.device.type) if token_budget is None else token_budget
     scores = [np.full(len(distinct[0 if shared else i]), -np.inf, dtype=np.float32) for i in range(len(texts))]
     with _evaluating(model):
         if shared and texts and _apart(model, tokenizer, distinct[0]):
-            work = plan(tokenizer, texts, distinct[0], token_budget)
+            work = plan(tokenizer, texts, distinct[0], budget)
             if report is not None:
                 _fill_shared(report, work, model.options.label_context)
             score_shared(model, tokenizer, work, scores, lambda: _autocast(model.device, autocast_dtype), progress)
         else:
             jobs = _jobs(tokenizer, texts, distinct, shared)
-            batches = token_budget_batches([len(job.row.input_ids) for job in jobs], token_budget)
+            batches = token_budget_batches([len(job.row.input_ids) for job in jobs], budget)
             if report is not None:
                 _fill(report, jobs, batches)
             _run(model, tokenizer, jobs, batches, scores, autocast_dtype, progress)

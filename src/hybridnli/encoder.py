@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from gliznet.batching import token_budget_batches
+from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.encoders.deberta_fast import accelerate_encoder
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
@@ -26,7 +26,6 @@ PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothe
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NO_LIMIT = 1_000_000  # tokenizers without a length limit report about 1e30
-CPU_BUDGET, DEVICE_BUDGET = 2048, 16384  # measured on a CPU, where larger batches only leave the cache
 DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
 
 
@@ -112,7 +111,7 @@ class NLIEncoder:
     @property
     def token_budget(self) -> int:
         """Padded tokens in a batch where the caller names none."""
-        return CPU_BUDGET if self.device.type == "cpu" else DEVICE_BUDGET
+        return device_token_budget(self.device.type)
 
     @cached_property
     def identity(self) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gliznet.batching import device_token_budget
 from gliznet.card import MARK
 from gliznet.config import GliZNetOptions
 from gliznet.predictor import ScoringReport, ZeroShotClassificationPipeline, score_texts
@@ -26,6 +27,19 @@ def pair(build):
 @pytest.fixture(scope="module")
 def lone(build):
     return build("bert", GliZNetOptions(max_length=128, head_init="scaled", order_invariant=True))
+
+
+def test_without_a_budget_the_device_says_how_large_batches_are(pair, texts: list[str], monkeypatch) -> None:
+    seen: list[int] = []
+
+    def batches(lengths: list[int], budget: int) -> list[list[int]]:
+        seen.append(budget)
+        return [list(range(len(lengths)))]
+
+    monkeypatch.setattr("gliznet.scoring.token_budget_batches", batches)
+    score_texts(*pair, texts, ["sports"])
+    score_texts(*pair, texts, ["sports"], token_budget=77)
+    assert seen == [device_token_budget("cpu"), 77] and device_token_budget("cuda") > device_token_budget("cpu")
 
 
 def test_scores_are_the_models(pair, texts: list[str], labels: list[str]) -> None:
