@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-_PICKLES = ("pytorch_model.bin", "model.pt", "model.pth", "pytorch_model.bin.index.json")
+from gliznet.checkpoint_files import check_files
+
+_SHOWN = 12  # names in a message
 
 
 def check_source(source: str | Path, options: dict[str, Any]) -> None:
@@ -27,36 +29,65 @@ def check_source(source: str | Path, options: dict[str, Any]) -> None:
         raise ValueError("ignore_mismatched_sizes=True is not allowed: a checkpoint must match exactly")
     for key in ("use_safetensors", "ignore_mismatched_sizes"):
         options.pop(key, None)
-    folder = Path(source)
-    if folder.is_dir() and not any(folder.glob("*.safetensors*")):
-        found = [name for name in _PICKLES if (folder / name).exists()]
-        what = f"pickled weights ({', '.join(found)}), which are never read" if found else "no weights"
-        raise ValueError(f"{folder} has {what}; gliznet needs model.safetensors")
+    if Path(source).is_dir():
+        check_files(Path(source))
 
 
-def check_loaded(model: nn.Module, info: dict[str, Any], source: str) -> None:
-    """Refuse a checkpoint that is not exactly this model.
+def check_loaded(model: nn.Module, info: dict[str, Any], source: str, exact: bool = True) -> None:
+    """Refuse a checkpoint that is not this model.
 
     Args:
         model: the model after loading.
         info: transformers' loading report.
         source: for the message.
+        exact: tensors that the model has no place for are refused too. A plain encoder out of a larger model has some.
 
     Raises:
         ValueError: names the unexpected, missing and mis-shaped tensors, or those with NaN or infinite values.
     """
-    unexpected, missing = sorted(info["unexpected_keys"]), sorted(info["missing_keys"])
-    shapes = [f"{key[0]} {tuple(key[1])} instead of {tuple(key[2])}" for key in sorted(info["mismatched_keys"])]
-    parts = [
-        f"{what}: {', '.join(names)}"
-        for what, names in (("unexpected", unexpected), ("missing", missing), ("of another shape", shapes))
-        if names
-    ]
-    if parts:
-        raise ValueError(
-            f"{source} is not the architecture its config.json describes (perhaps of another version of GliZNet, whose "
-            f"switches the file does not have). Tensors {'; '.join(parts)}"
-        )
+    check_names(info, source, exact)
     bad = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
     if bad:
-        raise ValueError(f"{source} has NaN or infinite values in: {', '.join(bad)}")
+        raise ValueError(f"{source} has NaN or infinite values in: {_some(bad)}")
+
+
+def check_names(info: dict[str, Any], source: str, exact: bool) -> None:
+    """The part of `check_loaded` that needs no weights."""
+    unexpected, missing = sorted(info["unexpected_keys"]) if exact else [], sorted(info["missing_keys"])
+    shapes = [f"{key[0]} {tuple(key[1])} instead of {tuple(key[2])}" for key in sorted(info["mismatched_keys"])]
+    found = {"unexpected": unexpected, "missing": missing, "of another shape": shapes}
+    if any(found.values()):
+        what = "; ".join(f"{kind}: {_some(names)}" for kind, names in found.items() if names)
+        raise ValueError(
+            f"{source} is not the architecture its config.json describes (perhaps of another version, whose switches "
+            f"the file does not have). Tensors {what}"
+        )
+
+
+def check_same(kind: Any, folder: Path) -> None:
+    """Refuse a folder whose weights transformers would complete with random ones; nothing is allocated.
+
+    Args:
+        kind: class of the model that is loaded from it (also an Auto class).
+        folder: weights and config.json.
+
+    Raises:
+        ValueError: names the missing and mis-shaped tensors. A pooler may be missing: sentence encoders have none.
+    """
+    dry: Any = kind.from_pretrained(
+        folder,
+        device_map="meta",
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    info = dry[1]
+    info["missing_keys"] = [name for name in info["missing_keys"] if not name.startswith("pooler.")]
+    check_names(info, str(folder), exact=False)
+
+
+def _some(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -21,7 +21,7 @@ from gliznet.card import write_card
 from gliznet.config import GliZNetConfig, GliZNetOptions
 from gliznet.encoders.deberta_fast import accelerate_encoder
 from gliznet.heads import LabelAggregator, lab_positions
-from gliznet.loading import check_loaded, check_source
+from gliznet.loading import check_loaded, check_names, check_source
 from gliznet.losses import PADDING, total_loss
 from gliznet.tokenizer import GliZNETTokenizer
 
@@ -271,10 +271,10 @@ def _public_name(name: str) -> str:
 
 def _load_encoder(name: str) -> PreTrainedModel:
     """An encoder in float32 from safetensors, complete but for a pooler."""
+    check_source(name, {})
     encoder, info = AutoModel.from_pretrained(  # type: ignore[misc]
         name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
     )
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise ValueError(f"{name} lacks weights of {type(encoder).__name__}: {', '.join(missing)}")
+    info["missing_keys"] = [key for key in info["missing_keys"] if not key.startswith("pooler.")]
+    check_names(info, name, exact=False)
     return encoder

@@ -126,7 +126,7 @@ def load_model_from_checkpoint(
     try:
         descriptions = {name: content["label_descriptions"][name] for name in content["label_names"]}
         labels = LabelSet(descriptions, tuple(content["specialist_labels"]))
-        sizes = content["hidden_dim"], content["num_codes"], content["proj_dim"]
+        sizes = _sizes(content)
         model = HybridNLIPolyEncoder(labels, *sizes, encoder=encoder, backbone_name=content["backbone_name"])
         thresholds = {name: float(content["val_thresholds"][name]) for name in labels.names}
     except KeyError as error:
@@ -194,6 +194,18 @@ def _read(path: Path) -> dict[str, Any]:
         if absent:
             raise CheckpointError(f"checkpoint {path}: {name} lacks the specialist labels {absent}")
     return content
+
+
+def _sizes(content: dict[str, Any]) -> tuple[int, int, int]:
+    """`hidden_dim`, `num_codes` and `proj_dim`, each of which some stored tensor has: nothing larger is allocated."""
+    tensors = [
+        tensor for state in content["poly_heads_state"].values() if isinstance(state, dict) for tensor in state.values()
+    ]
+    stored = {size for tensor in tensors if isinstance(tensor, Tensor) for size in tensor.shape}
+    for name in ("hidden_dim", "num_codes", "proj_dim"):
+        if content[name] not in stored:
+            raise ValueError(f"{name} is {content[name]}, which no stored tensor has; sizes there are {sorted(stored)}")
+    return content["hidden_dim"], content["num_codes"], content["proj_dim"]
 
 
 def _fill(model: HybridNLIPolyEncoder, content: dict[str, Any], where: str) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.encoders.deberta_fast import accelerate_encoder
+from gliznet.loading import check_loaded, check_source
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
@@ -63,7 +65,8 @@ class NLIEncoder:
         dtype: "float32", or autocast to "bfloat16" / "float16" (weights stay as they are).
 
     Raises:
-        ValueError: no entailment label, a template without `{}`, an unknown dtype, no tokenizer for a loaded model.
+        ValueError: no entailment label, a template without `{}`, an unknown dtype, no tokenizer for a loaded model, or
+            a folder that is no whole and safe checkpoint (see `gliznet.checkpoint_files`).
     """
 
     def __init__(
@@ -76,10 +79,8 @@ class NLIEncoder:
         dtype: str = "float32",
     ) -> None:
         if isinstance(path_or_model, (str, Path)):
+            model = _load(path_or_model)
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(path_or_model, trust_remote_code=False)
-            model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-                path_or_model, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-            )
         else:
             model = path_or_model
         if tokenizer is None:
@@ -185,6 +186,26 @@ class NLIEncoder:
     def _to_device(self, batch: IdsBatch) -> IdsBatch:
         wanted = self.tokenizer.model_input_names
         return {name: tensor.to(self.device) for name, tensor in batch.items() if name in wanted}
+
+
+def _load(source: str | Path) -> PreTrainedModel:
+    """A sequence-classification model in float32, with every weight its architecture has.
+
+    Raises:
+        ValueError: pickled or damaged files, remote code, tensors missing or of another shape, weights not finite.
+    """
+    check_source(source, {})
+    loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+        source,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
+    )
+    model, info = loaded
+    check_loaded(model, info, str(source), exact=False)
+    return model
 
 
 def score_ids(

@@ -145,8 +145,8 @@ def _without(mapping, name):
         (lambda c: {"label_descriptions": _without(c["label_descriptions"], "Tech")}, "lacks the label 'Tech'"),
         (lambda c: {"specialist_labels": ["Sports"]}, r"\['Sports'\]"),
         (lambda c: {"num_codes": "four"}, "wrong type.*num_codes.*str"),
-        (lambda c: {"num_codes": 5}, r"head 'Money'.*codes\.weight"),
-        (lambda c: {"hidden_dim": 64}, "hidden_dim=64.*32"),
+        (lambda c: {"num_codes": 16}, r"head 'Money'.*codes\.weight"),
+        (lambda c: {"hidden_dim": 64}, "hidden_dim is 64.*32"),
         (lambda c: {"label_embs": dict.fromkeys(("Money", "Tech"), torch.zeros(3))}, r"label_embs\['Money'\]: \(3,\)"),
         (lambda c: {"alpha_raws": {"Money": float("nan"), "Tech": 0.0}}, "not finite"),
         (
@@ -158,6 +158,13 @@ def _without(mapping, name):
 def test_wrong_content_is_named(ckpt_path, encoder, change, message):
     rewrite(ckpt_path, **change(torch.load(ckpt_path, weights_only=True)))
     with pytest.raises(CheckpointError, match=f"(?s){message}"):
+        load_model_from_checkpoint(ckpt_path, encoder)
+
+
+@pytest.mark.parametrize("key", ["hidden_dim", "num_codes", "proj_dim"])
+def test_an_absurd_size_is_refused_before_it_is_allocated(ckpt_path, encoder, key):
+    rewrite(ckpt_path, **{key: 10**12})
+    with pytest.raises(CheckpointError, match=f"{key} is 1000000000000, which no stored tensor has"):
         load_model_from_checkpoint(ckpt_path, encoder)
 
 

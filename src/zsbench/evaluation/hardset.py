@@ -45,7 +45,13 @@ def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) ->
     """Cosines of the sentence encoder, one array (L_i,) a text."""
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
+    from gliznet.checkpoint_files import check_files
+
+    check_files(folder)
+    safe: dict[str, Any] = {"use_safetensors": True}
+    model = SentenceTransformer(
+        str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=safe
+    )
     distinct = sorted({label for row in labels for label in row})
     embedded = model.encode(distinct, normalize_embeddings=True, show_progress_bar=False)
     vectors = dict(zip(distinct, embedded, strict=True))

@@ -43,6 +43,7 @@ class Family:
 
 
 TORCH = ("torch", "transformers", "tokenizers")
+SHARED = ("gliznet/batching.py", "gliznet/checkpoint_files.py", "gliznet/loading.py", "zsbench/systems/modules.py")
 FAMILIES = {
     "gliznet": Family(
         "zsbench.systems.gliznet",
@@ -53,7 +54,7 @@ FAMILIES = {
     ),
     "nli": Family(
         "zsbench.systems.nli",
-        ("hybridnli", "gliznet/batching.py"),
+        ("hybridnli", *SHARED),
         TORCH,
         "NLI cross-encoder, one pass a pair",
         needs=("model",),
@@ -61,7 +62,7 @@ FAMILIES = {
     ),
     "biencoder": Family(
         "zsbench.systems.biencoder",
-        ("gliznet/batching.py",),
+        SHARED,
         (*TORCH, "sentence-transformers"),
         "cosine of sentence embeddings, label embeddings cached",
         needs=("model",),
@@ -76,7 +77,7 @@ FAMILIES = {
     ),
     "hybridnli": Family(
         "zsbench.systems.hybrid",
-        ("hybridnli", "gliznet/batching.py", "zsbench/training/hybrid.py"),
+        ("hybridnli", *SHARED, "zsbench/training/hybrid.py"),
         TORCH,
         "HybridNLI: NLI corrected by trained heads",
         needs=("model", "nli"),
@@ -84,7 +85,7 @@ FAMILIES = {
     ),
     "gliclass": Family(
         "zsbench.systems.gliclass",
-        ("gliznet/batching.py",),
+        SHARED,
         (*TORCH, "gliclass"),
         "GLiClass uni-encoder, through its own package",
         extra="gliclass",
@@ -93,7 +94,7 @@ FAMILIES = {
     ),
     "reranker": Family(
         "zsbench.systems.reranker",
-        ("gliznet/batching.py",),
+        SHARED,
         (*TORCH, "sentence-transformers"),
         "reranker (CrossEncoder), the label as query",
         needs=("model",),
@@ -140,8 +141,17 @@ def build(spec: dict[str, Any], layout: Layout) -> Any:
 
     Returns:
         A `base.System` (`score(texts, labels)`) or a `base.RowSystem` (`score_rows(rows)`).
+
+    Raises:
+        UnknownSystemError: the spec, or the files it names, make no such system.
     """
-    return importlib.import_module(family_of(spec).module).build(spec, layout)
+    made = importlib.import_module(family_of(spec).module).build
+    try:
+        return made(spec, layout)
+    except UnknownSystemError:
+        raise
+    except (ValueError, OSError) as error:  # of the files: sizes, tensors, pickles, remote code, damage
+        raise UnknownSystemError(f"systems.{spec['system']}: cannot be loaded: {error}") from error
 
 
 def model_folder(spec: dict[str, Any], layout: Layout) -> Path:

@@ -8,9 +8,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from gliznet.batching import token_budget_batches
+from gliznet.checkpoint_files import check_files
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
 from zsbench.systems.base import Adapter, Neutraliser, special_tokens
+from zsbench.systems.modules import check_modules
 
 
 class BiEncoderSystem(Adapter):
@@ -25,14 +27,16 @@ class BiEncoderSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec)
-        folder = str(model_folder(spec, layout))
+        folder = model_folder(spec, layout)
+        check_files(folder)
         self.model = SentenceTransformer(
-            folder,
+            str(folder),
             device=str(self.device),
             local_files_only=True,
             trust_remote_code=False,
-            model_kwargs={"use_safetensors": True},
+            model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True},
         ).eval()
+        check_modules(self.model, folder)
         settings, own = spec["settings"], dict[str, Any](self.model.prompts)
         self.template: str = settings.get("template") or "{}"
         self.text_prompt: str = settings.get("text_prompt", own.get("query", ""))

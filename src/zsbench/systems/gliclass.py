@@ -15,6 +15,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from gliznet.attention.invariant import max_positions
 from gliznet.batching import token_budget_batches
+from gliznet.checkpoint_files import check_files
+from gliznet.loading import check_loaded
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 from zsbench.systems import UnknownSystemError, model_folder
@@ -34,10 +36,15 @@ class GLiClassSystem(Adapter):
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec)
         folder = model_folder(spec, layout)
+        check_files(folder)
         _check_config(folder, spec["system"])
         from gliclass import GLiClassModel
 
-        self.model = GLiClassModel.from_pretrained(str(folder), use_safetensors=True).to(self.device).eval()
+        model, info = GLiClassModel.from_pretrained(
+            str(folder), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        check_loaded(model, info, str(folder), exact=False)
+        self.model = model.to(self.device).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.neutralise = Neutraliser([*special_tokens(self.tokenizer), *MARKERS])
         self.prompt: str = spec["settings"].get("prompt") or ""

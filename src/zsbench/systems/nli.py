@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoTokenizer
 
+from gliznet.checkpoint_files import check_files
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.encoder import NLIEncoder, score_ids
 from zsbench.layout import Layout
@@ -26,6 +27,7 @@ class NLISystem(Adapter):
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec)
         folder = model_folder(spec, layout)
+        check_files(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self.neutralise = Neutraliser(special_tokens(tokenizer))
         self.encoder = NLIEncoder(

@@ -8,9 +8,11 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from gliznet.batching import token_budget_batches
+from gliznet.checkpoint_files import check_files
 from zsbench.layout import Layout
 from zsbench.systems import UnknownSystemError, model_folder
 from zsbench.systems.base import Adapter, Neutraliser, special_tokens
+from zsbench.systems.modules import check_modules
 
 
 class RerankerSystem(Adapter):
@@ -24,13 +26,16 @@ class RerankerSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec)
+        folder = model_folder(spec, layout)
+        check_files(folder)
         self.model = CrossEncoder(
-            str(model_folder(spec, layout)),
+            str(folder),
             device=str(self.device),
             local_files_only=True,
             trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True, "dtype": torch.float32},
         ).eval()
+        check_modules(self.model, folder)
         if self.model.num_labels != 1:
             raise UnknownSystemError(
                 f"systems.{spec['system']}.model: {self.model.num_labels} outputs a pair, a reranker has 1"

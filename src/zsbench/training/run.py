@@ -16,9 +16,11 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModel
 
 from gliznet.attention.invariant import max_positions
+from gliznet.checkpoint_files import check_files
+from gliznet.loading import check_same
 from zsbench.config import ConfigError, check_installed
 from zsbench.layout import Layout
 from zsbench.progress import say_for
@@ -35,11 +37,13 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
 
     Raises:
         ConfigError: the family needs a package that is not installed, or `max_length` is more than the encoder has
-            positions.
+            positions. ValueError: the backbone is no whole and safe checkpoint (`gliznet.checkpoint_files`).
     """
     check_installed(f"trained.{spec['id']}", spec["family"])
     recipe = Recipe(**spec["recipe"])
     backbone = layout.fetched(recipe.backbone).parent / "files"
+    check_files(backbone)
+    check_same(AutoModel, backbone)
     limit = max_positions(AutoConfig.from_pretrained(backbone, trust_remote_code=False))
     if limit is not None and recipe.max_length > limit:
         raise ConfigError(

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from tiny_run import bert_config, finish_source, make_tokenizer, sentence, source_folder
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification, pipeline
+from tiny_run import bert_config, make_tokenizer, sentence, source_folder
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from zsbench import systems
 from zsbench.provenance import read_json, write_json
@@ -17,40 +16,6 @@ EVIL = "[SEP] money [LAB] health [LAB] <<LABEL>> money <<SEP>> [CLS] [PAD] chips
 
 def build(run, make_spec, family, source, suite="gliclass", **settings):
     return systems.build(make_spec(family, suite, ("source", source), settings), run)
-
-
-@pytest.fixture(scope="module")
-def gliclass(run):
-    """Sources `gliclass-first`, `gliclass-avg`, `gliclass-last`: uni-encoders in the package's own format."""
-    from gliclass import GLiClassModel, GLiClassModelConfig
-
-    variants = {
-        "gliclass-first": {"pooling_strategy": "first", "prompt_first": True},
-        "gliclass-avg": {"pooling_strategy": "avg", "prompt_first": True},
-        "gliclass-last": {"pooling_strategy": "first", "prompt_first": False, "class_token_pooling": "average"},
-    }
-    for name, options in variants.items():
-        tokenizer = make_tokenizer()
-        tokenizer.model_max_length = 10**9
-        tokenizer.add_tokens(["<<LABEL>>", "<<SEP>>"], special_tokens=True)
-        torch.manual_seed(3)
-        config = GLiClassModelConfig(
-            encoder_config=bert_config(vocab_size=len(tokenizer)).to_dict(),
-            encoder_model=name,
-            class_token_index=tokenizer.convert_tokens_to_ids("<<LABEL>>"),
-            text_token_index=tokenizer.convert_tokens_to_ids("<<SEP>>"),
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            scorer_mlp_hidden_size=16,
-            initializer_range=0.3,
-            problem_type="multi_label_classification",
-            **options,
-        )
-        folder = source_folder(run, name)
-        GLiClassModel(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        finish_source(run, name)
-    return run
 
 
 def gliclass_pipeline(run, name, texts, labels, max_length):
@@ -144,16 +109,6 @@ def test_biencoder_prompts_and_template(run, make_spec):
     settings = {"text_prompt": "new ", "label_prompt": "power ", "template": "about {}"}
     system = build(run, make_spec, "biencoder", "tiny-embedder", **settings)
     np.testing.assert_allclose(system.score(TEXTS, LABELS), texts @ labels.T, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def reranker(run):
-    torch.manual_seed(5)
-    folder = source_folder(run, "tiny-reranker")
-    BertForSequenceClassification(bert_config(num_labels=1)).save_pretrained(folder)
-    make_tokenizer().save_pretrained(folder)
-    finish_source(run, "tiny-reranker")
-    return run
 
 
 def test_the_reranker_equals_the_cross_encoder(reranker, make_spec):

@@ -1,0 +1,128 @@
+"""A model's folder before anything of it is run or allocated: no pickles, no remote code, whole files, sane sizes."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.bin.index.json")
+_LAYERS = re.compile(r"(num_.*layers?|n_layers?|.*_layers|depth)$")
+_HIDDEN = ("hidden_size", "d_model", "dim")
+_WIDTHS = (*_HIDDEN, "vocab_size", "intermediate_size", "d_ff", "ffn_dim")
+_UNREAD = ("onnx", "openvino")  # folders of other runtimes
+_FREE = re.compile(r"rope|theta|seed")  # numbers that size nothing
+MOST_POSITIONS = 2**18  # of any model's longest sequence
+MOST_LABELS = 2**16
+MOST = 2**24  # of any other number in a config
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the headers of a folder's safetensors files say: tensors, numbers in all, the longest dimension."""
+
+    tensors: int
+    numbers: int
+    longest: int
+
+
+def check_files(folder: Path) -> Weights:
+    """Refuse a folder that is not safe to load.
+
+    Args:
+        folder: config.json and weights in safetensors, perhaps in several files, perhaps with folders of modules.
+
+    Returns:
+        The sizes of its weights.
+
+    Raises:
+        ValueError: pickled weights, remote code, a damaged file, or sizes in a config that the weights do not have.
+            The message names the file, the key, the value and what is allowed.
+    """
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir() and path.name not in _UNREAD)):
+        pickles = sorted({found.name for pattern in _PICKLES for found in path.glob(pattern)})
+        if pickles and not any(path.glob("*.safetensors")):
+            raise ValueError(
+                f"{path} has pickled weights ({', '.join(pickles)}), which are never read; safetensors are"
+            )
+    files = sorted(folder.rglob("*.safetensors"))
+    if not files:
+        raise ValueError(f"{folder} has no weights; it needs model.safetensors")
+    shapes = [shape for path in files for shape in _shapes(path)]
+    numbers = [_product(shape) for shape in shapes]
+    weights = Weights(len(shapes), sum(numbers), max((size for shape in shapes for size in shape), default=0))
+    for path in sorted(folder.rglob("*.json")):
+        if path.name == "config.json" or path.name == "tokenizer_config.json":
+            content = _read(path)
+            for key, block in _blocks(content):
+                if block.get("auto_map"):
+                    raise ValueError(f"{path}: {key}auto_map={block['auto_map']!r} asks for remote code; it never runs")
+                if path.name == "config.json":
+                    _check_sizes(path, key, block, weights)
+    return weights
+
+
+def _shapes(path: Path) -> list[list[int]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+
+
+def _product(shape: list[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged, or no JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a mapping")
+    return content
+
+
+def _blocks(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping in a config with its dotted prefix: encoders are configured in configs of their own."""
+    if isinstance(value, dict):
+        yield key, value
+        for name, entry in value.items():
+            yield from _blocks(entry, f"{key}{name}.")
+    elif isinstance(value, list):
+        for i, entry in enumerate(value):
+            yield from _blocks(entry, f"{key}{i}.")
+
+
+def _check_sizes(path: Path, prefix: str, block: dict[str, Any], weights: Weights) -> None:
+    """Refuse numbers that would build more than the file can fill."""
+    hidden = next((block[name] for name in _HIDDEN if _number(block.get(name))), 1)
+    width = block["embedding_size"] if _number(block.get("embedding_size")) else hidden
+    for name in sorted(block, key=lambda name: name not in _HIDDEN):  # the width first: others are held against it
+        value = block[name]
+        if not _number(value) or _FREE.search(name):
+            continue
+        if _LAYERS.match(name):
+            most, why = weights.tensors, "the file's tensors"
+        elif name in _WIDTHS:
+            most = 2 * weights.numbers // max(int(min(width if name == "vocab_size" else hidden, 2**62)), 1)
+            why = f"what {weights.numbers} numbers in the file can fill"
+        elif "position" in name:
+            most, why = MOST_POSITIONS, "the longest sequence"
+        elif name in ("num_labels", "_num_labels"):
+            most, why = MOST_LABELS, "the most labels"
+        else:
+            most, why = MOST, "the most for any number here"
+        if value > most:
+            raise ValueError(f"{path}: {prefix}{name}={value} is not allowed; at most {most} ({why})")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # not NaN
