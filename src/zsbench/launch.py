@@ -164,7 +164,7 @@ def launch(
             held = stack.enter_context(lease_devices(leases, list(devices.names.values()), processes, say))
             environment |= _naming(devices, held)
             environment[LEASED] = os.pathsep.join(str(device_file(leases, device)) for device in held)
-        if on_cpu and processes == 1:
+        if on_cpu and processes * nodes.count == 1:
             # One process on the CPU needs nothing of accelerate's launcher, whose imports cost seconds.
             program = [sys.executable, "-m", "zsbench.worker"]
         else:

@@ -20,5 +20,5 @@ rule train_model:
     message:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:
-        "zsbench launch --gpus {resources.gpu} --strategy {params.strategy}"
+        "${{ZSBENCH_STEP:-}} zsbench launch --gpus {resources.gpu} --strategy {params.strategy}"
         " -- -m zsbench.training.run --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
