@@ -95,14 +95,18 @@ def _pin(sources: dict[str, Any], lock: Path) -> None:
 def drop_nulls(config: dict[str, Any]) -> None:
     """Leave out, in place, every entry of a mapping of ids that is null: how an overlay takes something away.
 
-    Overlays are merged key by key, so `systems: {e5-large: null}` laid over a config says: without e5-large.
+    Overlays are merged key by key, so `systems: {e5-large: null}` laid over a config says: without e5-large. Whole
+    suites, a suite's words and rows of single sets, and the part `speed` go the same way.
     """
-    owners = [(config, key) for key in (*RESOURCES, "trained", "hybrid", "systems")]
-    gliznet = config.get("gliznet")
-    owners += [(gliznet, key) for key in ("variants", "compounds")] if isinstance(gliznet, dict) else []
+    suites = [suite for suite in (config.get("suites") or {}).values() if isinstance(suite, dict)]
+    owners = [(config, key) for key in (*RESOURCES, "trained", "hybrid", "systems", "suites")]
+    owners += [(config.get("gliznet") or {}, key) for key in ("variants", "compounds")]
+    owners += [(suite, key) for suite in suites for key in ("verbalisations", "rows")]
     for owner, key in owners:
         if isinstance(owner.get(key), dict):
             owner[key] = {name: entry for name, entry in owner[key].items() if entry is not None}
+    if config.get("speed", {}) is None:
+        del config["speed"]
 
 
 def resolve(config: dict[str, Any], workflow: Path) -> dict[str, Any]:

@@ -209,7 +209,7 @@ def test_sources_of_the_users_own_count(paper, presets):
     assert named_sources(config, presets)["mine"]["repo"] == "me/mine"
 
 
-def test_the_overlay_changes_sizes_only():
+def test_the_overlay_changes_sizes_only(paper):
     from zsbench.config import load_yaml
 
     overlay = load_yaml(Path(REPOSITORY / "workflow/configs/rehearsal.yaml"))
@@ -221,11 +221,15 @@ def test_the_overlay_changes_sizes_only():
         "evaluate_every",
         "epochs",
         "token_budget",
+        "orders",
+        "rows",
         "draws",
     }
 
     def leaves(value: dict) -> set[str]:
         return {leaf for key, entry in value.items() for leaf in (leaves(entry) if isinstance(entry, dict) else {key})}
 
+    speed = overlay.pop("speed")  # measured beside the run; what is compared stays
     assert leaves(overlay) == sizes | {"run"}
+    assert set(speed) <= set(paper["speed"]) - {"backbone", "precision", "shapes", "seed"}
     assert len(overlay["recipe"]["seeds"]) >= 2
