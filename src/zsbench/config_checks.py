@@ -146,6 +146,7 @@ def _check_trained(config: dict[str, Any], resources: dict[str, Any]) -> None:
 
 def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
     from zsbench.systems import FAMILIES
+    from zsbench.systems.own_code import package_files
 
     for name, entry in config["systems"].items():
         key, family = f"systems.{name}", FAMILIES[entry["family"]]
@@ -159,6 +160,8 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
         for given in ("model", "nli"):
             if given in entry:
                 _check_weights(f"{key}.{given}", entry[given], resources)
+        if entry["family"] == "custom":
+            package_files(f"{key}.class", entry["class"])
         for dataset in entry.get("seen", []):
             check_id(f"{key}.seen", dataset, resources["datasets"])
         if entry["family"] == "hybridnli" and entry["suites"] != ["topics"]:

@@ -35,6 +35,10 @@ class Layout:
     def checkpoint(self, model: str, seed: int | str) -> Path:
         return self.model(model, seed).with_name("checkpoint")
 
+    def imported(self, system: str, dataset: str) -> Path:
+        """Scores that somebody else computed (`zsbench import-scores`)."""
+        return self.root / "imported" / system / f"{dataset}.parquet"
+
     def features(self, hybrid: str) -> Path:
         """Manifest of a frozen-encoder feature store."""
         return self.root / "features" / hybrid / "store.json"

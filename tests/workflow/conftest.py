@@ -28,7 +28,7 @@ class Project:
     def snakemake(self, *arguments: str, config: str = "workflow/configs/embedded.yaml") -> str:
         """Run snakemake on the copy, with the copy's own modules; returns all it printed."""
         command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-        command += ["--configfile", config] if config else []
+        command += ["--configfile", *config.split()] if config else []
         environment = os.environ | {"PYTHONPATH": str(self.folder / "src")}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -43,15 +43,15 @@ class Project:
             return Counter()
         return Counter({name: int(count) for name, count in re.findall(r"^(\S+)\s+(\d+)$", table[1], re.M)})
 
-    def finish(self) -> None:
+    def finish(self, config: str = "workflow/configs/embedded.yaml") -> None:
         """Make every output of the plan exist, and record the present code, params and inputs as those that made it."""
-        summary = self.snakemake("--summary")
+        summary = self.snakemake("--summary", config=config)
         for line in summary.splitlines():
             path = self.folder / line.split("\t")[0]
             if line.startswith(("results/", "reports/")) and not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(line.split("\t")[0])
-        self.snakemake("--touch")
+        self.snakemake("--touch", config=config)
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.folder / name

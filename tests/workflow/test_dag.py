@@ -125,3 +125,23 @@ def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> Non
         "score_topics",
         "score_gliclass_topics",
     }
+
+
+def test_a_users_own_code_and_scores_are_inputs(project: Project) -> None:
+    """An edited class and a csv that was imported again rerun those systems; README's class is the example."""
+    entries = ["systems:", '  word-count: {family: custom, class: "my_pkg.my_mod:MySystem", suites: [gliclass]}']
+    entries += ["  mine: {family: imported, suites: [gliclass]}"]
+    (project.folder / "own.yaml").write_text("\n".join(entries))
+    package = project.folder / "src" / "my_pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "my_mod.py").write_text("class MySystem: ...")
+    scores = project.folder / "results" / "embedded" / "imported" / "mine" / "movie-snippets.parquet"
+    scores.parent.mkdir(parents=True)
+    scores.write_text("first")
+    both = "workflow/configs/embedded.yaml own.yaml"
+    project.finish(both)
+    (package / "my_mod.py").write_text("class MySystem: ...  # edited")
+    scores.write_text("second")
+    planned = project.planned(config=both)
+    assert planned["score_gliclass"] == 2 and not planned["train_model"] and not planned["score_gliclass_topics"]

@@ -12,6 +12,7 @@ from zsbench.plan import Plan
 from zsbench.provenance import canonical_json, file_sha256
 from zsbench.source_graph import sources
 from zsbench.systems import FAMILIES
+from zsbench.systems.own_code import package_files
 from zsbench.training.families import TASKS
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
@@ -121,11 +122,22 @@ def system_model(wildcards):
 
 
 def system_modules(wildcards):
-    """The code a system's scores depend on."""
-    return code(
-        "zsbench.evaluation.scoring",
-        FAMILIES[plan.systems[wildcards.system].family].module,
-    )
+    """The code a system's scores depend on; of a user's own system, its whole package too."""
+    system = plan.systems[wildcards.system]
+    files = code("zsbench.evaluation.scoring", FAMILIES[system.family].module)
+    if system.family == "custom":
+        files += package_files(f"systems.{system.id}.class", system.settings["class"])
+    return files
+
+
+def imported_scores(wildcards):
+    """Scores that were brought in; where some are missing, the job says which command brings them."""
+    system = plan.systems[wildcards.system]
+    if system.family != "imported":
+        return []
+    datasets = [name for suite in system.suites for name in plan.datasets(suite)]
+    files = [layout.imported(system.id, name) for name in datasets]
+    return [file for file in files if file.is_file()]
 
 
 def reported(kind, name, suffix, label):

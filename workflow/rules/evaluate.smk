@@ -9,6 +9,7 @@ for suites, systems in plan.systems_by_suites.items():
         input:
             system_model,
             system_modules,
+            imported_scores,
             rows=[layout.dataset(dataset) for _, dataset in tested],
             facts=[layout.dataset_card(dataset) for _, dataset in tested],
         output:

@@ -7,14 +7,13 @@ The class is made with `arguments` as keywords. It may have a `report()` (counts
 """
 
 import importlib
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 from zsbench.layout import Layout
 from zsbench.provenance import files_digest
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.base import System
+from zsbench.systems.own_code import package_files, split_path
 
 
 def build(spec: dict[str, Any], layout: Layout) -> System:
@@ -40,29 +39,6 @@ def build(spec: dict[str, Any], layout: Layout) -> System:
     return system
 
 
-def split_path(key: str, path: str | None) -> tuple[str, str]:
-    """Module and class of "package.module:Class".
-
-    Raises:
-        UnknownSystemError: another form.
-    """
-    module, _, name = (path or "").partition(":")
-    if not module or not name.isidentifier():
-        raise UnknownSystemError(f"{key}: {path!r} is not of the form 'package.module:Class'")
-    return module, name
-
-
 def source_of(spec: dict[str, Any]) -> str:
-    """Identity of the user's code: every .py of the top-level package (or module) the class is in.
-
-    Raises:
-        UnknownSystemError: there is no such package.
-    """
-    key = f"systems.{spec['system']}.class"
-    top = split_path(key, spec["settings"].get("class"))[0].partition(".")[0]
-    found = importlib.util.find_spec(top)
-    if found is None or not (found.origin or found.submodule_search_locations):
-        raise UnknownSystemError(f"{key}: no package {top!r}; install it first")
-    folders = [Path(folder) for folder in found.submodule_search_locations or []]
-    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))] or [Path(str(found.origin))]
-    return files_digest(files)
+    """Identity of the user's code: every .py of the top-level package (or module) the class is in."""
+    return files_digest(package_files(f"systems.{spec['system']}.class", spec["settings"].get("class")))

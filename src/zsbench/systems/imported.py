@@ -17,11 +17,6 @@ class ScoresFileError(UnknownSystemError):
     """A csv of scores that does not fit the data set; the message names the file and what is wrong."""
 
 
-def stored_scores(layout: Layout, system: str, dataset: str) -> Path:
-    """Where the imported scores of one data set lie."""
-    return layout.root / "imported" / system / f"{dataset}.parquet"
-
-
 def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     """Check a csv against a prepared data set and keep it for the system `system` (family `imported`).
 
@@ -60,14 +55,14 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
         row = int(np.flatnonzero(~np.isfinite(values.to_numpy(dtype=float)).all(axis=1))[0])
         raise ScoresFileError(f"{csv}: scores of sample_id {frame['sample_id'][row]!r} are not all finite numbers")
     kept = pd.concat([frame[["sample_id"]], values.astype(np.float32)], axis=1)
-    target = stored_scores(layout, system, dataset)
+    target = layout.imported(system, dataset)
     write_atomic(target, lambda path: kept.to_parquet(path, index=False))
     return len(kept)
 
 
 def source_of(spec: dict[str, Any], layout: Layout) -> str:
     """Identity of all stored scores of a system."""
-    files = [stored_scores(layout, spec["system"], dataset) for dataset in spec["datasets"]]
+    files = [layout.imported(spec["system"], dataset) for dataset in spec["datasets"]]
     return digest([(file.name, file_sha256(file)) for file in files if file.is_file()])
 
 
@@ -83,7 +78,7 @@ class ImportedScores:
         Raises:
             ScoresFileError: nothing was imported for the data set, or not for all rows.
         """
-        path = stored_scores(self.layout, self.system, rows.dataset)
+        path = self.layout.imported(self.system, rows.dataset)
         how = f"run `zsbench import-scores --system {self.system} --dataset {rows.dataset} FILE.csv`"
         if not path.is_file():
             raise ScoresFileError(f"systems.{self.system}: no scores for {rows.dataset!r}; {how}")
