@@ -64,6 +64,10 @@ def check_dataset(key: str, preset: dict[str, Any]) -> None:
         raise ConfigError(f"{key}.task: {preset['task']!r} in suite {preset['suite']!r}; allowed: {allowed!r}")
     whole = "published_split" in preset
     splits = {"train", "validation"} if whole else set(preset["files"])
+    if "validation_share" in preset:
+        if not whole:
+            raise ConfigError(f"{key}.validation_share: goes with `published_split`; leave it out")
+        splits.add("test")
     if ("all" in preset["files"]) != whole or (whole and len(preset["files"]) > 1):
         raise ConfigError(f"{key}.files: `all`, alone, goes with `published_split`, and the latter with nothing else")
     if preset["suite"] == "gliclass" and "test" not in splits:

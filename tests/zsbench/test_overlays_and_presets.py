@@ -1,6 +1,7 @@
 """The project's configs laid over one another, and the presets they name."""
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +9,46 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from zsbench.config import load_resources, load_yaml, resolve
+from zsbench.config import ConfigError, load_resources, load_yaml, resolve
+from zsbench.config_datasets import check_dataset
+from zsbench.data.prepare import published_parts
 from zsbench.plan import Plan
 
 from .conftest import REPOSITORY, checked
 
 SCHEMA_OF_PRESETS = load_yaml(REPOSITORY / "workflow" / "schemas" / "presets.schema.yaml")
-OVERLAYS = ["workflow/configs/rehearsal.yaml", "workflow/configs/mirror.yaml"]
+CONFIGS = [
+    ("paper", "config.yaml"),
+    ("embedded", "workflow/configs/embedded.yaml"),
+    ("rehearsal", "config.yaml", "workflow/configs/rehearsal.yaml"),
+    ("mirror", "config.yaml", "workflow/configs/mirror.yaml"),
+    ("held-out", "config.yaml", "workflow/configs/held-out.yaml"),
+    ("held-out", "config.yaml", "workflow/configs/mirror.yaml", "workflow/configs/held-out.yaml"),
+]
 
 
-@pytest.mark.parametrize(
-    "paths", [["config.yaml"], ["workflow/configs/embedded.yaml"], *(["config.yaml", o] for o in OVERLAYS)]
-)
-def test_own_configs_pass(paths: list[str]) -> None:
+def laid_over(*paths: str) -> dict[str, Any]:
+    """Configs as snakemake lays them over each other."""
     config: dict[str, Any] = {}
     for path in paths:
-        update_config(config, load_yaml(REPOSITORY / path))  # as snakemake lays them over each other
-    assert checked(config)["run"] in ("paper", "embedded", "rehearsal", "mirror")
+        update_config(config, load_yaml(REPOSITORY / path))
+    return config
+
+
+@pytest.mark.parametrize(("run", "paths"), [(run, paths) for run, *paths in CONFIGS])
+def test_own_configs_pass(run: str, paths: list[str]) -> None:
+    assert checked(laid_over(*paths))["run"] == run
+
+
+def test_the_held_out_run_scores_no_row_that_its_hybrids_saw(resources: dict) -> None:
+    plan = Plan(checked(laid_over("config.yaml", "workflow/configs/held-out.yaml")), resources)
+    assert plan.all_datasets == ["topics-held-out"]
+    assert {plan.hybrid_spec(name, 1)["dataset"] for name in plan.config["hybrid"]} == {"topics-held-out"}
+    published, held_out = published_parts(1000, 42), published_parts(1000, 42, 0.25)
+    assert [part == "validation" for part in published] == [part == "test" for part in held_out]
+    assert Counter(held_out) == resources["datasets"]["topics-held-out"]["expected_rows"]
+    with pytest.raises(ConfigError, match="mine.validation_share: goes with `published_split`; leave it out"):
+        check_dataset("mine", resources["datasets"]["topics-mini"] | {"validation_share": 0.5})
 
 
 def test_null_takes_an_id_away_and_rows_go_by_data_set(embedded: dict) -> None:

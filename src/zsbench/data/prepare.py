@@ -45,12 +45,23 @@ def sample_ids(texts: list[str]) -> list[str]:
     return ids
 
 
-def published_parts(rows: int, seed: int) -> list[str]:
-    """Split of each row of the published topic benchmark, whose publisher shuffles one file with a seed."""
+def published_parts(rows: int, seed: int, validation_share: float | None = None) -> list[str]:
+    """Split of each row of the published topic benchmark, whose publisher shuffles one file with a seed.
+
+    Args:
+        rows: rows of the file.
+        seed: of the publisher's shuffle.
+        validation_share: None for the publisher's train and validation. Otherwise the publisher's validation rows are
+            `test`, and this share of the training rows, the last of the shuffle, is `validation`: then neither weights
+            nor thresholds see the rows that are reported.
+    """
     from hybridnli.data import published_split
 
+    train, last = published_split(rows, seed)
     parts = np.full(rows, "train", dtype=object)
-    parts[published_split(rows, seed)[1]] = "validation"
+    parts[last] = "validation" if validation_share is None else "test"
+    if validation_share is not None:
+        parts[train[len(train) - round(len(train) * validation_share) :]] = "validation"
     return parts.tolist()
 
 
@@ -69,7 +80,9 @@ def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, 
         if texts.isna().any() or not texts.map(lambda text: isinstance(text, str)).all():
             raise DataError(f"{name}: column {spec['text']!r} holds values that are not text")
         gold = gold_indices(frame[spec["gold"]["column"]], spec["gold"], len(spec["labels"]))
-        splits = published_parts(len(frame), spec["published_split"]) if "published_split" in spec else split
+        splits: str | list[str] = split
+        if "published_split" in spec:
+            splits = published_parts(len(frame), spec["published_split"], spec.get("validation_share"))
         frames.append(pd.DataFrame({"split": splits, "text": texts.to_list(), "gold": gold}))
     return pd.concat(frames, ignore_index=True), manifest
 

@@ -38,10 +38,13 @@ def test_every_source_fetches_and_says_that_it_is_a_replica(mirror, sources, tmp
         assert manifest["verified"] == "SHA256SUMS", name
 
 
+OTHERS = {"topics-published", "topics-held-out", "banking77", "massive"}
+
+
 def test_data_replicas_prepare_into_every_label(mirror, paper, presets, tmp_path):
     """Every preset that has a repository, whether or not the paper run scores it."""
     names = [name for name, preset in presets["datasets"].items() if "repo" in presets["sources"][preset["source"]]]
-    assert set(paper["suites"]["gliclass"]["datasets"]) | {"topics-published", "banking77", "massive"} == set(names)
+    assert set(paper["suites"]["gliclass"]["datasets"]) | OTHERS == set(names)
     suites = {"gliclass": {"rows": None, "sample_seed": 0}, "topics": {"rows": None, "sample_seed": 0}}
     plan, cards = Plan(paper | {"data": {"mirror": None}, "suites": suites}, presets), {}
     for dataset in names:
@@ -54,6 +57,7 @@ def test_data_replicas_prepare_into_every_label(mirror, paper, presets, tmp_path
         assert card["replica"] is True and min(card["quality"]["rows_per_label"].values()) > 0, dataset
         assert sum(card["rows"].values()) < 200
     assert cards["topics-published"]["rows"] == {"train": 64, "validation": 16}
+    assert cards["topics-held-out"]["rows"] == {"train": 48, "validation": 16, "test": 16}
     assert {name: len(cards[name]["labels"]) for name in ("banking77", "massive")} == {"banking77": 77, "massive": 60}
 
 
