@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 # Parts whose systems had the same texts in the same rounds.
-PARTS = {"mixed": "all", "padded": "all, padded", "pairs": "pairs", "many": "pairs, many labels"}
+PARTS = {"mixed": "all", "padded": "padded", "pairs": "pairs", "many": "pairs, many labels"}
 MEMORY_LIMIT = 200.0  # MB that scoring a million texts may add
 
 

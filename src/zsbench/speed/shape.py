@@ -70,15 +70,12 @@ class Shape:
         repeats = self.mixed["repeats"]
         joint = ("gliznet", packaged, "bare", "biencoder")
         part("mixed", lambda: measure_mixed(self._named(*joint), self.texts, self.labels, repeats))
-        part("padded", lambda: self._padded())
+        part("padded", self._padded)
         pairs = ("gliznet", "nli-sorted", piped)
         part("pairs", lambda: measure_mixed(self._named(*pairs), self.few, self.labels, repeats))
         part("many", lambda: self._many(*pairs))
         latency = ("gliznet", "reference", packaged, "nli-sorted", piped, "biencoder")
         part("latency", lambda: self._latency(*latency))
-        for length in self.spec["sweep"]["tokens"]:
-            part(f"sweep-{length}", lambda length=length: self._sweep(length, packaged))
-        found["sweep"] = [row for length in self.spec["sweep"]["tokens"] for row in found.pop(f"sweep-{length}")]
         if self.config.model_type == "deberta-v2":
             part(
                 "attention",
@@ -89,6 +86,9 @@ class Shape:
             part("training", lambda: measure_training(self.setting, **training))
         part("nli", lambda: measure_nli(self.setting, hybrid["nli_rows"], hybrid["nli_repeats"]))
         part("heads", lambda: measure_heads(self.setting, hybrid["rows"], hybrid["epochs"], hybrid["repeats"]))
+        for length in self.spec["sweep"]["tokens"]:
+            part(f"sweep-{length}", lambda length=length: self._sweep(length, packaged))
+        found["sweep"] = [row for length in self.spec["sweep"]["tokens"] for row in found.pop(f"sweep-{length}")]
         return found | {"ratios": ratios(found)}
 
     def _gate(self) -> dict[str, Any]:
@@ -101,7 +101,8 @@ class Shape:
         }
 
     def _padded(self) -> dict[str, Any]:
-        return measure_mixed(self._named("gliznet", "reference"), self.texts, self.labels, self.mixed["many_repeats"])
+        texts = self.texts[: self.mixed["padded_texts"]]
+        return measure_mixed(self._named("gliznet", "reference"), texts, self.labels, self.mixed["many_repeats"])
 
     def _many(self, *names: str | None) -> dict[str, Any]:
         labels = make_labels(self.mixed["many_labels"], self.spec["seed"])

@@ -61,6 +61,7 @@ def record() -> dict[str, Any]:
         "labels": 10,
         "max_tokens": 512,
         "repeats": 2,
+        "padded_texts": 10,
         "slow_texts": 10,
         "many_texts": 10,
         "many_labels": 64,

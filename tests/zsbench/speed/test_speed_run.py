@@ -64,6 +64,7 @@ SPEC: dict[str, Any] = {
         "max_tokens": 256,
         "labels": 3,
         "many_labels": 5,
+        "padded_texts": 6,
         "slow_texts": 4,
         "many_texts": 2,
         "repeats": 2,
