@@ -60,5 +60,12 @@ lint: setup
 	$(BIN)/snakemake --lint --configfile workflow/configs/embedded.yaml
 	$(BIN)/mypy
 
+# Known vulnerabilities of the pinned packages. Needs the advisory database as well as an index; --strict, since a package
+# that cannot be looked up would otherwise pass as clean.
+audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
 clean:
 	rm -rf results/embedded reports/embedded results/rehearsal reports/rehearsal build

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from zsbench.config import ConfigError
 from zsbench.data.errors import DataError, FetchError
 from zsbench.launch import LaunchError
 from zsbench.provenance import IntegrityError
+from zsbench.secrets import masked_output
 from zsbench.verbs import add_resources, add_verbs, check, run_layout
 
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
@@ -213,13 +215,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    try:
-        return arguments.function(arguments) or 0
-    except Exception as error:
-        if not isinstance(error, USER_ERRORS) and type(error).__name__ not in OWN_ERRORS:
-            raise
-        print(f"zsbench {arguments.verb}: {error}", file=sys.stderr)
-        return 1
+    with masked_output():
+        try:
+            return arguments.function(arguments) or 0
+        except Exception as error:
+            if not isinstance(error, USER_ERRORS) and type(error).__name__ not in OWN_ERRORS:
+                traceback.print_exc()
+            print(f"zsbench {arguments.verb}: {error}", file=sys.stderr)
+            return 1
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
 from zsbench.provenance import canonical_json, digest, environment, file_sha256, read_json, write_atomic, write_json
 from zsbench.runtime import Meter, prepare_torch
+from zsbench.secrets import mask_all
 from zsbench.systems.base import Rows, RowSystem, well_formed
 
 SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
@@ -114,7 +115,7 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
         cell = Cell(spec, dataset, layout.dataset(dataset), facts, identity, device)
         stored, measured = (layout.root / "cache" / "scores" / f"{cell.key}.{kind}" for kind in ("parquet", "json"))
         if not (stored.is_file() and measured.is_file()):
-            write_json(measured, _score(system(), cell, stored))
+            write_json(measured, mask_all(_score(system(), cell, stored)))
         if "sensitivity" in spec:
             _write_sensitivity(layout, cell, system)
         _write_cell(layout, cell, stored, read_json(measured))
@@ -270,7 +271,7 @@ def _write_cell(layout: Layout, cell: Cell, stored: Path, record: dict[str, Any]
     if file_sha256(layout.scores(*where)) != card["scores_sha256"]:
         stored.unlink()
         raise RuntimeError(f"{stored} is damaged and was deleted; run the same command again")
-    write_json(layout.card(*where), card)
+    write_json(layout.card(*where), mask_all(card))
 
 
 def _copy(source: Path, target: Path) -> None:

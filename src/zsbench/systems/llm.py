@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from zsbench.layout import Layout
-from zsbench.provenance import digest, read_json, write_json
+from zsbench.provenance import canonical_json, digest, read_json, write_json
+from zsbench.secrets import also_mask, mask, mask_all
 from zsbench.systems import UnknownSystemError
 
 SINGLE = (
@@ -39,7 +40,10 @@ UNSEEN = -30.0  # log-probability of an answer outside those alternatives
 
 
 class EndpointError(RuntimeError):
-    """The endpoint refused or gave no usable answer."""
+    """The endpoint refused or gave no usable answer. Secrets in the message are masked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(mask(message))
 
 
 class LLMSystem:
@@ -61,6 +65,8 @@ class LLMSystem:
         self.key_variable = settings.get("key_variable")
         if self.key_variable and self.key_variable not in os.environ:
             raise UnknownSystemError(f"systems.{spec['system']}.key_variable: {self.key_variable} is not set")
+        if self.key_variable:
+            also_mask(self.key_variable)
         self.parallel: int = settings.get("parallel", 4)
         self.judge_each: bool = spec["suite"] == "topics"
         self.folder: Path = layout.root / "cache" / "llm"
@@ -76,10 +82,11 @@ class LLMSystem:
             keys = answer_keys(len(labels))
             menu = dict(zip(keys, labels, strict=True))
             asked = [(SINGLE, {"text": text, "labels": menu}, keys) for text in texts]
+        keys = [canonical_json(content) for _, content, _ in asked]
+        once = dict(zip(keys, asked, strict=True))  # equal texts are asked once: two threads would write one file
         with ThreadPoolExecutor(self.parallel) as pool:
-            rows = list(
-                pool.map(lambda request: self._answer(*request), asked)
-            )  # (requests, answers) log-probabilities
+            answers = dict(zip(once, pool.map(lambda request: self._answer(*request), once.values()), strict=True))
+        rows = [answers[key] for key in keys]  # (requests, answers) log-probabilities
         if self.judge_each:
             yes = [1 / (1 + math.exp(no - yes)) for yes, no in rows]
             return np.array(yes).reshape(len(texts), len(labels))
@@ -119,7 +126,7 @@ class LLMSystem:
             reply = read_json(path)
             self._add(from_cache=1)
         else:
-            reply = self._request(body)
+            reply = mask_all(self._request(body))
             write_json(path, reply)
         return log_probabilities(reply, answers)
 

@@ -9,6 +9,8 @@ import importlib
 import json
 import os
 import shutil
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ from zsbench.config import ConfigError, check_installed
 from zsbench.layout import Layout
 from zsbench.progress import say_for
 from zsbench.provenance import digest, environment, file_sha256, files_digest, read_json, write_json
+from zsbench.secrets import masked_output
 from zsbench.source_graph import sources
 from zsbench.training.families import TASKS
 from zsbench.training.loop import Task, Trainer
@@ -154,7 +157,12 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="results/<run>")
     parser.add_argument("--spec", type=json.loads, required=True, help="training spec, as JSON")
     arguments = parser.parse_args()
-    train_job(arguments.spec, Layout(arguments.root))
+    with masked_output():
+        try:
+            train_job(arguments.spec, Layout(arguments.root))
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
 
 
 if __name__ == "__main__":

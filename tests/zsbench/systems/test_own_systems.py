@@ -217,6 +217,12 @@ def test_answers_are_cached(fresh, make_spec, endpoint):
     assert len(endpoint.seen) == asked and again.report()["from_cache"] == 2
 
 
+def test_equal_texts_are_asked_once(fresh, make_spec, endpoint):
+    """Two threads with one question would write one file of the cache at a time, and one of them would fail."""
+    scores = systems.build(llm_spec(make_spec, endpoint, parallel=8), fresh).score(["on money"] * 40, ["money", "sun"])
+    assert len(endpoint.seen) == 1 and scores.shape == (40, 2) and (scores == scores[0]).all()
+
+
 def test_each_label_is_judged_for_topics(fresh, make_spec, endpoint):
     scores = systems.build(llm_spec(make_spec, endpoint, "topics"), fresh).score(
         ["chips and money"], ["money", "sun", "chips"]

@@ -1,0 +1,147 @@
+"""Secrets of the environment and of addresses reach no file and no line that a run leaves."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from zsbench.layout import Layout
+from zsbench.provenance import file_sha256, write_json
+from zsbench.secrets import holds_secret, mask
+
+SECRETS = {
+    "HF_TOKEN": "corp-hub-word-0001",
+    "OPENAI_API_KEY": "plain-openai-word-02",
+    "AWS_SECRET_ACCESS_KEY": "cloud-word-000003",
+    "LETTER_OF_MARQUE": "word-of-the-endpoint-4",  # the config's `key_variable`: any name
+}
+OWN = """
+import os, sys
+
+class Leaky:
+    def __init__(self, fail):
+        self.fail = fail
+    def score(self, texts, labels):
+        print("sent", os.environ["OPENAI_API_KEY"])
+        print("to https://me:password-5@example.org/v1?token=signature-6", file=sys.stderr)
+        if self.fail:
+            raise RuntimeError(os.environ["HF_TOKEN"])
+        return [[0.5 for _ in labels] for _ in texts]
+    def report(self):
+        return {"note": "used " + os.environ["AWS_SECRET_ACCESS_KEY"]}
+"""
+
+
+class Echo(BaseHTTPRequestHandler):
+    """An endpoint that repeats the key it was sent, in its answers and in its refusals."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        key = self.headers["Authorization"]
+        if "refuse" in self.path:
+            self.send_error(400, f"bad key {key}")
+            return
+        reply = json.dumps({"choices": [{"message": {"content": f"A, says {key}"}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """A run with one prepared set of two rows, and a package of the user's own beside it."""
+    made = Layout(tmp_path / "results" / "run")
+    made.dataset("news").parent.mkdir(parents=True)
+    rows = [{"sample_id": f"s{i}", "split": "test", "text": "a text", "gold": [i]} for i in range(2)]
+    pd.DataFrame(rows).to_parquet(made.dataset("news"))
+    facts = {"id": "news", "labels": ["x", "y"], "label_names": ["x", "y"], "task": "single", "revision": "0"}
+    facts |= {"verbalisation": "plain", "rows": {"test": 2}, "rows_sha256": file_sha256(made.dataset("news"))}
+    write_json(made.dataset_card("news"), facts)
+    (tmp_path / "leaky_of_a_test.py").write_text(OWN)
+    return made
+
+
+def score(layout: Layout, family: str, settings: dict) -> subprocess.CompletedProcess[str]:
+    spec = {"suite": "gliclass", "system": "mine", "family": family, "settings": settings, "model": None, "seed": 0}
+    spec |= {"datasets": ["news"], "precision": "fp32", "token_budget": 64}
+    own = layout.root.parents[1]
+    path = os.pathsep.join([str(own), *sys.path])
+    command = [sys.executable, "-m", "zsbench.cli", "score", "--root", str(layout.root), "--spec", json.dumps(spec)]
+    environment = os.environ | SECRETS | {"PYTHONPATH": path}
+    return subprocess.run(command, capture_output=True, text=True, cwd=own, env=environment)
+
+
+def leaks(layout: Layout, done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Which secrets stand in what was printed and written (the test's own module aside)."""
+    places = {"output": (done.stdout + done.stderr).encode()}
+    places |= {str(path): path.read_bytes() for path in layout.root.rglob("*") if path.is_file()}
+    wanted = [*SECRETS.values(), "password-5", "signature-6"]
+    return [
+        f"{secret} in {where}" for where, content in places.items() for secret in wanted if secret.encode() in content
+    ]
+
+
+def test_an_endpoints_key_is_kept(layout: Layout, endpoint: str) -> None:
+    settings = {"url": f"{endpoint}/v1", "name": "m", "key_variable": "LETTER_OF_MARQUE"}
+    done = score(layout, "llm", settings)
+    assert done.returncode == 0, done.stderr
+    assert layout.card("gliclass", "news", "mine", 0).is_file() and list(layout.root.rglob("cache/llm/*.json"))
+    assert leaks(layout, done) == []
+    done = score(layout, "llm", settings | {"url": f"{endpoint}/refuse"})
+    assert done.returncode == 1 and "HTTP 400 bad key Bearer ***" in done.stderr and leaks(layout, done) == []
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_what_a_users_class_prints_reports_and_raises_is_masked(layout: Layout, fail: bool) -> None:
+    done = score(layout, "custom", {"class": "leaky_of_a_test:Leaky", "arguments": {"fail": fail}})
+    assert done.returncode == int(fail), done.stderr
+    assert "sent ***" in done.stdout and ("RuntimeError: ***" in done.stderr) == fail
+    if not fail:
+        assert json.loads(layout.card("gliclass", "news", "mine", 0).read_text())["note"] == "used ***"
+    assert leaks(layout, done) == []
+
+
+def test_short_values_do_not_blot_out_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "a")
+    monkeypatch.setenv("EMPTY_TOKEN", "")
+    assert mask("a plain text") == "a plain text"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "secret"),
+    [
+        ("text_prompt", "query: ", False),
+        ("title", "See https://example.org/a?b=c", False),
+        ("url", "https://example.org/data.csv?download=1", False),
+        ("url", "https://example.org/data.csv?X-Amz-Signature=1f", True),
+        ("url", "https://example.org/data.csv?a=1&api_key=1f", True),
+        ("path", "http://me:word@host/x", True),
+        ("password", "word", True),
+        ("note", "Bearer abcdefgh", True),
+        ("key_variable", "MY_KEY", False),
+        ("note", "sk-abcdefghijklmnopqrst", True),
+    ],
+)
+def test_what_counts_as_a_secret_in_a_config(key: str, value: str, secret: bool) -> None:
+    assert holds_secret(key, value) is secret
