@@ -6,6 +6,7 @@ Imports are inside the verbs, as in `zsbench.cli`.
 import argparse
 from pathlib import Path
 
+from zsbench.config import ConfigError
 from zsbench.layout import Layout
 
 
@@ -28,6 +29,8 @@ def readme(arguments: argparse.Namespace) -> None:
 
 def speed_page(arguments: argparse.Namespace) -> None:
     """write the speed page, its tables and its figure from a speed record"""
+    if not arguments.record.is_file():
+        raise ConfigError(f"no speed record at {arguments.record}; `snakemake speed` measures one")
     from zsbench.reporting.speed_page import write_speed_page
 
     written = write_speed_page(arguments.record, arguments.out)

@@ -1,8 +1,8 @@
 """What reruns when (contract 2), and that the paper run plans completely."""
 
 import re
+import resource
 import shutil
-import time
 
 import pytest
 
@@ -111,10 +111,16 @@ def test_a_speed_page_that_is_there_is_shown_and_never_measured_again_for_it(pro
     assert project.planned() == {"write_report": 1, "all": 1}
 
 
+def children_seconds() -> float:
+    """CPU seconds of the processes that ended so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> None:
-    started = time.perf_counter()
+    started = children_seconds()
     planned = project.planned(config="")
-    assert time.perf_counter() - started < 60, "10 s on a quiet machine"
+    assert children_seconds() - started < 10, "seconds of CPU time: a busy machine does not fail it"
     assert planned["train_model"] == 3 * (13 + 3), "3 seeds of 13 variants and 3 peers"
     assert planned["fetch"] > 15
     assert set(planned) >= RENDER | {

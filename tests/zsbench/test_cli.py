@@ -1,6 +1,7 @@
 """The command line: quick to start, errors in one line."""
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,18 @@ def test_starting_the_command_line_loads_no_model_library() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.parametrize("verb", [["--help"], ["systems"], ["datasets"], ["show", "reports/none"]])
+def test_verbs_without_a_model_start_in_half_a_second(verb: list[str]) -> None:
+    """CPU time, so that a busy machine does not fail it."""
+    seconds = []
+    for _ in range(2):  # the first may have to compile
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "zsbench.cli", *verb], cwd=REPOSITORY, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.5
+
+
 def test_an_error_for_the_user_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = json.dumps({"id": "mine", "kind": "local", "path": str(tmp_path / "none.csv"), "mirror": None})
     assert main(["fetch", "--root", str(tmp_path), "--spec", spec]) == 1
@@ -47,6 +60,8 @@ def test_the_speed_page_is_written_from_a_record(tmp_path: Path, capsys: pytest.
     assert main(["speed-page", str(tmp_path / "speed.json"), "--out", str(tmp_path / "page")]) == 0
     assert str(tmp_path / "page" / "speed.md") in capsys.readouterr().out
     assert (tmp_path / "page" / "speed.md").read_text(encoding="utf-8").startswith("# Speed")
+    assert main(["speed-page", str(tmp_path / "none.json"), "--out", str(tmp_path / "page")]) == 1
+    assert "`snakemake speed` measures one" in capsys.readouterr().err
 
 
 def test_a_spec_can_be_a_file(tmp_path: Path) -> None:
