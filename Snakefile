@@ -24,11 +24,13 @@ rule all:
     input:
         REPORTS / "index.html",
         REPORTS / "REPORT.md",
+        layout.manifest,
         [layout.root / "analysis" / "hardset.json"] if plan.hardset_spec else [],
 
 
 rule data:
     input:
+        layout.manifest,
         [layout.dataset(dataset) for dataset in plan.all_datasets],
         [layout.training_set(name) for name in plan.training_sets],
 

@@ -17,7 +17,7 @@ from zsbench.data.errors import DataError, FetchError
 from zsbench.launch import LaunchError
 from zsbench.provenance import IntegrityError
 from zsbench.secrets import masked_output
-from zsbench.verbs import add_resources, add_verbs, check, run_layout
+from zsbench.verbs import add_resources, add_verbs, check, manifest, run_layout
 
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
 # the project's own, known by name, since importing their classes here would import torch.
@@ -157,6 +157,7 @@ def report(arguments: argparse.Namespace) -> None:
 
 JOB_VERBS = {
     "fetch": fetch,
+    "manifest": manifest,
     "prepare": prepare,
     "prepare-training": prepare_training,
     "overlap": overlap,

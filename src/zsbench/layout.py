@@ -10,6 +10,11 @@ class Layout:
 
     root: Path
 
+    @property
+    def manifest(self) -> Path:
+        """What the run fetched, from where, in one file."""
+        return self.root / "manifest.json"
+
     def fetched(self, source: str) -> Path:
         """Manifest of one fetched source; its files lie beside it."""
         return self.root / "fetch" / source / "manifest.json"

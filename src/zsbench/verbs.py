@@ -118,6 +118,13 @@ def check(arguments: argparse.Namespace) -> int:
     return outcome
 
 
+def manifest(arguments: argparse.Namespace) -> None:
+    """gather the manifests of all sources that a run fetched in one file"""
+    from zsbench.data.fetched import write_run_manifest
+
+    write_run_manifest(arguments.root, arguments.spec["sources"])
+
+
 def run_layout(text: str) -> Layout:
     """`results/<run>` as a layout (argparse type)."""
     return Layout(Path(text))

@@ -19,6 +19,26 @@ rule fetch:
         "zsbench fetch --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
 
 
+rule manifest:
+    input:
+        [layout.fetched(source) for source in plan.sources],
+        code=code("zsbench.data.fetched"),
+    output:
+        layout.manifest,
+    log:
+        ROOT / "logs" / "manifest.log",
+    localrule: True
+    conda:
+        "../envs/zsbench.yaml"
+    params:
+        root=ROOT,
+        spec=canonical_json({"sources": plan.sources}),
+    message:
+        "gather what {} sources came from".format(len(plan.sources))
+    shell:
+        "zsbench manifest --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+
+
 rule prepare:
     input:
         dataset_manifest,

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from zsbench.provenance import IntegrityError, file_sha256, read_json
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError, file_sha256, read_json, write_json
 
 AUTHORED = Path(__file__).parent / "authored"  # the sets that this project wrote and carries
 
@@ -23,3 +24,21 @@ def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
                 f"{path} is missing or changed since it was fetched; delete {manifest_path} and run again"
             )
     return folder, manifest
+
+
+def write_run_manifest(layout: Layout, sources: list[str]) -> None:
+    """Everything a run fetched in one file: kind, origin, revision, what vouches for it, and each file's size and sum.
+
+    Args:
+        layout: the run; `manifest.json` is written at its top.
+        sources: ids, all fetched.
+    """
+    kept = ("origin", "revision", "verified", "replica", "converted", "files")
+    entries = {}
+    for name in sources:
+        manifest = read_json(layout.fetched(name))
+        facts = {key: manifest[key] for key in kept if key in manifest}
+        size = sum(entry["bytes"] for entry in manifest["files"])
+        entries[name] = {"kind": manifest["source"]["kind"], "bytes": size, **facts}
+    total = sum(entry["bytes"] for entry in entries.values())
+    write_json(layout.manifest, {"run": layout.root.name, "bytes": total, "sources": entries})

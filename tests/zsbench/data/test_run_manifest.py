@@ -1,0 +1,24 @@
+"""One file says what a run fetched."""
+
+from pathlib import Path
+
+from zsbench.cli import main
+from zsbench.data.sources import fetch
+from zsbench.layout import Layout
+from zsbench.provenance import file_sha256, read_json
+
+
+def test_every_source_with_origin_revision_sizes_and_sums(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("text,label\na,b\n")
+    layout = Layout(tmp_path / "results" / "tiny")
+    fetch({"kind": "local", "path": str(tmp_path / "mine.csv")}, layout.fetched("mine"))
+    fetch({"kind": "authored", "file": "topics-mini.jsonl"}, layout.fetched("topics"))
+    assert main(["manifest", "--root", str(layout.root), "--spec", '{"sources": ["mine", "topics"]}']) == 0
+    manifest = read_json(layout.manifest)
+    assert manifest["run"] == "tiny" and list(manifest["sources"]) == ["mine", "topics"]
+    mine = manifest["sources"]["mine"]
+    size, total = (tmp_path / "mine.csv").stat().st_size, file_sha256(tmp_path / "mine.csv")
+    assert mine["files"] == [{"name": "mine.csv", "bytes": size, "sha256": total}]
+    assert (mine["kind"], mine["origin"], mine["verified"], mine["bytes"]) == ("local", "local:mine.csv", "none", size)
+    assert manifest["sources"]["topics"]["verified"] == "git"
+    assert manifest["bytes"] == size + manifest["sources"]["topics"]["bytes"]
