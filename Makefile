@@ -33,10 +33,13 @@ speed: setup
 rehearsal: export HF_HUB_OFFLINE := 1
 rehearsal: export OMP_NUM_THREADS := 1
 rehearsal: export ZSBENCH_MIRROR := build/rehearsal-mirror
+rehearsal: REHEARSE := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reason --show-failed-logs
+rehearsal: OVERLAY := workflow/configs/rehearsal.yaml
 rehearsal: setup
 	$(BIN)/zsbench rehearse-mirror $(ZSBENCH_MIRROR)
-	$(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reason --show-failed-logs \
-		--configfile config.yaml workflow/configs/rehearsal.yaml
+	$(REHEARSE) data --configfile config.yaml $(OVERLAY)
+	$(BIN)/zsbench rehearse-scores --root results/rehearsal --config $(OVERLAY)
+	$(BIN)/zsbench rehearse-endpoint --port 18427 -- $(REHEARSE) --configfile config.yaml $(OVERLAY)
 	@$(BIN)/zsbench show reports/rehearsal
 
 # The committed sample report, README's tables and the data card's results are those of the last `make demo`.

@@ -86,6 +86,20 @@ def rehearse_mirror(arguments: argparse.Namespace) -> None:
     print(f"{arguments.folder}: {len(places)} replicas")
 
 
+def rehearse_scores(arguments: argparse.Namespace) -> None:
+    """bring in made-up scores for the imported systems of a rehearsal's config"""
+    from zsbench.rehearsal.own import bring_scores
+
+    print(f"{bring_scores(arguments.root.root, arguments.config)} csv files imported")
+
+
+def rehearse_endpoint(arguments: argparse.Namespace) -> int:
+    """run a command while a made-up generative model answers on loopback"""
+    from zsbench.rehearsal.own import with_endpoint
+
+    return with_endpoint(arguments.port, arguments.command)
+
+
 def data_results(arguments: argparse.Namespace) -> None:
     """put a finished run's measurements on hardset-mini's card"""
     from zsbench.reporting.card_results import write_card_results
@@ -183,6 +197,14 @@ def _add_listing_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParse
     )
     verb.set_defaults(function=rehearse_mirror)
     add_resources(verb)
+    verb = verbs.add_parser("rehearse-scores", help=rehearse_scores.__doc__)
+    verb.add_argument("--root", type=run_layout, required=True, help="results/<run>")
+    verb.add_argument("--config", type=Path, required=True, help="names the systems of family imported")
+    verb.set_defaults(function=rehearse_scores)
+    verb = verbs.add_parser("rehearse-endpoint", help=rehearse_endpoint.__doc__)
+    verb.add_argument("--port", type=int, required=True, help="of 127.0.0.1, as the config's url says")
+    verb.add_argument("command", nargs="+", metavar="-- command ...", help="what to run")
+    verb.set_defaults(function=rehearse_endpoint)
 
 
 def _add_data_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -213,7 +213,7 @@ def test_sources_of_the_users_own_count(paper, presets):
     assert named_sources(config, presets)["mine"]["repo"] == "me/mine"
 
 
-def test_the_overlay_changes_sizes_only(paper):
+def test_the_overlay_changes_sizes_and_adds_systems_only(paper):
     from zsbench.config import load_yaml
 
     overlay = load_yaml(Path(REPOSITORY / "workflow/configs/rehearsal.yaml"))
@@ -233,6 +233,7 @@ def test_the_overlay_changes_sizes_only(paper):
     def leaves(value: dict) -> set[str]:
         return {leaf for key, entry in value.items() for leaf in (leaves(entry) if isinstance(entry, dict) else {key})}
 
+    assert not set(overlay.pop("systems")) & set(paper["systems"])
     speed = overlay.pop("speed")  # measured beside the run; what is compared stays
     assert leaves(overlay) == sizes | {"run"}
     assert set(speed) <= set(paper["speed"]) - {"backbone", "precision", "shapes", "seed"}
