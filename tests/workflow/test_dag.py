@@ -100,6 +100,15 @@ def test_the_plan_says_what_is_done_and_what_cannot_be_fetched(finished: Project
     assert "sources cannot be fetched: cr, sst2," in shown and "`zsbench fetch --lock`" in shown
 
 
+def test_the_mirrors_overlay_plans_and_says_that_the_mirror_is_absent(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZSBENCH_MIRROR", "nowhere")
+    shown = finished.snakemake("-n", config="config.yaml workflow/configs/mirror.yaml")
+    assert "8 of 10 sources cannot be fetched: cr, sst2, sst5, imdb, 20-newsgroups, ag-news, rotten-tomatoes," in shown
+    assert "the mirror nowhere lacks dataset SetFit/CR: there is no folder nowhere/datasets/SetFit/CR" in shown
+
+
 def test_speed_is_a_target_of_its_own(project: Project) -> None:
     assert project.planned("speed") == {"measure_speed": 1, "write_speed_page": 1, "speed": 1}
 
