@@ -10,7 +10,7 @@ RUN := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reaso
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup demo speed rehearsal sample test test-slow lint clean
+.PHONY: setup audit demo speed rehearsal sample test test-slow lint clean
 
 setup: $(VENV)/.done
 

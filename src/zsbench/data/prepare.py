@@ -10,7 +10,7 @@ import pandas as pd
 from zsbench.data.errors import DataError
 from zsbench.data.fetched import open_fetched
 from zsbench.data.quality import quality
-from zsbench.data.readers import gold_indices, read_frame
+from zsbench.data.readers import check_texts, gold_indices, is_missing, read_frame
 from zsbench.provenance import digest, file_sha256, write_atomic, write_json
 
 
@@ -71,14 +71,16 @@ def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, 
     frames = []
     for split, name in spec["files"].items():
         frame = read_frame(folder / name, spec["format"])
-        missing = [column for column in (spec["text"], spec["gold"]["column"]) if column not in frame.columns]
+        wanted = [spec["text"], spec["gold"]["column"], *([spec["split_column"]] if "split_column" in spec else [])]
+        missing = [column for column in wanted if column not in frame.columns]
         if missing:
             raise DataError(f"{name} has no column {missing[0]!r}; it has: {', '.join(map(str, frame.columns))}")
         if "split_column" in spec:
             frame = frame[frame[spec["split_column"]] == split]
         texts = frame[spec["text"]]
-        if texts.isna().any() or not texts.map(lambda text: isinstance(text, str)).all():
-            raise DataError(f"{name}: column {spec['text']!r} holds values that are not text")
+        check_texts(texts, f"{name}: column {spec['text']!r}")
+        if spec["task"] == "multi" and any(map(is_missing, frame[spec["gold"]["column"]])):
+            raise DataError(f"{name}: rows without a gold value; where no label is true, say so with an empty list")
         gold = gold_indices(frame[spec["gold"]["column"]], spec["gold"], len(spec["labels"]))
         splits: str | list[str] = split
         if "published_split" in spec:
@@ -103,6 +105,11 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     if found != spec["expected_rows"] and not manifest.get("replica"):
         raise DataError(f"{spec['id']}: found rows {found}, the preset expects {spec['expected_rows']}")
     if spec["task"] == "single":
+        if (frame["gold"].map(len) > 1).any():
+            row = int((frame["gold"].map(len) > 1).argmax())
+            raise DataError(
+                f"{spec['id']}: row {row} has several gold labels; the preset says one a text (task: single)"
+            )
         # Rows that no label covers (a neutral rating, no gold) cannot be judged; they are counted, never class 0.
         judged = frame["gold"].map(len) == 1
     else:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from zsbench.data.errors import DataError
 from zsbench.data.fetched import open_fetched
-from zsbench.data.readers import read_frame
+from zsbench.data.readers import check_texts, read_frame
 from zsbench.provenance import file_sha256, write_atomic, write_json
 
 VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many
@@ -25,11 +25,15 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     frames = []
     for split, name in spec["files"].items():
         frame = read_frame(folder / name, spec["format"])
-        missing = {"text", "labels", "not_labels"} - set(frame.columns)
+        wanted = {"text", "labels", "not_labels", *([spec["split_column"]] if "split_column" in spec else [])}
+        missing = wanted - set(frame.columns)
         if missing:
-            raise DataError(f"{name} lacks columns {sorted(missing)}; a training set has text, labels, not_labels")
+            raise DataError(f"{name} lacks columns {sorted(missing)}; its preset asks for {sorted(wanted)}")
         if "split_column" in spec:
             frame = frame[frame[spec["split_column"]] == split]
+        check_texts(frame["text"], f"{name}: column 'text'")
+        for column in ("labels", "not_labels"):
+            _check_labels(frame[column], f"{name}: column {column!r}")
         frames.append(frame[["text", "labels", "not_labels"]].assign(split=split))
     rows = pd.concat(frames, ignore_index=True)
     both = [i for i, row in enumerate(rows.itertuples()) if set(row.labels) & set(row.not_labels)]
@@ -57,3 +61,15 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         "rows_sha256": file_sha256(rows_path),
     }
     write_json(card_path, card)
+
+
+def _check_labels(column: pd.Series, where: str) -> None:
+    """Raise unless every value is a list of visible texts, none twice."""
+    for i, labels in enumerate(column):
+        if isinstance(labels, str) or not hasattr(labels, "__iter__"):
+            raise DataError(f"{where}, row {i}: {labels!r:.60} is no list of labels")
+        row = list(labels)
+        odd = [label for label in row if not isinstance(label, str) or not label.strip()]
+        if odd or len(set(row)) < len(row):
+            raise DataError(f"{where}, row {i}: {row!r:.120}; labels must be texts with a visible letter, each once")
+        check_texts(pd.Series(row, dtype=object), f"{where}, labels of row {i}")

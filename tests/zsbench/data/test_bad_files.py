@@ -1,0 +1,171 @@
+"""Data files with one thing wrong, or odd and right: an error that names it, or the rows as they stand, never fewer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from zsbench.data.errors import DataError
+from zsbench.data.prepare import prepare_dataset
+from zsbench.data.training_sets import prepare_training_set
+from zsbench.provenance import file_sha256, read_json, write_json
+
+NUMBERS = {"column": "g", "values": [0, 1]}
+BINS = {"column": "g", "bins": [[-4, -1], [1, 4]]}
+LISTS = {"task": "multi", "suite": "topics"}
+
+
+def keep(folder: Path, content: str | bytes | pd.DataFrame) -> Path:
+    """Put a file where a fetched one lies; returns the manifest."""
+    path = folder / "files" / "a.dat"
+    path.parent.mkdir(exist_ok=True)
+    if isinstance(content, pd.DataFrame):
+        content.to_parquet(path)
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    listing = [{"name": "a.dat", "sha256": file_sha256(path)}]
+    write_json(folder / "manifest.json", {"origin": "t", "revision": "0", "verified": "no", "files": listing})
+    return folder / "manifest.json"
+
+
+def prepare(folder: Path, kind: str, content: str | bytes | pd.DataFrame, **more: Any) -> tuple[list[str], list[list]]:
+    spec = {"id": "mine", "title": "t", "suite": "gliclass", "files": {"test": "a.dat"}, "format": {"type": kind}}
+    spec |= {"text": "text", "gold": {"column": "g", "values": ["0", "1"]}, "labels": ["bad", "good"]}
+    spec |= {"label_names": ["bad", "good"], "verbalisation": "plain", "task": "single", "domain": "d", "rows": None}
+    spec |= {"expected_rows": {"test": 2}, "licence": "l", "citation": "c", "sample_seed": 0} | more
+    prepare_dataset(spec, keep(folder, content), folder / "rows.parquet", folder / "card.json")
+    rows = pd.read_parquet(folder / "rows.parquet")
+    return rows["text"].tolist(), [list(gold) for gold in rows["gold"]]
+
+
+def lines(*rows: str) -> str:
+    return "".join(f"{row}\n" for row in rows)
+
+
+REFUSED = {
+    "nothing in it": ("table", "", {}, "a.dat is not a readable table file"),
+    "a header alone": ("table", "text,g\n", {}, "mine: found rows {}"),
+    "Latin-1": ("table", "text,g\né,0\nb,1\n".encode("latin1"), {}, "not a readable table file: 'utf-8' codec"),
+    "UTF-16": ("table", "text,g\na,0\nb,1\n".encode("utf-16"), {}, "not a readable table file: 'utf-8' codec"),
+    "gold not among the labels": ("table", "text,g\na,0\nb,7\n", {}, r"gold values '7' are not among .*\['0', '1'\]"),
+    "a space in a gold value": ("table", "text,g\na, 0\nb,1\n", {}, "gold values ' 0' are not among"),
+    "one row too long": ("table", "text,g\na,0\nb,1,9\n", {}, "Expected 2 fields in line 3, saw 3"),
+    "every row too long": ("table", "text,g\na,0,1\nb,1,0\n", {}, "Length of header or names does not match"),
+    "a column twice": ("table", "text,text,g\na,b,0\nb,c,1\n", {}, "the column 'text' stands there twice"),
+    "an open quote": ("table", 'text,g\n"a,0\nb,1\n', {}, "EOF inside string"),
+    "a return inside a text": ("table", "text,g\na\rb,0\nb,1\n", {}, r"found rows {'test': 3}"),
+    "no gold at all": ("table", "text,g\na,\nb,\n", {}, "no rows left to score"),
+    "no such column": ("table", "texts,g\na,0\nb,1\n", {}, "no column 'text'; it has: texts, g"),
+    "no split column": ("table", "text,g\na,0\nb,1\n", {"split_column": "s"}, "no column 's'"),
+    "a rating that is a word": ("table", "text,g\na,x\nb,2\n", {"gold": BINS}, "gold value 'x' is no finite number"),
+    "an infinite rating": ("table", "text,g\na,inf\nb,2\n", {"gold": BINS}, "gold value 'inf' is no finite number"),
+    "text is null": ("jsonl", lines('{"text":null,"g":0}', '{"text":"b","g":1}'), {}, "not text: None in row 0"),
+    "text is a number": ("jsonl", lines('{"text":5,"g":0}', '{"text":"b","g":1}'), {}, "not text: 5 in row 0"),
+    "text is missing": ("jsonl", lines('{"g":0}', '{"text":"b","g":1}'), {}, "not text: nan in row 0"),
+    "text is NaN": ("jsonl", lines('{"text":NaN,"g":0}', '{"text":"b","g":1}'), {}, "not text: nan in row 0"),
+    "half of a pair": (
+        "jsonl",
+        lines(r'{"text":"x\ud800y","g":0}', '{"text":"b","g":1}'),
+        {"gold": NUMBERS},
+        "row 0: half of a surrogate pair",
+    ),
+    "half a line": ("jsonl", '{"text":"a","g":0}\n{"text":"b","g"', {}, "not a readable jsonl file"),
+    "a key twice": ("jsonl", lines('{"text":"a","text":"z","g":0}'), {}, "a key stands twice in one row"),
+    "rows that are lists": ("jsonl", lines("[1,2]", "[3,4]"), {}, "its rows must be JSON objects"),
+    "deep nesting": ("jsonl", '{"text":"a","g":' + "[" * 50_000 + "]" * 50_000 + "}", {}, "recursion depth"),
+    "columns, not rows": ("json", '{"text":["a","b"],"g":[0,1]}', {}, "its rows must be JSON objects, in one list"),
+    "a huge gold": ("jsonl", lines('{"text":"a","g":' + "9" * 30 + "}"), {"gold": NUMBERS}, "gold values 99999999999"),
+    "gold is a mapping": ("jsonl", lines('{"text":"a","g":{"x":1}}'), {}, "gold values {'x': 1} are not among"),
+    "two golds where one is": ("jsonl", lines('{"text":"a","g":["0","1"]}', '{"text":"b","g":"1"}'), {}, "row 0 has"),
+    "null for no labels": ("jsonl", lines('{"text":"a","g":null}'), LISTS, "say so with an empty list"),
+    "null among labels": ("jsonl", lines('{"text":"a","g":["0",null]}'), LISTS, "gold values None are not among"),
+    "a parquet of two bytes": ("parquet", "xx", {}, "not a readable parquet file"),
+    "bytes for text": ("parquet", pd.DataFrame({"text": [b"a", b"b"], "g": [0, 1]}), {}, "not text: b'a' in row 0"),
+    "None in parquet": ("parquet", pd.DataFrame({"text": ["a", None], "g": ["0", "1"]}), {}, "that are not text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    kind, content, more, message = REFUSED[name]
+    if "expected_rows" not in more and kind == "jsonl" and isinstance(content, str):
+        more = more | {"expected_rows": {"test": len(content.splitlines())}}
+    with pytest.raises(DataError, match=message):
+        prepare(tmp_path, kind, content, **more)
+    assert not (tmp_path / "rows.parquet").exists() and not (tmp_path / "card.json").exists()
+
+
+KEPT = [
+    "a\x00b",
+    "\x01\x0b\x0c\x1c\x1f\x7f",
+    "مرحبا \u202e abc \u202c",
+    "👩\u200d👩\u200d👧 😀",
+    "a\u2028b\u2029c\x85d",
+    "[SEP] <<LABEL>> [LAB]",
+    "NaN",
+    "null",
+    "",
+    "   ",
+    "007",
+    "2020-01-01",
+    "x" * 10_000_000,
+    "\ufeffa",
+    'say "yes", please',
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "parquet", "table"])
+def test_odd_texts_come_through_as_they_are(tmp_path: Path, kind: str) -> None:
+    frame = pd.DataFrame({"text": KEPT, "g": ["0", "1"] * 7 + ["0"]})
+    content: Any = frame
+    if kind == "table":
+        content = frame.to_csv(index=False)
+    elif kind != "parquet":
+        rows = frame.to_dict("records")
+        content = lines(*(json.dumps(r, ensure_ascii=False) for r in rows)) if kind == "jsonl" else json.dumps(rows)
+    texts, gold = prepare(tmp_path, kind, content, expected_rows={"test": len(KEPT)})
+    assert texts == KEPT and gold == [[i % 2] for i in range(len(KEPT))]
+
+
+def test_a_table_may_begin_with_a_byte_order_mark_and_end_lines_as_windows_does(tmp_path: Path) -> None:
+    assert prepare(tmp_path, "table", "\ufefftext,g\r\na,0\r\nb,1\r\n") == (["a", "b"], [[0], [1]])
+
+
+def test_rows_without_gold_are_counted_and_never_a_class(tmp_path: Path) -> None:
+    content = lines('{"text":"a","g":null}', '{"text":"b","g":1}', '{"text":"c"}')
+    assert prepare(tmp_path, "jsonl", content, gold=NUMBERS, expected_rows={"test": 3}) == (["b"], [[1]])
+    assert read_json(tmp_path / "card.json")["quality"]["rows_without_gold"] == 2
+
+
+def test_a_label_named_twice_in_a_row_counts_once(tmp_path: Path) -> None:
+    content = lines('{"text":"a","g":["1","0","1"]}', '{"text":"b","g":[]}')
+    assert prepare(tmp_path, "jsonl", content, **LISTS) == (["a", "b"], [[0, 1], []])
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": None}, "column 'text' holds values that are not text"),
+        ({"labels": "money"}, "column 'labels', row 0: 'money' is no list of labels"),
+        ({"labels": None}, "column 'labels', row 0: None is no list"),
+        ({"not_labels": ["a", "a"]}, "column 'not_labels', row 0: .* each once"),
+        ({"labels": [" "]}, "labels must be texts with a visible letter"),
+        ({"labels": [5]}, "labels must be texts"),
+        ({"labels": ["\ud800"]}, "labels of row 0, row 0: half of a surrogate pair"),
+        ({"labels": ["x"], "not_labels": ["x"]}, "both true and false"),
+    ],
+)
+def test_a_training_set_is_held_to_the_same(tmp_path: Path, row: dict, message: str) -> None:
+    content = lines(json.dumps({"text": "a", "labels": ["x"], "not_labels": ["y"]} | row))
+    spec = {
+        "id": "t",
+        "title": "t",
+        "files": {"train": "a.dat"},
+        "format": {"type": "jsonl"},
+        "licence": "",
+        "citation": "",
+    }
+    with pytest.raises(DataError, match=message):
+        prepare_training_set(spec, keep(tmp_path, content), tmp_path / "rows.parquet", tmp_path / "card.json")
