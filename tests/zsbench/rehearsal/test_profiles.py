@@ -2,10 +2,13 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+
+from zsbench.config import load_yaml
 
 from .conftest import REPOSITORY
 
@@ -21,6 +24,16 @@ def plan(tmp_path, *arguments: str) -> str:
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
+
+
+def test_every_job_with_a_model_has_its_resources(tmp_path):
+    """A rule that a profile does not name would run with the defaults of a small job, and end early on a cluster."""
+    rules = {word for word in plan(tmp_path, "--list-rules", "--cores", "1").split() if re.fullmatch(r"[a-z_]+", word)}
+    heavy = {name for name in rules if name.startswith(("train_", "score_")) or name == "measure_speed"}
+    assert len(heavy) >= 5
+    for profile in ("workstation", "slurm"):
+        named = load_yaml(REPOSITORY / "workflow" / "profiles" / profile / "config.yaml")["set-resources"]
+        assert heavy <= set(named) <= rules, profile
 
 
 def test_the_workstation_profile_plans(tmp_path):
