@@ -24,7 +24,7 @@ def readme(arguments: argparse.Namespace) -> None:
     from zsbench.provenance import write_text
     from zsbench.reporting.readme import render
 
-    write_text(arguments.file, render(arguments.file.read_text(encoding="utf-8"), arguments.reports / "tables"))
+    write_text(arguments.file, render(arguments.file.read_text(encoding="utf-8"), arguments.reports))
 
 
 def speed_page(arguments: argparse.Namespace) -> None:

@@ -3,14 +3,19 @@
 import re
 from pathlib import Path
 
-# Block name -> the table (file name without ending) that fills it.
-BLOCKS = {"suite": "gliclass_suite", "ablations": "ablations", "topics": "topics"}
+# Block name -> the table (below `reports/<run>`, without ending) that fills it.
+BLOCKS = {
+    "suite": "tables/gliclass_suite",
+    "ablations": "tables/ablations",
+    "topics": "tables/topics",
+    "speed": "speed/targets",
+}
 # Blocks that show a part: rows (or notes) that hold this text; the whole table is in the report.
 ONLY = {"topics": "held-out"}
 _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)
 
 
-def render(readme_text: str, tables_folder: Path) -> str:
+def render(readme_text: str, reports: Path) -> str:
     """The text with every marked block filled from the md table of its name.
 
     A block is `<!-- begin:suite -->` ... `<!-- end:suite -->`, each marker on a line of its own. Filling a filled text
@@ -18,7 +23,7 @@ def render(readme_text: str, tables_folder: Path) -> str:
 
     Args:
         readme_text: the whole README.
-        tables_folder: `reports/<run>/tables`.
+        reports: `reports/<run>`.
 
     Raises:
         ValueError: a block whose name is unknown, or that ends under another name or not at all.
@@ -31,7 +36,7 @@ def render(readme_text: str, tables_folder: Path) -> str:
             raise ValueError(f"README block {name!r} is not known; allowed: {', '.join(BLOCKS)}")
         if end != name:
             raise ValueError(f"README block {name!r} ends as {end!r}")
-        table = (tables_folder / f"{BLOCKS[name]}.md").read_text(encoding="utf-8").strip()
+        table = (reports / f"{BLOCKS[name]}.md").read_text(encoding="utf-8").strip()
         if name in ONLY:
             table = _part(table, ONLY[name])
         return f"<!-- begin:{name} -->\n{table}\n<!-- end:{name} -->"

@@ -94,7 +94,9 @@ def _bare(encoder: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Set
 def biencoder(setting: Setting) -> list[Contender]:
     """Mean vectors of texts against kept vectors of labels: the upper bound, since no text sees a label."""
     tokenizer = AutoTokenizer.from_pretrained(setting.backbone, trust_remote_code=False)
-    model = AutoModel.from_pretrained(setting.backbone, use_safetensors=True, trust_remote_code=False)
+    model = AutoModel.from_pretrained(
+        setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
     model = model.to(setting.device).eval()
 
     @torch.inference_mode()

@@ -92,7 +92,12 @@ def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
     names = {index: name for name, index in NLI_CLASSES.items()}
     torch.manual_seed(setting.seed)
     model = AutoModelForSequenceClassification.from_pretrained(
-        setting.backbone, use_safetensors=True, trust_remote_code=False, id2label=names, label2id=NLI_CLASSES
+        setting.backbone,
+        dtype=torch.float32,  # published encoders are often stored in half precision
+        use_safetensors=True,
+        trust_remote_code=False,
+        id2label=names,
+        label2id=NLI_CLASSES,
     ).to(setting.device)
     plain = copy.deepcopy(model).eval()
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]

@@ -152,7 +152,9 @@ def _gliclass(setting: Setting, rows: Rows, steps: int, batch: int, folder: Path
 
 def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) -> dict[str, Rounds]:
     """DeBERTa's encoder, ours ("fast") against transformers': batch 1 x 32 tokens, mixed batches, training step."""
-    plain: Any = AutoModel.from_pretrained(setting.backbone, use_safetensors=True).to(setting.device)
+    plain: Any = AutoModel.from_pretrained(
+        setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    ).to(setting.device)
     fast = copy.deepcopy(plain)
     accelerate_encoder(fast)
     pair = {"fast": fast, "transformers": plain}

@@ -7,14 +7,16 @@ import pytest
 from zsbench.reporting.readme import BLOCKS, render
 
 ROOT = Path(__file__).resolve().parents[3]
-SAMPLE = ROOT / "reports" / "sample" / "tables"
+SAMPLE = ROOT / "reports" / "sample"
 TEXT = "before\n\n<!-- begin:suite -->\nold\n<!-- end:suite -->\n\nafter <!-- a comment -->\n"
 
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
     for name in BLOCKS.values():
-        (tmp_path / f"{name}.md").write_text(f"| {name} |\n|---|\n| \\1 |\n")
+        path = tmp_path / f"{name}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"| {path.stem} |\n|---|\n| \\1 |\n")
     return tmp_path
 
 
@@ -27,13 +29,13 @@ def test_blocks_are_filled_and_filling_again_changes_nothing(tables: Path) -> No
 
 def test_empty_blocks_are_filled(tables: Path) -> None:
     text = "".join(f"<!-- begin:{name} -->\n<!-- end:{name} -->\n" for name in BLOCKS)
-    assert all(f"| {table} |" in render(text, tables) for table in BLOCKS.values())
+    assert all(f"| {Path(table).name} |" in render(text, tables) for table in BLOCKS.values())
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<!-- begin:sweet -->\n<!-- end:sweet -->", "'sweet' is not known; allowed: suite, ablations, topics"),
+        ("<!-- begin:sweet -->\n<!-- end:sweet -->", "'sweet' is not known; allowed: suite, ablations, topics, speed"),
         ("<!-- begin:suite -->\n<!-- end:topics -->", "'suite' ends as 'topics'"),
         ("<!-- begin:suite -->\n", "begins but does not end"),
     ],
@@ -50,7 +52,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
 
 def test_the_topics_block_shows_the_held_out_rows_only(tables: Path) -> None:
     rows = "| S | P |\n|---|---|\n| a | cv |\n| a | held-out |\n\n- note\n- a, held-out on test: gains\n- `signature`\n"
-    (tables / "topics.md").write_text(rows)
+    (tables / "tables" / "topics.md").write_text(rows)
     filled = render("<!-- begin:topics -->\n<!-- end:topics -->", tables)
     body = filled.split("-->")[1].split("<!--")[0].strip()
     assert body == "| S | P |\n|---|---|\n| a | held-out |\n\n- a, held-out on test: gains\n- `signature`"
