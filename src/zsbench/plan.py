@@ -138,6 +138,17 @@ class Plan:
         ]
         return {system.id: system for system in kept if system.suites}
 
+    def _made_of(self, system: System) -> list[str]:
+        """What a trained system was made of: backbone and training set, or a hybrid's NLI model and topic set."""
+        kind, name = system.model or ("", "")
+        if kind == "trained":
+            recipe = self.trained[name]["recipe"]
+            return [recipe["backbone"], recipe["training_set"]]
+        if kind == "hybrid":
+            entry = self.config["hybrid"][name]
+            return [entry["nli"], entry["dataset"]]
+        return []
+
     @property
     def analysis_spec(self) -> dict[str, Any]:
         """All that measuring, comparing and rendering depend on besides the cells."""
@@ -161,6 +172,7 @@ class Plan:
                 "suites": system.suites,
                 "trained": system.model is not None and system.model[0] != "source",
                 "control": system.family == "control",
+                "made_of": self._made_of(system),
             }
             for system in self.systems.values()
         ]

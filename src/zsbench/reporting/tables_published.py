@@ -43,6 +43,8 @@ def published(run: RunData, reported: dict[str, Any]) -> Table:
             for dataset, protocol, metric, value in _reported(entry, row):
                 measured, n = _measured(mine, entry, (row.get("measured", ""), dataset, protocol, metric))
                 cells = _cells(_expected(reported, entry, dataset), value, measured, n)
+                if measured is not None and (other := _other_parts(run, row)):
+                    cells[2:] = [EMPTY, f"made of {other} here"]
                 rows.append([system, name, dataset, protocol, metric, *cells])
         notes.append(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}.")
     for name, entry in reported["throughput"].items():
@@ -52,7 +54,7 @@ def published(run: RunData, reported: dict[str, Any]) -> Table:
         notes.append(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}.")
     notes += [
         "Difference is reported minus measured. It is left out where the run scored another number of rows than the"
-        " publication, and speed is never compared across machines.",
+        " publication or trained on another model or other texts, and speed is never compared across machines.",
         "Reported numbers enter no test of significance.",
     ]
     columns = ["System", "Source", "Data set", "Protocol", "Metric", "Reported", "Measured", "Difference", "Remark"]
@@ -74,6 +76,13 @@ def _reported(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str,
     yield AVERAGE, "argmax", entry["metric"], row["average"]
     if "delta" in row:
         yield AVERAGE, "argmax", f"{entry['metric']} delta", row["delta"]
+
+
+def _other_parts(run: RunData, row: dict[str, Any]) -> str:
+    """What the run's system of that id is made of, where the publication's is made of other things."""
+    system = next((entry for entry in run.spec["systems"] if entry["id"] == row.get("measured")), {})
+    parts = system.get("made_of") or []
+    return " and ".join(parts) if parts != row.get("made_of", parts) else ""
 
 
 def _means(run: RunData) -> dict[tuple[str, ...], float]:

@@ -4,10 +4,14 @@ import pandas as pd
 import pytest
 import yaml
 
+from zsbench.config import load_yaml, resolve
 from zsbench.layout import Layout
+from zsbench.plan import Plan
 from zsbench.provenance import write_json
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.tables_published import PUBLISHED, load_published, published
+
+REPOSITORY = PUBLISHED.parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,9 @@ def test_a_missing_value_is_named(tmp_path):
         load_published(tmp_path / "published.yaml")
 
 
-def run_with(root, datasets: dict[str, tuple[float, int]]) -> RunData:
+def run_with(
+    root, datasets: dict[str, tuple[float, int]], made_of: tuple[str, ...] = ("deberta-v3-base", "zshot-hardset-v2")
+) -> RunData:
     """A run whose gliznet-full has these (macro-F1, rows)."""
     where = {"suite": "gliclass", "system": "gliznet-full", "seed": 1, "protocol": "argmax", "split": "test"}
     rows = [
@@ -79,7 +85,7 @@ def run_with(root, datasets: dict[str, tuple[float, int]]) -> RunData:
     for name, (_, count) in datasets.items():
         write_json(Layout(root).card("gliclass", name, "gliznet-full", 1), {"rows": {"test": count}})
     entries = [{"id": name, "title": name, "labels": [], "label_names": []} for name in datasets]
-    system = {"id": "gliznet-full", "suites": ["gliclass"], "seeds": [1], "control": False}
+    system = {"id": "gliznet-full", "suites": ["gliclass"], "seeds": [1], "control": False, "made_of": list(made_of)}
     return RunData(root, {"suites": {"gliclass": {"datasets": entries}}, "systems": [system]})
 
 
@@ -91,6 +97,25 @@ def test_difference_only_where_the_rows_are_the_published_ones(tmp_path, reporte
     assert found["P1", "sst2"] == ["0.8839", "0.8000", "–", "other rows: 300 here, 1821 there"]
     assert found["P1", "emotion"] == ["0.3991", "–", "–", ""]
     assert found["P1", "average"] == ["0.6473", "–", "–", ""]
+
+
+def test_a_system_made_of_other_things_is_shown_without_a_difference(tmp_path, reported):
+    run = run_with(tmp_path, {"cr": (0.9, 376)}, made_of=("minilm", "hardset-mini"))
+    row = next(row for row in published(run, reported).rows if row[:3] == ["GliZNet", "P1", "cr"])
+    assert row[5:] == ["0.8752", "0.9000", "–", "made of minilm and hardset-mini here"]
+
+
+def test_the_paper_run_makes_what_the_publications_name(reported):
+    config = load_yaml(REPOSITORY / "config.yaml")
+    systems = {
+        entry["id"]: entry for entry in Plan(config, resolve(config, REPOSITORY / "workflow")).analysis_spec["systems"]
+    }
+    named = [
+        row for entry in reported["publications"].values() for row in entry["systems"].values() if "made_of" in row
+    ]
+    assert len(named) == 6
+    for row in named:
+        assert systems[row["measured"]]["made_of"] == row["made_of"]
 
 
 def test_the_average_is_compared_when_every_dataset_is_measured(tmp_path, reported):
