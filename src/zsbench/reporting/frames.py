@@ -149,6 +149,16 @@ class RunData:
         found = set(zip(topics["protocol"], topics["split"], strict=True))
         return next((pair for pair in order if pair in found), None)
 
+    def main_metric(self) -> dict[tuple[str, str, str, int], float]:
+        """Macro-F1 of every cell (suite, dataset, system, seed) under the protocol that the page shows first."""
+        shown = {"gliclass": ("argmax", "test"), "topics": self.topic_protocol()}
+        frame = self.metrics[self.metrics["metric"] == "macro_f1"]
+        return {
+            (row.suite, row.dataset, row.system, int(row.seed)): float(row.value)
+            for row in frame.itertuples()
+            if shown.get(row.suite) == (row.protocol, row.split)
+        }
+
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
         """Stored scores of a cell, or None when the run has no such cell."""
         path = self.layout.scores(suite, dataset, system, seed)

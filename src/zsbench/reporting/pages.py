@@ -9,10 +9,10 @@ import jinja2
 from markupsafe import Markup
 
 from zsbench.provenance import read_json, write_text
+from zsbench.reporting.changes import grids
 from zsbench.reporting.figures import INDEX
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Grid, read_grid
-from zsbench.reporting.history import grids
 from zsbench.reporting.sections import (
     CardGroup,
     DatasetCard,

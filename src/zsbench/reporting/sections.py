@@ -40,17 +40,6 @@ def linker(run: RunData) -> Callable[[dict[str, str], str], str]:
     return link
 
 
-def main_metric(run: RunData) -> dict[tuple[str, str, str, int], float]:
-    """Macro-F1 of every cell under the protocol that the page shows first."""
-    shown = {"gliclass": ("argmax", "test"), "topics": run.topic_protocol()}
-    frame = run.metrics[run.metrics["metric"] == "macro_f1"]
-    return {
-        (row.suite, row.dataset, row.system, int(row.seed)): float(row.value)
-        for row in frame.itertuples()
-        if shown.get(row.suite) == (row.protocol, row.split)
-    }
-
-
 @dataclass(frozen=True)
 class CardGroup:
     """Cells of one data set: what they share, then a row each."""
@@ -65,7 +54,7 @@ COLUMNS = ["system", "seed", "macro-F1", "seen", "dtype", "device", "texts/s", "
 
 def card_groups(run: RunData) -> list[CardGroup]:
     """The main facts of every cell's card, by data set."""
-    metric = main_metric(run)
+    metric = run.main_metric()
     groups: dict[tuple[str, str], list[tuple[str, int, dict[str, Any]]]] = {}
     for suite, dataset, system, seed in run.cells():
         card = read_json(run.layout.card(suite, dataset, system, seed))

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from zsbench.provenance import read_json
+from zsbench.reporting.changes import changes, kept
 from zsbench.reporting.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
-from zsbench.reporting.history import changes, kept
 
 SUITE, TOPICS = "gliclass", "topics"
 

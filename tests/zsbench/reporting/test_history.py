@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from zsbench.provenance import read_json, write_json
+from zsbench.reporting.changes import changes, grids
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.history import changes, grids, keep
+from zsbench.reporting.history import keep
 from zsbench.reporting.pages import write_report
 from zsbench.reporting.summary import sentences
 
