@@ -14,10 +14,12 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 setup: $(VENV)/.done
 
+# btzsc comes without its dependencies (a web page's, all others are here): tests read our export with its own checks.
 $(VENV)/.done: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,gliclass,slurm]"
+	$(BIN)/pip install --quiet --no-deps btzsc==0.1.2
 	touch $@
 
 demo: setup

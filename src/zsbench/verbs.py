@@ -78,6 +78,29 @@ def explain(arguments: argparse.Namespace) -> None:
     print(run(arguments.cell), end="")
 
 
+def export_btzsc(arguments: argparse.Namespace) -> None:
+    """a system's results as a BTZSC result file"""
+    import json
+
+    from zsbench.provenance import write_json
+    from zsbench.reporting.export import btzsc
+
+    payload = btzsc(arguments.run, arguments.system, arguments.model_type)
+    if arguments.out is None:
+        print(json.dumps(payload, indent=2, ensure_ascii=False))
+    else:
+        write_json(arguments.out, payload)
+        print(arguments.out)
+
+
+def export_model_index(arguments: argparse.Namespace) -> None:
+    """a system's results as the model-index block of a hub model card"""
+    from zsbench.reporting.export import model_index, write_model_index
+
+    block = model_index(arguments.run, arguments.system, arguments.seed)
+    print(block if arguments.into is None else write_model_index(arguments.into, block), end="")
+
+
 def rehearse_mirror(arguments: argparse.Namespace) -> None:
     """build a mirror of miniature replicas of every repository a config names"""
     from zsbench.rehearsal.mirror import build_mirror
@@ -152,6 +175,7 @@ def add_resources(verb: argparse.ArgumentParser) -> None:
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add every verb of this module to the command line."""
     _add_report_verbs(verbs)
+    _add_export_verbs(verbs)
     _add_listing_verbs(verbs)
     _add_data_verbs(verbs)
 
@@ -176,6 +200,24 @@ def _add_report_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser
     verb = verbs.add_parser("explain", help=explain.__doc__)
     verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
     verb.set_defaults(function=explain)
+
+
+def _add_export_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    exports = verbs.add_parser("export", help="a system's results in the forms that others read").add_subparsers(
+        dest="export_verb", required=True, metavar="form"
+    )
+    forms = {}
+    for name, function in (("btzsc", export_btzsc), ("model-index", export_model_index)):
+        forms[name] = exports.add_parser(name, help=function.__doc__)
+        forms[name].add_argument("run", type=Path, metavar="RUN", help="results/<run>")
+        forms[name].add_argument("system", metavar="SYSTEM", help="id of the system")
+        forms[name].set_defaults(function=function)
+    forms["btzsc"].add_argument(
+        "--model-type", default="", help="embedding, nli, reranker or llm (default: that of the system's family)"
+    )
+    forms["btzsc"].add_argument("--out", type=Path, help="file to write (default: print)")
+    forms["model-index"].add_argument("--seed", type=int, help="of the checkpoint (default: the first)")
+    forms["model-index"].add_argument("--into", type=Path, help="checkpoint whose README.md gets it (default: print)")
 
 
 def _add_listing_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -103,10 +103,18 @@ class RunData:
         )
 
     def headline(self, suite: str, limit: int = HEADLINE) -> list[str]:
-        """The few systems that crowded figures show: the reference first, no controls, no ablation variants."""
+        """The few systems that crowded figures show: the reference, the best others; no controls, no ablations."""
         found = [name for name in self.systems(suite, controls=False) if not self.is_ablation(name)]
         found.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
-        return found[:limit]
+        if len(found) <= limit:
+            return found
+        means: dict[str, list[float]] = {}
+        for (kind, _, system, _), value in self.main_metric().items():
+            if kind == suite:
+                means.setdefault(system, []).append(value)
+        quality = {name: sum(values) / len(values) for name, values in means.items()}
+        best = sorted(found, key=lambda name: (name != self.reference, -quality.get(name, -1.0)))[:limit]
+        return [name for name in found if name in best]
 
     def shown_note(self, suite: str, names: list[str]) -> str:
         """A caption's last words when a figure shows only some of the suite's systems."""
@@ -117,8 +125,9 @@ class RunData:
     def places(self) -> dict[str, int]:
         """A number a system, the same in every figure: those that headline figures show come first."""
         controls = {entry["id"]: entry["control"] for entry in self.spec["systems"]}
-        names = sorted(controls, key=lambda name: (name != self.reference, controls[name], self.is_ablation(name)))
-        return {name: place for place, name in enumerate(names)}
+        names = [name for suite in self.spec["suites"] for name in self.headline(suite)]
+        names += sorted(controls, key=lambda name: (name != self.reference, controls[name], self.is_ablation(name)))
+        return {name: place for place, name in enumerate(dict.fromkeys(names))}
 
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
         """Mean over seeds of a test metric under argmax: systems as rows, dataset ids as columns, table order.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_NUMBER = re.compile(r"^\[?[+\-−<>≤≥~]?\s*(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)", re.IGNORECASE)
+_NUMBER = re.compile(r"^\[?[+\-−<>≤≥~]?\s*(\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)(?=$|[\s,%\]*†‡])", re.IGNORECASE)
+_WORDS = re.compile(r"[^\W\d_]{2,}")  # a hash, "250 test": no number, though it may start with one
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,13 @@ class Cell:
     text: str
     href: str = ""
     anchor: str = ""
+    bold: bool = False
 
     @property
     def sort(self) -> float | None:
         """The number the text starts with; None for words."""
         found = _NUMBER.match(self.text)
-        if found is None:
+        if found is None or _WORDS.search(self.text):
             return None
         value = float(found.group(1).replace(",", ""))
         return -value if self.text.lstrip("[")[0] in "-−" else value
@@ -69,7 +71,7 @@ def read_grid(path: Path, title: str, source: str, link: Callable[[dict[str, str
     Args:
         path: a csv file with a header row; its footnotes are in `<name>.notes.txt`, a line each.
         title: caption of the table.
-        source: how the page links to the file.
+        source: how the page links to the file. Cells that the md table beside it has in bold are bold.
         link: (row by column title, column title) -> address within the page, or "".
 
     Raises:
@@ -82,7 +84,18 @@ def read_grid(path: Path, title: str, source: str, link: Callable[[dict[str, str
         if len(row) != len(columns):
             raise ValueError(f"{path}, line {place}: {len(row)} cells under {len(columns)} column titles")
     named = [dict(zip(columns, row, strict=True)) for row in rows]
-    cells = [[Cell(text, link(row, column)) for column, text in row.items()] for row in named]
+    bold = _bold_cells(path.with_suffix(".md"))
+    cells = [
+        [Cell(text, link(row, column), bold=(i, j) in bold) for j, (column, text) in enumerate(row.items())]
+        for i, row in enumerate(named)
+    ]
     notes = path.with_suffix(".notes.txt")
     lines_of_notes = notes.read_text(encoding="utf-8").splitlines() if notes.is_file() else []
     return Grid(path.stem, title, columns, cells, source, lines_of_notes)
+
+
+def _bold_cells(path: Path) -> set[tuple[int, int]]:
+    """(row, column) of the cells in bold of a written md table; none without one."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")][2:]
+    return {(i, j) for i, row in enumerate(rows) for j, text in enumerate(row) if text.strip().startswith("**")}

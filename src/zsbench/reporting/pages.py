@@ -25,30 +25,42 @@ from zsbench.reporting.sections import (
 from zsbench.reporting.speed_page import FIGURE, PAGE
 from zsbench.reporting.summary import sentences
 
+MOST_ROWS = 40  # of a table in REPORT.md
 TEMPLATES = Path(__file__).with_name("templates")
 # Section -> title, text, its written tables (file name without ending -> caption).
 SECTIONS: dict[str, tuple[str, str, dict[str, str]]] = {
     "summary": ("Summary", "", {}),
     "suite": (
         "Suite",
-        "Single-label data sets: the label with the highest score wins; macro-F1 over the labels.",
+        "One label a text: the label with the highest score wins. Macro-F1 is the mean over labels of their F1.",
         {
             "gliclass_suite": "Macro-F1 of every system on every data set",
             "peers": "Trained systems against each other",
         },
     ),
-    "ablations": ("Ablations", "Pairs of variants that differ in one named factor.", {"ablations": "Ablations"}),
+    "ablations": (
+        "Ablations",
+        "Pairs of variants that differ in one named factor: what the change does to macro-F1.",
+        {"ablations": "First variant minus second"},
+    ),
     "topics": (
         "Topics",
         "Several labels a text; what counts is where each label's threshold lies.",
-        {"topics": "Topics"},
+        {"topics": "Every system under every protocol; F1 a label in the last columns"},
     ),
-    "cost": ("Cost", "Measured while scoring, on the device that the cards name.", {"cost": "Cost"}),
+    "cost": (
+        "Cost",
+        "Measured while scoring, on the device that the cards name.",
+        {"cost": "Time and memory of scoring"},
+    ),
     "speed": ("Speed", "", {}),
     "sensitivity": (
         "Sensitivity and calibration",
         "",
-        {"sensitivity": "Label order and wording", "calibration": "Calibration"},
+        {
+            "sensitivity": "Macro-F1 under other label orders and wordings",
+            "calibration": "How far confidence can be trusted",
+        },
     ),
     "integrity": ("Integrity", "", {"integrity": "Rows, anomalies, overlap with training sets, seen flags"}),
     "training": ("Training", "", {}),
@@ -112,6 +124,7 @@ def write_report(root: Path, spec: dict[str, Any], out: Path) -> None:
     write_text(out / "REPORT.md", _environment(False).get_template("report.md").render(values))
 
 
+TYPES = {".svg": "image/svg+xml", ".csv": "text/csv"}
 ASSETS = {"style": "style.css", "sorter": "tablesort.js", "script": "report.js"}
 
 
@@ -141,13 +154,12 @@ def _sections(run: RunData, out: Path) -> list[Section]:
         for table, title in tables.items():
             path = out / "tables" / f"{table}.csv"
             if path.is_file():
-                found[name].tables.append(read_grid(path, title, f"tables/{table}.csv", link))
+                found[name].tables.append(read_grid(path, title, _data_uri(path), link))
                 found[name].markdown.append(_markdown(path.with_suffix(".md"), title))
     add_speed(found["speed"], out / "speed")
     index = out / "figures" / INDEX
     for figure in read_json(index) if index.is_file() else []:
-        image = _data_uri(out / "figures" / f"{figure['name']}.svg")
-        found[figure["section"]].figures.append(figure | {"image": image})
+        found[figure["section"]].figures.append(figure | _held(out / "figures" / figure["name"]))
     trainings = training_grid(run)
     if trainings is not None:
         found["training"].tables.append(trainings)
@@ -163,16 +175,29 @@ def add_speed(section: Section, folder: Path) -> None:
     facts = read_json(folder / PAGE)
     section.sentences = facts["sentences"]
     for name, title in facts["tables"]:
-        section.tables.append(read_grid(folder / f"{name}.csv", title, f"speed/{name}.csv", lambda row, column: ""))
+        path = folder / f"{name}.csv"
+        section.tables.append(read_grid(path, title, _data_uri(path), lambda row, column: ""))
     section.markdown.append(_markdown(folder / "targets.md", facts["tables"][0][1]))
-    image = _data_uri(folder / f"{FIGURE}.svg")
-    section.figures.append(facts["figure"] | {"name": FIGURE, "folder": "speed", "image": image})
+    section.figures.append(facts["figure"] | {"name": FIGURE, "folder": "speed"} | _held(folder / FIGURE))
 
 
 def _markdown(path: Path, title: str) -> str:
-    return f"### {title}\n\n{path.read_text(encoding='utf-8').strip()}" if path.is_file() else ""
+    """A table for REPORT.md; of a long one the first rows, and where the others are."""
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8").strip().splitlines()
+    rows = sum(line.startswith("|") for line in lines) - 2
+    if rows > MOST_ROWS:
+        more = f"The first {MOST_ROWS} of {rows} rows; all: [{path.name}]({path.parent.name}/{path.name})."
+        lines = [*lines[: 2 + MOST_ROWS], "", more, *lines[2 + rows :]]
+    return "\n".join([f"### {title}", "", *lines])
+
+
+def _held(stem: Path) -> dict[str, str]:
+    """What the page holds of a figure: the picture and the numbers that were drawn."""
+    return {"image": _data_uri(stem.with_suffix(".svg")), "data": _data_uri(stem.with_suffix(".csv"))}
 
 
 def _data_uri(path: Path) -> str:
-    """An svg as an address that holds the picture itself."""
-    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+    """A file as an address that holds it: the page goes anywhere alone, also into Snakemake's zipped report."""
+    return f"data:{TYPES[path.suffix]};base64," + base64.b64encode(path.read_bytes()).decode("ascii")

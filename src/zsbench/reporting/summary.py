@@ -7,6 +7,7 @@ from zsbench.reporting.changes import changes, kept
 from zsbench.reporting.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
+from zsbench.reporting.tables_topics import attribution
 
 SUITE, TOPICS = "gliclass", "topics"
 
@@ -19,6 +20,7 @@ def sentences(run: RunData) -> list[str]:
         _reference(run),
         _ablations(run),
         _topics(run),
+        *_tuning(run),
         _controls(run),
         _seeds(run),
         _samples(run),
@@ -66,13 +68,13 @@ def _suite(run: RunData) -> str:
     if ranking.empty:
         return ""
     datasets = len(run.datasets(SUITE))
-    over = "on its one dataset" if datasets == 1 else f"averaged over {datasets} datasets"
+    over = "on its one data set" if datasets == 1 else f"averaged over {datasets} data sets"
+    if len(ranking) == 1:
+        return f"{ranking.index[0]} is the suite's only system beside controls: macro-F1 {ranking.iloc[0]:.3f} {over}."
     text = (
         f"{ranking.index[0]} leads the suite: macro-F1 {ranking.iloc[0]:.3f} {over}, the highest of {len(ranking)}"
         " systems."
     )
-    if len(ranking) == 1:
-        return text
     first, second = ranking.index[:2]
     tested, how = delta_of(run, first, second), "Holm-corrected within its table"
     if tested is None:
@@ -119,11 +121,25 @@ def _ablations(run: RunData) -> str:
     rows = deltas[(deltas["table"] == "ablations") & (deltas["dataset"] == AVERAGE)]
     if rows.empty:
         return ""
+    compound = rows["factor"].str.startswith("compound")
+    parts = [_contrasts(rows[~compound], "one-factor contrast"), _contrasts(rows[compound], "compound contrast")]
+    return " ".join(part for part in parts if part)
+
+
+def _contrasts(rows: pd.DataFrame, kind: str) -> str:
+    """How many contrasts of a kind change the average significantly, and which changes it most."""
+    if rows.empty:
+        return ""
     sure = rows[rows["p_holm"] < SIGNIFICANT]
-    if sure.empty:
-        return f"None of the {len(rows)} ablation contrasts changes average macro-F1 significantly."
-    found = [f"{row.factor} ({row.system} minus {row.baseline}: {row.delta:+.3f})" for row in sure.itertuples()]
-    return f"{len(sure)} of {len(rows)} ablation contrasts change average macro-F1 significantly: {'; '.join(found)}."
+    shown = sure if len(sure) else rows.loc[[rows["delta"].abs().idxmax()]]
+    found = [
+        f"{row.factor}, {row.system} minus {row.baseline}, {row.delta:+.3f} ({p_text(row.p_holm)})"
+        for row in shown.itertuples()
+    ]
+    count = f"{len(sure) or 'None'} of {len(rows)} {kind}{'s' if len(rows) > 1 else ''}"
+    verb = "changes" if len(sure) < 2 else "change"
+    lead = "" if len(sure) else "the largest difference is "
+    return f"{count} {verb} average macro-F1 significantly: {lead}{'; '.join(found)}."
 
 
 def _topics(run: RunData) -> str:
@@ -146,6 +162,25 @@ def _topics(run: RunData) -> str:
         f"On the topics ({shown[1]} split, protocol {shown[0]}) {means.index[0]} has the highest macro-F1, "
         f"{means.iloc[0]:.3f}{second}."
     )
+
+
+def _tuning(run: RunData) -> list[str]:
+    """What fitting thresholds gives over 0.5, and how much of a hybrid's gain that is."""
+    shown = run.topic_protocol()
+    if shown is None or shown[0] == "fixed-0.5":
+        return []
+    deltas = run.deltas
+    rows = deltas[(deltas["suite"] == TOPICS) & (deltas["dataset"] == AVERAGE) & (deltas["factor"] == "thresholds")]
+    rows = rows[rows["protocol"] == shown[0]]
+    if rows.empty:
+        return []
+    most = rows.loc[rows["delta"].idxmax()]
+    better = int(((rows["delta"] > 0) & (rows["p_holm"] < SIGNIFICANT)).sum())
+    text = (
+        f"Fitted thresholds ({shown[0]}) give significantly more macro-F1 than 0.5 to {better} of {len(rows)} systems:"
+        f" {rows['delta'].median():+.3f} in the median, most to {most['system']} ({most['delta']:+.3f})."
+    )
+    return [text, *(sentence for sentence in attribution(run) if f", {shown[0]} on " in sentence)]
 
 
 def _controls(run: RunData) -> str:
@@ -193,8 +228,8 @@ def _samples(run: RunData) -> str:
     if not sizes:
         return ""
     return (
-        f"{len(sizes)} of the datasets are seeded samples of at most {max(sizes)} rows a split, so these numbers cannot"
-        " be compared with published ones on whole test sets."
+        f"{len(sizes)} of the data sets are seeded samples of at most {max(sizes)} rows a split, so these numbers"
+        " cannot be compared with published ones on whole test sets."
     )
 
 

@@ -72,7 +72,8 @@ def cost(run: RunData) -> Table:
     notes = [
         "Scoring only, all data sets and seeds of the suite together; training is not in it. Times are of the machine"
         " that the cards name and compare only within one.",
-        "Truncated: texts (or labels) that did not fit the system's token limit whole.",
+        "Peak MB: the most memory that the scoring process held (of the GPU where the device is one). Truncated: texts"
+        " (or labels) that did not fit the system's token limit whole.",
     ]
     columns = [
         "System",

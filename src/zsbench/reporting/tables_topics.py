@@ -19,6 +19,7 @@ WHOLE = {
     "macro_recall": "Macro R",
 }
 BELOW, TUNED = "†", "‡"
+PROTOCOLS = ("held-out", "cv", FIXED, "val-tuned")  # in the order of the table
 
 
 def topics(run: RunData, reported: dict[str, Any]) -> Table:
@@ -39,7 +40,7 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         seeds_note(run, SUITE),
         rows_note(run, SUITE, ("validation", "test")),
     ]
-    columns = ["System", "Data set", "Protocol", "Rows", *WHOLE.values(), *labels, "Source"]
+    columns = ["System", "Data set", "Protocol", "Split", *WHOLE.values(), *labels, "Source"]
     return Table(SUITE, columns, rows, notes, signature(run, SUITE, "f1"))
 
 
@@ -65,9 +66,9 @@ def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[st
 
 
 def _places(frame: pd.DataFrame) -> list[tuple[str, str]]:
-    """(protocol, split) in the order in which they were measured, validation first."""
-    found = list(dict.fromkeys(zip(frame["protocol"], frame["split"], strict=True)))
-    return sorted(found, key=lambda place: place[1] == "test")
+    """(protocol, split): first what was decided without a look at the rows, test before validation."""
+    found = set(zip(frame["protocol"], frame["split"], strict=True))
+    return sorted(found, key=lambda place: (place[1] != "test", PROTOCOLS.index(place[0])))
 
 
 def _reported(run: RunData, reported: dict[str, Any], labels: list[str]) -> Iterator[list[str]]:

@@ -55,6 +55,8 @@ async function look(width, dark) {
   title.click(); report.ascending = column(1);
   table.tHead.rows[0].cells[0].dispatchEvent(new view.KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
   report.names = column(0);
+  const picture = page.querySelector("a.picture");
+  report.picture = picture.href === picture.closest("figure").querySelector("img").src;
   const target = table.tBodies[0].querySelector("a").getAttribute("href");
   view.location.hash = target;
   await new Promise((done) => setTimeout(done, 200));

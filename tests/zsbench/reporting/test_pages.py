@@ -1,5 +1,6 @@
 """The report page: content, links, and how it behaves in a real browser."""
 
+import base64
 import html.parser
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ import pytest
 from zsbench.provenance import write_text
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Cell, grid, read_grid
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.pages import _markdown, write_report
 from zsbench.reporting.sections import anchor
 from zsbench.reporting.summary import delta_of, sentences
 
@@ -28,6 +29,7 @@ class Page(html.parser.HTMLParser):
         super().__init__()
         self.ids: Counter[str] = Counter()
         self.links: list[str] = []
+        self.held: list[tuple[str, str]] = []  # (name, address) of files that the page holds
         self.images: list[dict[str, str | None]] = []
         self.headings: list[int] = []
         self.addresses: list[str] = []
@@ -43,6 +45,8 @@ class Page(html.parser.HTMLParser):
             self.ids[str(values["id"])] += 1
         if tag == "a":
             self.links.append(str(values["href"]))
+            if "download" in values:
+                self.held.append((str(values["download"]), str(values["href"])))
         if tag == "img":
             self.images.append(values)
         if tag == "html":
@@ -70,12 +74,17 @@ def test_page_is_well_formed_and_self_contained(page: Page, report: Path) -> Non
     assert (report / "index.html").stat().st_size < 5_000_000
 
 
-def test_every_link_leads_somewhere(page: Page, report: Path) -> None:
+def test_every_link_leads_somewhere_wherever_the_page_is(page: Page, report: Path) -> None:
+    """No link is relative to the page's folder: in Snakemake's zip the page lies elsewhere, without its neighbours."""
     for link in page.links:
-        if link.startswith("#"):
-            assert link[1:] in page.ids, link
-        else:
-            assert (report / link).is_file(), link
+        assert link.startswith("data:text/csv;base64,") or (link.startswith("#") and link[1:] in page.ids), link[:80]
+    files = {name: address for name, address in page.held if address.startswith("data:")}
+    figures = {f"{path.stem}.csv" for path in (report / "figures").glob("*.svg")}
+    assert set(files) == figures | {f"{path.stem}.csv" for path in (report / "tables").glob("*.csv")}
+    for name, address in page.held:
+        if address.startswith("data:"):
+            stored = [path.read_bytes() for path in report.glob(f"*/{name}")]
+            assert base64.b64decode(address.partition(",")[2]) in stored, name
 
 
 def test_every_suite_number_links_to_its_cell(page: Page, made: SimpleNamespace) -> None:
@@ -89,7 +98,7 @@ def test_every_suite_number_links_to_its_cell(page: Page, made: SimpleNamespace)
 def test_every_figure_names_its_data_and_its_command(report: Path) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     for path in (report / "figures").glob("*.svg"):
-        assert f'href="figures/{path.stem}.csv"' in text
+        assert f'download="{path.stem}.csv"' in text and f'download="{path.stem}.svg"' in text
         assert f"snakemake --cores 1 reports/synthetic/figures/{path.stem}.svg" in text
         assert f"figures/{path.stem}.png" in (report / "REPORT.md").read_text(encoding="utf-8")
 
@@ -149,6 +158,23 @@ def test_cells_sort_by_the_number_they_start_with() -> None:
     ]
     assert found == [0.8123, -0.0123, -0.5, -0.1, 1234.0, 0.001, None, None]
     assert grid("t", "T", ["a", "b"], [["x", "–"], ["y", 0.5]]).numeric == [False, True]
+    words = ("250 test", "22b23d266d23", "1.16.3", "3e0 tests", "0.5 (20%)", "12 %")
+    assert [Cell(text).sort for text in words] == [None, None, None, None, 0.5, 12.0]
+
+
+def test_what_the_md_table_has_in_bold_is_bold(tmp_path: Path) -> None:
+    write_text(tmp_path / "t.csv", "System,F1\na,0.5 *\nb,0.7\n")
+    write_text(tmp_path / "t.md", "| System | F1 |\n|---|---|\n| a | 0.5 \\* |\n| b | **0.7** |\n\n- A note.\n")
+    rows = read_grid(tmp_path / "t.csv", "T", "", lambda row, column: "").rows
+    assert [[cell.bold for cell in row] for row in rows] == [[False, False], [False, True]]
+
+
+def test_a_long_table_is_cut_in_the_text_report(tmp_path: Path) -> None:
+    rows = "".join(f"| {k} |\n" for k in range(50))
+    write_text(tmp_path / "tables" / "long.md", f"| k |\n|---|\n{rows}\n- A note.\n")
+    text = _markdown(tmp_path / "tables" / "long.md", "Long")
+    assert "| 39 |" in text and "| 40 |" not in text and text.endswith("- A note.")
+    assert "The first 40 of 50 rows; all: [long.md](tables/long.md)." in text
 
 
 def test_a_ragged_csv_is_refused(tmp_path: Path) -> None:
@@ -171,4 +197,5 @@ def test_page_in_a_real_browser(report: Path, tmp_path: Path) -> None:
     assert [float(text.split()[0]) for text in seen["ascending"]] == numbers
     assert [float(text.split()[0]) for text in seen["descending"]] == numbers[::-1]
     assert seen["aria"] == "descending" and seen["names"] in (sorted(seen["names"]), sorted(seen["names"])[::-1])
+    assert seen["picture"]
     assert seen["card"] == {"visible": True, "inside": True, "open": True}

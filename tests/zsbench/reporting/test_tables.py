@@ -121,7 +121,7 @@ def test_topics_hold_protocols_side_by_side_and_reported_rows_apart(made, tables
     reported = [row for row in found if row["Source"] == "reported (P4)"]
     assert len(measured) + len(reported) == len(found)
     assert len(reported) == 5
-    places = {(row["Protocol"], row["Rows"]) for row in measured}
+    places = {(row["Protocol"], row["Split"]) for row in measured}
     assert {("val-tuned ‡", "validation"), ("cv", "validation"), ("held-out", "test"), ("fixed-0.5", "test")} <= places
     tuned = next(row for row in reported if row["System"] == "HybridNLI v2 (val-tuned)")
     assert (tuned["Macro F1"], tuned["Economy"]) == ("0.9054", "0.8584")

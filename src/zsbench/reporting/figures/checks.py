@@ -4,7 +4,6 @@ import pandas as pd
 
 from zsbench.reporting.figures.style import (
     MUTED,
-    RULE,
     Drawing,
     legend_below,
     new_figure,
@@ -15,6 +14,7 @@ from zsbench.reporting.figures.style import (
 from zsbench.reporting.frames import RunData
 
 SUITE = "gliclass"
+THIN = "#a3a3a3"  # lines behind the one that counts, still seen in print
 KINDS = {"order": "label order", "verbalisation": "label wording"}
 
 
@@ -34,7 +34,7 @@ def reliability(run: RunData) -> Drawing | None:
     for axis, name in zip(axes, names, strict=True):
         part = frame[frame["system"] == name]
         for _, single in part.groupby("dataset", observed=True):
-            axis.plot(single["confidence"], single["accuracy"], color=RULE, linewidth=1.2)
+            axis.plot(single["confidence"], single["accuracy"], color=THIN, linewidth=1.2)
         pooled = _pooled(part)
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axis.plot(pooled["confidence"], pooled["accuracy"], "o-", color="#0072b2", linewidth=2, markersize=5)
@@ -78,8 +78,8 @@ def sensitivity(run: RunData) -> Drawing | None:
     places = {name: run.places[name] for name in names}
     for axis, kind in zip(axes, kinds, strict=True):
         range_rows(axis, table[table["kind"] == kind].rename(columns={"dataset": "row"}), rows, places)
-        k = int(table.loc[table["kind"] == kind, "k"].max())
-        axis.set_title(f"{KINDS[kind]} (k = {k})")
+        counts = table.loc[table["kind"] == kind, "k"].astype(int)
+        axis.set_title(f"{KINDS[kind]} ({'up to ' * (counts.nunique() > 1)}{counts.max()})")
         axis.set_xlabel("macro-F1 (part of the range)")
         axis.locator_params(axis="x", nbins=4)
     axes[0].set_yticks(range(len(rows)), [entries[name]["title"] for name in rows])
@@ -90,8 +90,8 @@ def sensitivity(run: RunData) -> Drawing | None:
         f" {widest['low']:.3f} to {widest['high']:.3f} ({KINDS[widest['kind']]})."
     )
     caption = (
-        "Macro-F1 of the same model on the same subsample under k seeded orders of its labels, and under the dataset's"
-        " named wordings. Marks: means, lines: lowest to highest. No line: the scores do not depend on it."
-        + run.shown_note(SUITE, names)
+        "Macro-F1 of the same model on the same subsample under several seeded orders of its labels, and under the data"
+        " set's named wordings (how many: in the titles). Marks: means, lines: lowest to highest. No line: the scores"
+        " do not depend on it." + run.shown_note(SUITE, names)
     )
     return Drawing(figure, table, alt, caption)

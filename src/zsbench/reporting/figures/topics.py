@@ -112,7 +112,9 @@ def _small_multiples(count: int) -> tuple[Any, list[Any]]:
 
 def _chosen(axis: Axes, x: float, y: float, style: dict[str, Any]) -> None:
     """The mark at a chosen threshold."""
-    axis.plot(x, y, style["marker"], color=style["color"], markersize=9, markeredgecolor="white", zorder=4)
+    axis.plot(
+        x, y, style["marker"], color=style["color"], markersize=9, markeredgecolor="white", zorder=4, clip_on=False
+    )
 
 
 def pr_curves(run: RunData) -> Drawing | None:

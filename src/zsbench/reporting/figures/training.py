@@ -51,7 +51,7 @@ def training_curves(run: RunData) -> Drawing | None:
     _lines(loss, frame[(frame["quantity"] == "loss") & (frame["term"] == "total")], "model", models)
     loss.set_title("total loss (training)")
     _lines(validation, frame[frame["quantity"] == "validation"], "model", models)
-    validation.set_title("validation quality")
+    validation.set_title("validation (mean AP)")
     legend_below(upper, models, columns=4)
     _terms(lower, own, reference)
     seeds = frame.groupby("model")["seed"].nunique().max()
@@ -64,7 +64,8 @@ def training_curves(run: RunData) -> Drawing | None:
     more = f" {left} further models are in the training table alone." if left else ""
     caption = (
         "Upper: total training loss (each point the mean since the one before; models with other terms have other"
-        f" totals) and validation quality. Lower: the single terms of {reference}, unweighted, and the norms of their"
+        " totals) and validation: mean average precision over the validation texts' own labels. Lower: the single terms"
+        f" of {reference}, unweighted, and the norms of their"
         f" gradients. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
     )
     return Drawing(figure, frame, alt, caption)

@@ -4,3 +4,5 @@ Tablesort.extend("value", () => false, (a, b) => {
   return x === y ? 0 : y - x;
 });
 for (const table of document.querySelectorAll("table.sortable")) new Tablesort(table, { descending: true });
+// A figure's svg link saves the picture that the page holds already.
+for (const link of document.querySelectorAll("a.picture")) link.href = link.closest("figure").querySelector("img").src;

@@ -1,0 +1,233 @@
+"""A system's results in the forms that others read: BTZSC's result file, and the model index of a hub model card."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from zsbench.config import ConfigError
+from zsbench.evaluation.cells import Cell
+from zsbench.evaluation.metrics import multi_label
+from zsbench.evaluation.protocols import argmax, thresholded
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError, read_json
+from zsbench.reporting.explain import open_cell
+from zsbench.reporting.signature import package_version
+
+# Our id -> BTZSC's name and task group: the same sets, though BTZSC draws rows and words labels in its own way.
+BTZSC = {
+    "imdb": ("imdb", "sentiment"),
+    "rotten-tomatoes": ("rottentomatoes", "sentiment"),
+    "financial-phrasebank": ("financialphrasebank", "sentiment"),
+    "emotion": ("emotiondair", "emotion"),
+    "banking77": ("banking77", "intent"),
+    "massive": ("massive", "intent"),
+    "ag-news": ("agnews", "topic"),
+}
+BTZSC_METRICS = ("macro_f1", "accuracy", "macro_precision", "macro_recall")
+# BTZSC knows four kinds of model; who exports another kind says under which it is to stand.
+MODEL_TYPES = {"embedding": "biencoder", "nli": "nli", "reranker": "reranker", "llm": "llm"}
+NAMES = {"macro_f1": "Macro-F1", "accuracy": "Accuracy", "micro_f1": "Micro-F1", "exact_match": "Exact match"}
+TYPES = {"macro_f1": "f1", "accuracy": "accuracy", "micro_f1": "f1", "exact_match": "exact_match"}
+
+
+def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
+    """A result file of BTZSC's leaderboard schema 1.0 (package btzsc 0.1.2), from stored scores.
+
+    Every single-label data set that the run has is in `by_dataset`, under BTZSC's name where BTZSC has the set too;
+    means over seeds. `zsbench` says whose rows and label words these are: the file reads as a BTZSC result, but it is
+    none of BTZSC's harness, and their check of a submission names the sets that are missing.
+
+    Args:
+        root: `results/<run>`.
+        system: id of the system.
+        model_type: embedding, nli, reranker or llm; by default that of the system's family.
+
+    Raises:
+        ConfigError: the run has no such system, or its family is none of the four and `model_type` is not given.
+        IntegrityError: the system has no single-label cell.
+    """
+    cells = [cell for cell in _cells(Path(root), system) if cell.card["task"] == "single"]
+    if not cells:
+        raise IntegrityError(f"{root}: {system} has no cell with one label a text, which is all that BTZSC reads")
+    first = cells[0].card
+    by_seed: dict[str, list[dict[str, float]]] = {}
+    for cell in cells:
+        by_seed.setdefault(BTZSC.get(cell.dataset, (cell.dataset,))[0], []).append(_btzsc_metrics(cell))
+    by_dataset = {name: _means(found) for name, found in by_seed.items()}
+    groups: dict[str, list[dict[str, float]]] = {}
+    for cell in {cell.dataset: cell for cell in cells}.values():
+        if cell.dataset in BTZSC:
+            name, task = BTZSC[cell.dataset]
+            groups.setdefault(task, []).append(by_dataset[name])
+    return {
+        "schema_version": "1.0",
+        "model": {
+            "name": system,
+            "model_type": _model_type(first["family"], system, model_type),
+            "params": _parameters(Path(root), system),
+            "revision": first.get("weights_sha256") or "unknown",
+            "url": "",
+        },
+        "evaluation": {
+            "btzsc_version": f"none (zsbench {package_version()})",
+            "btzsc_commit": "none",
+            "timestamp": "",
+            "device": first["device"],
+            "precision": first["precision"],
+            "batch_size": None,
+            "max_samples": max(len(cell.gold) for cell in cells),
+        },
+        "results": {
+            "overall": _means(list(by_dataset.values())),
+            "by_task": {task: _means(found) for task, found in groups.items()},
+            "by_dataset": by_dataset,
+        },
+        "zsbench": {
+            "run": Path(root).name,
+            "seeds": sorted({cell.seed for cell in cells}),
+            "note": "Rows and label words are this run's, not BTZSC's; not a result of BTZSC's harness.",
+            "datasets": {
+                BTZSC.get(cell.dataset, (cell.dataset,))[0]: {
+                    "id": cell.dataset,
+                    "rows": len(cell.gold),
+                    "revision": cell.card["revision"],
+                    "labels": cell.card["labels"],
+                    "seen": cell.card["seen"],
+                }
+                for cell in cells
+            },
+        },
+    }
+
+
+def model_index(root: Path, system: str, seed: int | None = None) -> str:
+    """The `model-index` block (YAML) of a hub model card: the results of one checkpoint.
+
+    Built from huggingface_hub's `EvalResult`, so that the hub reads it: macro-F1 and accuracy on single-label sets;
+    macro-F1, micro-F1 and exact match on the topics, thresholds fitted on validation where there is a test split.
+
+    Args:
+        root: `results/<run>`.
+        system: id of the system.
+        seed: of the checkpoint; by default the first.
+
+    Raises:
+        ConfigError: the run has no such system or seed.
+    """
+    from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
+
+    found = _cells(Path(root), system)
+    seeds = sorted({cell.seed for cell in found})
+    if seed is not None and seed not in seeds:
+        raise ConfigError(f"{system} has no seed {seed}; it has: {', '.join(map(str, seeds))}")
+    layout, results = Layout(Path(root)), []
+    for cell in found:
+        if cell.seed != (seeds[0] if seed is None else seed):
+            continue
+        path = layout.dataset_card(cell.dataset)
+        facts = read_json(path) if path.is_file() else {}
+        split, protocol, values = _index_metrics(cell)
+        origin = str(facts.get("origin", cell.dataset)).rpartition("datasets/")[2]
+        for metric, value in values.items():
+            results.append(
+                EvalResult(
+                    task_type="zero-shot-classification",
+                    task_name="Zero-shot text classification",
+                    dataset_type=origin,
+                    dataset_name=facts.get("title", cell.dataset),
+                    dataset_config=cell.dataset,  # two sets of one source are two entries by this alone
+                    dataset_revision=cell.card["revision"],
+                    dataset_split=split,
+                    dataset_args={"rows": int((cell.split == split).sum()), "wording": cell.card["verbalisation"]},
+                    metric_type=TYPES[metric],
+                    metric_name=f"{NAMES[metric]} ({protocol})",
+                    metric_value=round(value, 6),
+                    metric_args={"protocol": protocol, "seen": cell.card["seen"]},
+                )
+            )
+    block = {"model-index": eval_results_to_model_index(system, results)}
+    return yaml.safe_dump(block, sort_keys=False, allow_unicode=True)
+
+
+def write_model_index(folder: Path, block: str) -> Path:
+    """Put a `model-index` block into the metadata of a checkpoint's README.md, in place of one that is there.
+
+    Args:
+        folder: a checkpoint with a model card.
+        block: of `model_index`.
+
+    Raises:
+        IntegrityError: the folder has no README.md.
+    """
+    from huggingface_hub import ModelCard
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    path = Path(folder) / "README.md"
+    if not path.is_file():
+        raise IntegrityError(f"{path} is missing; expected the folder of a checkpoint with a model card")
+    card = ModelCard.load(path)
+    name, results = model_index_to_eval_results(yaml.safe_load(block)["model-index"])
+    card.data.model_name, card.data.eval_results = name, results
+    card.save(path)
+    return path
+
+
+def _cells(root: Path, system: str) -> list[Cell]:
+    """Every cell of a system, by suite, data set and seed."""
+    layout = Layout(root)
+    places = [path.parts[-5:-1] for path in sorted((root / "cells").glob("*/*/*/seed*/card.json"))]
+    known = sorted({place[2] for place in places})
+    if system not in known:
+        raise ConfigError(f"{root} has no system {system!r}; it has: {', '.join(known) or 'no cells at all'}")
+    found = []
+    for suite, dataset, own, folder in places:
+        if own == system:
+            place = (suite, dataset, own, int(folder.removeprefix("seed")))
+            found.append(open_cell(layout, place, read_json(layout.card(*place))))
+    return found
+
+
+def _btzsc_metrics(cell: Cell) -> dict[str, float]:
+    """Accuracy and macro means over the labels that occur in gold or predictions, as btzsc's `compute_metrics`."""
+    from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+
+    gold, predicted = cell.gold.argmax(axis=1), argmax(cell)[0].predictions.argmax(axis=1)
+    precision, recall, f1, _ = precision_recall_fscore_support(gold, predicted, average="macro", zero_division=0.0)
+    values = (f1, accuracy_score(gold, predicted), precision, recall)
+    return {name: float(value) for name, value in zip(BTZSC_METRICS, values, strict=True)}
+
+
+def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
+    """(split, protocol, metrics) that a model card shows of a cell."""
+    if cell.card["task"] == "single":
+        found = _btzsc_metrics(cell)
+        return str(cell.split[0]), "argmax", {name: found[name] for name in ("macro_f1", "accuracy")}
+    protocol = "held-out" if {"validation", "test"} <= set(cell.split) else "fixed-0.5"
+    decision = thresholded(cell, [protocol], folds=2, fold_seed=0)[-1]
+    found = multi_label(cell.gold[decision.rows], decision.predictions)
+    return decision.split, protocol, {name: found[name] for name in ("macro_f1", "micro_f1", "exact_match")}
+
+
+def _means(found: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([values[name] for values in found])) for name in BTZSC_METRICS}
+
+
+def _model_type(family: str, system: str, given: str) -> str:
+    if given and given not in MODEL_TYPES:
+        raise ConfigError(f"model type {given!r} is not known to BTZSC; allowed: {', '.join(MODEL_TYPES)}")
+    own = {name: kind for kind, name in MODEL_TYPES.items()}.get(family)
+    if not given and own is None:
+        raise ConfigError(
+            f"{system} is of family {family!r}, for which BTZSC has no model type; say under which one it is to stand:"
+            f" --model-type {{{', '.join(MODEL_TYPES)}}}"
+        )
+    return given or str(own)
+
+
+def _parameters(root: Path, system: str) -> str:
+    """`23M` in BTZSC's manner, from the training record; "unknown" for what this run did not train."""
+    records = sorted((root / "models" / system).glob("seed*/training.json"))
+    return f"{read_json(records[0])['parameters'] / 1e6:.0f}M" if records else "unknown"

@@ -1,0 +1,114 @@
+"""Exports, read by the libraries that they are for: btzsc and huggingface_hub."""
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from gliznet.card import MARK, render_card
+from gliznet.config import GliZNetConfig
+from zsbench.cli import main
+from zsbench.config import ConfigError, load_resources
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError
+from zsbench.reporting import export
+from zsbench.reporting.export import BTZSC, BTZSC_METRICS, btzsc, model_index, write_model_index
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def as_imdb(made: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of the made-up sets stand for sets that BTZSC has."""
+    monkeypatch.setattr(export, "BTZSC", {"movies": ("imdb", "sentiment"), "r8": ("agnews", "topic")})
+
+
+def test_btzsc_reads_the_file_and_misses_only_what_the_run_does_not_have(
+    made: SimpleNamespace, as_imdb: None, tmp_path: Path
+) -> None:
+    check = pytest.importorskip("btzsc.leaderboard.validate", reason="btzsc is not installed; make setup installs it")
+    from btzsc.data import BTZSC_DATASETS, TASK_GROUPS
+
+    out = tmp_path / "result.json"
+    assert main(["export", "btzsc", str(made.root), "biencoder", "--out", str(out)]) == 0
+    missing = {f"Missing results.by_dataset.{name}" for name in BTZSC_DATASETS if name not in ("imdb", "agnews")}
+    missing |= {f"Missing results.by_task.{name}" for name in TASK_GROUPS if name not in ("sentiment", "topic")}
+    assert set(check.validate_result_file(out)) == missing
+
+
+def test_btzsc_computes_the_same_numbers_and_ranks_them(made: SimpleNamespace, as_imdb: None) -> None:
+    metrics = pytest.importorskip("btzsc.metrics", reason="btzsc is not installed; make setup installs it")
+    from btzsc.baselines import compare
+
+    results = btzsc(made.root, "gliznet-full", "nli")["results"]
+    per_dataset: dict[str, dict[str, float]] = {}
+    for name, own in (("imdb", "movies"), ("agnews", "r8")):
+        by_seed = []
+        for seed in (1, 2):
+            frame = pd.read_parquet(Layout(made.root).scores("gliclass", own, "gliznet-full", seed))
+            predictions = frame.filter(like="score:").to_numpy().argmax(axis=1)
+            by_seed.append(metrics.compute_metrics(predictions, frame["gold"].str[0].to_numpy(dtype=int)))
+        per_dataset[name] = {metric: (by_seed[0][metric] + by_seed[1][metric]) / 2 for metric in BTZSC_METRICS}
+        assert results["by_dataset"][name] == pytest.approx(per_dataset[name])
+    groups = {"sentiment": ["imdb"], "topic": ["agnews"]}
+    summary = metrics.compute_task_summary(per_dataset, groups)
+    assert results["by_task"] == {name: pytest.approx(summary[name]) for name in groups}
+    table = compare(pd.DataFrame(results["by_dataset"]).T.reset_index(), model_name="ours")
+    assert table.loc[table["model"] == "ours", "f1"].item() == pytest.approx(results["overall"]["macro_f1"])
+
+
+def test_our_names_of_btzsc_sets_are_presets_and_theirs() -> None:
+    data = pytest.importorskip("btzsc.data", reason="btzsc is not installed; make setup installs it")
+    presets = load_resources(REPOSITORY / "workflow" / "resources")["datasets"]
+    for own, (name, task) in BTZSC.items():
+        assert own in presets and name in data.TASK_GROUPS[task]
+
+
+def test_btzsc_refusals_name_what_is_allowed(made: SimpleNamespace) -> None:
+    with pytest.raises(ConfigError, match=r"family 'gliznet', for which BTZSC has no model type.*embedding, nli, rer"):
+        btzsc(made.root, "gliznet-full")
+    with pytest.raises(ConfigError, match=r"'encoder' is not known to BTZSC; allowed: embedding, nli, reranker, llm"):
+        btzsc(made.root, "gliznet-full", "encoder")
+    with pytest.raises(ConfigError, match=r"has no system 'nli'; it has: biencoder, gliznet-full"):
+        btzsc(made.root, "nli")
+    with pytest.raises(IntegrityError, match=r"hybrid has no cell with one label a text"):
+        btzsc(made.root, "hybrid", "nli")
+
+
+def test_the_hub_reads_the_model_index(made: SimpleNamespace) -> None:
+    name, results = model_index_to_eval_results(
+        yaml.safe_load(model_index(made.root, "gliznet-full", 2))["model-index"]
+    )
+    assert name == "gliznet-full"
+    shown = {(found.dataset_name, found.metric_type, found.metric_name): found for found in results}
+    stored = json.loads(Layout(made.root).metrics("gliclass", "r8", "gliznet-full", 2).read_text())
+    found = shown["Reuters-21578 R8 (letters only)", "f1", "Macro-F1 (argmax)"]
+    assert found.metric_value == pytest.approx(stored["decisions"][0]["metrics"]["macro_f1"], abs=1e-6)
+    assert (found.dataset_split, found.dataset_revision) == ("test", "00000000")
+    stored = json.loads(Layout(made.root).metrics("topics", "topics-mini", "gliznet-full", 2).read_text())
+    values = {(block["protocol"], block["split"]): block["metrics"] for block in stored["decisions"]}
+    found = shown["Topics (authored)", "exact_match", "Exact match (held-out)"]
+    assert found.metric_value == pytest.approx(values["held-out", "test"]["exact_match"], abs=1e-6)
+    with pytest.raises(ConfigError, match="gliznet-full has no seed 7; it has: 1, 2"):
+        model_index(made.root, "gliznet-full", 7)
+
+
+def test_the_model_index_goes_into_our_card_and_replaces_itself(made: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(render_card(GliZNetConfig(backbone_model="nreimers/MiniLM-L6-H384-uncased")))
+    block = model_index(made.root, "gliznet-full")
+    write_model_index(tmp_path, block)
+    once = (tmp_path / "README.md").read_text()
+    write_model_index(tmp_path, block)
+    assert (tmp_path / "README.md").read_text() == once
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.eval_results == model_index_to_eval_results(yaml.safe_load(block)["model-index"])[1]
+    assert card.data.pipeline_tag == "zero-shot-classification" and MARK in card.text and "## Use" in card.text
+    shutil.rmtree(tmp_path)
+    with pytest.raises(IntegrityError, match="README.md is missing; expected the folder of a checkpoint"):
+        write_model_index(tmp_path, block)
