@@ -56,13 +56,13 @@ def write_speed_page(record: Path, out: Path) -> list[Path]:
         shown.columns = table.columns
         write_text(out / f"{name}.csv", shown.to_csv(index=False, lineterminator="\n"))
         written.append(out / f"{name}.csv")
-    write_text(out / "targets.md", markdown(tables["targets"]) + "\n\n" + conditions(data) + "\n")
+    write_text(out / "targets.md", markdown(tables["targets"]) + "\n\n" + _list(conditions(data)) + "\n")
     with house_style():
         drawing = throughput_labels(data)
     written += save(drawing, out, FIGURE)
     figure = {"title": "Throughput against labels", "alt": drawing.alt, "caption": drawing.caption}
     tables_shown = [[name, title] for name, title in TABLES.items()]
-    write_json(out / PAGE, {"sentences": [conditions(data), ARITHMETIC], "tables": tables_shown, "figure": figure})
+    write_json(out / PAGE, {"sentences": [*conditions(data), ARITHMETIC], "tables": tables_shown, "figure": figure})
     write_text(out / "speed.md", _page(data, tables, drawing))
     return [*written, out / "targets.md", out / PAGE, out / "speed.md"]
 
@@ -113,30 +113,37 @@ ARITHMETIC = (
 )
 
 
-def conditions(data: dict[str, Any]) -> str:
+def conditions(data: dict[str, Any]) -> list[str]:
     """What was held equal, on what, and how busy the machine was."""
     spec, parts = data["spec"], data["parts"].values()
     work, hybrid = spec["mixed"], spec["hybrid"]
     mean = next(iter(data["shapes"].values()))["tokens"]["mean"]
     load = max(value for part in parts for value in part["load"])
     minutes = sum(part["seconds"] for part in parts) / 60
-    return (
+    return [
         f"Device: {data['device']}; precision {spec['precision']}; every contender on the same backbone, cut at"
         f" {work['max_tokens']} tokens, token budget {spec['token_budget']} where it takes one; peers' pipelines at the"
-        f" best of their batch sizes. Mixed texts: {work['texts']} (mean {mean:.0f} tokens), {work['labels']} labels,"
-        f" tokenisation included; the padded batch holds the first {work['padded_texts']}, ways that score a pair at a"
-        f" time get the first {work['slow_texts']}"
-        f" ({work['many_texts']} with {work['many_labels']} labels), and so does what they are compared with."
-        f" HybridNLI: {hybrid['nli_rows']} topic texts with five descriptions; heads trained on {hybrid['rows']} texts"
-        f" for {hybrid['epochs']} whole epochs, with the store's own encoder pass counted. Times are medians over"
-        " interleaved rounds, low and high their quartiles. Highest load average seen while it ran"
-        f" ({minutes:.0f} minutes): {load:.1f}; a load above the number of cores means that wall times are not to be"
-        " trusted, and that CPU times are only a little better."
-    )
+        " best of their batch sizes.",
+        f"Mixed texts: {work['texts']} (mean {mean:.0f} tokens), {work['labels']} labels, tokenisation included; the"
+        f" padded batch holds the first {work['padded_texts']}, ways that score a pair at a time get the first"
+        f" {work['slow_texts']} ({work['many_texts']} with {work['many_labels']} labels), and so does what they are"
+        " compared with.",
+        f"HybridNLI: {hybrid['nli_rows']} topic texts with five descriptions; heads trained on {hybrid['rows']} texts"
+        f" for {hybrid['epochs']} whole epochs, with the store's own encoder pass counted.",
+        "Times are medians over interleaved rounds, low and high their quartiles. Times (encoder tokens): how many more"
+        " tokens, padding included, the other way puts through its encoder; the rest of a ratio is what a token costs"
+        " and what is done around the encoder.",
+        f"Highest load average seen while it ran ({minutes:.0f} minutes): {load:.1f}. A load above the number of cores"
+        " means that wall times are not to be trusted, and that CPU times are only a little better.",
+    ]
+
+
+def _list(sentences: list[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _page(data: dict[str, Any], tables: dict[str, pd.DataFrame], drawing: Drawing) -> str:
-    parts = ["# Speed", conditions(data)]
+    parts = ["# Speed", _list(conditions(data))]
     for name, title in TABLES.items():
         if name == "sweep":
             parts += [f"## {title}", f"![{drawing.alt}]({FIGURE}.svg)", drawing.caption, ARITHMETIC]

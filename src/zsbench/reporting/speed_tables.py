@@ -22,6 +22,7 @@ def targets(data: dict[str, Any]) -> pd.DataFrame:
             "low": one["times"]["wall"]["low"],
             "high": one["times"]["wall"]["high"],
             "times (CPU time)": one["times"]["cpu"]["median"],
+            "times (encoder tokens)": one.get("times_tokens", math.nan),
             "rounds": str(one["rounds"]),
             "at least": one["at_least"],
             "met": "yes" if one["times"]["wall"]["median"] >= one["at_least"] else "no",
@@ -108,7 +109,7 @@ def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
 def gates(data: dict[str, Any]) -> pd.DataFrame:
     """What the correctness gate found."""
     return pd.DataFrame(
-        {"backbone": shape, "ways": ways, **facts}
+        {"backbone": shape, "ways": ways, **{key.replace("_", " "): value for key, value in facts.items()}}
         for shape, found in data["shapes"].items()
         for ways, facts in found["gate"].items()
     )

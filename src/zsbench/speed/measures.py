@@ -62,6 +62,7 @@ def measure_mixed(
             "title": one.title,
             "texts": len(texts),
             "labels": len(labels),
+            "encoder_tokens": tokens["padded"],
             "padding_efficiency": tokens["real"] / max(tokens["padded"], 1),
             "peak_mb": meter.peak_mb(),
         }

@@ -43,7 +43,9 @@ def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
         other = best(found[part], slow)
         if other is not None:
             a, b = found[part][fast], found[part][other]
-            rows.append(_row(title, other, a["labels"], least, a["rounds"], b["rounds"]))
+            row = _row(title, other, a["labels"], least, a["rounds"], b["rounds"])
+            # What the encoders alone explain: the rest is what a token costs, and what is done around the encoder.
+            rows.append(row | {"times_tokens": b["encoder_tokens"] / a["encoder_tokens"]})
     for title, part, entry, fast, slow, least in OTHERS:
         if part in found:
             rounds = found[part] if entry is None else found[part][entry]

@@ -41,7 +41,7 @@ def run_speed(root: Path, spec: dict[str, Any]) -> Path:
         "spec": spec,
         "environment": environment(),
         "source": source_digest("zsbench/speed", "gliznet", "hybridnli"),
-        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, threads: {torch.get_num_threads()}",
     }
     parts = Parts(layout.speed.parent / "parts", digest(record))
     record["shapes"] = {}

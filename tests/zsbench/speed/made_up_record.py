@@ -42,6 +42,7 @@ def record() -> dict[str, Any]:
         for batch in ("1", "best")
     ]
     times = {"wall": {"median": 4.0, "low": 3.9, "high": 4.1}, "cpu": {"median": 4.0, "low": 3.9, "high": 4.1}}
+    row = {"comparison": "a vs b", "against": "b", "labels": 10}
     shape = {
         "model": "bert",
         "tokens": {"mean": 90.0},
@@ -53,7 +54,15 @@ def record() -> dict[str, Any]:
         "latency": {"gliznet": {"p50": 0.01, "p95": 0.02, "texts": 3}},
         "sweep": sweep,
         "ratios": [
-            {"comparison": "a vs b", "against": "b", "labels": 10, "at_least": 3.0, "rounds": 2, "times": times}
+            {
+                "comparison": "a vs b",
+                "against": "b",
+                "labels": 10,
+                "at_least": 3.0,
+                "rounds": 2,
+                "times_tokens": 5.5,
+                "times": times,
+            }
         ],
     }
     mixed = {

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsbench.provenance import write_json
+from zsbench.reporting.pages import Section, add_speed
 from zsbench.reporting.speed_page import write_speed_page
 from zsbench.speed.costs import CostModel
 from zsbench.speed.parts import Parts
@@ -96,11 +97,25 @@ def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:
     written = write_speed_page(tmp_path / "speed.json", tmp_path / "out")
     assert {path.name for path in written} >= {"speed.md", "targets.csv", "sweep.csv", "throughput_labels.svg"}
     page = (tmp_path / "out" / "speed.md").read_text()
-    assert "| own | a vs b | b | 10 | 4 | 3.9 | 4.1 | 4 | 2 | 3 | yes |" in page
+    assert "| own | a vs b | b | 10 | 4 | 3.9 | 4.1 | 4 | 5.5 | 2 | 3 | yes |" in page
     assert "load average seen while it ran (0 minutes): 2.5" in page
     assert "O(1)" not in page
     sweep = pd.read_csv(tmp_path / "out" / "sweep.csv")
     assert (sweep.loc[sweep["system"] == "nli-sorted", "GliZNet faster, measured"] == 2).all()
+    assert "at most 20 labels each" in page, "the arithmetic stands beside the measurement"
     first = {path: path.read_bytes() for path in written}
     write_speed_page(tmp_path / "speed.json", tmp_path / "out")
     assert all(path.read_bytes() == content for path, content in first.items())
+
+
+def test_the_report_shows_the_speed_page_where_there_is_one(tmp_path: Path) -> None:
+    section = Section("speed", "Speed")
+    add_speed(section, tmp_path / "speed")
+    assert not section.filled
+    write_json(tmp_path / "speed.json", record())
+    write_speed_page(tmp_path / "speed.json", tmp_path / "speed")
+    add_speed(section, tmp_path / "speed")
+    assert [table.name for table in section.tables] == ["targets", "mixed", "latency", "sweep", "gate"]
+    assert section.tables[0].source == "speed/targets.csv" and "a vs b" in section.markdown[0]
+    assert section.figures[0]["folder"] == "speed" and section.figures[0]["image"].startswith("data:image/svg")
+    assert any("at most 20 labels each" in sentence for sentence in section.sentences)
