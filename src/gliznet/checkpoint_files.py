@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.bin.index.json")
-_LAYERS = re.compile(r"(num_.*layers?|n_layers?|.*_layers|depth)$")
+_LAYERS = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?(layers?|depth)$")  # counts of them, not limits
 _HIDDEN = ("hidden_size", "d_model", "dim")
 _WIDTHS = (*_HIDDEN, "vocab_size", "intermediate_size", "d_ff", "ffn_dim")
 _UNREAD = ("onnx", "openvino")  # folders of other runtimes

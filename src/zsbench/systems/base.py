@@ -12,6 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs
+
 
 @runtime_checkable
 class System(Protocol):
@@ -92,6 +94,28 @@ class Adapter:
         return cut
 
 
+def check_request(texts: Sequence[str], labels: Sequence[str]) -> None:
+    """What every adapter asks of its arguments: lists of texts that an encoding has, and labels that one can see.
+
+    Raises:
+        TypeError: one text in place of a list, or an element that is no text. ValueError: no labels, a label without a
+        visible character, or half of a surrogate pair (`well_formed` mends that in texts).
+    """
+    for name, values in (("texts", texts), ("labels", labels)):
+        if isinstance(values, str | bytes):
+            raise TypeError(f"{name}={values!r:.60} is one text; it must be a list of texts")
+        for i, value in enumerate(values):
+            if not isinstance(value, str):
+                raise TypeError(f"{name}[{i}] is {type(value).__name__}, it must be a string")
+            if _lone(value):
+                raise ValueError(f"{name}[{i}] holds half of a surrogate pair, which no encoding has")
+    if not len(labels):
+        raise ValueError("labels is empty; give at least one label")
+    for i, label in enumerate(labels):
+        if not label.strip():
+            raise ValueError(f"labels[{i}]={label!r} is empty; a label must have a visible character")
+
+
 def well_formed(texts: Sequence[str]) -> list[str]:
     """Texts that every tokenizer accepts: halves of surrogate pairs, which no encoding has, become U+FFFD."""
     return [
@@ -100,7 +124,7 @@ def well_formed(texts: Sequence[str]) -> list[str]:
 
 
 def _lone(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+    return not text.isascii() and HALVES.search(text) is not None
 
 
 def special_tokens(tokenizer: Any) -> list[str]:

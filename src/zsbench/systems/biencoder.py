@@ -11,7 +11,7 @@ from gliznet.batching import token_budget_batches
 from gliznet.checkpoint_files import check_files
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter, Neutraliser, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
 from zsbench.systems.modules import check_modules
 
 
@@ -65,6 +65,7 @@ class BiEncoderSystem(Adapter):
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L); see `base.System`."""
+        check_request(texts, labels)
         new = [label for label in dict.fromkeys(labels) if label not in self._labels]
         if new:
             rows, cut = self.embed([self.template.format(label) for label in new], self.label_prompt)

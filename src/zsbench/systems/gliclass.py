@@ -20,7 +20,7 @@ from gliznet.loading import check_loaded
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 from zsbench.systems import UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = (LABEL, SEPARATOR, "<<EXAMPLE>>")
@@ -56,18 +56,28 @@ class GLiClassSystem(Adapter):
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Logits (n, L), or their sigmoids; see `base.System`."""
+        check_request(texts, labels)
         head = "".join(f"{LABEL}{label}" for label in self.neutralise(labels)) + SEPARATOR + self.prompt
         first = self.model.config.prompt_first
         whole = [head + text if first else text + head for text in self.neutralise(texts)]
         ids = self._tokenize(whole)
-        found = sum(row.count(self.model.config.class_token_index) for row in ids)
-        self.count(truncated_labels=len(texts) * len(labels) - found)
+        self._check_room(ids, len(labels))
         logits = np.empty((len(texts), len(labels)), dtype=np.float32)
         for batch in self._batches([len(row) for row in ids]):
             logits[batch] = self._forward([ids[i] for i in batch], len(labels))
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
         return logits
+
+    def _check_room(self, ids: Sequence[list[int]], n_labels: int) -> None:
+        """Refuse rows that lost labels: the model gives them the logit 0, above those it judged unlikely."""
+        lost = [n_labels - row.count(self.model.config.class_token_index) for row in ids]
+        if any(lost):
+            row = next(i for i, number in enumerate(lost) if number)
+            raise ValueError(
+                f"{lost[row]} of {n_labels} labels do not fit the {self.limit} tokens of a sequence beside texts[{row}]"
+                f" ({sum(map(bool, lost))} texts in all); give fewer or shorter labels, or shorter texts"
+            )
 
     def _tokenize(self, strings: Sequence[str]) -> list[list[int]]:
         """Token ids, cut where the pipeline cuts them."""

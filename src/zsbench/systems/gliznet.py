@@ -10,7 +10,7 @@ from gliznet.scoring import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter
+from zsbench.systems.base import Adapter, check_request
 
 LOST = np.float32(-1e30)  # logit of a label that reference truncation cut off: below all others, and still a number
 
@@ -26,6 +26,7 @@ class GliZNetSystem(Adapter):
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L); see `base.System`."""
+        check_request(texts, labels)
         report = ScoringReport()
         logits = score_texts(
             self.model,

@@ -24,6 +24,7 @@ from zsbench.layout import Layout
 from zsbench.provenance import canonical_json, digest, read_json, write_json
 from zsbench.secrets import also_mask, mask, mask_all
 from zsbench.systems import UnknownSystemError
+from zsbench.systems.base import check_request
 
 SINGLE = (
     "You classify texts. The user sends a JSON object with `text` and `labels`. Answer with the key of the one label "
@@ -75,6 +76,7 @@ class LLMSystem:
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L); see `base.System`."""
+        check_request(texts, labels)
         asked: list[tuple[str, dict[str, Any], list[str]]]
         if self.judge_each:
             asked = [(YES_NO, {"text": text, "label": label}, ["yes", "no"]) for text in texts for label in labels]

@@ -11,7 +11,7 @@ from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.encoder import NLIEncoder, score_ids
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter, Neutraliser, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
 
 
 class NLISystem(Adapter):
@@ -40,6 +40,7 @@ class NLISystem(Adapter):
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Entailment logits (n, L), or P(entailment); see `base.System`."""
+        check_request(texts, labels)
         encoder = self.encoder
         text_ids = encoder.tokenize(self.neutralise(texts))
         hypothesis_ids = encoder.tokenize(encoder.hypotheses(self.neutralise(labels)))

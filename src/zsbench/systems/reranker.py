@@ -11,7 +11,7 @@ from gliznet.batching import token_budget_batches
 from gliznet.checkpoint_files import check_files
 from zsbench.layout import Layout
 from zsbench.systems import UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
 from zsbench.systems.modules import check_modules
 
 
@@ -49,6 +49,7 @@ class RerankerSystem(Adapter):
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L), or their sigmoids; see `base.System`."""
+        check_request(texts, labels)
         passages = self.neutralise(texts)
         queries = self.neutralise([self.template.format(label) for label in labels])
         both = self._lengths(passages)[:, None] + self._lengths(queries) + self.frame  # (n, L)

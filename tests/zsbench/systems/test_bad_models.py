@@ -140,6 +140,13 @@ def test_whole_models_pass(copied, make_spec, family: str) -> None:
     assert systems.build(make_spec(family, model=MODELS[family]), layout).score(["a"], ["b", "c"]).shape == (1, 2)
 
 
+def test_a_limit_on_layers_is_no_number_of_layers(copied) -> None:
+    """Qwen's configs say from which layer on a window would apply, also where there are fewer."""
+    _, folder = copied("nli")
+    sizes(max_window_layers=10**4)(folder)
+    check_files(folder)
+
+
 def test_a_gliznet_names_tensors_it_has_no_place_for(copied, make_spec) -> None:
     layout, folder = copied("gliznet")
     tensors(lambda stored, name: stored.update(strange=torch.zeros(2)))(folder)
