@@ -53,17 +53,7 @@ def record() -> dict[str, Any]:
         "many": part({"gliznet": 1.0, "pipeline-8": 26.0}, 64),
         "latency": {"gliznet": {"p50": 0.01, "p95": 0.02, "texts": 3}},
         "sweep": sweep,
-        "ratios": [
-            {
-                "comparison": "a vs b",
-                "against": "b",
-                "labels": 10,
-                "at_least": 3.0,
-                "rounds": 2,
-                "times_tokens": 5.5,
-                "times": times,
-            }
-        ],
+        "ratios": [row | {"at_least": 3.0, "rounds": 2, "times_tokens": 5.5, "times": times}],
     }
     mixed = {
         "texts": 10,
