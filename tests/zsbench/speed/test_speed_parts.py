@@ -116,6 +116,6 @@ def test_the_report_shows_the_speed_page_where_there_is_one(tmp_path: Path) -> N
     write_speed_page(tmp_path / "speed.json", tmp_path / "speed")
     add_speed(section, tmp_path / "speed")
     assert [table.name for table in section.tables] == ["targets", "mixed", "latency", "sweep", "gate"]
-    assert section.tables[0].source == "speed/targets.csv" and "a vs b" in section.markdown[0]
+    assert section.tables[0].source.startswith("data:text/csv") and "a vs b" in section.markdown[0]
     assert section.figures[0]["folder"] == "speed" and section.figures[0]["image"].startswith("data:image/svg")
     assert any("at most 20 labels each" in sentence for sentence in section.sentences)
