@@ -22,6 +22,7 @@ from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")
+SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two systems share in a fair comparison
 STATISTICS = {"draws": 10_000, "seed": 0, "level": 0.95}  # the defaults of a config's `statistics`
 COLUMNS = ["suite", "dataset", "system", "a", "b", "delta", "low", "high", "p", "p_holm", "n_rows", "seeds"]
 Key = tuple[str, str, str]  # suite, dataset, system
@@ -75,7 +76,7 @@ def compare_runs(
         if sides[0][0].rows_digest != sides[1][0].rows_digest:
             notes.append(f"not compared, other rows: {'/'.join(key)}")
             continue
-        notes += _facts(key, sides[0][0].card, sides[1][0].card)
+        notes += _facts(key, sides[0][0].card, sides[1][0].card, FACTS if systems is None else SETTING)
         found[key] = _samples(key, sides, statistics)
     rows = [_row(key, *pair, statistics) for key, pair in found.items()]
     rows += list(_averages(found, statistics, notes))
@@ -161,9 +162,9 @@ def _corrected(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _facts(key: Key, left: dict[str, Any], right: dict[str, Any]) -> list[str]:
-    """What the two cards (of the first seeds) say differently."""
-    changed = [name for name in FACTS if left.get(name) != right.get(name)]
+def _facts(key: Key, left: dict[str, Any], right: dict[str, Any], facts: tuple[str, ...]) -> list[str]:
+    """What the two cards (of the first seeds) say differently, of these facts."""
+    changed = [name for name in facts if left.get(name) != right.get(name)]
     return [f"differs in {', '.join(changed)}: {'/'.join(key)}"] if changed else []
 
 
@@ -175,7 +176,8 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     widths = [max([len(title), *frame[title].map(len)]) for title in titles]
     head = " ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True))
     lines = [
-        f"macro-F1; a: {a}, b: {b}; delta = b - a; paired bootstrap; p corrected by Holm, * below {SIGNIFICANT}",
+        f"macro-F1; a: {a}, b: {b}; delta = b - a; paired bootstrap; p corrected by Holm (averages apart"
+        f" from data sets), * below {SIGNIFICANT}",
         "",
         f"{head}       a       b    delta  interval             p",
     ]

@@ -12,6 +12,7 @@ from zsbench.evaluation.cells import Cell, read_cell
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
 
+LONGEST = 160  # characters of a fact
 CARD_LINES = (
     ("system", "system"),
     ("family", "family"),
@@ -77,7 +78,9 @@ def _made_by(card: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    """A fact in a line; a long one (the command holds the whole spec) is cut, the card has it all."""
+    text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (whole in card.json)"
 
 
 def _rows(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any], cell: Cell) -> str:

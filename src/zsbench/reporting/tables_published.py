@@ -80,7 +80,7 @@ def _reported(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str,
 
 def _other_parts(run: RunData, row: dict[str, Any]) -> str:
     """What the run's system of that id is made of, where the publication's is made of other things."""
-    system = next((entry for entry in run.spec["systems"] if entry["id"] == row.get("measured")), {})
+    system: dict[str, Any] = next((entry for entry in run.spec["systems"] if entry["id"] == row.get("measured")), {})
     parts = system.get("made_of") or []
     return " and ".join(parts) if parts != row.get("made_of", parts) else ""
 

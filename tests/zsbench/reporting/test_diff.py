@@ -73,6 +73,7 @@ def test_two_systems_of_one_run_agree_with_the_analysis(made: SimpleNamespace) -
         [row["low"], row["high"]], stored.loc["biencoder", ["low", "high"]].astype(float), atol=0.02
     )
     assert row["system"] == "gliznet-full - biencoder"
+    assert found.notes == []  # that two systems have other weights goes without saying
 
 
 def test_text_puts_averages_first_and_repeats_itself(made: SimpleNamespace, other: Path) -> None:

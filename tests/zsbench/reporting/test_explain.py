@@ -23,6 +23,7 @@ def test_single_label_cell_is_recomputed(made: SimpleNamespace) -> None:
     assert f"= {macro:.6f} (as stored)" in text
     assert "weights sha256  " + "b" * 64 in text
     assert explain(folder / "card.json") == text
+    assert max(map(len, text.splitlines())) < 250
 
 
 def test_every_protocol_of_a_topic_cell_is_recomputed(made: SimpleNamespace) -> None:
