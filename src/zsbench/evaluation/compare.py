@@ -14,7 +14,7 @@ import numpy as np
 
 from zsbench.evaluation.cells import paired_cells, suite_systems
 from zsbench.evaluation.measure import decide, write_frame
-from zsbench.evaluation.pairs import Pair, single_pairs, topic_pairs
+from zsbench.evaluation.pairs import Pair, hybrid_pairs, single_pairs, topic_pairs
 from zsbench.evaluation.protocols import Decision
 from zsbench.evaluation.statistics import (
     bootstrap_macro_f1,
@@ -59,10 +59,10 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/deltas.parquet`: paired differences with interval, p, Holm's p and McNemar's p.
 
     Tables: `gliclass_suite` (the named system against every other), `ablations` (contrasts derived from the variants),
-    `peers` (the named system and every other trained kind against each other), `topics`; see `pairs`. Each pair
-    has a row a dataset and a row `average`, in which datasets are strata. Holm's families: the average rows of a
-    table (under one protocol, on one split), and apart from them its dataset rows; comparisons with controls are
-    outside (p_holm missing).
+    `peers` (the named system and every other trained kind against each other), `topics`, `topic_deltas` (ablations of
+    the hybrid); see `pairs`. Each pair has a row a dataset and a row `average`, in which datasets are strata. Holm's
+    families: the average rows of a table (under one protocol, on one split), and apart from them its dataset rows;
+    comparisons with controls are outside (p_holm missing).
 
     Args:
         root: `results/<run>`.
@@ -82,7 +82,9 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
         samples = {dataset["id"]: sample(layout, suite, dataset, spec) for dataset in entry["datasets"]}
         shared = set.intersection(*(set(found) for found in samples.values()))
         single = all(dataset["task"] == "single" for dataset in entry["datasets"])
-        for pair in single_pairs(spec, suite) if single else topic_pairs(spec, suite, shared):
+        pairs = [*single_pairs(spec, suite)] if single else [*topic_pairs(spec, suite, shared)]
+        pairs += [] if single else hybrid_pairs(spec, suite, shared)
+        for pair in pairs:
             rows += delta_rows(pair, samples, spec["statistics"])
     correct_families(rows)
     write_frame(layout, "deltas", rows, COLUMNS)

@@ -11,6 +11,7 @@ from zsbench.evaluation.protocols import PROTOCOLS
 
 FIXED = "fixed-0.5"
 ARGMAX = "argmax"
+HYBRID_TABLE = "topic_deltas"
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,52 @@ def topic_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
             yield replace(itself, baseline=baseline, baseline_protocol=protocol, factor="system")
             if protocol != FIXED and (split, baseline, FIXED) in available:
                 yield replace(itself, baseline=baseline, factor="system + thresholds")
+
+
+HYBRID_FACTORS = {  # setting of a hybrid -> what the contrast is called
+    "blend": "blend of NLI and heads",
+    "template": "hypothesis template",
+    "training.blend_weight": "blend term of the loss",
+    "nli": "NLI model",
+}
+NAMES_ONLY = ("id", "hybrid", "seed")
+
+
+def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[tuple[str, str, str, str]]:
+    """(system, baseline, factor, levels): every trained hybrid that differs from the first one in exactly one setting.
+
+    So come the attribution (heads alone, half and half, NLI alone, against the learned blend), v1 against v2 and the
+    template. A hybrid that differs in several settings is no contrast.
+    """
+    hybrids = [entry for entry in suite_systems(spec, suite) if entry["family"] == "hybridnli" and entry["trained"]]
+    for other in hybrids[1:]:
+        first, second = flat(other["settings"]), flat(hybrids[0]["settings"])
+        changed = [key for key in second if first.get(key) != second[key]]
+        if len(changed) == 1:
+            levels = f"{first.get(changed[0])} vs {second[changed[0]]}"
+            yield other["id"], hybrids[0]["id"], HYBRID_FACTORS.get(changed[0], changed[0]), levels
+
+
+def hybrid_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
+    """The hybrid's ablations under every protocol that both sides have.
+
+    Args:
+        available: as in `topic_pairs`.
+    """
+    places = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
+    for (system, baseline, factor, levels), (protocol, split) in itertools.product(
+        hybrid_contrasts(spec, suite), places
+    ):
+        if all((split, name, protocol) in available for name in (system, baseline)):
+            yield Pair(HYBRID_TABLE, suite, split, system, protocol, baseline, protocol, factor, levels)
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings with dotted keys, without those that only name."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        elif prefix or key not in NAMES_ONLY:
+            found[prefix + key] = value
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zsbench.evaluation.contrasts import derive
-from zsbench.evaluation.pairs import peers
+from zsbench.evaluation.pairs import hybrid_contrasts, peers
 from zsbench.evaluation.sensitivity import INSENSITIVE, JOINT
 
 SUITE, TOPICS = "gliclass", "topics"
@@ -33,6 +33,12 @@ def _sensitive(spec: Spec) -> bool:
         return True
     worded = asked.get("wordings", False) and not families <= set(INSENSITIVE)
     return worded and any(entry["wordings"] > 1 for entry in spec["suites"][SUITE]["datasets"])
+
+
+def _topic_deltas(spec: Spec) -> bool:
+    """Two systems of which one is NLI, or a hybrid with an ablation."""
+    kinds = [entry["family"] for entry in _systems(spec, TOPICS)]
+    return ("nli" in kinds and len(kinds) > 1) or any(hybrid_contrasts(spec, TOPICS))
 
 
 def _trained_by_steps(spec: Spec) -> bool:
@@ -94,7 +100,7 @@ PARTS = (
         "topics",
         "the config has no suite topics",
         lambda spec: TOPICS in spec["suites"],
-        ("topics",),
+        ("topics", "topic_deltas"),
         ("topics_f1", "pr_curves", "threshold_sensitivity"),
     ),
     Part(
@@ -102,6 +108,12 @@ PARTS = (
         "suite topics has only controls",
         lambda spec: TOPICS not in spec["suites"] or bool(_systems(spec, TOPICS)),
         figures=("topics_f1", "pr_curves", "threshold_sensitivity"),
+    ),
+    Part(
+        "differences on topics",
+        "suite topics has no NLI system and no second hybrid to compare with",
+        lambda spec: TOPICS not in spec["suites"] or _topic_deltas(spec),
+        ("topic_deltas",),
     ),
     Part(
         "blend weights",

@@ -10,7 +10,7 @@ from zsbench.reporting.table import Table, write_table
 from zsbench.reporting.tables_checks import calibration, cost, integrity, sensitivity
 from zsbench.reporting.tables_published import PUBLISHED, load_published, published
 from zsbench.reporting.tables_suite import ablations, peers, suite
-from zsbench.reporting.tables_topics import topics
+from zsbench.reporting.tables_topics import topic_deltas, topics
 
 
 def write_tables(root: Path, spec: dict[str, Any], out_folder: Path, published_path: Path = PUBLISHED) -> list[str]:
@@ -31,6 +31,7 @@ def write_tables(root: Path, spec: dict[str, Any], out_folder: Path, published_p
         "ablations": lambda: ablations(run),
         "peers": lambda: peers(run),
         "topics": lambda: topics(run, reported),
+        "topic_deltas": lambda: topic_deltas(run),
         "published": lambda: published(run, reported),
         "sensitivity": lambda: sensitivity(run),
         "calibration": lambda: calibration(run),

@@ -5,9 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from zsbench.evaluation.pairs import HYBRID_TABLE
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
 from zsbench.reporting.table import Table, interval, number, p_value
+from zsbench.reporting.tables_suite import TEST_TITLES, delta_cells
 
 SUITE = "topics"
 FIXED = "fixed-0.5"
@@ -82,6 +84,34 @@ def _reported(run: RunData, reported: dict[str, Any], labels: list[str]) -> Iter
             protocol, where = system["protocol"], ", ".join(entry["datasets"])
             mark = f" {TUNED}" if protocol == "val-tuned" else ""
             yield [title, where, f"{protocol}{mark}", entry["split"], *cells, f"reported ({name})"]
+
+
+def topic_deltas(run: RunData) -> Table:
+    """`topic_deltas`: systems against NLI under each protocol, thresholds alone, and the hybrid's ablations."""
+    frame = run.deltas[run.deltas["dataset"] == AVERAGE]
+    nli = {entry["id"] for entry in run.spec["systems"] if entry["family"] == "nli"}
+    controls = {entry["id"] for entry in run.spec["systems"] if entry["control"]}
+    against = frame[(frame["table"] == SUITE) & (frame["factor"] == "system") & ~frame["system"].isin(controls)]
+    tuned = frame[(frame["table"] == SUITE) & (frame["factor"] == "thresholds") & frame["system"].isin(nli)]
+    rows = []
+    for title, part in (("", frame[frame["table"] == HYBRID_TABLE]), ("thresholds", tuned), ("system", against)):
+        for row in part.to_dict("records"):
+            protocols = " vs ".join(dict.fromkeys((row["protocol"], row["baseline_protocol"])))
+            heads = [row["system"], row["baseline"], title or row["factor"], row["levels"], protocols, row["split"]]
+            rows.append([*heads, *delta_cells(row)])
+    notes = [
+        "Differences of macro F1, system minus the one it stands against, on the same rows.",
+        "First the ablations of the hybrid: systems that differ from it in exactly the named setting (a blend of heads"
+        " leaves NLI out, one of nli the heads, half weighs both alike). Then what fitted thresholds give an NLI system"
+        " by themselves. Then every system against an NLI system under one protocol.",
+        f"p (Holm) is corrected within a protocol, apart for the ablations and for the rest of the table {SUITE}.",
+        interval_note(run),
+        *resolution_note(run, SUITE),
+        seeds_note(run, SUITE),
+        rows_note(run, SUITE, ("validation", "test")),
+    ]
+    columns = ["System", "Against", "Factor", "Levels", "Protocol", "Rows", "Δ", *TEST_TITLES]
+    return Table("topic_deltas", columns, rows, notes, signature(run, SUITE, "macro-f1"))
 
 
 def attribution(run: RunData) -> list[str]:

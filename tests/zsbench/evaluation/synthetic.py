@@ -70,6 +70,9 @@ def make_spec(seeds=(1, 2, 3), draws=500):
         system(
             "hybrid", "hybridnli", seeds=seeds, suites=("topics",), blend="learned", hybrid="hybrid", nli="nli-mini"
         ),
+        system(
+            "hybrid-heads", "hybridnli", seeds=seeds, suites=("topics",), blend="heads", hybrid="hybrid", nli="nli-mini"
+        ),
         system("biencoder", "biencoder", seeds=(0,), trained=False),
         system("majority", "control", (0,), ("gliclass",), False, "majority"),
         system("always-positive", "control", (0,), ("topics",), False, "always-positive"),

@@ -10,9 +10,11 @@ from synthetic import make_run, make_spec
 from zsbench.evaluation.cells import read_cell
 from zsbench.evaluation.compare import COLUMNS, Sample, compare, paired
 from zsbench.evaluation.contrasts import ConfoundedContrastError
+from zsbench.evaluation.pairs import hybrid_contrasts
 from zsbench.evaluation.statistics import holm, mcnemar
 from zsbench.layout import Layout
 
+HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}
 CONTRACT = "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_seeds mcnemar_p"
 
 
@@ -139,3 +141,33 @@ def test_mistakes_in_the_spec_are_named(tmp_path):
 
     with pytest.raises(ConfoundedContrastError, match="head, margin"):
         contrast(stray, "warm", "full")
+
+
+def hybrid_of(name: str, **changes):
+    settings = HYBRID | {"id": name, "hybrid": name, "seed": 0, "blend": "learned"} | changes
+    return {"id": name, "family": "hybridnli", "settings": settings, "suites": ["topics"], "trained": True}
+
+
+def test_hybrids_that_differ_in_one_setting_are_contrasts():
+    systems = [
+        hybrid_of("hybrid"),
+        hybrid_of("heads", blend="heads"),
+        hybrid_of("v1", training=HYBRID["training"] | {"blend_weight": 0.0}),
+        hybrid_of("bare", template="this is {}"),
+        hybrid_of("two", template="this is {}", blend="half"),  # no contrast
+        hybrid_of("published", blend="heads") | {"trained": False},
+    ]
+    assert list(hybrid_contrasts({"systems": systems}, "topics")) == [
+        ("heads", "hybrid", "blend of NLI and heads", "heads vs learned"),
+        ("v1", "hybrid", "blend term of the loss", "0.0 vs 1.0"),
+        ("bare", "hybrid", "hypothesis template", "this is {} vs {}"),
+    ]
+
+
+def test_hybrid_ablations_have_a_row_a_protocol_and_families_of_their_own(deltas, metrics):
+    rows = deltas[(deltas["table"] == "topic_deltas") & (deltas["dataset"] == "mini")]
+    assert set(zip(rows["system"], rows["baseline"], strict=True)) == {("hybrid-heads", "hybrid")}
+    assert set(rows["protocol"]) == {"fixed-0.5", "val-tuned", "cv", "held-out"}
+    row = rows[rows["protocol"] == "cv"].iloc[0]
+    wanted = metrics["mini", "hybrid-heads", "cv", "validation"] - metrics["mini", "hybrid", "cv", "validation"]
+    assert row["delta"] == pytest.approx(wanted) and row["tests"] == 1 and row["p_holm"] == row["p"]

@@ -61,7 +61,7 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
         {
             "id": name,
             "family": family,
-            "settings": {"control": name} if family == "control" else {},
+            "settings": _settings(name, family),
             "seeds": list(seeds) if trained else [0],
             "suites": [suite for suite in own if suite in suites],
             "trained": trained,
@@ -77,6 +77,12 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
         "statistics": {"draws": 1000, "seed": 11, "level": 0.95, "system": REFERENCE},
         "sensitivity": {"orders": 9, "wordings": True},
     }
+
+
+def _settings(name: str, family: str) -> dict[str, Any]:
+    if family == "hybridnli":
+        return {"nli": "nli-mini", "blend": name.partition("-")[2] or "learned"}
+    return {"control": name} if family == "control" else {}
 
 
 def _dataset(name: str, title: str, task: str, labels: list[str], domain: str) -> dict[str, Any]:

@@ -28,8 +28,14 @@ def test_every_figure_and_the_page_have_a_caption() -> None:
     assert {entry.name for entry in FIGURES} | {"index"} <= set(CAPTIONS)
 
 
+SOME = {"recipe": {"seeds": [1]}, "suites": {"gliclass": {"rows": {"imdb": 250}}}}
+
+
 @pytest.mark.parametrize("name", CAPTIONS)
 def test_captions_render(name: str) -> None:
+    assert "imdb" not in rendered(name, SOME) and ("at most" in rendered(name, ONE)) == (
+        "of some" in rendered(name, SOME)
+    )
     for config in (ONE, THREE):
         assert "<p>" in rendered(name, config)
 

@@ -127,6 +127,23 @@ def test_topics_hold_protocols_side_by_side_and_reported_rows_apart(made, tables
     assert (tuned["Macro F1"], tuned["Economy"]) == ("0.9054", "0.8584")
 
 
+def test_topic_differences_print_the_deltas(made, tables):
+    written = rows(tables, "topic_deltas")
+    controls = {entry["id"] for entry in made.spec["systems"] if entry["control"]}
+    assert written and not controls & {row["System"] for row in written}
+    ablations = [row for row in written if row["System"] == "hybrid-heads" and row["Against"] == "hybrid"]
+    assert {(row["Factor"], row["Levels"]) for row in ablations} == {("blend of NLI and heads", "heads vs learned")}
+    deltas = pd.read_parquet(made.root / "analysis" / "deltas.parquet")
+    stored = deltas[(deltas["dataset"] == "average") & (deltas["table"] == "topic_deltas")]
+    stored = stored.set_index(["protocol", "split"])["delta"]
+    for row in ablations:
+        assert float(row["Δ"]) == pytest.approx(stored[row["Protocol"], row["Rows"]], abs=1e-4)
+    alone = [row for row in written if row["Factor"] == "thresholds"]
+    assert {row["System"] for row in alone} == {"nli-mini"} and {"cv vs fixed-0.5"} <= {
+        row["Protocol"] for row in alone
+    }
+
+
 def test_the_sentence_on_thresholds_adds_up(made):
     settings = {"blend": "learned", "nli": "the-checkpoint"}
     systems = [
