@@ -58,8 +58,10 @@ def _label_sets(labels: LabelSets, texts: int) -> list[list[str]]:
     """One list for all texts, or one a text, checked.
 
     Raises:
-        ValueError: no labels, labels and lists mixed, or not one list a text.
+        ValueError: no labels, labels and lists mixed, or not one list a text. TypeError: one string.
     """
+    if isinstance(labels, str):
+        raise TypeError(f"labels={labels!r:.60} is one text; it must be a list of labels")
     if is_shared(labels):
         if not labels and texts:
             raise ValueError("labels is empty; give at least one label")

@@ -16,6 +16,7 @@ from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
 from gliznet.config import GliZNetConfig, GliZNetOptions
+from gliznet.texts import check_texts
 from gliznet.truncation import keep_lengths, plan_chunks, text_room
 
 LAB = "[LAB]"
@@ -126,11 +127,9 @@ class GliZNETTokenizer:
         """Token ids of each text, without specials, in one call of the fast tokenizer.
 
         Raises:
-            TypeError: an element is not a string (its index is named).
+            TypeError: an element is not a string. ValueError: half of a surrogate pair (the index is named).
         """
-        for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"texts[{i}] is {type(text).__name__}, it must be a string")
+        check_texts("texts", texts)
         return self._ids(list(texts)) if texts else []
 
     def label_pieces(self, labels: Sequence[str]) -> list[list[int]]:
@@ -142,6 +141,7 @@ class GliZNETTokenizer:
         for i, label in enumerate(labels):
             if not isinstance(label, str) or not label.strip():
                 raise ValueError(f"labels[{i}]={label!r} is empty; a label must be a string with a visible character")
+        check_texts("labels", labels)
         new = [label for label in dict.fromkeys(labels) if label not in self._pieces]
         if len(self._pieces) + len(new) > _CACHE_LIMIT:
             self._pieces, new = {}, list(dict.fromkeys(labels))

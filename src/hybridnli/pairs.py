@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from gliznet.texts import check_texts
+
 __all__ = ["IdsBatch", "SpecialTokens", "tokenize"]
 
 IdsBatch = dict[str, torch.Tensor]
@@ -20,6 +22,7 @@ PROBE = ("a", "b")  # any two texts of at least one token show where the special
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
     """Token ids of each text without special tokens, cut to `max_length` from the right (int64)."""
+    check_texts("texts", texts)
     if not texts:
         return []
     ids = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_length)["input_ids"]

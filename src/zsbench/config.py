@@ -98,10 +98,11 @@ def drop_nulls(config: dict[str, Any]) -> None:
     Overlays are merged key by key, so `systems: {e5-large: null}` laid over a config says: without e5-large. Whole
     suites, a suite's words and rows of single sets, and the part `speed` go the same way.
     """
-    suites = [suite for suite in (config.get("suites") or {}).values() if isinstance(suite, dict)]
+    suites, gliznet = (config[key] if isinstance(config.get(key), dict) else {} for key in ("suites", "gliznet"))
     owners = [(config, key) for key in (*RESOURCES, "trained", "hybrid", "systems", "suites")]
-    owners += [(config.get("gliznet") or {}, key) for key in ("variants", "compounds")]
-    owners += [(suite, key) for suite in suites for key in ("verbalisations", "rows")]
+    owners += [(gliznet, key) for key in ("variants", "compounds")]
+    parts = [suite for suite in suites.values() if isinstance(suite, dict)]
+    owners += [(suite, key) for suite in parts for key in ("verbalisations", "rows")]
     for owner, key in owners:
         if isinstance(owner.get(key), dict):
             owner[key] = {name: entry for name, entry in owner[key].items() if entry is not None}

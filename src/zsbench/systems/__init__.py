@@ -43,7 +43,13 @@ class Family:
 
 
 TORCH = ("torch", "transformers", "tokenizers")
-SHARED = ("gliznet/batching.py", "gliznet/checkpoint_files.py", "gliznet/loading.py", "zsbench/systems/modules.py")
+SHARED = (
+    "gliznet/batching.py",
+    "gliznet/checkpoint_files.py",
+    "gliznet/loading.py",
+    "gliznet/texts.py",
+    "zsbench/systems/modules.py",
+)
 FAMILIES = {
     "gliznet": Family(
         "zsbench.systems.gliznet",

@@ -12,6 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from gliznet.texts import check_texts
+
 HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs
 
 
@@ -101,14 +103,8 @@ def check_request(texts: Sequence[str], labels: Sequence[str]) -> None:
         TypeError: one text in place of a list, or an element that is no text. ValueError: no labels, a label without a
         visible character, or half of a surrogate pair (`well_formed` mends that in texts).
     """
-    for name, values in (("texts", texts), ("labels", labels)):
-        if isinstance(values, str | bytes):
-            raise TypeError(f"{name}={values!r:.60} is one text; it must be a list of texts")
-        for i, value in enumerate(values):
-            if not isinstance(value, str):
-                raise TypeError(f"{name}[{i}] is {type(value).__name__}, it must be a string")
-            if _lone(value):
-                raise ValueError(f"{name}[{i}] holds half of a surrogate pair, which no encoding has")
+    check_texts("texts", texts)
+    check_texts("labels", labels)
     if not len(labels):
         raise ValueError("labels is empty; give at least one label")
     for i, label in enumerate(labels):
