@@ -12,6 +12,8 @@ BLOCKS = {
 }
 # Blocks that show a part: rows (or notes) that hold this text; the whole table is in the report.
 ONLY = {"topics": "held-out"}
+# Blocks whose table a report need not have, and what they say then.
+WITHOUT = {"speed": "Not measured in the committed sample; `make speed` measures it, `make sample` then shows it here."}
 _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)
 
 
@@ -27,7 +29,7 @@ def render(readme_text: str, reports: Path) -> str:
 
     Raises:
         ValueError: a block whose name is unknown, or that ends under another name or not at all.
-        FileNotFoundError: the table of a block is not written.
+        FileNotFoundError: the table of a block is not written, and the block needs one.
     """
 
     def fill(found: re.Match[str]) -> str:
@@ -36,7 +38,10 @@ def render(readme_text: str, reports: Path) -> str:
             raise ValueError(f"README block {name!r} is not known; allowed: {', '.join(BLOCKS)}")
         if end != name:
             raise ValueError(f"README block {name!r} ends as {end!r}")
-        table = (reports / f"{BLOCKS[name]}.md").read_text(encoding="utf-8").strip()
+        path = reports / f"{BLOCKS[name]}.md"
+        if name in WITHOUT and not path.is_file():
+            return f"<!-- begin:{name} -->\n{WITHOUT[name]}\n<!-- end:{name} -->"
+        table = path.read_text(encoding="utf-8").strip()
         if name in ONLY:
             table = _part(table, ONLY[name])
         return f"<!-- begin:{name} -->\n{table}\n<!-- end:{name} -->"

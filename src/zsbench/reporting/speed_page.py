@@ -72,7 +72,7 @@ def throughput_labels(data: dict[str, Any]) -> Drawing:
     table = sweep_table(data)
     shape = next(iter(data["shapes"]))
     table = table[(table["backbone"] == shape) & (table["batch"] == "best")]
-    lengths = sorted(table["tokens"].unique())
+    lengths, sizes = sorted(table["tokens"].unique()), sorted(table["labels"].unique())
     places = {name: place for place, name in enumerate(TITLES) if name in set(table["system"])}
     figure = new_figure(3.9)
     for axis, tokens in zip(panels(figure, len(lengths), len(lengths), sharey=True), lengths, strict=True):
@@ -84,6 +84,8 @@ def throughput_labels(data: dict[str, Any]) -> Drawing:
             )
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.minorticks_off()
         axis.set_title(f"{tokens} tokens")
         axis.set_xlabel("labels")
         axis.grid()

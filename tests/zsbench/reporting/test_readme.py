@@ -50,6 +50,13 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         render(TEXT, tmp_path)
 
 
+def test_a_sample_without_a_speed_page_says_so(tables: Path) -> None:
+    text = "<!-- begin:speed -->\n<!-- end:speed -->"
+    assert "| targets |" in render(text, tables)
+    (tables / "speed" / "targets.md").unlink()
+    assert "Not measured in the committed sample; `make speed`" in render(text, tables)
+
+
 def test_the_topics_block_shows_the_held_out_rows_only(tables: Path) -> None:
     rows = "| S | P |\n|---|---|\n| a | cv |\n| a | held-out |\n\n- note\n- a, held-out on test: gains\n- `signature`\n"
     (tables / "tables" / "topics.md").write_text(rows)
