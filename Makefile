@@ -1,6 +1,6 @@
 # make demo   the embedded run, end to end        make test       the tests
 # make rehearsal   the paper run's config and rules over miniature replicas of every repository it names
-# make speed  how fast everything is, and its page (about 25 minutes; stopped at any point, the same command continues)
+# make speed  how fast everything is, and its page; stopped at any point, the same command continues
 # make lint   formatters, linters, type check      make test-slow  simulations and long fault tests
 # Without a GPU, `gpu=2` means two single-threaded jobs at a time: the fastest use of two cores.
 PYTHON ?= python3.11
