@@ -19,6 +19,7 @@ from transformers import get_cosine_schedule_with_warmup
 from zsbench.provenance import read_json, write_json
 from zsbench.training.order import step_rows
 from zsbench.training.recipe import Recipe
+from zsbench.training.sharding import fit_plugins
 
 CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the device
 
@@ -92,6 +93,8 @@ class Trainer:
         # The scheduler is not given to accelerate, which would step it once a process.
         self.scheduler = get_cosine_schedule_with_warmup(optimizer, warmup, recipe.steps)
         self.accelerator.register_for_checkpointing(self.scheduler)
+        self.accelerator.gradient_accumulation_steps = self.accumulation
+        fit_plugins(self.accelerator.state, task.model, recipe, per_device_batch, self.accumulation)
         self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.progress: dict[str, Any] = {"step": 0, "stale": 0, "best": None, "history": [], "seconds": 0.0}
         self.pending: list[tuple[int, list[int], list[str], torch.Tensor]] = []
@@ -132,18 +135,14 @@ class Trainer:
         """One optimiser step: forward and backward of each micro-batch, clip, update."""
         torch.manual_seed((self.seed * 1_000_003 + step) * 4099 + self.accelerator.process_index)
         self.model.train()
-        micro_batches = self._micro_batches(step)
-        for index, rows in enumerate(micro_batches):
+        self.accelerator.step = 0  # what `accumulate` counts; a state may be continued with another batch size
+        for rows in self._micro_batches(step):
             batch = self._to_device(self.task.collate(rows, (self.seed, step)))
-            last = index + 1 == len(micro_batches)
-            # Gradients are exchanged once a step, after the last micro-batch.
-            with self.accelerator.autocast():
-                if last:
+            # Gradients are exchanged once a step, after the last micro-batch; `backward` takes the mean over them.
+            with self.accelerator.accumulate(self.model):
+                with self.accelerator.autocast():
                     terms = self.task.losses(self.model, batch)
-                else:
-                    with self.accelerator.no_sync(self.model):
-                        terms = self.task.losses(self.model, batch)
-            self.accelerator.backward(terms["total"] / len(micro_batches))
+                self.accelerator.backward(terms["total"])
             # Looked at later, all at once: reading a value here would make the device wait every step.
             self.pending.append(
                 (step, rows, list(terms), torch.stack([term.detach().float() for term in terms.values()]))

@@ -103,8 +103,8 @@ def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_pa
         torch.cuda.empty_cache()
         trainer, record = _attempt(spec, recipe, work, layout, too_large, say)
     record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
-    too_large.unlink(missing_ok=True)
-    if trainer.accelerator.is_main_process:
+    if trainer.accelerator.is_main_process:  # whose record it is; another process must not take the file away first
+        too_large.unlink(missing_ok=True)
         _finish(spec, record, work, record_path, trainer.task)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
