@@ -57,8 +57,9 @@ test: export OMP_NUM_THREADS := 1
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-slow: export OMP_NUM_THREADS := 1
 test-slow: setup
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2 tests/gliznet tests/zsbench/evaluation
 
 lint: setup
 	$(BIN)/ruff check .

@@ -98,7 +98,7 @@ def look(place: int) -> dict[str, Any]:
     return {
         "color": COLORS[place % len(COLORS)],
         "marker": MARKERS[shifted % len(MARKERS)],
-        "linestyle": DASHES[place % len(DASHES)],
+        "linestyle": DASHES[(place + place // len(COLORS)) % len(DASHES)],  # a colour that returns has another dash
     }
 
 
