@@ -59,7 +59,7 @@ test: setup
 
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: setup
-	$(BIN)/pytest -m slow -n 2 tests/gliznet tests/zsbench/evaluation
+	$(BIN)/pytest -m slow -n 2
 
 lint: setup
 	$(BIN)/ruff check .
