@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,20 @@ def test_scores_on_the_gpu_are_those_of_the_cpu(layout: Layout) -> None:
     on_cpu = score_texts(task.model, task.tokenizer, texts, labels)
     on_gpu = score_texts(task.model.to("cuda"), task.tokenizer, texts, labels)
     torch.testing.assert_close(torch.from_numpy(on_cpu), torch.from_numpy(on_gpu), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{}, {"order_invariant": True}, {"order_invariant": True, "label_context": "none"}])
+def test_usage_of_the_published_checkpoint_as_it_stands(layout: Layout, tmp_path: Path, options: dict, capsys) -> None:
+    """Its device included: the whole model in bfloat16 on the GPU."""
+    from zsbench.training.run import build_task
+
+    task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": options}, layout)
+    task.save(task.model.state_dict(), tmp_path)
+    usage = (Path(__file__).parents[1] / "gliznet" / "published_usage.md").read_text()
+    usage = usage.replace("alexneakameni/gliznet-deberta-v3-base", str(tmp_path))
+    names: dict = {}
+    for snippet in re.findall(r"```python\n(.*?)```", usage, re.DOTALL):
+        exec(snippet, names)
+    assert names["pipeline"].model.device.type == "cuda" and names["pipeline"].model.dtype == torch.bfloat16
+    assert all(0 <= found.score <= 1 for found in names["result"].labels)
+    assert len(capsys.readouterr().out.strip().splitlines()) == 3
