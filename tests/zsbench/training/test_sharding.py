@@ -88,8 +88,10 @@ def test_fsdp_over_two_processes_trains_as_one_does(layout: Layout, recipe: dict
     )
     assert {name: w.shape for name, w in whole.items()} == {name: w.shape for name, w in sharded.items()}
     if precision == "fp32" and alone["best"]["step"] == record["best"]["step"]:
-        gaps = [float((whole[name] - sharded[name]).abs().max()) for name in whole]
-        assert max(gaps) < 1e-3
+        gaps = {name: float((whole[name] - sharded[name]).abs().max()) for name in whole}
+        # The softmax term alone does not move with c: its gradient is rounding, which Adam turns into whole steps.
+        gaps.pop("aggregator.scoring.bilinear.bias")
+        assert max(gaps.values()) < 1e-4, gaps
 
 
 def test_deepspeed_gets_the_recipes_numbers(layout: Layout, recipe: dict, monkeypatch) -> None:
