@@ -24,7 +24,7 @@ import torch
 
 from gliznet.batching import token_budget_batches
 from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, nli_scores, score_ids
-from hybridnli.shards import DamagedStoreError, only_writer, read_shards, write_json, write_shard
+from hybridnli.shards import DamagedStoreError, only_writer, read_shards, write_key, write_shard
 from hybridnli.store import FeatureStore, gather_nli, open_key, open_store, text_hash
 
 __all__ = ["DamagedStoreError", "FeatureStore", "NLIEncoder", "build_store", "nli_scores", "open_store", "text_hash"]
@@ -86,7 +86,7 @@ def build_store(
     descriptions = list(labels_descriptions.values())
     with only_writer(root):  # a second process waits, then finds everything there
         if not (root / "key.json").is_file():
-            write_json(root / "key.json", {**key, "model_name": encoder.name})
+            write_key(root, {**key, "model_name": encoder.name})
         builder.add_tokens(unique)
         builder.add_descriptions(descriptions)
         builder.add_nli(unique, encoder.hypotheses(descriptions))

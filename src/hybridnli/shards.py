@@ -17,7 +17,15 @@ from typing import IO
 
 import numpy as np
 
-__all__ = ["DamagedStoreError", "Shard", "only_writer", "read_shards", "write_json", "write_shard"]
+__all__ = [
+    "DamagedStoreError",
+    "Shard",
+    "only_writer",
+    "read_key",
+    "read_shards",
+    "write_key",
+    "write_shard",
+]
 
 CHUNK = 1 << 22  # bytes read at a time when a file is hashed
 PARTIAL = ".writing-"  # prefix of files that are not complete yet
@@ -54,7 +62,7 @@ class _Header:
     sha256: str  # of the array file
 
     def checksum(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return _sum(asdict(self))
 
 
 @contextmanager
@@ -93,7 +101,7 @@ def write_shard(
         dtype=str(array.dtype),
         sha256=_file_sha256(path),
     )
-    write_json(path.with_suffix(".json"), {"header": asdict(header), "sha256": header.checksum()})
+    _write_json(path.with_suffix(".json"), {"header": asdict(header), "sha256": header.checksum()})
 
 
 def read_shards(folder: Path, kind: str) -> list[Shard]:
@@ -105,7 +113,33 @@ def read_shards(folder: Path, kind: str) -> list[Shard]:
     return [_read_shard(path) for path in sorted(folder.glob(f"{kind}-*.json"))]
 
 
-def write_json(path: Path, content: dict) -> None:
+def write_key(folder: Path, key: dict) -> None:
+    """Write `key.json`, what all shards of the folder depend on, with its own sum."""
+    _write_json(folder / "key.json", {**key, "sha256": _sum(key)})
+
+
+def read_key(folder: Path) -> dict:
+    """What `write_key` wrote.
+
+    Raises:
+        DamagedStoreError: it is not what was written.
+    """
+    path = folder / "key.json"
+    try:
+        key = json.loads(path.read_text())
+        intact = key.pop("sha256") == _sum(key)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedStoreError(f"{path} is damaged ({error!r}); delete it and build again") from error
+    if not intact:
+        raise DamagedStoreError(f"{path} was changed since it was written; delete it and build again")
+    return key
+
+
+def _sum(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _write_json(path: Path, content: dict) -> None:
     """Write a json file in one step (readers see the old file or the new one)."""
     text = json.dumps(content, ensure_ascii=True)
     _write_atomic(path, lambda file: file.write(text.encode()))

@@ -4,7 +4,6 @@ Axis legend: n texts, L labels, B batch, T tokens, D hidden size. `features.py` 
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridnli.shards import Shard, read_shards
+from hybridnli.shards import Shard, read_key, read_shards
 
 __all__ = ["FeatureStore", "gather_nli", "open_key", "open_store", "text_hash"]
 
@@ -104,7 +103,7 @@ def open_store(
         FileNotFoundError: no store for this model, or texts, labels or scores that are not in it.
         DamagedStoreError: a stored file is not what was written.
     """
-    found = {path.parent: json.loads(path.read_text()) for path in sorted(Path(folder).glob("*/key.json"))}
+    found = {path.parent: read_key(path.parent) for path in sorted(Path(folder).glob("*/key.json"))}
     fitting = [root for root, key in found.items() if model_identity in (None, key["model"])]
     if len(fitting) != 1:
         names = ("model_name", "model", "dtype", "max_length")
@@ -159,7 +158,7 @@ def open_key(root: Path, texts: Sequence[str], descriptions: Mapping[str, str], 
         raise FileNotFoundError(f"NLI scores under template {template!r} are not all in {root} for the labels {short}")
     return FeatureStore(
         folder=root,
-        key=json.loads((root / "key.json").read_text()),
+        key=read_key(root),
         descriptions=dict(descriptions),
         template=template,
         nli=nli,

@@ -18,6 +18,7 @@ from zsbench.launch import LaunchError
 from zsbench.provenance import IntegrityError
 from zsbench.secrets import masked_output
 from zsbench.verbs import add_resources, add_verbs, check, manifest, run_layout
+from zsbench.workplace import end_with_workflow
 
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
 # the project's own, known by name, since importing their classes here would import torch.
@@ -170,6 +171,7 @@ JOB_VERBS = {
     "keep-history": keep_history,
     "check": check,
 }
+ONLINE = ("fetch", "launch")  # fetch opens connections; what launch starts comes by here itself
 RENDER_VERBS = {"tables": tables, "figures": figures, "report": report}
 
 
@@ -216,6 +218,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = build_parser().parse_args(argv)
+    end_with_workflow()
+    if arguments.verb not in ONLINE:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # for the model libraries, which are imported later
     with masked_output():
         try:
             return arguments.function(arguments) or 0

@@ -157,6 +157,7 @@ def launch(
         say(f"no GPU on this machine: one process on the CPU instead of {gpus} on GPUs")
     on_cpu = devices.fake or not devices.names
     environment = dict(os.environ) | {LAUNCHER: str(os.getpid()), LEASED: "", "CUDA_VISIBLE_DEVICES": ""}
+    environment["HF_HUB_OFFLINE"] = "1"  # only fetch opens connections
     if on_cpu:
         environment["ACCELERATE_USE_CPU"] = "true"
     with ExitStack() as stack:

@@ -1,15 +1,19 @@
 """What made a file: hashes, atomic writes and the environment block of every card."""
 
+import fcntl
+import glob
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 CARD_PACKAGES = ("torch", "transformers", "tokenizers", "sentence-transformers", "gliclass", "numpy", "pandas")
+CHECKSUM = "checksum"  # key by which a JSON object vouches for the rest of it
 
 
 class IntegrityError(RuntimeError):
@@ -40,19 +44,35 @@ def files_digest(paths: Iterable[Path]) -> str:
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it into place.
 
-    A kill at any point leaves either the old file or the new one, never a part; a leftover temporary file has a
-    leading dot and is overwritten by the next attempt.
+    A kill at any point leaves either the old file or the new one, never a part. Several processes may write one path:
+    the last one wins. What a killed one left (`.<name>.<random>.tmp`, which no process has locked) goes with the next
+    write of the same path.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    _remove_abandoned(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
+        fcntl.flock(handle, fcntl.LOCK_SH)  # says that somebody is writing here
         write(temporary)
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
+        with temporary.open("rb") as written:  # `write` may have put another file in its place
+            os.fsync(written.fileno())
         temporary.replace(path)
     finally:
+        os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of `path` whose writers are gone; their locks went with them."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        try:
+            with temporary.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                temporary.unlink()
+        except (FileNotFoundError, BlockingIOError):
+            continue  # renamed meanwhile, or still being written
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,20 +81,27 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Atomic, indented, key-sorted JSON; NaN and infinities are refused."""
+    """Atomic, indented, key-sorted JSON; NaN and infinities are refused. An object gets a `checksum` of its content."""
+    if isinstance(value, dict):
+        value = {**value, CHECKSUM: digest(json.loads(json.dumps(value)))}  # of what a reader will see
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; the error of a damaged file names it.
+    """Read JSON; the error of a damaged file names it. A `checksum` that `write_json` added is checked and left out.
 
     Raises:
-        IntegrityError: not JSON (cut short or overwritten).
+        IntegrityError: not JSON (cut short or overwritten), or not what was written.
     """
+    remedy = "delete it and run the same command again"
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        intact = not (isinstance(value, dict) and CHECKSUM in value and value.pop(CHECKSUM) != digest(value))
     except (ValueError, RecursionError) as error:
-        raise IntegrityError(f"{path} is damaged ({error}); delete it and run the same command again") from error
+        raise IntegrityError(f"{path} is damaged ({error}); {remedy}") from error
+    if not intact:
+        raise IntegrityError(f"{path} was changed since it was written; {remedy}")
+    return value
 
 
 def source_digest(*packages: str) -> str:

@@ -71,6 +71,15 @@ def compare(arguments: argparse.Namespace) -> None:
     print(as_text(compare_runs(arguments.a, arguments.b, systems), str(arguments.a), str(arguments.b)), end="")
 
 
+def same(arguments: argparse.Namespace) -> int:
+    """check that two runs of one config hold the same content, times and environments aside"""
+    from zsbench.reporting.same import differences
+
+    found = differences(arguments.a, arguments.b)
+    print("\n".join(found) or "the same, apart from what is marked volatile")
+    return 1 if found else 0
+
+
 def explain(arguments: argparse.Namespace) -> None:
     """print how a cell's numbers came to be"""
     from zsbench.reporting.explain import explain as run
@@ -197,6 +206,10 @@ def _add_report_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser
     verb.add_argument("b", type=Path, metavar="RUN_B", help="results/<run>; the same twice to compare two systems")
     verb.add_argument("--systems", nargs=2, metavar=("A", "B"), help="a system of each")
     verb.set_defaults(function=compare)
+    verb = verbs.add_parser("same", help=same.__doc__)
+    verb.add_argument("a", type=Path, help="results/<run> or reports/<run>")
+    verb.add_argument("b", type=Path, help="the same folder of another run of the same config")
+    verb.set_defaults(function=same)
     verb = verbs.add_parser("explain", help=explain.__doc__)
     verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
     verb.set_defaults(function=explain)

@@ -1,10 +1,12 @@
 """Hashes and atomic writes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zsbench.provenance import IntegrityError, canonical_json, digest, environment, read_json, write_atomic, write_json
@@ -47,6 +49,54 @@ def test_a_failing_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None
         write_atomic(path, fail)
     assert read_json(path) == {"old": 1}
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom zsbench.provenance import write_atomic\n"
+        "write_atomic(Path(sys.argv[1]), lambda path: (path.write_text('ha'), os.kill(os.getpid(), signal.SIGKILL)))"
+    )
+    path = tmp_path / "a[1].json"
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
+    (left,) = tmp_path.iterdir()
+    assert left.name.endswith(".tmp")
+    write_json(path, {"whole": 1})
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_path_do_not_share_a_temporary_file(tmp_path: Path) -> None:
+    """The second begins and ends while the first is half way."""
+    path = tmp_path / "a.json"
+
+    def slow(temporary: Path) -> None:
+        with temporary.open("w") as handle:
+            handle.write('{"slow"')
+            handle.flush()
+            write_json(path, {"quick": 1})
+            assert read_json(path) == {"quick": 1}
+            handle.write(": 1}")
+
+    write_atomic(path, slow)
+    assert read_json(path) == {"slow": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=st.dictionaries(st.text(max_size=4), VALUES, max_size=3), place=st.integers(0, 10**6), bit=st.integers(0, 7)
+)
+def test_no_flipped_bit_changes_what_is_read(tmp_path: Path, content: dict, place: int, bit: int) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, content)
+    raw = bytearray(path.read_bytes())
+    raw[place % len(raw)] ^= 1 << bit
+    path.write_bytes(raw)
+    try:
+        found = read_json(path)
+    except IntegrityError as error:
+        assert "a.json" in str(error)
+    else:
+        assert {key: found[key] for key in content} == content  # the flip hit the checksum's own key, or white space
 
 
 def test_damaged_json_names_the_file(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from zsbench.source_graph import sources
 from zsbench.systems import FAMILIES
 from zsbench.systems.own_code import package_files
 from zsbench.training.families import TASKS
+from zsbench.workplace import WorkplaceError, enter
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
 WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
@@ -36,6 +37,12 @@ plan = checked_plan()
 layout = plan.layout
 ROOT = layout.root
 REPORTS = Path("reports") / plan.run
+
+if workflow.is_main_process:
+    try:
+        enter(Path(), [ROOT, REPORTS])
+    except WorkplaceError as error:
+        raise WorkflowError(str(error))
 
 
 def code(*modules):

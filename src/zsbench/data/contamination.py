@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zsbench.integrity import check_rows
 from zsbench.layout import Layout
 from zsbench.provenance import write_json
 
@@ -70,9 +71,9 @@ def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[s
     layout = Layout(root)
     report: dict[str, dict[str, Any]] = {}
     for training_set in training_sets:
-        train = pd.read_parquet(layout.training_set(training_set), columns=["text"])["text"].tolist()
+        train = pd.read_parquet(check_rows(layout.training_set(training_set)), columns=["text"])["text"].tolist()
         for dataset in datasets:
-            rows = pd.read_parquet(layout.dataset(dataset), columns=["text", "split"])
+            rows = pd.read_parquet(check_rows(layout.dataset(dataset)), columns=["text", "split"])
             test = rows.loc[rows["split"] != "train", "text"].tolist()
             report.setdefault(dataset, {})[training_set] = overlap(train, test).card()
     write_json(layout.root / "analysis" / "overlap.json", report)

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from zsbench.integrity import check_listed
 from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, file_sha256, read_json, write_json
+from zsbench.provenance import read_json, write_json
 
 AUTHORED = Path(__file__).parent / "authored"  # the sets that this project wrote and carries
 
@@ -17,12 +18,7 @@ def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
     """
     manifest = read_json(manifest_path)
     folder = manifest_path.parent / "files"
-    for entry in manifest["files"]:
-        path = folder / entry["name"]
-        if not path.is_file() or file_sha256(path) != entry["sha256"]:
-            raise IntegrityError(
-                f"{path} is missing or changed since it was fetched; delete {manifest_path} and run again"
-            )
+    check_listed(folder, manifest["files"], manifest_path)
     return folder, manifest
 
 

@@ -11,6 +11,7 @@ from zsbench.data.hub_source import fetch_hub
 from zsbench.data.mirror_source import fetch_mirror
 from zsbench.data.package_source import fetch_package
 from zsbench.data.weights import to_safetensors
+from zsbench.integrity import listing
 from zsbench.provenance import digest, file_sha256, write_json
 from zsbench.secrets import mask_all
 
@@ -88,12 +89,7 @@ def fetch(
             shutil.rmtree(partial)  # nothing there that a next attempt could continue
         raise
     marker.unlink()
-    files = sorted(path for path in partial.rglob("*") if path.is_file())
-    listing = [
-        {"name": str(path.relative_to(partial)), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
-        for path in files
-    ]
-    manifest = mask_all({"source": source, **facts, "files": listing})
+    manifest = mask_all({"source": source, **facts, "files": listing(partial)})
     manifest_path.unlink(missing_ok=True)  # it speaks of the files that go now
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)

@@ -91,7 +91,7 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
     """
     name = cell_name(suite, dataset["id"], system, seed)
     place = (suite, dataset["id"], system, seed)
-    card, table = _checked_files(layout, place, name)
+    card, table = checked_files(layout, place)
     columns = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
     labels = [column.removeprefix(SCORE_PREFIX) for column in columns]
     if labels != list(dataset["label_names"]):
@@ -112,8 +112,13 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
     return Cell(suite, dataset["id"], system, seed, identity.hexdigest(), split, gold, scores, card)
 
 
-def _checked_files(layout: Layout, place: tuple[str, str, str, int], name: str) -> tuple[dict[str, Any], pa.Table]:
-    """Card and scores of a cell; the scores' bytes are those that the card recorded."""
+def checked_files(layout: Layout, place: tuple[str, str, str, int]) -> tuple[dict[str, Any], pa.Table]:
+    """Card and scores of a cell (suite, dataset, system, seed); the scores' bytes are those that the card recorded.
+
+    Raises:
+        IntegrityError: a file is missing or changed since it was written.
+    """
+    name = cell_name(*place)
     scores_path, card_path = layout.scores(*place), layout.card(*place)
     for path in (scores_path, card_path):
         if not path.is_file():

@@ -12,6 +12,8 @@ from scipy.stats import bootstrap
 from sklearn.metrics import average_precision_score
 
 from zsbench.data.authored_sets import HARDSET, read_authored
+from zsbench.data.fetched import open_fetched
+from zsbench.integrity import open_model
 from zsbench.layout import Layout
 from zsbench.provenance import write_json
 
@@ -71,12 +73,12 @@ def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
     texts = [row["text"] for row in rows]
     labels = [row["labels"] + row["not_labels"] for row in rows]
     positives, bundles = [len(row["labels"]) for row in rows], [row["bundle"] for row in rows]
-    folder = layout.fetched(spec["backbone"]).parent / "files"
+    folder, _ = open_fetched(layout.fetched(spec["backbone"]))
     base = bundle_means(average_precisions(untrained_scores(folder, texts, labels), positives), bundles)
     generator = np.random.default_rng(spec["rng"])
     found = []
     for model in spec["models"]:
-        scores = trained_scores(layout.checkpoint(model, spec["seed"]), texts, labels)
+        scores = trained_scores(open_model(layout, model, spec["seed"]), texts, labels)
         own = bundle_means(average_precisions(scores, positives), bundles)
         interval = bootstrap(
             (own - base,),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zsbench import integrity
 from zsbench.evaluation.calibration import BINS, Bins, are_probabilities, auroc, bins, brier, confidence
 from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
 from zsbench.evaluation.metrics import multi_label, per_label, single_label
@@ -68,7 +69,7 @@ def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: 
     """`analysis/<name>.parquet` with exactly these columns, also when there are no rows."""
     frame = pd.DataFrame(rows, columns=columns)
     frame = frame.astype({column: "float64" for column in columns if column in NUMBERS})
-    write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: frame.to_parquet(path, index=False))
+    write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: integrity.write_frame(path, frame))
 
 
 def decide(cell: Cell, task: str, suite: dict[str, Any]) -> list[Decision]:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from zsbench import systems
 from zsbench.evaluation.sensitivity import INSENSITIVE, SensitivityOptions, measure
+from zsbench.integrity import check_rows, intact, intact_scores
 from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
 from zsbench.provenance import canonical_json, digest, environment, file_sha256, read_json, write_atomic, write_json
@@ -112,9 +113,9 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
 
     for dataset in spec["datasets"]:
         facts = read_json(layout.dataset_card(dataset))
-        cell = Cell(spec, dataset, layout.dataset(dataset), facts, identity, device)
+        cell = Cell(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device)
         stored, measured = (layout.root / "cache" / "scores" / f"{cell.key}.{kind}" for kind in ("parquet", "json"))
-        if not (stored.is_file() and measured.is_file()):
+        if not intact_scores(stored, measured, say):
             write_json(measured, mask_all(_score(system(), cell, stored)))
         if "sensitivity" in spec:
             _write_sensitivity(layout, cell, system)
@@ -133,7 +134,7 @@ def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) ->
     stored = layout.root / "cache" / "sensitivity" / f"{key}.json"
     if cell.spec["family"] in INSENSITIVE:
         return
-    if not stored.is_file():
+    if not intact(stored):
         rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
         texts = well_formed(rows["text"])
         records = measure(system(), cell.spec["family"], texts, rows["gold"], wordings, cell.facts["task"], chosen)
@@ -268,9 +269,6 @@ def _write_cell(layout: Layout, cell: Cell, stored: Path, record: dict[str, Any]
         "command": f"zsbench score --root results/{layout.root.name} --spec {shlex.quote(canonical_json(spec))}",
         "volatile": list(VOLATILE),
     }
-    if file_sha256(layout.scores(*where)) != card["scores_sha256"]:
-        stored.unlink()
-        raise RuntimeError(f"{stored} is damaged and was deleted; run the same command again")
     write_json(layout.card(*where), mask_all(card))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from zsbench.evaluation.cells import checked_files
+from zsbench.integrity import read_frame
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 
@@ -46,17 +48,13 @@ class RunData:
         """An analysis frame; empty, with its columns, when the run has none.
 
         Raises:
-            ValueError: the stored frame lacks a column that the contract names.
+            IntegrityError: the stored frame is damaged, or lacks a column that the contract names.
         """
         path = self.root / "analysis" / f"{name}.parquet"
         columns = COLUMNS[name].split()
         if not path.is_file():
             return pd.DataFrame(columns=columns)
-        frame = pd.read_parquet(path)
-        missing = [column for column in columns if column not in frame.columns]
-        if missing:
-            raise ValueError(f"{path} lacks the columns {missing}; it has {list(frame.columns)}")
-        return frame
+        return read_frame(path, columns)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -170,8 +168,8 @@ class RunData:
 
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
         """Stored scores of a cell, or None when the run has no such cell."""
-        path = self.layout.scores(suite, dataset, system, seed)
-        return pd.read_parquet(path) if path.is_file() else None
+        place = (suite, dataset, system, seed)
+        return checked_files(self.layout, place)[1].to_pandas() if self.layout.scores(*place).is_file() else None
 
     def card(self, suite: str, dataset: str, system: str, seed: int) -> dict[str, Any] | None:
         """Card of a cell, or None when the run has no such cell."""

@@ -48,6 +48,11 @@ class Grid:
     notes: list[str] = field(default_factory=list)
     numeric: list[bool] = field(init=False)
 
+    @property
+    def volatile(self) -> list[bool]:
+        """Whether a column holds times or memory, which differ between equal runs; the page marks it so."""
+        return [column.casefold() in ("seconds", "texts/s", "peak mb") for column in self.columns]
+
     def __post_init__(self) -> None:
         columns = [[row[place] for row in self.rows] for place in range(len(self.columns))]
         object.__setattr__(self, "numeric", [_is_numeric(column) for column in columns])

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.config import ConfigError, suggest
+from zsbench.data.fetched import open_fetched
+from zsbench.integrity import open_model
 from zsbench.layout import Layout
 from zsbench.provenance import digest, file_sha256, read_json
 
@@ -161,16 +163,17 @@ def build(spec: dict[str, Any], layout: Layout) -> Any:
 
 
 def model_folder(spec: dict[str, Any], layout: Layout) -> Path:
-    """Folder of the system's checkpoint: of this run's training, or fetched.
+    """Folder of the system's checkpoint, of this run's training or fetched, after checking its files' sums.
 
     Raises:
         UnknownSystemError: the system needs a model and the spec names none.
+        IntegrityError: a file is missing or changed since it was made.
     """
     kind, model = spec["model"] or ("none", "")
     if kind in ("trained", "hybrid"):
-        return layout.checkpoint(model, spec["seed"])
+        return open_model(layout, model, spec["seed"])
     if kind == "source":
-        return layout.fetched(model).parent / "files"
+        return open_fetched(layout.fetched(model))[0]
     raise UnknownSystemError(f"systems.{spec['system']}: family {spec['family']!r} needs a `model`; name a source id")
 
 
@@ -217,7 +220,7 @@ def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
         return weights
     # The heads correct one NLI model's features.
     if spec["model"][0] == "source":
-        return digest([weights, weights_sha256(layout.fetched(spec["settings"]["nli"]).parent / "files")])
+        return digest([weights, weights_sha256(open_fetched(layout.fetched(spec["settings"]["nli"]))[0])])
     return digest([weights, read_json(layout.model(spec["model"][1], spec["seed"]))["nli_identity"]])
 
 

@@ -16,6 +16,8 @@ from hybridnli.features import build_store
 from hybridnli.store import FeatureStore
 from hybridnli.thresholds import fit_thresholds
 from hybridnli.training import HybridOptions, TrainedHeads, train_heads
+from zsbench.data.fetched import open_fetched
+from zsbench.integrity import check_rows, listing, open_model
 from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
 from zsbench.provenance import environment, file_sha256, read_json, source_digest, write_json
@@ -41,8 +43,8 @@ CHECKPOINT = "multihead_v2.pt"  # the published file name
 def nli_folder(spec: dict[str, Any], layout: Layout) -> Path:
     """Folder of the hybrid's NLI model: this run's training of the same seed, or a fetched one."""
     if spec["nli_kind"] == "trained":
-        return layout.checkpoint(spec["nli"], spec["seed"])
-    return layout.fetched(spec["nli"]).parent / "files"
+        return open_model(layout, spec["nli"], spec["seed"])
+    return open_fetched(layout.fetched(spec["nli"]))[0]
 
 
 def store_folder(spec: dict[str, Any], layout: Layout) -> Path:
@@ -97,7 +99,7 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
     facts = read_json(layout.dataset_card(spec["dataset"]))
     names: list[str] = facts.get("label_names", facts["labels"])
     descriptions = dict(zip(names, facts["labels"], strict=True))
-    frame = pd.read_parquet(layout.dataset(spec["dataset"]))
+    frame = pd.read_parquet(check_rows(layout.dataset(spec["dataset"])))
     parts = {split: np.flatnonzero(frame["split"] == split) for split in ("train", "validation")}
     _check(spec, names, parts)
     encoder = open_encoder(spec, layout, device)
@@ -122,10 +124,12 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
         "nli_identity": encoder.identity,
         **_training_record(trained, len(parts["train"]), seconds),
         "thresholds": thresholds,
+        "files": listing(path.parent),
         "weights_sha256": file_sha256(path),
         "device": device,
         "environment": environment(),
         "source": source_digest(*SOURCES),
+        "volatile": ["seconds", "rows_per_second", "environment"],  # differs between equal trainings
     }
     write_json(layout.model(spec["id"], spec["seed"]), record)
 

@@ -16,11 +16,13 @@ import torch
 from accelerate import Accelerator
 from transformers import get_cosine_schedule_with_warmup
 
-from zsbench.provenance import read_json, write_json
+from zsbench.integrity import check_listed, listing
+from zsbench.provenance import IntegrityError, read_json, write_json
 from zsbench.training.order import step_rows
 from zsbench.training.recipe import Recipe
 from zsbench.training.sharding import fit_plugins
 
+PROGRESS = "progress.json"  # of a saved state; written last
 CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the device
 
 
@@ -76,7 +78,7 @@ class Trainer:
         task: model, data and losses of a family.
         recipe: hyper-parameters.
         seed: seed of order, labels and dropout.
-        work: folder of the resumable state and of the best checkpoint (`work/best`); what is there is continued.
+        work: folder of the resumable state and of the best checkpoint (`Trainer.best`); what is there is continued.
         per_device_batch: rows of one forward pass of one process; the effective batch stays the recipe's.
         say: prints one progress line.
     """
@@ -212,7 +214,9 @@ class Trainer:
             self.progress.update(best={"step": step + 1, "validation": value}, stale=0)
             state = self.accelerator.get_state_dict(self.model)
             if self.accelerator.is_main_process:
-                replace_folder(self.work / "best", lambda folder: self.task.save(state, folder))
+                shutil.rmtree(self.best, ignore_errors=True)
+                self.task.save(state, self.best)
+                self.progress["best"]["files"] = listing(self.best)
         else:
             self.progress["stale"] += 1
         best_value = self.progress["best"]["validation"]
@@ -226,27 +230,41 @@ class Trainer:
             shutil.rmtree(folder, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         self.accelerator.save_state(str(folder), safe_serialization=True)
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            write_json(folder / "progress.json", self.progress)  # last: marks the state as complete
-            shutil.rmtree(self.work / "state", ignore_errors=True)
-            folder.rename(self.work / "state")
+            write_json(folder / PROGRESS, self.progress | {"files": listing(folder)})  # last: marks it as complete
+            put_in_place(folder, self.work / "state")
+            for folder in self.work.glob("best-*"):
+                if folder != self.best:
+                    shutil.rmtree(folder)  # of an earlier step, or of a step that the state does not know
         self.accelerator.wait_for_everyone()
 
+    @property
+    def best(self) -> Path:
+        """Folder of the weights that validated best."""
+        return self.work / f"best-{self.progress['best']['step']}"
+
     def _load_state(self) -> None:
-        """Continue from a complete state, if there is one."""
-        for folder in (self.work / "state.new", self.work / "state"):
-            if (folder / "progress.json").is_file():
-                self.accelerator.load_state(str(folder))
-                self.progress = read_json(folder / "progress.json")
-                self.say(f"continuing after step {self.progress['step']}/{self.recipe.steps}")
-                return
+        """Continue from a complete state, if there is one; a damaged one is left, and training starts anew."""
+        folder = self.work / "state"
+        if self.accelerator.is_main_process and (self.work / "state.new" / PROGRESS).is_file():
+            put_in_place(self.work / "state.new", folder)
+        self.accelerator.wait_for_everyone()
+        if not (folder / PROGRESS).is_file():
+            return
+        try:
+            progress = read_json(folder / PROGRESS)
+            check_listed(folder, progress.pop("files"), folder)
+            check_listed(self.work / f"best-{progress['best']['step']}", progress["best"]["files"], folder)
+        except IntegrityError as error:
+            self.say(f"the saved state is damaged ({error}): training starts anew")
+            return
+        self.accelerator.load_state(str(folder))
+        self.progress = progress
+        self.say(f"continuing after step {self.progress['step']}/{self.recipe.steps}")
 
 
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a new folder, then put it in the place of the old one."""
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    write(fresh)
+def put_in_place(fresh: Path, folder: Path) -> None:
+    """Give a complete folder the place of an older one; killed in between, the fresh one is still there."""
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)

@@ -24,6 +24,8 @@ from gliznet.attention.invariant import max_positions
 from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_same
 from zsbench.config import ConfigError, check_installed
+from zsbench.data.fetched import open_fetched
+from zsbench.integrity import check_listed, check_rows
 from zsbench.layout import Layout
 from zsbench.progress import say_for
 from zsbench.provenance import digest, environment, file_sha256, files_digest, read_json, write_json
@@ -33,6 +35,8 @@ from zsbench.training.families import TASKS
 from zsbench.training.loop import Task, Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_split
+
+VOLATILE = ("seconds", "environment")  # differs between equal trainings
 
 
 def build_task(spec: dict[str, Any], layout: Layout) -> Task:
@@ -44,7 +48,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
     """
     check_installed(f"trained.{spec['id']}", spec["family"])
     recipe = Recipe(**spec["recipe"])
-    backbone = layout.fetched(recipe.backbone).parent / "files"
+    backbone, _ = open_fetched(layout.fetched(recipe.backbone))
     check_files(backbone)
     check_same(AutoModel, backbone)
     limit = max_positions(AutoConfig.from_pretrained(backbone, trust_remote_code=False))
@@ -52,7 +56,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
         raise ConfigError(
             f"recipe.max_length: {recipe.max_length} is more than the {limit} positions of {recipe.backbone!r}"
         )
-    rows = layout.training_set(recipe.training_set)
+    rows = check_rows(layout.training_set(recipe.training_set))
     train, validation = read_split(rows, "train"), read_split(rows, "validation")
     module, name = TASKS[spec["family"]]
     task = getattr(importlib.import_module(module), name)
@@ -69,7 +73,8 @@ def train_job(spec: dict[str, Any], layout: Layout) -> None:
     recipe = Recipe(**spec["recipe"])
     record_path = layout.model(spec["id"], spec["seed"])
     work = record_path.with_name("work")
-    key = digest([spec, source_identity(spec["family"]), file_sha256(layout.training_set(recipe.training_set))])
+    inputs = [file_sha256(path) for path in (layout.training_set(recipe.training_set), layout.fetched(recipe.backbone))]
+    key = digest([spec, source_identity(spec["family"]), *inputs])
     with _alone(work):
         _train(spec, recipe, key, work, record_path, layout)
 
@@ -104,8 +109,8 @@ def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_pa
         trainer, record = _attempt(spec, recipe, work, layout, too_large, say)
     record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
     if trainer.accelerator.is_main_process:  # whose record it is; another process must not take the file away first
+        _finish(spec, record, trainer, record_path)
         too_large.unlink(missing_ok=True)
-        _finish(spec, record, work, record_path, trainer.task)
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
@@ -139,17 +144,20 @@ def _attempt(
     return None, {}
 
 
-def _finish(spec: dict[str, Any], record: dict[str, Any], work: Path, record_path: Path, task: Task) -> None:
+def _finish(spec: dict[str, Any], record: dict[str, Any], trainer: Trainer, record_path: Path) -> None:
     """Put the best checkpoint in place and write the record; the record comes last and marks the model as done."""
     checkpoint = record_path.with_name("checkpoint")
+    record_path.unlink(missing_ok=True)  # it speaks of the files that go now
     shutil.rmtree(checkpoint, ignore_errors=True)
-    shutil.copytree(work / "best", checkpoint)
-    record["parameters"] = sum(parameter.numel() for parameter in task.model.parameters())
+    shutil.copytree(trainer.best, checkpoint)
+    record["files"] = record["best"].pop("files")
+    check_listed(checkpoint, record["files"], trainer.work)
+    record["parameters"] = sum(parameter.numel() for parameter in trainer.task.model.parameters())
     record["weights_sha256"] = file_sha256(checkpoint / "model.safetensors")
     record["seconds"] = round(record["seconds"], 2)
     facts = {"spec": spec, "environment": environment(), "source": source_identity(spec["family"])}
-    write_json(record_path, facts | record)
-    shutil.rmtree(work)
+    write_json(record_path, facts | record | {"volatile": list(VOLATILE)})
+    shutil.rmtree(trainer.work)
 
 
 def main() -> None:

@@ -1,14 +1,13 @@
 """A mirror stands for the hub: what is read, what a miss says, what counts as verified."""
 
 import hashlib
-import json
 
 import pytest
 
 from zsbench.data.errors import FetchError
 from zsbench.data.fetched import open_fetched
 from zsbench.data.sources import fetch
-from zsbench.provenance import IntegrityError
+from zsbench.provenance import IntegrityError, read_json
 
 ROWS = b'{"text": "a", "label": 0}\n'
 COMMIT = "a" * 40
@@ -133,7 +132,7 @@ def test_a_changed_preset_leaves_no_file_of_the_old_one(mirror, tmp_path):
 def test_files_changed_after_the_fetch_are_noticed(mirror, tmp_path):
     manifest = tmp_path / "cr" / "manifest.json"
     fetch(hub(), manifest, mirror=mirror)
-    assert open_fetched(manifest)[1] == json.loads(manifest.read_text())
+    assert open_fetched(manifest)[1] == read_json(manifest)
     (tmp_path / "cr/files/test.jsonl").write_bytes(ROWS[:-1])
-    with pytest.raises(IntegrityError, match="changed since it was fetched"):
+    with pytest.raises(IntegrityError, match="changed since it was made"):
         open_fetched(manifest)

@@ -11,6 +11,7 @@ from zsbench.data.errors import DataError, FetchError
 from zsbench.data.lock import choose, covers
 from zsbench.data.prepare import prepare_dataset, read_rows
 from zsbench.data.sources import fetch
+from zsbench.provenance import read_json, write_json
 from zsbench.secrets import mask, mask_all
 
 TOPICS = {
@@ -85,8 +86,7 @@ def test_row_counts_are_the_publishers_unless_files_are_stand_ins(rows, tmp_path
     other = TOPICS | {"expected_rows": {"train": 800, "validation": 200}}
     with pytest.raises(DataError, match="the preset expects"):
         prepare_dataset(other, manifest, tmp_path / "rows.parquet", card)
-    facts = json.loads(manifest.read_text()) | {"replica": True}
-    manifest.write_text(json.dumps(facts))
+    write_json(manifest, read_json(manifest) | {"replica": True})
     prepare_dataset(other, manifest, tmp_path / "rows.parquet", card)
     assert json.loads(card.read_text())["replica"] is True
 

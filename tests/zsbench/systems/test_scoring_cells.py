@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_run import finish_source
 
 from zsbench import systems
 from zsbench.evaluation.scoring import NonFiniteScoreError, score_job
 from zsbench.layout import Layout
-from zsbench.provenance import digest, file_sha256, read_json
+from zsbench.provenance import digest, file_sha256, read_json, write_json
 
 FAMILIES = {
     "gliznet": {"model": ("trained", "gliznet-full")},
@@ -120,15 +121,20 @@ def test_whatever_decides_scores_makes_another_key(fresh, make_spec, recorder, c
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
+        finish_source(fresh, "tiny-nli")
     elif change == "settings":
         spec["settings"] = {"template": "About {}."}
     elif change == "precision":
         spec["precision"] = "bf16"
     else:
-        from zsbench.provenance import write_json
-
         card = read_json(fresh.dataset_card("news"))
-        card |= {"rows_sha256": "0"} if change == "rows" else {"labels": card["labels"][::-1]}
+        if change == "rows":
+            rows = pd.read_parquet(fresh.dataset("news"))
+            rows.loc[0, "text"] = "another text"
+            rows.to_parquet(fresh.dataset("news"), index=False)
+            card["rows_sha256"] = file_sha256(fresh.dataset("news"))
+        else:
+            card["labels"] = card["labels"][::-1]
         write_json(fresh.dataset_card("news"), card)
     score_job(fresh.root, spec)
     assert recorder.asked and read(fresh, "gliclass", "news", spec)[1]["key"] != before
@@ -171,15 +177,17 @@ def test_a_kill_between_scores_and_card_leaves_no_complete_cell(fresh, make_spec
     assert fresh.card("gliclass", "news", spec["system"], 1).exists() and not recorder.asked
 
 
-def test_a_damaged_cache_is_noticed(fresh, make_spec, recorder):
+def test_a_damaged_cache_is_made_anew(fresh, make_spec, recorder):
     spec = make_spec("nli", model=("source", "tiny-nli"))
     score_job(fresh.root, spec)
-    stored = next((fresh.root / "cache" / "scores").glob("*.parquet"))
-    stored.write_bytes(stored.read_bytes()[:-1])
-    with pytest.raises(RuntimeError, match="damaged"):
+    before = file_sha256(fresh.scores("gliclass", "news", spec["system"], 1))
+    for kind in ("parquet", "json"):
+        stored = next((fresh.root / "cache" / "scores").glob(f"*.{kind}"))
+        stored.write_bytes(stored.read_bytes()[:-2])
+        recorder.asked.clear()
         score_job(fresh.root, spec)
-    score_job(fresh.root, spec)
-    assert read(fresh, "gliclass", "news", spec)[1]["scores_sha256"]
+        assert recorder.asked, "scored again"
+        assert read(fresh, "gliclass", "news", spec)[1]["scores_sha256"] == before
 
 
 def test_blocks_do_not_change_rows(fresh, make_spec, recorder, monkeypatch):

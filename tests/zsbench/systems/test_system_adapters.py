@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sentence_transformers import CrossEncoder, SentenceTransformer
-from tiny_run import bert_config, make_tokenizer, sentence, source_folder
+from tiny_run import bert_config, finish_model, finish_source, make_tokenizer, sentence, source_folder
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from zsbench import systems
@@ -62,13 +62,16 @@ def test_gliclass_refuses_remote_code_and_other_architectures(gliclass, make_spe
     config = read_json(path)
     try:
         write_json(path, config | {"encoder_config": config["encoder_config"] | {"model_type": "my-own"}})
+        finish_source(gliclass, "gliclass-first")
         with pytest.raises(systems.UnknownSystemError, match="remote code"):
             build(gliclass, make_spec, "gliclass", "gliclass-first")
         write_json(path, config | {"architecture_type": "decoder-kv"})
+        finish_source(gliclass, "gliclass-first")
         with pytest.raises(systems.UnknownSystemError, match="decoder-kv"):
             build(gliclass, make_spec, "gliclass", "gliclass-first")
     finally:
         write_json(path, config)
+        finish_source(gliclass, "gliclass-first")
 
 
 @pytest.mark.parametrize(("suite", "multi_label"), [("topics", True), ("gliclass", False)])
@@ -199,6 +202,7 @@ def test_reference_truncation_gives_lost_labels_the_lowest_score(run, make_spec,
     model = GliZNetForSequenceClassification.from_backbone(BertModel(bert_config()), tokenizer, options)
     model.save_pretrained(run.checkpoint("gliznet-reference", 1))
     tokenizer.save_pretrained(run.checkpoint("gliznet-reference", 1))
+    finish_model(run, "gliznet-reference")
     many = [f"{a} {b}" for a in ("rising", "new", "climate", "trade") for b in ("power", "policy", "disease")]
     system = systems.build(make_spec("gliznet", "topics", ("trained", "gliznet-reference")), run)
     scores, report = system.score(["markets rallied as banks"], many), system.report()

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, P
 from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.tokenizer import GliZNETTokenizer
+from zsbench.integrity import listing
 from zsbench.layout import Layout
 from zsbench.provenance import file_sha256, write_json
 
@@ -99,10 +100,13 @@ def bert_config(vocab_size: int = PIECES, **more) -> BertConfig:
 
 def finish_source(layout: Layout, name: str) -> None:
     """Write the manifest of a source whose files are there."""
-    folder = layout.fetched(name).parent / "files"
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    listing = [{"name": str(p.relative_to(folder)), "bytes": p.stat().st_size, "sha256": file_sha256(p)} for p in files]
-    write_json(layout.fetched(name), {"origin": "test", "revision": "0", "files": listing})
+    files = listing(source_folder(layout, name))
+    write_json(layout.fetched(name), {"origin": "test", "revision": "0", "files": files})
+
+
+def finish_model(layout: Layout, name: str) -> None:
+    """Write the record of a training (seed 1) whose checkpoint is there."""
+    write_json(layout.model(name, 1), {"files": listing(layout.checkpoint(name, 1))})
 
 
 def source_folder(layout: Layout, name: str) -> Path:
@@ -140,6 +144,7 @@ def make_run(root: Path) -> Layout:
         nli.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     finish_source(layout, "tiny-nli")
+    finish_model(layout, "nli")
     encoder = BertModel(bert_config())
     plain = root / "plain"
     encoder.save_pretrained(plain)
@@ -154,6 +159,7 @@ def make_run(root: Path) -> Layout:
     for name in ("gliznet-full", "gliznet-other"):
         model.save_pretrained(layout.checkpoint(name, 1))
         gliznet_tokenizer.save_pretrained(layout.checkpoint(name, 1))
+        finish_model(layout, name)
     rows = [{"split": "test", "text": sentence(i), "gold": [(i * i) % 3]} for i in range(30)]
     rows += [
         {"split": "test", "text": text, "gold": [0]} for text in ("", "a \x00 b", "[SEP] money [LAB] <<LABEL>> money")

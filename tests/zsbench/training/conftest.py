@@ -8,7 +8,9 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from zsbench.integrity import listing
 from zsbench.layout import Layout
+from zsbench.provenance import file_sha256, write_json
 
 COLOURS, THINGS = ["red", "green", "blue", "cold", "warm"], ["cat", "dog", "bird", "sun", "rain", "train"]
 WORDS = [*COLOURS, *THINGS, "ship", "bread", "soup", "song", "book"]
@@ -57,6 +59,11 @@ def save_tiny_encoder(folder: Path) -> None:
     BertModel(config).save_pretrained(folder)
 
 
+def finish_backbone(layout: Layout) -> None:
+    """Write the manifest of the backbone as it is now."""
+    write_json(layout.fetched("tiny"), {"files": listing(layout.fetched("tiny").parent / "files")})
+
+
 def rows() -> pd.DataFrame:
     """48 texts of three words; the words are the true labels, three others the false ones."""
     table = []
@@ -79,9 +86,11 @@ def layout(tmp_path: Path) -> Layout:
     """A run with the backbone fetched and the training set prepared."""
     layout = Layout(tmp_path / "results" / "tiny")
     save_tiny_encoder(layout.fetched("tiny").parent / "files")
+    finish_backbone(layout)
     path = layout.training_set("colours")
     path.parent.mkdir(parents=True)
     rows().to_parquet(path, index=False)
+    write_json(path.with_name("card.json"), {"rows_sha256": file_sha256(path)})
     return layout
 
 

@@ -19,6 +19,8 @@ from zsbench.training.loop import NonFiniteLossError, Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task, train_job
 
+from .conftest import finish_backbone
+
 torch.set_num_threads(1)
 OPTIONS = {"margin": 0.5}
 
@@ -159,6 +161,7 @@ def test_two_gloo_processes_give_the_curve_of_one(layout: Layout, recipe: dict) 
     config = json.loads((layout.fetched("tiny").parent / "files" / "config.json").read_text())
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (layout.fetched("tiny").parent / "files" / "config.json").write_text(json.dumps(config))
+    finish_backbone(layout)
     for model, processes in (("gliznet-one", 1), ("gliznet-two", 2)):
         sizes = {
             "per_device_batch": 8 // processes,

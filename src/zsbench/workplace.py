@@ -1,0 +1,87 @@
+"""The folder a workflow runs in, so that the command that was killed is simply typed again.
+
+Snakemake's own lock is a plain file: it outlives a `kill -9` and then refuses the next run. Here each live workflow
+also holds a kernel lock, which ends with it, however it ends; where nobody holds one, Snakemake's lock is nobody's.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from select import select
+
+WORKFLOW = "ZSBENCH_WORKFLOW"  # process id of the snakemake that a job works for
+KEPT: list[int] = []  # the open lock files of this process; closing one would give it up
+
+
+class WorkplaceError(RuntimeError):
+    """The folder cannot be worked in by this user; the message names the path and what would help."""
+
+
+def enter(folder: Path, outputs: list[Path]) -> None:
+    """Called by a workflow when it starts: free what a killed one left locked, and tie all jobs to this process.
+
+    Args:
+        folder: where snakemake runs.
+        outputs: folders that the run writes to.
+
+    Raises:
+        WorkplaceError: one of them cannot be written to.
+    """
+    notes = folder / ".snakemake"
+    for path in (notes, notes / "metadata", *outputs):
+        check_writable(path)
+    notes.mkdir(exist_ok=True)
+    KEPT.append(_join(notes / "live", notes / "locks"))
+    os.environ[WORKFLOW] = str(os.getpid())
+
+
+def _join(path: Path, locks: Path) -> int:
+    """Hold `path` together with all live workflows of the folder; when there is no other, `locks` are removed first."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    with suppress(BlockingIOError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Some shared file systems do not show the locks of other machines: each frees only what is its own.
+        here, last = _machine(), path.read_text().split()
+        if set(here) & set(last) or not any(locks.glob("*")):
+            shutil.rmtree(locks, ignore_errors=True)
+            path.write_text(" ".join(here))
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    return handle
+
+
+def _machine() -> list[str]:
+    """Names of this machine: one that stays over a restart, one that is the same in all its containers."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return [socket.gethostname(), *([boot.read_text().strip()] if boot.is_file() else [])]
+
+
+def check_writable(path: Path) -> None:
+    """Raise unless `path`, or the folder it would be made in, can be written to by this user."""
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise WorkplaceError(
+            f"{there} cannot be written to by this user: ask its owner for write permission, remount it writable, or "
+            "run in a copy of your own (results of another run can be read from there)"
+        )
+
+
+def end_with_workflow() -> None:
+    """Called by a job: end at once when the workflow that started it has ended, so that the next one finds no rival."""
+    if WORKFLOW not in os.environ or sys.platform != "linux":
+        return
+    try:
+        workflow = os.pidfd_open(int(os.environ[WORKFLOW]))
+    except ProcessLookupError:
+        sys.exit("the workflow that started this job is gone")
+    threading.Thread(target=_wait_and_end, args=(workflow,), daemon=True).start()
+
+
+def _wait_and_end(workflow: int) -> None:
+    select([workflow], [], [])  # readable when the process has ended
+    os.kill(os.getpid(), signal.SIGKILL)

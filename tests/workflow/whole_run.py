@@ -1,0 +1,209 @@
+"""A whole run of seconds: every stage of the workflow over miniature replicas, in a folder of its own."""
+
+import contextlib
+import fcntl
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import yaml
+
+from .conftest import REPOSITORY, Project
+
+HEADS = {
+    "epochs": 2,
+    "batch_size": 16,
+    "learning_rate": 3.0e-4,
+    "weight_decay": 1.0e-4,
+    "grad_clip": 1.0,
+    "patience": 7,
+    "blend_weight": 1.0,
+    "kl_weight": 0.3,
+    "num_codes": 2,
+    "proj_dim": 8,
+    "max_length": 128,
+}
+HYBRID = {
+    "nli": "deberta-v3-base-zeroshot",
+    "dataset": "topics-published",
+    "nli_only": ["Health"],
+    "template": "This example is {}.",
+    "blends": ["learned"],
+    "training": HEADS,
+}
+RECIPE = {
+    "backbone": "deberta-v3-base-zeroshot",
+    "training_set": "zshot-hardset-v2",
+    "seeds": [1],
+    "steps": 4,
+    "effective_batch": 4,
+    "per_device_batch": 2,
+    "learning_rate": 1.0e-4,
+    "head_learning_rate": 1.0e-3,
+    "weight_decay": 0.01,
+    "warmup_ratio": 0.1,
+    "max_grad_norm": 1.0,
+    "max_labels": 20,
+    "max_length": 256,
+    "evaluate_every": 2,
+    "patience": 3,
+    "precision": "fp32",
+    "strategy": "single",
+    "gpus": 1,
+}
+CONFIG = {
+    "run": "tiny",
+    "suites": {
+        "topics": {
+            "datasets": ["topics-published"],
+            "verbalisations": {"topics-published": "described"},
+            "protocols": ["fixed-0.5", "val-tuned"],
+            "folds": 2,
+        }
+    },
+    "recipe": RECIPE,
+    "gliznet": {"base": {}, "variants": {"full": {}}},
+    "hybrid": {"hybrid": HYBRID},
+    "systems": {},
+    "scoring": {"precision": "fp32", "token_budget": 8192},
+    "statistics": {"draws": 100, "seed": 11, "level": 0.95, "system": "gliznet-full"},
+}
+# Every connection that Python code of a run tries to open is written down, also one whose failure would be swallowed.
+JOURNAL = """
+import os, sys
+def note(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        where = arguments[1] if event == "socket.connect" else arguments[:2]
+        if isinstance(where, tuple) and str(where[0]) not in ("127.0.0.1", "::1", "localhost", "None"):
+            with open(os.environ["CONNECTIONS"], "a") as journal:
+                journal.write(f"{sys.argv[:4]} {event} {where}\\n")
+sys.addaudithook(note)
+"""
+LEFT = ("*.tmp", ".writing-*", ".*.partial", ".*.part", "partial", "work", "*.new")  # names of things half done
+KINDS = {  # what may be killed -> words of its command line, and words that it does not hold
+    "workflow": (("-m", "snakemake"), ()),
+    "launcher": (("zsbench", "launch"), ("zsbench.worker",)),
+    "trainer": (("zsbench.worker", "train"), ()),
+    "scorer": (("zsbench.worker", "score"), ()),
+    "renderer": (("zsbench", "reports/tiny"), ("bash", "tee")),
+}
+
+
+class WholeRun(Project):
+    """The tiny run in a folder; `mirror` holds its replicas."""
+
+    def __init__(self, folder: Path, mirror: Path) -> None:
+        folder.mkdir()
+        super().__init__(folder)
+        (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+        hook = folder / "hook"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(JOURNAL)
+        self.environment = os.environ | {
+            "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{hook}",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "ZSBENCH_MIRROR": str(mirror),
+            "ZSBENCH_LEASES": str(folder / "leases"),
+            "ZSBENCH_FAKE_GPUS": "2",
+            "CONNECTIONS": str(folder / "connections"),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "tiny"
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "reports" / "tiny"
+
+    def start(self, cores: int, prefix: tuple[str, ...] = (), arguments: tuple[str, ...] = ()) -> subprocess.Popen:
+        """The one command of these tests."""
+        command = [*prefix, sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", "tiny.yaml"]
+        log = (self.folder / "log").open("a")
+        return subprocess.Popen(
+            [*command, *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+    def finish_run(self, cores: int, prefix: tuple[str, ...] = ()) -> None:
+        code = self.start(cores, prefix).wait(timeout=900)
+        assert code == 0, (self.folder / "log").read_text()[-4000:]
+
+    def processes(self, kind: str | None = None) -> list[psutil.Process]:
+        """Live processes of this run, of one kind or all."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                if process.environ().get("ZSBENCH_LEASES") != self.environment["ZSBENCH_LEASES"]:
+                    continue
+                words = " ".join(process.cmdline())
+                wanted, other = KINDS[kind] if kind else ((), ())
+                name = Path(process.cmdline()[0]).name
+                if all(word in words for word in wanted) and name not in other and not any(w in words for w in other):
+                    found.append(process)
+        return found
+
+    def kill(self, kind: str, cores: int, seed: int, longest: float = 6.0) -> bool:
+        """Start the run, kill -9 one process of this kind at a random moment of its life, wait for the rest to end.
+
+        Returns:
+            Whether there was one to kill.
+        """
+        workflow, moment = self.start(cores), random.Random(seed)
+        hit = False
+        while workflow.poll() is None and not hit:
+            for victim in self.processes(kind)[:1]:
+                time.sleep(moment.uniform(0, longest if kind != "renderer" else longest / 3))
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    hit = victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
+                    victim.kill()
+            time.sleep(0.05)
+        workflow.wait(timeout=300)
+        deadline = time.monotonic() + 20
+        while left := self.processes():
+            assert time.monotonic() < deadline, f"still running: {[process.cmdline() for process in left]}"
+            time.sleep(0.1)
+        return hit
+
+    def left_behind(self) -> list[str]:
+        """Temporary files, locks that somebody holds, and notes of Snakemake's about unfinished work."""
+        found = [path for root in (self.results, self.reports) for name in LEFT for path in root.rglob(name)]
+        found += [path for name in ("locks", "incomplete") for path in (self.folder / ".snakemake" / name).rglob("*")]
+        for path in [*self.folder.rglob("*.lock"), *self.folder.glob(".snakemake/live")]:
+            with path.open("rb") as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    found.append(path)
+        return [str(path.relative_to(self.folder)) for path in found]
+
+
+def write_mirror(folder: Path) -> Path:
+    """The replicas that the tiny run fetches."""
+    config = folder / "tiny.yaml"
+    config.write_text(yaml.safe_dump(CONFIG))
+    command = [sys.executable, "-m", "zsbench.cli", "rehearse-mirror", str(folder / "mirror"), "--config", str(config)]
+    subprocess.run(
+        [*command, "--resources", str(REPOSITORY / "workflow" / "resources")], check=True, capture_output=True
+    )
+    return folder / "mirror"
+
+
+def without_network() -> tuple[str, ...]:
+    """A command prefix under which there is no network at all; () where this user may not make such a place."""
+    for prefix in (("unshare", "-n"), ("unshare", "-rn")):
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
+                return prefix
+    return ()

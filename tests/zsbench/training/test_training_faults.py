@@ -1,0 +1,151 @@
+"""What goes wrong while training: memory, damaged states, a rank that dies, a full disk."""
+
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError, read_json
+from zsbench.training import gliznet_task
+from zsbench.training.recipe import Recipe
+from zsbench.training.run import train_job
+
+from .conftest import finish_backbone
+from .test_loop import spec_of, start
+
+torch.set_num_threads(1)
+
+
+class StopError(Exception):
+    """Ends a training in the middle."""
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_effective_one(
+    layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    inner, sizes = gliznet_task.GliZNetTask.losses, []
+
+    def losses(self, model, batch):
+        sizes.append(len(batch["labels"]))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("as CUDA says it")
+        return inner(self, model, batch)
+
+    monkeypatch.setattr(gliznet_task.GliZNetTask, "losses", losses)
+    train_job(spec_of(recipe), layout)
+    record = read_json(layout.model("gliznet-full", 3))
+    assert (record["per_device_batch"], record["accumulation"], record["step"]) == (2, 4, 8)
+    assert sizes[:3] == [8, 4, 2] and set(sizes[2:]) == {2}
+    assert "per-device batch 2 instead of 4" in capfd.readouterr().err
+
+
+def test_no_memory_for_one_row_is_said(layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    def losses(self, model, batch):
+        raise torch.OutOfMemoryError("as CUDA says it")
+
+    monkeypatch.setattr(gliznet_task.GliZNetTask, "losses", losses)
+    with pytest.raises(torch.OutOfMemoryError):
+        train_job(spec_of(recipe), layout)
+
+
+@pytest.mark.parametrize(("effective", "size", "smaller"), [(16, 16, 8), (15, 5, 1), (30, 10, 5), (8, 1, None)])
+def test_a_smaller_batch_divides_the_effective_one(recipe: dict, effective: int, size: int, smaller: int) -> None:
+    changed = Recipe(**recipe | {"effective_batch": effective})
+    assert changed.smaller(1, size) == smaller
+
+
+def interrupted(layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Train up to the second saved state; returns the work folder."""
+    inner = gliznet_task.GliZNetTask.validate
+    seen = []
+
+    def validate(self, model, device):
+        seen.append(0)
+        if len(seen) == 3:
+            raise StopError
+        return inner(self, model, device)
+
+    monkeypatch.setattr(gliznet_task.GliZNetTask, "validate", validate)
+    with pytest.raises(StopError):
+        train_job(spec_of(recipe), layout)
+    monkeypatch.setattr(gliznet_task.GliZNetTask, "validate", inner)
+    return layout.model("gliznet-full", 3).with_name("work")
+
+
+@pytest.mark.parametrize("name", ["state/model.safetensors", "state/optimizer.bin", "state/progress.json", "best-*/m*"])
+def test_a_damaged_state_is_not_continued(
+    layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    work = interrupted(layout, recipe, monkeypatch)
+    path = next(work.glob(name))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    capfd.readouterr()
+    train_job(spec_of(recipe), layout)
+    said = capfd.readouterr().err
+    assert "training starts anew" in said and path.name in said and "continuing" not in said
+    assert [entry["step"] for entry in read_json(layout.model("gliznet-full", 3))["history"]] == [2, 4, 6, 8]
+
+
+def test_the_state_before_last_is_never_all_there_is(
+    layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Killed between the removal of the old state and the renaming of the new one."""
+    work = interrupted(layout, recipe, monkeypatch)
+    (work / "state").rename(work / "state.new")
+    train_job(spec_of(recipe), layout)
+    assert "continuing after step 4/8" in capfd.readouterr().err
+
+
+def test_another_backbone_continues_no_state(
+    layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    interrupted(layout, recipe, monkeypatch)
+    (layout.fetched("tiny").parent / "files" / "notes.txt").write_text("another revision")
+    finish_backbone(layout)
+    train_job(spec_of(recipe), layout)
+    assert "continuing" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_damaged_backbone_is_not_trained(layout: Layout, recipe: dict, name: str) -> None:
+    path = layout.fetched("tiny").parent / "files" / name
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError, match=name):
+        train_job(spec_of(recipe), layout)
+
+
+def ranks(launcher: psutil.Process) -> list[psutil.Process]:
+    """The training processes of a launcher, by rank."""
+    found = [child for child in launcher.children(recursive=True) if "zsbench.worker" in child.cmdline()]
+    with_rank = [child for child in found if "RANK" in child.environ()]
+    return sorted(with_rank, key=lambda child: int(child.environ()["RANK"]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_rank_that_dies_ends_the_training_within_a_minute(layout: Layout, recipe: dict) -> None:
+    two = {"per_device_batch": 4, "gpus": 2, "strategy": "ddp", "steps": 100_000, "patience": 100_000}
+    process = start(layout, spec_of(recipe | two), 2)
+    state = layout.model("gliznet-full", 3).with_name("work") / "state" / "progress.json"
+    deadline = time.monotonic() + 200
+    while not state.is_file():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    both = ranks(psutil.Process(process.pid))
+    assert len(both) == 2
+    os.kill(both[1].pid, signal.SIGKILL)
+    died = time.monotonic()
+    _, log = process.communicate(timeout=60)
+    assert process.returncode != 0 and time.monotonic() - died < 60
+    assert not [child for child in both if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert re.search(r"rank +: 1 .*\n +exitcode +: -9", log), log[-3000:]
