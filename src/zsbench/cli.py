@@ -18,7 +18,7 @@ from zsbench.launch import LaunchError
 from zsbench.provenance import IntegrityError
 from zsbench.secrets import masked_output
 from zsbench.verbs import add_resources, add_verbs, check, manifest, run_layout
-from zsbench.workplace import end_with_workflow
+from zsbench.workplace import cannot_write, end_with_workflow
 
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
 # the project's own, known by name, since importing their classes here would import torch.
@@ -221,13 +221,17 @@ def main(argv: list[str] | None = None) -> int:
     end_with_workflow()
     if arguments.verb not in ONLINE:
         os.environ["HF_HUB_OFFLINE"] = "1"  # for the model libraries, which are imported later
+    folder = arguments.root.root if getattr(arguments, "root", None) else Path()
     with masked_output():
         try:
             return arguments.function(arguments) or 0
         except Exception as error:
+            message: object = error
             if not isinstance(error, USER_ERRORS) and type(error).__name__ not in OWN_ERRORS:
-                traceback.print_exc()
-            print(f"zsbench {arguments.verb}: {error}", file=sys.stderr)
+                message = cannot_write(error, folder)
+                if message is None:
+                    traceback.print_exc()
+            print(f"zsbench {arguments.verb}: {message or error}", file=sys.stderr)
             return 1
 
 

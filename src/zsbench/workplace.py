@@ -4,6 +4,7 @@ Snakemake's own lock is a plain file: it outlives a `kill -9` and then refuses t
 also holds a kernel lock, which ends with it, however it ends; where nobody holds one, Snakemake's lock is nobody's.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 from select import select
 
 WORKFLOW = "ZSBENCH_WORKFLOW"  # process id of the snakemake that a job works for
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PERMISSION = "ask its owner for permission, remount it writable, or run in a copy of the folder that is yours"
 KEPT: list[int] = []  # the open lock files of this process; closing one would give it up
 
 
@@ -65,10 +68,26 @@ def check_writable(path: Path) -> None:
     """Raise unless `path`, or the folder it would be made in, can be written to by this user."""
     there = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not os.access(there, os.W_OK | os.X_OK):
-        raise WorkplaceError(
-            f"{there} cannot be written to by this user: ask its owner for write permission, remount it writable, or "
-            "run in a copy of your own (results of another run can be read from there)"
-        )
+        raise WorkplaceError(f"{there} cannot be written to by this user: {PERMISSION}")
+
+
+def cannot_write(error: BaseException, folder: Path) -> str | None:
+    """What kept a job from writing below `folder`, in words; None when the error is of another kind.
+
+    Libraries wrap what the system said in errors of their own, so the chain and the messages are looked at too.
+    """
+    at: BaseException | None = error
+    while at is not None:
+        number, text = getattr(at, "errno", None), str(at)
+        if number in FULL or "No space left" in text or "StorageFull" in text:
+            return f"the disk of {folder} is full: make room and run the same command again; whole files are kept"
+        if number == errno.EFBIG:
+            return f"a file below {folder} grew over the limit of this process (ulimit -f): raise it and run again"
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+            path = getattr(at, "filename", None) or folder
+            return f"{path} cannot be read or written by this user ({os.strerror(number)}): {PERMISSION}"
+        at = at.__cause__ or at.__context__
+    return None
 
 
 def end_with_workflow() -> None:

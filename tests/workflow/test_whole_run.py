@@ -1,14 +1,27 @@
 """A whole tiny run: without network, twice the same, killed at any point and continued by the same command."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hybridnli.checkpoint import CheckpointError
+from hybridnli.shards import DamagedStoreError
+from zsbench.data.prepare import prepare_dataset
+from zsbench.evaluation.measure import measure
+from zsbench.evaluation.scoring import score_job
+from zsbench.layout import Layout
+from zsbench.provenance import IntegrityError, canonical_json
+from zsbench.reporting.explain import explain
+from zsbench.reporting.frames import RunData
 from zsbench.reporting.same import differences
+from zsbench.reporting.tables import write_tables
+from zsbench.training.hybrid import train_hybrid
+from zsbench.training.run import build_task
 
-from .whole_run import WholeRun, without_network, write_mirror
+from .whole_run import WholeRun, damage, tiny_plan, without_network, write_mirror
 
 ORDER = ("workflow", "trainer", "launcher", "scorer", "renderer")  # as their turn comes in a run
 
@@ -54,6 +67,108 @@ def test_kill_9_anywhere_and_the_same_command_again(undisturbed: WholeRun, distu
     assert disturbed.left_behind() == []
     journal = disturbed.folder / "connections"
     assert not journal.exists(), journal.read_text()
+
+
+PLAN = tiny_plan()
+TOPICS, CELL = "topics-published", ("topics", "topics-published", "gliznet-full", 1)
+
+
+def prepare(layout: Layout) -> None:
+    files = layout.fetched(TOPICS), layout.dataset(TOPICS), layout.dataset_card(TOPICS)
+    prepare_dataset(PLAN.dataset_spec(TOPICS), *files)
+
+
+def train(layout: Layout) -> None:
+    build_task(PLAN.training_spec("gliznet-full", 1), layout)
+
+
+def heads(layout: Layout) -> None:
+    train_hybrid(layout.root, PLAN.hybrid_spec("hybrid", 1))
+
+
+def score(layout: Layout) -> None:
+    for system in ("gliznet-full", "hybrid"):
+        score_job(layout.root, json.loads(canonical_json(PLAN.score_spec("topics", system, 1))))
+
+
+def evaluate(layout: Layout) -> None:
+    measure(layout.root, PLAN.analysis_spec)
+
+
+def draw(layout: Layout) -> None:
+    assert RunData(layout.root, PLAN.analysis_spec).scores(*CELL) is not None
+
+
+def tables(layout: Layout) -> None:
+    write_tables(layout.root, PLAN.analysis_spec, layout.root / "tables")
+
+
+def tell(layout: Layout) -> None:
+    explain(layout.cell(*CELL))
+
+
+READERS = {  # a stored file of each kind -> what reads it
+    "fetch/topics-published/files/data/*.json": prepare,
+    "fetch/topics-published/manifest.json": prepare,
+    "fetch/deberta-v3-base-zeroshot/files/model.safetensors": train,
+    "fetch/deberta-v3-base-zeroshot/files/config.json": heads,
+    "training_sets/*/rows.parquet": train,
+    "training_sets/*/card.json": train,
+    "datasets/*/rows.parquet": score,
+    "datasets/*/card.json": score,
+    "models/gliznet-full/seed1/checkpoint/model.safetensors": score,
+    "models/gliznet-full/seed1/checkpoint/config.json": score,
+    "models/gliznet-full/seed1/checkpoint/tokenizer.json": score,
+    "models/gliznet-full/seed1/training.json": score,
+    "models/hybrid/seed1/checkpoint/multihead_v2.pt": score,
+    "models/hybrid/seed1/training.json": score,
+    "features/*/*/tokens-*.npy": heads,
+    "features/*/*/nli-*.json": heads,
+    "features/*/*/key.json": heads,
+    "cells/topics/*/gliznet-full/seed1/scores.parquet": evaluate,
+    "cells/topics/*/hybrid/seed1/scores.parquet": evaluate,
+    "cells/topics/*/hybrid/seed1/card.json": evaluate,
+    "cells/topics/*/gliznet-full/seed1/scores*.parquet": draw,
+    "cells/topics/*/gliznet-full/seed1/metrics.json": tell,
+    "analysis/metrics.parquet": tables,
+    "analysis/deltas.parquet": tables,
+    "analysis/cost.parquet": tables,
+    "analysis/calibration.parquet": tables,
+    "analysis/overlap.json": tables,
+}
+
+
+@pytest.fixture
+def layout(undisturbed: WholeRun, tmp_path: Path) -> Layout:
+    """A copy of the finished results, to be damaged."""
+    shutil.copytree(undisturbed.results, tmp_path / "tiny")
+    return Layout(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut"])
+@pytest.mark.parametrize("name", READERS)
+def test_a_damaged_file_is_refused_by_name(undisturbed: WholeRun, layout: Layout, name: str, kind: str) -> None:
+    path, read = next(layout.root.glob(name)), READERS[name]
+    damage(path, kind, 0)
+    try:
+        read(layout)
+    except (IntegrityError, DamagedStoreError, CheckpointError) as refused:
+        assert path.name in str(refused) and ("again" in str(refused) or "delete" in str(refused))
+    else:  # a frame's file also holds bytes that nobody reads
+        assert read is tables and kind == "flipped"
+        assert differences(undisturbed.reports / "tables", layout.root / "tables") == []
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut"])
+@pytest.mark.parametrize("name", ["parquet", "json"])
+def test_damaged_cached_scores_are_made_anew(
+    undisturbed: WholeRun, layout: Layout, name: str, kind: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for path in layout.root.glob(f"cache/scores/*.{name}"):
+        damage(path, kind, 1)
+    score(layout)
+    assert "scoring again" in capfd.readouterr().err
+    assert differences(undisturbed.results / "cells", layout.root / "cells") == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """A whole run of seconds: every stage of the workflow over miniature replicas, in a folder of its own."""
 
 import contextlib
+import copy
 import fcntl
 import os
 import random
@@ -11,6 +12,10 @@ from pathlib import Path
 
 import psutil
 import yaml
+from snakemake.utils import validate
+
+from zsbench.config import check_schema, load_resources, load_yaml
+from zsbench.plan import Plan
 
 from .conftest import REPOSITORY, Project
 
@@ -207,3 +212,23 @@ def without_network() -> tuple[str, ...]:
             if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
                 return prefix
     return ()
+
+
+def tiny_plan() -> Plan:
+    """The plan of the tiny run, as the Snakefile makes it."""
+    schema, config = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml", copy.deepcopy(CONFIG)
+    check_schema(config, load_yaml(schema))
+    validate(config, str(schema))
+    return Plan(config, load_resources(REPOSITORY / "workflow" / "resources"))
+
+
+def damage(path: Path, kind: str, seed: int) -> None:
+    """Flip one bit of a file, or cut its end off, as a bad disk does: nothing else, not its time, tells."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    place = random.Random(f"{path.name} {kind} {seed}").randrange(len(content))
+    if kind == "flipped":
+        content[place] ^= 1 << (place % 8)
+    else:
+        del content[place:]
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

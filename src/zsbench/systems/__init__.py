@@ -163,17 +163,16 @@ def build(spec: dict[str, Any], layout: Layout) -> Any:
 
 
 def model_folder(spec: dict[str, Any], layout: Layout) -> Path:
-    """Folder of the system's checkpoint, of this run's training or fetched, after checking its files' sums.
+    """Folder of the system's checkpoint: of this run's training, or fetched.
 
     Raises:
         UnknownSystemError: the system needs a model and the spec names none.
-        IntegrityError: a file is missing or changed since it was made.
     """
     kind, model = spec["model"] or ("none", "")
     if kind in ("trained", "hybrid"):
-        return open_model(layout, model, spec["seed"])
+        return layout.checkpoint(model, spec["seed"])
     if kind == "source":
-        return open_fetched(layout.fetched(model))[0]
+        return layout.fetched(model).parent / "files"
     raise UnknownSystemError(f"systems.{spec['system']}: family {spec['family']!r} needs a `model`; name a source id")
 
 
@@ -204,7 +203,11 @@ def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
 
 
 def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
-    """Identity of whatever the system computes with: checkpoints, a user's code, imported scores."""
+    """Identity of whatever the system computes with: checkpoints, a user's code, imported scores.
+
+    Raises:
+        IntegrityError: a file of a checkpoint is missing or changed since it was made.
+    """
     if spec["family"] == "custom":
         from zsbench.systems.custom import source_of
 
@@ -215,13 +218,15 @@ def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
         return stored_source(spec, layout)
     if not spec["model"]:
         return None
-    weights = weights_sha256(model_folder(spec, layout))
+    kind, model = spec["model"]
+    checked = open_fetched(layout.fetched(model))[0] if kind == "source" else open_model(layout, model, spec["seed"])
+    weights = weights_sha256(checked)
     if spec["family"] != "hybridnli":
         return weights
     # The heads correct one NLI model's features.
-    if spec["model"][0] == "source":
+    if kind == "source":
         return digest([weights, weights_sha256(open_fetched(layout.fetched(spec["settings"]["nli"]))[0])])
-    return digest([weights, read_json(layout.model(spec["model"][1], spec["seed"]))["nli_identity"]])
+    return digest([weights, read_json(layout.model(model, spec["seed"]))["nli_identity"]])
 
 
 def code_digest(sources: tuple[str, ...]) -> str:

@@ -35,6 +35,7 @@ from zsbench.training.families import TASKS
 from zsbench.training.loop import Task, Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_split
+from zsbench.workplace import cannot_write
 
 VOLATILE = ("seconds", "environment")  # differs between equal trainings
 
@@ -168,9 +169,11 @@ def main() -> None:
     with masked_output():
         try:
             train_job(arguments.spec, Layout(arguments.root))
-        except Exception:
-            traceback.print_exc()
-            sys.exit(1)
+        except Exception as error:
+            message = cannot_write(error, arguments.root)
+            if message is None:
+                traceback.print_exc()
+            sys.exit(message or 1)
 
 
 if __name__ == "__main__":
