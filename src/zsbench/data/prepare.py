@@ -11,6 +11,7 @@ from zsbench.data.errors import DataError
 from zsbench.data.fetched import open_fetched
 from zsbench.data.quality import quality
 from zsbench.data.readers import check_texts, gold_indices, is_missing, read_frame
+from zsbench.integrity import write_rows
 from zsbench.provenance import digest, file_sha256, write_atomic, write_json
 
 
@@ -125,7 +126,7 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     if frame.empty:
         raise DataError(f"{spec['id']}: no rows left to score")
     frame.insert(0, "sample_id", sample_ids(frame["text"].to_list()))
-    write_atomic(rows_path, lambda path: frame.to_parquet(path, index=False))
+    write_atomic(rows_path, lambda path: write_rows(path, frame))
     card = {
         "id": spec["id"],
         "title": spec["title"],

@@ -8,6 +8,7 @@ import pandas as pd
 from zsbench.data.errors import DataError
 from zsbench.data.fetched import open_fetched
 from zsbench.data.readers import check_texts, read_frame
+from zsbench.integrity import write_rows
 from zsbench.provenance import file_sha256, write_atomic, write_json
 
 VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many
@@ -44,7 +45,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         rows.loc[train[::VALIDATION_SHARE], "split"] = "validation"
     if not (rows["split"] == "train").any():
         raise DataError(f"{spec['id']}: no training rows")
-    write_atomic(rows_path, lambda path: rows.to_parquet(path, index=False))
+    write_atomic(rows_path, lambda path: write_rows(path, rows))
     labels = {label for column in ("labels", "not_labels") for row in rows[column] for label in row}
     card = {
         "id": spec["id"],

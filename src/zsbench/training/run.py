@@ -108,8 +108,8 @@ def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_pa
         gc.collect()  # what the attempt before held on the device
         torch.cuda.empty_cache()
         trainer, record = _attempt(spec, recipe, work, layout, too_large, say)
-    record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
     if trainer.accelerator.is_main_process:  # whose record it is; another process must not take the file away first
+        record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
         _finish(spec, record, trainer, record_path)
         too_large.unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()

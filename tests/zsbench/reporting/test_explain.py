@@ -1,6 +1,5 @@
 """`zsbench explain`: the printed way from card to number, and what it says when something does not fit."""
 
-import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from sklearn.metrics import f1_score
 
-from zsbench.provenance import IntegrityError
+from zsbench.provenance import IntegrityError, read_json, write_json
 from zsbench.reporting.explain import explain
 from zsbench.reporting.frames import RunData
 
@@ -43,9 +42,9 @@ def copied(made: SimpleNamespace, tmp_path: Path) -> Path:
 
 def test_changed_metrics_are_said_so(copied: Path) -> None:
     path = copied / "metrics.json"
-    stored = json.loads(path.read_text())
+    stored = read_json(path)
     stored["decisions"][0]["metrics"]["macro_f1"] = 0.25
-    path.write_text(json.dumps(stored))
+    write_json(path, stored)
     assert "NOT the stored 0.250000: measure again" in explain(copied)
     assert "gone or were prepared anew" in explain(copied)
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from zsbench.provenance import IntegrityError
 from zsbench.reporting import figures
 from zsbench.reporting.figures import FIGURES, write_figures
 from zsbench.reporting.figures.style import COLORS, house_style, look, save
@@ -113,5 +114,5 @@ def test_no_two_systems_look_the_same_and_colours_differ_in_grey() -> None:
 def test_a_frame_without_a_promised_column_is_refused(tmp_path: Path, made: SimpleNamespace) -> None:
     (tmp_path / "analysis").mkdir()
     pd.DataFrame({"suite": ["gliclass"]}).to_parquet(tmp_path / "analysis" / "cost.parquet")
-    with pytest.raises(ValueError, match=r"cost.parquet lacks the columns .*'dataset'"):
+    with pytest.raises(IntegrityError, match=r"cost.parquet lacks the columns .*'dataset'"):
         RunData(tmp_path, made.spec).frame("cost")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_run import source_folder
+from tiny_run import finish_source, source_folder
 from transformers import AutoModel
 
 from gliznet.checkpoint_files import check_files
@@ -188,6 +188,7 @@ def test_scores_that_are_no_numbers_stop_the_cell_with_its_name(run, make_spec, 
     tensors(lambda stored, name: stored[next(k for k in stored if k.startswith("classifier.w"))].fill_(3e38))(
         source_folder(layout, "tiny-nli")
     )
+    finish_source(layout, "tiny-nli")
     with pytest.raises(NonFiniteScoreError, match=r"'nli-system' \(seed 1\) on dataset 'news'"):
         score_job(layout.root, make_spec("nli", model=MODELS["nli"]))
     assert not list(layout.root.rglob("scores.parquet"))

@@ -11,7 +11,7 @@ from tiny_run import finish_source, source_folder
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
 from zsbench.layout import Layout
-from zsbench.provenance import read_json, write_json
+from zsbench.provenance import file_sha256, read_json, write_json
 from zsbench.training.hybrid import train_hybrid
 
 TRAINING = {
@@ -105,6 +105,8 @@ def test_test_rows_do_not_reach_the_training(trained, tmp_path):
     test = frame["split"] == "test"
     frame.loc[test, "gold"] = frame.loc[test, "gold"].to_numpy()[::-1]
     frame.to_parquet(other.dataset("topics"))
+    card = read_json(other.dataset_card("topics"))
+    write_json(other.dataset_card("topics"), card | {"rows_sha256": file_sha256(other.dataset("topics"))})
     train_hybrid(other.root, SPEC)
     before, after = (read_json(layout.model("hybrid", 1)) for layout in (trained, other))
     assert before["weights_sha256"] == after["weights_sha256"] and before["thresholds"] == after["thresholds"]

@@ -13,7 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, P
 from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.tokenizer import GliZNETTokenizer
-from zsbench.integrity import listing
+from zsbench.integrity import listing, write_rows
 from zsbench.layout import Layout
 from zsbench.provenance import file_sha256, write_json
 
@@ -119,7 +119,7 @@ def write_dataset(
     frame = frame.copy()
     frame.insert(0, "sample_id", [f"{name}-{i}" for i in range(len(frame))])
     layout.dataset(name).parent.mkdir(parents=True)
-    frame.to_parquet(layout.dataset(name), index=False)
+    write_rows(layout.dataset(name), frame)
     card = {
         "id": name,
         "labels": labels,

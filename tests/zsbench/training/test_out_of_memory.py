@@ -16,7 +16,7 @@ from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.run import train_job
 
-from .conftest import RECIPE
+from .conftest import RECIPE, finish_backbone
 
 CONFIGS = Path(__file__).parents[3] / "workflow" / "accelerate"
 STEADY = {"vicreg_weight": 0.0, "bce_mean": "sample", "bce_weight": 0.0, "dropout": 0.0}  # the same by any passes
@@ -41,6 +41,7 @@ def without_dropout(layout: Layout) -> None:
     path = layout.fetched("tiny").parent / "files" / "config.json"
     config = json.loads(path.read_text()) | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     path.write_text(json.dumps(config))
+    finish_backbone(layout)
 
 
 @pytest.mark.parametrize("from_step", [0, 3])  # at once, and after a state was saved

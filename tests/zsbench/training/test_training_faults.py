@@ -1,4 +1,4 @@
-"""What goes wrong while training: memory, damaged states, a rank that dies, a full disk."""
+"""What goes wrong while training: damaged states, a rank that dies."""
 
 import os
 import re
@@ -14,7 +14,6 @@ import torch
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
 from zsbench.training import gliznet_task
-from zsbench.training.recipe import Recipe
 from zsbench.training.run import train_job
 
 from .conftest import finish_backbone
@@ -25,40 +24,6 @@ torch.set_num_threads(1)
 
 class StopError(Exception):
     """Ends a training in the middle."""
-
-
-def test_out_of_memory_halves_the_batch_and_keeps_the_effective_one(
-    layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    inner, sizes = gliznet_task.GliZNetTask.losses, []
-
-    def losses(self, model, batch):
-        sizes.append(len(batch["labels"]))
-        if sizes[-1] > 2:
-            raise torch.OutOfMemoryError("as CUDA says it")
-        return inner(self, model, batch)
-
-    monkeypatch.setattr(gliznet_task.GliZNetTask, "losses", losses)
-    train_job(spec_of(recipe), layout)
-    record = read_json(layout.model("gliznet-full", 3))
-    assert (record["per_device_batch"], record["accumulation"], record["step"]) == (2, 4, 8)
-    assert sizes[:3] == [8, 4, 2] and set(sizes[2:]) == {2}
-    assert "per-device batch 2 instead of 4" in capfd.readouterr().err
-
-
-def test_no_memory_for_one_row_is_said(layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    def losses(self, model, batch):
-        raise torch.OutOfMemoryError("as CUDA says it")
-
-    monkeypatch.setattr(gliznet_task.GliZNetTask, "losses", losses)
-    with pytest.raises(torch.OutOfMemoryError):
-        train_job(spec_of(recipe), layout)
-
-
-@pytest.mark.parametrize(("effective", "size", "smaller"), [(16, 16, 8), (15, 5, 1), (30, 10, 5), (8, 1, None)])
-def test_a_smaller_batch_divides_the_effective_one(recipe: dict, effective: int, size: int, smaller: int) -> None:
-    changed = Recipe(**recipe | {"effective_batch": effective})
-    assert changed.smaller(1, size) == smaller
 
 
 def interrupted(layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch) -> Path:
