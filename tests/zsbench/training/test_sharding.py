@@ -86,10 +86,8 @@ def test_fsdp_over_two_processes_trains_as_one_does(layout: Layout, recipe: dict
     assert (record["world_size"], record["accumulation"]) == (2, 2)
     curves = [[entry["losses"]["total"] for entry in run["history"]] for run in (alone, record)]
     np.testing.assert_allclose(*curves, rtol=1e-4 if precision == "fp32" else 2e-2)
-    whole, sharded = (
-        load_file(folder / "model.safetensors")
-        for folder in (next((tmp_path / "one").glob("best-*")), layout.checkpoint("two", 3))
-    )
+    folders = next((tmp_path / "one").glob("best-*")), layout.checkpoint("two", 3)
+    whole, sharded = (load_file(folder / "model.safetensors") for folder in folders)
     assert {name: w.shape for name, w in whole.items()} == {name: w.shape for name, w in sharded.items()}
     if precision == "fp32" and alone["best"]["step"] == record["best"]["step"]:
         gaps = {name: float((whole[name] - sharded[name]).abs().max()) for name in whole}
