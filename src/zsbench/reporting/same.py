@@ -64,7 +64,7 @@ def _parquet(path: Path) -> Any:
 
 def _page(path: Path) -> str:
     """The page without what is marked."""
-    marked = re.compile(r'<(t[dh]|p|figure)\b[^>]*class="[^"]*\bvolatile\b[^"]*"[^>]*>.*?</\1>', re.DOTALL)
+    marked = re.compile(r'<(t[dh]|p|a|figure)\b[^>]*class="[^"]*\bvolatile\b[^"]*"[^>]*>.*?</\1>', re.DOTALL)
     return marked.sub("", path.read_text(encoding="utf-8"))
 
 
