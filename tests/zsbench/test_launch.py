@@ -137,7 +137,10 @@ def test_a_rank_that_dies_ends_the_job(tmp_path, script):
     job = script(
         "import os, pathlib, signal, sys, time\n"
         "pathlib.Path(sys.argv[1] + os.environ['RANK']).write_text(str(os.getpid()))\n"
-        "time.sleep(600) if os.environ['RANK'] == '0' else os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if os.environ['RANK'] == '0': time.sleep(600)\n"
+        "first = pathlib.Path(sys.argv[1] + '0')\n"
+        "while not (first.is_file() and first.read_text()): time.sleep(0.05)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     launcher = start(tmp_path / "leases", job, tmp_path / "pid", gpus=2, strategy="ddp")
     assert launcher.wait(timeout=60) != 0

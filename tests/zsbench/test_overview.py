@@ -92,7 +92,7 @@ def test_check_fails_on_what_stands_in_the_way(mirror_plan: Plan, capsys: pytest
     assert "10 named, 1 fetched and whole" in shown and "cr: 376 test expected, not prepared yet" in shown
     (mirror_plan.layout.fetched("cr").parent / "files" / "test.jsonl").write_text("changed")
     assert check(mirror_plan.layout.root, check_spec(mirror_plan)) == 1
-    assert "changed since it was fetched" in capsys.readouterr().out
+    assert "changed since it was made" in capsys.readouterr().out
 
 
 def test_check_shows_what_cards_count_and_which_devices_there_are(
