@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsbench import systems
@@ -174,16 +175,15 @@ def _count(cell: Cell) -> int:
 
 def _frames(cell: Cell, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
     """The scored rows in order, at most `size` at a time."""
-    import pyarrow.dataset as ds
-
-    rows = ds.dataset(cell.rows).scanner(columns=columns, filter=ds.field("split").isin(cell.splits), batch_size=size)
     pending: list[pa.RecordBatch] = []
-    for batch in rows.to_batches():
-        pending.append(batch)
-        while sum(part.num_rows for part in pending) >= size:
-            whole = pa.Table.from_batches(pending).combine_chunks()
-            yield whole.slice(0, size).to_batches()[0]
-            pending = whole.slice(size).to_batches()
+    with pq.ParquetFile(cell.rows, pre_buffer=False) as rows:  # row group by row group, none ahead
+        for batch in rows.iter_batches(size, columns=list({*columns, "split"}), use_threads=False):
+            wanted = pc.is_in(batch["split"], pa.array(cell.splits))
+            pending.append(batch.filter(wanted).select(columns))
+            while sum(part.num_rows for part in pending) >= size:
+                whole = pa.Table.from_batches(pending).combine_chunks()
+                yield whole.slice(0, size).to_batches()[0]
+                pending = whole.slice(size).to_batches()
     if sum(part.num_rows for part in pending):
         yield pa.Table.from_batches(pending).combine_chunks().to_batches()[0]
 
