@@ -25,7 +25,7 @@ if plan.speed_spec:
 
     rule write_speed_page:
         input:
-            layout.speed,
+            record=layout.speed,
             code=code("zsbench.reporting.speed_page"),
         output:
             report(
@@ -54,7 +54,7 @@ if plan.speed_spec:
         message:
             "write the speed page"
         shell:
-            "zsbench speed-page {input[0]} --out {params.out} 2>&1 | tee {log}"
+            "zsbench speed-page {input.record} --out {params.out} 2>&1 | tee {log}"
 
     rule speed:
         input:
