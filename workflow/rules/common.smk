@@ -55,6 +55,11 @@ def root_of_outputs(wildcards, output):
     return "/".join(Path(output[0]).parts[:2])
 
 
+def folder_of_outputs(wildcards, output):
+    """The folder that a job's first output lies in."""
+    return str(Path(output[0]).parent)
+
+
 def root_of_inputs(wildcards, input):
     """results/<run>: where a rendering job's first input lies."""
     return "/".join(Path(input[0]).parts[:2])

@@ -50,7 +50,7 @@ if plan.speed_spec:
         conda:
             "../envs/zsbench.yaml"
         params:
-            out=lambda wildcards, output: str(Path(output[0]).parent),
+            out=folder_of_outputs,
         message:
             "write the speed page"
         shell:
