@@ -1,12 +1,15 @@
 """Which project modules a module's code depends on, read from its import statements.
 
-Snakemake does not see imports, so rules declare these files as inputs: an edit of one reruns exactly the rules whose
-code it is.
+Snakemake does not see imports, so rules have the digest of these files among their parameters: an edit of one reruns
+exactly the rules whose code it is. (As inputs, a hundred files a job cost more than the scheduling of the jobs itself.)
 """
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+
+from zsbench.provenance import digest, file_sha256
 
 SRC = Path(__file__).resolve().parents[1]
 PACKAGES = ("gliznet", "hybridnli", "zsbench")
@@ -58,3 +61,20 @@ def sources(*modules: str) -> list[Path]:
             seen.add(module)
             waiting.extend(direct_imports(module))
     return sorted(path for path in map(_file, seen) if path is not None)
+
+
+@cache
+def _file_sha256(path: Path) -> str:
+    """A file's sha256, read once a process: most files are the code of many rules."""
+    return file_sha256(path)
+
+
+def code_digest(*modules: str, extra: Iterable[Path] = ()) -> str:
+    """16 hex digits for the contents of `sources(*modules)` and `extra`: what a rule depends on besides its inputs.
+
+    Raises:
+        ValueError: a name is not a module of the project.
+    """
+    files = {path.relative_to(SRC).as_posix(): path for path in sources(*modules)}
+    files |= {f"extra/{number}": path for number, path in enumerate(extra)}
+    return digest({name: _file_sha256(path) for name, path in files.items()})

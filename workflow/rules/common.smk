@@ -1,4 +1,4 @@
-"""What every rules file uses: the checked plan, paths, and the source modules that rules declare as inputs."""
+"""What every rules file uses: the checked plan, paths, and the digests of the source modules that rules depend on."""
 
 import os
 from functools import partial
@@ -10,7 +10,7 @@ from zsbench import overview
 from zsbench.config import ConfigError, load_yaml, resolve
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json, file_sha256
-from zsbench.source_graph import sources
+from zsbench.source_graph import code_digest
 from zsbench.systems import FAMILIES
 from zsbench.systems.own_code import package_files
 from zsbench.training.families import TASKS
@@ -43,11 +43,6 @@ if workflow.is_main_process:
         enter(Path(), [ROOT, REPORTS])
     except WorkplaceError as error:
         raise WorkflowError(str(error))
-
-
-def code(*modules):
-    """Files of the named modules and of all they import: Snakemake does not see imports, so rules declare them."""
-    return [os.path.relpath(path) for path in sources(*modules)]
 
 
 def root_of_outputs(wildcards, output):
@@ -101,10 +96,10 @@ def training_inputs(wildcards):
     ]
 
 
-def training_modules(wildcards):
-    """The code a training depends on: the shared loop and the task of its family."""
+def training_code(wildcards):
+    """A params function: the code a training depends on: the shared loop and the task of its family."""
     task = TASKS[plan.trained[wildcards.model]["family"]]
-    return code("zsbench.training.run", task[0])
+    return code_digest("zsbench.training.run", task[0])
 
 
 def hybrid_inputs(wildcards):
@@ -133,13 +128,14 @@ def system_model(wildcards):
     return [layout.model(name, wildcards.seed)]
 
 
-def system_modules(wildcards):
-    """The code a system's scores depend on; of a user's own system, its whole package too."""
+def system_code(wildcards):
+    """A params function: the code a system's scores depend on; of a user's own system, its whole package too."""
     system = plan.systems[wildcards.system]
-    files = code("zsbench.evaluation.scoring", FAMILIES[system.family].module)
-    if system.family == "custom":
-        files += package_files(f"systems.{system.id}.class", system.settings["class"])
-    return files
+    modules = ["zsbench.evaluation.scoring", FAMILIES[system.family].module]
+    if system.family != "custom":
+        return code_digest(*modules)
+    own = package_files(f"systems.{system.id}.class", system.settings["class"])
+    return code_digest(*modules, extra=own)
 
 
 def imported_scores(wildcards):

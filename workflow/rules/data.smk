@@ -22,7 +22,6 @@ rule fetch:
 rule manifest:
     input:
         [layout.fetched(source) for source in plan.sources],
-        code=code("zsbench.data.fetched"),
     output:
         layout.manifest,
     log:
@@ -31,6 +30,7 @@ rule manifest:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.data.fetched"),
         root=ROOT,
         spec=canonical_json({"sources": plan.sources}),
     message:
@@ -42,7 +42,6 @@ rule manifest:
 rule prepare:
     input:
         dataset_manifest,
-        code=code("zsbench.data.prepare"),
     output:
         rows=ROOT / "datasets" / "{dataset}" / "rows.parquet",
         card=ROOT / "datasets" / "{dataset}" / "card.json",
@@ -51,6 +50,7 @@ rule prepare:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.data.prepare"),
         root=root_of_outputs,
         spec=spec_of(plan.dataset_spec, "dataset"),
     message:
@@ -62,7 +62,6 @@ rule prepare:
 rule prepare_training:
     input:
         training_set_manifest,
-        code=code("zsbench.data.training_sets"),
     output:
         rows=ROOT / "training_sets" / "{training_set}" / "rows.parquet",
         card=ROOT / "training_sets" / "{training_set}" / "card.json",
@@ -71,6 +70,7 @@ rule prepare_training:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.data.training_sets"),
         root=root_of_outputs,
         spec=spec_of(plan.training_set_spec, "training_set"),
     message:
@@ -83,7 +83,6 @@ rule overlap:
     input:
         [layout.dataset(dataset) for dataset in plan.all_datasets],
         [layout.training_set(name) for name in plan.training_sets],
-        code=code("zsbench.data.contamination"),
     output:
         ROOT / "analysis" / "overlap.json",
     log:
@@ -91,6 +90,7 @@ rule overlap:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.data.contamination"),
         root=root_of_outputs,
         spec=canonical_json(
             {"datasets": plan.all_datasets, "training_sets": plan.training_sets}

@@ -8,7 +8,6 @@ for suites, systems in plan.systems_by_suites.items():
             "score_" + "_".join(suites)
         input:
             system_model,
-            system_modules,
             imported_scores,
             rows=[layout.dataset(dataset) for _, dataset in tested],
             facts=[layout.dataset_card(dataset) for _, dataset in tested],
@@ -24,6 +23,7 @@ for suites, systems in plan.systems_by_suites.items():
         resources:
             gpu=1,
         params:
+            code=system_code,
             root=root_of_outputs,
             specs=score_specs,
         message:
@@ -36,7 +36,6 @@ rule measure:
     input:
         scores=[layout.scores(*cell) for cell in plan.cells],
         cards=[layout.card(*cell) for cell in plan.cells],
-        code=code("zsbench.evaluation.measure"),
     output:
         metrics=[layout.metrics(*cell) for cell in plan.cells],
         frames=expand(
@@ -48,6 +47,7 @@ rule measure:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.evaluation.measure"),
         root=root_of_outputs,
         spec=canonical_json(plan.analysis_spec),
     message:
@@ -60,7 +60,6 @@ rule compare:
     input:
         frames=rules.measure.output.frames,
         scores=[layout.scores(*cell) for cell in plan.cells],
-        code=code("zsbench.evaluation.compare"),
     output:
         ROOT / "analysis" / "deltas.parquet",
     log:
@@ -68,6 +67,7 @@ rule compare:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.evaluation.compare"),
         root=root_of_outputs,
         spec=canonical_json(plan.analysis_spec),
     message:
@@ -85,7 +85,6 @@ if plan.hardset_spec:
                 for model in plan.hardset_spec["models"]
             ],
             layout.fetched(plan.hardset_spec["backbone"]),
-            code=code("zsbench.evaluation.hardset"),
         output:
             ROOT / "analysis" / "hardset.json",
         log:
@@ -93,6 +92,7 @@ if plan.hardset_spec:
         conda:
             "../envs/zsbench.yaml"
         params:
+            code=code_digest("zsbench.evaluation.hardset"),
             root=root_of_outputs,
             spec=canonical_json(plan.hardset_spec),
         message:

@@ -4,7 +4,6 @@
 rule train_model:
     input:
         training_inputs,
-        training_modules,
     output:
         ROOT / "models" / "{model}" / "seed{seed}" / "training.json",
     log:
@@ -14,6 +13,7 @@ rule train_model:
     resources:
         gpu=plan.gpus,
     params:
+        code=training_code,
         root=root_of_outputs,
         spec=spec_of(plan.training_spec, "model", "seed"),
         strategy=plan.config["recipe"]["strategy"],

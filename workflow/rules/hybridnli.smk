@@ -4,7 +4,6 @@
 rule train_hybrid:
     input:
         hybrid_inputs,
-        code=code("zsbench.training.hybrid"),
     output:
         ROOT / "models" / "{hybrid}" / "seed{seed}" / "training.json",
     log:
@@ -14,6 +13,7 @@ rule train_hybrid:
     resources:
         gpu=1,
     params:
+        code=code_digest("zsbench.training.hybrid"),
         root=root_of_outputs,
         spec=spec_of(plan.hybrid_spec, "hybrid", "seed"),
     message:

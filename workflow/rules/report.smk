@@ -17,7 +17,6 @@ rule keep_history:
     input:
         rules.measure.output.frames,
         cards=[layout.card(*cell) for cell in plan.cells],
-        code=code("zsbench.reporting.history"),
     output:
         update(ROOT / "analysis" / "history.json"),  # holds the analysis before, so it outlives its job's reruns
     log:
@@ -25,6 +24,7 @@ rule keep_history:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.reporting.history"),
         root=root_of_outputs,
         spec=canonical_json(plan.analysis_spec),
     message:
@@ -39,7 +39,6 @@ rule write_tables:
         overlap=rules.overlap.output,
         cards=[layout.dataset_card(dataset) for dataset in plan.all_datasets],
         published=WORKFLOW / "resources" / "published.yaml",
-        code=code("zsbench.reporting.tables"),
     output:
         [
             REPORTS / "tables" / f"{name}.{kind}"
@@ -52,6 +51,7 @@ rule write_tables:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.reporting.tables"),
         root=root_of_inputs,
         reports=root_of_outputs,
         spec=canonical_json(plan.analysis_spec),
@@ -70,7 +70,6 @@ rule write_figures:
             for model in [*plan.trained, *plan.config["hybrid"]]
             for seed in plan.seeds
         ],
-        code=code("zsbench.reporting.figures"),
     output:
         REPORTS / "figures" / "figures.json",
         [
@@ -84,6 +83,7 @@ rule write_figures:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.reporting.figures"),
         root=root_of_inputs,
         reports=root_of_outputs,
         spec=canonical_json(plan.analysis_spec),
@@ -104,7 +104,6 @@ rule write_report:
         rules.keep_history.output,
         cards=[layout.card(*cell) for cell in plan.cells],
         metrics=[layout.metrics(*cell) for cell in plan.cells],
-        code=code("zsbench.reporting.pages"),
         templates=sorted(Path("src/zsbench/reporting/templates").glob("*")),
     output:
         report(
@@ -119,6 +118,7 @@ rule write_report:
     conda:
         "../envs/zsbench.yaml"
     params:
+        code=code_digest("zsbench.reporting.pages"),
         root=root_of_inputs,
         reports=root_of_outputs,
         spec=canonical_json(plan.analysis_spec),

@@ -5,7 +5,6 @@ if plan.speed_spec:
     rule measure_speed:
         input:
             layout.fetched(plan.speed_spec["backbone"]),
-            code=code("zsbench.speed.run"),
         output:
             layout.speed,
         log:
@@ -16,6 +15,7 @@ if plan.speed_spec:
         resources:
             gpu=1,
         params:
+            code=code_digest("zsbench.speed.run"),
             root=root_of_outputs,
             spec=canonical_json(plan.speed_spec),
         message:
@@ -26,7 +26,6 @@ if plan.speed_spec:
     rule write_speed_page:
         input:
             record=layout.speed,
-            code=code("zsbench.reporting.speed_page"),
         output:
             report(
                 REPORTS / "speed" / "speed.md",
@@ -50,6 +49,7 @@ if plan.speed_spec:
         conda:
             "../envs/zsbench.yaml"
         params:
+            code=code_digest("zsbench.reporting.speed_page"),
             out=folder_of_outputs,
         message:
             "write the speed page"

@@ -102,7 +102,7 @@ def _word_scores(scores: dict[str, WordScores]) -> str:
 HOW_WRITTEN = """\
 The texts and labels were written by language models acting as authors, on written instruction, for this
 project, with a checker that named what broke the rules. No person has reviewed them. The authors were told to take
-nothing from an existing data set and to fill no template. When finished, the set was compared with the test sets of CR,
+nothing from an existing dataset and to fill no template. When finished, the set was compared with the test sets of CR,
 SST-2, SST-5, IMDb, Rotten Tomatoes, AG News, 20 Newsgroups and the HybridNLI topic benchmark: no text shares its
 wording with theirs by the validator's rule."""
 

@@ -126,7 +126,7 @@ def run_checks(evaluation_texts: dict[str, list[str]]) -> int:
     """Check both authored sets and the bag-of-words ceiling, and print a table.
 
     Args:
-        evaluation_texts: texts by data-set name that neither set may share anything with; topics-mini itself must
+        evaluation_texts: texts by dataset name that neither set may share anything with; topics-mini itself must
             not be among them.
 
     Returns:

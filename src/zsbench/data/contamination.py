@@ -48,7 +48,7 @@ class Overlap:
     train_hits: tuple[int, ...]
 
     def card(self) -> dict[str, Any]:
-        """Counts and shares for a data set's card; no text and no row of either set."""
+        """Counts and shares for a dataset's card; no text and no row of either set."""
         return {
             "train_rows": self.train_rows,
             "test_rows": self.test_rows,

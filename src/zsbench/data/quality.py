@@ -1,4 +1,4 @@
-"""What is odd about a data set, counted: the numbers on its card. Nothing is repaired or dropped here."""
+"""What is odd about a dataset, counted: the numbers on its card. Nothing is repaired or dropped here."""
 
 from typing import Any
 

@@ -106,7 +106,7 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
 
     @cache
     def system() -> Any:
-        """The system, loaded when the first data set needs it."""
+        """The system, loaded when the first dataset needs it."""
         started = time.perf_counter()
         made = systems.build(spec, layout)
         say(f"loaded in {time.perf_counter() - started:.1f} s")

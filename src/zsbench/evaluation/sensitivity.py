@@ -20,12 +20,12 @@ INSENSITIVE = ("control", "imported", "hybridnli")  # no labels are read, or onl
 
 @dataclass(frozen=True)
 class SensitivityOptions:
-    """The `sensitivity` part of a score spec; defaults cost about as much as four hundred more texts a data set."""
+    """The `sensitivity` part of a score spec; defaults cost about as much as four hundred more texts a dataset."""
 
     orders: int = 4  # random orders besides the preset's own; 0 skips the measurement
     rows: int = 96  # rows of the subsample
     seed: int = 0  # of the subsample and of the orders
-    wordings: bool = True  # also score the data set's other label wordings
+    wordings: bool = True  # also score the dataset's other label wordings
 
     def __post_init__(self) -> None:
         for name in ("orders", "rows", "seed"):
@@ -114,7 +114,7 @@ def measure(
     task: str,
     options: SensitivityOptions,
 ) -> list[dict[str, Any]]:
-    """All records that apply to a system and data set.
+    """All records that apply to a system and dataset.
 
     Args:
         texts: of the rows of the test split.

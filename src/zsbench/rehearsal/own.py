@@ -35,7 +35,7 @@ def bring_scores(root: Path, config: Path) -> int:
     """Import a csv of `WordCount`'s scores for every system of family `imported` that a config names.
 
     Args:
-        root: `results/<run>`, its data sets prepared.
+        root: `results/<run>`, its datasets prepared.
         config: the config, or the overlay that names the systems.
 
     Returns:

@@ -19,7 +19,7 @@ def kept(run: RunData) -> bool:
 
 @dataclass(frozen=True)
 class Change:
-    """A system on a suite, over the data sets and seeds that both analyses have.
+    """A system on a suite, over the datasets and seeds that both analyses have.
 
     Attributes:
         before, now: mean macro-F1.

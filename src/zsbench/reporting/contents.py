@@ -27,7 +27,7 @@ def _compared(spec: Spec) -> bool:
 
 
 def _sensitive(spec: Spec) -> bool:
-    """Some system was asked for other label orders, or for other wordings of a data set that has several."""
+    """Some system was asked for other label orders, or for other wordings of a dataset that has several."""
     asked, families = spec["sensitivity"], {entry["family"] for entry in _systems(spec, SUITE)}
     if asked.get("orders", 0) > 0 and not families.isdisjoint(JOINT):
         return True
@@ -91,7 +91,7 @@ PARTS = (
     ),
     Part(
         "label orders and wordings",
-        "scoring.sensitivity is not set, or no system and data set have any",
+        "scoring.sensitivity is not set, or no system and dataset have any",
         lambda spec: SUITE not in spec["suites"] or _sensitive(spec),
         ("sensitivity",),
         ("sensitivity",),

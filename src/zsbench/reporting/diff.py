@@ -68,7 +68,7 @@ def compare_runs(
         left, right = _only(left, systems[0], systems, a), _only(right, systems[1], systems, b)
     shared = [key for key in left if key in right]
     if not shared:
-        raise IntegrityError(f"{a} and {b} have no cell in common (suite, data set and system)")
+        raise IntegrityError(f"{a} and {b} have no cell in common (suite, dataset and system)")
     notes = [f"only in {a if key in left else b}: {'/'.join(key)}" for key in left | right if key not in shared]
     found: dict[Key, tuple[Sample, Sample]] = {}
     for key in shared:
@@ -146,17 +146,17 @@ def _row(key: Key, a: Sample, b: Sample, statistics: dict[str, Any]) -> dict[str
 def _averages(
     found: dict[Key, tuple[Sample, Sample]], statistics: dict[str, Any], notes: list[str]
 ) -> Iterator[dict[str, Any]]:
-    """A row for each system's mean over the data sets of a suite that both runs share."""
+    """A row for each system's mean over the datasets of a suite that both runs share."""
     for suite, system in dict.fromkeys((suite, system) for suite, _, system in found):
         own = [pair for key, pair in found.items() if (key[0], key[2]) == (suite, system)]
         if len({(len(a.points), len(b.points)) for a, b in own}) > 1:
-            notes.append(f"no average, seeds differ between data sets: {suite}/{system}")
+            notes.append(f"no average, seeds differ between datasets: {suite}/{system}")
             continue
         yield _row((suite, AVERAGE, system), average([a for a, _ in own]), average([b for _, b in own]), statistics)
 
 
 def _corrected(frame: pd.DataFrame) -> pd.DataFrame:
-    """Holm's correction, among averages and among single data sets apart."""
+    """Holm's correction, among averages and among single datasets apart."""
     for _, family in frame.groupby(frame["dataset"] == AVERAGE):
         frame.loc[family.index, "p_holm"] = holm(family["p"].to_numpy())
     return frame
@@ -169,7 +169,7 @@ def _facts(key: Key, left: dict[str, Any], right: dict[str, Any], facts: tuple[s
 
 
 def as_text(comparison: Comparison, a: str, b: str) -> str:
-    """The comparison for a terminal: averages first, then data sets, then notes."""
+    """The comparison for a terminal: averages first, then datasets, then notes."""
     frame = comparison.deltas
     frame = frame.assign(first=frame["dataset"] != AVERAGE).sort_values(["suite", "first"], kind="stable")
     titles = ("suite", "dataset", "system")
@@ -177,7 +177,7 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     head = " ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True))
     lines = [
         f"macro-F1; a: {a}, b: {b}; delta = b - a; paired bootstrap; p corrected by Holm (averages apart"
-        f" from data sets), * below {SIGNIFICANT}",
+        f" from datasets), * below {SIGNIFICANT}",
         "",
         f"{head}       a       b    delta  interval             p",
     ]

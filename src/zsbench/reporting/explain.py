@@ -97,9 +97,9 @@ def _rows(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any]
         f"  origin          {origin}revision {card['revision']}",
         f"  rows            {rows} (sha256 {card['rows_sha256'][:16]}; {same})",
         f"  labels          {len(card['labels'])}, wording {card['verbalisation']}, digest {card['labels_digest']}",
-        f"  seen            {card['seen']} (was the system trained on this data set?)",
+        f"  seen            {card['seen']} (was the system trained on this dataset?)",
     ]
-    return "2. What was scored (the data set's card)\n" + "\n".join(lines)
+    return "2. What was scored (the dataset's card)\n" + "\n".join(lines)
 
 
 def _scores(cell: Cell, card: dict[str, Any]) -> str:

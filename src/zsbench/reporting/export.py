@@ -35,7 +35,7 @@ TYPES = {"macro_f1": "f1", "accuracy": "accuracy", "micro_f1": "f1", "exact_matc
 def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
     """A result file of BTZSC's leaderboard schema 1.0 (package btzsc 0.1.2), from stored scores.
 
-    Every single-label data set that the run has is in `by_dataset`, under BTZSC's name where BTZSC has the set too;
+    Every single-label dataset that the run has is in `by_dataset`, under BTZSC's name where BTZSC has the set too;
     means over seeds. `zsbench` says whose rows and label words these are: the file reads as a BTZSC result, but it is
     none of BTZSC's harness, and their check of a submission names the sets that are missing.
 
@@ -176,7 +176,7 @@ def write_model_index(folder: Path, block: str) -> Path:
 
 
 def _cells(root: Path, system: str) -> list[Cell]:
-    """Every cell of a system, by suite, data set and seed."""
+    """Every cell of a system, by suite, dataset and seed."""
     layout = Layout(root)
     places = [path.parts[-5:-1] for path in sorted((root / "cells").glob("*/*/*/seed*/card.json"))]
     known = sorted({place[2] for place in places})

@@ -34,7 +34,7 @@ SECTIONS: dict[str, tuple[str, str, dict[str, str]]] = {
         "Suite",
         "One label a text: the label with the highest score wins. Macro-F1 is the mean over labels of their F1.",
         {
-            "gliclass_suite": "Macro-F1 of every system on every data set",
+            "gliclass_suite": "Macro-F1 of every system on every dataset",
             "peers": "Trained systems against each other",
         },
     ),
@@ -71,7 +71,7 @@ SECTIONS: dict[str, tuple[str, str, dict[str, str]]] = {
         "Reported numbers",
         (
             "Printed elsewhere, on whole test sets; beside them what this run measured, where it has that system and"
-            " data set."
+            " dataset."
         ),
         {"published": "Reported and measured"},
     ),
@@ -119,7 +119,7 @@ def write_report(root: Path, spec: dict[str, Any], out: Path) -> None:
     cells = len(run.cells())
     datasets = sum(len(run.datasets(suite)) for suite in spec["suites"])
     counts = (
-        f"{len(spec['systems'])} systems, {datasets} data sets, {cells:,} cells (one system and seed on one data set)."
+        f"{len(spec['systems'])} systems, {datasets} datasets, {cells:,} cells (one system and seed on one dataset)."
     )
     values = {"run": spec["run"], "sections": sections, "counts": counts, "newest": newest(run)}
     assets = {name: Markup(_template_text(file)) for name, file in ASSETS.items()}

@@ -1,4 +1,4 @@
-"""The page's own tables: cells with the facts of their cards, data sets, trained models."""
+"""The page's own tables: cells with the facts of their cards, datasets, trained models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def anchor(suite: str, dataset: str, system: str) -> str:
 def linker(run: RunData) -> Callable[[dict[str, str], str], str]:
     """Links from written tables to cells: (row by column title, column title) -> address in the page, or "".
 
-    A number under a data set's title belongs to the system of its row; in a table with a column "Data set" the system's
+    A number under a dataset's title belongs to the system of its row; in a table with a column "Dataset" the system's
     own name is the link.
     """
     known = {(dataset, system): anchor(suite, dataset, system) for suite, dataset, system, _ in run.cells()}
@@ -33,7 +33,7 @@ def linker(run: RunData) -> Callable[[dict[str, str], str], str]:
     def link(row: dict[str, str], column: str) -> str:
         if "Against" in row:  # a difference belongs to two cells
             return ""
-        title = row.get("Data set", "") if column == "System" else column
+        title = row.get("Dataset", "") if column == "System" else column
         found = known.get((datasets.get(title, ""), row.get("System", "")))
         return f"#{found}" if found else ""
 
@@ -42,7 +42,7 @@ def linker(run: RunData) -> Callable[[dict[str, str], str], str]:
 
 @dataclass(frozen=True)
 class CardGroup:
-    """Cells of one data set: what they share, then a row each."""
+    """Cells of one dataset: what they share, then a row each."""
 
     title: str
     shared: str
@@ -53,7 +53,7 @@ COLUMNS = ["system", "seed", "macro-F1", "seen", "dtype", "device", "texts/s", "
 
 
 def card_groups(run: RunData) -> list[CardGroup]:
-    """The main facts of every cell's card, by data set."""
+    """The main facts of every cell's card, by dataset."""
     metric = run.main_metric()
     groups: dict[tuple[str, str], list[tuple[str, int, dict[str, Any]]]] = {}
     for suite, dataset, system, seed in run.cells():
@@ -86,14 +86,14 @@ def _facts(card: dict[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """A data set as the page describes it."""
+    """A dataset as the page describes it."""
 
     title: str
     facts: list[tuple[str, str]]
 
 
 def dataset_cards(run: RunData) -> list[DatasetCard]:
-    """Origin, rows, anomalies and licence of every data set."""
+    """Origin, rows, anomalies and licence of every dataset."""
     cards = []
     for suite in run.spec["suites"]:
         for name in run.datasets(suite):

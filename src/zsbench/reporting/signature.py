@@ -41,7 +41,7 @@ def interval_note(run: RunData) -> str:
     statistics = run.spec["statistics"]
     return (
         f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows"
-        f" ({statistics['draws']:,} draws), data sets as strata, plus a Student-t effect of seeds for systems with"
+        f" ({statistics['draws']:,} draws), datasets as strata, plus a Student-t effect of seeds for systems with"
         " several; p is two-sided from the same draws; p (Holm) is corrected over the table's comparisons."
     )
 

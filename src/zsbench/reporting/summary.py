@@ -68,7 +68,7 @@ def _suite(run: RunData) -> str:
     if ranking.empty:
         return ""
     datasets = len(run.datasets(SUITE))
-    over = "on its one data set" if datasets == 1 else f"averaged over {datasets} data sets"
+    over = "on its one dataset" if datasets == 1 else f"averaged over {datasets} datasets"
     if len(ranking) == 1:
         return f"{ranking.index[0]} is the suite's only system beside controls: macro-F1 {ranking.iloc[0]:.3f} {over}."
     text = (
@@ -228,7 +228,7 @@ def _samples(run: RunData) -> str:
     if not sizes:
         return ""
     return (
-        f"{len(sizes)} of the data sets are seeded samples of at most {max(sizes)} rows a split, so these numbers"
+        f"{len(sizes)} of the datasets are seeded samples of at most {max(sizes)} rows a split, so these numbers"
         " cannot be compared with published ones on whole test sets."
     )
 

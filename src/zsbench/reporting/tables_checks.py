@@ -35,7 +35,7 @@ def sensitivity(run: RunData) -> Table:
         "Macro-F1 on a seeded part of the test rows, so means differ from the suite table. Spread is highest minus"
         " lowest within a seed; lowest and highest are over all seeds. Flip rate: rows whose decision changes.",
     ]
-    columns = ["System", "Data set", "Kind", "k", "Mean", "Lowest", "Highest", "Spread", "Flip rate"]
+    columns = ["System", "Dataset", "Kind", "k", "Mean", "Lowest", "Highest", "Spread", "Flip rate"]
     return Table("sensitivity", columns, rows, notes)
 
 
@@ -56,7 +56,7 @@ def calibration(run: RunData) -> Table:
         " the label's presence (label score).",
         f"{EMPTY}: undefined, every answer is right or every answer is wrong.",
     ]
-    return Table("calibration", ["System", "Data set", "Confidence", "n", "ECE", "Brier", "AUROC"], rows, notes)
+    return Table("calibration", ["System", "Dataset", "Confidence", "n", "ECE", "Brier", "AUROC"], rows, notes)
 
 
 def cost(run: RunData) -> Table:
@@ -70,7 +70,7 @@ def cost(run: RunData) -> Table:
         cells = [number(timed, 1), number(rate, 1), memory, *truncated]
         rows.append([system, suite, _device(run, suite, system), f"{group['texts'].sum()}", *cells])
     notes = [
-        "Scoring only, all data sets and seeds of the suite together; training is not in it. Times are of the machine"
+        "Scoring only, all datasets and seeds of the suite together; training is not in it. Times are of the machine"
         " that the cards name and compare only within one.",
         "Peak MB: the most memory that the scoring process held (of the GPU where the device is one). Truncated: texts"
         " (or labels) that did not fit the system's token limit whole.",
@@ -114,10 +114,10 @@ def integrity(run: RunData) -> Table:
         " repaired: empty and duplicate texts are scored, rows without a gold label are counted and left out.",
         "Long: share of texts above 350 words. Overlap: scored texts equal to a training text but for case and"
         " punctuation, plus those that share at least half of their word triples with one.",
-        "Seen: systems trained on the data set, by their own declaration; unknown: systems that declare nothing.",
+        "Seen: systems trained on the dataset, by their own declaration; unknown: systems that declare nothing.",
     ]
     columns = [
-        "Data set",
+        "Dataset",
         "Suite",
         "Revision",
         "Scored",

@@ -57,7 +57,7 @@ def published(run: RunData, reported: dict[str, Any]) -> Table:
         " publication or trained on another model or other texts, and speed is never compared across machines.",
         "Reported numbers enter no test of significance.",
     ]
-    columns = ["System", "Source", "Data set", "Protocol", "Metric", "Reported", "Measured", "Difference", "Remark"]
+    columns = ["System", "Source", "Dataset", "Protocol", "Metric", "Reported", "Measured", "Difference", "Remark"]
     return Table("published", columns, rows, notes)
 
 

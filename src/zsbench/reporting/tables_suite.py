@@ -28,7 +28,7 @@ def suite(run: RunData) -> Table:
     titles = [entry["title"] for entry in datasets.values()]
     notes = [
         f"Macro-F1. Δ is {named} minus the row's system, on the average.",
-        f"{BELOW} below the best trivial control of the column; {SEEN} the system was trained on that data set;"
+        f"{BELOW} below the best trivial control of the column; {SEEN} the system was trained on that dataset;"
         f" {DIFFERS} differs from {named} (p (Holm) below {SIGNIFICANT}). Bold: best of the column, controls aside.",
         "Controls are checks, not competitors: their p is not corrected.",
         interval_note(run),
@@ -137,7 +137,7 @@ def _contrasts(run: RunData, name: str, titles: list[str], heads: Any, notes: li
         rows,
         [
             "Differences of macro-F1, first minus second."
-            f" {DIFFERS} p (Holm) below {SIGNIFICANT} among the data-set cells.",
+            f" {DIFFERS} p (Holm) below {SIGNIFICANT} among the dataset cells.",
             *notes,
             interval_note(run),
             *resolution_note(run, name),

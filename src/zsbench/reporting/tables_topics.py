@@ -42,7 +42,7 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         seeds_note(run, SUITE),
         rows_note(run, SUITE, ("validation", "test")),
     ]
-    columns = ["System", "Data set", "Protocol", "Split", *WHOLE.values(), *labels, "Source"]
+    columns = ["System", "Dataset", "Protocol", "Split", *WHOLE.values(), *labels, "Source"]
     return Table(SUITE, columns, rows, notes, signature(run, SUITE, "f1"))
 
 

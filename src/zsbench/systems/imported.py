@@ -14,25 +14,25 @@ from zsbench.systems.base import Rows
 
 
 class ScoresFileError(UnknownSystemError):
-    """A csv of scores that does not fit the data set; the message names the file and what is wrong."""
+    """A csv of scores that does not fit the dataset; the message names the file and what is wrong."""
 
 
 def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
-    """Check a csv against a prepared data set and keep it for the system `system` (family `imported`).
+    """Check a csv against a prepared dataset and keep it for the system `system` (family `imported`).
 
-    Columns: `sample_id` as in the data set's rows.parquet, and one column a label (`label` or `score:label`).
+    Columns: `sample_id` as in the dataset's rows.parquet, and one column a label (`label` or `score:label`).
 
     Args:
         root: `results/<run>`.
         system: id of the system in the config.
-        dataset: id of the prepared data set.
+        dataset: id of the prepared dataset.
         csv: the file.
 
     Returns:
         Rows kept.
 
     Raises:
-        ScoresFileError: columns missing or unknown, ids that repeat or are not in the data set, values not finite.
+        ScoresFileError: columns missing or unknown, ids that repeat or are not in the dataset, values not finite.
     """
     layout = Layout(Path(root))
     facts = read_json(layout.dataset_card(dataset))
@@ -76,7 +76,7 @@ class ImportedScores:
         """Scores (n, L).
 
         Raises:
-            ScoresFileError: nothing was imported for the data set, or not for all rows.
+            ScoresFileError: nothing was imported for the dataset, or not for all rows.
         """
         path = self.layout.imported(self.system, rows.dataset)
         how = f"run `zsbench import-scores --system {self.system} --dataset {rows.dataset} FILE.csv`"

@@ -91,7 +91,7 @@ def _dataset(name: str, title: str, task: str, labels: list[str], domain: str) -
 
 
 def make_run(root: Path, spec: dict[str, Any]) -> None:
-    """Write cells, data-set cards, training records and analysis frames below `root`."""
+    """Write cells, dataset cards, training records and analysis frames below `root`."""
     layout, random = Layout(root), np.random.default_rng(5)
     for suite, block in spec["suites"].items():
         for entry in block["datasets"]:

@@ -104,7 +104,7 @@ def test_a_system_that_saw_the_dataset_is_marked(made, tmp_path):
     marked = {row["System"]: row[title] for row in rows(tmp_path, "gliclass_suite")}
     assert "‡" in marked[system]
     assert sum("‡" in text for text in marked.values()) == 1
-    assert system in next(row for row in rows(tmp_path, "integrity") if row["Data set"] == title)["Seen by"]
+    assert system in next(row for row in rows(tmp_path, "integrity") if row["Dataset"] == title)["Seen by"]
 
 
 def test_ablations_print_delta_interval_and_both_p(made, tables):
@@ -174,7 +174,7 @@ def test_notes_say_rows_seeds_method_and_signature(made, tables):
 
 def test_calibration_and_cost_have_a_row_a_system(made, tables):
     run = RunData(made.root, made.spec)
-    calibration = {(row["System"], row["Data set"]) for row in rows(tables, "calibration")}
+    calibration = {(row["System"], row["Dataset"]) for row in rows(tables, "calibration")}
     assert len(calibration) == len(run.frame("calibration").groupby(["system", "dataset"]))
     cost = {(row["System"], row["Suite"]) for row in rows(tables, "cost")}
     assert len(cost) == len(run.cost.groupby(["system", "suite"]))
@@ -208,7 +208,7 @@ def test_overlap_with_training_texts_is_shown(made, tmp_path):
         write_tables(made.root, made.spec, tmp_path)
     finally:
         report.unlink()
-    assert next(row for row in rows(tmp_path, "integrity") if row["Data set"] == entry["title"])["Overlap"] == "2 + 1"
+    assert next(row for row in rows(tmp_path, "integrity") if row["Dataset"] == entry["title"])["Overlap"] == "2 + 1"
 
 
 @pytest.mark.parametrize(("draws", "warned"), [(100, True), (100_000, False)])

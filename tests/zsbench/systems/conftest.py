@@ -22,7 +22,7 @@ def _denormals_as_before():
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Layout:
-    """A run that tests read; cells, caches and further models may be added, data sets and models stay."""
+    """A run that tests read; cells, caches and further models may be added, datasets and models stay."""
     return make_run(tmp_path_factory.mktemp("results"))
 
 

@@ -19,7 +19,7 @@ KINDS = {"order": "label order", "verbalisation": "label wording"}
 
 
 def reliability(run: RunData) -> Drawing | None:
-    """Accuracy against confidence: one panel a system, thin lines for data sets, a thick one for all rows together."""
+    """Accuracy against confidence: one panel a system, thin lines for datasets, a thick one for all rows together."""
     frame = run.frame("reliability")
     frame = frame[(frame["suite"] == SUITE) & (frame["count"] > 0)]
     names = [name for name in run.headline(SUITE) if name in set(frame["system"])]

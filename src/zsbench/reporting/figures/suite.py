@@ -75,7 +75,7 @@ def suite_heatmap(run: RunData) -> Drawing | None:
     return Drawing(figure, data, alt, caption)
 
 
-GAP = 0.15  # between the data sets and their average, in cells
+GAP = 0.15  # between the datasets and their average, in cells
 
 
 def _centers(columns: int) -> np.ndarray:
