@@ -51,7 +51,7 @@ class Project:
             if line.startswith(("results/", "reports/")) and not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(line.split("\t")[0])
-        self.snakemake("--touch", config=config)
+        self.snakemake("--touch", "--forceall", config=config)
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.folder / name

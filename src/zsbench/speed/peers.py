@@ -58,8 +58,6 @@ def gliclass(setting: Setting) -> list[Contender]:
     none = Rows([], [], [])
     task = GLiClassTask(setting.backbone, {}, none, none, setting.seed, recipe(setting, steps=1, batch=1))
     model = task.model
-    if model.model.encoder_model._supports_sdpa:  # the task takes eager attention, which is faster in training only
-        model.model.encoder_model.set_attn_implementation("sdpa")
     scorer = ZeroShotClassificationPipeline(
         model,
         task.tokenizer,

@@ -103,8 +103,6 @@ def _gliclass(setting: Setting, rows: Rows, steps: int, batch: int, folder: Path
     from zsbench.training.gliclass_task import GLiClassTask
 
     task = GLiClassTask(setting.backbone, {}, rows, rows, setting.seed, recipe(setting, steps, batch))
-    if task.model.model.encoder_model._supports_sdpa:  # what the package itself would load
-        task.model.model.encoder_model.set_attn_implementation("sdpa")
     drawn = [draw_labels(rows, row, 20, (setting.seed, 0)) for row in range(len(rows.texts))]
     true = [[name for name, one in zip(labels, values, strict=True) if one] for labels, values in drawn]
     examples = [

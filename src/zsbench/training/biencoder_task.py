@@ -162,8 +162,6 @@ def _mean_pooling(backbone: Path, max_length: int) -> "SentenceTransformer":
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     settings: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
-    if not torch.cuda.is_available():
-        settings["attn_implementation"] = "eager"  # as in gliznet_task: the faster one in training on CPU
     transformer = Transformer(str(backbone), model_kwargs=settings, max_seq_length=max_length)
     pooling = Pooling(transformer.get_embedding_dimension(), "mean")
     return SentenceTransformer(modules=[transformer, pooling], device="cpu")

@@ -119,8 +119,6 @@ def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
     )
     model.model.encoder_model = encoder
     model.resize_token_embeddings(max(len(tokenizer), encoder.get_input_embeddings().num_embeddings))
-    if not torch.cuda.is_available():
-        encoder.set_attn_implementation("eager")  # as in gliznet_task: the faster one in training on CPU
     for name, parameter in model.named_parameters():
         # No part of the scores; several processes would wait for their gradients.
         if ".pooler." in name or name == "model.logit_scale":

@@ -45,8 +45,6 @@ class NLITask:
         self.model = AutoModelForSequenceClassification.from_pretrained(
             backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
-        if not torch.cuda.is_available():
-            self.model.set_attn_implementation("eager")  # as in gliznet_task: the faster one in training on CPU
         self.train, self.validation = train, validation
         self.template, self.max_length = options["template"], recipe.max_length
         self.lengths = np.array([len(text.split()) for text in train.texts])
