@@ -16,10 +16,12 @@ from zsbench.reporting.figures.style import (
     panels,
     save,
 )
-from zsbench.reporting.speed_tables import gates, latency, markdown, mixed, show, sweep_table, targets
+from zsbench.reporting.speed_tables import compiled, gates, latency, markdown, mixed, show, sweep_table, targets
 
 TITLES = {
     "gliznet": "GliZNet",
+    "invariant": "GliZNet, order-invariant",
+    "apart": "GliZNet, labels apart",
     "gliclass": "gliclass pipeline",
     "nli-sorted": "NLI cross-encoder, sorted",
     "biencoder": "bi-encoder, labels kept",
@@ -30,6 +32,7 @@ TABLES = {
     "mixed": "Mixed texts",
     "latency": "One text at a time",
     "sweep": "Labels and text length: measured beside the arithmetic",
+    "compiled": "torch.compile",
     "gate": "Correctness gate",
 }
 FIGURE = "throughput_labels"
@@ -48,8 +51,8 @@ def write_speed_page(record: Path, out: Path) -> list[Path]:
     """
     data, out = read_json(record), Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    made = (targets(data), mixed(data), latency(data), sweep_table(data), gates(data))
-    tables = dict(zip(TABLES, made, strict=True))
+    made = (targets(data), mixed(data), latency(data), sweep_table(data), compiled(data), gates(data))
+    tables = {name: table for name, table in zip(TABLES, made, strict=True) if len(table)}
     written = []
     for name, table in tables.items():
         shown = pd.DataFrame([[show(value) for value in row] for row in table.itertuples(index=False)])
@@ -61,7 +64,7 @@ def write_speed_page(record: Path, out: Path) -> list[Path]:
         drawing = throughput_labels(data)
     written += save(drawing, out, FIGURE)
     figure = {"title": "Throughput against labels", "alt": drawing.alt, "caption": drawing.caption}
-    tables_shown = [[name, title] for name, title in TABLES.items()]
+    tables_shown = [[name, TABLES[name]] for name in tables]
     write_json(out / PAGE, {"sentences": [*conditions(data), ARITHMETIC], "tables": tables_shown, "figure": figure})
     write_text(out / "speed.md", _page(data, tables, drawing))
     return [*written, out / "targets.md", out / PAGE, out / "speed.md"]
@@ -121,13 +124,14 @@ def conditions(data: dict[str, Any]) -> list[str]:
     work, hybrid = spec["mixed"], spec["hybrid"]
     mean = next(iter(data["shapes"].values()))["tokens"]["mean"]
     load = max(value for part in parts for value in part["load"])
+    padded = " or ".join(f"{work['padded_texts'][shape]} ({shape})" for shape in data["shapes"])
     minutes = sum(part["seconds"] for part in parts) / 60
     return [
         f"Device: {data['device']}; precision {spec['precision']}; every contender on the same backbone, cut at"
         f" {work['max_tokens']} tokens, token budget {spec['token_budget']} where it takes one; peers' pipelines at the"
         " best of their batch sizes.",
         f"Mixed texts: {work['texts']} (mean {mean:.0f} tokens), {work['labels']} labels, tokenisation included; the"
-        f" padded batch holds the first {work['padded_texts']}, ways that score a pair at a time get the first"
+        f" padded batch holds the first {padded}, ways that score a pair at a time get the first"
         f" {work['slow_texts']} ({work['many_texts']} with {work['many_labels']} labels), and so does what they are"
         " compared with.",
         f"HybridNLI: {hybrid['nli_rows']} topic texts with five descriptions; heads trained on {hybrid['rows']} texts"
@@ -146,10 +150,9 @@ def _list(sentences: list[str]) -> str:
 
 def _page(data: dict[str, Any], tables: dict[str, pd.DataFrame], drawing: Drawing) -> str:
     parts = ["# Speed", _list(conditions(data))]
-    for name, title in TABLES.items():
+    for name, table in tables.items():
+        parts.append(f"## {TABLES[name]}")
         if name == "sweep":
-            parts += [f"## {title}", f"![{drawing.alt}]({FIGURE}.svg)", drawing.caption, ARITHMETIC]
-            parts.append(markdown(tables[name]))
-        else:
-            parts += [f"## {title}", markdown(tables[name])]
+            parts += [f"![{drawing.alt}]({FIGURE}.svg)", drawing.caption, ARITHMETIC]
+        parts.append(markdown(table))
     return "\n\n".join(parts) + "\n"

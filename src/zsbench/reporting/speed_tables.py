@@ -1,9 +1,12 @@
 """The tables of the speed page, from a speed record alone."""
 
 import math
+import statistics
 from typing import Any
 
 import pandas as pd
+
+from zsbench.speed.timing import ratio
 
 # Parts whose systems had the same texts in the same rounds.
 PARTS = {"mixed": "all", "padded": "padded", "pairs": "pairs", "many": "pairs, many labels"}
@@ -104,6 +107,31 @@ def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def compiled(data: dict[str, Any]) -> pd.DataFrame:
+    """What `torch.compile` gains, and after how many texts it has paid for its warm-up."""
+    rows = []
+    for shape, found in data["shapes"].items():
+        for what, one in found.get("compiled", {}).items():
+            if what == "skipped":
+                rows.append({"backbone": shape, "what": f"not measured: {one}"})
+                continue
+            gain = ratio(one["compiled"], one["eager"])["wall"]
+            saved = (statistics.median(r["wall"] for r in one["eager"]) * (1 - 1 / gain["median"])) / one["texts"]
+            rows.append(
+                {
+                    "backbone": shape,
+                    "what": f"{what}, encoder, {one['texts']} texts of mixed lengths",
+                    "times faster": gain["median"],
+                    "low": gain["low"],
+                    "high": gain["high"],
+                    "warm-up s": one["warm_up"],
+                    "pays after texts": f"{one['warm_up'] / saved:,.0f}" if saved > 0 else "never",
+                }
+            )
+    table = pd.DataFrame(rows)
+    return table.fillna({"pays after texts": ""}) if "pays after texts" in table else table
 
 
 def gates(data: dict[str, Any]) -> pd.DataFrame:

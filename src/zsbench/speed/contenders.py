@@ -5,7 +5,7 @@ n texts, K labels, B batch, T tokens, D hidden.
 
 import copy
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,40 +16,72 @@ from gliznet.batching import token_budget_batches
 from gliznet.config import GliZNetOptions
 from gliznet.encoders.deberta_fast import restore_encoder
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.scoring import score_texts
+from gliznet.scoring import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.speed.peers import gliclass, nli
 from zsbench.speed.setting import Contender, Run, Setting, autocast
 
 
-def gliznet(setting: Setting) -> list[Contender]:
-    """Ours; the reference's way (one padded batch in input order); the bare encoder at our batches."""
-    options = GliZNetOptions(max_length=setting.max_tokens, head_init="scaled")
+def _model(setting: Setting, switches: dict[str, Any]) -> tuple[GliZNetForSequenceClassification, GliZNETTokenizer]:
+    """GliZNet with a random head over the setting's backbone."""
+    options = GliZNetOptions(max_length=setting.max_tokens, head_init="scaled", **switches)
     tokenizer = GliZNETTokenizer.from_pretrained(setting.backbone, options)
     torch.manual_seed(setting.seed)
     model = GliZNetForSequenceClassification.from_backbone(setting.backbone, tokenizer).eval()
+    return model.to(torch.device(setting.device)), tokenizer  # type: ignore[arg-type]
+
+
+def gliznet(setting: Setting) -> list[Contender]:
+    """Ours; the reference's way (one padded batch in input order); the bare encoder at our batches."""
+    model, tokenizer = _model(setting, {})
     plain = copy.deepcopy(model)
     restore_encoder(plain)
-    for one in (model, plain):
-        one.to(torch.device(setting.device))  # type: ignore[arg-type]
-    amp = "bf16" if setting.precision == "bf16" else None
-    budget = setting.token_budget
-
-    def ours(texts: Sequence[str], labels: Sequence[str]) -> Run:
-        return lambda: np.asarray(score_texts(model, tokenizer, texts, labels, token_budget=budget, autocast_dtype=amp))
 
     def reference(texts: Sequence[str], labels: Sequence[str]) -> Run:
         return lambda: _one_batch(plain, tokenizer, texts, labels, setting)
 
     def bare(texts: Sequence[str], labels: Sequence[str]) -> Run:
-        batches = _our_batches(tokenizer, texts, labels, budget, setting.device)
+        batches = our_batches(tokenizer, texts, labels, setting)
         return lambda: _bare(model.backbone, batches, setting)
 
     return [
-        Contender("gliznet", "GliZNet, this project", model.backbone, ours),
+        Contender("gliznet", "GliZNet, this project", model.backbone, _ours(model, tokenizer, setting)),
         Contender("reference", "GliZNet, one padded batch in input order", plain.backbone, reference),
         Contender("bare", "bare encoder at our batches (limit)", model.backbone, bare),
     ]
+
+
+def order_invariant(setting: Setting, name: str, context: str) -> list[Contender]:
+    """Order-invariant GliZNet, each text encoded once; and the same in one padded pass, for the gate.
+
+    Args:
+        setting: the equal conditions.
+        name: id of the first; the second is `<name>-joint`.
+        context: "text" (labels see the text) or "none" (they do not).
+    """
+    model, tokenizer = _model(setting, {"order_invariant": True, "label_context": context})
+    title = f"GliZNet order-invariant, labels see {'the text' if context == 'text' else 'no text'}"
+
+    def tokens(texts: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+        report = ScoringReport()
+        score_texts(model, tokenizer, texts, labels, token_budget=setting.token_budget, report=report)
+        return {"real": report.real_tokens, "padded": report.padded_tokens}
+
+    def joint(texts: Sequence[str], labels: Sequence[str]) -> Run:
+        return lambda: _one_batch(model, tokenizer, texts, labels, setting)
+
+    return [
+        Contender(name, title, model.backbone, _ours(model, tokenizer, setting), tokens),
+        Contender(f"{name}-joint", f"{title}, one padded batch", model.backbone, joint),
+    ]
+
+
+def _ours(model: Any, tokenizer: Any, setting: Setting) -> Callable[[Sequence[str], Sequence[str]], Run]:
+    amp = "bf16" if setting.precision == "bf16" else None
+    budget = setting.token_budget
+    return lambda texts, labels: (
+        lambda: np.asarray(score_texts(model, tokenizer, texts, labels, token_budget=budget, autocast_dtype=amp))
+    )
 
 
 @torch.inference_mode()
@@ -65,8 +97,8 @@ def _one_batch(model: Any, tokenizer: Any, texts: Sequence[str], labels: Sequenc
     return np.concatenate(columns, axis=1)
 
 
-def _our_batches(
-    tokenizer: Any, texts: Sequence[str], labels: Sequence[str], budget: int, device: str
+def our_batches(
+    tokenizer: Any, texts: Sequence[str], labels: Sequence[str], setting: Setting
 ) -> list[dict[str, torch.Tensor]]:
     """The encoder inputs that `score_texts` makes."""
     chunks = tokenizer.plan_chunks(labels)
@@ -76,10 +108,10 @@ def _our_batches(
         for chunk in chunks
     ]
     batches = []
-    for batch in token_budget_batches([len(row.input_ids) for row in rows], budget):
+    for batch in token_budget_batches([len(row.input_ids) for row in rows], setting.token_budget):
         encoding = tokenizer.pad([rows[i] for i in batch])
         inputs = {"input_ids": encoding.input_ids, "attention_mask": encoding.attention_mask}
-        batches.append({name: tensor.to(device) for name, tensor in inputs.items()})
+        batches.append({name: tensor.to(setting.device) for name, tensor in inputs.items()})
     return batches
 
 
@@ -120,5 +152,6 @@ def biencoder(setting: Setting) -> list[Contender]:
 
 def build_contenders(setting: Setting) -> list[Contender]:
     """Every contender; the `gliclass` ones only where the package is installed."""
+    invariant = [*order_invariant(setting, "invariant", "text"), *order_invariant(setting, "apart", "none")]
     packaged = gliclass(setting) if importlib.util.find_spec("gliclass") else []
-    return [*gliznet(setting), *packaged, *nli(setting), *biencoder(setting)]
+    return [*gliznet(setting), *invariant, *packaged, *nli(setting), *biencoder(setting)]

@@ -26,8 +26,10 @@ class CostModel:
     def sequence(self, tokens: float) -> float:
         """Operations of one sequence: 2 N (4 D^2 + 2 D I) a token, and 4 N D a pair of tokens (8 with relative)."""
         dense = 2 * self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.intermediate)
-        pairs = 4 * self.layers * self.hidden * (2 if self.relative else 1)
-        return dense * tokens + pairs * tokens**2
+        return dense * tokens + self._pairs() * tokens**2
+
+    def _pairs(self) -> float:
+        return 4 * self.layers * self.hidden * (2 if self.relative else 1)
 
     def joint(self, text: float, label: float, labels: int, in_one: int) -> float:
         """A text with all its labels, `in_one` of them a sequence: [CLS] text [SEP] label [LAB] ..."""
@@ -38,6 +40,12 @@ class CostModel:
     def pairwise(self, text: float, label: float, labels: int) -> float:
         """A sequence a label: [CLS] text [SEP] label [SEP]."""
         return labels * self.sequence(text + label + 3)
+
+    def invariant(self, text: float, label: float, labels: int) -> float:
+        """The text once, and every label's tokens against it and themselves."""
+        tokens = labels * (label + 1)
+        dense = self.sequence(1) - self._pairs()
+        return self.sequence(text + 2) + dense * tokens + self._pairs() * tokens * (text + label + 3)
 
     def separate(self, text: float) -> float:
         """The text alone; the labels' vectors are kept."""

@@ -28,8 +28,9 @@ def gate(
         GateError: more than rounding lies between them.
     """
     piped = next(name for name in contenders if name.startswith("pipeline"))
+    joint = [(name.removesuffix("-joint"), name) for name in contenders if name.endswith("-joint")]
     found = {}
-    for name, against in (("gliznet", "reference"), ("nli-sorted", piped)):
+    for name, against in (("gliznet", "reference"), *joint, ("nli-sorted", piped)):
         a, b = (contenders[one].prepare(texts, labels)() for one in (name, against))
         difference = float(np.abs(a - b).max())
         same = float((a.argmax(1) == b.argmax(1)).mean())
@@ -58,6 +59,8 @@ def measure_mixed(
         meter = Meter("cuda" if torch.cuda.is_available() else "cpu")
         with counting(one.encoder) as tokens:
             runs[name]()
+        if one.tokens is not None:
+            tokens = one.tokens(texts, labels)
         found[name] = {
             "title": one.title,
             "texts": len(texts),

@@ -11,6 +11,11 @@ TARGETS = (
     ("GliZNet vs bare encoder at the same batches", "mixed", "gliznet", "bare", 0.9),
     ("GliZNet vs transformers zero-shot pipeline", "pairs", "gliznet", "pipeline", 12.0),
     ("GliZNet vs transformers zero-shot pipeline, many labels", "many", "gliznet", "pipeline", 25.0),
+    ("GliZNet order-invariant vs transformers zero-shot pipeline", "pairs", "invariant", "pipeline", 12.0),
+    ("GliZNet order-invariant vs transformers zero-shot pipeline, many labels", "many", "invariant", "pipeline", 25.0),
+    ("GliZNet, labels apart (the warm start) vs gliclass pipeline", "mixed", "apart", "gliclass", 3.0),
+    ("GliZNet, labels apart vs transformers zero-shot pipeline", "pairs", "apart", "pipeline", 12.0),
+    ("GliZNet, labels apart vs transformers zero-shot pipeline, many labels", "many", "apart", "pipeline", 25.0),
 )
 # (comparison, part, its entry or None, fast, slow, at least) of what is no scoring of mixed texts
 OTHERS = (

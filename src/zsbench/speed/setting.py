@@ -48,12 +48,14 @@ class Contender:
         title: what the page calls it.
         encoder: the module whose tokens are counted.
         prepare: (texts, labels) -> the call that is timed; what it does before is not part of the way of scoring.
+        tokens: (texts, labels) -> real and padded tokens, for a way that calls the encoder layer by layer.
     """
 
     name: str
     title: str
     encoder: torch.nn.Module
     prepare: Callable[[Sequence[str], Sequence[str]], Run]
+    tokens: Callable[[Sequence[str], Sequence[str]], dict[str, int]] | None = None
 
 
 def autocast(setting: Setting) -> AbstractContextManager[object]:

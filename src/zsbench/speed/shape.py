@@ -8,6 +8,7 @@ import numpy as np
 from transformers import AutoConfig, AutoTokenizer
 
 from zsbench.progress import say_for
+from zsbench.speed.compiled import measure_compiled
 from zsbench.speed.contenders import build_contenders
 from zsbench.speed.costs import CostModel
 from zsbench.speed.hybrid import measure_heads, measure_nli
@@ -20,7 +21,7 @@ from zsbench.speed.timing import summary
 from zsbench.speed.training import measure_attention, measure_training
 from zsbench.speed.workloads import CountTokens, make_labels, make_texts, mixed_lengths
 
-SWEPT = ("gliznet", "gliclass", "nli-sorted", "biencoder")
+SWEPT = ("gliznet", "invariant", "apart", "gliclass", "nli-sorted", "biencoder")
 
 
 class Shape:
@@ -68,10 +69,10 @@ class Shape:
             max(sizes[one], key=sizes[one].__getitem__, default=None) for one in ("gliclass", "pipeline")
         )
         repeats = self.mixed["repeats"]
-        joint = ("gliznet", packaged, "bare", "biencoder")
+        joint = ("gliznet", "invariant", "apart", packaged, "bare", "biencoder")
         part("mixed", lambda: measure_mixed(self._named(*joint), self.texts, self.labels, repeats))
         part("padded", self._padded)
-        pairs = ("gliznet", "nli-sorted", piped)
+        pairs = ("gliznet", "invariant", "apart", "nli-sorted", piped)
         part("pairs", lambda: measure_mixed(self._named(*pairs), self.few, self.labels, repeats))
         part("many", lambda: self._many(*pairs))
         latency = ("gliznet", "reference", packaged, "nli-sorted", piped, "biencoder")
@@ -81,6 +82,8 @@ class Shape:
                 "attention",
                 lambda: measure_attention(self.setting, [int(t) + 2 for t in tokens][: len(self.few)], repeats),
             )
+        if self.spec["compiled"] is not None:
+            part("compiled", self._compiled)
         training, hybrid = self.spec["training"], self.spec["hybrid"]
         if packaged:
             part("training", lambda: measure_training(self.setting, **training))
@@ -101,13 +104,17 @@ class Shape:
         }
 
     def _padded(self) -> dict[str, Any]:
-        texts = self.texts[: self.mixed["padded_texts"]]
+        texts = self.texts[: self.mixed["padded_texts"][self.name]]
         return measure_mixed(self._named("gliznet", "reference"), texts, self.labels, self.mixed["many_repeats"])
 
     def _many(self, *names: str | None) -> dict[str, Any]:
         labels = make_labels(self.mixed["many_labels"], self.spec["seed"])
         texts = self.texts[: self.mixed["many_texts"]]
         return measure_mixed(self._named(*names), texts, labels, self.mixed["many_repeats"])
+
+    def _compiled(self) -> dict[str, Any]:
+        asked = self.spec["compiled"]
+        return measure_compiled(self.setting, self.texts[: asked["texts"]], asked["repeats"])
 
     def _latency(self, *names: str | None) -> dict[str, Any]:
         return measure_latency(self._named(*names), self.texts[: self.spec["latency_texts"]], self.labels)

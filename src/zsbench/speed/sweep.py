@@ -63,6 +63,8 @@ def operations(costs: CostModel, tokens: float, label: float, labels: int) -> di
     """Operations a text of each way of scoring; `label` is the mean tokens of a label."""
     return {
         "gliznet": costs.joint(tokens, label, labels, IN_ONE),
+        "invariant": costs.invariant(tokens, label, labels),
+        "apart": costs.separate(tokens),
         "gliclass": costs.joint(tokens, label, labels, labels),
         "nli-sorted": costs.pairwise(tokens, label + 5, labels),  # the template's own tokens
         "biencoder": costs.separate(tokens),

@@ -16,6 +16,7 @@ from transformers import AutoModel, TrainerCallback
 
 from gliznet.batching import token_budget_batches
 from gliznet.encoders.deberta_fast import accelerate_encoder
+from gliznet.encoders.fast_dropout import accelerate_dropout
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.speed.peers import recipe
 from zsbench.speed.setting import Setting, autocast
@@ -156,13 +157,14 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
     fast = copy.deepcopy(plain)
     accelerate_encoder(fast)
     pair = {"fast": fast, "transformers": plain}
-    mixed = [_batch(setting, part) for part in _budgeted(sorted(lengths, reverse=True), setting.token_budget)]
-    short = [_batch(setting, [32])] * 10
+    mixed = [batch_of(setting, part) for part in _budgeted(sorted(lengths, reverse=True), setting.token_budget)]
+    short = [batch_of(setting, [32])] * 10
     found = {}
     for name, batches in (("one-short", short), ("mixed", mixed)):
-        found[name] = interleave({key: partial(_infer, one, batches, setting) for key, one in pair.items()}, repeats)
+        found[name] = interleave({key: partial(infer, one, batches, setting) for key, one in pair.items()}, repeats)
     some = mixed[:: max(1, len(mixed) // 4)]
-    found["training"] = interleave({key: partial(_train, one, some, setting) for key, one in pair.items()}, repeats)
+    accelerate_dropout(fast)  # as in training
+    found["training"] = interleave({key: partial(train, one, some, setting) for key, one in pair.items()}, repeats)
     return found
 
 
@@ -170,7 +172,7 @@ def _budgeted(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return [[lengths[i] for i in batch] for batch in token_budget_batches(lengths, budget)]
 
 
-def _batch(setting: Setting, lengths: Sequence[int]) -> dict[str, torch.Tensor]:
+def batch_of(setting: Setting, lengths: Sequence[int]) -> dict[str, torch.Tensor]:
     """Random ids (B, T) and their mask."""
     T = max(lengths)
     mask = (torch.arange(T) < torch.tensor(lengths).unsqueeze(1)).long()
@@ -179,13 +181,13 @@ def _batch(setting: Setting, lengths: Sequence[int]) -> dict[str, torch.Tensor]:
 
 
 @torch.inference_mode()
-def _infer(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> float:
+def infer(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> float:
     model.eval()
     with autocast(setting):
         return float(torch.stack([model(**batch).last_hidden_state[0, 0, 0].float() for batch in batches]).sum())
 
 
-def _train(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> None:
+def train(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> None:
     model.train()
     for batch in batches:
         with autocast(setting):

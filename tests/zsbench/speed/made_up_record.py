@@ -53,6 +53,7 @@ def record() -> dict[str, Any]:
         "many": part({"gliznet": 1.0, "pipeline-8": 26.0}, 64),
         "latency": {"gliznet": {"p50": 0.01, "p95": 0.02, "texts": 3}},
         "sweep": sweep,
+        "compiled": {"scoring": {"warm_up": 30.0, "texts": 10, "eager": rounds(2.0), "compiled": rounds(1.0)}},
         "ratios": [row | {"at_least": 3.0, "rounds": 2, "times_tokens": 5.5, "times": times}],
     }
     mixed = {
@@ -60,7 +61,7 @@ def record() -> dict[str, Any]:
         "labels": 10,
         "max_tokens": 512,
         "repeats": 2,
-        "padded_texts": 10,
+        "padded_texts": {"own": 10, "deberta": 5},
         "slow_texts": 10,
         "many_texts": 10,
         "many_labels": 64,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from zsbench.provenance import write_json
 from zsbench.reporting.pages import Section, add_speed
 from zsbench.reporting.speed_page import write_speed_page
+from zsbench.reporting.speed_tables import compiled
 from zsbench.speed.costs import CostModel
 from zsbench.speed.parts import Parts
 from zsbench.speed.timing import interleave, rates, ratio
@@ -61,6 +62,29 @@ def test_cost_model() -> None:
         times = COSTS.pairwise(25, 5, labels) / COSTS.joint(25, 5, labels, labels)
         assert times < labels
         assert times < (25 + 5 + 3) / 5
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_cost_of_labels_in_order_invariant_mode(relative: bool) -> None:
+    """By brute force: every token through the layers, every token with the tokens that it may see."""
+    costs = CostModel(hidden=8, intermediate=16, layers=2, relative=relative)
+    text, label, labels = 10, 3, 5
+    tokens = text + 2 + labels * (label + 1)
+    seen = (text + 2) ** 2 + labels * (label + 1) * (text + 2 + label + 1)
+    expected = tokens * 2 * 2 * (4 * 8 * 8 + 2 * 8 * 16) + seen * 4 * 2 * 8 * (2 if relative else 1)
+    assert costs.invariant(text, label, labels) == expected
+
+
+def test_what_compiling_gains_is_set_against_its_warm_up() -> None:
+    data = record()
+    row = compiled(data).iloc[0]
+    assert row["times faster"] == 2 and row["pays after texts"] == "300", "30 s, and 0.1 s less a text"
+    data["shapes"]["own"]["compiled"]["scoring"]["compiled"] = [{"wall": 2.5, "cpu": 2.5}] * 2
+    assert compiled(data)["pays after texts"].tolist() == ["never"]
+    data["shapes"]["own"]["compiled"] = {"skipped": "no C++ compiler (g++)"}
+    assert compiled(data)["what"].tolist() == ["not measured: no C++ compiler (g++)"]
+    del data["shapes"]["own"]["compiled"]
+    assert compiled(data).empty
 
 
 def test_runs_are_interleaved_and_paired() -> None:
@@ -115,7 +139,7 @@ def test_the_report_shows_the_speed_page_where_there_is_one(tmp_path: Path) -> N
     write_json(tmp_path / "speed.json", record())
     write_speed_page(tmp_path / "speed.json", tmp_path / "speed")
     add_speed(section, tmp_path / "speed")
-    assert [table.name for table in section.tables] == ["targets", "mixed", "latency", "sweep", "gate"]
+    assert [table.name for table in section.tables] == ["targets", "mixed", "latency", "sweep", "compiled", "gate"]
     assert section.tables[0].source.startswith("data:text/csv") and "a vs b" in section.markdown[0]
     assert section.figures[0]["folder"] == "speed" and section.figures[0]["image"].startswith("data:image/svg")
     assert any("at most 20 labels each" in sentence for sentence in section.sentences)

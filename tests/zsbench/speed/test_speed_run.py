@@ -12,6 +12,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from zsbench.provenance import read_json
 from zsbench.reporting.speed_page import write_speed_page
+from zsbench.speed.compiled import measure_compiled
 from zsbench.speed.contenders import build_contenders
 from zsbench.speed.measures import GateError, gate
 from zsbench.speed.run import run_speed
@@ -64,7 +65,7 @@ SPEC: dict[str, Any] = {
         "max_tokens": 256,
         "labels": 3,
         "many_labels": 5,
-        "padded_texts": 6,
+        "padded_texts": {"own": 6, "deberta": 6},
         "slow_texts": 4,
         "many_texts": 2,
         "repeats": 2,
@@ -72,6 +73,7 @@ SPEC: dict[str, Any] = {
     },
     "sweep": {"labels": [2, 4], "tokens": [16], "texts": 3, "repeats": 1, "operations": 1e9},
     "training": {"steps": 1, "batch": 4, "repeats": 1},
+    "compiled": None,
     "hybrid": {"nli_rows": 3, "nli_repeats": 1, "rows": 8, "epochs": 1, "repeats": 1},
     "memory": {"texts": 120, "labels": 3, "block": 20},
 }
@@ -90,16 +92,17 @@ def test_a_whole_run(root: Path, tmp_path: Path) -> None:
     for shape, kind in (("own", "bert"), ("deberta", "deberta-v2")):
         found = record["shapes"][shape]
         assert found["model"] == kind
-        assert set(found["mixed"]) == {"gliznet", "bare", "biencoder"} | ({"gliclass-2"} if packaged else set())
+        ours = {"gliznet", "invariant", "apart"}
+        assert set(found["mixed"]) == ours | {"bare", "biencoder"} | ({"gliclass-2"} if packaged else set())
         sizes = found["sizes"]["pipeline"]
         piped = max(sizes, key=lambda name: sizes[name])
-        assert set(found["pairs"]) == set(found["many"]) == {"gliznet", "nli-sorted", piped}
+        assert set(found["pairs"]) == set(found["many"]) == ours | {"nli-sorted", piped}
         padded = found["padded"]
         assert padded["gliznet"]["padding_efficiency"] >= padded["reference"]["padding_efficiency"]
         assert all(one["argmax_equal"] == 1 for one in found["gate"].values())
         assert ("attention" in found) == (shape == "deberta")
-        assert len(found["sweep"]) == 4 * (4 if packaged else 3)
-        assert len(found["ratios"]) == 4 + (2 if packaged else 0) + 2 + (3 if shape == "deberta" else 0)
+        assert len(found["sweep"]) == 4 * (6 if packaged else 5)
+        assert len(found["ratios"]) == 8 + (3 if packaged else 0) + 2 + (3 if shape == "deberta" else 0)
     assert record["memory"]["growth_mb"] < 50
     assert {"own-gate", "deberta-attention", "own-heads", "memory"} <= set(record["parts"])
     assert not (path.parent / "parts").exists()
@@ -114,6 +117,18 @@ def test_contenders_score_every_pair_and_their_tokens_are_counted(root: Path) ->
         assert one.name == "bare" or scores.shape == (3, 3), one.name
         assert np.isfinite(scores).all(), one.name
         assert 0 < tokens["real"] <= tokens["padded"], one.name
+
+
+def test_compiling_is_left_out_without_a_compiler(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert "no C++ compiler" in measure_compiled(setting(root), ["a text"], 1)["skipped"]
+
+
+@pytest.mark.slow
+def test_compiling_is_measured(root: Path) -> None:
+    found = measure_compiled(setting(root), ["a text", "b"], 2)
+    for part in (found["scoring"], found["training"]):
+        assert part["warm_up"] > 0 and len(part["eager"]) == len(part["compiled"]) == 2
 
 
 def test_the_gate_refuses_unequal_numbers(root: Path) -> None:
