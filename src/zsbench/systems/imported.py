@@ -1,5 +1,6 @@
 """Scores that somebody else computed, from a csv: one row a sample, one column a label."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,16 @@ import numpy as np
 import pandas as pd
 
 from zsbench.config import suggest
+from zsbench.data.errors import DataError
+from zsbench.data.readers import read_frame as read_table
+from zsbench.integrity import read_frame, write_frame
 from zsbench.layout import Layout
-from zsbench.provenance import digest, file_sha256, read_json, write_atomic
+from zsbench.provenance import IntegrityError, digest, file_sha256, read_json, write_atomic
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.base import Rows
+
+ID = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # as in a config: nothing that could leave the run's folder
+SCORE = "score:"  # before a label: the name of its column here and in cells, so that no label can be "sample_id"
 
 
 class ScoresFileError(UnknownSystemError):
@@ -20,7 +27,7 @@ class ScoresFileError(UnknownSystemError):
 def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     """Check a csv against a prepared dataset and keep it for the system `system` (family `imported`).
 
-    Columns: `sample_id` as in the dataset's rows.parquet, and one column a label (`label` or `score:label`).
+    Columns: `sample_id` as in the dataset's rows.parquet, and one column a label (`score:label`, or `label` alone).
 
     Args:
         root: `results/<run>`.
@@ -32,32 +39,79 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
         Rows kept.
 
     Raises:
-        ScoresFileError: columns missing or unknown, ids that repeat or are not in the dataset, values not finite.
+        ScoresFileError: no id, no such file or dataset, no csv in UTF-8, columns missing, unknown or given twice, ids
+            that repeat or are not in the dataset, values that are no finite numbers of 32 bits.
     """
     layout = Layout(Path(root))
-    facts = read_json(layout.dataset_card(dataset))
-    names: list[str] = facts.get("label_names", facts["labels"])
-    frame = pd.read_csv(csv, dtype={"sample_id": str}).rename(columns=lambda name: str(name).removeprefix("score:"))
-    wanted = ["sample_id", *names]
-    for column in wanted:
-        if column not in frame:
-            raise ScoresFileError(f"{csv}: no column {column!r}{suggest(column, frame.columns)}")
-    extra = [column for column in frame if column not in wanted]
-    if extra:
-        raise ScoresFileError(f"{csv}: column {extra[0]!r} is no label of {dataset!r}{suggest(extra[0], wanted)}")
+    names = _label_names(layout, system, dataset)
+    frame = _read(csv)
+    columns = _columns(csv, dataset, list(frame.columns), names)
     known = set(pd.read_parquet(layout.dataset(dataset), columns=["sample_id"])["sample_id"])
-    strange = [sample for sample in frame["sample_id"] if sample not in known]
+    samples = frame["sample_id"].tolist()
+    strange = [sample for sample in samples if sample not in known]
     if strange or frame["sample_id"].duplicated().any():
         bad = strange[0] if strange else frame["sample_id"][frame["sample_id"].duplicated()].iloc[0]
         raise ScoresFileError(f"{csv}: sample_id {bad!r} {'is not in ' + repr(dataset) if strange else 'repeats'}")
-    values = frame[names].apply(pd.to_numeric, errors="coerce")
-    if not np.isfinite(values.to_numpy(dtype=float)).all():
-        row = int(np.flatnonzero(~np.isfinite(values.to_numpy(dtype=float)).all(axis=1))[0])
-        raise ScoresFileError(f"{csv}: scores of sample_id {frame['sample_id'][row]!r} are not all finite numbers")
-    kept = pd.concat([frame[["sample_id"]], values.astype(np.float32)], axis=1)
-    target = layout.imported(system, dataset)
-    write_atomic(target, lambda path: kept.to_parquet(path, index=False))
+    values = _numbers(csv, frame, columns)
+    kept = pd.DataFrame(values, columns=[f"{SCORE}{name}" for name in names])
+    kept.insert(0, "sample_id", samples)
+    write_atomic(layout.imported(system, dataset), lambda path: write_frame(path, kept))
     return len(kept)
+
+
+def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
+    """Names of a prepared dataset's labels, after checking both ids: they become parts of a path."""
+    for what, name in (("--system", system), ("--dataset", dataset)):
+        if not ID.fullmatch(name):
+            raise ScoresFileError(f"{what} {name!r} is no id; allowed: lower-case letters, digits and single hyphens")
+    card = layout.dataset_card(dataset)
+    if not card.is_file():
+        raise ScoresFileError(f"--dataset {dataset!r}: there is no {card}; prepare it first")
+    facts = read_json(card)
+    return facts.get("label_names", facts["labels"])
+
+
+def _read(csv: Path) -> pd.DataFrame:
+    """The file as texts, so that nothing is guessed: pandas takes "True" for 1 and a row too long for an index."""
+    if not Path(csv).is_file():
+        raise ScoresFileError(f"{csv}: there is no such file")
+    try:
+        return read_table(Path(csv), {"type": "table"})
+    except DataError as error:
+        raise ScoresFileError(f"{csv}: {error}") from error
+
+
+def _columns(csv: Path, dataset: str, there: list[str], names: list[str]) -> list[str]:
+    """The column of each label: `score:label` where all have one, else whichever of the two forms is there."""
+    full = [f"{SCORE}{name}" for name in names]
+    if set(full) <= set(there):
+        columns = full
+    else:
+        short = [
+            name if name in there and name != "sample_id" else long for name, long in zip(names, full, strict=True)
+        ]
+        twice = [name for name, long in zip(names, full, strict=True) if name in short and long in there]
+        if twice:
+            raise ScoresFileError(f"{csv}: label {twice[0]!r} has two columns, {twice[0]!r} and {SCORE + twice[0]!r}")
+        columns = short
+    for column, name in [("sample_id", "sample_id"), *zip(columns, names, strict=True)]:
+        if column not in there:
+            raise ScoresFileError(f"{csv}: no column {name!r}{suggest(name, there)}")
+    extra = [column for column in there if column not in ("sample_id", *columns)]
+    if extra:
+        raise ScoresFileError(f"{csv}: column {extra[0]!r} is no label of {dataset!r}{suggest(extra[0], names)}")
+    return columns
+
+
+def _numbers(csv: Path, frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """Scores (n, L) in the 32 bits that cells hold."""
+    numbers = [pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64) for column in columns]
+    with np.errstate(over="ignore"):
+        values = np.stack(numbers, axis=1).astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        raise ScoresFileError(f"{csv}: scores of sample_id {frame['sample_id'][bad[0]]!r} are not all finite numbers")
+    return values
 
 
 def source_of(spec: dict[str, Any], layout: Layout) -> str:
@@ -82,14 +136,18 @@ class ImportedScores:
         how = f"run `zsbench import-scores --system {self.system} --dataset {rows.dataset} FILE.csv`"
         if not path.is_file():
             raise ScoresFileError(f"systems.{self.system}: no scores for {rows.dataset!r}; {how}")
-        frame = pd.read_parquet(path).set_index("sample_id")
+        columns = [f"{SCORE}{name}" for name in rows.labels]
+        try:
+            frame = read_frame(path, ["sample_id", *columns]).set_index("sample_id")
+        except IntegrityError as error:
+            raise ScoresFileError(f"systems.{self.system}: {error}; {how}") from error
         missing = [sample for sample in rows.sample_ids if sample not in frame.index]
         if missing:
             raise ScoresFileError(
                 f"systems.{self.system}: {len(missing)} of {len(rows.sample_ids)} rows of {rows.dataset!r} "
                 f"have no scores, first {missing[0]!r}; complete the csv and {how}"
             )
-        return frame.loc[rows.sample_ids, rows.labels].to_numpy()
+        return frame.loc[rows.sample_ids, columns].to_numpy()
 
 
 def build(spec: dict[str, Any], layout: Layout) -> ImportedScores:

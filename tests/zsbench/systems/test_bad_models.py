@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_run import finish_source, source_folder
+from tiny_run import MODELS, finish_source, source_folder
 from transformers import AutoModel
 
 from gliznet.checkpoint_files import check_files
@@ -18,13 +18,6 @@ from zsbench import systems
 from zsbench.evaluation.scoring import NonFiniteScoreError, score_job
 from zsbench.layout import Layout
 
-MODELS = {
-    "gliznet": ("trained", "gliznet-full"),
-    "nli": ("source", "tiny-nli"),
-    "biencoder": ("source", "tiny-embedder"),
-    "gliclass": ("source", "gliclass-first"),
-    "reranker": ("source", "tiny-reranker"),
-}
 TENSOR = "layer.1.attention.self.query.weight"
 
 

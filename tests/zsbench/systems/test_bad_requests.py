@@ -1,48 +1,16 @@
-"""Texts and labels that are wrong or odd, on every adapter: a clear error, or a score of its own for every pair."""
+"""Texts and labels that are wrong or odd, on adapters that read both: a clear error, or every pair its own score."""
 
 import json
 
 import numpy as np
 import pytest
+from odd_requests import REFUSED, SCORED, many_labels
+from tiny_run import MODELS
 
 from zsbench import systems
 from zsbench.systems.llm import LLMSystem
 
-MODELS = {
-    "gliznet": ("trained", "gliznet-full"),
-    "nli": ("source", "tiny-nli"),
-    "biencoder": ("source", "tiny-embedder"),
-    "gliclass": ("source", "gliclass-first"),
-    "reranker": ("source", "tiny-reranker"),
-    "llm": None,
-}
-LABELS = ["money", "chips"]
-REFUSED = {
-    "a text in place of a list": ("markets", LABELS, TypeError, "texts='markets' is one text"),
-    "a label in place of a list": (["a"], "money", TypeError, "labels='money' is one text"),
-    "None for a text": (["a", None], LABELS, TypeError, r"texts\[1\] is NoneType"),
-    "NaN for a text": (["a", float("nan")], LABELS, TypeError, r"texts\[1\] is float"),
-    "bytes for a text": ([b"a"], LABELS, TypeError, r"texts\[0\] is bytes"),
-    "half of a pair in a text": (["x\ud800"], LABELS, ValueError, r"texts\[0\] holds half of a surrogate pair"),
-    "no labels": (["a"], [], ValueError, "labels is empty"),
-    "an empty label": (["a"], ["x", ""], ValueError, r"labels\[1\]='' is empty"),
-    "a blank label": (["a"], ["x", " \n"], ValueError, r"labels\[1\]=.* is empty"),
-    "None for a label": (["a"], [None, "x"], TypeError, r"labels\[0\] is NoneType"),
-    "half of a pair in a label": (["a"], ["x", "\udfff"], ValueError, r"labels\[1\] holds half"),
-}
-SCORED = {
-    "no texts": ([], LABELS),
-    "one label": (["a", "b"], ["money"]),
-    "control characters": (["\x00\x01\x1f\x7f", "a\x00b"], LABELS),
-    "right to left": (["مرحبا \u202e abc \u202c", "שלום"], LABELS),
-    "emoji": (["👩\u200d👩\u200d👧", "😀"], ["😀", "👍🏽"]),
-    "no characters": (["", " ", "\n\t\u2028"], LABELS),
-    "markers in a label": (["markets"], ["[SEP]", "x [LAB] y", "<<LABEL>> z", "[CLS][PAD]"]),
-    "a line break in a label": (["markets"], ["mo\nney", "chips"]),
-    "braces in a label": (["markets"], ["{x}", "{}", "{0.__class__}"]),
-    "a control character for a label": (["markets"], ["\x00", "chips"]),
-    "a long text": (["markets " * 5000], LABELS),
-}
+FAMILIES = MODELS | {"llm": None}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +21,7 @@ def adapters(gliclass, reranker, make_spec):
             make_spec(family, suite, model, {"url": "http://127.0.0.1:9", "name": "m"} if model is None else {}),
             gliclass,
         )
-        for family, model in MODELS.items()
+        for family, model in FAMILIES.items()
         for suite in ("gliclass", "topics")
     }
 
@@ -69,7 +37,7 @@ def answering(monkeypatch):
     monkeypatch.setattr(LLMSystem, "_request", request)
 
 
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_is_refused_with_its_place(adapters, family, case) -> None:
     texts, labels, kind, message = REFUSED[case]
@@ -78,7 +46,7 @@ def test_it_is_refused_with_its_place(adapters, family, case) -> None:
 
 
 @pytest.mark.parametrize("suite", ["gliclass", "topics"])
-@pytest.mark.parametrize("family", MODELS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("case", SCORED)
 def test_every_pair_gets_a_score(adapters, answering, family, suite, case) -> None:
     texts, labels = SCORED[case]
@@ -91,7 +59,7 @@ def test_every_pair_gets_a_score(adapters, answering, family, suite, case) -> No
 @pytest.mark.parametrize("family", ["gliznet", "nli", "biencoder", "reranker"])
 def test_five_hundred_labels_each_get_a_score_of_their_own(adapters, family) -> None:
     """The label asked for among 500 scores as it does in a set whose company it does not read; GliZNet reads some."""
-    labels = [f"{word} {i}" for i in range(250) for word in ("money", "rising")]
+    labels = many_labels(500)
     scores = adapters[family, "gliclass"].score(["markets rallied"], labels)
     assert scores.shape == (1, 500) and np.isfinite(scores).all()
     if family != "gliznet":

@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_run import finish_source, source_folder
+from tiny_run import HYBRID_SPEC as SPEC
+from tiny_run import HYBRID_TRAINING as TRAINING
+from tiny_run import finish_source, make_hybrid, source_folder
 
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
@@ -14,40 +16,10 @@ from zsbench.layout import Layout
 from zsbench.provenance import file_sha256, read_json, write_json
 from zsbench.training.hybrid import train_hybrid
 
-TRAINING = {
-    "epochs": 3,
-    "batch_size": 8,
-    "learning_rate": 3e-3,
-    "weight_decay": 1e-4,
-    "grad_clip": 1.0,
-    "patience": 3,
-    "blend_weight": 1.0,
-    "kl_weight": 0.3,
-    "num_codes": 4,
-    "proj_dim": 16,
-    "max_length": 32,
-}
-SPEC = {
-    "id": "hybrid",
-    "nli": "nli",
-    "nli_kind": "trained",
-    "dataset": "topics",
-    "nli_only": ["Health"],
-    "template": "This example is {}.",
-    "blends": ["learned", "heads", "half"],
-    "training": TRAINING,
-    "seed": 1,
-    "precision": "fp32",
-    "token_budget": 512,
-}
-
 
 @pytest.fixture(scope="module")
 def trained(run, tmp_path_factory) -> Layout:
-    layout = Layout(tmp_path_factory.mktemp("hybrid") / "run")
-    shutil.copytree(run.root, layout.root, ignore=shutil.ignore_patterns("cells", "cache"))
-    train_hybrid(layout.root, SPEC)
-    return layout
+    return make_hybrid(run, tmp_path_factory.mktemp("hybrid") / "run")
 
 
 def blend(layout, make_spec, name):

@@ -1,6 +1,7 @@
 """A small run on disk: tiny models with random weights, tokenizers trained on the spot, prepared rows."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.integrity import listing, write_rows
 from zsbench.layout import Layout
 from zsbench.provenance import file_sha256, write_json
+from zsbench.training.hybrid import train_hybrid
 
 WORDS = [
     "markets",
@@ -55,6 +57,39 @@ TOPICS = {
     "Money": "This text is about banks",
 }
 PIECES = 300
+MODELS = {  # families that load weights -> the model of each (with the fixtures `gliclass` and `reranker`)
+    "gliznet": ("trained", "gliznet-full"),
+    "nli": ("source", "tiny-nli"),
+    "biencoder": ("source", "tiny-embedder"),
+    "gliclass": ("source", "gliclass-first"),
+    "reranker": ("source", "tiny-reranker"),
+}
+HYBRID_TRAINING = {
+    "epochs": 3,
+    "batch_size": 8,
+    "learning_rate": 3e-3,
+    "weight_decay": 1e-4,
+    "grad_clip": 1.0,
+    "patience": 3,
+    "blend_weight": 1.0,
+    "kl_weight": 0.3,
+    "num_codes": 4,
+    "proj_dim": 16,
+    "max_length": 32,
+}
+HYBRID_SPEC = {
+    "id": "hybrid",
+    "nli": "nli",
+    "nli_kind": "trained",
+    "dataset": "topics",
+    "nli_only": ["Health"],
+    "template": "This example is {}.",
+    "blends": ["learned", "heads", "half"],
+    "training": HYBRID_TRAINING,
+    "seed": 1,
+    "precision": "fp32",
+    "token_budget": 512,
+}
 NLI_LABELS = {"entailment": 0, "not_entailment": 1}
 
 
@@ -188,3 +223,10 @@ def score_spec(family: str, suite: str = "gliclass", model=None, settings=None, 
         "token_budget": 512,
     }
     return json.loads(json.dumps(spec | more))
+
+
+def make_hybrid(run: Layout, root: Path) -> Layout:
+    """A copy of a run, with heads trained by `HYBRID_SPEC`."""
+    shutil.copytree(run.root, root, ignore=shutil.ignore_patterns("cells", "cache", "features"))
+    train_hybrid(root, HYBRID_SPEC)
+    return Layout(root)

@@ -1,0 +1,34 @@
+"""Texts and labels that are wrong, and such as are only odd, for the tests of all systems."""
+
+LABELS = ["money", "chips"]
+REFUSED = {
+    "a text in place of a list": ("markets", LABELS, TypeError, "texts='markets' is one text"),
+    "a label in place of a list": (["a"], "money", TypeError, "labels='money' is one text"),
+    "None for a text": (["a", None], LABELS, TypeError, r"texts\[1\] is NoneType"),
+    "NaN for a text": (["a", float("nan")], LABELS, TypeError, r"texts\[1\] is float"),
+    "bytes for a text": ([b"a"], LABELS, TypeError, r"texts\[0\] is bytes"),
+    "half of a pair in a text": (["x\ud800"], LABELS, ValueError, r"texts\[0\] holds half of a surrogate pair"),
+    "no labels": (["a"], [], ValueError, "labels is empty"),
+    "an empty label": (["a"], ["x", ""], ValueError, r"labels\[1\]='' is empty"),
+    "a blank label": (["a"], ["x", " \n"], ValueError, r"labels\[1\]=.* is empty"),
+    "None for a label": (["a"], [None, "x"], TypeError, r"labels\[0\] is NoneType"),
+    "half of a pair in a label": (["a"], ["x", "\udfff"], ValueError, r"labels\[1\] holds half"),
+}
+SCORED = {
+    "no texts": ([], LABELS),
+    "one label": (["a", "b"], ["money"]),
+    "control characters": (["\x00\x01\x1f\x7f", "a\x00b"], LABELS),
+    "right to left": (["مرحبا \u202e abc \u202c", "שלום"], LABELS),
+    "emoji": (["👩\u200d👩\u200d👧", "😀"], ["😀", "👍🏽"]),
+    "no characters": (["", " ", "\n\t\u2028"], LABELS),
+    "markers in a label": (["markets"], ["[SEP]", "x [LAB] y", "<<LABEL>> z", "[CLS][PAD]"]),
+    "a line break in a label": (["markets"], ["mo\nney", "chips"]),
+    "braces in a label": (["markets"], ["{x}", "{}", "{0.__class__}"]),
+    "a control character for a label": (["markets"], ["\x00", "chips"]),
+    "a long text": (["markets " * 5000], LABELS),
+}
+
+
+def many_labels(count: int) -> list[str]:
+    """Labels of two words, all different."""
+    return [f"{word} {i}" for i in range(count // 2) for word in ("money", "rising")]
