@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gliznet.batching import token_budget_batches
 from hybridnli.data import LabelSet
 from hybridnli.encoder import NLIEncoder
-from hybridnli.heads import PolyEncoderHead
+from hybridnli.heads import PolyEncoderHead, logits_of_heads
 
 __all__ = ["HybridNLIPolyEncoder"]
 
@@ -92,9 +92,8 @@ class HybridNLIPolyEncoder(nn.Module):
 
     def logits(self, H: Tensor, mask: Tensor) -> Tensor:
         """Head logits (B, S) of token embeddings H (B, T, D) with mask (B, T) bool."""
-        pairs = zip(self.poly_heads, self.labels.specialists, strict=True)
-        columns = [head(H, mask, self._label_embs[name].to(H.device)) for head, name in pairs]
-        return torch.stack(columns, dim=1)
+        labels = torch.stack([self._label_embs[name] for name in self.labels.specialists])
+        return logits_of_heads(list(self.poly_heads), H, mask, labels.to(H.device))  # type: ignore[arg-type]
 
     def blend(self, logits: Tensor, nli: Tensor) -> Tensor:
         """Scores (B, L) of head logits (B, S) and NLI scores (B, L)."""

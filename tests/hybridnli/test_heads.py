@@ -7,8 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from hybridnli.heads import PolyEncoderHead
+from hybridnli.heads import PolyEncoderHead, logits_of_heads
 
 
 def softmax(x):
@@ -93,3 +94,29 @@ def test_float32_under_autocast():
         inside = head(H.bfloat16(), mask, label)
     assert inside.dtype == torch.float32
     torch.testing.assert_close(inside, head(H.bfloat16().float(), mask, label), rtol=0, atol=0)
+
+
+def test_heads_taken_together_equal_one_after_the_other():
+    """Logits, the gradient of every parameter and of the tokens; also under autocast, where both stay in float32."""
+    torch.manual_seed(4)
+    heads = nn.ModuleList(PolyEncoderHead(24, num_codes=3, proj_dim=8) for _ in range(4))
+    for head in heads:
+        head.log_temp.data.normal_()
+        for layer in (head.ctx_proj, head.label_proj):
+            layer[2].weight.data.normal_()
+            layer[2].bias.data.normal_()
+    H, labels = torch.randn(5, 7, 24), torch.randn(4, 24)
+    mask = torch.arange(7) < torch.tensor([7, 1, 3, 7, 5]).unsqueeze(1)
+    found = []
+    for together in (False, True):
+        tokens = H.clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            if together:
+                logits = logits_of_heads(list(heads), tokens, mask, labels)
+            else:
+                logits = torch.stack([head(tokens, mask, e) for head, e in zip(heads, labels, strict=True)], dim=1)
+        assert logits.dtype == torch.float32 and logits.shape == (5, 4)
+        wanted = [tokens, *heads.parameters()]
+        found.append([logits, *torch.autograd.grad(logits.square().sum(), wanted)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
