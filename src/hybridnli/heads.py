@@ -77,7 +77,7 @@ def logits_of_heads(heads: Sequence[PolyEncoderHead], H: Tensor, mask: Tensor, l
     """
     with torch.autocast(H.device.type, enabled=False):
         H = H.float()
-        (B, T, D), S = H.shape, len(heads)
+        B, D, S = H.shape[0], H.shape[2], len(heads)
         codes = torch.cat([head.codes.weight for head in heads])  # (S K, D)
         attention = (H @ codes.T).masked_fill(~mask.unsqueeze(-1), MASKED).softmax(dim=1)  # (B, T, S K)
         read = (attention.transpose(1, 2) @ H).view(B, S, -1, D).transpose(0, 1)  # (S, B, K, D)
