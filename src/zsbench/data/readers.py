@@ -29,7 +29,7 @@ def read_frame(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
         if kind in ("jsonl", "json"):
             return _records(path, lines=kind == "jsonl")
         if kind == "parquet":
-            return pd.read_parquet(path)
+            return _parquet(path)
     except (ValueError, RecursionError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise DataError(f"{path.name} is not a readable {kind} file: {error}") from error
     raise DataError(f"format type {kind!r} is not known; allowed: table, jsonl, json, parquet")
@@ -55,6 +55,16 @@ def _table(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(path, names=names, **options)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    """A parquet file; pyarrow has several errors for a damaged one, one of them an OSError that no system raised."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, KeyError, TypeError, NotImplementedError) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _records(path: Path, lines: bool) -> pd.DataFrame:
@@ -118,7 +128,9 @@ def gold_indices(column: pd.Series, gold: dict[str, Any], n_labels: int) -> list
 
 def is_missing(value: Any) -> bool:
     """Whether a gold value says nothing: null, NaN or an empty text."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    if isinstance(value, str):
+        return value == ""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _among(value: Any, index: dict[Any, int]) -> bool:

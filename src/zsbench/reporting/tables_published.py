@@ -5,26 +5,50 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.config import load_yaml
+from zsbench.config import ConfigError, check_id, check_schema, load_yaml
+from zsbench.config_checks import check_values
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.table import EMPTY, Table, number, signed
 
-PUBLISHED = Path(__file__).resolve().parents[3] / "workflow" / "resources" / "published.yaml"
+WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
+PUBLISHED = WORKFLOW / "resources" / "published.yaml"
+SCHEMA = WORKFLOW / "schemas" / "published.schema.yaml"
 
 
 def load_published(path: Path) -> dict[str, Any]:
-    """`rows`, `publications` and `throughput` of published.yaml, checked to have a value for every column.
+    """`rows`, `publications` and `throughput` of published.yaml, checked to have a number for every column.
 
     Raises:
-        ValueError: a system whose values are not as many as its publication's columns; names it.
+        ConfigError: names the publication, the system and what is wrong.
     """
     reported = load_yaml(path)
-    for name, entry in reported["publications"].items():
-        columns = entry.get("columns", entry["datasets"])
-        for system, row in entry["systems"].items():
-            if len(row["values"]) != len(columns):
-                raise ValueError(f"{path}: {name}, {system} has {len(row['values'])} values for {len(columns)} columns")
+    try:
+        check_values(reported)
+        check_schema(reported, load_yaml(SCHEMA))
+        for name, entry in reported["publications"].items():
+            _check_publication(name, entry, reported["rows"])
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return reported
+
+
+def _check_publication(name: str, entry: dict[str, Any], rows: dict[str, int]) -> None:
+    """What the schema cannot say: as many values as columns, and what a table of the one kind or the other needs."""
+    metrics = entry.get("columns")
+    columns = metrics or entry["datasets"]
+    labels = [column for column in columns if column.startswith("f1:")]
+    for dataset in entry["datasets"]:
+        check_id(f"{name}.datasets", dataset, rows)
+    if metrics and len(entry["datasets"]) > 1:
+        raise ConfigError(f"{name}.datasets: {len(entry['datasets'])}; with `columns` there is one")
+    for system, row in entry["systems"].items():
+        if len(row["values"]) != len(columns):
+            raise ConfigError(f"{name}, {system} has {len(row['values'])} values for {len(columns)} columns")
+        needed = "protocol" if metrics else "average"
+        if needed not in row:
+            raise ConfigError(f"{name}, {system} has no {needed!r}")
+        if len(row.get("thresholds", labels)) != len(labels):
+            raise ConfigError(f"{name}, {system} has {len(row['thresholds'])} thresholds for {len(labels)} labels")
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,12 @@ def test_a_label_named_twice_in_a_row_counts_once(tmp_path: Path) -> None:
     assert prepare(tmp_path, "jsonl", content, **LISTS) == (["a", "b"], [[0, 1], []])
 
 
+def test_a_parquet_may_hold_lists_of_labels(tmp_path: Path) -> None:
+    content = pd.DataFrame({"text": ["a", "b", "c"], "g": [["1", "0"], [], ["0"]]})
+    rows = prepare(tmp_path, "parquet", content, **LISTS, expected_rows={"test": 3})
+    assert rows == (["a", "b", "c"], [[0, 1], [], [0]])
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
