@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,10 @@ def read_split(path: Path, split: str) -> Rows:
     Raises:
         ValueError: the split has no rows.
     """
-    frame = pd.read_parquet(path, columns=["split", "text", "labels", "not_labels"])
-    frame = frame[frame["split"] == split]
-    if frame.empty:
+    table = pq.read_table(path, columns=["text", "labels", "not_labels"], filters=[("split", "=", split)])
+    if not table.num_rows:
         raise ValueError(f"{path} has no rows in split {split!r}")
-    return Rows(frame["text"].tolist(), [list(x) for x in frame["labels"]], [list(x) for x in frame["not_labels"]])
+    return Rows(*(table[name].to_pylist() for name in ("text", "labels", "not_labels")))
 
 
 def draw_labels(rows: Rows, row: int, limit: int, seed: tuple[int, ...]) -> tuple[list[str], list[int]]:
