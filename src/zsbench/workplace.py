@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from select import select
@@ -19,6 +20,7 @@ from select import select
 WORKFLOW = "ZSBENCH_WORKFLOW"  # process id of the snakemake that a job works for
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PERMISSION = "ask its owner for permission, remount it writable, or run in a copy of the folder that is yours"
+STEP = 1_000_000  # nanoseconds between file times that were mended: more than any file system rounds away
 KEPT: list[int] = []  # the open lock files of this process; closing one would give it up
 
 
@@ -27,7 +29,8 @@ class WorkplaceError(RuntimeError):
 
 
 def enter(folder: Path, outputs: list[Path]) -> None:
-    """Called by a workflow when it starts: free what a killed one left locked, and tie all jobs to this process.
+    """Called by a workflow when it starts: free what a killed one left locked, tie all jobs to this process, and mend
+    file times that lie ahead of the clock.
 
     Args:
         folder: where snakemake runs.
@@ -42,6 +45,37 @@ def enter(folder: Path, outputs: list[Path]) -> None:
     notes.mkdir(exist_ok=True)
     KEPT.append(_join(notes / "live", notes / "locks"))
     os.environ[WORKFLOW] = str(os.getpid())
+    settle_times(outputs, time.time_ns())
+
+
+def settle_times(folders: list[Path], now: int) -> int:
+    """Bring files that were written "in the future" back to `now`, in the order they have among themselves.
+
+    Snakemake compares file times. When the clock was set back, whatever depends on a file from before looks older
+    than it, and would be made again by every command until the clock has caught up; now it is made again once at most.
+
+    Args:
+        folders: what is looked through; links are not followed.
+        now: nanoseconds since 1970.
+
+    Returns:
+        Files whose time was changed. Those of another user stay as they are.
+    """
+    ahead: dict[int, list[Path]] = {}
+    for folder in folders:
+        for place, _, names in os.walk(folder):
+            for path in (Path(place, name) for name in names):
+                with suppress(FileNotFoundError):  # another workflow at work here replaced it
+                    written = path.lstat().st_mtime_ns
+                    if written > now:
+                        ahead.setdefault(written, []).append(path)
+    changed = 0
+    for step, written in enumerate(sorted(ahead, reverse=True)):
+        for path in ahead[written]:
+            with suppress(FileNotFoundError, PermissionError):
+                os.utime(path, ns=(now, now - step * STEP), follow_symlinks=False)
+                changed += 1
+    return changed
 
 
 def _join(path: Path, locks: Path) -> int:
