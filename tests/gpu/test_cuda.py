@@ -77,3 +77,16 @@ def test_usage_of_the_published_checkpoint_as_it_stands(layout: Layout, tmp_path
     assert names["pipeline"].model.device.type == "cuda" and names["pipeline"].model.dtype == torch.bfloat16
     assert all(0 <= found.score <= 1 for found in names["result"].labels)
     assert len(capsys.readouterr().out.strip().splitlines()) == 3
+
+
+def test_attention_of_deberta_is_measured_on_the_gpu(layout: Layout, tmp_path: Path) -> None:
+    """The fast path, and flashdeberta where it is installed, against transformers' module."""
+    from zsbench.speed.backbones import deberta_twin
+    from zsbench.speed.setting import Setting
+    from zsbench.speed.training import measure_attention
+
+    backbone = deberta_twin(layout.fetched("tiny").parent / "files", tmp_path / "deberta", 1)
+    setting = Setting(backbone, "cuda", "bf16", 64, 512, (1,), (1,), most_labels=4, seed=1)
+    found = measure_attention(setting, [12, 30, 31, 60], repeats=2)
+    assert {"fast", "transformers"} <= set(found["mixed"]) <= {"fast", "transformers", "flashdeberta"}
+    assert all(one["wall"] > 0 for rounds in found["mixed"].values() for one in rounds)

@@ -64,6 +64,7 @@ def mixed(data: dict[str, Any]) -> pd.DataFrame:
                         "high": rate["high"],
                         "pairs/s": one["pairs_per_second"]["wall"]["median"],
                         "share of bare encoder": rate["median"] / limit if part == "mixed" else math.nan,
+                        "share of matrix products": one.get("share_of_ceiling", math.nan),
                         "padding efficiency": one["padding_efficiency"],
                         "peak MB": one["peak_mb"],
                     }

@@ -28,6 +28,10 @@ class CostModel:
         dense = 2 * self.layers * (4 * self.hidden**2 + 2 * self.hidden * self.intermediate)
         return dense * tokens + self._pairs() * tokens**2
 
+    def encoder(self, tokens: float, pairs: float) -> float:
+        """Operations of sequences with so many tokens and pairs of tokens in all."""
+        return (self.sequence(1) - self._pairs()) * tokens + self._pairs() * pairs
+
     def _pairs(self) -> float:
         return 4 * self.layers * self.hidden * (2 if self.relative else 1)
 
@@ -44,8 +48,7 @@ class CostModel:
     def invariant(self, text: float, label: float, labels: int) -> float:
         """The text once, and every label's tokens against it and themselves."""
         tokens = labels * (label + 1)
-        dense = self.sequence(1) - self._pairs()
-        return self.sequence(text + 2) + dense * tokens + self._pairs() * tokens * (text + label + 3)
+        return self.sequence(text + 2) + self.encoder(tokens, tokens * (text + label + 3))
 
     def separate(self, text: float) -> float:
         """The text alone; the labels' vectors are kept."""

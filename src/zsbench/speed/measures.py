@@ -12,6 +12,7 @@ from zsbench.speed.setting import Contender, counting
 from zsbench.speed.timing import interleave, rates
 
 GATE = {"fp32": 1e-4, "bf16": 0.25}  # largest difference of a logit or probability between two ways of one model
+CEILING_SIZE, CEILING_ROUNDS = {"cpu": 2048, "cuda": 8192}, 8
 TRIALS = 2  # rounds in which the best batch size is found
 
 
@@ -66,6 +67,7 @@ def measure_mixed(
             "texts": len(texts),
             "labels": len(labels),
             "encoder_tokens": tokens["padded"],
+            "encoder_pairs": tokens.get("pairs"),
             "padding_efficiency": tokens["real"] / max(tokens["padded"], 1),
             "peak_mb": meter.peak_mb(),
         }
@@ -74,6 +76,19 @@ def measure_mixed(
         found[name]["texts_per_second"] = rates(rounds, len(texts))
         found[name]["pairs_per_second"] = rates(rounds, len(texts) * len(labels))
     return found
+
+
+def measure_ceiling(device: str, precision: str) -> float:
+    """Operations a second of one large matrix product: the most that an encoder could reach here."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    size = CEILING_SIZE[device]
+    a, b = torch.randn(2, size, size, device=device).to(dtype)
+
+    def product() -> None:
+        (a @ b).sum().item()  # waits for the device
+
+    rounds = interleave({"product": product}, CEILING_ROUNDS)["product"]
+    return 2.0 * size**3 / min(one["wall"] for one in rounds)
 
 
 def measure_latency(contenders: dict[str, Contender], texts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:

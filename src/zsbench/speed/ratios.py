@@ -22,6 +22,7 @@ OTHERS = (
     ("DeBERTa fast path vs transformers, 1 x 32 tokens", "attention", "one-short", "fast", "transformers", 2.5),
     ("DeBERTa fast path vs transformers, mixed batches", "attention", "mixed", "fast", "transformers", 1.5),
     ("DeBERTa fast path vs transformers, training step", "attention", "training", "fast", "transformers", 1.3),
+    ("flashdeberta vs transformers, mixed batches", "attention", "mixed", "flashdeberta", "transformers", 1.0),
     ("GliZNet training vs the gliclass package's trainer", "training", None, "gliznet", "gliclass", 1.3),
     ("HybridNLI's NLI pass vs transformers zero-shot pipeline at batch 8", "nli", None, "store", "pipeline-8", 3.0),
     ("HybridNLI's heads from the store vs encoding in every epoch", "heads", None, "store", "reencoding", 10.0),
@@ -52,8 +53,8 @@ def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
             # What the encoders alone explain: the rest is what a token costs, and what is done around the encoder.
             rows.append(row | {"times_tokens": b["encoder_tokens"] / a["encoder_tokens"]})
     for title, part, entry, fast, slow, least in OTHERS:
-        if part in found:
-            rounds = found[part] if entry is None else found[part][entry]
+        rounds = found.get(part, {}) if entry is None else found.get(part, {}).get(entry, {})
+        if fast in rounds:
             rows.append(_row(title, slow, None, least, rounds[fast], rounds[slow]))
     return rows
 

@@ -65,13 +65,14 @@ def autocast(setting: Setting) -> AbstractContextManager[object]:
 
 @contextmanager
 def counting(encoder: torch.nn.Module) -> Iterator[dict[str, int]]:
-    """Count the real and the padded tokens that go through an encoder: yields {"real": ..., "padded": ...}."""
-    count = {"real": 0, "padded": 0}
+    """Count what goes through an encoder: {"real": tokens, "padded": with padding, "pairs": of tokens}."""
+    count = {"real": 0, "padded": 0, "pairs": 0}
 
     def look(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         mask = kwargs["attention_mask"] if "attention_mask" in kwargs else args[1]
         count["real"] += int(mask.sum())
         count["padded"] += mask.numel()
+        count["pairs"] += mask.numel() * mask.shape[-1]
 
     handle = encoder.register_forward_pre_hook(look, with_kwargs=True)
     try:

@@ -1,5 +1,6 @@
 """Everything measured about one encoder, part by part."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from zsbench.speed.compiled import measure_compiled
 from zsbench.speed.contenders import build_contenders
 from zsbench.speed.costs import CostModel
 from zsbench.speed.hybrid import measure_heads, measure_nli
-from zsbench.speed.measures import best_size, gate, measure_latency, measure_mixed
+from zsbench.speed.measures import best_size, gate, measure_ceiling, measure_latency, measure_mixed
 from zsbench.speed.parts import Parts
 from zsbench.speed.ratios import ratios
 from zsbench.speed.setting import Contender, Setting
@@ -63,6 +64,7 @@ class Shape:
             found[name] = parts.get(f"{self.name}-{name}", measure)
 
         part("gate", self._gate)
+        part("ceiling", lambda: measure_ceiling(self.setting.device, self.setting.precision))
         part("sizes", self._sizes)
         sizes = found["sizes"]
         packaged, piped = (
@@ -82,7 +84,7 @@ class Shape:
                 "attention",
                 lambda: measure_attention(self.setting, [int(t) + 2 for t in tokens][: len(self.few)], repeats),
             )
-        if self.spec["compiled"] is not None:
+        if self.spec["compiled"] is not None and self.name == self.spec["shapes"][0]:  # minutes of compilers
             part("compiled", self._compiled)
         training, hybrid = self.spec["training"], self.spec["hybrid"]
         if packaged:
@@ -92,7 +94,18 @@ class Shape:
         for length in self.spec["sweep"]["tokens"]:
             part(f"sweep-{length}", lambda length=length: self._sweep(length, packaged))
         found["sweep"] = [row for length in self.spec["sweep"]["tokens"] for row in found.pop(f"sweep-{length}")]
+        for one in ("mixed", "padded", "pairs", "many"):
+            self._add_share(found[one].values(), found["ceiling"])
         return found | {"ratios": ratios(found)}
+
+    def _add_share(self, contenders: Iterable[dict[str, Any]], ceiling: float) -> None:
+        """The share of the machine's matrix products that each encoder reaches, where its tokens' pairs are known."""
+        costs = CostModel.of(self.config)
+        for one in contenders:
+            if one["encoder_pairs"] is not None:
+                needed = costs.encoder(one["encoder_tokens"], one["encoder_pairs"])
+                seconds = one["texts"] / one["texts_per_second"]["wall"]["median"]
+                one["share_of_ceiling"] = needed / seconds / ceiling
 
     def _gate(self) -> dict[str, Any]:
         return gate(self.contenders, self.texts[: self.spec["gate_texts"]], self.labels, self.setting.precision)

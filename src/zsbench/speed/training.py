@@ -4,6 +4,7 @@ n texts, B batch, T tokens.
 """
 
 import copy
+import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -157,6 +158,12 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
     fast = copy.deepcopy(plain)
     accelerate_encoder(fast)
     pair = {"fast": fast, "transformers": plain}
+    if setting.device == "cuda" and importlib.util.find_spec("flashdeberta"):  # its kernels need a GPU
+        from flashdeberta import FlashDebertaV2Model
+
+        pair["flashdeberta"] = FlashDebertaV2Model.from_pretrained(
+            setting.backbone, dtype=torch.float32, use_safetensors=True, attn_implementation="flash_attention_2"
+        ).to(setting.device)
     mixed = [batch_of(setting, part) for part in _budgeted(sorted(lengths, reverse=True), setting.token_budget)]
     short = [batch_of(setting, [32])] * 10
     found = {}

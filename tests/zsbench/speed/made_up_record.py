@@ -45,6 +45,7 @@ def record() -> dict[str, Any]:
     row = {"comparison": "a vs b", "against": "b", "labels": 10}
     shape = {
         "model": "bert",
+        "ceiling": 2e11,
         "tokens": {"mean": 90.0},
         "gate": {"gliznet = reference": {"largest_difference": 0.0, "argmax_equal": 1.0, "texts": 6}},
         "mixed": part({"gliznet": 1.0, "bare": 0.95}, 10),

@@ -73,6 +73,7 @@ def test_cost_of_labels_in_order_invariant_mode(relative: bool) -> None:
     seen = (text + 2) ** 2 + labels * (label + 1) * (text + 2 + label + 1)
     expected = tokens * 2 * 2 * (4 * 8 * 8 + 2 * 8 * 16) + seen * 4 * 2 * 8 * (2 if relative else 1)
     assert costs.invariant(text, label, labels) == expected
+    assert costs.encoder(30, 30 * 10) == 3 * costs.sequence(10), "three sequences of ten tokens"
 
 
 def test_what_compiling_gains_is_set_against_its_warm_up() -> None:

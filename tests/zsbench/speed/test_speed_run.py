@@ -99,6 +99,8 @@ def test_a_whole_run(root: Path, tmp_path: Path) -> None:
         assert set(found["pairs"]) == set(found["many"]) == ours | {"nli-sorted", piped}
         padded = found["padded"]
         assert padded["gliznet"]["padding_efficiency"] >= padded["reference"]["padding_efficiency"]
+        assert 0 < found["mixed"]["gliznet"]["share_of_ceiling"] < 1 and found["ceiling"] > 1e9
+        assert found["mixed"]["gliznet"]["encoder_pairs"] > found["mixed"]["gliznet"]["encoder_tokens"]
         assert all(one["argmax_equal"] == 1 for one in found["gate"].values())
         assert ("attention" in found) == (shape == "deberta")
         assert len(found["sweep"]) == 4 * (6 if packaged else 5)
