@@ -14,7 +14,7 @@ and encodes no text, a new text is encoded alone, and all heads, seeds, folds an
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 
 from gliznet.batching import token_budget_batches
 from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, nli_scores, score_ids
-from hybridnli.shards import DamagedStoreError, only_writer, read_shards, write_key, write_shard
+from hybridnli.shards import DamagedStoreError, key_is_sound, only_writer, sound_shards, write_key, write_shard
 from hybridnli.store import FeatureStore, gather_nli, open_key, open_store, text_hash
 
 __all__ = ["DamagedStoreError", "FeatureStore", "NLIEncoder", "build_store", "nli_scores", "open_store", "text_hash"]
@@ -48,8 +48,8 @@ def build_store(
 ) -> FeatureStore:
     """Compute whatever of these texts' features is not in `folder` yet, in length-sorted batches, and open the store.
 
-    Killed at any point, the same call continues after the last complete shard of 512 texts. With everything there
-    the encoder is not called.
+    Killed at any point, the same call continues after the last complete shard of 512 texts. A damaged shard is made
+    again, with a warning. With everything there the encoder is not called.
 
     Args:
         encoder: the frozen NLI model; its template makes the hypotheses.
@@ -64,7 +64,7 @@ def build_store(
 
     Raises:
         ValueError: no texts or labels, an unknown dtype, a non-finite feature.
-        DamagedStoreError: a stored file is not what was written.
+        DamagedStoreError: a stored file changed while this ran.
     """
     if dtype not in STORE_DTYPES:
         raise ValueError(f"dtype={dtype!r} is not one of {list(STORE_DTYPES)}")
@@ -85,7 +85,7 @@ def build_store(
     unique = {text_hash(text): text for text in texts}
     descriptions = list(labels_descriptions.values())
     with only_writer(root):  # a second process waits, then finds everything there
-        if not (root / "key.json").is_file():
+        if not key_is_sound(root):
             write_key(root, {**key, "model_name": encoder.name})
         builder.add_tokens(unique)
         builder.add_descriptions(descriptions)
@@ -104,7 +104,7 @@ class _Builder:
     progress: Progress | None
 
     def add_tokens(self, unique: dict[str, str]) -> None:
-        there = {row for shard in read_shards(self.root, "tokens") for row in shard.rows}
+        there = {row for shard in sound_shards(self.root, "tokens") for row in shard.rows}
         missing = [row for row in unique if row not in there]
         done = 0
         for rows, ids in self._sorted_chunks(missing, unique):
@@ -121,7 +121,7 @@ class _Builder:
             self._report("tokens", done, len(missing))
 
     def add_descriptions(self, descriptions: list[str]) -> None:
-        there = {row for shard in read_shards(self.root, "descriptions") for row in shard.rows}
+        there = {row for shard in sound_shards(self.root, "descriptions") for row in shard.rows}
         missing = [text for text in dict.fromkeys(descriptions) if text_hash(text) not in there]
         if missing:
             values = self.encoder.describe(missing, DESCRIPTION_TOKENS).cpu().numpy()
@@ -130,7 +130,7 @@ class _Builder:
 
     def add_nli(self, unique: dict[str, str], hypotheses: list[str]) -> None:
         names, columns = list(unique), list(dict.fromkeys(hypotheses))
-        absent = np.isnan(gather_nli(read_shards(self.root, "nli"), names, columns))  # (texts, hypotheses)
+        absent = np.isnan(gather_nli(sound_shards(self.root, "nli"), names, columns))  # (texts, hypotheses)
         total, done = int(absent.sum()), 0
         hypothesis_ids = self.encoder.tokenize(columns)
         for pattern in np.unique(absent[absent.any(axis=1)], axis=0):  # texts that lack the same columns go together
@@ -144,13 +144,20 @@ class _Builder:
                 done += scores.size
                 self._report("nli", done, total)
 
-    def _sorted_chunks(self, rows: list[str], unique: dict[str, str]) -> list[tuple[list[str], list[np.ndarray]]]:
+    def _sorted_chunks(self, rows: list[str], unique: dict[str, str]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         """Row names with their token ids, longest first, in shards."""
-        ids = self.encoder.tokenize([unique[row] for row in rows])
-        order = sorted(range(len(rows)), key=lambda i: (-len(ids[i]), rows[i]))
-        parts = [order[at : at + SHARD_ROWS] for at in range(0, len(order), SHARD_ROWS)]
-        return [([rows[i] for i in part], [ids[i] for i in part]) for part in parts]
+        # Tokenised twice, a shard at a time: the ids of all texts at once would grow with the store.
+        lengths = [len(ids) for part in _parts(rows) for ids in self.encoder.tokenize([unique[row] for row in part])]
+        order = sorted(range(len(rows)), key=lambda i: (-lengths[i], rows[i]))
+        for part in _parts([rows[i] for i in order]):
+            yield part, self.encoder.tokenize([unique[row] for row in part])
 
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(stage, done, total)
+
+
+def _parts(rows: Sequence[str]) -> Iterator[list[str]]:
+    """Rows in shards."""
+    for at in range(0, len(rows), SHARD_ROWS):
+        yield list(rows[at : at + SHARD_ROWS])

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,9 +21,11 @@ import numpy as np
 __all__ = [
     "DamagedStoreError",
     "Shard",
+    "key_is_sound",
     "only_writer",
     "read_key",
     "read_shards",
+    "sound_shards",
     "write_key",
     "write_shard",
 ]
@@ -111,6 +114,31 @@ def read_shards(folder: Path, kind: str) -> list[Shard]:
         DamagedStoreError: a file is missing, cut short or changed since it was written.
     """
     return [_read_shard(path) for path in sorted(folder.glob(f"{kind}-*.json"))]
+
+
+def sound_shards(folder: Path, kind: str) -> list[Shard]:
+    """Like `read_shards`, for the one writer: a damaged shard is removed, with a warning, so that it is made again."""
+    shards = []
+    for path in sorted(folder.glob(f"{kind}-*.json")):
+        try:
+            shards.append(_read_shard(path))
+        except DamagedStoreError as error:
+            warnings.warn(f"{folder / path.stem}: damaged, its rows are made again ({error})", stacklevel=2)
+            path.unlink()
+            path.with_suffix(".npy").unlink(missing_ok=True)
+    return shards
+
+
+def key_is_sound(folder: Path) -> bool:
+    """Whether `key.json` is there and as it was written; a damaged one gets a warning, since it is written again."""
+    if not (folder / "key.json").is_file():
+        return False
+    try:
+        read_key(folder)
+    except DamagedStoreError as error:
+        warnings.warn(f"{folder / 'key.json'}: damaged, it is made again ({error})", stacklevel=2)
+        return False
+    return True
 
 
 def write_key(folder: Path, key: dict) -> None:

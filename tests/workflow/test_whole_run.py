@@ -122,9 +122,6 @@ READERS = {  # a stored file of each kind -> what reads it
     "models/gliznet-full/seed1/training.json": score,
     "models/hybrid/seed1/checkpoint/multihead_v2.pt": score,
     "models/hybrid/seed1/training.json": score,
-    "features/*/*/tokens-*.npy": heads,
-    "features/*/*/nli-*.json": heads,
-    "features/*/*/key.json": heads,
     "cells/topics/*/gliznet-full/seed1/scores.parquet": evaluate,
     "cells/topics/*/hybrid/seed1/scores.parquet": evaluate,
     "cells/topics/*/hybrid/seed1/card.json": evaluate,
@@ -169,6 +166,15 @@ def test_damaged_cached_scores_are_made_anew(
     score(layout)
     assert "scoring again" in capfd.readouterr().err
     assert differences(undisturbed.results / "cells", layout.root / "cells") == []
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut"])
+def test_damaged_features_are_made_anew(undisturbed: WholeRun, layout: Layout, kind: str) -> None:
+    for name in ("tokens-*.npy", "nli-*.json", "descriptions-*.npy", "key.json"):
+        damage(next(layout.root.glob(f"features/*/*/{name}")), kind, 0)
+    with pytest.warns(UserWarning, match="made again"):
+        heads(layout)
+    assert differences(undisturbed.results / "models", layout.root / "models") == []
 
 
 @pytest.mark.slow
