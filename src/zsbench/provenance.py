@@ -71,8 +71,8 @@ def _remove_abandoned(path: Path) -> None:
             with temporary.open("rb") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 temporary.unlink()
-        except (FileNotFoundError, BlockingIOError):
-            continue  # renamed meanwhile, or still being written
+        except (FileNotFoundError, BlockingIOError, PermissionError):
+            continue  # renamed meanwhile, still being written, or another user's
 
 
 def write_text(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ also holds a kernel lock, which ends with it, however it ends; where nobody hold
 import errno
 import fcntl
 import os
+import re
 import shutil
 import signal
 import socket
@@ -80,7 +81,12 @@ def settle_times(folders: list[Path], now: int) -> int:
 
 def _join(path: Path, locks: Path) -> int:
     """Hold `path` together with all live workflows of the folder; when there is no other, `locks` are removed first."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        raise WorkplaceError(f"{path} cannot be written to by this user: {PERMISSION}") from None
+    if os.fstat(handle).st_uid == os.geteuid():
+        os.fchmod(handle, 0o666)  # whatever the umask says: users who share the folder share its lock
     with suppress(BlockingIOError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Some shared file systems do not show the locks of other machines: each frees only what is its own.
@@ -118,7 +124,8 @@ def cannot_write(error: BaseException, folder: Path) -> str | None:
         if number == errno.EFBIG:
             return f"a file below {folder} grew over the limit of this process (ulimit -f): raise it and run again"
         if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-            path = getattr(at, "filename", None) or folder
+            named = re.search("file '([^']+)'", text)  # pyarrow puts the path in its words alone
+            path = getattr(at, "filename", None) or (named[1] if named else folder)
             return f"{path} cannot be read or written by this user ({os.strerror(number)}): {PERMISSION}"
         at = at.__cause__ or at.__context__
     return None

@@ -93,8 +93,7 @@ def test_a_damaged_part_is_made_again_alone(
     if damage is Path.unlink and name.endswith(".json"):
         pytest.skip("an array without its description is what a killed run leaves: never read")
     monkeypatch.setattr(features, "SHARD_ROWS", 10)
-    whole = build_store(encoder, TEXTS, DESCRIPTIONS, tmp_path)
-    H, nli, described = whole.token_embeddings(range(40))[0], whole.nli.copy(), whole.label_embs.copy()
+    whole = build_store(encoder, TEXTS, DESCRIPTIONS, tmp_path, token_budget=10**6)
     before = {path.name: path.read_bytes() for path in whole.folder.iterdir()}
     victim = sorted(whole.folder.glob(name))[0]
     damage(victim)
@@ -104,11 +103,7 @@ def test_a_damaged_part_is_made_again_alone(
     with pytest.warns(UserWarning, match=f"{victim.stem}.*made again"):
         again = build_store(encoder, TEXTS, DESCRIPTIONS, tmp_path, token_budget=10**6)
     assert counter.calls == 1, "one part in one batch"
-    np.testing.assert_allclose(again.nli, nli, atol=1e-5)
-    np.testing.assert_allclose(again.label_embs, described, atol=1e-5)
-    torch.testing.assert_close(again.token_embeddings(range(40))[0], H, atol=5e-3, rtol=5e-3)
-    others = {path.name: path.read_bytes() for path in again.folder.iterdir() if victim.stem not in path.name}
-    assert others == {name: content for name, content in before.items() if victim.stem not in name}
+    assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == before
 
 
 @pytest.mark.parametrize("damage", [cut, flip])

@@ -1,5 +1,7 @@
 """Fetching: from a source's description to files on disk and a manifest. The only stage that touches the network."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,7 @@ def fetch(
     marker, key = partial / ".source", digest([source, lock, str(mirror)])
     if partial.exists() and (not marker.is_file() or marker.read_text() != key):
         shutil.rmtree(partial)  # parts of another source or revision
+    _check_replaceable(folder)
     partial.mkdir(parents=True, exist_ok=True)
     marker.write_text(key)
     try:
@@ -95,6 +98,17 @@ def fetch(
     partial.rename(folder)
     write_json(manifest_path, manifest)
     return manifest
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Raise while nothing is lost yet when another user's folders could not be removed.
+
+    Raises:
+        PermissionError: names the first of them.
+    """
+    for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
 def _obtain(source: dict[str, Any], folder: Path, mirror: Path | None, lock: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,0 +1,111 @@
+"""Two runs at the same time: of one config in one folder (the second is told), of two configs (both work)."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import Project
+from .whole_run import CONFIG as TINY
+
+SLOW = """
+from pathlib import Path
+from zsbench.workplace import enter
+if workflow.is_main_process:
+    enter(Path(), [Path("results")])
+rule slow:
+    output: "results/a"
+    shell: "echo once >> started; while [ ! -e go ]; do sleep 0.1; done; cat started > {output}"
+"""
+DATASET = {
+    "title": "Mine",
+    "suite": "gliclass",
+    "task": "single",
+    "source": "mine",
+    "files": {"test": "rows.csv"},
+    "format": {"type": "table"},
+    "text": "text",
+    "gold": {"column": "label", "values": ["0", "1"]},
+    "verbalisations": {"plain": ["bad", "good"]},
+    "domain": "test",
+    "expected_rows": {"test": 2},
+    "licence": "none",
+    "citation": "none",
+}
+ROWS = "datasets/mine/rows.parquet"
+CONFIG = TINY | {
+    "sources": {"mine": {"kind": "local", "path": "rows.csv"}},
+    "datasets": {"mine": DATASET},
+    "suites": {"gliclass": {"datasets": ["mine"]}},
+    "gliznet": {"base": {}, "variants": {"full": {}}},
+    "hybrid": {},
+    "statistics": {"draws": 100, "seed": 11, "level": 0.95, "system": "random"},
+    "systems": {"random": {"family": "control", "control": "prior-random", "suites": ["gliclass"]}},
+}
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {
+        "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_second_run_of_the_same_files_is_told_and_harms_nothing(tmp_path: Path) -> None:
+    (tmp_path / "Snakefile").write_text(SLOW)
+    first = start(tmp_path)
+    wait_for(tmp_path / "started", first)
+    second = start(tmp_path)
+    said, _ = second.communicate(timeout=60)
+    assert second.returncode == 1 and "Traceback" not in said
+    assert "Directory cannot be locked" in said and str(tmp_path) in said and "--unlock" in said, said
+    assert first.poll() is None and not (tmp_path / "results" / "a").exists()
+    (tmp_path / "go").touch()
+    said, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, said
+    assert (tmp_path / "results" / "a").read_text() == "once\n"
+    assert not list((tmp_path / ".snakemake" / "locks").glob("*"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project(tmp_path)
+    (tmp_path / "rows.csv").write_text("text,label\na,0\nb,1\n")
+    for run in ("one", "two"):
+        (tmp_path / f"{run}.yaml").write_text(yaml.safe_dump(CONFIG | {"run": run}))
+    return project
+
+
+def test_two_configs_run_at_once_in_one_checkout(project: Project) -> None:
+    """Each in folders of its own, results/<run> and reports/<run>; nothing is shared, so nothing can be disturbed."""
+    runs = {
+        run: start(project.folder, f"results/{run}/{ROWS}", "--configfile", f"{run}.yaml") for run in ("one", "two")
+    }
+    for process in runs.values():
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+    kept = []
+    for run in runs:
+        root = project.folder / "results" / run
+        files = {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
+        kept.append({str(path): (root / path).read_bytes() for path in files if path.suffix == ".parquet"})
+        assert {str(path) for path in files} >= {"fetch/mine/manifest.json", "fetch/mine/files/rows.csv", ROWS}
+    assert kept[0] == kept[1] and len(kept[0]) == 1
+    assert not project.planned(f"results/one/{ROWS}", config="one.yaml"), (
+        "and what one made, the other does not make again"
+    )
