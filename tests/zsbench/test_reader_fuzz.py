@@ -94,8 +94,12 @@ def test_a_table_is_read_as_the_standard_library_reads_it(rows: list[list[str]])
 
 
 @example(rows=[["é", "0"], ["b", "1"]])
-@given(rows=st.lists(st.tuples(st.text(max_size=8).filter(lambda text: text.isprintable()), st.sampled_from("01"))))
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@given(
+    rows=st.lists(
+        st.tuples(st.text(max_size=8).filter(lambda text: text.isprintable()), st.sampled_from("01")), max_size=8
+    )
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=QUIET)
 def test_a_well_written_table_is_never_refused(rows: list[tuple[str, str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows([("text", "g"), *rows])
@@ -246,7 +250,7 @@ class NoRun:
 @example(path=("publications", "P1"), value=None)
 @example(path=("throughput", "P5", "systems", "GLiClass-edge"), value=3)
 @given(path=st.sampled_from(places(REPORTED)), value=VALUES)
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
 def test_changed_publications_make_a_table_or_are_refused(tmp_path: Path, path: tuple, value: Any) -> None:
     changed: Any = copy.deepcopy(REPORTED)
     *parents, last = path
