@@ -1,7 +1,7 @@
 # make demo   the embedded run, end to end        make test       the tests
 # make rehearsal   the paper run's config and rules over miniature replicas of every repository it names
 # make speed  how fast everything is, and its page; stopped at any point, the same command continues
-# make lint   formatters, linters, type check      make test-slow  simulations and long fault tests
+# make lint   formatters, linters, type check      make simulations, make test-slow  statistics; long fault tests too
 # Without a GPU, `gpu=2` means two single-threaded jobs at a time: the fastest use of two cores.
 PYTHON ?= python3.11
 VENV := .venv
@@ -10,7 +10,7 @@ RUN := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reaso
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup audit demo speed rehearsal sample test test-slow lint clean
+.PHONY: setup audit demo speed rehearsal sample test simulations test-slow lint clean
 
 setup: $(VENV)/.done
 
@@ -56,6 +56,11 @@ sample:
 test: export OMP_NUM_THREADS := 1
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# How often intervals hold the truth and p values are small under the null, over hundreds of made-up experiments.
+simulations: export OMP_NUM_THREADS := 1
+simulations: setup
+	$(BIN)/pytest -m slow -n 2 tests/zsbench/evaluation/test_statistics_simulation.py
 
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: setup

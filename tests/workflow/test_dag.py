@@ -1,8 +1,10 @@
 """What reruns when (contract 2), and that the paper run plans completely."""
 
+import json
 import re
 import resource
 import shutil
+import zipfile
 
 import pytest
 
@@ -160,3 +162,22 @@ def test_a_users_own_code_and_scores_are_inputs(project: Project) -> None:
     scores.write_text("second")
     planned = project.planned(config=both)
     assert planned["score_gliclass"] == 2 and not planned["train_model"] and not planned["score_gliclass_topics"]
+
+
+def test_snakemakes_own_report_holds_every_table_and_figure_with_its_caption(finished: Project) -> None:
+    finished.snakemake("--report", "all.zip")
+    with zipfile.ZipFile(finished.folder / "all.zip") as archive:
+        page = archive.read("all/report.html").decode()
+        names = set(archive.namelist())
+    found, categories = (
+        json.JSONDecoder().raw_decode("{" + page.partition(f"var {name} = {{")[2])[0]
+        for name in ("results", "categories")
+    )
+    tables, figures = ((finished.folder / "reports" / "embedded" / name) for name in ("tables", "figures"))
+    wanted = [*tables.glob("*.csv"), *figures.glob("*.svg"), tables.parent / "index.html"]
+    assert set(found) == {str(path.relative_to(finished.folder)) for path in wanted} and len(wanted) > 20
+    assert set(categories) >= {"Report", "Tables", "Figures"}
+    for path, one in found.items():
+        assert f"all/{one['data_uri']}" in names, path
+        assert one["labels"]["name"] and one["labels"]["format"] in ("csv", "svg", "html")
+        assert one["caption"].startswith("<p>") and not {"{{", "{%", "system-message"} & set(one["caption"].split())
