@@ -104,6 +104,20 @@ def test_heatmap_marks_what_the_deltas_call_significant(made: SimpleNamespace, r
     assert expected
 
 
+def test_precision_of_a_random_guess_is_that_of_predicting_every_row(report: Path) -> None:
+    data = pd.read_csv(report / "figures" / "pr_curves.csv")
+    for _, one in data.groupby("label"):
+        baseline = one[one["kind"] == "baseline"]
+        assert baseline["recall"].tolist() == [0, 1] and baseline["precision"].nunique() == 1
+        for _, curve in one[one["kind"] == "curve"].groupby("system"):
+            assert curve["precision"].iloc[0] == pytest.approx(baseline["precision"].iloc[0], abs=1e-6)
+            assert curve["recall"].iloc[0] == 1 and curve["recall"].iloc[-1] == 0 and curve["precision"].iloc[-1] == 1
+        chosen = one[one["kind"] == "chosen"]
+        assert len(chosen) and ((chosen[["recall", "precision"]] >= 0) & (chosen[["recall", "precision"]] <= 1)).all(
+            None
+        )
+
+
 def test_no_two_systems_look_the_same_and_colours_differ_in_grey() -> None:
     assert len({str(look(place)) for place in range(64)}) == 64
     assert len({look(place)["marker"] for place in range(12)}) == 12

@@ -139,6 +139,9 @@ def pr_curves(run: RunData) -> Drawing | None:
                 p, r, _ = _at(gold, score, threshold)
                 _chosen(axis, r, p, style)
                 rows.append((labels[column], name, "chosen", r, p, f"{threshold:.6f}"))
+        share = float(_label(found["scores"][names[0]][0], column)[0].mean())
+        axis.axhline(share, color="0.4", linestyle=":", linewidth=1.2)
+        rows += [(labels[column], "random guess", "baseline", recall, share, "") for recall in (0.0, 1.0)]
     unit_axes(axes, labels, "recall", "precision", 3)
     legend_below(figure, {name: run.places[name] for name in names})
     data = pd.DataFrame(rows, columns=["label", "system", "kind", "recall", "precision", "threshold"])
@@ -148,7 +151,8 @@ def pr_curves(run: RunData) -> Drawing | None:
     )
     caption = (
         f"On {found['dataset']}, {found['split']} split ({n:,} rows), first seed of each system. Marks: the threshold"
-        f" that protocol {found['protocol']} uses ({PROTOCOLS[found['protocol']]}).{run.shown_note(SUITE, names)}"
+        f" that protocol {found['protocol']} uses ({PROTOCOLS[found['protocol']]}). Dotted: the share of"
+        f" positive rows, which is the precision of a random guess.{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, data, alt, caption)
 
