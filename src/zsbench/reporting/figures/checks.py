@@ -91,7 +91,7 @@ def sensitivity(run: RunData) -> Drawing | None:
     )
     caption = (
         "Macro-F1 of the same model on the same subsample under several seeded orders of its labels, and under the"
-        " dataset's named wordings (how many: in the titles). Marks: means, lines: lowest to highest. No line: the scores"
-        " do not depend on it." + run.shown_note(SUITE, names)
+        " dataset's named wordings (how many: in the titles). Marks: means, lines: lowest to highest. No line: the"
+        " scores do not depend on it." + run.shown_note(SUITE, names)
     )
     return Drawing(figure, table, alt, caption)
