@@ -59,7 +59,9 @@ def order_invariant(setting: Setting, name: str, context: str) -> list[Contender
         name: id of the first; the second is `<name>-joint`.
         context: "text" (labels see the text) or "none" (they do not).
     """
-    model, tokenizer = _model(setting, {"order_invariant": True, "label_context": context})
+    # Room for the longest label of a run, which a small vocabulary cuts into many pieces.
+    room = {"label_reserve": min(64, setting.max_tokens // 4)}
+    model, tokenizer = _model(setting, {"order_invariant": True, "label_context": context, **room})
     title = f"GliZNet order-invariant, labels see {'the text' if context == 'text' else 'no text'}"
 
     def tokens(texts: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
