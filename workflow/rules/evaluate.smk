@@ -91,6 +91,7 @@ if plan.hardset_spec:
             ROOT / "logs" / "hardset.log",
         conda:
             "../envs/zsbench.yaml"
+        priority: 1  # a long job that nothing waits for: beside the scoring rather than after it
         params:
             code=code_digest("zsbench.evaluation.hardset"),
             root=root_of_outputs,
