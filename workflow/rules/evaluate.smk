@@ -89,9 +89,9 @@ if plan.hardset_spec:
             ROOT / "analysis" / "hardset.json",
         log:
             ROOT / "logs" / "hardset.log",
+        priority: 1  # a long job that nothing waits for: beside the scoring rather than after it
         conda:
             "../envs/zsbench.yaml"
-        priority: 1  # a long job that nothing waits for: beside the scoring rather than after it
         params:
             code=code_digest("zsbench.evaluation.hardset"),
             root=root_of_outputs,
