@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from zsbench.evaluation.cells import paired_cells, suite_systems
+from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.measure import decide, write_frame
 from zsbench.evaluation.pairs import Pair, hybrid_pairs, single_pairs, topic_pairs
 from zsbench.evaluation.protocols import Decision
@@ -21,7 +22,6 @@ from zsbench.evaluation.statistics import (
     difference,
     holm,
     mcnemar,
-    point_macro_f1,
     seed_effects,
     seed_sd,
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zsbench.evaluation.statistics import point_macro_f1
+from zsbench.evaluation.f1 import point_macro_f1
 
 if TYPE_CHECKING:  # importing it would import torch, which the plan of a run can do without
     from zsbench.systems.base import System

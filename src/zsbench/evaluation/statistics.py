@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zsbench.evaluation.f1 import macro_f1
+
 CHUNK = 4_000_000  # weights held at a time (16 MB)
 
 
@@ -25,28 +27,6 @@ def row_weights(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:
         picked = generator.integers(0, n, size=(c, n), dtype=np.int32).astype(np.int64)
         picked += np.arange(c)[:, None] * n  # one stretch of bins a draw
         yield np.bincount(picked.ravel(), minlength=c * n).reshape(c, n).astype(np.float32)
-
-
-def macro_f1(hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray, skip_absent: bool) -> np.ndarray:
-    """Macro-F1 from weighted counts: mean over labels of 2 hits / (predicted + positive).
-
-    Args:
-        hits, predicted, positive: (..., L) weighted counts of true positives, predictions and gold.
-        skip_absent: leave out labels with neither gold nor prediction (scikit-learn's default for one label a row);
-            otherwise they count as 0 (its default for several labels a row).
-
-    Returns:
-        (...) in [0, 1].
-    """
-    total = predicted + positive
-    f1 = np.divide(2.0 * hits, total, out=np.zeros(total.shape), where=total > 0)
-    return f1.sum(axis=-1) / ((total > 0).sum(axis=-1) if skip_absent else total.shape[-1])
-
-
-def point_macro_f1(gold: np.ndarray, predictions: np.ndarray, skip_absent: bool) -> np.ndarray:
-    """Macro-F1 of each of M prediction sets. gold (n, L) and predictions (M, n, L) bool -> (M,)."""
-    hits = (predictions & gold).sum(axis=1)
-    return macro_f1(hits, predictions.sum(axis=1), gold.sum(axis=0), skip_absent)
 
 
 def bootstrap_macro_f1(

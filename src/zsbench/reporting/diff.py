@@ -14,8 +14,9 @@ import pandas as pd
 from zsbench.config import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Sample, average, paired
+from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.protocols import Decision, argmax, thresholded
-from zsbench.evaluation.statistics import bootstrap_macro_f1, difference, holm, point_macro_f1
+from zsbench.evaluation.statistics import bootstrap_macro_f1, difference, holm
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, digest, read_json
 from zsbench.reporting.explain import open_cell

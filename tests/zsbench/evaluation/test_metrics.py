@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.metrics import multi_label, one_hot, per_label, single_label
-from zsbench.evaluation.statistics import point_macro_f1
 
 quick = settings(max_examples=30, deadline=None)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from zsbench.evaluation.compare import Sample, paired
+from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.metrics import one_hot
-from zsbench.evaluation.statistics import bootstrap_macro_f1, difference, point_macro_f1
+from zsbench.evaluation.statistics import bootstrap_macro_f1, difference
 
 pytestmark = pytest.mark.slow
 LABELS, DRAWS, REPEATS = 3, 600, 800
