@@ -122,7 +122,8 @@ def conditions(data: dict[str, Any]) -> list[str]:
     """What was held equal, on what, and how busy the machine was."""
     spec, parts = data["spec"], data["parts"].values()
     work, hybrid = spec["mixed"], spec["hybrid"]
-    mean = next(iter(data["shapes"].values()))["tokens"]["mean"]
+    first = next(iter(data["shapes"].values()))
+    mean, ceiling = first["tokens"]["mean"], first["ceiling"]
     load = max(value for part in parts for value in part["load"])
     padded = " or ".join(f"{work['padded_texts'][shape]} ({shape})" for shape in data["shapes"])
     minutes = sum(part["seconds"] for part in parts) / 60
@@ -135,7 +136,7 @@ def conditions(data: dict[str, Any]) -> list[str]:
         f" {work['slow_texts']} ({work['many_texts']} with {work['many_labels']} labels), and so does what they are"
         " compared with.",
         "Share of matrix products: the encoder's arithmetic a second over that of one large product on the same device"
-        f" and precision, {_ceilings(data)}.",
+        f" and precision, {ceiling / 1e9:,.0f} GFLOP/s.",
         f"HybridNLI: {hybrid['nli_rows']} topic texts with five descriptions; heads trained on {hybrid['rows']} texts"
         f" for {hybrid['epochs']} whole epochs, with the store's own encoder pass counted.",
         "Times are medians over interleaved rounds, low and high their quartiles. Times (encoder tokens): how many more"
@@ -144,11 +145,6 @@ def conditions(data: dict[str, Any]) -> list[str]:
         f"Highest load average seen while it ran ({minutes:.0f} minutes): {load:.1f}. A load above the number of cores"
         " means that wall times are not to be trusted, and that CPU times are only a little better.",
     ]
-
-
-def _ceilings(data: dict[str, Any]) -> str:
-    """What was measured of large products."""
-    return " and ".join(f"{found['ceiling'] / 1e9:,.0f} GFLOP/s ({shape})" for shape, found in data["shapes"].items())
 
 
 def _list(sentences: list[str]) -> str:

@@ -8,20 +8,24 @@ from functools import partial
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
-from gliznet.batching import token_budget_batches
 from gliznet.encoders.deberta_fast import accelerate_encoder
 from gliznet.encoders.fast_dropout import accelerate_dropout
 from zsbench.speed.setting import Setting
 from zsbench.speed.timing import interleave
-from zsbench.speed.training import batch_of, infer, train
+from zsbench.speed.training import batch_of, budgeted, infer, train
 
 COMPILERS = ("g++", "clang++", "icpx")  # one of which PyTorch needs for code that runs on a CPU
 
 
-def measure_compiled(setting: Setting, texts: Sequence[str], repeats: int) -> dict[str, Any]:
+def measure_compiled(setting: Setting, lengths: Sequence[int], repeats: int) -> dict[str, Any]:
     """The product's encoder on batches of mixed lengths, eager against `torch.compile(dynamic=True)`.
+
+    Args:
+        setting: the equal conditions.
+        lengths: tokens of each text.
+        repeats: interleaved rounds.
 
     Returns:
         {"skipped": reason}, or for "scoring" and "training": `warm_up` (seconds of the first compiled round minus an
@@ -34,11 +38,7 @@ def measure_compiled(setting: Setting, texts: Sequence[str], repeats: int) -> di
     ).to(setting.device)
     accelerate_encoder(eager)
     accelerate_dropout(eager)
-    tokenizer = AutoTokenizer.from_pretrained(setting.backbone, trust_remote_code=False)
-    lengths = [len(ids) for ids in tokenizer(list(texts), truncation=True, max_length=setting.max_tokens)["input_ids"]]
-    batches = [
-        batch_of(setting, [lengths[i] for i in batch]) for batch in token_budget_batches(lengths, setting.token_budget)
-    ]
+    batches = [batch_of(setting, part) for part in budgeted(lengths, setting.token_budget)]
     found = {}
     for name, run in (("scoring", infer), ("training", train)):
         torch.compiler.reset()
@@ -51,5 +51,5 @@ def measure_compiled(setting: Setting, texts: Sequence[str], repeats: int) -> di
         first = time.perf_counter() - started
         rounds = interleave(ways, repeats, warm_up=False)
         usual = sorted(one["wall"] for one in rounds["compiled"])[len(rounds["compiled"]) // 2]
-        found[name] = {"warm_up": first - usual, "texts": len(texts), **rounds}
+        found[name] = {"warm_up": first - usual, "texts": len(lengths), **rounds}
     return found

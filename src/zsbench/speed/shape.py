@@ -64,7 +64,8 @@ class Shape:
             found[name] = parts.get(f"{self.name}-{name}", measure)
 
         part("gate", self._gate)
-        part("ceiling", lambda: measure_ceiling(self.setting.device, self.setting.precision))
+        # Of the device, not of the shape: measured once.
+        found["ceiling"] = parts.get("ceiling", lambda: measure_ceiling(self.setting.device, self.setting.precision))
         part("sizes", self._sizes)
         sizes = found["sizes"]
         packaged, piped = (
@@ -127,7 +128,8 @@ class Shape:
 
     def _compiled(self) -> dict[str, Any]:
         asked = self.spec["compiled"]
-        return measure_compiled(self.setting, self.texts[: asked["texts"]], asked["repeats"])
+        lengths = [tokens + 2 for tokens in self.count(self.texts[: asked["texts"]])]  # [CLS] and [SEP]
+        return measure_compiled(self.setting, lengths, asked["repeats"])
 
     def _latency(self, *names: str | None) -> dict[str, Any]:
         return measure_latency(self._named(*names), self.texts[: self.spec["latency_texts"]], self.labels)

@@ -164,7 +164,7 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
         pair["flashdeberta"] = FlashDebertaV2Model.from_pretrained(
             setting.backbone, dtype=torch.float32, use_safetensors=True, attn_implementation="flash_attention_2"
         ).to(setting.device)
-    mixed = [batch_of(setting, part) for part in _budgeted(sorted(lengths, reverse=True), setting.token_budget)]
+    mixed = [batch_of(setting, part) for part in budgeted(sorted(lengths, reverse=True), setting.token_budget)]
     short = [batch_of(setting, [32])] * 10
     found = {}
     for name, batches in (("one-short", short), ("mixed", mixed)):
@@ -175,7 +175,8 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
     return found
 
 
-def _budgeted(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def budgeted(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """The lengths, in batches of at most `budget` padded tokens."""
     return [[lengths[i] for i in batch] for batch in token_budget_batches(lengths, budget)]
 
 
@@ -189,12 +190,14 @@ def batch_of(setting: Setting, lengths: Sequence[int]) -> dict[str, torch.Tensor
 
 @torch.inference_mode()
 def infer(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> float:
+    """One pass without gradients over every batch; one number comes back so that an accelerator has to finish."""
     model.eval()
     with autocast(setting):
         return float(torch.stack([model(**batch).last_hidden_state[0, 0, 0].float() for batch in batches]).sum())
 
 
 def train(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> None:
+    """Forward and backward of every batch; no optimiser."""
     model.train()
     for batch in batches:
         with autocast(setting):

@@ -123,12 +123,12 @@ def test_contenders_score_every_pair_and_their_tokens_are_counted(root: Path) ->
 
 def test_compiling_is_left_out_without_a_compiler(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert "no C++ compiler" in measure_compiled(setting(root), ["a text"], 1)["skipped"]
+    assert "no C++ compiler" in measure_compiled(setting(root), [4], 1)["skipped"]
 
 
 @pytest.mark.slow
 def test_compiling_is_measured(root: Path) -> None:
-    found = measure_compiled(setting(root), ["a text", "b"], 2)
+    found = measure_compiled(setting(root), [9, 3], 2)
     for part in (found["scoring"], found["training"]):
         assert part["warm_up"] > 0 and len(part["eager"]) == len(part["compiled"]) == 2
 
