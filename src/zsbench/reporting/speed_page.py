@@ -16,7 +16,18 @@ from zsbench.reporting.figures.style import (
     panels,
     save,
 )
-from zsbench.reporting.speed_tables import compiled, gates, latency, markdown, mixed, show, sweep_table, targets
+from zsbench.reporting.speed_tables import (
+    TWIN,
+    backbones,
+    compiled,
+    gates,
+    latency,
+    markdown,
+    mixed,
+    show,
+    sweep_table,
+    targets,
+)
 
 TITLES = {
     "gliznet": "GliZNet",
@@ -26,7 +37,6 @@ TITLES = {
     "nli-sorted": "NLI cross-encoder, sorted",
     "biencoder": "bi-encoder, labels kept",
 }
-SHAPES = {"own": "the run's backbone", "deberta": "DeBERTa-v3 of the same size (random weights)"}
 TABLES = {
     "targets": "How many times faster",
     "mixed": "Mixed texts",
@@ -71,16 +81,18 @@ def write_speed_page(record: Path, out: Path) -> list[Path]:
 
 
 def throughput_labels(data: dict[str, Any]) -> Drawing:
-    """Texts a second against the number of labels, a panel a text length, best batches."""
+    """Texts a second against the number of labels, a row a backbone, a panel a text length, best batches."""
     table = sweep_table(data)
-    shape = next(iter(data["shapes"]))
-    table = table[(table["backbone"] == shape) & (table["batch"] == "best")]
-    lengths, sizes = sorted(table["tokens"].unique()), sorted(table["labels"].unique())
+    table = table[table["batch"] == "best"]
+    rows, lengths, sizes = list(backbones(data)), sorted(table["tokens"].unique()), sorted(table["labels"].unique())
     places = {name: place for place, name in enumerate(TITLES) if name in set(table["system"])}
-    figure = new_figure(3.9)
-    for axis, tokens in zip(panels(figure, len(lengths), len(lengths), sharey=True), lengths, strict=True):
+    figure = new_figure(1.5 + 2.4 * len(rows))
+    cells = [(backbone, tokens) for backbone in rows for tokens in lengths]
+    axes = panels(figure, len(cells), len(lengths), sharey=True, sharex=True)
+    for axis, (backbone, tokens) in zip(axes, cells, strict=True):
         for name, place in places.items():
-            part = table[(table["tokens"] == tokens) & (table["system"] == name)].sort_values("labels")
+            chosen = (table["backbone"] == backbone) & (table["tokens"] == tokens) & (table["system"] == name)
+            part = table[chosen].sort_values("labels")
             axis.plot(part["labels"], part["texts/s"], linewidth=1.8, markersize=6, **look(place))
             axis.fill_between(
                 part["labels"], part["low"], part["high"], color=look(place)["color"], alpha=0.15, linewidth=0
@@ -89,24 +101,28 @@ def throughput_labels(data: dict[str, Any]) -> Drawing:
         axis.set_yscale("log")
         axis.set_xticks(sizes, [str(size) for size in sizes])
         axis.minorticks_off()
-        axis.set_title(f"{tokens} tokens")
-        axis.set_xlabel("labels")
         axis.grid()
         log_ticks(axis.yaxis, table["low"].min(), table["high"].max())
-    figure.axes[0].set_ylabel("texts per second (log)")
+    for top, bottom, tokens in zip(axes, axes[-len(lengths) :], lengths, strict=False):
+        top.set_title(f"{tokens} tokens")
+        bottom.set_xlabel("labels")
+    for axis, backbone in zip(axes[:: len(lengths)], rows, strict=True):
+        axis.set_ylabel(f"{backbone}\ntexts per second (log)")
     legend_below(figure, {TITLES[name]: place for name, place in places.items()}, columns=2)
-    repeats = data["spec"]["sweep"]["repeats"]
-    caption = (
-        f"Texts a second on {SHAPES.get(shape, shape)} ({data['device']}, {data['spec']['precision']}), a panel a text"
-        f" length, each system at its best batch; line: median of {repeats} interleaved repeats, band: quartiles. Both"
-        " axes are logarithmic."
-    )
-    most = table["labels"].max()
     alt = (
-        f"Throughput of {len(places)} systems from {table['labels'].min()} to {most} labels; all but the bi-encoder"
-        " slow down as labels are added."
+        f"Throughput of {len(places)} systems from {table['labels'].min()} to {table['labels'].max()} labels on"
+        f" {' and '.join(rows)}; all but the bi-encoder slow down as labels are added."
     )
-    return Drawing(figure, table, alt, caption)
+    return Drawing(figure, table, alt, _caption(data, rows))
+
+
+def _caption(data: dict[str, Any], rows: list[str]) -> str:
+    spec = data["spec"]
+    return (
+        f"Texts a second on {' and '.join(rows)} ({data['device']}, {spec['precision']}), a panel a text length, each"
+        f" system at its best batch; line: median of {spec['sweep']['repeats']} interleaved repeats, band: quartiles."
+        " Both axes are logarithmic."
+    )
 
 
 ARITHMETIC = (
@@ -122,10 +138,11 @@ def conditions(data: dict[str, Any]) -> list[str]:
     """What was held equal, on what, and how busy the machine was."""
     spec, parts = data["spec"], data["parts"].values()
     work, hybrid = spec["mixed"], spec["hybrid"]
-    first = next(iter(data["shapes"].values()))
+    names = dict(zip(spec["shapes"], backbones(data), strict=True))
+    first = data["shapes"][spec["shapes"][0]]
     mean, ceiling = first["tokens"]["mean"], first["ceiling"]
     load = max(value for part in parts for value in part["load"])
-    padded = " or ".join(f"{work['padded_texts'][shape]} ({shape})" for shape in data["shapes"])
+    padded = " or ".join(f"{work['padded_texts'][shape]} ({name})" for shape, name in names.items())
     minutes = sum(part["seconds"] for part in parts) / 60
     return [
         f"Device: {data['device']}; precision {spec['precision']}; every contender on the same backbone, cut at"
@@ -135,6 +152,11 @@ def conditions(data: dict[str, Any]) -> list[str]:
         f" padded batch holds the first {padded}, ways that score a pair at a time get the first"
         f" {work['slow_texts']} ({work['many_texts']} with {work['many_labels']} labels), and so does what they are"
         " compared with.",
+        *_twin(spec),
+        "The bi-encoder's label vectors are made before the clock starts; every other way encodes its labels while it"
+        " runs.",
+        f"The gliclass pipeline puts labels and text into one sequence; where they are longer than {work['max_tokens']}"
+        " tokens together, it reads only their beginning, which is less work than the others do.",
         "Share of matrix products: the encoder's arithmetic a second over that of one large product on the same device"
         f" and precision, {ceiling / 1e9:,.0f} GFLOP/s.",
         f"HybridNLI: {hybrid['nli_rows']} topic texts with five descriptions; heads trained on {hybrid['rows']} texts"
@@ -145,6 +167,11 @@ def conditions(data: dict[str, Any]) -> list[str]:
         f"Highest load average seen while it ran ({minutes:.0f} minutes): {load:.1f}. A load above the number of cores"
         " means that wall times are not to be trusted, and that CPU times are only a little better.",
     ]
+
+
+def _twin(spec: dict[str, Any]) -> list[str]:
+    sentence = f"{TWIN}: a DeBERTa-v3 of the size of {spec['backbone']}; its speed needs no trained weights."
+    return [sentence] if "deberta" in spec["shapes"] else []
 
 
 def _list(sentences: list[str]) -> str:

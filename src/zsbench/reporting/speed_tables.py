@@ -11,13 +11,20 @@ from zsbench.speed.timing import ratio
 # Parts whose systems had the same texts in the same rounds.
 PARTS = {"mixed": "all", "padded": "padded", "pairs": "pairs", "many": "pairs, many labels"}
 MEMORY_LIMIT = 200.0  # MB that scoring a million texts may add
+TWIN = "deberta-v3, random"  # no id of a source can be this
+
+
+def backbones(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was measured on each backbone, by the name it is shown with, in the order of the config."""
+    names = {"own": data["spec"]["backbone"], "deberta": TWIN}
+    return {names[shape]: data["shapes"][shape] for shape in data["spec"]["shapes"]}
 
 
 def targets(data: dict[str, Any]) -> pd.DataFrame:
     """Every comparison with a target: how many times faster, in wall time and in CPU time."""
     rows = [
         {
-            "backbone": shape,
+            "backbone": backbone,
             "comparison": one["comparison"],
             "against": one["against"],
             "labels": "" if one["labels"] is None else str(one["labels"]),
@@ -30,7 +37,7 @@ def targets(data: dict[str, Any]) -> pd.DataFrame:
             "at least": one["at_least"],
             "met": "yes" if one["times"]["wall"]["median"] >= one["at_least"] else "no",
         }
-        for shape, found in data["shapes"].items()
+        for backbone, found in backbones(data).items()
         for one in found["ratios"]
     ]
     grown = data["memory"]["growth_mb"]
@@ -47,14 +54,14 @@ def targets(data: dict[str, Any]) -> pd.DataFrame:
 def mixed(data: dict[str, Any]) -> pd.DataFrame:
     """Every contender on the mixed texts."""
     rows = []
-    for shape, found in data["shapes"].items():
+    for backbone, found in backbones(data).items():
         limit = found["mixed"]["bare"]["texts_per_second"]["wall"]["median"]
         for part, shown in PARTS.items():
             for name, one in found[part].items():
                 rate = one["texts_per_second"]["wall"]
                 rows.append(
                     {
-                        "backbone": shape,
+                        "backbone": backbone,
                         "workload": shown,
                         "labels": one["labels"],
                         "system": name,
@@ -76,13 +83,13 @@ def latency(data: dict[str, Any]) -> pd.DataFrame:
     """One text at a time."""
     return pd.DataFrame(
         {
-            "backbone": shape,
+            "backbone": backbone,
             "system": name,
             "p50 ms": one["p50"] * 1e3,
             "p95 ms": one["p95"] * 1e3,
             "texts": one["texts"],
         }
-        for shape, found in data["shapes"].items()
+        for backbone, found in backbones(data).items()
         for name, one in found["latency"].items()
     )
 
@@ -90,13 +97,13 @@ def latency(data: dict[str, Any]) -> pd.DataFrame:
 def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
     """Labels x text length x batch: what was measured beside what the arithmetic says, relative to GliZNet."""
     rows = []
-    for shape, found in data["shapes"].items():
+    for backbone, found in backbones(data).items():
         base = {(r["labels"], r["tokens"], r["batch"]): r for r in found["sweep"] if r["system"] == "gliznet"}
         for row in found["sweep"]:
             ours, rate = base[row["labels"], row["tokens"], row["batch"]], row["texts_per_second"]["wall"]
             rows.append(
                 {
-                    "backbone": shape,
+                    "backbone": backbone,
                     **{key: row[key] for key in ("labels", "tokens", "batch", "system", "texts")},
                     "texts/s": rate["median"],
                     "low": rate["low"],
@@ -113,16 +120,16 @@ def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
 def compiled(data: dict[str, Any]) -> pd.DataFrame:
     """What `torch.compile` gains, and after how many texts it has paid for its warm-up."""
     rows = []
-    for shape, found in data["shapes"].items():
+    for backbone, found in backbones(data).items():
         for what, one in found.get("compiled", {}).items():
             if what == "skipped":
-                rows.append({"backbone": shape, "what": f"not measured: {one}"})
+                rows.append({"backbone": backbone, "what": f"not measured: {one}"})
                 continue
             gain = ratio(one["compiled"], one["eager"])["wall"]
             saved = (statistics.median(r["wall"] for r in one["eager"]) * (1 - 1 / gain["median"])) / one["texts"]
             rows.append(
                 {
-                    "backbone": shape,
+                    "backbone": backbone,
                     "what": f"{what}, encoder, {one['texts']} texts of mixed lengths",
                     "times faster": gain["median"],
                     "low": gain["low"],
@@ -138,8 +145,8 @@ def compiled(data: dict[str, Any]) -> pd.DataFrame:
 def gates(data: dict[str, Any]) -> pd.DataFrame:
     """What the correctness gate found."""
     return pd.DataFrame(
-        {"backbone": shape, "ways": ways, **{key.replace("_", " "): value for key, value in facts.items()}}
-        for shape, found in data["shapes"].items()
+        {"backbone": backbone, "ways": ways, **{key.replace("_", " "): value for key, value in facts.items()}}
+        for backbone, found in backbones(data).items()
         for ways, facts in found["gate"].items()
     )
 
