@@ -64,6 +64,7 @@ simulations: setup
 
 test-slow: export OMP_NUM_THREADS := 1
 test-slow: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[deepspeed]"
 	$(BIN)/pytest -m slow -n 2
 
 lint: setup

@@ -1,9 +1,10 @@
-"""FSDP and ZeRO-2 as far as a CPU goes: FSDP shards over two gloo processes, DeepSpeed's settings are its plugin's."""
+"""FSDP and ZeRO-2 as far as a CPU goes: both shard over two gloo processes (ZeRO-2 where DeepSpeed is installed)."""
 
 import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DeepSpeedPlugin, DistributedType
-from accelerate.utils.launch import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from safetensors.torch import load_file
 
 from zsbench.layout import Layout
@@ -27,30 +28,49 @@ CONFIGS = Path(__file__).parents[3] / "workflow" / "accelerate"
 OPTIONS = {"vicreg_weight": 0.0, "bce_mean": "sample", "dropout": 0.0, "bce_weight": 0.0}
 # accelerate shards on accelerators only; told that the two CPU processes are such, it does all that it does there.
 WORKER = """
-import torch
+import os, torch
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 torch.set_num_threads(1)
 assert PartialState(cpu=True).distributed_type is DistributedType.MULTI_CPU
 PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-from torch.distributed.fsdp import FSDPModule
+{prepare}
 from zsbench.training import loop, run
 made = loop.Trainer.__init__
 def watched(self, *arguments):
     made(self, *arguments)
-    sharded = [module for module in self.model.modules() if isinstance(module, FSDPModule)]
-    assert [type(module).__name__ for module in sharded].count("FSDPBertLayer") == 2, sharded
+    {check}
 loop.Trainer.__init__ = watched
 run.main()
 """
+FSDP = {
+    "prepare": "from torch.distributed.fsdp import FSDPModule",
+    "check": """sharded = [type(module).__name__ for module in self.model.modules() if isinstance(module, FSDPModule)]
+    assert sharded.count("FSDPBertLayer") == 2, sharded""",
+}
+ZERO2 = {
+    "prepare": """PartialState._shared_state["_cpu"] = False
+os.environ.pop("ACCELERATE_USE_CPU")
+from deepspeed import comm
+comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)""",
+    "check": "assert self.model.zero_optimization_stage() == 2 and self.model.dp_world_size == 2",
+}
+WORKERS = {"fsdp": WORKER.format(**FSDP), "zero2": WORKER.format(**ZERO2)}
+slow = pytest.mark.slow
+no_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="the extra [deepspeed] is not installed")
 
 
 def launch_environment(name: str) -> dict[str, str]:
     """What `accelerate launch` with one of our configs tells its processes."""
     words = ["--config_file", str(CONFIGS / f"{name}.yaml"), "--main_process_port", "29500", "script.py"]
-    os.environ["ACCELERATE_USE_CPU"] = "true"
-    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
-    return {k: v for k, v in prepare_multi_gpu_env(arguments).items() if k.startswith(("ACCELERATE", "FSDP"))}
+    arguments, stored, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    if name == "zero2":
+        fields = [*stored.deepspeed_config, "mixed_precision"]
+        arguments.deepspeed_fields_from_accelerate_config = ",".join(fields)
+        found = prepare_deepspeed_cmd_env(arguments)[1] | {"DS_ACCELERATOR": "cpu"}
+    else:
+        found = prepare_multi_gpu_env(arguments)
+    return {k: v for k, v in found.items() if k.startswith(("ACCELERATE", "FSDP", "DS_"))}
 
 
 @pytest.fixture(autouse=True)
@@ -66,20 +86,30 @@ def still(layout: Layout) -> None:
     finish_backbone(layout)
 
 
-@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
-def test_fsdp_over_two_processes_trains_as_one_does(layout: Layout, recipe: dict, tmp_path: Path, precision) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "precision"),
+    [
+        ("fsdp", "fp32"),
+        pytest.param("fsdp", "bf16", marks=slow),
+        pytest.param("zero2", "fp32", marks=[slow, no_deepspeed]),
+        pytest.param("zero2", "bf16", marks=[slow, no_deepspeed]),
+    ],
+)
+def test_two_processes_that_shard_train_as_one_does(
+    layout: Layout, recipe: dict, tmp_path: Path, strategy: str, precision: str
+) -> None:
     still(layout)
     spec = {"id": "one", "family": "gliznet", "seed": 3, "recipe": recipe, "options": OPTIONS}
     alone = Trainer(build_task(spec, layout), Recipe(**recipe), 3, tmp_path / "one", 8, lambda text: None).run()
     spec |= {
         "id": "two",
-        "recipe": recipe | {"strategy": "fsdp", "gpus": 2, "per_device_batch": 2, "precision": precision},
+        "recipe": recipe | {"strategy": strategy, "gpus": 2, "per_device_batch": 2, "precision": precision},
     }
-    (tmp_path / "worker.py").write_text(WORKER)
+    (tmp_path / "worker.py").write_text(WORKERS[strategy])
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
     command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", str(tmp_path / "worker.py")]
     command += ["--root", str(layout.root), "--spec", json.dumps(spec)]
-    environment = os.environ | launch_environment("fsdp") | {"OMP_NUM_THREADS": "1"}
+    environment = os.environ | launch_environment(strategy) | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     record = read_json(layout.model("two", 3))
