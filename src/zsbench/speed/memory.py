@@ -1,11 +1,14 @@
 """Does scoring many texts need more memory than scoring a few?"""
 
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 
 from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
@@ -24,6 +27,15 @@ def resident_mb() -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
+def measure_memory_alone(
+    backbone: Path, texts: int, labels: int, block: int, seed: int, threads: int
+) -> dict[str, Any]:
+    """`measure_memory` in a process of its own: memory that earlier measurements freed would hide what is added."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        return pool.submit(measure_memory, backbone, texts, labels, block, seed).result()
+
+
 def measure_memory(backbone: Path, texts: int, labels: int, block: int, seed: int) -> dict[str, Any]:
     """Score `texts` short texts with a tiny encoder, block by block, each block's scores written to disk.
 
@@ -34,7 +46,8 @@ def measure_memory(backbone: Path, texts: int, labels: int, block: int, seed: in
         seed: of texts and labels.
 
     Returns:
-        texts, seconds, texts_per_second, growth_mb (largest memory after a block less that after the warm-up).
+        texts, seconds, texts_per_second, held_mb (memory after the warm-up), growth_mb (the most after a later block,
+        less that).
     """
     names, say = make_labels(labels, seed), say_for("speed: memory")
     with TemporaryDirectory() as folder:
@@ -61,5 +74,6 @@ def measure_memory(backbone: Path, texts: int, labels: int, block: int, seed: in
         "block": block,
         "seconds": round(seconds, 1),
         "texts_per_second": round(texts / seconds, 1),
+        "held_mb": round(warm, 1),
         "growth_mb": round(growth, 1),
     }

@@ -11,7 +11,7 @@ from zsbench.provenance import digest, environment, source_digest, write_json
 from zsbench.runtime import prepare_torch
 from zsbench.speed.backbones import deberta_twin
 from zsbench.speed.measures import GateError
-from zsbench.speed.memory import measure_memory
+from zsbench.speed.memory import measure_memory_alone
 from zsbench.speed.parts import Parts
 from zsbench.speed.setting import Setting
 from zsbench.speed.shape import Shape
@@ -49,7 +49,11 @@ def run_speed(root: Path, spec: dict[str, Any]) -> Path:
         for shape in spec["shapes"]:
             backbone = own if shape == "own" else deberta_twin(own, Path(folder) / shape, spec["seed"])
             record["shapes"][shape] = Shape(_setting(spec, backbone, device), spec, shape).measure(parts)
-    record["memory"] = parts.get("memory", lambda: measure_memory(own, seed=spec["seed"], **spec["memory"]))
+    plan, threads = spec["memory"], torch.get_num_threads()
+    record["memory"] = parts.get(
+        "memory",
+        lambda: measure_memory_alone(own, plan["texts"], plan["labels"], plan["block"], spec["seed"], threads),
+    )
     record["parts"] = parts.facts
     write_json(layout.speed, record)
     parts.clear()

@@ -15,6 +15,7 @@ from zsbench.reporting.speed_page import write_speed_page
 from zsbench.speed.compiled import measure_compiled
 from zsbench.speed.contenders import build_contenders
 from zsbench.speed.measures import GateError, gate
+from zsbench.speed.memory import measure_memory_alone
 from zsbench.speed.run import run_speed
 from zsbench.speed.setting import Setting, counting
 
@@ -109,6 +110,13 @@ def test_a_whole_run(root: Path, tmp_path: Path) -> None:
     assert {"own-gate", "deberta-attention", "own-heads", "memory"} <= set(record["parts"])
     assert not (path.parent / "parts").exists()
     assert (tmp_path / "page" / "speed.md") in write_speed_page(path, tmp_path / "page")
+
+
+def test_memory_is_measured_where_nothing_was_freed_before(root: Path) -> None:
+    """A page that followed three gigabytes of other measurements reported a growth of exactly 0."""
+    ballast = np.ones(200_000_000)
+    held = measure_memory_alone(setting(root).backbone, texts=40, labels=3, block=10, seed=1, threads=1)["held_mb"]
+    assert 50 < held < 1200 < ballast.nbytes / 2**20
 
 
 def test_contenders_score_every_pair_and_their_tokens_are_counted(root: Path) -> None:
