@@ -17,6 +17,7 @@ from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.progress import say_for
 from zsbench.speed.backbones import tiny_bert
 from zsbench.speed.workloads import make_labels
+from zsbench.worker import die_with_parent
 
 WARM_UP = 4  # blocks before memory is first looked at
 
@@ -32,8 +33,13 @@ def measure_memory_alone(
 ) -> dict[str, Any]:
     """`measure_memory` in a process of its own: memory that earlier measurements freed would hide what is added."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    with ProcessPoolExecutor(1, context, initializer=_begin, initargs=(threads,)) as pool:
         return pool.submit(measure_memory, backbone, texts, labels, block, seed).result()
+
+
+def _begin(threads: int) -> None:
+    die_with_parent()
+    torch.set_num_threads(threads)
 
 
 def measure_memory(backbone: Path, texts: int, labels: int, block: int, seed: int) -> dict[str, Any]:
