@@ -1,4 +1,4 @@
-"""What only a GPU can show: bf16 training, the launcher with a real device, a head that stays in float32."""
+"""What a GPU must show: bf16 training, the launcher with a real device, a head that stays in float32, its scores."""
 
 import json
 import os
@@ -7,28 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 
-from ..zsbench.training.conftest import RECIPE, rows, save_tiny_encoder
+from ..hybridnli.conftest import make_bert, make_deberta
+from ..zsbench.training.conftest import RECIPE
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
-
-
-@pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    layout = Layout(tmp_path / "results" / "tiny")
-    save_tiny_encoder(layout.fetched("tiny").parent / "files")
-    layout.training_set("colours").parent.mkdir(parents=True)
-    rows().to_parquet(layout.training_set("colours"), index=False)
-    return layout
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU they run too, so that they cannot rot
 
 
 def test_bf16_training_through_the_launcher(layout: Layout) -> None:
-    recipe = RECIPE | {"precision": "bf16", "steps": 40, "evaluate_every": 20}
+    recipe = RECIPE | {"precision": "bf16", "steps": 12, "evaluate_every": 6}
     spec = {"id": "gliznet-full", "family": "gliznet", "seed": 1, "recipe": recipe, "options": {}}
     configs = Path(__file__).parents[2] / "workflow" / "accelerate"
     command = [sys.executable, "-m", "zsbench.cli", "launch", "--configs", str(configs), "--"]
@@ -36,7 +29,7 @@ def test_bf16_training_through_the_launcher(layout: Layout) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
     assert done.returncode == 0, done.stderr
     record = read_json(layout.model("gliznet-full", 1))
-    assert record["device"] == "cuda"
+    assert record["device"] == DEVICE
     assert record["history"][-1]["losses"]["total"] < record["history"][0]["losses"]["total"]
 
 
@@ -44,9 +37,9 @@ def test_the_head_stays_in_float32_under_autocast(layout: Layout) -> None:
     from zsbench.training.run import build_task
 
     task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": {}}, layout)
-    model = task.model.to("cuda")
-    batch = {name: tensor.to("cuda") for name, tensor in task.collate([0, 1], (1, 0)).items()}
-    with torch.autocast("cuda", dtype=torch.bfloat16):
+    model = task.model.to(DEVICE)
+    batch = {name: tensor.to(DEVICE) for name, tensor in task.collate([0, 1], (1, 0)).items()}
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
         output = model(**batch)
     assert output.logits.dtype == torch.float32 and output.loss.dtype == torch.float32
 
@@ -58,8 +51,18 @@ def test_scores_on_the_gpu_are_those_of_the_cpu(layout: Layout) -> None:
     task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": {}}, layout)
     texts, labels = ["red cat", "warm rain"], ["red", "rain", "ship"]
     on_cpu = score_texts(task.model, task.tokenizer, texts, labels)
-    on_gpu = score_texts(task.model.to("cuda"), task.tokenizer, texts, labels)
+    on_gpu = score_texts(task.model.to(DEVICE), task.tokenizer, texts, labels)
     torch.testing.assert_close(torch.from_numpy(on_cpu), torch.from_numpy(on_gpu), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("make", [make_bert, make_deberta])
+def test_nli_scores_on_the_gpu_are_those_of_the_cpu(make, tokenizer) -> None:
+    from hybridnli.encoder import NLIEncoder, nli_scores
+
+    texts, hypotheses = ["a cat sat on the mat", "rain", "the price of bread rose again"], ["pets", "weather", "money"]
+    on_cpu = nli_scores(NLIEncoder(make(), tokenizer), texts, hypotheses)
+    on_gpu = nli_scores(NLIEncoder(make().to(DEVICE), tokenizer), texts, hypotheses)
+    np.testing.assert_allclose(on_cpu, on_gpu, atol=1e-3)
 
 
 @pytest.mark.parametrize("options", [{}, {"order_invariant": True}, {"order_invariant": True, "label_context": "none"}])
@@ -70,11 +73,11 @@ def test_usage_of_the_published_checkpoint_as_it_stands(layout: Layout, tmp_path
     task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": options}, layout)
     task.save(task.model.state_dict(), tmp_path)
     usage = (Path(__file__).parents[1] / "gliznet" / "published_usage.md").read_text()
-    usage = usage.replace("alexneakameni/gliznet-deberta-v3-base", str(tmp_path))
+    usage = usage.replace("alexneakameni/gliznet-deberta-v3-base", str(tmp_path)).replace('"cuda"', repr(DEVICE))
     names: dict = {}
     for snippet in re.findall(r"```python\n(.*?)```", usage, re.DOTALL):
         exec(snippet, names)
-    assert names["pipeline"].model.device.type == "cuda" and names["pipeline"].model.dtype == torch.bfloat16
+    assert names["pipeline"].model.device.type == DEVICE and names["pipeline"].model.dtype == torch.bfloat16
     assert all(0 <= found.score <= 1 for found in names["result"].labels)
     assert len(capsys.readouterr().out.strip().splitlines()) == 3
 
@@ -85,8 +88,10 @@ def test_attention_of_deberta_is_measured_on_the_gpu(layout: Layout, tmp_path: P
     from zsbench.speed.setting import Setting
     from zsbench.speed.training import measure_attention
 
+    config = layout.fetched("tiny").parent / "files" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"vocab_size": 500}))  # of the ids that it draws
     backbone = deberta_twin(layout.fetched("tiny").parent / "files", tmp_path / "deberta", 1)
-    setting = Setting(backbone, "cuda", "bf16", 64, 512, (1,), (1,), most_labels=4, seed=1)
+    setting = Setting(backbone, DEVICE, "bf16", 64, 512, (1,), (1,), most_labels=4, seed=1)
     found = measure_attention(setting, [12, 30, 31, 60], repeats=2)
     assert {"fast", "transformers"} <= set(found["mixed"]) <= {"fast", "transformers", "flashdeberta"}
     assert all(one["wall"] > 0 for rounds in found["mixed"].values() for one in rounds)

@@ -1,0 +1,6 @@
+"""The tiny models and training set of the other tests."""
+
+from ..hybridnli.conftest import tokenizer
+from ..zsbench.training.conftest import layout
+
+__all__ = ["layout", "tokenizer"]
