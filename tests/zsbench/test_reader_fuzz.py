@@ -120,6 +120,8 @@ OBJECTS = st.fixed_dictionaries({}, optional={"text": JSON | st.text(max_size=5)
 @example(rows=[{"text": "a", "g": float("nan")}])
 @example(rows=[{"text": "\ud800", "g": "0"}])
 @example(rows=[{"text": "a", "g": True}])
+@example(rows=[{"text": "a", "g": [None]}])
+@example(rows=[{"text": "a", "g": [""]}])
 @given(rows=st.lists(OBJECTS, min_size=1, max_size=4))
 @settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
 def test_json_lines_are_read_whole_or_refused(rows: list[Any]) -> None:

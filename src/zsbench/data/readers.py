@@ -118,12 +118,15 @@ def gold_indices(column: pd.Series, gold: dict[str, Any], n_labels: int) -> list
     if "bins" in gold:
         return [_within(rating, described) for rating in column]
     index = {value: i for i, value in enumerate(described)}
-    rows = [list(value) if isinstance(value, list | tuple) or hasattr(value, "tolist") else [value] for value in column]
-    rows = [[] if len(row) == 1 and is_missing(row[0]) else row for row in rows]
+    rows = [[] if is_missing(value) else _values(value) for value in column]
     unknown = sorted({repr(value) for row in rows for value in row if repr(value) == "nan" or not _among(value, index)})
     if unknown:
         raise DataError(f"gold values {', '.join(unknown[:5])} are not among the preset's {list(index)[:25]}")
     return [sorted({index[value] for value in row}) for row in rows]
+
+
+def _values(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) or hasattr(value, "tolist") else [value]
 
 
 def is_missing(value: Any) -> bool:
