@@ -7,6 +7,7 @@ import pandas as pd
 
 from zsbench.data.errors import DataError
 from zsbench.data.fetched import open_fetched
+from zsbench.data.label_order import shown_labels
 from zsbench.data.readers import check_texts, read_frame
 from zsbench.integrity import write_rows
 from zsbench.provenance import file_sha256, write_atomic, write_json
@@ -15,7 +16,10 @@ VALIDATION_SHARE = 50  # a set published without a validation split gives up one
 
 
 def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
-    """Write `rows.parquet` (`split`, `text`, `labels`, `not_labels`) and `card.json`.
+    """Write `rows.parquet` (`split`, `text`, `labels`, `not_labels`, `shown`, `targets`) and `card.json`.
+
+    `shown` holds the labels of a validation or test row in the order in which every model sees them, `targets` their
+    truth; both are empty for training rows, whose labels are drawn anew for each step.
 
     A set without a validation split gets one from its training rows: every `VALIDATION_SHARE`th, by position.
 
@@ -45,6 +49,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         rows.loc[train[::VALIDATION_SHARE], "split"] = "validation"
     if not (rows["split"] == "train").any():
         raise DataError(f"{spec['id']}: no training rows")
+    rows = with_shown_labels(rows)
     write_atomic(rows_path, lambda path: write_rows(path, rows))
     labels = {label for column in ("labels", "not_labels") for row in rows[column] for label in row}
     card = {
@@ -62,6 +67,15 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         "rows_sha256": file_sha256(rows_path),
     }
     write_json(card_path, card)
+
+
+def with_shown_labels(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with columns `shown` and `targets` (see `zsbench.data.label_order`)."""
+    shown = [
+        ([], []) if row.split == "train" else shown_labels(row.text, list(row.labels), list(row.not_labels))
+        for row in rows.itertuples()
+    ]
+    return rows.assign(shown=[labels for labels, _ in shown], targets=[targets for _, targets in shown])
 
 
 def _check_labels(column: pd.Series, where: str) -> None:

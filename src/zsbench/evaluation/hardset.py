@@ -9,21 +9,16 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
-from sklearn.metrics import average_precision_score
 
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.fetched import open_fetched
+from zsbench.data.label_order import shown_labels
 from zsbench.integrity import open_model
 from zsbench.layout import Layout
 from zsbench.provenance import write_json
+from zsbench.training.rows import average_precisions
 
 TOKEN_BUDGET = 4096
-
-
-def average_precisions(scores: Sequence[np.ndarray], positives: Sequence[int]) -> np.ndarray:
-    """(n,) average precision of each text's labels, the first `positives[i]` of which are true."""
-    pairs = zip(scores, positives, strict=True)
-    return np.array([average_precision_score(np.arange(len(s)) < count, s) for s, count in pairs])
 
 
 def bundle_means(values: np.ndarray, bundles: Sequence[str]) -> np.ndarray:
@@ -71,15 +66,16 @@ def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
     layout = Layout(root)
     rows = [row for row in read_authored(HARDSET) if row["split"] == "test"]
     texts = [row["text"] for row in rows]
-    labels = [row["labels"] + row["not_labels"] for row in rows]
-    positives, bundles = [len(row["labels"]) for row in rows], [row["bundle"] for row in rows]
+    shown = [shown_labels(row["text"], row["labels"], row["not_labels"]) for row in rows]
+    labels, targets = [names for names, _ in shown], [np.array(truth) for _, truth in shown]
+    bundles = [row["bundle"] for row in rows]
     folder, _ = open_fetched(layout.fetched(spec["backbone"]))
-    base = bundle_means(average_precisions(untrained_scores(folder, texts, labels), positives), bundles)
+    base = bundle_means(average_precisions(untrained_scores(folder, texts, labels), targets), bundles)
     generator = np.random.default_rng(spec["rng"])
     found = []
     for model in spec["models"]:
         scores = trained_scores(open_model(layout, model, spec["seed"]), texts, labels)
-        own = bundle_means(average_precisions(scores, positives), bundles)
+        own = bundle_means(average_precisions(scores, targets), bundles)
         interval = bootstrap(
             (own - base,),
             np.mean,

@@ -19,7 +19,7 @@ from transformers import (
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.speed.setting import Contender, Run, Setting, autocast
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import Rows
+from zsbench.training.rows import EvaluationRows, Rows
 
 Piped = Callable[[Sequence[str], Sequence[str], int], np.ndarray]
 TEMPLATE = "This example is {}."
@@ -55,8 +55,8 @@ def gliclass(setting: Setting) -> list[Contender]:
 
     from zsbench.training.gliclass_task import GLiClassTask
 
-    none = Rows([], [], [])
-    task = GLiClassTask(setting.backbone, {}, none, none, setting.seed, recipe(setting, steps=1, batch=1))
+    rows = Rows([], [], []), EvaluationRows([], [], [])
+    task = GLiClassTask(setting.backbone, {}, *rows, setting.seed, recipe(setting, steps=1, batch=1))
     model = task.model
     scorer = ZeroShotClassificationPipeline(
         model,

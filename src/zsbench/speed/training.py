@@ -24,8 +24,9 @@ from zsbench.speed.setting import Setting, autocast
 from zsbench.speed.timing import interleave
 from zsbench.training.gliznet_task import GliZNetTask
 from zsbench.training.loop import Trainer
-from zsbench.training.rows import Rows, draw_labels
+from zsbench.training.rows import EvaluationRows, Rows, draw_labels
 
+NO_VALIDATION = EvaluationRows([], [], [])  # only steps are timed
 Clocks = tuple[float, float]
 Rounds = dict[str, list[dict[str, float]]]
 
@@ -64,7 +65,7 @@ def _since(start: Clocks, end: Clocks | None = None) -> dict[str, float]:
 
 def _ours(setting: Setting, rows: Rows, steps: int, batch: int, folder: Path) -> Callable[[], dict[str, float]]:
     plan = recipe(setting, steps, batch)
-    task = GliZNetTask(setting.backbone, {}, rows, rows, setting.seed, plan)
+    task = GliZNetTask(setting.backbone, {}, rows, NO_VALIDATION, setting.seed, plan)
     done = 0
 
     def run() -> dict[str, float]:
@@ -104,7 +105,7 @@ def _gliclass(setting: Setting, rows: Rows, steps: int, batch: int, folder: Path
 
     from zsbench.training.gliclass_task import GLiClassTask
 
-    task = GLiClassTask(setting.backbone, {}, rows, rows, setting.seed, recipe(setting, steps, batch))
+    task = GLiClassTask(setting.backbone, {}, rows, NO_VALIDATION, setting.seed, recipe(setting, steps, batch))
     drawn = [draw_labels(rows, row, 20, (setting.seed, 0)) for row in range(len(rows.texts))]
     true = [[name for name, one in zip(labels, values, strict=True) if one] for labels, values in drawn]
     examples = [

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from gliznet.batching import token_budget_batches
 from zsbench.systems.base import Neutraliser, special_tokens
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import Rows, draw_labels, mean_average_precision
+from zsbench.training.rows import EvaluationRows, Rows, draw_labels
+from zsbench.training.task import Task
 
 if TYPE_CHECKING:  # seconds to import, and only this family needs it
     from sentence_transformers import SentenceTransformer
@@ -69,7 +70,7 @@ class BiEncoder(torch.nn.Module):
         return (texts[:, None] * labels).sum(dim=-1)  # no matmul: autocast leaves it in float32
 
 
-class BiEncoderTask:
+class BiEncoderTask(Task):
     """Mean pooling on the backbone, trained by multiple-negatives ranking over the labels that are drawn of each row.
 
     That loss is sentence-transformers' usual one for pairs with negatives, and the one most embedding models were
@@ -82,8 +83,16 @@ class BiEncoderTask:
         seed: not used: a bi-encoder has no fresh weights.
     """
 
+    model: BiEncoder
+
     def __init__(
-        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, recipe: Recipe
+        self,
+        backbone: Path,
+        options: dict[str, Any],
+        train: Rows,
+        validation: EvaluationRows,
+        seed: int,
+        recipe: Recipe,
     ) -> None:
         if options:
             raise ValueError(f"options={options!r} are not allowed: a bi-encoder has none")
@@ -126,15 +135,20 @@ class BiEncoderTask:
         return {"total": multiple_negatives_loss(model(**inputs), batch["targets"])}
 
     @torch.inference_mode()
-    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
-        """Mean average precision of the full label sets of the validation texts."""
-        rows = self.validation
-        label_sets = [p + n for p, n in zip(rows.positives, rows.negatives, strict=True)]
-        targets = [np.array([1] * len(p) + [0] * len(n)) for p, n in zip(rows.positives, rows.negatives, strict=True)]
-        names = list(dict.fromkeys(name for names in label_sets for name in names))
-        texts, labels = self._embed(rows.texts, device), dict(zip(names, self._embed(names, device), strict=True))
-        scores = [np.stack([labels[name] for name in own]) @ text for text, own in zip(texts, label_sets, strict=True)]
-        return mean_average_precision(scores, targets)
+    def score(
+        self,
+        model: torch.nn.Module,
+        texts: Sequence[str],
+        label_lists: Sequence[Sequence[str]],
+        device: torch.device,
+    ) -> list[np.ndarray]:
+        """Cosines; each distinct label is embedded once."""
+        names = list(dict.fromkeys(name for labels in label_lists for name in labels))
+        embedded, vectors = self._embed(texts, device), dict(zip(names, self._embed(names, device), strict=True))
+        return [
+            np.stack([vectors[name] for name in labels]) @ text
+            for text, labels in zip(embedded, label_lists, strict=True)
+        ]
 
     def _embed(self, texts: Sequence[str], device: torch.device) -> np.ndarray:
         """Unit embeddings (n, D)."""

@@ -14,14 +14,15 @@ from transformers import AutoConfig, AutoTokenizer
 from gliznet.batching import token_budget_batches
 from zsbench.systems.base import Neutraliser, special_tokens
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import Rows, draw_labels, mean_average_precision
+from zsbench.training.rows import EvaluationRows, Rows, draw_labels
+from zsbench.training.task import Task
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = [LABEL, SEPARATOR]
 VALIDATION_TOKENS = 4096  # padded tokens of a validation batch
 
 
-class GLiClassTask:
+class GLiClassTask(Task):
     """`<<LABEL>>a<<LABEL>>b<<SEP>>text` in one pass, each label's marker scored against the first token.
 
     Model and loss have the package's defaults (first-token pooling, dot-product scorer, focal loss with alpha 0.5 and
@@ -34,8 +35,16 @@ class GLiClassTask:
         seed: seed of the projections' initial weights and of the markers' embeddings.
     """
 
+    model: Any  # the package is not typed
+
     def __init__(
-        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, recipe: Recipe
+        self,
+        backbone: Path,
+        options: dict[str, Any],
+        train: Rows,
+        validation: EvaluationRows,
+        seed: int,
+        recipe: Recipe,
     ) -> None:
         if options:
             raise ValueError(f"options={options!r} are not allowed: GLiClass is trained as its package makes it")
@@ -75,19 +84,22 @@ class GLiClassTask:
         return {"total": model(**batch, max_num_classes=batch["labels"].shape[1]).loss}
 
     @torch.inference_mode()
-    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
-        """Mean average precision of the full label sets of the validation texts."""
-        rows = self.validation
-        label_sets = [p + n for p, n in zip(rows.positives, rows.negatives, strict=True)]
-        targets = [np.array([1] * len(p) + [0] * len(n)) for p, n in zip(rows.positives, rows.negatives, strict=True)]
-        ids = self.encode(rows.texts, label_sets)
+    def score(
+        self,
+        model: torch.nn.Module,
+        texts: Sequence[str],
+        label_lists: Sequence[Sequence[str]],
+        device: torch.device,
+    ) -> list[np.ndarray]:
+        """Logits of the labels' markers."""
+        ids = self.encode(texts, label_lists)
         scores: list[np.ndarray] = [np.empty(0)] * len(ids)
         for batch in token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS):
             inputs = {name: tensor.to(device) for name, tensor in self.pad([ids[i] for i in batch]).items()}
-            logits = model(**inputs, max_num_classes=max(len(label_sets[i]) for i in batch)).logits  # (B, K)
+            logits = model(**inputs, max_num_classes=max(len(label_lists[i]) for i in batch)).logits  # (B, K)
             for i, row in zip(batch, logits.float().cpu().numpy(), strict=True):
-                scores[i] = row[: len(label_sets[i])]
-        return mean_average_precision(scores, targets)
+                scores[i] = row[: len(label_lists[i])]
+        return scores
 
     def is_encoder(self, name: str) -> bool:
         return name.startswith("model.encoder_model.")

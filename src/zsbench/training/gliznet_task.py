@@ -15,12 +15,13 @@ from gliznet.model import GliZNetForSequenceClassification
 from gliznet.predictor import score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import Rows, draw_labels, mean_average_precision
+from zsbench.training.rows import EvaluationRows, Rows, draw_labels
+from zsbench.training.task import Task
 
 PADDING = -100.0  # target of a cell without a label
 
 
-class GliZNetTask:
+class GliZNetTask(Task):
     """A fresh head on a pretrained encoder, the rows to train it on and the rows to choose it by.
 
     Args:
@@ -29,8 +30,16 @@ class GliZNetTask:
         seed: seed of the head's initial weights.
     """
 
+    model: GliZNetForSequenceClassification
+
     def __init__(
-        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, recipe: Recipe
+        self,
+        backbone: Path,
+        options: dict[str, Any],
+        train: Rows,
+        validation: EvaluationRows,
+        seed: int,
+        recipe: Recipe,
     ) -> None:
         limits = {"max_length": recipe.max_length, "max_labels": recipe.max_labels}
         switches = GliZNetOptions(**(options | limits))
@@ -57,14 +66,15 @@ class GliZNetTask:
         output = model(**batch)
         return dict(output.losses) | {"total": output.loss}
 
-    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
-        """Mean average precision of the full label sets of the validation texts."""
-        rows = self.validation
-        label_sets = [p + n for p, n in zip(rows.positives, rows.negatives, strict=True)]
-        targets = [np.array([1] * len(p) + [0] * len(n)) for p, n in zip(rows.positives, rows.negatives, strict=True)]
-        # The wrapped model shares its weights with `self.model`, which is what the predictor takes.
-        scores = score_texts(self.model.eval(), self.tokenizer, rows.texts, label_sets)
-        return mean_average_precision([np.asarray(row) for row in scores], targets)
+    def score(
+        self,
+        model: torch.nn.Module,
+        texts: Sequence[str],
+        label_lists: Sequence[Sequence[str]],
+        device: torch.device,
+    ) -> list[np.ndarray]:
+        """Logits. The wrapped `model` shares its weights with `self.model`, which is what the predictor takes."""
+        return list(score_texts(self.model.eval(), self.tokenizer, texts, label_lists))
 
     def is_encoder(self, name: str) -> bool:
         return name.startswith("backbone.")

@@ -7,9 +7,9 @@ Deterministic by construction: the rows of a step, the labels drawn for a row an
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from zsbench.provenance import IntegrityError, read_json, write_json
 from zsbench.training.order import step_rows
 from zsbench.training.recipe import Recipe
 from zsbench.training.sharding import fit_plugins
+from zsbench.training.task import Task
 
 PROGRESS = "progress.json"  # of a saved state; written last
 CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the device
@@ -29,31 +30,6 @@ CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the d
 
 class NonFiniteLossError(RuntimeError):
     """A loss term became NaN or infinite; the message names the term, the step and the rows."""
-
-
-class Task(Protocol):
-    """What a family must offer to be trained."""
-
-    lengths: np.ndarray  # (n,) approximate tokens of each training row
-
-    @property
-    def model(self) -> torch.nn.Module:
-        """What is trained."""
-
-    def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
-        """Tensors of a micro-batch; everything random in it is a function of `seed` and the row."""
-
-    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """Scalar terms by name; `total` is what is minimised."""
-
-    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
-        """Quality on the validation split; larger is better."""
-
-    def is_encoder(self, name: str) -> bool:
-        """Whether the named parameter belongs to the pretrained encoder (trained at `learning_rate`)."""
-
-    def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
-        """Write a loadable checkpoint with these weights."""
 
 
 def parameter_groups(task: Task, recipe: Recipe) -> list[dict[str, Any]]:

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import Rows, draw_labels, mean_average_precision
+from zsbench.training.rows import EvaluationRows, Rows, draw_labels
+from zsbench.training.task import Task
 
 PAIRS_PER_TEXT = 3  # a cross-encoder pays one pass a label: pairs drawn of each text and step
 LABELS = {"entailment": 0, "not_entailment": 1}
 
 
-class NLITask:
+class NLITask(Task):
     """Entailment of `template.format(label)` by the text.
 
     Args:
@@ -29,8 +30,16 @@ class NLITask:
         seed: seed of the classifier's initial weights.
     """
 
+    model: PreTrainedModel
+
     def __init__(
-        self, backbone: Path, options: dict[str, Any], train: Rows, validation: Rows, seed: int, recipe: Recipe
+        self,
+        backbone: Path,
+        options: dict[str, Any],
+        train: Rows,
+        validation: EvaluationRows,
+        seed: int,
+        recipe: Recipe,
     ) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
         self.tokenizer.model_max_length = recipe.max_length
@@ -73,16 +82,19 @@ class NLITask:
         inputs = {name: tensor for name, tensor in batch.items() if name != "classes"}
         return {"total": F.cross_entropy(model(**inputs).logits.float(), batch["classes"])}
 
-    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
-        """Mean average precision over the texts' label sets, each pair scored on its own."""
-        rows = self.validation
+    def score(
+        self,
+        model: torch.nn.Module,
+        texts: Sequence[str],
+        label_lists: Sequence[Sequence[str]],
+        device: torch.device,
+    ) -> list[np.ndarray]:
+        """P(entailment) of each (text, hypothesis) pair, scored on its own."""
         encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype="bfloat16")
-        scores, targets = [], []
-        for text, positives, negatives in zip(rows.texts, rows.positives, rows.negatives, strict=True):
-            scores.append(nli_scores(encoder, [text], encoder.hypotheses(positives + negatives))[0])
-            targets.append(np.array([1] * len(positives) + [0] * len(negatives)))
+        pairs = zip(texts, label_lists, strict=True)
+        scores = [nli_scores(encoder, [text], encoder.hypotheses(labels))[0] for text, labels in pairs]
         self.model.requires_grad_(True)  # the scorer froze it
-        return mean_average_precision(scores, targets)
+        return scores
 
     def is_encoder(self, name: str) -> bool:
         return name.startswith(self.model.base_model_prefix + ".") and ".pooler." not in name

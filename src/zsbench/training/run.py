@@ -32,9 +32,10 @@ from zsbench.provenance import digest, environment, file_sha256, files_digest, r
 from zsbench.secrets import masked_output
 from zsbench.source_graph import sources
 from zsbench.training.families import TASKS
-from zsbench.training.loop import Task, Trainer
+from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import read_split
+from zsbench.training.rows import read_evaluation_rows, read_training_rows
+from zsbench.training.task import Task
 from zsbench.workplace import cannot_write
 
 VOLATILE = ("seconds", "environment")  # differs between equal trainings
@@ -58,7 +59,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
             f"recipe.max_length: {recipe.max_length} is more than the {limit} positions of {recipe.backbone!r}"
         )
     rows = check_rows(layout.training_set(recipe.training_set))
-    train, validation = read_split(rows, "train"), read_split(rows, "validation")
+    train, validation = read_training_rows(rows), read_evaluation_rows(rows)
     module, name = TASKS[spec["family"]]
     task = getattr(importlib.import_module(module), name)
     return task(backbone, spec["options"], train, validation, spec["seed"], recipe)

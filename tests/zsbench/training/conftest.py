@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from zsbench.data.training_sets import with_shown_labels
 from zsbench.integrity import listing
 from zsbench.layout import Layout
 from zsbench.provenance import file_sha256, write_json
@@ -90,7 +91,7 @@ def layout(tmp_path: Path) -> Layout:
     finish_backbone(layout)
     path = layout.training_set("colours")
     path.parent.mkdir(parents=True)
-    rows().to_parquet(path, index=False)
+    with_shown_labels(rows()).to_parquet(path, index=False)
     write_json(path.with_name("card.json"), {"rows_sha256": file_sha256(path)})
     return layout
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from zsbench.training.order import step_rows
-from zsbench.training.rows import Rows, draw_labels, mean_average_precision, read_split
+from zsbench.training.rows import Rows, draw_labels, mean_average_precision, read_evaluation_rows
 
 
 @settings(max_examples=30, deadline=None)
@@ -69,4 +69,4 @@ def test_mean_average_precision_is_sklearns_over_texts_that_rank_something() -> 
 
 def test_missing_split_is_named(layout, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no rows in split 'nowhere'"):
-        read_split(layout.training_set("colours"), "nowhere")
+        read_evaluation_rows(layout.training_set("colours"), "nowhere")
