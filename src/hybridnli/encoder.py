@@ -5,14 +5,15 @@ Axis legend: n texts, L hypotheses, B batch, T tokens, D hidden size.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from gliznet.batching import device_token_budget, token_budget_batches
@@ -21,7 +22,7 @@ from gliznet.loading import check_loaded, check_source
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
-__all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores"]
+__all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores", "pair_scores"]
 
 Progress = Callable[[str, int, int], None]  # (stage, rows done, rows in all)
 PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothesis) token ids of B pairs -> (B,)
@@ -54,11 +55,31 @@ def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
     return entail[0], contradiction[0] if contradiction else fallback
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module has the mode it had."""
+    resting = [module for module in model.modules() if not module.training]
+    if not any(module.training for module in model.modules()):
+        yield  # nothing to switch: switching back would drop what fast attention keeps
+        return
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
+        for module in resting:
+            module.training = False
+
+
 class NLIEncoder:
-    """An NLI sequence-classification model, frozen, with its tokenizer and hypothesis template.
+    """An NLI sequence-classification model with its tokenizer and hypothesis template.
+
+    A model that is loaded here is frozen and gets the fast attention. One that is handed over belongs to the caller,
+    who may be training it: its weights, attention, mode and `requires_grad` stay as they are, and scores are computed
+    in evaluation mode all the same. `accelerate_encoder(model)` beforehand makes a DeBERTa faster.
 
     Args:
-        path_or_model: a folder or hub name to load safetensors weights from, or a loaded model (used as it is).
+        path_or_model: a folder or hub name to load safetensors weights from, or a loaded model.
         tokenizer: its tokenizer; None loads it from the same place, so a loaded model needs it.
         template: hypothesis template with one `{}` for the label description.
         device: where a model given by path goes; None leaves the model where it is.
@@ -79,7 +100,10 @@ class NLIEncoder:
         dtype: str = "float32",
     ) -> None:
         if isinstance(path_or_model, (str, Path)):
-            model = _load(path_or_model)
+            model = _load(path_or_model).eval().requires_grad_(False)
+            accelerate_encoder(model)  # exact, and without effect on other architectures
+            if device is not None:
+                model.to(device)
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(path_or_model, trust_remote_code=False)
         else:
             model = path_or_model
@@ -89,10 +113,7 @@ class NLIEncoder:
             raise ValueError(f"template {template!r} has no place for the label; write {{}} where it goes")
         if dtype not in DTYPES:
             raise ValueError(f"dtype={dtype!r} is not one of {list(DTYPES)}")
-        self.model = model.eval().requires_grad_(False)
-        accelerate_encoder(self.model)  # exact, and without effect on other architectures
-        if device is not None:
-            self.model.to(device)
+        self.model = model
         self.tokenizer, self.template, self.dtype = tokenizer, template, dtype
         self.entailment_index, self.opposite_index = entailment_columns(self.model.config.label2id)
         self.hidden_dim: int = self.model.config.hidden_size
@@ -153,7 +174,7 @@ class NLIEncoder:
         if room < 0:
             raise ValueError(f"max_length={max_length} is below the {self.single.count} special tokens of a text")
         batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
-        with self._autocast():
+        with evaluating(self.model), self._autocast():
             H = self.model.base_model(**batch).last_hidden_state
         return H.float(), batch["attention_mask"].bool()
 
@@ -177,7 +198,7 @@ class NLIEncoder:
     def _logits(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
         """Logits (B, classes) float32 of (text, hypothesis) token ids."""
         batch = self._to_device(self.pair.batch(pairs))
-        with self._autocast():
+        with evaluating(self.model), self._autocast():
             return self.model(**batch).logits.float()
 
     def _autocast(self) -> torch.autocast:
@@ -221,30 +242,45 @@ def score_ids(
 
     `score` is what is computed of a batch of pairs: `encoder.entailment` (None) or `encoder.entailment_logits`.
     """
+    shape = (len(text_ids), len(hypothesis_ids))
+    cells = np.indices(shape).reshape(2, -1)  # (2, n L)
+    scores = _score_cells(encoder, text_ids, hypothesis_ids, cells, max_length, token_budget, progress, score)
+    return scores.reshape(shape)
+
+
+def _score_cells(
+    encoder: NLIEncoder,
+    text_ids: Sequence[np.ndarray],
+    hypothesis_ids: Sequence[np.ndarray],
+    cells: np.ndarray,
+    max_length: int,
+    token_budget: int,
+    progress: Progress | None = None,
+    score: PairScore | None = None,
+) -> np.ndarray:
+    """Scores (m,) float32 of `cells` (2, m): row of the text and of the hypothesis of each pair."""
     score = score or encoder.entailment
-    n, n_labels = len(text_ids), len(hypothesis_ids)
-    hypothesis_lengths = np.array([len(ids) for ids in hypothesis_ids])
+    hypothesis_lengths = np.array([len(ids) for ids in hypothesis_ids], dtype=np.int64)
     room = min(max_length, encoder.max_length) - encoder.pair.count - hypothesis_lengths  # (L,): only texts are cut
-    if n_labels and room.min() < 1:
+    if len(room) and room.min() < 1:
         raise ValueError(
             f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
             f"{encoder.pair.count} special tokens leaves no room for the text"
         )
-    kept = np.minimum(np.array([len(ids) for ids in text_ids])[:, None], room)  # (n, L)
-    lengths = (kept + hypothesis_lengths + encoder.pair.count).ravel()  # (n L,)
-    batches = token_budget_batches(lengths.tolist(), token_budget)
+    rows, columns = cells
+    kept = np.minimum(np.array([len(ids) for ids in text_ids], dtype=np.int64)[rows], room[columns])  # (m,)
+    batches = token_budget_batches((kept + hypothesis_lengths[columns] + encoder.pair.count).tolist(), token_budget)
     results, done = [], 0
-    for rows in batches:
-        cells = [divmod(row, n_labels) for row in rows]
-        pairs = [(text_ids[i][: kept[i, label]], hypothesis_ids[label]) for i, label in cells]
+    for batch in batches:
+        pairs = [(text_ids[rows[i]][: kept[i]], hypothesis_ids[columns[i]]) for i in batch]
         results.append(score(pairs))  # stays on the device: the next batch is built meanwhile
-        done += len(rows)
+        done += len(batch)
         if progress is not None:
-            progress("nli", done, n * n_labels)
-    scores = np.empty(n * n_labels, dtype=np.float32)
+            progress("nli", done, len(kept))
+    scores = np.empty(len(kept), dtype=np.float32)
     if batches:
         scores[np.concatenate(batches)] = torch.cat(results).cpu().numpy()
-    return scores.reshape(n, n_labels)
+    return scores
 
 
 def nli_scores(
@@ -276,10 +312,58 @@ def nli_scores(
         ValueError: a hypothesis leaves no room for the text, or a score is not finite (with its text's index).
     """
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(hypotheses)
-    limit = encoder.max_length if max_length is None else max_length
-    budget = encoder.token_budget if token_budget is None else token_budget
+    limit, budget = _limits(encoder, max_length, token_budget)
     scores = score_ids(encoder, text_ids, hypothesis_ids, limit, budget, progress)
-    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
-    if len(bad):
-        raise ValueError(f"NLI scores of texts {bad[:10].tolist()} (of {len(bad)}) are not finite")
+    _check_finite(list(scores))
     return scores
+
+
+def pair_scores(
+    encoder: NLIEncoder,
+    texts: Sequence[str],
+    hypothesis_lists: Sequence[Sequence[str]],
+    *,
+    max_length: int | None = None,
+    token_budget: int | None = None,
+) -> list[np.ndarray]:
+    """`nli_scores` where every text has hypotheses of its own; all pairs share their batches.
+
+    Args:
+        encoder: the NLI model; its `dtype` is the precision.
+        texts: n premises; only they are truncated.
+        hypothesis_lists: for each text its complete hypotheses, in any number.
+        max_length, token_budget: as in `nli_scores`.
+
+    Returns:
+        For each text (its hypotheses,) float32 in [0, 1].
+
+    Raises:
+        ValueError: different numbers of texts and lists, a hypothesis leaves no room for the text, or a score is not
+            finite (with its text's index).
+    """
+    if len(texts) != len(hypothesis_lists):
+        raise ValueError(f"{len(texts)} texts but {len(hypothesis_lists)} lists of hypotheses; give one list a text")
+    place = {one: i for i, one in enumerate(dict.fromkeys(one for own in hypothesis_lists for one in own))}
+    counts = [len(own) for own in hypothesis_lists]
+    columns = [place[one] for own in hypothesis_lists for one in own]
+    cells = np.array([np.repeat(np.arange(len(texts)), counts), columns], dtype=np.int64)  # (2, m)
+    text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(list(place))
+    limit, budget = _limits(encoder, max_length, token_budget)
+    flat = _score_cells(encoder, text_ids, hypothesis_ids, cells, limit, budget)
+    scores = np.split(flat, np.cumsum(counts)[:-1]) if counts else []
+    _check_finite(scores)
+    return scores
+
+
+def _limits(encoder: NLIEncoder, max_length: int | None, token_budget: int | None) -> tuple[int, int]:
+    """Tokens of a pair and of a batch, where the caller names none."""
+    return (
+        encoder.max_length if max_length is None else max_length,
+        encoder.token_budget if token_budget is None else token_budget,
+    )
+
+
+def _check_finite(scores: Sequence[np.ndarray]) -> None:
+    bad = [i for i, row in enumerate(scores) if not np.isfinite(row).all()]
+    if bad:
+        raise ValueError(f"NLI scores of texts {bad[:10]} (of {len(bad)}) are not finite")

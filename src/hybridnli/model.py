@@ -55,7 +55,8 @@ class HybridNLIPolyEncoder(nn.Module):
             raise ValueError(f"hidden_dim={hidden_dim}, but the encoder {encoder.name!r} has {encoder.hidden_dim}")
         self.labels, self.hidden_dim, self.num_codes, self.proj_dim = labels, hidden_dim, num_codes, proj_dim
         self.encoder = encoder
-        self.backbone = encoder.model if encoder is not None else None  # registered, so that to(device) moves it
+        # Registered, so that to(device) moves it; part of this model now, and frozen.
+        self.backbone = encoder.model.requires_grad_(False) if encoder is not None else None
         self.backbone_name = backbone_name if backbone_name is not None else (encoder.name if encoder else "")
         # A list, not a dict of modules: label names may hold dots, which module names cannot.
         self.poly_heads = nn.ModuleList(PolyEncoderHead(hidden_dim, num_codes, proj_dim) for _ in labels.specialists)

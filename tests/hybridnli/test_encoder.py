@@ -1,5 +1,7 @@
 """NLI scores and token embeddings against the transformers pipeline and tokenizer."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from transformers import (
     pipeline,
 )
 
-from hybridnli.encoder import NLIEncoder, entailment_columns, nli_scores
+from hybridnli.encoder import NLIEncoder, entailment_columns, nli_scores, pair_scores
 from hybridnli.pairs import SpecialTokens, tokenize
 
 LONG = " ".join(TEXTS)  # far over the 64 tokens of a pair
@@ -83,7 +85,7 @@ def test_other_architectures_equal_the_pipeline(kind, byte_tokenizer):
         sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
         heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "init_std": 0.3}
         model = BartForSequenceClassification(BartConfig(**sizes, **heads, **shared))
-    encoder = NLIEncoder(model, byte_tokenizer)
+    encoder = NLIEncoder(model.eval(), byte_tokenizer)
     texts = [*TEXTS[:8], "café [MASK] \u4e2d", LONG]
     scores = nli_scores(encoder, texts, encoder.hypotheses(["about banks", "about health"]))
     expected = pipeline_scores(encoder, texts, ["about banks", "about health"])
@@ -159,7 +161,8 @@ def test_token_embeddings_equal_the_model(encoder):
     texts = [TEXTS[1], LONG, ""]
     H, mask = encoder.embed_ids(encoder.tokenize(texts), max_length=20)
     batch = encoder.tokenizer(texts, padding=True, truncation=True, max_length=20, return_tensors="pt")
-    expected = encoder.model.bert(**batch).last_hidden_state
+    with torch.no_grad():
+        expected = encoder.model.bert(**batch).last_hidden_state
     assert torch.equal(mask, batch["attention_mask"].bool()) and mask.sum(1).tolist()[1:] == [20, 2]
     torch.testing.assert_close(H[mask], expected[mask], atol=1e-5, rtol=1e-5)
 
@@ -169,7 +172,8 @@ def test_label_embeddings_are_masked_means_of_64_tokens(bert, tokenizer):
     embeddings = encoder.describe([*LABELS, LONG])
     for description, embedding in zip([*LABELS, LONG], embeddings, strict=True):
         batch = tokenizer(description, truncation=True, max_length=64, return_tensors="pt")
-        expected = bert.bert(**batch).last_hidden_state[0].mean(dim=0)
+        with torch.no_grad():
+            expected = bert.bert(**batch).last_hidden_state[0].mean(dim=0)
         torch.testing.assert_close(embedding, expected, atol=1e-5, rtol=1e-5)
 
 
@@ -234,3 +238,40 @@ def test_non_finite_scores_name_the_text(tokenizer):
         encoder.model.classifier.bias.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"texts \[0, 1\]"):
         nli_scores(encoder, TEXTS[:2], LABELS)
+
+
+def state_of(model):
+    """All that a scorer might change in a model: weights, classes, modes, what is trained."""
+    kinds = [(name, type(module), module.training) for name, module in model.named_modules()]
+    return kinds, [(name, p.requires_grad, p.data_ptr()) for name, p in model.named_parameters()]
+
+
+@pytest.mark.parametrize("make", [make_bert, make_deberta])
+def test_a_model_that_is_handed_over_stays_as_it_is(make, tokenizer):
+    """It may be in training: classes, modes, gradients and weights are its owner's."""
+    model = make().train()
+    model.dropout.eval()
+    before, expected = state_of(model), copy.deepcopy(model).eval()
+    encoder = NLIEncoder(model, tokenizer)
+    scores = nli_scores(encoder, TEXTS[:5], LABELS)
+    H, _ = encoder.embed_ids(encoder.tokenize(TEXTS[:2]), 20)
+    assert state_of(model) == before
+    np.testing.assert_array_equal(scores, nli_scores(NLIEncoder(expected, tokenizer), TEXTS[:5], LABELS))
+    assert not H.requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_text_with_hypotheses_of_its_own(dtype, tokenizer, count_calls):
+    encoder = NLIEncoder(make_bert(), tokenizer, dtype=dtype)
+    lists = [[TEXTS[(i * 3 + j) % 9] for j in range(i % 4)] for i in range(12)]
+    expected = [nli_scores(encoder, [text], own)[0] for text, own in zip(TEXTS, lists, strict=False)]
+    counter = count_calls(encoder)
+    scores = pair_scores(encoder, TEXTS[:12], lists, token_budget=400)
+    assert counter.calls < 6  # 18 pairs of some 50 tokens
+    assert [len(row) for row in scores] == [i % 4 for i in range(12)]
+    tolerance = 1e-5 if dtype == "float32" else 0.05
+    for one, other in zip(scores, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=tolerance)
+    assert pair_scores(encoder, [], []) == [] and pair_scores(encoder, ["a"], [[]])[0].shape == (0,)
+    with pytest.raises(ValueError, match="2 texts but 1 lists"):
+        pair_scores(encoder, ["a", "b"], [["x"]])

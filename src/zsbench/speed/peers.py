@@ -16,6 +16,7 @@ from transformers import (
     ZeroShotClassificationPipeline,
 )
 
+from gliznet.encoders.deberta_fast import accelerate_encoder
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.speed.setting import Contender, Run, Setting, autocast
 from zsbench.training.recipe import Recipe
@@ -97,7 +98,8 @@ def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
         id2label=names,
         label2id=NLI_CLASSES,
     ).to(setting.device)
-    plain = copy.deepcopy(model).eval()
+    plain = copy.deepcopy(model.eval())
+    accelerate_encoder(model)
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]
     return NLIEncoder(model, tokenizer, TEMPLATE, dtype=dtype), plain
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
+from gliznet.encoders.deberta_fast import accelerate_encoder
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, Rows, draw_labels
@@ -54,6 +55,7 @@ class NLITask(Task):
         self.model = AutoModelForSequenceClassification.from_pretrained(
             backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
+        accelerate_encoder(self.model)  # before the first step: a training that is resumed must not compute otherwise
         self.train, self.validation = train, validation
         self.template, self.max_length = options["template"], recipe.max_length
         self.lengths = np.array([len(text.split()) for text in train.texts])
