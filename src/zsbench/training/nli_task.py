@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from gliznet.encoders.deberta_fast import accelerate_encoder
-from hybridnli.encoder import NLIEncoder, nli_scores
+from hybridnli.encoder import NLIEncoder, pair_scores
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, Rows, draw_labels
 from zsbench.training.task import Task
@@ -58,6 +58,7 @@ class NLITask(Task):
         accelerate_encoder(self.model)  # before the first step: a training that is resumed must not compute otherwise
         self.train, self.validation = train, validation
         self.template, self.max_length = options["template"], recipe.max_length
+        self.precision = recipe.precision
         self.lengths = np.array([len(text.split()) for text in train.texts])
 
     def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
@@ -92,11 +93,9 @@ class NLITask(Task):
         device: torch.device,
     ) -> list[np.ndarray]:
         """P(entailment) of each (text, hypothesis) pair, scored on its own."""
-        encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype="bfloat16")
-        pairs = zip(texts, label_lists, strict=True)
-        scores = [nli_scores(encoder, [text], encoder.hypotheses(labels))[0] for text, labels in pairs]
-        self.model.requires_grad_(True)  # the scorer froze it
-        return scores
+        dtype = "bfloat16" if self.precision == "bf16" else "float32"
+        encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype=dtype)
+        return pair_scores(encoder, texts, [encoder.hypotheses(labels) for labels in label_lists])
 
     def is_encoder(self, name: str) -> bool:
         return name.startswith(self.model.base_model_prefix + ".") and ".pooler." not in name

@@ -54,6 +54,12 @@ CANARIES: dict[str, Canary] = {
 }
 
 
+def rows_of(name: str, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """A canary's scores where every text has labels of its own."""
+    pairs = zip(texts, label_lists, strict=True)
+    return [CANARIES[name]([text], labels, row)[0] for row, (text, labels) in enumerate(pairs)]
+
+
 class CanarySystem:
     """A canary behind the interface of the scorer; it counts the rows it has seen."""
 

@@ -21,7 +21,7 @@ from zsbench.training.run import build_task
 from zsbench.training.task import Task
 
 from ..training.conftest import RECIPE, WORDS, finish_backbone, save_tiny_encoder
-from .canaries import CANARIES, ROWS, chance, interval
+from .canaries import CANARIES, ROWS, chance, interval, rows_of
 
 FAMILIES = {"gliznet": {}, "gliclass": {}, "biencoder": {}, "nli": {"template": "this is {}"}}
 
@@ -32,7 +32,7 @@ def true_first(text: str, true: list[str], false: list[str]) -> tuple[list[str],
 
 
 def prepare(root: Path) -> Layout:
-    """A run with a tiny encoder and a set whose labels are unrelated to its texts; true labels come first in the file."""
+    """A run with a tiny encoder and a set whose labels are unrelated to its texts; the file lists true labels first."""
     layout, rng = Layout(root), np.random.default_rng(1)
     save_tiny_encoder(layout.fetched("tiny").parent / "files")
     finish_backbone(layout)
@@ -71,7 +71,7 @@ def ask(task: Task, name: str, monkeypatch: pytest.MonkeyPatch) -> float:
     """What the task's own validation says of a canary in the model's place."""
 
     def score(model, texts, label_lists, device):
-        return [CANARIES[name]([text], labels, i)[0] for i, (text, labels) in enumerate(zip(texts, label_lists))]
+        return rows_of(name, texts, label_lists)
 
     monkeypatch.setattr(task, "score", score)
     return task.validate(task.model, "cpu")
@@ -116,7 +116,7 @@ def measured(layout: Layout, monkeypatch, canary: str) -> float:
     rng = np.random.default_rng(3)
 
     def trained(checkpoint, texts, labels):
-        return [CANARIES[canary]([text], names, i)[0] for i, (text, names) in enumerate(zip(texts, labels))]
+        return rows_of(canary, texts, labels)
 
     def untrained(folder, texts, labels):
         return [rng.random(len(names)) for names in labels]
