@@ -176,7 +176,8 @@ class Trainer:
     def _evaluate(self, step: int) -> None:
         """Validate, log, and keep the weights when they are the best so far."""
         self.model.eval()
-        value = self.task.validate(self.model, self.accelerator.device)
+        with self.accelerator.autocast():  # the recipe's precision, for every family
+            value = self.task.validate(self.model, self.accelerator.device)
         entry = {
             "step": step + 1,
             "losses": self._means(),

@@ -10,9 +10,10 @@ from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model,
 
 from zsbench.layout import Layout
 from zsbench.training.families import TASKS
-from zsbench.training.loop import Task, Trainer
+from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import read_split
+from zsbench.training.rows import read_evaluation_rows, read_training_rows
+from zsbench.training.task import Task
 
 torch.set_num_threads(1)
 OPTIONS = {"nli": {"template": "this is {}"}}
@@ -53,7 +54,8 @@ def test_a_resumed_training_is_the_undisturbed_one(
     ENCODERS[kind]().save_pretrained(backbone)
     settings = Recipe(**recipe | {"steps": 6, "precision": precision})
     module, name = TASKS[family]
-    rows = [read_split(layout.training_set("colours"), split) for split in ("train", "validation")]
+    path = layout.training_set("colours")
+    rows = read_training_rows(path), read_evaluation_rows(path)
 
     def trainer(work: Path) -> Trainer:
         AcceleratorState._reset_state(reset_partial_state=True)  # a process of its own would start with another one
