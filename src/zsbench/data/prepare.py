@@ -91,7 +91,7 @@ def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, 
 
 
 def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
-    """Write `rows.parquet` (`sample_id`, `split`, `text`, `gold`) and `card.json` of one test set.
+    """Write `rows.parquet` (`sample_id`, `split`, `text`, `gold`; by `sample_id`) and `card.json` of one test set.
 
     Args:
         spec: the preset plus the suite's `rows` (None for all) and `sample_seed`.
@@ -126,6 +126,8 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     if frame.empty:
         raise DataError(f"{spec['id']}: no rows left to score")
     frame.insert(0, "sample_id", sample_ids(frame["text"].to_list()))
+    # Files often run by class. Ids are hashes of the texts: sorted by them, a row's number tells nothing of its gold.
+    frame = frame.sort_values("sample_id", ignore_index=True)
     write_atomic(rows_path, lambda path: write_rows(path, frame))
     card = {
         "id": spec["id"],
