@@ -14,6 +14,7 @@ SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "local": (("path",), ("sha256",)),
 }
 TASKS = {"gliclass": "single", "topics": "multi"}
+RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (holm)", "δ", "average δ"}  # table columns
 SPEC_ROOM = 100_000  # bytes of labels in a job's spec, which travels as one argument (Linux takes 131,072)
 
 
@@ -117,6 +118,7 @@ def check_suites(config: dict[str, Any], resources: dict[str, Any]) -> None:
     Raises:
         ConfigError: the first problem found.
     """
+    _check_names(config, resources)
     for suite, entry in config["suites"].items():
         for dataset in entry["datasets"]:
             check_id(f"suites.{suite}.datasets", dataset, resources["datasets"])
@@ -134,6 +136,20 @@ def check_suites(config: dict[str, Any], resources: dict[str, Any]) -> None:
         labels = [resources["datasets"][dataset]["verbalisations"] for dataset in entry["datasets"]]
         if (size := len(json.dumps(labels, ensure_ascii=False).encode())) > SPEC_ROOM:
             raise ConfigError(f"suites.{suite}: its sets' labels take {size} bytes; a job has room for {SPEC_ROOM}")
+
+
+def _check_names(config: dict[str, Any], resources: dict[str, Any]) -> None:
+    """Tables and pages name a set by its id or its title, so each is one set's alone and no other column's."""
+    taken: dict[str, str] = {}
+    for suite in config["suites"].values():
+        for dataset in suite["datasets"]:
+            preset = resources["datasets"].get(dataset, {"title": dataset})  # an unknown id is refused elsewhere
+            for key, name in ((f"datasets.{dataset}", dataset), (f"datasets.{dataset}.title", preset["title"])):
+                folded = " ".join(name.split()).casefold()
+                if folded in RESERVED:
+                    raise ConfigError(f"{key}: {name!r} names a column of the tables; choose another")
+                if taken.setdefault(folded, dataset) != dataset:
+                    raise ConfigError(f"{key}: {name!r} already names dataset {taken[folded]!r}; choose another")
 
 
 def _check_protocols(suite: dict[str, Any], dataset: str, rows: dict[str, int]) -> None:

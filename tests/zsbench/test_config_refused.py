@@ -38,7 +38,25 @@ def variant(**options: Any) -> Callable[[dict], None]:
     return put("gliznet/variants/mine", options)
 
 
+def two_titles(config: dict) -> None:
+    """Two sets of one suite with one title, but for case and spaces."""
+    config["datasets"] = {"one": MINE | {"title": "My set"}, "two": MINE | {"title": "my  Set"}}
+    config["suites"]["gliclass"]["datasets"] += ["one", "two"]
+
+
+def named(name: str, title: str) -> Callable[[dict], None]:
+    def change(config: dict) -> None:
+        config["datasets"] = {name: MINE | {"title": title}}
+        config["suites"]["gliclass"]["datasets"].append(name)
+
+    return change
+
+
 REFUSED = {
+    # Names
+    "id of the average row": (named("average", "Mine"), "datasets.average: 'average' names a column"),
+    "title of the average row": (named("mine", "AVERAGE"), "datasets.mine.title: 'AVERAGE' names a column"),
+    "two sets with one title": (two_titles, "datasets.two.title: 'my  Set' already names dataset 'one'"),
     # Values
     "line break after an id": (put("run", "embedded\n"), r"run: 'embedded\\n' is not a valid id"),
     "weight is not a number": (variant(margin=float("nan")), "variants.mine.margin: nan .* finite"),
