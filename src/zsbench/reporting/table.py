@@ -105,7 +105,8 @@ def tex_text(table: Table) -> str:
     ]
     for i, row in enumerate(table.rows):
         shown = [_bold(escape_tex(text), r"\textbf{", "}", (i, j) in table.best) for j, text in enumerate(row)]
-        lines.append(" & ".join(shown) + r" \\")
+        line = " & ".join(shown)
+        lines.append(f"{'{}' if line.startswith('[') else ''}{line}" + r" \\")  # after "\\" a "[" is an argument
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\footnotesize {escape_tex(note)}" for note in table.notes]
     return "\n".join(lines) + "\n"
@@ -156,8 +157,15 @@ def escape_tex(text: str) -> str:
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 
 
+_MARKDOWN = str.maketrans(
+    {character: f"\\{character}" for character in "\\`*|~$"} | {"<": "&lt;", ">": "&gt;", "\n": " "}
+)
+
+
 def _escape_markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*").replace("\n", " ")
+    """Text that Markdown shows as it stands, also on hosts that read `$` as mathematics and `~~` as struck out."""
+    escaped = re.sub(r"&(?=[#\w]+;)", "&amp;", text).translate(_MARKDOWN).replace("](", r"]\(")
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", escaped)  # inside a word it is no emphasis
 
 
 def _numeric_columns(table: Table) -> list[bool]:

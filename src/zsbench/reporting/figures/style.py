@@ -1,5 +1,6 @@
 """How every figure looks and how it is saved: one palette, one font size, bytes that depend on the drawing alone."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ RC: dict[Any, Any] = {
     "axes.labelcolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
+    "text.parse_math": False,  # a "$" in somebody's title is a dollar
     "svg.fonttype": "path",  # the same picture on every machine, whatever fonts it has
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
@@ -81,7 +83,9 @@ class Drawing:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Draw inside this block, so that a user's matplotlibrc changes nothing."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A script that the font lacks is drawn as boxes; tables and page have the name.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
         yield
