@@ -9,7 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.scoring import LabelSets, ScoringReport, is_shared, score_texts
+from gliznet.scoring import LabelSets, ScoringReport, as_lists, is_shared, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 
 __all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificationPipeline", "score_texts"]
@@ -99,7 +99,7 @@ class ZeroShotClassificationPipeline:
             raise ValueError(f"threshold={threshold} is not allowed; it must be in [0, 1]")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k={top_k} is not allowed; it must be >= 1")
-        many = [texts] if isinstance(texts, str) else list(texts)
+        many, labels = [texts] if isinstance(texts, str) else list(texts), as_lists(labels)
         self.report = ScoringReport()
         logits = self._logits(many, labels, len(many) >= _BAR_FROM if progress is None else progress)
         sets = [list(labels)] * len(many) if is_shared(labels) else [list(one) for one in labels]

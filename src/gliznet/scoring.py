@@ -49,6 +49,17 @@ class _Job:
     row: Row = field(repr=False)
 
 
+def as_lists(labels: LabelSets) -> LabelSets:
+    """Labels as lists of str: a generator can be read once only, and an array has no truth value.
+
+    Raises:
+        TypeError: one string.
+    """
+    if isinstance(labels, str):
+        raise TypeError(f"labels={labels!r:.60} is one text; it must be a list of labels")
+    return [str(one) if isinstance(one, str) else list(map(str, one)) for one in labels]  # type: ignore[return-value]
+
+
 def is_shared(labels: LabelSets) -> bool:
     """Whether `labels` is one list of labels for all texts, rather than one list a text."""
     return all(isinstance(label, str) for label in labels)
@@ -58,10 +69,8 @@ def _label_sets(labels: LabelSets, texts: int) -> list[list[str]]:
     """One list for all texts, or one a text, checked.
 
     Raises:
-        ValueError: no labels, labels and lists mixed, or not one list a text. TypeError: one string.
+        ValueError: no labels, labels and lists mixed, or not one list a text.
     """
-    if isinstance(labels, str):
-        raise TypeError(f"labels={labels!r:.60} is one text; it must be a list of labels")
     if is_shared(labels):
         if not labels and texts:
             raise ValueError("labels is empty; give at least one label")
@@ -161,6 +170,7 @@ def score_texts(
         ValueError: no label or an empty one, or as many lists as texts are not given. LabelBudgetError: a label alone
         does not fit a sequence.
     """
+    labels = as_lists(labels)
     shared = is_shared(labels)
     sets = _label_sets(labels, len(texts))
     distinct = [list(dict.fromkeys(one)) for one in sets]

@@ -60,6 +60,16 @@ def test_sets_of_their_own(pair, texts: list[str]) -> None:
         assert np.abs(row - score_texts(model, tokenizer, [text], one)[0]).max() < 1e-5
 
 
+def test_labels_may_be_a_generator_or_an_array(pair, texts: list[str]) -> None:
+    """Read once, they gave an empty answer; arrays have no truth value."""
+    pipeline, labels = ZeroShotClassificationPipeline(*pair), ["sports", "oil"]
+    expected = pipeline(texts, labels)
+    assert pipeline(texts, (label for label in labels)) == expected
+    assert pipeline(texts, np.array(labels)) == expected
+    assert pipeline(texts, (iter(labels) for _ in texts)) == expected
+    assert pipeline(texts, np.array([labels] * len(texts))) == expected
+
+
 def test_duplicates_share_a_score_and_change_nothing(pair, texts: list[str]) -> None:
     model, tokenizer = pair
     plain = score_texts(model, tokenizer, texts, ["sports", "oil"])

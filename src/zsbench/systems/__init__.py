@@ -123,7 +123,7 @@ FAMILIES = {
         (),
         "generative model behind an OpenAI-compatible endpoint",
         needs=("url", "name"),
-        takes=("key_variable", "parallel"),
+        takes=("key_variable", "parallel", "leave_out"),
     ),
 }
 

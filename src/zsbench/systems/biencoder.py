@@ -55,7 +55,7 @@ class BiEncoderSystem(Adapter):
             for batch in token_budget_batches([min(length, limit) for length in lengths], self.token_budget):
                 rows = self.model.encode(
                     [plain[i] for i in batch],
-                    prompt=prompt or None,
+                    prompt=prompt,  # also an empty one: None would be the model's default prompt
                     batch_size=len(batch),
                     show_progress_bar=False,
                     convert_to_tensor=True,

@@ -16,9 +16,16 @@ from zsbench.reporting.table import Table, escape_tex, markdown_text, tex_text
 from zsbench.reporting.tables import write_tables
 
 ODD = [
-    "costs $5 or $6", r"a\b {c} ~d^2 #1 50% & _more_ __x__", "<b>bold</b> [link](x) `code` ~~old~~", "|pipe| *star*",
-    "[0] first", "新闻 новости", "👩‍🔬 emoji", "שלום עולם", "$\\frac{1}$ unbalanced $",
-]  # fmt: skip
+    "$\\frac{1}$ unbalanced $",
+    "costs $5 or $6",
+    r"a\b {c} ~d^2 #1 50% & _more_ __x__",
+    "<b>bold</b> [link](x) `code` ~~old~~",
+    "|pipe| *star*",
+    "[0] first",
+    "新闻 новости",
+    "👩‍🔬 emoji",
+    "שלום עולם",
+]
 
 
 class Words(html.parser.HTMLParser):

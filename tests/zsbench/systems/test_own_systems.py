@@ -16,7 +16,7 @@ from zsbench.evaluation.scoring import score_job
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 from zsbench.systems.imported import ScoresFileError, import_scores
-from zsbench.systems.llm import UNSEEN, EndpointError, answer_keys, log_probabilities
+from zsbench.systems.llm import UNSEEN, EndpointError, answer_keys, chosen_answer, log_probabilities
 
 MODULE = """
 import numpy as np
@@ -157,16 +157,20 @@ class Endpoint(BaseHTTPRequestHandler):
         server.seen.append((self.path, self.headers.get("Authorization"), body))
         if server.busy:
             server.busy -= 1
-            self.send_error(429)
+            self.send_response(429)
+            if server.retry_after:
+                self.send_header("Retry-After", server.retry_after)
+            self.end_headers()
             return
         content = json.loads(body["messages"][1]["content"])
         menu = content.get("labels") or {"yes": content["label"], "no": "\0"}
         answer = next((key for key, label in menu.items() if label in content["text"]), list(menu)[-1])
-        choice = {"message": {"content": f" {answer}."}}
-        if server.logprobs:
+        choice = {"message": {"content": server.reply or f" {answer}."}}
+        if server.logprobs and not server.reply:
             top = [{"token": f" {key}", "logprob": -0.1 if key == answer else -4.0} for key in menu]
             choice["logprobs"] = {"content": [{"token": f" {answer}", "top_logprobs": top}]}
-        reply = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}).encode()
+        whole = {"choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 1}}
+        reply = json.dumps(server.payload or whole).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
@@ -180,6 +184,7 @@ class Endpoint(BaseHTTPRequestHandler):
 def endpoint():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
     server.seen, server.busy, server.logprobs = [], 0, True
+    server.reply = server.payload = server.retry_after = None
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -255,13 +260,80 @@ def test_an_llm_cell_tells_its_cost(fresh, make_spec, endpoint):
     assert card["requests"] + card["from_cache"] == 33 and card["prompt_tokens"] and card["dtype"] == "unknown"
 
 
-def test_answers_are_read_strictly():
-    assert answer_keys(3) == ["A", "B", "C"] and answer_keys(30)[:2] == ["1", "2"]
-    with pytest.raises(EndpointError, match="none of the allowed"):
-        log_probabilities({"choices": [{"message": {"content": "I cannot"}}]}, ["A", "B"])
-    with pytest.raises(EndpointError, match="no chat completion"):
-        log_probabilities({"error": "x"}, ["A", "B"])
-    assert log_probabilities({"choices": [{"message": {"content": "Label 12."}}]}, answer_keys(30)).index(0.0) == 11
+@pytest.mark.parametrize(
+    ("text", "answers", "expected"),
+    [
+        ("C", answer_keys(3), "C"),
+        (" **c**.", answer_keys(3), "C"),
+        ("(B) money", answer_keys(3), "B"),
+        ("A: money", answer_keys(3), "A"),
+        ("I think C", answer_keys(26), "C"),
+        ("I'd say C", answer_keys(26), "C"),
+        ("A good fit is C", answer_keys(3), "C"),
+        ("The answer is B, not C", answer_keys(3), "B"),
+        ("I cannot", answer_keys(26), None),
+        ("A text of no label", answer_keys(3), None),
+        ("B or C", answer_keys(3), None),
+        ("", answer_keys(3), None),
+        ("Label 12.", answer_keys(30), "12"),
+        ("12", answer_keys(30), "12"),
+        ("112", answer_keys(30), None),
+        (" Yes.", ["yes", "no"], "yes"),
+        ("No, it does not", ["yes", "no"], "no"),
+        ("yes and no", ["yes", "no"], None),
+    ],
+)
+def test_an_answer_is_read_as_a_person_would(text, answers, expected):
+    assert chosen_answer(text, answers) == expected
+
+
+def completion(text: str, *tokens: tuple[str, dict[str, float]]) -> dict:
+    content = [
+        {"token": token, "top_logprobs": [{"token": one, "logprob": p} for one, p in top.items()]}
+        for token, top in tokens
+    ]
+    return {"choices": [{"message": {"content": text}, "logprobs": {"content": content}}]}
+
+
+def test_a_number_of_two_tokens_is_not_its_first_digit():
+    reply = completion("12", ("1", {"1": -0.1, "3": -2.0}), ("2", {"2": -0.1, "5": -3.0}))
+    assert log_probabilities(reply, answer_keys(30)).index(0.0) == 11
+    assert log_probabilities(completion("3", ("3", {"1": -2.0, "3": -0.1})), answer_keys(30))[2] == -0.1
+
+
+def test_what_is_no_answer_counts_as_unanswered_and_is_asked_again(fresh, make_spec, endpoint):
+    endpoint.reply = "I cannot say."
+    spec = llm_spec(make_spec, endpoint)
+    system = systems.build(spec, fresh)
+    assert system.score(["on money"], ["money", "chips"]).tolist() == [[UNSEEN, UNSEEN]]
+    assert system.report()["unanswered"] == 1
+    each = systems.build(llm_spec(make_spec, endpoint, "topics"), fresh)
+    assert each.score(["on money"], ["money"]).tolist() == [[0.0]]
+    endpoint.reply = None
+    assert systems.build(spec, fresh).score(["on money"], ["money", "chips"]).argmax() == 0
+
+
+def test_an_error_payload_is_tried_again_and_never_cached(fresh, make_spec, endpoint, monkeypatch):
+    monkeypatch.setattr("zsbench.systems.llm.time.sleep", lambda _: None)
+    endpoint.payload = {"error": {"message": "overloaded"}}
+    with pytest.raises(EndpointError, match="no chat completion: .*overloaded"):
+        systems.build(llm_spec(make_spec, endpoint), fresh).score(["on money"], ["money", "chips"])
+    endpoint.payload = None
+    assert systems.build(llm_spec(make_spec, endpoint), fresh).score(["on money"], ["money", "chips"]).argmax() == 0
+
+
+def test_the_server_decides_how_long_to_wait(fresh, make_spec, endpoint, monkeypatch):
+    waited: list[float] = []
+    monkeypatch.setattr("zsbench.systems.llm.time.sleep", waited.append)
+    endpoint.busy, endpoint.retry_after = 2, "7"
+    systems.build(llm_spec(make_spec, endpoint), fresh).score(["on money"], ["money", "chips"])
+    assert waited == [7.0, 7.0]
+
+
+def test_fields_that_a_server_refuses_are_left_out(fresh, make_spec, endpoint):
+    left = ["max_tokens", "logprobs", "temperature"]
+    systems.build(llm_spec(make_spec, endpoint, leave_out=left), fresh).score(["on money"], ["money", "chips"])
+    assert set(endpoint.seen[0][2]) == {"model", "messages"}
 
 
 def test_missing_llm_settings_are_named(fresh, make_spec, endpoint):

@@ -120,6 +120,16 @@ def test_biencoder_prompts_and_template(run, make_spec):
     np.testing.assert_allclose(system.score(TEXTS, LABELS), texts @ labels.T, atol=1e-5)
 
 
+def test_a_default_prompt_is_not_put_before_labels_that_have_none(run, make_spec):
+    """sentence-transformers falls back to `default_prompt_name` where a prompt is None; an empty one is a prompt too."""
+    model = SentenceTransformer(str(source_folder(run, "tiny-embedder")), device="cpu")
+    expected = model.encode(["new " + text for text in TEXTS], normalize_embeddings=True)
+    expected = expected @ model.encode(LABELS, normalize_embeddings=True).T
+    system = build(run, make_spec, "biencoder", "tiny-embedder", text_prompt="new ", label_prompt="")
+    system.model.prompts, system.model.default_prompt_name = {"query": "new "}, "query"
+    np.testing.assert_allclose(system.score(TEXTS, LABELS), expected, atol=1e-5)
+
+
 def test_the_reranker_equals_the_cross_encoder(reranker, make_spec):
     model = CrossEncoder(str(source_folder(reranker, "tiny-reranker")), device="cpu")
     theirs = model.predict([(label, text) for text in TEXTS for label in LABELS], show_progress_bar=False)
