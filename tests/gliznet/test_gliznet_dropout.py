@@ -27,7 +27,8 @@ def test_the_kept_share_is_as_likely_as_binomial_draws(n: int, p: float, seed: i
     assert min(chance) > 1e-9
 
 
-EXTREMES = [
+NEAR = [1e-12, 1e-6, 7e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.004]
+EXTREMES = [0.0, *NEAR, *(1 - p for p in NEAR[1:]), 1.0]
     0.0,
     1e-12,
     1e-6,
