@@ -14,8 +14,9 @@ _LAYERS = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?(layers?|depth)$") 
 _HIDDEN = ("hidden_size", "d_model", "dim")
 _WIDTHS = (*_HIDDEN, "vocab_size", "intermediate_size", "d_ff", "ffn_dim")
 _UNREAD = ("onnx", "openvino")  # folders of other runtimes
+_ROTARY = re.compile(r"rope|rotary")  # position limits beside such a key size nothing: contexts of 1M tokens are real
 _FREE = re.compile(r"rope|theta|seed")  # numbers that size nothing
-MOST_POSITIONS = 2**18  # of any model's longest sequence
+MOST_POSITIONS = 2**18  # of a model that may build something for each of its positions
 MOST_LABELS = 2**16
 MOST = 2**24  # of any other number in a config
 
@@ -104,6 +105,7 @@ def _blocks(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 def _check_sizes(path: Path, prefix: str, block: dict[str, Any], weights: Weights) -> None:
     """Refuse numbers that would build more than the file can fill."""
     hidden = next((block[name] for name in _HIDDEN if _number(block.get(name))), 1)
+    rotary = any(_ROTARY.search(name) for name in block)
     width = block["embedding_size"] if _number(block.get("embedding_size")) else hidden
     for name in sorted(block, key=lambda name: name not in _HIDDEN):  # the width first: others are held against it
         value = block[name]
@@ -114,8 +116,8 @@ def _check_sizes(path: Path, prefix: str, block: dict[str, Any], weights: Weight
         elif name in _WIDTHS:
             most = 2 * weights.numbers // max(int(min(width if name == "vocab_size" else hidden, 2**62)), 1)
             why = f"what {weights.numbers} numbers in the file can fill"
-        elif "position" in name:
-            most, why = MOST_POSITIONS, "the longest sequence"
+        elif "position" in name and not rotary:
+            most, why = max(MOST_POSITIONS, weights.longest), "the longest sequence"
         elif name in ("num_labels", "_num_labels"):
             most, why = MOST_LABELS, "the most labels"
         else:

@@ -64,12 +64,15 @@ def check_names(info: dict[str, Any], source: str, exact: bool) -> None:
         )
 
 
-def check_same(kind: Any, folder: Path) -> None:
+def check_same(kind: Any, folder: Path) -> nn.Module:
     """Refuse a folder whose weights transformers would complete with random ones; nothing is allocated.
 
     Args:
         kind: class of the model that is loaded from it (also an Auto class).
         folder: weights and config.json.
+
+    Returns:
+        The model without its weights.
 
     Raises:
         ValueError: names the missing and mis-shaped tensors. A pooler may be missing: sentence encoders have none.
@@ -82,9 +85,10 @@ def check_same(kind: Any, folder: Path) -> None:
         output_loading_info=True,
         ignore_mismatched_sizes=True,
     )
-    info = dry[1]
+    model, info = dry
     info["missing_keys"] = [name for name in info["missing_keys"] if not name.startswith("pooler.")]
     check_names(info, str(folder), exact=False)
+    return model
 
 
 def _some(names: list[str]) -> str:

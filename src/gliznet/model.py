@@ -16,11 +16,12 @@ from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from gliznet.attention.cached import TextStates
-from gliznet.attention.invariant import check_supported, encode_invariant, max_positions, segments
+from gliznet.attention.invariant import check_supported, encode_invariant, segments
 from gliznet.card import write_card
 from gliznet.config import GliZNetConfig, GliZNetOptions
 from gliznet.encoders.deberta_fast import accelerate_encoder
 from gliznet.heads import LabelAggregator, lab_positions
+from gliznet.lengths import position_limit
 from gliznet.loading import check_loaded, check_names, check_source
 from gliznet.losses import PADDING, total_loss
 from gliznet.tokenizer import GliZNETTokenizer
@@ -96,7 +97,7 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         options = options or tokenizer.options
         name = "" if isinstance(backbone, PreTrainedModel) else str(backbone)
         encoder: Any = backbone if isinstance(backbone, PreTrainedModel) else _load_encoder(name)
-        limit = max_positions(encoder.config)
+        limit = position_limit(encoder)
         if limit is not None and options.max_length > limit:
             raise ValueError(f"max_length={options.max_length} is not allowed: this encoder has {limit} positions")
         if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:

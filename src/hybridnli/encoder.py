@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.encoders.deberta_fast import accelerate_encoder
+from gliznet.lengths import length_limit
 from gliznet.loading import check_loaded, check_source
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
@@ -28,7 +29,6 @@ Progress = Callable[[str, int, int], None]  # (stage, rows done, rows in all)
 PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothesis) token ids of B pairs -> (B,)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-NO_LIMIT = 1_000_000  # tokenizers without a length limit report about 1e30
 DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
 
 
@@ -117,11 +117,7 @@ class NLIEncoder:
         self.tokenizer, self.template, self.dtype = tokenizer, template, dtype
         self.entailment_index, self.opposite_index = entailment_columns(self.model.config.label2id)
         self.hidden_dim: int = self.model.config.hidden_size
-        self.max_length = (
-            tokenizer.model_max_length
-            if tokenizer.model_max_length < NO_LIMIT
-            else self.model.config.max_position_embeddings
-        )
+        self.max_length = length_limit(self.model, tokenizer.model_max_length)
         self.name = str(self.model.config.name_or_path)
         self.single, self.pair = SpecialTokens.of(tokenizer, 1), SpecialTokens.of(tokenizer, 2)
 

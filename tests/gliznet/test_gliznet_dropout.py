@@ -27,6 +27,33 @@ def test_the_kept_share_is_as_likely_as_binomial_draws(n: int, p: float, seed: i
     assert min(chance) > 1e-9
 
 
+NEAR = [1e-12, 1e-6, 7e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.004]
+EXTREMES = [0.0, *NEAR, *(1 - p for p in NEAR[1:]), 1.0]
+
+
+@given(st.sampled_from(EXTREMES) | st.floats(0, 1), st.sampled_from([1, 1000, 100_000]), st.integers(0, 2**31))
+@settings(max_examples=100, deadline=None)
+def test_any_p_keeps_its_share_and_the_expectation(p: float, n: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    y = fast_dropout(torch.ones(n, dtype=torch.float64), p)
+    kept = int((y != 0).sum())
+    share = 1 / float(y.max()) if kept else 1 - p  # what kept elements are divided by
+    assert min(binom.cdf(kept, n, share), binom.sf(kept - 1, n, share)) > 1e-9
+    assert math.isclose(share, 1 - p, rel_tol=0.003) and math.isclose(1 - share, p, rel_tol=0.003, abs_tol=1e-15)
+    assert y.unique().numel() <= 2
+    assert p > 0 or torch.equal(y, torch.ones_like(y))
+    assert p < 1 or not y.any()
+
+
+@pytest.mark.parametrize("p", EXTREMES)
+def test_modules_and_attention_take_any_p(p: float) -> None:
+    torch.manual_seed(0)
+    assert FastDropout(p)(torch.ones(4, 50)).isfinite().all()
+    q = torch.randn(1, 2, 5, 4)
+    out, _ = module.attention(Layer(), q, q, torch.ones_like(q), None, dropout=p)
+    assert out.isfinite().all() and (p > 1e-4 or torch.allclose(out, torch.ones_like(out), atol=1e-3))
+
+
 def test_neighbouring_decisions_are_independent() -> None:
     """Four decisions share one 64-bit draw; no pair of them may go together."""
     torch.manual_seed(0)

@@ -49,15 +49,6 @@ def check_supported(config: Any) -> None:
         raise ValueError(f"order_invariant=True needs attn_implementation 'sdpa' or 'eager', got {implementation!r}")
 
 
-def max_positions(config: Any) -> int | None:
-    """Tokens for which an encoder has learned absolute positions; None if its positions are relative or rotary."""
-    if config.model_type in _OFFSET:
-        return config.max_position_embeddings - first_position(config)
-    if config.model_type in ABSOLUTE or getattr(config, "position_biased_input", False):
-        return config.max_position_embeddings
-    return None
-
-
 def first_position(config: Any) -> int:
     """What an encoder of the family `ABSOLUTE` calls its first position."""
     return config.pad_token_id + 1 if config.model_type in _OFFSET else 0

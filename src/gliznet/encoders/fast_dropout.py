@@ -3,7 +3,7 @@
 A training step of a MiniLM-sized encoder spends a quarter of its time in `bernoulli_`, most of it on the attention
 weights. Here a 64-bit number is read as four of 16 bits, and an element is kept where its number is below
 `round((1 - p) 2^16)`; kept elements are divided by exactly that share, so the expectation is the input's. The share
-differs from 1 - p by at most 2^-17. On other devices nothing changes.
+differs from 1 - p by at most 2^-17; where that is much of p or of 1 - p, and on other devices, PyTorch draws.
 
 B batch, T tokens, H attention heads, d head size.
 """
@@ -20,7 +20,13 @@ from transformers.masking_utils import sdpa_mask
 __all__ = ["FastDropout", "accelerate_dropout", "fast_dropout", "keep_mask"]
 
 LEVELS = 1 << 16
+EDGE = 2**-8  # of p: nearer to 0 or 1 the rounding would be over 0.2 % of the rate
 NAME = "sdpa_fast_dropout"  # of the attention below, among those that transformers knows
+
+
+def drawn_here(p: float) -> bool:
+    """Whether 16 bits give the rate p, or PyTorch has to draw."""
+    return EDGE <= p <= 1 - EDGE
 
 
 def keep_mask(shape: torch.Size, p: float) -> tuple[Tensor, float]:
@@ -28,7 +34,7 @@ def keep_mask(shape: torch.Size, p: float) -> tuple[Tensor, float]:
 
     Args:
         shape: of the mask.
-        p: probability of dropping an element, in (0, 1).
+        p: probability of dropping an element, one that is `drawn_here`.
 
     Returns:
         A bool tensor, and 1 / (share that is kept).
@@ -46,7 +52,7 @@ def fast_dropout(x: Tensor, p: float) -> Tensor:
 
     Args:
         x: any shape, on the CPU.
-        p: probability in (0, 1).
+        p: probability in [0, 1].
 
     Returns:
         A tensor like `x`; gradients flow through the kept elements.
@@ -56,6 +62,8 @@ def fast_dropout(x: Tensor, p: float) -> Tensor:
     >>> sorted({round(value, 4) for value in x.unique().tolist()}), round(float(x.mean()), 2)
     ([0.0, 1.1111], 1.0)
     """
+    if not drawn_here(p):
+        return nn.functional.dropout(x, p)
     keep, scale = keep_mask(x.shape, p)
     return (x * keep).mul_(scale)
 
@@ -65,7 +73,7 @@ class FastDropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         """The input, with dropout in training mode."""
-        if not self.training or self.inplace or not 0 < self.p < 1 or input.device.type != "cpu":
+        if not self.training or self.inplace or input.device.type != "cpu":
             return super().forward(input)
         return fast_dropout(input, self.p)
 
@@ -94,7 +102,7 @@ def attention(
     """
     more = kwargs.get("position_bias") is not None or query.shape[1] != key.shape[1]
     causal = kwargs.get("is_causal") or getattr(module, "is_causal", True)
-    if not 0 < dropout < 1 or query.device.type != "cpu" or more or causal:
+    if not drawn_here(dropout) or query.device.type != "cpu" or more or causal:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )

@@ -9,6 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from gliznet.batching import token_budget_batches
 from gliznet.checkpoint_files import check_files
+from gliznet.lengths import length_limit
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
 from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
@@ -41,18 +42,19 @@ class BiEncoderSystem(Adapter):
         self.template: str = settings.get("template") or "{}"
         self.text_prompt: str = settings.get("text_prompt", own.get("query", ""))
         self.label_prompt: str = settings.get("label_prompt", own.get("document", ""))
+        self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
+        self.model.max_seq_length = self.limit  # where the package cuts
         self.neutralise = Neutraliser(special_tokens(self.model.tokenizer))
         self._labels: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str], prompt: str) -> tuple[torch.Tensor, int]:
         """Unit embeddings (n, D) float32 in input order, and how many texts were cut."""
         plain = self.neutralise(texts)
-        limit = self.model.max_seq_length or self.model.tokenizer.model_max_length
         encoded = self.model.tokenizer([prompt + text for text in plain], truncation=False, verbose=False)["input_ids"]
         lengths = [len(ids) for ids in encoded]
         out = torch.empty(len(plain), self.model.get_embedding_dimension() or 0, device=self.device)
         with self.autocast():
-            for batch in token_budget_batches([min(length, limit) for length in lengths], self.token_budget):
+            for batch in token_budget_batches([min(length, self.limit) for length in lengths], self.token_budget):
                 rows = self.model.encode(
                     [plain[i] for i in batch],
                     prompt=prompt,  # also an empty one: None would be the model's default prompt
@@ -61,7 +63,7 @@ class BiEncoderSystem(Adapter):
                     convert_to_tensor=True,
                 )
                 out[batch] = torch.nn.functional.normalize(rows.float(), dim=-1)
-        return out, sum(length > limit for length in lengths)
+        return out, sum(length > self.limit for length in lengths)
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L); see `base.System`."""

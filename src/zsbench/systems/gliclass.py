@@ -13,9 +13,9 @@ import torch
 from transformers import AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from gliznet.attention.invariant import max_positions
 from gliznet.batching import token_budget_batches
 from gliznet.checkpoint_files import check_files
+from gliznet.lengths import length_limit
 from gliznet.loading import check_loaded
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
@@ -50,7 +50,7 @@ class GLiClassSystem(Adapter):
         self.prompt: str = spec["settings"].get("prompt") or ""
         # A model of this run was trained with the recipe's max_length, which its tokenizer keeps.
         own = self.tokenizer.model_max_length if spec["model"][0] == "trained" else LIMIT
-        self.limit = min(LIMIT, own, max_positions(self.model.config.encoder_config) or LIMIT)
+        self.limit = length_limit(self.model, LIMIT, own)
         # Its other poolings run over padding too, so there only texts of equal length may share a batch.
         self.pads = self.model.config.pooling_strategy in ("first", "pass")
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
-from gliznet.attention.invariant import max_positions
 from gliznet.checkpoint_files import check_files
+from gliznet.lengths import position_limit
 from gliznet.loading import check_same
 from zsbench.config import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
@@ -52,8 +52,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
     recipe = Recipe(**spec["recipe"])
     backbone, _ = open_fetched(layout.fetched(recipe.backbone))
     check_files(backbone)
-    check_same(AutoModel, backbone)
-    limit = max_positions(AutoConfig.from_pretrained(backbone, trust_remote_code=False))
+    limit = position_limit(check_same(AutoModel, backbone))
     if limit is not None and recipe.max_length > limit:
         raise ConfigError(
             f"recipe.max_length: {recipe.max_length} is more than the {limit} positions of {recipe.backbone!r}"

@@ -185,3 +185,24 @@ def test_scores_that_are_no_numbers_stop_the_cell_with_its_name(run, make_spec, 
     with pytest.raises(NonFiniteScoreError, match=r"'nli-system' \(seed 1\) on dataset 'news'"):
         score_job(layout.root, make_spec("nli", model=MODELS["nli"]))
     assert not list(layout.root.rglob("scores.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("entries", "rows", "allowed"),
+    [
+        ({"rope_theta": 1e7}, 8, True),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e7}}, 8, True),
+        ({"global_rope_theta": 160000.0}, 8, True),
+        ({}, 2**20 + 2, True),  # a learned table of as many rows
+        ({}, 8, False),  # it would be allocated
+    ],
+)
+def test_a_context_of_a_million_tokens_is_no_fault_where_it_costs_nothing(tmp_path, entries, rows, allowed) -> None:
+    config = {"hidden_size": 4, "max_position_embeddings": 2**20, "num_hidden_layers": 1} | entries
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"table": torch.zeros(rows, 4)}, tmp_path / "model.safetensors")
+    if allowed:
+        check_files(tmp_path)
+    else:
+        with pytest.raises(ValueError, match="max_position_embeddings=1048576 is not allowed; at most 262144"):
+            check_files(tmp_path)
