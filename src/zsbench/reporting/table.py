@@ -141,6 +141,8 @@ _TEX = {
     "^": r"\textasciicircum{}",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
+    "§": r"\S{}",
+    "¶": r"\P{}",
     "–": "--",
     "Δ": r"$\Delta$",
     "×": r"$\times$",
