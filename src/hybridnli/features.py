@@ -24,7 +24,15 @@ import torch
 
 from gliznet.batching import token_budget_batches
 from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, nli_scores, score_ids
-from hybridnli.shards import DamagedStoreError, key_is_sound, only_writer, sound_shards, write_key, write_shard
+from hybridnli.shards import (
+    CheckedShards,
+    DamagedStoreError,
+    key_is_sound,
+    only_writer,
+    sound_shards,
+    write_key,
+    write_shard,
+)
 from hybridnli.store import FeatureStore, gather_nli, open_key, open_store, text_hash
 
 __all__ = ["DamagedStoreError", "FeatureStore", "NLIEncoder", "build_store", "nli_scores", "open_store", "text_hash"]
@@ -45,6 +53,7 @@ def build_store(
     dtype: str = "float16",
     token_budget: int | None = None,
     progress: Progress | None = None,
+    checked: CheckedShards | None = None,
 ) -> FeatureStore:
     """Compute whatever of these texts' features is not in `folder` yet, in length-sorted batches, and open the store.
 
@@ -61,6 +70,8 @@ def build_store(
         dtype: stored dtype of token embeddings, "float16" or "float32".
         token_budget: padded tokens in a batch; None means `encoder.token_budget`.
         progress: called with (stage, rows done, rows in all).
+        checked: of an earlier call: its shards are not read and hashed again. A caller that goes through texts in
+            blocks passes one dict to all calls.
 
     Raises:
         ValueError: no texts or labels, an unknown dtype, a non-finite feature.
@@ -81,7 +92,8 @@ def build_store(
     root = Path(folder) / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     root.mkdir(parents=True, exist_ok=True)
     budget = encoder.token_budget if token_budget is None else token_budget
-    builder = _Builder(encoder, root, key, budget, progress)
+    checked = {} if checked is None else checked
+    builder = _Builder(encoder, root, key, budget, progress, checked)
     unique = {text_hash(text): text for text in texts}
     descriptions = list(labels_descriptions.values())
     with only_writer(root):  # a second process waits, then finds everything there
@@ -90,7 +102,7 @@ def build_store(
         builder.add_tokens(unique)
         builder.add_descriptions(descriptions)
         builder.add_nli(unique, encoder.hypotheses(descriptions))
-    return open_key(root, texts, labels_descriptions, encoder.template)
+    return open_key(root, texts, labels_descriptions, encoder.template, checked)
 
 
 @dataclass(frozen=True)
@@ -102,9 +114,10 @@ class _Builder:
     key: dict[str, Any]
     token_budget: int
     progress: Progress | None
+    checked: CheckedShards
 
     def add_tokens(self, unique: dict[str, str]) -> None:
-        there = {row for shard in sound_shards(self.root, "tokens") for row in shard.rows}
+        there = {row for shard in sound_shards(self.root, "tokens", self.checked) for row in shard.rows}
         missing = [row for row in unique if row not in there]
         done = 0
         for rows, ids in self._sorted_chunks(missing, unique):
@@ -121,7 +134,7 @@ class _Builder:
             self._report("tokens", done, len(missing))
 
     def add_descriptions(self, descriptions: list[str]) -> None:
-        there = {row for shard in sound_shards(self.root, "descriptions") for row in shard.rows}
+        there = {row for shard in sound_shards(self.root, "descriptions", self.checked) for row in shard.rows}
         missing = [text for text in dict.fromkeys(descriptions) if text_hash(text) not in there]
         if missing:
             values = self.encoder.describe(missing, DESCRIPTION_TOKENS).cpu().numpy()
@@ -130,7 +143,9 @@ class _Builder:
 
     def add_nli(self, unique: dict[str, str], hypotheses: list[str]) -> None:
         names, columns = list(unique), list(dict.fromkeys(hypotheses))
-        absent = np.isnan(gather_nli(sound_shards(self.root, "nli"), names, columns))  # (texts, hypotheses)
+        absent = np.isnan(
+            gather_nli(sound_shards(self.root, "nli", self.checked), names, columns)
+        )  # (texts, hypotheses)
         total, done = int(absent.sum()), 0
         hypothesis_ids = self.encoder.tokenize(columns)
         for pattern in np.unique(absent[absent.any(axis=1)], axis=0):  # texts that lack the same columns go together

@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 
 __all__ = [
+    "CheckedShards",
     "DamagedStoreError",
     "Shard",
     "key_is_sound",
@@ -53,6 +54,9 @@ class Shard:
     columns: list[str]
     lengths: np.ndarray
     array: np.ndarray
+
+
+CheckedShards = dict[Path, Shard]  # by description file: what has been read and checked, so that it is not again
 
 
 @dataclass(frozen=True)
@@ -107,21 +111,27 @@ def write_shard(
     _write_json(path.with_suffix(".json"), {"header": asdict(header), "sha256": header.checksum()})
 
 
-def read_shards(folder: Path, kind: str) -> list[Shard]:
+def read_shards(folder: Path, kind: str, checked: CheckedShards | None = None) -> list[Shard]:
     """All complete shards of a kind, in order of their file names.
+
+    Args:
+        folder: of one key.
+        kind: first part of the file names.
+        checked: shards that are taken as they are; those read now are added.
 
     Raises:
         DamagedStoreError: a file is missing, cut short or changed since it was written.
     """
-    return [_read_shard(path) for path in sorted(folder.glob(f"{kind}-*.json"))]
+    checked = {} if checked is None else checked
+    return [_once(path, checked) for path in sorted(folder.glob(f"{kind}-*.json"))]
 
 
-def sound_shards(folder: Path, kind: str) -> list[Shard]:
+def sound_shards(folder: Path, kind: str, checked: CheckedShards) -> list[Shard]:
     """Like `read_shards`, for the one writer: a damaged shard is removed, with a warning, so that it is made again."""
     shards = []
     for path in sorted(folder.glob(f"{kind}-*.json")):
         try:
-            shards.append(_read_shard(path))
+            shards.append(_once(path, checked))
         except DamagedStoreError as error:
             warnings.warn(f"{folder / path.stem}: damaged, its rows are made again ({error})", stacklevel=2)
             path.unlink()
@@ -171,6 +181,12 @@ def _write_json(path: Path, content: dict) -> None:
     """Write a json file in one step (readers see the old file or the new one)."""
     text = json.dumps(content, ensure_ascii=True)
     _write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def _once(path: Path, checked: CheckedShards) -> Shard:
+    if path not in checked:
+        checked[path] = _read_shard(path)
+    return checked[path]
 
 
 def _read_shard(path: Path) -> Shard:

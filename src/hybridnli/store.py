@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridnli.shards import Shard, read_key, read_shards
+from hybridnli.shards import CheckedShards, Shard, read_key, read_shards
 
 __all__ = ["FeatureStore", "gather_nli", "open_key", "open_store", "text_hash"]
 
@@ -141,16 +141,22 @@ def _locate(shards: list[Shard], rows: list[str], what: str) -> tuple[np.ndarray
     return shard, start, length
 
 
-def open_key(root: Path, texts: Sequence[str], descriptions: Mapping[str, str], template: str) -> FeatureStore:
+def open_key(
+    root: Path,
+    texts: Sequence[str],
+    descriptions: Mapping[str, str],
+    template: str,
+    checked: CheckedShards | None = None,
+) -> FeatureStore:
     rows = [text_hash(text) for text in texts]
-    tokens = read_shards(root, "tokens")
+    tokens = read_shards(root, "tokens", checked)
     shard, start, lengths = _locate(tokens, rows, "texts")
-    embedded = read_shards(root, "descriptions")
+    embedded = read_shards(root, "descriptions", checked)
     label_shard, label_start, _ = _locate(embedded, [text_hash(text) for text in descriptions.values()], "descriptions")
     label_embs = np.stack([embedded[s].array[i] for s, i in zip(label_shard, label_start, strict=True)])
     columns = [template.format(text) for text in descriptions.values()]
     unique_rows, unique_columns = list(dict.fromkeys(rows)), list(dict.fromkeys(columns))
-    nli = gather_nli(read_shards(root, "nli"), unique_rows, unique_columns)
+    nli = gather_nli(read_shards(root, "nli", checked), unique_rows, unique_columns)
     row_at, column_at = ({name: i for i, name in enumerate(names)} for names in (unique_rows, unique_columns))
     nli = nli[np.ix_([row_at[row] for row in rows], [column_at[column] for column in columns])]
     if np.isnan(nli).any():

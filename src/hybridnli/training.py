@@ -22,14 +22,19 @@ from hybridnli.model import HybridNLIPolyEncoder
 from hybridnli.store import FeatureStore
 from hybridnli.thresholds import apply_thresholds, f1_per_label
 
-__all__ = ["HybridOptions", "TrainedHeads", "train_heads"]
+__all__ = ["SELECTIONS", "HybridOptions", "TrainedHeads", "train_heads"]
 
 EVAL_TOKENS = 32768  # padded tokens in a batch without gradients
 
 
 @dataclass(frozen=True)
 class HybridOptions:
-    """Everything a training run of the heads depends on besides data and seed; defaults are the published v2."""
+    """Everything a training run of the heads depends on besides data and seed.
+
+    Defaults are the published v2, but for `selection`: "mean_ap" is the mean over labels of average precision, which
+    any change in the order of scores moves; "macro_f1_at_0.5" is the published one, which stands still while no score
+    crosses 0.5 (then the weights of the first epoch are kept).
+    """
 
     specialists: tuple[str, ...] | None = None  # labels with a head, in head order; None: every label of the store
     num_codes: int = 8  # vectors that read a text
@@ -39,11 +44,12 @@ class HybridOptions:
     epochs: int = 25  # at most; also the period of the cosine
     batch: int = 16
     clip: float = 1.0  # norm of the gradient of all heads together
-    patience: int = 7  # epochs without a better validation macro-F1
+    patience: int = 7  # epochs without a better validation by `selection`
     blend_weight: float = 1.0  # 0 is v1: alpha gets no gradient and stays at 0.5
     kl_weight: float = 0.3  # pulls heads to NLI where NLI is sure
     confidence: float = 0.75  # NLI is sure above this and below 1 minus this
     lr_floor: float = 0.02  # the cosine ends at this share of lr
+    selection: str = "mean_ap"  # what chooses the epoch on the validation rows; a key of SELECTIONS
 
     def __post_init__(self) -> None:
         for name in ("num_codes", "proj_dim", "lr", "epochs", "batch", "clip", "patience"):
@@ -54,6 +60,8 @@ class HybridOptions:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative")
         if not 0.5 <= self.confidence < 1:
             raise ValueError(f"confidence={self.confidence} is not in [0.5, 1)")
+        if self.selection not in SELECTIONS:
+            raise ValueError(f"selection={self.selection!r} is not known; allowed: {', '.join(SELECTIONS)}")
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,8 @@ class TrainedHeads:
     Attributes:
         model: heads and alphas with the best weights, in evaluation mode; without an encoder.
         history: one record an epoch: `epoch` (from 1), `lr`, `loss` ({term: mean over batches, unweighted}, and
-            `total`, weighted), `alpha` ({label: value}), `val_macro_f1`.
-        best_epoch: epoch of the weights in `model`.
+            `total`, weighted), `alpha` ({label: value}), `validation` (by `options.selection`).
+        best_epoch: epoch of the weights in `model`; of equal ones the first.
         options: as given.
         seed: as given.
     """
@@ -101,7 +109,7 @@ def train_heads(
     progress: Callable[[dict[str, Any]], None] | None = None,
     device: str | torch.device = "cpu",
 ) -> TrainedHeads:
-    """Train with the dual loss; keep the weights with the best validation macro-F1 (threshold 0.5, all labels).
+    """Train with the dual loss; keep the weights of the epoch that `options.selection` puts first on `val_idx`.
 
     Args:
         store: features of n texts; its labels are the columns of `labels`.
@@ -114,7 +122,8 @@ def train_heads(
         device: where to train.
 
     Raises:
-        ValueError: labels that do not fit the store, indices out of range or shared, unknown specialists.
+        ValueError: labels that do not fit the store, indices out of range or shared, unknown specialists, no
+            validation row with a label under "mean_ap".
         FloatingPointError: a loss is not finite; the message holds the rows of that batch.
     """
     gold, train_rows, val_rows = _checked(store, labels, train_idx, val_idx)
@@ -124,18 +133,18 @@ def train_heads(
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.epochs, eta_min=floor)
     shuffle = np.random.default_rng(seed)
     history: list[dict[str, Any]] = []
-    best_f1, best_epoch, best_state = -1.0, 0, {}
+    best, best_epoch, best_state = -1.0, 0, {}
     for epoch in range(1, options.epochs + 1):
         record: dict[str, Any] = {"epoch": epoch, "lr": scheduler.get_last_lr()[0]}
         record["loss"] = _train_epoch(model, store, gold, shuffle.permutation(train_rows), options, optimizer)
         scheduler.step()
         record["alpha"] = dict(zip(model.labels.specialists, _alphas(model).tolist(), strict=True))
-        record["val_macro_f1"] = _macro_f1(model, store, gold, val_rows)
+        record["validation"] = _selected_by(model, store, gold, val_rows, options.selection)
         history.append(record)
         if progress is not None:
             progress(record)
-        if record["val_macro_f1"] > best_f1:
-            best_f1, best_epoch = record["val_macro_f1"], epoch
+        if record["validation"] > best:
+            best, best_epoch = record["validation"], epoch
             best_state = {name: value.clone() for name, value in model.state_dict().items()}
         elif epoch - best_epoch >= options.patience:
             break
@@ -209,9 +218,31 @@ def _hybrid_scores(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.nd
     return blend(store.nli[rows], poly, _alphas(model), model.labels.specialist_columns)
 
 
-def _macro_f1(model: HybridNLIPolyEncoder, store: FeatureStore, gold: np.ndarray, rows: np.ndarray) -> float:
-    predictions = apply_thresholds(_hybrid_scores(model, store, rows), 0.5)
-    return float(f1_per_label(predictions, gold[rows] >= 0.5).mean())
+def _selected_by(
+    model: HybridNLIPolyEncoder, store: FeatureStore, gold: np.ndarray, rows: np.ndarray, selection: str
+) -> float:
+    return SELECTIONS[selection](_hybrid_scores(model, store, rows), gold[rows] >= 0.5)
+
+
+def _macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:
+    """Macro-F1 of scores (n, L) at threshold 0.5 over all labels; gold (n, L) bool."""
+    return float(f1_per_label(apply_thresholds(scores, 0.5), gold).mean())
+
+
+def _mean_ap(scores: np.ndarray, gold: np.ndarray) -> float:
+    """Mean average precision of scores (n, L) over the labels with a positive row; equal scores count as one step."""
+    from sklearn.metrics import average_precision_score
+
+    known = gold.any(axis=0)
+    if not known.any():
+        raise ValueError("no validation row has a label: mean_ap cannot choose an epoch")
+    return float(average_precision_score(gold[:, known], scores[:, known], average="macro"))
+
+
+SELECTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mean_ap": _mean_ap,
+    "macro_f1_at_0.5": _macro_f1,
+}
 
 
 def _alphas(model: HybridNLIPolyEncoder) -> np.ndarray:

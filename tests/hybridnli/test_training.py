@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import DESCRIPTIONS
-from sklearn.metrics import f1_score
+from sklearn.metrics import average_precision_score, f1_score
 
 import hybridnli.training as training
 from hybridnli.losses import blend_loss, kl_loss, poly_loss
@@ -22,8 +22,9 @@ def run(store, gold, seed=0, **changes):
     return train_heads(store, gold, TRAIN, VAL, options=replace(OPTIONS, **changes), seed=seed)
 
 
-def test_defaults_are_the_published_recipe():
+def test_defaults_are_the_published_recipe_but_for_what_chooses_the_epoch():
     o = HybridOptions()
+    assert o.selection == "mean_ap"
     assert (o.lr, o.weight_decay, o.epochs, o.batch, o.clip, o.patience) == (3e-4, 1e-4, 25, 16, 1.0, 7)
     assert (o.blend_weight, o.kl_weight, o.confidence, o.lr_floor, o.num_codes, o.proj_dim) == (
         1,
@@ -40,7 +41,7 @@ def test_history_and_learning(store, gold):
     losses = [record["loss"]["total"] for record in trained.history]
     assert losses[-1] < losses[0]
     for record in trained.history:
-        assert list(record) == ["epoch", "lr", "loss", "alpha", "val_macro_f1"]
+        assert list(record) == ["epoch", "lr", "loss", "alpha", "validation"]
         loss = record["loss"]
         assert loss["total"] == pytest.approx(loss["poly"] + loss["blend"] + 0.3 * loss["kl"], rel=1e-5)
         assert list(record["alpha"]) == ["Money", "Tech"]
@@ -109,14 +110,14 @@ def test_a_term_of_weight_zero_is_not_computed(store, gold, monkeypatch, term):
 
 
 def test_best_weights_are_restored_and_patience_stops(store, gold, monkeypatch):
-    f1 = iter([0.2, 0.5, 0.5, 0.4, 0.1, 0.9])
+    values = iter([0.2, 0.5, 0.5, 0.4, 0.1, 0.9])
     states = []
 
     def fake(model, *args):
         states.append(copy.deepcopy(model.state_dict()))
-        return next(f1)
+        return next(values)
 
-    monkeypatch.setattr(training, "_macro_f1", fake)
+    monkeypatch.setattr(training, "_selected_by", fake)
     trained = run(store, gold, epochs=20, patience=3)
     assert len(trained.history) == 5 and trained.best_epoch == 2  # epoch 3 equals the best: no improvement
     for name, value in trained.model.state_dict().items():
@@ -124,12 +125,39 @@ def test_best_weights_are_restored_and_patience_stops(store, gold, monkeypatch):
     assert not torch.equal(states[1]["alpha_raw"], states[4]["alpha_raw"])
 
 
-def test_validation_measure_is_macro_f1_at_one_half_over_all_labels(store, gold):
-    trained = run(store, gold)
-    scores = trained.scores(store, VAL)
-    expected = f1_score(gold[VAL], scores >= 0.5, average="macro", zero_division=0)
-    assert trained.history[trained.best_epoch - 1]["val_macro_f1"] == pytest.approx(expected)
-    assert max(record["val_macro_f1"] for record in trained.history) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("selection", "measure"),
+    [
+        ("mean_ap", lambda gold, scores: average_precision_score(gold, scores, average="macro")),
+        ("macro_f1_at_0.5", lambda gold, scores: f1_score(gold, scores >= 0.5, average="macro", zero_division=0)),
+    ],
+)
+def test_the_epoch_is_chosen_by_the_named_metric_over_all_labels(store, gold, selection, measure):
+    trained = run(store, gold, selection=selection)
+    expected = measure(gold[VAL], trained.scores(store, VAL))
+    assert trained.history[trained.best_epoch - 1]["validation"] == pytest.approx(expected)
+    assert max(record["validation"] for record in trained.history) == pytest.approx(expected)
+
+
+def test_scores_that_all_stay_below_one_half_are_chosen_by_their_order(store, gold):
+    """A weak NLI model: macro-F1 at 0.5 is equal in all epochs and keeps the first; mean AP follows the learning."""
+    weak = replace(store, nli=np.full_like(store.nli, 0.01))
+    readable = gold.copy()
+    readable[:, [0, 2]] = (store.lengths > np.median(store.lengths))[:, None]
+    published = run(weak, readable, selection="macro_f1_at_0.5", epochs=12)
+    assert {record["validation"] for record in published.history} == {0.0} and published.best_epoch == 1
+    ordered = run(weak, readable, epochs=12, patience=12)
+    assert ordered.best_epoch > 1 and ordered.history[0]["validation"] < ordered.history[-1]["validation"]
+
+
+def test_a_label_without_a_positive_validation_row_leaves_the_choice_to_the_others(store, gold):
+    some = gold.copy()
+    some[VAL, 0] = 0
+    trained = run(store, some)
+    assert trained.history[0]["validation"] > 0
+    some[VAL] = 0
+    with pytest.raises(ValueError, match="no validation row has a label"):
+        run(store, some)
 
 
 def test_scores_are_the_blend_of_the_stored_parts(store, gold):
@@ -189,7 +217,8 @@ def test_bad_rows_and_labels(store, labels, train, val, message):
 
 
 @pytest.mark.parametrize(
-    "change", [{"lr": 0}, {"epochs": 0}, {"kl_weight": -1}, {"confidence": 1.0}, {"clip": math.nan}]
+    "change",
+    [{"lr": 0}, {"epochs": 0}, {"kl_weight": -1}, {"confidence": 1.0}, {"clip": math.nan}, {"selection": "macro_f1"}],
 )
 def test_bad_options_name_the_field(change):
     with pytest.raises(ValueError, match=next(iter(change))):

@@ -127,6 +127,17 @@ class RunData:
         names += sorted(controls, key=lambda name: (name != self.reference, controls[name], self.is_ablation(name)))
         return {name: place for place, name in enumerate(dict.fromkeys(names))}
 
+    @cached_property
+    def unmoved(self) -> frozenset[str]:
+        """Systems with a seed whose training says that its selection metric never moved; of a hybrid, all that read
+        its heads."""
+        models = {model for (model, _), record in self.trainings().items() if record["selection_never_moved"]}
+        return frozenset(
+            entry["id"]
+            for entry in self.spec["systems"]
+            if entry["trained"] and entry["model"] in models and entry["settings"].get("blend") != "nli"
+        )
+
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
         """Mean over seeds of a test metric under argmax: systems as rows, dataset ids as columns, table order.
 

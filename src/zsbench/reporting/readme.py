@@ -55,7 +55,12 @@ def render(readme_text: str, reports: Path) -> str:
 def _part(table: str, wanted: str) -> str:
     """Header and rule of an md table, the rows and notes that hold `wanted`, and the signature."""
     head, *lines = table.split("\n")
-    kept = [line for line in lines[1:] if wanted in line or line.startswith("- `")]
-    # A blank line between the table and its notes.
-    first_note = next((i for i, line in enumerate(kept) if line.startswith("- ")), len(kept))
-    return "\n".join([head, lines[0], *kept[:first_note], "", *kept[first_note:]]).strip()
+    rows = [line for line in lines[1:] if line.startswith("|") and wanted in line]
+    shown = "".join(rows)
+
+    def kept(note: str) -> bool:
+        """A note that begins with a sign explains it, and goes where the sign goes; the signature always goes."""
+        return wanted in note if note[2].isalnum() else note[2] in f"`{shown}"
+
+    notes = [line for line in lines[1:] if line.startswith("- ") and kept(line)]
+    return "\n".join([head, lines[0], *rows, "", *notes]).strip()

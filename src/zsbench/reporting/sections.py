@@ -9,6 +9,7 @@ import pandas as pd
 from zsbench.provenance import read_json
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Cell, Grid, grid
+from zsbench.reporting.marks import UNMOVED, plain
 
 SHORT = 12  # hex digits of a hash that a page shows
 
@@ -34,7 +35,7 @@ def linker(run: RunData) -> Callable[[dict[str, str], str], str]:
         if "Against" in row:  # a difference belongs to two cells
             return ""
         title = row.get("Dataset", "") if column == "System" else column
-        found = known.get((datasets.get(title, ""), row.get("System", "")))
+        found = known.get((datasets.get(title, ""), plain(row.get("System", ""))))
         return f"#{found}" if found else ""
 
     return link
@@ -133,7 +134,7 @@ def training_grid(run: RunData) -> Grid | None:
         best = record["best"]
         rows.append(
             [
-                model,
+                f"{model} {UNMOVED}" if record["selection_never_moved"] else model,
                 seed,
                 f"{best['validation']:.4f}",
                 best["step"],

@@ -7,6 +7,7 @@ from zsbench.reporting.changes import changes, kept
 from zsbench.reporting.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
+from zsbench.reporting.marks import UNMOVED, chosen_on
 from zsbench.reporting.tables_topics import attribution
 
 SUITE, TOPICS = "gliclass", "topics"
@@ -22,6 +23,7 @@ def sentences(run: RunData) -> list[str]:
         _topics(run),
         *_tuning(run),
         _controls(run),
+        _unmoved(run),
         _seeds(run),
         _samples(run),
         _changes(run),
@@ -158,9 +160,10 @@ def _topics(run: RunData) -> str:
     if means.empty:
         return ""
     second = f", then {means.index[1]} with {means.iloc[1]:.3f}" if len(means) > 1 else ""
+    chosen = any(chosen_on(run, means.index[0], dataset, shown[1]) for dataset in run.datasets(TOPICS))
     return (
         f"On the topics ({shown[1]} split, protocol {shown[0]}) {means.index[0]} has the highest macro-F1, "
-        f"{means.iloc[0]:.3f}{second}."
+        f"{means.iloc[0]:.3f}{second}.{' Its weights were chosen on these rows.' if chosen else ''}"
     )
 
 
@@ -181,6 +184,17 @@ def _tuning(run: RunData) -> list[str]:
         f" {rows['delta'].median():+.3f} in the median, most to {most['system']} ({most['delta']:+.3f})."
     )
     return [text, *(sentence for sentence in attribution(run) if f", {shown[0]} on " in sentence)]
+
+
+def _unmoved(run: RunData) -> str:
+    """Systems whose training chose no weights."""
+    names = [entry["id"] for entry in run.spec["systems"] if entry["id"] in run.unmoved]
+    if not names:
+        return ""
+    return (
+        f"No validation was better than the first in the training of {joined(names)} (at least one seed): the weights"
+        f" of the first were kept ({UNMOVED} in the tables)."
+    )
 
 
 def _controls(run: RunData) -> str:

@@ -142,6 +142,8 @@ _TEX = {
     "^": r"\textasciicircum{}",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
+    "§": r"\S{}",
+    "¶": r"\P{}",
     "–": "--",
     "Δ": r"$\Delta$",
     "×": r"$\times$",

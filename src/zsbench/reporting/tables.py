@@ -6,6 +6,7 @@ from typing import Any
 
 from zsbench.reporting.contents import filled
 from zsbench.reporting.frames import RunData
+from zsbench.reporting.marks import mark_unmoved
 from zsbench.reporting.table import Table, write_table
 from zsbench.reporting.tables_checks import calibration, cost, integrity, sensitivity
 from zsbench.reporting.tables_published import PUBLISHED, load_published, published
@@ -41,7 +42,7 @@ def write_tables(root: Path, spec: dict[str, Any], out_folder: Path, published_p
     names = filled(spec, "tables")
     for name, build in builders.items():
         if name in names:
-            write_table(out, build())
+            write_table(out, mark_unmoved(build(), run))
         else:  # of an earlier config
             for stale in out.glob(f"{name}.*"):
                 stale.unlink()

@@ -7,6 +7,7 @@ import pandas as pd
 
 from zsbench.evaluation.pairs import HYBRID_TABLE
 from zsbench.reporting.frames import AVERAGE, RunData
+from zsbench.reporting.marks import CHOSEN, CHOSEN_NOTE, chosen_on, published_on
 from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
 from zsbench.reporting.table import Table, interval, number, p_value
 from zsbench.reporting.tables_suite import TEST_TITLES, delta_cells
@@ -33,8 +34,9 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         "F1 a label in the last columns. Rows are grouped by protocol: fixed-0.5; val-tuned (thresholds fitted and"
         " reported on the same validation rows, as the published card does); cv (each row decided by thresholds of the"
         " other folds); held-out (thresholds of validation, one look at test).",
-        f"{TUNED} tuned on the very rows that are reported. {BELOW} macro F1 below the best trivial control of the same"
-        " rows and protocol.",
+        f"{TUNED} tuned on the very rows that are reported.",
+        f"{BELOW} macro F1 below the best trivial control of the same rows and protocol.",
+        CHOSEN_NOTE,
         "Source reported: printed elsewhere, on that publication's rows; it enters no test.",
         *attribution(run),
         interval_note(run),
@@ -62,9 +64,15 @@ def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[st
             whole = [number(values[system, metric, ""]) for metric in WHOLE]
             whole[0] += f" {BELOW}" if below else ""
             f1s = [number(values.get((system, "f1", label))) for label in labels]
-            mark = f" {TUNED}" if protocol == "val-tuned" else ""
             title = run.datasets(SUITE)[dataset]["title"]
-            yield [system, title, f"{protocol}{mark}", split, *whole, *f1s, "measured"]
+            protocol_cell = _protocol(protocol, chosen_on(run, system, dataset, split))
+            yield [system, title, protocol_cell, split, *whole, *f1s, "measured"]
+
+
+def _protocol(name: str, chosen: bool) -> str:
+    """A protocol with its marks: thresholds fitted, weights chosen on the rows that are reported."""
+    marks = TUNED * (name == "val-tuned") + CHOSEN * chosen
+    return f"{name} {marks}" if marks else name
 
 
 def _places(frame: pd.DataFrame) -> list[tuple[str, str]]:
@@ -81,9 +89,8 @@ def _reported(run: RunData, reported: dict[str, Any], labels: list[str]) -> Iter
         for title, system in entry["systems"].items():
             values = dict(zip(entry["columns"], system["values"], strict=True))
             cells = [number(values.get(column)) for column in [*WHOLE, *(f"f1:{label}" for label in labels)]]
-            protocol, where = system["protocol"], ", ".join(entry["datasets"])
-            mark = f" {TUNED}" if protocol == "val-tuned" else ""
-            yield [title, where, f"{protocol}{mark}", entry["split"], *cells, f"reported ({name})"]
+            protocol, where = _protocol(system["protocol"], published_on(entry, system)), ", ".join(entry["datasets"])
+            yield [title, where, protocol, entry["split"], *cells, f"reported ({name})"]
 
 
 def topic_deltas(run: RunData) -> Table:
@@ -96,7 +103,9 @@ def topic_deltas(run: RunData) -> Table:
     rows = []
     for title, part in (("", frame[frame["table"] == HYBRID_TABLE]), ("thresholds", tuned), ("system", against)):
         for row in part.to_dict("records"):
-            protocols = " vs ".join(dict.fromkeys((row["protocol"], row["baseline_protocol"])))
+            sides = ((row["system"], row["protocol"]), (row["baseline"], row["baseline_protocol"]))
+            chosen = any(chosen_on(run, side, name, row["split"]) for side, _ in sides for name in run.datasets(SUITE))
+            protocols = " vs ".join(dict.fromkeys(protocol for _, protocol in sides)) + f" {CHOSEN}" * chosen
             heads = [row["system"], row["baseline"], title or row["factor"], row["levels"], protocols, row["split"]]
             rows.append([*heads, *delta_cells(row)])
     notes = [
@@ -104,6 +113,7 @@ def topic_deltas(run: RunData) -> Table:
         "First the ablations of the hybrid: systems that differ from it in exactly the named setting (a blend of heads"
         " leaves NLI out, one of nli the heads, half weighs both alike). Then what fitted thresholds give an NLI system"
         " by themselves. Then every system against an NLI system under one protocol.",
+        CHOSEN_NOTE,
         f"p (Holm) is corrected within a protocol, apart for the ablations and for the rest of the table {SUITE}.",
         interval_note(run),
         *resolution_note(run, SUITE),
@@ -128,7 +138,7 @@ def attribution(run: RunData) -> list[str]:
         baseline = baseline_of(run, entry)
         mine = (frame["system"] == entry["id"]) & (frame["baseline"] == baseline)
         totals = frame[mine & (frame["factor"] == "system + thresholds")]
-        found += [_sentence(frame, total) for total in totals.to_dict("records")]
+        found += [_sentence(run, frame, total) for total in totals.to_dict("records")]
     return found
 
 
@@ -139,7 +149,7 @@ def baseline_of(run: RunData, hybrid: dict[str, Any]) -> str | None:
     return next((entry["id"] for entry in candidates if nli in (entry["id"], entry.get("model"))), None)
 
 
-def _sentence(frame: pd.DataFrame, total: dict[str, Any]) -> str:
+def _sentence(run: RunData, frame: pd.DataFrame, total: dict[str, Any]) -> str:
     """Total gain = thresholds alone + the rest, with interval and corrected p of the rest."""
     same = (frame["protocol"] == total["protocol"]) & (frame["split"] == total["split"])
 
@@ -148,6 +158,7 @@ def _sentence(frame: pd.DataFrame, total: dict[str, Any]) -> str:
         return frame[same & pick].iloc[0]
 
     tuning, rest = one(total["baseline"], "thresholds"), one(total["system"], "system")
+    chosen = any(chosen_on(run, total["system"], dataset, total["split"]) for dataset in run.datasets(SUITE))
     share = f" ({tuning['delta'] / total['delta']:.0%})" if total["delta"] > 0 and tuning["delta"] >= 0 else ""
     verb = "gains" if total["delta"] >= 0 else "loses"
     return (
@@ -155,4 +166,5 @@ def _sentence(frame: pd.DataFrame, total: dict[str, Any]) -> str:
         f" over {total['baseline']} at 0.5. Fitting thresholds for {total['baseline']} in the same way gives"
         f" {number(tuning['delta'])} of it{share}; what the hybrid adds to that is {number(rest['delta'])}"
         f" {interval(rest['low'], rest['high'])}, p (Holm) {p_value(rest['p_holm'])}."
+        f"{' Its weights were chosen on these rows.' if chosen else ''}"
     )

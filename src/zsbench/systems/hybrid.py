@@ -15,6 +15,7 @@ from hybridnli.checkpoint import load_model_from_checkpoint
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.encoder import NLIEncoder
 from hybridnli.model import TEXT_TOKENS
+from hybridnli.shards import CheckedShards
 from hybridnli.store import FeatureStore
 from zsbench.config import suggest
 from zsbench.layout import Layout
@@ -50,6 +51,7 @@ class HybridSystem(Adapter):
         checkpoint = model_folder(spec, layout) / CHECKPOINT
         self.model, _ = load_model_from_checkpoint(checkpoint, self.encoder)
         self.descriptions = dict(self.model.labels.descriptions)
+        self.checked: CheckedShards = {}  # shards of the store that this system has open
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L) in [0, 1]; see `base.System`.
@@ -65,7 +67,7 @@ class HybridSystem(Adapter):
             )
         if not texts:
             return np.zeros((0, len(labels)))
-        store = features(self.training, self.layout, self.encoder, list(texts), self.descriptions)
+        store = features(self.training, self.layout, self.encoder, list(texts), self.descriptions, self.checked)
         self.count(truncated_texts=int((store.lengths >= self.training["training"]["max_length"]).sum()))
         if self.blend == "nli":
             return store.nli.astype(np.float64)

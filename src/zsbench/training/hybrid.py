@@ -13,6 +13,7 @@ import pandas as pd
 from hybridnli.checkpoint import save_checkpoint
 from hybridnli.encoder import NLIEncoder
 from hybridnli.features import build_store
+from hybridnli.shards import CheckedShards
 from hybridnli.store import FeatureStore
 from hybridnli.thresholds import fit_thresholds
 from hybridnli.training import HybridOptions, TrainedHeads, train_heads
@@ -23,6 +24,7 @@ from zsbench.progress import counter_for, say_for
 from zsbench.provenance import environment, file_sha256, read_json, source_digest, write_json
 from zsbench.runtime import prepare_torch
 from zsbench.systems.base import Neutraliser, special_tokens, well_formed
+from zsbench.training.selection import NEVER_MOVED, never_moved
 
 SOURCES = ("hybridnli",)
 OPTION_NAMES = {  # config key -> HybridOptions field
@@ -36,6 +38,7 @@ OPTION_NAMES = {  # config key -> HybridOptions field
     "kl_weight": "kl_weight",
     "num_codes": "num_codes",
     "proj_dim": "proj_dim",
+    "selection": "selection",
 }
 CHECKPOINT = "multihead_v2.pt"  # the published file name
 
@@ -60,9 +63,18 @@ def open_encoder(spec: dict[str, Any], layout: Layout, device: str) -> NLIEncode
 
 
 def features(
-    spec: dict[str, Any], layout: Layout, encoder: NLIEncoder, texts: list[str], descriptions: dict[str, str]
+    spec: dict[str, Any],
+    layout: Layout,
+    encoder: NLIEncoder,
+    texts: list[str],
+    descriptions: dict[str, str],
+    checked: CheckedShards | None = None,
 ) -> FeatureStore:
-    """Features of these texts; what the store does not hold yet is computed, by one process at a time."""
+    """Features of these texts; what the store does not hold yet is computed, by one process at a time.
+
+    Args:
+        checked: one dict for all calls of a caller that goes through texts in blocks: no file is read twice.
+    """
     folder = store_folder(spec, layout)
     counters = {stage: counter_for(f"features {spec['nli']} {stage}", unit) for stage, unit in STAGES.items()}
     neutralise = Neutraliser(special_tokens(encoder.tokenizer))
@@ -74,6 +86,7 @@ def features(
         max_length=spec["training"]["max_length"],
         token_budget=spec["token_budget"],
         progress=lambda stage, done, total: counters[stage](done, total),
+        checked=checked,
     )
 
 
@@ -114,6 +127,9 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
     rows = parts["train"], parts["validation"]
     trained = train_heads(store, gold, *rows, options=options, seed=spec["seed"], progress=progress, device=device)
     seconds = time.perf_counter() - started
+    never = never_moved([epoch["validation"] for epoch in trained.history])
+    if never:
+        say(NEVER_MOVED)
     cuts = fit_thresholds(trained.scores(store, parts["validation"]), gold[parts["validation"]])
     thresholds = dict(zip(names, cuts.tolist(), strict=True))
     path = layout.checkpoint(spec["id"], spec["seed"]) / CHECKPOINT
@@ -123,6 +139,7 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
         "labels": descriptions,
         "nli_identity": encoder.identity,
         **_training_record(trained, len(parts["train"]), seconds),
+        "selection_never_moved": never,
         "thresholds": thresholds,
         "files": listing(path.parent),
         "weights_sha256": file_sha256(path),
@@ -161,7 +178,7 @@ def _options(spec: dict[str, Any], names: list[str]) -> HybridOptions:
 def _line(record: dict[str, Any], epochs: int) -> str:
     """Progress line of an epoch."""
     loss = " ".join(f"{name} {value:.3f}" for name, value in record["loss"].items())
-    return f"epoch {record['epoch']}/{epochs}  {loss}  validation {record['val_macro_f1']:.4f}"
+    return f"epoch {record['epoch']}/{epochs}  {loss}  validation {record['validation']:.4f}"
 
 
 def _training_record(trained: TrainedHeads, rows: int, seconds: float) -> dict[str, Any]:
@@ -170,7 +187,7 @@ def _training_record(trained: TrainedHeads, rows: int, seconds: float) -> dict[s
         {
             "step": record["epoch"],
             "losses": record["loss"],
-            "validation": record["val_macro_f1"],
+            "validation": record["validation"],
             "gradient_norms": {},
             "learning_rate": record["lr"],
             "alpha": record["alpha"],

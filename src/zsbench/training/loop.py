@@ -21,6 +21,7 @@ from zsbench.integrity import check_listed, listing
 from zsbench.provenance import IntegrityError, read_json, write_json
 from zsbench.training.order import step_rows
 from zsbench.training.recipe import Recipe
+from zsbench.training.selection import NEVER_MOVED, never_moved
 from zsbench.training.sharding import fit_plugins
 from zsbench.training.task import Task
 
@@ -98,7 +99,11 @@ class Trainer:
                 self.progress["seconds"] += time.perf_counter() - started
                 started, first = time.perf_counter(), step + 1
                 self._save_state()
+        never = never_moved([entry["validation"] for entry in self.progress["history"]])
+        if never:
+            self.say(NEVER_MOVED)
         return self.progress | {
+            "selection_never_moved": never,
             "world_size": self.accelerator.num_processes,
             "accumulation": self.accumulation,
             "per_device_batch": self.per_device_batch,

@@ -65,6 +65,7 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
             "seeds": list(seeds) if trained else [0],
             "suites": [suite for suite in own if suite in suites],
             "trained": trained,
+            "model": name.partition("-")[0] if family == "hybridnli" else name,
             "control": family == "control",
         }
         for name, (family, _, trained, own, _) in SYSTEMS.items()
@@ -81,7 +82,7 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
 
 def _settings(name: str, family: str) -> dict[str, Any]:
     if family == "hybridnli":
-        return {"nli": "nli-mini", "blend": name.partition("-")[2] or "learned"}
+        return {"nli": "nli-mini", "dataset": "topics-mini", "blend": name.partition("-")[2] or "learned"}
     return {"control": name} if family == "control" else {}
 
 
@@ -225,6 +226,7 @@ def _trainings(layout: Layout, spec: dict[str, Any], random: np.random.Generator
                 "spec": {"id": system["id"], "seed": seed, "family": system["family"]},
                 "history": history,
                 "best": {"step": 140, "validation": 0.55},
+                "selection_never_moved": False,
                 "seconds": 61.5,
                 "device": "cpu",
                 "parameters": 22_713_216,

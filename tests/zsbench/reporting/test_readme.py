@@ -65,6 +65,16 @@ def test_the_topics_block_shows_the_held_out_rows_only(tables: Path) -> None:
     assert body == "| S | P |\n|---|---|\n| a | held-out |\n\n- a, held-out on test: gains\n- `signature`"
 
 
+def test_the_topics_block_explains_the_signs_that_it_shows_and_no_others(tables: Path) -> None:
+    rows = (
+        "| S | P |\n|---|---|\n| a § | held-out |\n| b | cv ¶ |\n\n- § of a\n- ¶ not held-out\n- note\n- `signature`\n"
+    )
+    (tables / "tables" / "topics.md").write_text(rows)
+    filled = render("<!-- begin:topics -->\n<!-- end:topics -->", tables)
+    body = filled.split("-->")[1].split("<!--")[0].strip()
+    assert body == "| S | P |\n|---|---|\n| a § | held-out |\n\n- § of a\n- `signature`"
+
+
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="no sample report in this checkout")
 def test_readme_shows_the_sample_report() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 
 from zsbench.provenance import canonical_json, read_json, write_json
 from zsbench.reporting.frames import RunData
+from zsbench.reporting.marks import chosen_on
+from zsbench.reporting.sections import linker
 from zsbench.reporting.signature import resolution_note
+from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables import write_tables
 from zsbench.reporting.tables_topics import attribution
 
@@ -127,6 +131,62 @@ def test_topics_hold_protocols_side_by_side_and_reported_rows_apart(made, tables
     assert (tuned["Macro F1"], tuned["Economy"]) == ("0.9054", "0.8584")
 
 
+def test_weights_chosen_on_the_reported_rows_are_marked_under_every_protocol_but_held_out(tables):
+    found = rows(tables, "topics")
+    marked = {(row["System"], row["Protocol"], row["Split"]) for row in found if "¶" in row["Protocol"]}
+    own = [("fixed-0.5 ¶", "validation"), ("cv ¶", "validation"), ("val-tuned ‡¶", "validation")]
+    here = {(system, *place) for system in ("hybrid", "hybrid-heads") for place in own}
+    assert here == {place for place in marked if not place[0].startswith("HybridNLI")}
+    there = {row["System"] for row in found if row["System"].startswith("HybridNLI")}
+    assert there and there == {name for name, _, _ in marked - here}
+    assert "¶ weights chosen on the very rows" in (tables / "topics.notes.txt").read_text(encoding="utf-8")
+
+
+def test_a_publisher_who_saw_the_set_is_marked_on_all_its_splits(made):
+    entry = next(entry for entry in made.spec["systems"] if entry["id"] == "biencoder")
+    run = RunData(made.root, made.spec | {"systems": [entry | {"settings": {"seen": ["topics-mini"]}}]})
+    assert chosen_on(run, "biencoder", "topics-mini", "test") and not chosen_on(run, "biencoder", "other", "test")
+
+
+@pytest.fixture(scope="module")
+def unmoved(made, tmp_path_factory) -> Path:
+    """Tables of a run in which one seed of two systems says that its selection metric never moved."""
+    root = tmp_path_factory.mktemp("unmoved") / "run"
+    shutil.copytree(made.root, root)
+    for model in ("gliznet-no-bce", "nli-mini", "hybrid"):
+        path = root / "models" / model / "seed2" / "training.json"
+        write_json(path, read_json(path) | {"selection_never_moved": True})
+    write_tables(root, made.spec, root / "tables")
+    return root / "tables"
+
+
+def test_a_system_whose_selection_never_moved_is_marked_in_every_table_it_enters(tables, unmoved):
+    names = {"gliznet-no-bce", "nli-mini", "hybrid", "hybrid-heads"}
+
+    def sides(found: list[dict[str, str]]) -> set[str]:
+        cells = [row.get(title, "") for row in found for title in ("System", "Against", "Contrast")]
+        return {side for cell in cells for side in cell.split(" vs ")}
+
+    for name in sorted(path.stem for path in tables.glob("*.csv")):
+        marked = {side.removesuffix(" §") for side in sides(rows(unmoved, name)) if side.endswith("§")}
+        assert marked == names & sides(rows(tables, name)), name
+        note = "§ with at least one seed" in (unmoved / f"{name}.notes.txt").read_text(encoding="utf-8")
+        assert note == bool(marked), name
+    assert {"gliclass_suite", "ablations", "peers", "topics", "topic_deltas"} <= {
+        path.stem.removesuffix(".notes") for path in unmoved.glob("*.txt") if "§" in path.read_text(encoding="utf-8")
+    }
+    assert r"\S{}" in (unmoved / "peers.tex").read_text(encoding="utf-8")
+
+
+def test_the_report_links_and_lists_a_marked_system(made, unmoved):
+    run = RunData(unmoved.parent, made.spec)
+    row = {"System": "hybrid §", "Dataset": "Topics (authored)"}
+    assert linker(run)(row, "System") == "#cell-topics-topics-mini-hybrid"
+    said = "in the training of gliznet-no-bce, nli-mini, hybrid and hybrid-heads"
+    assert any(said in text for text in sentences(run))
+    assert not any("§" in text for text in sentences(RunData(made.root, made.spec)))
+
+
 def test_topic_differences_print_the_deltas(made, tables):
     written = rows(tables, "topic_deltas")
     controls = {entry["id"] for entry in made.spec["systems"] if entry["control"]}
@@ -137,7 +197,8 @@ def test_topic_differences_print_the_deltas(made, tables):
     stored = deltas[(deltas["dataset"] == "average") & (deltas["table"] == "topic_deltas")]
     stored = stored.set_index(["protocol", "split"])["delta"]
     for row in ablations:
-        assert float(row["Δ"]) == pytest.approx(stored[row["Protocol"], row["Rows"]], abs=1e-4)
+        assert float(row["Δ"]) == pytest.approx(stored[row["Protocol"].removesuffix(" ¶"), row["Rows"]], abs=1e-4)
+        assert row["Protocol"].endswith("¶") == (row["Rows"] == "validation")
     alone = [row for row in written if row["Factor"] == "thresholds"]
     assert {row["System"] for row in alone} == {"nli-mini"} and {"cv vs fixed-0.5"} <= {
         row["Protocol"] for row in alone
@@ -151,11 +212,11 @@ def test_the_sentence_on_thresholds_adds_up(made):
         for entry in made.spec["systems"]
         if entry["id"] in ("nli-mini", "hybrid")
     ]
-    sentences = attribution(RunData(made.root, made.spec | {"systems": systems}))
-    assert [sentence.split(":")[0] for sentence in sentences] == [
+    said = attribution(RunData(made.root, made.spec | {"systems": systems}))
+    assert [sentence.split(":")[0] for sentence in said] == [
         "hybrid, val-tuned on validation", "hybrid, cv on validation", "hybrid, held-out on test"
     ]  # fmt: skip
-    for sentence in sentences:
+    for sentence in said:
         gain = re.search(r"(gains|loses) (\d\.\d{4}) macro F1 over nli-mini at 0\.5\.", sentence)
         parts = re.search(r"gives (-?\d\.\d{4}) of it.* adds to that is (-?\d\.\d{4}) \[", sentence)
         total = float(gain[2]) * (1 if gain[1] == "gains" else -1)

@@ -86,6 +86,7 @@ def run_with(
         write_json(Layout(root).card("gliclass", name, "gliznet-full", 1), {"rows": {"test": count}})
     entries = [{"id": name, "title": name, "labels": [], "label_names": []} for name in datasets]
     system = {"id": "gliznet-full", "suites": ["gliclass"], "seeds": [1], "control": False, "made_of": list(made_of)}
+    system |= {"trained": True, "model": "gliznet-full", "settings": {}}
     return RunData(root, {"suites": {"gliclass": {"datasets": entries}}, "systems": [system]})
 
 

@@ -1,5 +1,6 @@
 """HybridNLI: heads trained from the feature store, and its blends as systems."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -10,11 +11,15 @@ from tiny_run import HYBRID_SPEC as SPEC
 from tiny_run import HYBRID_TRAINING as TRAINING
 from tiny_run import finish_source, make_hybrid, source_folder
 
+from hybridnli import shards, training
 from zsbench import systems
+from zsbench.evaluation.protocols import thresholded
 from zsbench.evaluation.scoring import score_job
 from zsbench.layout import Layout
 from zsbench.provenance import file_sha256, read_json, write_json
+from zsbench.reporting.explain import open_cell
 from zsbench.training.hybrid import train_hybrid
+from zsbench.training.selection import NEVER_MOVED
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +75,7 @@ def test_hybrids_over_one_model_share_a_store(trained, monkeypatch):
     assert len(list((trained.root / "features").iterdir())) == 1
 
 
-def test_test_rows_do_not_reach_the_training(trained, tmp_path):
+def test_test_rows_do_not_reach_the_training(trained, make_spec, tmp_path):
     other = Layout(tmp_path / "run")
     shutil.copytree(trained.root, other.root, ignore=shutil.ignore_patterns("cells", "cache"))
     frame = pd.read_parquet(other.dataset("topics"))
@@ -81,7 +86,48 @@ def test_test_rows_do_not_reach_the_training(trained, tmp_path):
     write_json(other.dataset_card("topics"), card | {"rows_sha256": file_sha256(other.dataset("topics"))})
     train_hybrid(other.root, SPEC)
     before, after = (read_json(layout.model("hybrid", 1)) for layout in (trained, other))
-    assert before["weights_sha256"] == after["weights_sha256"] and before["thresholds"] == after["thresholds"]
+    for fact in ("weights_sha256", "best", "history", "thresholds"):
+        assert before[fact] == after[fact], fact
+    spec = make_spec("hybridnli", "topics", ("hybrid", "hybrid"), {"blend": "learned"})
+    cells = []
+    for layout in (trained, other):
+        score_job(layout.root, spec)
+        place = ("topics", "topics", "hybridnli-system", 1)
+        cells.append(open_cell(layout, place, read_json(layout.card(*place))))
+    assert not np.array_equal(cells[0].gold, cells[1].gold)
+    first, second = (thresholded(cell, ["held-out"], folds=2, fold_seed=0)[0] for cell in cells)
+    np.testing.assert_array_equal(first.thresholds, second.thresholds)
+    np.testing.assert_array_equal(first.predictions, second.predictions)
+
+
+@pytest.mark.parametrize(("later", "never"), [(0.0, True), (-0.01, True), (0.01, False)])
+def test_a_selection_that_never_moves_is_said(trained, monkeypatch, capsys, later, never):
+    looks = itertools.count()
+    monkeypatch.setitem(training.SELECTIONS, "mean_ap", lambda *_: 0.4 + later * next(looks))
+    train_hybrid(trained.root, SPEC | {"id": "other"})
+    record = read_json(trained.model("other", 1))
+    assert record["selection_never_moved"] is never
+    assert (NEVER_MOVED in capsys.readouterr().err) is never
+    assert record["best"]["step"] == (1 if never else TRAINING["epochs"])
+
+
+def test_heads_that_see_noise_under_a_metric_that_stands_still_are_said_to(trained):
+    """No step of such a rate moves a score across 0.5: what the published recipe met on a weak NLI model."""
+    changes = {"selection": "macro_f1_at_0.5", "learning_rate": 1e-12}
+    train_hybrid(trained.root, SPEC | {"id": "other", "training": TRAINING | changes})
+    assert read_json(trained.model("other", 1))["selection_never_moved"]
+
+
+def test_scoring_in_blocks_reads_each_stored_file_once(trained, make_spec, monkeypatch):
+    texts, labels = ["markets rallied", "new chips", "old ships"], read_json(trained.dataset_card("topics"))["labels"]
+    known = pd.read_parquet(trained.dataset("topics"))["text"].tolist()
+    whole = blend(trained, make_spec, "learned").score([*texts, *known], labels)
+    hashed, real = [], shards._file_sha256
+    monkeypatch.setattr(shards, "_file_sha256", lambda path: hashed.append(path) or real(path))
+    system = blend(trained, make_spec, "learned")
+    blocks = [system.score(block, labels) for block in (texts, known[:22], known[22:])]
+    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)
+    assert hashed and len(hashed) == len(set(hashed))
 
 
 def test_other_labels_are_refused(trained, make_spec):

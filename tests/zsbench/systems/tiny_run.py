@@ -71,6 +71,7 @@ HYBRID_TRAINING = {
     "weight_decay": 1e-4,
     "grad_clip": 1.0,
     "patience": 3,
+    "selection": "mean_ap",
     "blend_weight": 1.0,
     "kl_weight": 0.3,
     "num_codes": 4,

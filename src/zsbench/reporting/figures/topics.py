@@ -9,6 +9,7 @@ from sklearn.metrics import precision_recall_curve
 
 from zsbench.reporting.figures.style import Drawing, legend_below, look, new_figure, panels, range_rows, unit_axes
 from zsbench.reporting.frames import RunData
+from zsbench.reporting.marks import chosen_on
 
 SUITE = "topics"
 PROTOCOLS = {
@@ -22,6 +23,12 @@ PROTOCOLS = {
 def _seeds(run: RunData, names: list[str]) -> str:
     most = max(len(run.seeds(name)) for name in names)
     return "one seed each" if most == 1 else f"up to {most} seeds a system"
+
+
+def _weights_note(run: RunData, names: list[str], dataset: str, split: str) -> str:
+    """A caption's warning of systems whose weights were chosen on the rows that it shows."""
+    found = [name for name in names if chosen_on(run, name, dataset, split)]
+    return f" Weights chosen on these rows: {', '.join(found)}." if found else ""
 
 
 def topics_f1(run: RunData) -> Drawing | None:
@@ -49,7 +56,8 @@ def topics_f1(run: RunData) -> Drawing | None:
     alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
     caption = (
         f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means, lines:"
-        f" range over seeds; {_seeds(run, names)}.{run.shown_note(SUITE, names)}"
+        f" range over seeds; {_seeds(run, names)}.{_weights_note(run, names, dataset, shown[1])}"
+        f"{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, table, alt, caption)
 
@@ -152,7 +160,8 @@ def pr_curves(run: RunData) -> Drawing | None:
     caption = (
         f"On {found['dataset']}, {found['split']} split ({n:,} rows), first seed of each system. Marks: the threshold"
         f" that protocol {found['protocol']} uses ({PROTOCOLS[found['protocol']]}). Dotted: the share of"
-        f" positive rows, which is the precision of a random guess.{run.shown_note(SUITE, names)}"
+        f" positive rows, which is the precision of a random guess."
+        f"{_weights_note(run, names, found['dataset'], found['split'])}{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, data, alt, caption)
 
@@ -187,6 +196,7 @@ def threshold_sensitivity(run: RunData) -> Drawing | None:
     )
     caption = (
         f"On {found['dataset']}, {found['split']} split, first seed of each system. Marks: the threshold that protocol"
-        f" {found['protocol']} uses. A broad hill: the choice matters little.{run.shown_note(SUITE, names)}"
+        f" {found['protocol']} uses. A broad hill: the choice matters little."
+        f"{_weights_note(run, names, found['dataset'], found['split'])}{run.shown_note(SUITE, names)}"
     )
     return Drawing(figure, data, alt, caption)
