@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,6 @@ def file_sha256(path: Path) -> str:
     """Full sha256 of a file, read in blocks."""
     with Path(path).open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def files_digest(paths: Iterable[Path]) -> str:
-    """Identity of several files: their base names and contents, whatever folder they lie in."""
-    return digest(sorted((Path(path).name, file_sha256(Path(path))) for path in paths))
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -102,13 +97,6 @@ def read_json(path: Path) -> Any:
     if not intact:
         raise IntegrityError(f"{path} was changed since it was written; {remedy}")
     return value
-
-
-def source_digest(*packages: str) -> str:
-    """Identity of the project's own source: every .py below the named sub-packages of src/ (`zsbench/training`)."""
-    root = Path(__file__).resolve().parents[1]
-    files = sorted(file for package in packages for file in (root / package).rglob("*.py"))
-    return digest([(str(file.relative_to(root)), file_sha256(file)) for file in files])
 
 
 def environment() -> dict[str, str]:

@@ -11,9 +11,8 @@ from zsbench.config import ConfigError, load_yaml, resolve
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json, file_sha256
 from zsbench.source_graph import code_digest
-from zsbench.systems import FAMILIES
-from zsbench.systems.own_code import package_files
-from zsbench.training.families import TASKS
+from zsbench.systems import code_identity
+from zsbench.training.families import training_code
 from zsbench.workplace import WorkplaceError, enter
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
@@ -96,10 +95,9 @@ def training_inputs(wildcards):
     ]
 
 
-def training_code(wildcards):
-    """A params function: the code a training depends on: the shared loop and the task of its family."""
-    task = TASKS[plan.trained[wildcards.model]["family"]]
-    return code_digest("zsbench.training.run", task[0])
+def code_of_training(wildcards):
+    """A params function: the code a training depends on."""
+    return training_code(plan.trained[wildcards.model]["family"])
 
 
 def hybrid_inputs(wildcards):
@@ -128,14 +126,10 @@ def system_model(wildcards):
     return [layout.model(name, wildcards.seed)]
 
 
-def system_code(wildcards):
-    """A params function: the code a system's scores depend on; of a user's own system, its whole package too."""
+def code_of_system(wildcards):
+    """A params function: the code a system's scores depend on."""
     system = plan.systems[wildcards.system]
-    modules = ["zsbench.evaluation.scoring", FAMILIES[system.family].module]
-    if system.family != "custom":
-        return code_digest(*modules)
-    own = package_files(f"systems.{system.id}.class", system.settings["class"])
-    return code_digest(*modules, extra=own)
+    return code_identity(system.id, system.family, system.settings)
 
 
 def imported_scores(wildcards):

@@ -23,7 +23,7 @@ for suites, systems in plan.systems_by_suites.items():
         resources:
             gpu=1,
         params:
-            code=system_code,
+            code=code_of_system,
             root=root_of_outputs,
             specs=score_specs,
         message:

@@ -13,7 +13,7 @@ rule train_model:
     resources:
         gpu=plan.gpus,
     params:
-        code=training_code,
+        code=code_of_training,
         root=root_of_outputs,
         spec=spec_of(plan.training_spec, "model", "seed"),
         strategy=plan.config["recipe"]["strategy"],

@@ -28,6 +28,7 @@ from zsbench.progress import counter_for, say_for
 from zsbench.provenance import canonical_json, digest, environment, file_sha256, read_json, write_atomic, write_json
 from zsbench.runtime import Meter, prepare_torch
 from zsbench.secrets import mask_all
+from zsbench.source_graph import code_digest
 from zsbench.systems.base import Rows, RowSystem, well_formed
 
 SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
@@ -78,12 +79,7 @@ class Cell:
     def key(self) -> str:
         """Digest of everything that decides the scores."""
         parts = [self.system, self.facts["rows_sha256"], self.labels, self.names, self.splits, self.spec["suite"]]
-        return digest([*parts, self.spec["precision"], self.spec["token_budget"], self.device, scoring_digest()])
-
-
-def scoring_digest() -> str:
-    """Identity of this module."""
-    return systems.code_digest(("zsbench/evaluation/scoring.py",))
+        return digest([*parts, self.spec["precision"], self.spec["token_budget"], self.device])
 
 
 def score_job(root: Path, spec: dict[str, Any]) -> None:
@@ -131,7 +127,7 @@ def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) ->
     in_use = cell.facts["verbalisation"]
     wordings = {in_use: cell.labels} | {name: labels for name, labels in others.items() if name != in_use}
     chosen = SensitivityOptions(**options)
-    key = digest([cell.key, options, wordings, systems.code_digest(("zsbench/evaluation/sensitivity.py",))])
+    key = digest([cell.key, options, wordings, code_digest("zsbench.evaluation.sensitivity")])
     stored = layout.root / "cache" / "sensitivity" / f"{key}.json"
     if cell.spec["family"] in INSENSITIVE:
         return

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from zsbench.layout import Layout
-from zsbench.provenance import digest, environment, source_digest, write_json
+from zsbench.provenance import digest, environment, write_json
 from zsbench.runtime import prepare_torch
+from zsbench.source_graph import code_digest
 from zsbench.speed.backbones import deberta_twin
 from zsbench.speed.measures import GateError
 from zsbench.speed.memory import measure_memory_alone
@@ -40,7 +41,7 @@ def run_speed(root: Path, spec: dict[str, Any]) -> Path:
     record: dict[str, Any] = {
         "spec": spec,
         "environment": environment(),
-        "source": source_digest("zsbench/speed", "gliznet", "hybridnli"),
+        "source": code_digest("zsbench.speed.run"),
         "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, threads: {torch.get_num_threads()}",
     }
     parts = Parts(layout.speed.parent / "parts", digest(record))

@@ -14,8 +14,7 @@ from zsbench.data.fetched import open_fetched
 from zsbench.integrity import open_model
 from zsbench.layout import Layout
 from zsbench.provenance import digest, file_sha256, read_json
-
-SRC = Path(__file__).resolve().parents[2]
+from zsbench.source_graph import code_digest
 
 
 class UnknownSystemError(ConfigError):
@@ -28,7 +27,6 @@ class Family:
 
     Attributes:
         module: where its `build(spec, layout)` is.
-        sources: files and folders below `src/` whose code decides its scores.
         packages: libraries whose versions do.
         summary: one line for `zsbench systems`.
         extra: optional part of this project to install for it.
@@ -36,7 +34,6 @@ class Family:
     """
 
     module: str
-    sources: tuple[str, ...]
     packages: tuple[str, ...]
     summary: str
     extra: str | None = None
@@ -45,24 +42,15 @@ class Family:
 
 
 TORCH = ("torch", "transformers", "tokenizers")
-SHARED = (
-    "gliznet/batching.py",
-    "gliznet/checkpoint_files.py",
-    "gliznet/loading.py",
-    "gliznet/texts.py",
-    "zsbench/systems/modules.py",
-)
 FAMILIES = {
     "gliznet": Family(
         "zsbench.systems.gliznet",
-        ("gliznet",),
         TORCH,
         "GliZNet: one encoder pass for a text and all its labels",
         needs=("model",),
     ),
     "nli": Family(
         "zsbench.systems.nli",
-        ("hybridnli", *SHARED),
         TORCH,
         "NLI cross-encoder, one pass a pair",
         needs=("model",),
@@ -70,7 +58,6 @@ FAMILIES = {
     ),
     "biencoder": Family(
         "zsbench.systems.biencoder",
-        SHARED,
         (*TORCH, "sentence-transformers"),
         "cosine of sentence embeddings, label embeddings cached",
         needs=("model",),
@@ -78,14 +65,12 @@ FAMILIES = {
     ),
     "control": Family(
         "zsbench.systems.controls",
-        (),
         ("numpy",),
         "trivial and perfect predictors that frame the rest",
         needs=("control",),
     ),
     "hybridnli": Family(
         "zsbench.systems.hybrid",
-        ("hybridnli", *SHARED, "zsbench/training/hybrid.py"),
         TORCH,
         "HybridNLI: NLI corrected by trained heads",
         needs=("model", "nli"),
@@ -93,7 +78,6 @@ FAMILIES = {
     ),
     "gliclass": Family(
         "zsbench.systems.gliclass",
-        SHARED,
         (*TORCH, "gliclass"),
         "GLiClass uni-encoder, through its own package",
         extra="gliclass",
@@ -102,7 +86,6 @@ FAMILIES = {
     ),
     "reranker": Family(
         "zsbench.systems.reranker",
-        SHARED,
         (*TORCH, "sentence-transformers"),
         "reranker (CrossEncoder), the label as query",
         needs=("model",),
@@ -111,15 +94,13 @@ FAMILIES = {
     "custom": Family(
         "zsbench.systems.custom",
         (),
-        (),
         "your own class with a method score(texts, labels)",
         needs=("class",),
         takes=("arguments",),
     ),
-    "imported": Family("zsbench.systems.imported", (), ("pandas",), "scores from a csv (`zsbench import-scores`)"),
+    "imported": Family("zsbench.systems.imported", ("pandas",), "scores from a csv (`zsbench import-scores`)"),
     "llm": Family(
         "zsbench.systems.llm",
-        (),
         (),
         "generative model behind an OpenAI-compatible endpoint",
         needs=("url", "name"),
@@ -188,55 +169,58 @@ def weights_sha256(folder: Path) -> str:
     return digest([(str(path.relative_to(folder)), file_sha256(path)) for path in files])
 
 
+def code_identity(system: str, family: str, settings: dict[str, Any], without: tuple[str, ...] = ()) -> str:
+    """Digest of the code that a system's scores depend on: scoring, its adapter, of a user's own system its package.
+
+    Args:
+        without: modules that do not count (`source_graph.sources`).
+    """
+    own: list[Path] = []
+    if family == "custom":
+        from zsbench.systems.own_code import package_files
+
+        own = package_files(f"systems.{system}.class", settings.get("class"))
+    return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, own=own, without=without)
+
+
 def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
     """All that a system's scores depend on besides texts and labels, without loading it: part of a cell's key."""
     family = family_of(spec)
-    shared = ("zsbench/systems/base.py", f"{family.module.replace('.', '/')}.py")
     return {
         "family": spec["family"],
         "settings": {name: value for name, value in spec["settings"].items() if name != "seen"},
         "seed": spec["seed"] if spec["family"] == "control" else None,  # a model's seed is in its weights
         "weights_sha256": _weights(spec, layout),
-        "source": code_digest((*family.sources, *shared)),
+        # Sensitivity is measured by the same job, and has a key of its own.
+        "source": code_identity(spec["system"], spec["family"], spec["settings"], ("zsbench.evaluation.sensitivity",)),
         "packages": _versions(spec, family),
     }
 
 
 def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
-    """Identity of whatever the system computes with: checkpoints, a user's code, imported scores.
+    """Identity of the files that the system computes with: checkpoints, imported scores.
 
     Raises:
         IntegrityError: a file of a checkpoint is missing or changed since it was made.
     """
-    if spec["family"] == "custom":
-        from zsbench.systems.custom import source_of
-
-        return source_of(spec)
     if spec["family"] == "imported":
-        from zsbench.systems.imported import source_of as stored_source
+        from zsbench.systems.imported import source_of
 
-        return stored_source(spec, layout)
+        return source_of(spec, layout)
     if not spec["model"]:
         return None
     kind, model = spec["model"]
-    checked = open_fetched(layout.fetched(model))[0] if kind == "source" else open_model(layout, model, spec["seed"])
-    weights = weights_sha256(checked)
+    if kind == "source":
+        open_fetched(layout.fetched(model))
+    else:
+        open_model(layout, model, spec["seed"])
+    weights = weights_sha256(model_folder(spec, layout))  # of the folder that the adapter loads, whichever it is
     if spec["family"] != "hybridnli":
         return weights
     # The heads correct one NLI model's features.
     if kind == "source":
         return digest([weights, weights_sha256(open_fetched(layout.fetched(spec["settings"]["nli"]))[0])])
     return digest([weights, read_json(layout.model(model, spec["seed"]))["nli_identity"]])
-
-
-def code_digest(sources: tuple[str, ...]) -> str:
-    """Identity of python files and folders below `src/`."""
-    files = [file for source in sources for file in _python_files(SRC / source)]
-    return digest(sorted((str(file.relative_to(SRC)), file_sha256(file)) for file in files))
-
-
-def _python_files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
 def _versions(spec: dict[str, Any], family: Family) -> dict[str, str]:

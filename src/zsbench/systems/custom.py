@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from zsbench.layout import Layout
-from zsbench.provenance import files_digest
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.base import System, check_request
-from zsbench.systems.own_code import package_files, split_path
+from zsbench.systems.own_code import split_path
 
 
 class OwnSystem:
@@ -79,8 +78,3 @@ def build(spec: dict[str, Any], layout: Layout) -> OwnSystem:
     if not isinstance(system, System):
         raise UnknownSystemError(f"{key}: {path!r} has no method score(texts, labels)")
     return OwnSystem(key, system)
-
-
-def source_of(spec: dict[str, Any]) -> str:
-    """Identity of the user's code: every .py of the top-level package (or module) the class is in."""
-    return files_digest(package_files(f"systems.{spec['system']}.class", spec["settings"].get("class")))

@@ -21,12 +21,12 @@ from zsbench.data.fetched import open_fetched
 from zsbench.integrity import check_rows, listing, open_model
 from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
-from zsbench.provenance import environment, file_sha256, read_json, source_digest, write_json
+from zsbench.provenance import environment, file_sha256, read_json, write_json
 from zsbench.runtime import prepare_torch
+from zsbench.source_graph import code_digest
 from zsbench.systems.base import Neutraliser, special_tokens, well_formed
 from zsbench.training.selection import NEVER_MOVED, never_moved
 
-SOURCES = ("hybridnli",)
 OPTION_NAMES = {  # config key -> HybridOptions field
     "epochs": "epochs",
     "batch_size": "batch",
@@ -51,9 +51,9 @@ def nli_folder(spec: dict[str, Any], layout: Layout) -> Path:
 
 
 def store_folder(spec: dict[str, Any], layout: Layout) -> Path:
-    """Folder of the features of the hybrid's NLI model; all hybrids over one model share it."""
+    """Folder of the features of the hybrid's NLI model, made by the present code; all hybrids over one share it."""
     seed = spec["seed"] if spec["nli_kind"] == "trained" else "-any"
-    return layout.root / "features" / f"{spec['nli']}-seed{seed}"
+    return layout.root / "features" / f"{spec['nli']}-seed{seed}-{code_digest('hybridnli.features')}"
 
 
 def open_encoder(spec: dict[str, Any], layout: Layout, device: str) -> NLIEncoder:
@@ -145,7 +145,7 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
         "weights_sha256": file_sha256(path),
         "device": device,
         "environment": environment(),
-        "source": source_digest(*SOURCES),
+        "source": code_digest("zsbench.training.hybrid"),
         "volatile": ["seconds", "rows_per_second", "environment"],  # differs between equal trainings
     }
     write_json(layout.model(spec["id"], spec["seed"]), record)

@@ -28,10 +28,9 @@ from zsbench.data.fetched import open_fetched
 from zsbench.integrity import check_listed, check_rows
 from zsbench.layout import Layout
 from zsbench.progress import say_for
-from zsbench.provenance import digest, environment, file_sha256, files_digest, read_json, write_json
+from zsbench.provenance import digest, environment, file_sha256, read_json, write_json
 from zsbench.secrets import masked_output
-from zsbench.source_graph import sources
-from zsbench.training.families import TASKS
+from zsbench.training.families import TASKS, training_code
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
@@ -64,18 +63,13 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
     return task(backbone, spec["options"], train, validation, spec["seed"], recipe)
 
 
-def source_identity(family: str) -> str:
-    """Digest of the code that a training of this family runs."""
-    return files_digest(sources("zsbench.training.run", TASKS[family][0]))
-
-
 def train_job(spec: dict[str, Any], layout: Layout) -> None:
     """Train one model and seed; continue what an interrupted job left; end with `checkpoint/` and `training.json`."""
     recipe = Recipe(**spec["recipe"])
     record_path = layout.model(spec["id"], spec["seed"])
     work = record_path.with_name("work")
     inputs = [file_sha256(path) for path in (layout.training_set(recipe.training_set), layout.fetched(recipe.backbone))]
-    key = digest([spec, source_identity(spec["family"]), *inputs])
+    key = digest([spec, training_code(spec["family"]), *inputs])
     with _alone(work):
         _train(spec, recipe, key, work, record_path, layout)
 
@@ -156,7 +150,7 @@ def _finish(spec: dict[str, Any], record: dict[str, Any], trainer: Trainer, reco
     record["parameters"] = sum(parameter.numel() for parameter in trainer.task.model.parameters())
     record["weights_sha256"] = file_sha256(checkpoint / "model.safetensors")
     record["seconds"] = round(record["seconds"], 2)
-    facts = {"spec": spec, "environment": environment(), "source": source_identity(spec["family"])}
+    facts = {"spec": spec, "environment": environment(), "source": training_code(spec["family"])}
     write_json(record_path, facts | record | {"volatile": list(VOLATILE)})
     shutil.rmtree(trainer.work)
 

@@ -78,7 +78,7 @@ def test_the_example_scores_as_it_says(run: Layout, spec: dict, installed: Path)
     np.testing.assert_array_equal(frame.filter(like="score:").to_numpy(), np.array(expected, dtype=np.float32))
     assert np.ptp(expected) > 0
     card = read_json(run.card("gliclass", "news", "word-count", 1))
-    assert card["settings"] == {"class": "my_pkg.my_mod:MySystem"} and card["weights_sha256"]
+    assert card["settings"] == {"class": "my_pkg.my_mod:MySystem"} and card["source"]
 
 
 def test_without_the_package_one_line_says_what_to_install(run: Layout, spec: dict) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tiny_run import finish_source
 
-from zsbench import systems
+from zsbench import source_graph, systems
 from zsbench.evaluation.scoring import NonFiniteScoreError, score_job
 from zsbench.layout import Layout
 from zsbench.provenance import digest, file_sha256, read_json, write_json
@@ -94,6 +94,22 @@ def test_an_added_dataset_scores_itself_only(fresh, make_spec, recorder):
     assert read(fresh, "gliclass", "news", spec)[1] == first[1] | {
         "command": read(fresh, "gliclass", "news", spec)[1]["command"]
     }
+
+
+def test_an_edit_of_the_fast_attention_scores_nli_again(fresh, make_spec, recorder, monkeypatch, tmp_path):
+    """All NLI models run on it; the key once named other files."""
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    recorder.asked.clear()
+    source = tmp_path / "src"
+    shutil.copytree(source_graph.SRC, source, ignore=shutil.ignore_patterns("__pycache__", "authored"))
+    monkeypatch.setattr(source_graph, "SRC", source)
+    score_job(fresh.root, spec)
+    assert not recorder.asked
+    attention = source / "gliznet" / "encoders" / "deberta_fast.py"
+    attention.write_text(attention.read_text().replace("return 1 / math.sqrt(", "return 2 / math.sqrt("))
+    score_job(fresh.root, spec)
+    assert recorder.asked
 
 
 def test_nothing_new_loads_no_model_and_gives_the_same_bytes(fresh, make_spec, monkeypatch):
