@@ -139,7 +139,10 @@ REFUSED = {
         system(family="custom", **{"class": "a:B", "arguments": {"api_key": "x"}}),
         "arguments.api_key: looks like a secret",
     ),
-    "hub token in a prompt": (put("systems/biencoder/text_prompt", "hf_AbCdEfGhIj"), "text_prompt: looks like a sec"),
+    "hub token in a prompt": (
+        put("systems/biencoder/text_prompt", "hf_AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGh"),
+        "text_prompt: looks like a secret",
+    ),
     # Shapes that the first look must survive
     "gliznet is a list": (put("gliznet", [1]), r"gliznet: \[1\]: is not of type 'object'"),
     "suites are missing": (drop("suites"), "'suites' is a required property"),
@@ -198,7 +201,12 @@ def test_anchors_that_repeat_a_little_are_fine(tmp_path: Path) -> None:
     [
         (lambda text: text + "\nstatistics: {draws: 200}\n", "duplicate key 'statistics'"),
         (lambda text: text + "\nsources:\n" + LAUGHS.replace("\n", "\n  ").replace("a:", "  a:", 1), "200000 values"),
-        (lambda text: text.replace("model: minilm,", "model: minilm, text_prompt: hf_AbCdEfGhIj,"), "like a secret"),
+        (
+            lambda text: text.replace(
+                "model: minilm,", "model: minilm, text_prompt: hf_AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGh,"
+            ),
+            "like a secret",
+        ),
         (lambda text: text.replace("full: {}", "full: {margin: .nan}"), "margin: nan is not allowed"),
     ],
     ids=["repeated key", "billion laughs", "secret", "not a number"],
