@@ -5,7 +5,9 @@ from snakemake.utils import min_version, validate
 min_version("9.10")
 
 
-if "run" not in config:  # --configfile replaces the paper run, it is not laid over it
+if (
+    not workflow.overwrite_configfiles
+):  # --configfile replaces the paper run; --config is laid over either
 
     configfile: "config.yaml"
 

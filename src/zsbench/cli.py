@@ -5,20 +5,20 @@ without a model starts in a fraction of a second.
 """
 
 import argparse
-import json
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
+from zsbench.arguments import CONFIG, Parser, add_resources, run_layout
 from zsbench.config import ConfigError
 from zsbench.data.errors import DataError, FetchError
-from zsbench.launch import LaunchError
+from zsbench.launch import CONFIGS, LaunchError
+from zsbench.plan import read_spec
 from zsbench.provenance import IntegrityError
 from zsbench.secrets import masked_output
-from zsbench.verbs import add_resources, add_verbs, check, manifest, run_layout
-from zsbench.workplace import cannot_write, end_with_workflow
+from zsbench.verbs import add_verbs, check, manifest
+from zsbench.workplace import cannot_write, end_with
 
 # Errors whose message is for the user: printed in one line, without a traceback. Model errors are RuntimeErrors of
 # the project's own, known by name, since importing their classes here would import torch.
@@ -175,28 +175,22 @@ ONLINE = ("fetch", "launch")  # fetch opens connections; what launch starts come
 RENDER_VERBS = {"tables": tables, "figures": figures, "report": report}
 
 
-def _spec(text: str) -> dict[str, Any]:
-    """A spec given as JSON, or as `@file`."""
-    return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """All verbs with their arguments."""
-    parser = argparse.ArgumentParser(
-        prog="zsbench", description="Benchmark and ablations of zero-shot text classification."
-    )
+    parser = Parser(prog="zsbench", description="Benchmark and ablations of zero-shot text classification.")
+    parser.add_argument("--end-with", type=int, default=0, metavar="PID", help="end when this process ends")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="verb")
     for name, function in {**JOB_VERBS, **RENDER_VERBS}.items():
         verb = verbs.add_parser(name, help=function.__doc__)
         needed = name != "fetch"
         verb.add_argument("--root", type=run_layout, required=needed, help="results/<run>")
         several = "+" if name == "score" else None
-        spec_help = "what the job depends on, as JSON or @file"
-        verb.add_argument("--spec", type=_spec, nargs=several, required=needed, help=spec_help)
+        spec_help = "what the job depends on: @results/RUN/config.json:KIND:NAME, @FILE or JSON"
+        verb.add_argument("--spec", type=read_spec, nargs=several, required=needed, help=spec_help)
         if name == "fetch":
             verb.add_argument("--lock", action="store_true", help="ask the hub for commits and write lock.yaml")
             verb.add_argument(
-                "--config", type=Path, nargs="+", default=[], help="with --lock: pin these configs' own sources too"
+                "--config", type=CONFIG, nargs="+", default=[], help="with --lock: pin these configs' own sources too"
             )
             add_resources(verb)
         if name in RENDER_VERBS:
@@ -206,7 +200,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--gpus", type=int, default=1, help="processes, one a GPU (default 1)")
     verb.add_argument("--strategy", default="single", help="single, ddp, zero2 or fsdp (default single)")
     verb.add_argument(
-        "--configs", type=Path, default=Path("workflow/accelerate"), help="folder of accelerate's launch configs"
+        "--configs", type=Path, default=CONFIGS, help="folder of accelerate's launch configs (default: the project's)"
     )
     verb.add_argument("--cpu", action="store_true", help="stay on the CPU, with --gpus processes")
     verb.add_argument("command", nargs="+", metavar="-- -m package.module ...", help="what to run")
@@ -218,7 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = build_parser().parse_args(argv)
-    end_with_workflow()
+    end_with(arguments.end_with)
     if arguments.verb not in ONLINE:
         os.environ["HF_HUB_OFFLINE"] = "1"  # for the model libraries, which are imported later
     folder = arguments.root.root if getattr(arguments, "root", None) else Path()
@@ -227,7 +221,8 @@ def main(argv: list[str] | None = None) -> int:
             return arguments.function(arguments) or 0
         except Exception as error:
             message: object = error
-            if not isinstance(error, USER_ERRORS) and type(error).__name__ not in OWN_ERRORS:
+            lost = isinstance(error, FileNotFoundError) and arguments.verb not in JOB_VERBS | RENDER_VERBS
+            if not lost and not isinstance(error, USER_ERRORS) and type(error).__name__ not in OWN_ERRORS:
                 message = cannot_write(error, folder)
                 if message is None:
                     traceback.print_exc()

@@ -66,10 +66,11 @@ def _size(path: Path, node: yaml.Node, sizes: dict[int, int]) -> int:
         if isinstance(node, yaml.SequenceNode):
             parts = node.value
         elif isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            twice = next((key for key in keys if keys.count(key) > 1), None)
-            if twice is not None:
-                raise ConfigError(f"{path}, line {node.start_mark.line + 1}: the key {twice!r} stands there twice")
+            keys: set[str] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if key.value in keys:
+                    raise ConfigError(f"{path}, line {key.start_mark.line + 1}: duplicate key {key.value!r}")
+                keys.add(key.value)
             parts = [part for pair in node.value for part in pair]
         sizes[id(node)] = 1 + sum(_size(path, part, sizes) for part in parts)
     return sizes[id(node)]

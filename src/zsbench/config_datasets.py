@@ -1,6 +1,5 @@
 """Presets and suites of a config: sources have the keys of their kind, test sets the splits and labels they need."""
 
-import json
 from typing import Any
 
 from zsbench.config import ConfigError, check_id
@@ -15,7 +14,6 @@ SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 TASKS = {"gliclass": "single", "topics": "multi"}
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (holm)", "δ", "average δ"}  # table columns
-SPEC_ROOM = 100_000  # bytes of labels in a job's spec, which travels as one argument (Linux takes 131,072)
 
 
 def check_own_presets(config: dict[str, Any], resources: dict[str, Any]) -> None:
@@ -133,9 +131,6 @@ def check_suites(config: dict[str, Any], resources: dict[str, Any]) -> None:
             check_id(f"suites.{suite}.verbalisations", dataset, entry["datasets"])
             known = resources["datasets"][dataset]["verbalisations"]
             check_id(f"suites.{suite}.verbalisations.{dataset}", wording, known)
-        labels = [resources["datasets"][dataset]["verbalisations"] for dataset in entry["datasets"]]
-        if (size := len(json.dumps(labels, ensure_ascii=False).encode())) > SPEC_ROOM:
-            raise ConfigError(f"suites.{suite}: its sets' labels take {size} bytes; a job has room for {SPEC_ROOM}")
 
 
 def _check_names(config: dict[str, Any], resources: dict[str, Any]) -> None:

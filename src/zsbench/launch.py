@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsbench.layout import WORKFLOW
 from zsbench.leases import device_file, lease_devices, lease_folder, lease_port
 from zsbench.progress import say_for
 from zsbench.worker import LAUNCHER, LEASED, die_with_parent
 
-CONFIGS = Path(__file__).resolve().parents[2] / "workflow" / "accelerate"
+CONFIGS = WORKFLOW / "accelerate"
 STRATEGIES = ("single", "ddp", "zero2", "fsdp")
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_SECONDS = 30.0  # between asking a job to stop and killing it

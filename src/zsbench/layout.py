@@ -3,12 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+# Schemas, presets and launch configs come with the project's checkout, wherever a command runs.
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
+
 
 @dataclass(frozen=True)
 class Layout:
     """Paths below `results/<run>` (`root`). All ids are checked slugs, so none can leave the folder."""
 
     root: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's whole config and presets, defaults filled in; jobs read their specs from it (`Plan.spec`)."""
+        return self.root / "config.json"
 
     @property
     def manifest(self) -> Path:

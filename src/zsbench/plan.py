@@ -1,15 +1,18 @@
-"""The static plan of a run: from a checked config to the jobs' specs. No file is read or written here.
+"""The static plan of a run: from a checked config to the jobs' specs.
 
-A spec is the part of the config that one job depends on, as plain JSON: it travels to the job as a parameter, so
-Snakemake reruns exactly the jobs whose spec changed.
+A spec is the part of the config that one job depends on, as plain JSON: it is a parameter of the job, so Snakemake
+reruns exactly the jobs whose spec changed. The job itself makes it again from `results/<run>/config.json`.
 """
 
+import argparse
+import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from zsbench.layout import Layout
+from zsbench.provenance import canonical_json
 from zsbench.reporting.contents import filled
 
 UNTRAINED_SEED = 0  # the seed folder of systems that nothing random made
@@ -38,6 +41,11 @@ class Plan:
 
     config: dict[str, Any]
     resources: dict[str, Any]
+
+    def spec(self, kind: str, *names: str) -> Any:
+        """A job's spec by what the job is about, as plain JSON: ("dataset", "imdb"), ("training", model, seed), ..."""
+        found = getattr(self, f"{kind}_spec")
+        return json.loads(canonical_json(found(*names) if callable(found) else found))
 
     @property
     def run(self) -> str:
@@ -181,6 +189,14 @@ class Plan:
         return {**parts, "suites": suites, "systems": systems, "sensitivity": asked}
 
     @property
+    def manifest_spec(self) -> dict[str, Any]:
+        return {"sources": self.sources}
+
+    @property
+    def overlap_spec(self) -> dict[str, Any]:
+        return {"datasets": self.all_datasets, "training_sets": self.training_sets}
+
+    @property
     def hardset_spec(self) -> dict[str, Any] | None:
         """What the measurement on hardset-mini's test split depends on; None when the run does not train on it."""
         if "hardset-mini" not in self.training_sets:
@@ -276,3 +292,22 @@ class Plan:
         wanted += [self.config["speed"]["backbone"]] if "speed" in self.config else []
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
         return list(dict.fromkeys(wanted))
+
+
+def read_spec(text: str) -> Any:
+    """The spec that a job's command line names (argparse type).
+
+    Args:
+        text: `@results/RUN/config.json:KIND:NAME...` for what the workflow runs (see `Plan.spec`), `@FILE` for a spec
+            that stands in a file of its own, or the JSON itself.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such file.
+    """
+    if not text.startswith("@"):
+        return json.loads(text)
+    file, *job = text[1:].split(":")
+    if not Path(file).is_file():
+        raise argparse.ArgumentTypeError(f"no file {file}; `snakemake` writes results/RUN/config.json as it starts")
+    value = json.loads(Path(file).read_text(encoding="utf-8"))
+    return Plan(**value).spec(*job) if job else value

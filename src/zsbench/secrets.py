@@ -1,5 +1,6 @@
 """Secrets: what they look like, and how they are kept out of logs, cards, manifests and messages."""
 
+import base64
 import contextlib
 import os
 import re
@@ -7,15 +8,32 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-PATTERNS = (
-    (re.compile(r"\bhf_[A-Za-z0-9]{6,}"), "hf_***"),
-    (re.compile(r"\bsk-[A-Za-z0-9_-]{16,}"), "sk-***"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), r"\1 ***"),
-    (re.compile(r"(://)[^/\s@]+@"), r"\1***@"),
+# Tokens by the shapes that those who issue them document; a shorter or plainer word is a word.
+TOKENS = re.compile(
+    r"\b(?:(hf_)[A-Za-z0-9]{30,}"  # Hugging Face
+    r"|(sk-)(?:[\w-]*[-_])?(?=[A-Za-z]*\d)[A-Za-z0-9]{16,}[\w-]*"  # OpenAI and those who copy its endpoint
+    r"|(gh[pousr]_)[A-Za-z0-9]{36,}|(github_pat_)\w{22,}|(glpat-)[\w-]{20,}"  # GitHub, GitLab
+    r"|(A[KS]IA)[A-Z0-9]{16}\b|(AIza)[\w-]{35}|(xox[abeoprs]-)[\w-]{20,}"  # AWS, Google, Slack
+    r"|(eyJ)[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})"  # JSON web tokens
 )
+HEADER = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic)\s+)[^\s'\"]+")
+BEARER = re.compile(r"(?i)\b(bearer\s+)(?=[\w.~+/-]*\d)[\w.~+/-]{16,}=*")
+BASIC = re.compile(r"(?i)\b(basic\s+)([A-Za-z0-9+/]{6,}={0,2})")
+# A password in an address, or a long name with digits, which is a token.
+ADDRESS = re.compile(r"(://)(?:[^/\s:@]*:[^/\s@]+|(?=[^/\s@]*\d)[^/\s:@]{16,})@")
 # Whatever signs a download link: its query holds a credential.
 QUERY = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\")>]+")
-SIGNED = re.compile(r"(?i)[?&;][^=&#\s]*(token|key|sig|auth|secret|passw|credential)[^=&#\s]*=")
+SIGNED = re.compile(
+    r"(?i)://\S*[?&;](?:(?:[\w.-]*[-_])?(?:token|sig|signature|auth|secret|passw(?:or)?d|credential)"
+    r"|(?:[\w.-]*(?:api|access|secret|private)[-_]?)?key(?:id)?)="
+)
+# Keys of a config whose every value would be a secret, and those (pad_token) whose value may be one.
+SECRET_KEY = re.compile(
+    r"(?i)^token$|(^|_)(secret|passw(or)?d|credentials?|(api|access|secret|private)_?key"
+    r"|(access|api|auth|bearer|hf|hub|refresh)_?token)$"
+)
+TOKEN_KEY = re.compile(r"(?i)token$")
+OPAQUE = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w.~+/=-]{16,}")
 # Environment variables that hold secrets, by name; `also_mask` adds those that a config names.
 NAMES = re.compile(r"(?i)(token|secret|passw(or)?d|api_?key|access_?key|credentials?)$")
 SHORTEST = 6  # characters; a shorter value would blot out plain words
@@ -42,9 +60,19 @@ def _without_words(text: str) -> str:
     """`mask` but for the queries."""
     for value in _values():
         text = text.replace(value, "***")
-    for pattern, replacement in PATTERNS:
-        text = pattern.sub(replacement, text)
-    return text
+    text = TOKENS.sub(lambda found: f"{next(filter(None, found.groups()))}***", text)
+    text = HEADER.sub(r"\1***", text)
+    text = BASIC.sub(lambda found: f"{found[1]}***" if _is_login(found[2]) else found[0], text)
+    return ADDRESS.sub(r"\1***@", BEARER.sub(r"\1***", text))
+
+
+def _is_login(encoded: str) -> bool:
+    """Whether this is `name:password` in base64, as HTTP's basic authentication sends it."""
+    try:
+        decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        return False
+    return b":" in decoded and decoded.isascii() and decoded.decode("ascii").isprintable()
 
 
 def mask_all(value: Any) -> Any:
@@ -80,9 +108,11 @@ def masked_output() -> Iterator[None]:
 def holds_secret(key: str, value: str) -> bool:
     """Whether a config's entry is a secret, by its key (`api_key`) or by what it looks like.
 
-    >>> holds_secret("api_key", "x1"), holds_secret("key_variable", "OPENAI_API_KEY")
-    (True, False)
+    >>> holds_secret("api_key", "x1"), holds_secret("pad_token", "<pad>"), holds_secret("plain", "basic research")
+    (True, False, False)
     >>> holds_secret("url", "https://me:word@example.org/v1"), holds_secret("url", "https://example.org/v1?download=1")
     (True, False)
     """
-    return bool((NAMES.search(key) and value) or SIGNED.search(value) or _without_words(value) != value)
+    if value and (SECRET_KEY.search(key) or (TOKEN_KEY.search(key) and OPAQUE.fullmatch(value))):
+        return True
+    return bool(SIGNED.search(value)) or _without_words(value) != value

@@ -6,8 +6,16 @@ Imports are inside the verbs, as in `zsbench.cli`.
 import argparse
 from pathlib import Path
 
-from zsbench.config import ConfigError
-from zsbench.layout import Layout
+from zsbench.arguments import (
+    CONFIG,
+    REPORT,
+    RUN,
+    add_resources,
+    cell,
+    existing_file,
+    existing_folder,
+    prepared_layout,
+)
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -29,8 +37,6 @@ def readme(arguments: argparse.Namespace) -> None:
 
 def speed_page(arguments: argparse.Namespace) -> None:
     """write the speed page, its tables and its figure from a speed record"""
-    if not arguments.record.is_file():
-        raise ConfigError(f"no speed record at {arguments.record}; `snakemake speed` measures one")
     from zsbench.reporting.speed_page import write_speed_page
 
     written = write_speed_page(arguments.record, arguments.out)
@@ -107,7 +113,10 @@ def export_model_index(arguments: argparse.Namespace) -> None:
     from zsbench.reporting.export import model_index, write_model_index
 
     block = model_index(arguments.run, arguments.system, arguments.seed)
-    print(block if arguments.into is None else write_model_index(arguments.into, block), end="")
+    if arguments.into is None:
+        print(block, end="")
+    else:
+        print(write_model_index(arguments.into, block))
 
 
 def rehearse_mirror(arguments: argparse.Namespace) -> None:
@@ -171,16 +180,6 @@ def manifest(arguments: argparse.Namespace) -> None:
     write_run_manifest(arguments.root, arguments.spec["sources"])
 
 
-def run_layout(text: str) -> Layout:
-    """`results/<run>` as a layout (argparse type)."""
-    return Layout(Path(text))
-
-
-def add_resources(verb: argparse.ArgumentParser) -> None:
-    """The option that names the presets' folder."""
-    verb.add_argument("--resources", type=Path, default=Path("workflow/resources"), help="folder of the presets")
-
-
 def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add every verb of this module to the command line."""
     _add_report_verbs(verbs)
@@ -191,27 +190,29 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 
 def _add_report_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     verb = verbs.add_parser("show", help=show.__doc__)
-    verb.add_argument("reports", type=Path, help="reports/<run>")
+    verb.add_argument("reports", type=REPORT, help="reports/<run>")
     verb.set_defaults(function=show)
     verb = verbs.add_parser("readme", help=readme.__doc__)
-    verb.add_argument("reports", type=Path, help="reports/<run>")
-    verb.add_argument("file", type=Path, help="README.md")
+    verb.add_argument("reports", type=REPORT, help="reports/<run>")
+    verb.add_argument("file", type=existing_file("README.md"), help="README.md")
     verb.set_defaults(function=readme)
     verb = verbs.add_parser("speed-page", help=speed_page.__doc__)
-    verb.add_argument("record", type=Path, help="results/<run>/speed/speed.json")
+    record = existing_file("results/<run>/speed/speed.json, which `snakemake speed` measures")
+    verb.add_argument("record", type=record, help="results/<run>/speed/speed.json")
     verb.add_argument("--out", type=Path, required=True, help="folder to write to (reports/<run>/speed)")
     verb.set_defaults(function=speed_page)
     verb = verbs.add_parser("compare", help=compare.__doc__)
-    verb.add_argument("a", type=Path, metavar="RUN_A", help="results/<run>")
-    verb.add_argument("b", type=Path, metavar="RUN_B", help="results/<run>; the same twice to compare two systems")
+    verb.add_argument("a", type=RUN, metavar="RUN_A", help="results/<run>")
+    verb.add_argument("b", type=RUN, metavar="RUN_B", help="results/<run>; the same twice to compare two systems")
     verb.add_argument("--systems", nargs=2, metavar=("A", "B"), help="a system of each")
     verb.set_defaults(function=compare)
     verb = verbs.add_parser("same", help=same.__doc__)
-    verb.add_argument("a", type=Path, help="results/<run> or reports/<run>")
-    verb.add_argument("b", type=Path, help="the same folder of another run of the same config")
+    either = existing_folder("results/<run> or reports/<run>")
+    verb.add_argument("a", type=either, help="results/<run> or reports/<run>")
+    verb.add_argument("b", type=either, help="the same folder of another run of the same config")
     verb.set_defaults(function=same)
     verb = verbs.add_parser("explain", help=explain.__doc__)
-    verb.add_argument("cell", type=Path, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
+    verb.add_argument("cell", type=cell, help="results/<run>/cells/<suite>/<dataset>/<system>/seed<k>")
     verb.set_defaults(function=explain)
 
 
@@ -222,7 +223,7 @@ def _add_export_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser
     forms = {}
     for name, function in (("btzsc", export_btzsc), ("model-index", export_model_index)):
         forms[name] = exports.add_parser(name, help=function.__doc__)
-        forms[name].add_argument("run", type=Path, metavar="RUN", help="results/<run>")
+        forms[name].add_argument("run", type=RUN, metavar="RUN", help="results/<run>")
         forms[name].add_argument("system", metavar="SYSTEM", help="id of the system")
         forms[name].set_defaults(function=function)
     forms["btzsc"].add_argument(
@@ -230,7 +231,8 @@ def _add_export_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser
     )
     forms["btzsc"].add_argument("--out", type=Path, help="file to write (default: print)")
     forms["model-index"].add_argument("--seed", type=int, help="of the checkpoint (default: the first)")
-    forms["model-index"].add_argument("--into", type=Path, help="checkpoint whose README.md gets it (default: print)")
+    checkpoint = existing_folder("a checkpoint with its model card", "README.md")
+    forms["model-index"].add_argument("--into", type=checkpoint, help="folder whose README.md gets it (default: print)")
 
 
 def _add_listing_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -240,21 +242,19 @@ def _add_listing_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParse
     verb.set_defaults(function=list_datasets)
     add_resources(verb)
     verb = verbs.add_parser("import-scores", help=import_scores.__doc__)
-    verb.add_argument("--root", type=run_layout, required=True, help="results/<run>")
+    verb.add_argument("--root", type=prepared_layout, required=True, help="results/<run>")
     verb.add_argument("--system", required=True, help="id of the system in the config")
     verb.add_argument("--dataset", required=True, help="id of the prepared test set")
-    verb.add_argument("csv", type=Path, help="columns: sample_id, then one a label")
+    verb.add_argument("csv", type=existing_file("a csv of scores"), help="columns: sample_id, then one a label")
     verb.set_defaults(function=import_scores)
     verb = verbs.add_parser("rehearse-mirror", help=rehearse_mirror.__doc__)
     verb.add_argument("folder", type=Path, help="the mirror; new, or made by this verb")
-    verb.add_argument(
-        "--config", type=Path, default=Path("config.yaml"), help="whose repositories (default config.yaml)"
-    )
+    verb.add_argument("--config", type=CONFIG, default="config.yaml", help="whose repositories (default config.yaml)")
     verb.set_defaults(function=rehearse_mirror)
     add_resources(verb)
     verb = verbs.add_parser("rehearse-scores", help=rehearse_scores.__doc__)
-    verb.add_argument("--root", type=run_layout, required=True, help="results/<run>")
-    verb.add_argument("--config", type=Path, required=True, help="names the systems of family imported")
+    verb.add_argument("--root", type=prepared_layout, required=True, help="results/<run>")
+    verb.add_argument("--config", type=CONFIG, required=True, help="names the systems of family imported")
     verb.set_defaults(function=rehearse_scores)
     verb = verbs.add_parser("rehearse-endpoint", help=rehearse_endpoint.__doc__)
     verb.add_argument("--port", type=int, required=True, help="of 127.0.0.1, as the config's url says")
@@ -267,7 +267,7 @@ def _add_data_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
         dest="data_verb", required=True, metavar="verb"
     )
     verb = data.add_parser("results", help=data_results.__doc__)
-    verb.add_argument("--root", type=run_layout, required=True, help="results/<run>")
+    verb.add_argument("--root", type=prepared_layout, required=True, help="results/<run>")
     verb.add_argument("--trained", default="gliznet-warm", help="system trained on hardset-mini")
     verb.add_argument("--untrained", default="biencoder", help="the same backbone, untrained")
     verb.set_defaults(function=data_results)

@@ -1,14 +1,20 @@
 """What reruns when (contract 2), and that the paper run plans completely."""
 
 import json
+import os
 import re
 import resource
 import shutil
+import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
-from .conftest import Project
+from zsbench.config import load_yaml, resolve
+from zsbench.plan import Plan, read_spec
+
+from .conftest import REPOSITORY, Project
 
 TARGETS = {"all", "data", "train", "evaluate", "tables", "figures", "report", "ablations", "topics", "check", "speed"}
 WRITE = {"write_tables", "write_figures", "write_report"}
@@ -17,6 +23,63 @@ RENDER = {"measure", "compare", "keep_history", "write_tables", "write_figures",
 
 def test_a_finished_run_has_nothing_to_do(project: Project) -> None:
     assert not project.planned()
+
+
+def state(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Time and contents of all that a run makes, apart from what Snakemake writes of itself: logs and a cache."""
+    found = [path for name in ("results", "reports", ".snakemake") for path in (folder / name).rglob("*")]
+    kept = {str(path.relative_to(folder)): path for path in found}
+    return {
+        name: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for name, path in kept.items()
+        if not name.startswith((".snakemake/log", ".snakemake/iocache"))
+    }
+
+
+def test_a_dry_run_changes_nothing_on_disk(project: Project) -> None:
+    """Also where files are dated tomorrow, a killed run left its lock, or there is nothing yet."""
+    tomorrow = time.time() + 86_400
+    for path in (project.folder / "results").rglob("*.json"):
+        os.utime(path, (tomorrow, tomorrow))
+    lock = project.folder / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text("results/embedded/manifest.json\n")
+    before = state(project.folder)
+    project.snakemake("-n")
+    assert state(project.folder) == before
+    for name in ("results", "reports", ".snakemake"):
+        shutil.rmtree(project.folder / name)
+    project.snakemake("-n")
+    assert not [name for name in state(project.folder) if (project.folder / name).is_file()]
+    assert not (project.folder / "results").exists() and not (project.folder / "reports").exists()
+
+
+def test_config_on_the_command_line_is_laid_over_the_config_file(finished: Project) -> None:
+    shown = finished.snakemake("-n", "--config", "run=mine", config="")
+    assert "run mine:" in shown and re.search(r"^train_model +48$", shown, re.M), "the rest is config.yaml's"
+    shown = finished.snakemake("-n", "--config", "run=mine")
+    assert "run mine:" in shown and re.search(r"^train_model +[1-9]$", shown, re.M), "the rest is the given file's"
+
+
+def test_a_duplicate_key_of_the_default_config_is_refused_at_its_line(project: Project) -> None:
+    config = project.folder / "config.yaml"
+    config.write_text(config.read_text() + "run: again\n")
+    line = len(config.read_text().splitlines())
+    assert f"config.yaml, line {line}: duplicate key 'run'" in project.snakemake("-n", config="", refused=True)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "workflow/configs/embedded.yaml"])
+def test_jobs_read_from_the_resolved_config_what_was_planned(name: str, tmp_path: Path) -> None:
+    config = load_yaml(REPOSITORY / name)
+    plan = Plan(config, resolve(config, REPOSITORY / "workflow"))
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"config": plan.config, "resources": plan.resources}))
+    jobs = [("analysis",), ("overlap",), ("manifest",), *(("source", name) for name in plan.sources)]
+    jobs += [("dataset", name) for name in plan.all_datasets]
+    jobs += [("training", name, "1") for name in plan.trained]
+    jobs += [("score", cell[0], cell[2], str(cell[3])) for cell in plan.cells]
+    for job in jobs:
+        assert read_spec(":".join([f"@{file}", *job])) == plan.spec(*job)
 
 
 def test_a_readme_or_a_docstring_reruns_nothing(project: Project) -> None:

@@ -1,5 +1,6 @@
 """Two runs at the same time: of one config in one folder (the second is told), of two configs (both work)."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,9 +15,8 @@ from .whole_run import CONFIG as TINY
 
 SLOW = """
 from pathlib import Path
-from zsbench.workplace import enter
-if workflow.is_main_process:
-    enter(Path(), [Path("results")])
+from zsbench.workplace import free_stale_lock
+free_stale_lock(Path())
 rule slow:
     output: "results/a"
     shell: "echo once >> started; while [ ! -e go ]; do sleep 0.1; done; cat started > {output}"
@@ -51,7 +51,7 @@ CONFIG = TINY | {
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     environment = os.environ | {
         "PYTHONPATH": f"{folder / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
     return subprocess.Popen(
@@ -82,6 +82,19 @@ def test_a_second_run_of_the_same_files_is_told_and_harms_nothing(tmp_path: Path
     assert not list((tmp_path / ".snakemake" / "locks").glob("*"))
 
 
+def test_labels_longer_than_a_command_line_reach_their_job(project: Project) -> None:
+    """Linux takes 131,072 bytes an argument; of 60 to 100 kB of labels no check warned, and the job could not start."""
+    labels = [f"{i:03d}" * 150 for i in range(200)]
+    gold = {"column": "label", "values": [str(i) for i in range(200)]}
+    wordy = CONFIG | {"datasets": {"mine": DATASET | {"gold": gold, "verbalisations": {"plain": labels}}}, "run": "one"}
+    (project.folder / "one.yaml").write_text(yaml.safe_dump(wordy))
+    process = start(project.folder, f"results/one/{ROWS}", "--configfile", "one.yaml")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said[-2000:]
+    card = json.loads((project.folder / "results" / "one" / "datasets" / "mine" / "card.json").read_text())
+    assert card["labels"] == labels
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     project = Project(tmp_path)
@@ -89,6 +102,20 @@ def project(tmp_path: Path) -> Project:
     for run in ("one", "two"):
         (tmp_path / f"{run}.yaml").write_text(yaml.safe_dump(CONFIG | {"run": run}))
     return project
+
+
+def test_a_job_hears_of_its_workflow_only_from_its_own_shell(project: Project) -> None:
+    """Environments travel to other machines (sbatch, srun), where a process id means nothing or a stranger."""
+    stand_in = project.folder / "bin" / "zsbench"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\nenv > environment\necho "$@" > words\nexit 1\n')
+    stand_in.chmod(0o755)
+    process = start(project.folder, f"results/one/{ROWS}", "--configfile", "one.yaml")
+    said, _ = process.communicate(timeout=120)
+    words = (project.folder / "words").read_text()
+    assert words.startswith(f"--end-with {process.pid} fetch --root results/one "), said
+    environment = (project.folder / "environment").read_text()
+    assert not [line for line in environment.splitlines() if line.endswith(f"={process.pid}")]
 
 
 def test_two_configs_run_at_once_in_one_checkout(project: Project) -> None:

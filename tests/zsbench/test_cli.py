@@ -28,7 +28,7 @@ def test_starting_the_command_line_loads_no_model_library() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("verb", [["--help"], ["systems"], ["datasets"], ["show", "reports/none"]])
+@pytest.mark.parametrize("verb", [["--help"], ["systems"], ["datasets"], ["show", "reports/sample"]])
 def test_verbs_without_a_model_start_in_half_a_second(verb: list[str]) -> None:
     """CPU time, so that a busy machine does not fail it."""
     seconds = []
@@ -48,11 +48,62 @@ def test_an_error_for_the_user_is_one_line(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "fetch" / "mine" / "manifest.json").exists()
 
 
-def test_listing_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_listing_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # outside the repository
     assert main(["systems"]) == 0
-    assert main(["datasets", "--resources", str(REPOSITORY / "workflow" / "resources")]) == 0
+    assert main(["datasets"]) == 0
     printed = capsys.readouterr().out
     assert "biencoder" in printed and "movie-snippets" in printed and "20 labels" in printed
+
+
+NOWHERE = {  # verbs with a path that is not there or is something else -> words that the one line must hold
+    "show reports/nosuch": "no folder reports/nosuch; expected reports/<run>",
+    "show empty": "empty has no tables/*.md; expected reports/<run>",
+    "show scores.csv": "no folder scores.csv",
+    "readme reports/nosuch README.md": "no folder reports/nosuch",
+    "speed-page none.json --out page": "no file none.json; expected results/<run>/speed/speed.json",
+    "same empty nosuch": "no folder nosuch; expected results/<run> or reports/<run>",
+    "compare empty empty": "empty has no cells/*; expected results/<run>",
+    "compare nosuch nosuch": "no folder nosuch",
+    "explain nosuch": "no folder nosuch; expected results/<run>/cells/<suite>",
+    "explain scores.csv": "has no card.json; expected results/<run>/cells/<suite>",
+    "export btzsc nosuch biencoder": "no folder nosuch",
+    "export model-index nosuch biencoder": "no folder nosuch",
+    "datasets --resources nosuch": "no folder nosuch; expected the presets",
+    "datasets --resources empty": "empty has no sources.yaml; expected the presets",
+    "fetch --lock --config nosuch.yaml": "no file nosuch.yaml; expected a config",
+    "rehearse-mirror mirror --config nosuch.yaml": "no file nosuch.yaml; expected a config",
+    "rehearse-scores --root nosuch --config scores.csv": "no folder nosuch; expected results/<run>",
+    "import-scores --root empty --system a --dataset b scores.csv": "empty has no datasets/*; expected results/<run>",
+    "data results --root nosuch": "no folder nosuch",
+    "score --root results/x --spec @nosuch.json:score:a:b:1": "no file nosuch.json",
+}
+
+
+@pytest.mark.parametrize("words", NOWHERE)
+def test_a_wrong_path_is_one_line_that_says_what_was_expected(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "scores.csv").write_text("sample_id\n")
+    with pytest.raises(SystemExit) as end:
+        main(words.split())
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and NOWHERE[words] in said, said
+
+
+def test_a_report_without_a_table_that_the_readme_shows_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "other.md").write_text("| a |")
+    (tmp_path / "README.md").write_text("<!-- begin:suite -->\n<!-- end:suite -->\n")
+    assert main(["readme", str(tmp_path), str(tmp_path / "README.md")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "gliclass_suite" in said
 
 
 def test_the_speed_page_is_written_from_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,8 +111,6 @@ def test_the_speed_page_is_written_from_a_record(tmp_path: Path, capsys: pytest.
     assert main(["speed-page", str(tmp_path / "speed.json"), "--out", str(tmp_path / "page")]) == 0
     assert str(tmp_path / "page" / "speed.md") in capsys.readouterr().out
     assert (tmp_path / "page" / "speed.md").read_text(encoding="utf-8").startswith("# Speed")
-    assert main(["speed-page", str(tmp_path / "none.json"), "--out", str(tmp_path / "page")]) == 1
-    assert "`snakemake speed` measures one" in capsys.readouterr().err
 
 
 def test_a_spec_can_be_a_file(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Where a run writes: a full disk, a folder that is read-only or somebody else's, workflows that come and go."""
 
+import errno
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +16,9 @@ import pytest
 
 from zsbench.cli import main
 from zsbench.provenance import write_json
-from zsbench.workplace import WorkplaceError, cannot_write, enter
+from zsbench.workplace import cannot_write, free_stale_lock
 
 SPEC = '{"id": "mine", "kind": "local", "path": "%s", "mirror": null}'
-NOBODY = 65534
 
 
 def mounted(folder: Path, *options: str) -> bool:
@@ -42,26 +43,6 @@ def rows(tmp_path: Path) -> str:
     path = tmp_path / "rows.csv"
     pd.DataFrame({"text": [f"{i} " + "x" * 95 for i in range(1000)], "label": 0}).to_csv(path, index=False)
     return str(path)
-
-
-def as_nobody(function: Callable[[], object]) -> str:
-    """Run a function in a child process of a user who owns nothing; returns the message of what it raised, or ""."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setuid(NOBODY)
-        try:
-            function()
-            said = ""
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(write, said.encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as answer:
-        said = answer.read()
-    os.waitpid(child, 0)
-    return said
 
 
 def test_a_full_disk_is_said_and_the_same_command_continues(
@@ -120,34 +101,10 @@ def test_a_read_only_folder_is_named(small_disk: Path, rows: str, capsys: pytest
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert main(["fetch", "--root", str(small_disk / "results"), "--spec", SPEC % rows]) == 1
     assert "Read-only file system" in capsys.readouterr().err
-    with pytest.raises(WorkplaceError, match="cannot be written to by this user"):
-        enter(small_disk, [])
 
 
-@pytest.fixture
-def shared() -> Iterator[Path]:
-    """A folder that every user can reach; pytest's own are for one user."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
-def test_a_second_user_is_told_whose_permission_is_missing(shared: Path) -> None:
-    results = shared / "results" / "tiny"
-    results.mkdir(parents=True)
-    assert "cannot be written to by this user: ask its owner" in as_nobody(lambda: enter(shared, [results]))
-    shared.chmod(0o777)
-    assert f"{results} cannot be written to by this user" in as_nobody(lambda: enter(shared, [results]))
-    results.chmod(0o777)
-    assert as_nobody(lambda: enter(shared, [results])) == ""
-    assert as_nobody(lambda: write_json(results / "card.json", {"theirs": 1})) == ""
-    write_json(results / "card.json", {"ours": 1})  # files are replaced, so whose they were does not matter
-    assert as_nobody(lambda: write_json(results / "card.json", {"theirs": 2})) == ""
-
-
-STAYS = "import sys, time\nfrom pathlib import Path\nfrom zsbench.workplace import enter\n" + (
-    "enter(Path(sys.argv[1]), [])\nPath(sys.argv[1], sys.argv[2]).touch()\ntime.sleep(600)"
+STAYS = "import sys, time\nfrom pathlib import Path\nfrom zsbench.workplace import free_stale_lock\n" + (
+    "free_stale_lock(Path(sys.argv[1]))\nPath(sys.argv[1], sys.argv[2]).touch()\ntime.sleep(600)"
 )
 
 
@@ -183,21 +140,37 @@ def test_the_lock_of_another_machine_is_left_alone(tmp_path: Path) -> None:
     lock = tmp_path / ".snakemake" / "locks" / "0.output.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()
-    (tmp_path / ".snakemake" / "live").write_text("another-host another-boot")
+    (tmp_path / ".snakemake" / "live").write_text("another-host")
     workflow(tmp_path, "first").kill()
     assert lock.exists()
 
 
-def test_a_job_ends_with_its_workflow(tmp_path: Path) -> None:
+def test_a_file_system_without_kernel_locks_frees_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / ".snakemake" / "locks" / "0.output.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    (tmp_path / ".snakemake" / "live").write_text(socket.gethostname())
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    free_stale_lock(tmp_path)
+    assert lock.exists()
+
+
+JOB = "import sys, time\nfrom zsbench.workplace import end_with\nend_with(int(sys.argv[1]))\ntime.sleep(600)"
+
+
+def test_a_job_ends_with_the_process_it_is_told(tmp_path: Path) -> None:
     """Also when nobody has waited for the dead workflow yet, so that its process id still exists."""
-    job = "import time\nfrom zsbench.workplace import end_with_workflow\nend_with_workflow()\ntime.sleep(600)"
     run = workflow(tmp_path, "first")
-    environment = os.environ | {"ZSBENCH_WORKFLOW": str(run.pid)}
-    process = subprocess.Popen([sys.executable, "-c", job], env=environment)
+    command = [sys.executable, "-c", JOB, str(run.pid)]
+    process = subprocess.Popen(command)
     time.sleep(1.0)
     assert process.poll() is None
     run.kill()
     assert process.wait(timeout=30) == -signal.SIGKILL
     run.wait()
-    late = subprocess.run([sys.executable, "-c", job], env=environment, capture_output=True, text=True)
+    late = subprocess.run(command, capture_output=True, text=True)
     assert late.returncode != 0 and "is gone" in late.stderr

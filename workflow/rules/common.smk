@@ -1,22 +1,25 @@
 """What every rules file uses: the checked plan, paths, and the digests of the source modules that rules depend on."""
 
+import json
 import os
 from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+import zsbench
 from zsbench import overview
 from zsbench.config import ConfigError, load_yaml, resolve
 from zsbench.plan import Plan
-from zsbench.provenance import canonical_json, file_sha256
+from zsbench.provenance import canonical_json, file_sha256, write_text
 from zsbench.source_graph import code_digest
 from zsbench.systems import code_identity
 from zsbench.training.families import training_code
-from zsbench.workplace import WorkplaceError, enter
+from zsbench.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
 WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
+PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 
 
 def checked_plan():
@@ -25,7 +28,7 @@ def checked_plan():
         if (
             workflow.is_main_process
         ):  # Snakemake's own reader lets a key that stands twice pass
-            for path in workflow.overwrite_configfiles:
+            for path in workflow.overwrite_configfiles or workflow.configfiles:
                 load_yaml(path)
         return Plan(config, resolve(config, WORKFLOW))
     except ConfigError as error:
@@ -37,11 +40,22 @@ layout = plan.layout
 ROOT = layout.root
 REPORTS = Path("reports") / plan.run
 
-if workflow.is_main_process:
-    try:
-        enter(Path(), [ROOT, REPORTS])
-    except WorkplaceError as error:
-        raise WorkflowError(str(error))
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    free_stale_lock(Path())
+
+# Bash's parent is the snakemake that started it, on whichever machine: a job started by hand or by srun has none.
+shell.prefix(
+    'set -euo pipefail; zsbench() {{ command zsbench --end-with $PPID "$@"; }}; '
+)
+
+
+onstart:
+    # Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument).
+    # The order of keys has a meaning (the first wording of a preset), so they are not sorted.
+    write_text(
+        layout.config,
+        json.dumps({"config": plan.config, "resources": plan.resources}, indent=1),
+    )
 
 
 def root_of_outputs(wildcards, output):
@@ -59,12 +73,12 @@ def root_of_inputs(wildcards, input):
     return "/".join(Path(input[0]).parts[:2])
 
 
-def spec_of(function, *wildcard_names):
+def spec_of(kind, *wildcard_names):
     """A params function: the named wildcards' spec as canonical JSON, so that a job reruns exactly when its spec changes."""
 
     def spec(wildcards):
         return canonical_json(
-            function(*(getattr(wildcards, name) for name in wildcard_names))
+            plan.spec(kind, *(getattr(wildcards, name) for name in wildcard_names))
         )
 
     return spec

@@ -12,11 +12,11 @@ rule fetch:
         network=1,
     params:
         root=root_of_outputs,
-        spec=spec_of(plan.source_spec, "source"),
+        spec=spec_of("source", "source"),
     message:
         "fetch {wildcards.source}"
     shell:
-        "zsbench fetch --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench fetch --root {params.root} --spec @{params.root}/config.json:source:{wildcards.source} 2>&1 | tee {log}"
 
 
 rule manifest:
@@ -32,11 +32,11 @@ rule manifest:
     params:
         code=code_digest("zsbench.data.fetched"),
         root=ROOT,
-        spec=canonical_json({"sources": plan.sources}),
+        spec=spec_of("manifest"),
     message:
         "gather what {} sources came from".format(len(plan.sources))
     shell:
-        "zsbench manifest --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench manifest --root {params.root} --spec @{params.root}/config.json:manifest 2>&1 | tee {log}"
 
 
 rule prepare:
@@ -52,11 +52,11 @@ rule prepare:
     params:
         code=code_digest("zsbench.data.prepare"),
         root=root_of_outputs,
-        spec=spec_of(plan.dataset_spec, "dataset"),
+        spec=spec_of("dataset", "dataset"),
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "zsbench prepare --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench prepare --root {params.root} --spec @{params.root}/config.json:dataset:{wildcards.dataset} 2>&1 | tee {log}"
 
 
 rule prepare_training:
@@ -72,11 +72,11 @@ rule prepare_training:
     params:
         code=code_digest("zsbench.data.training_sets"),
         root=root_of_outputs,
-        spec=spec_of(plan.training_set_spec, "training_set"),
+        spec=spec_of("training_set", "training_set"),
     message:
         "prepare {wildcards.training_set}"
     shell:
-        "zsbench prepare-training --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench prepare-training --root {params.root} --spec @{params.root}/config.json:training_set:{wildcards.training_set} 2>&1 | tee {log}"
 
 
 rule overlap:
@@ -92,13 +92,11 @@ rule overlap:
     params:
         code=code_digest("zsbench.data.contamination"),
         root=root_of_outputs,
-        spec=canonical_json(
-            {"datasets": plan.all_datasets, "training_sets": plan.training_sets}
-        ),
+        spec=spec_of("overlap"),
     message:
         "look for test texts in the training sets"
     shell:
-        "zsbench overlap --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench overlap --root {params.root} --spec @{params.root}/config.json:overlap 2>&1 | tee {log}"
 
 
 rule check:

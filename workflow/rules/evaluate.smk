@@ -29,7 +29,13 @@ for suites, systems in plan.systems_by_suites.items():
         message:
             "score {wildcards.system}, seed {wildcards.seed}: " + ", ".join(suites)
         shell:
-            "zsbench launch -- -m zsbench.cli score --root {params.root} --spec {params.specs:q} 2>&1 | tee {log}"
+            "zsbench launch -- -m zsbench.cli score --root {params.root} --spec "
+            + " ".join(
+                "@{params.root}/config.json:score:%s:{wildcards.system}:{wildcards.seed}"
+                % suite
+                for suite in suites
+            )
+            + " 2>&1 | tee {log}"
 
 
 rule measure:
@@ -49,11 +55,11 @@ rule measure:
     params:
         code=code_digest("zsbench.evaluation.measure"),
         root=root_of_outputs,
-        spec=canonical_json(plan.analysis_spec),
+        spec=spec_of("analysis"),
     message:
         "measure {} cells".format(len(plan.cells))
     shell:
-        "zsbench measure --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench measure --root {params.root} --spec @{params.root}/config.json:analysis 2>&1 | tee {log}"
 
 
 rule compare:
@@ -69,11 +75,11 @@ rule compare:
     params:
         code=code_digest("zsbench.evaluation.compare"),
         root=root_of_outputs,
-        spec=canonical_json(plan.analysis_spec),
+        spec=spec_of("analysis"),
     message:
         "compare systems: paired deltas with intervals"
     shell:
-        "zsbench compare-cells --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench compare-cells --root {params.root} --spec @{params.root}/config.json:analysis 2>&1 | tee {log}"
 
 
 if plan.hardset_spec:
@@ -95,8 +101,8 @@ if plan.hardset_spec:
         params:
             code=code_digest("zsbench.evaluation.hardset"),
             root=root_of_outputs,
-            spec=canonical_json(plan.hardset_spec),
+            spec=spec_of("hardset"),
         message:
             "measure hardset-mini's test split: trained against untrained"
         shell:
-            "zsbench hardset --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+            "zsbench hardset --root {params.root} --spec @{params.root}/config.json:hardset 2>&1 | tee {log}"

@@ -15,10 +15,10 @@ rule train_model:
     params:
         code=code_of_training,
         root=root_of_outputs,
-        spec=spec_of(plan.training_spec, "model", "seed"),
+        spec=spec_of("training", "model", "seed"),
         strategy=plan.config["recipe"]["strategy"],
     message:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:
         "${{ZSBENCH_STEP:-}} zsbench launch --gpus {resources.gpu} --strategy {params.strategy}"
-        " -- -m zsbench.training.run --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        " -- -m zsbench.training.run --root {params.root} --spec @{params.root}/config.json:training:{wildcards.model}:{wildcards.seed} 2>&1 | tee {log}"

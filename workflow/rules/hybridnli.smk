@@ -15,11 +15,11 @@ rule train_hybrid:
     params:
         code=code_digest("zsbench.training.hybrid"),
         root=root_of_outputs,
-        spec=spec_of(plan.hybrid_spec, "hybrid", "seed"),
+        spec=spec_of("hybrid", "hybrid", "seed"),
     message:
         "train {wildcards.hybrid}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli train-hybrid --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli train-hybrid --root {params.root} --spec @{params.root}/config.json:hybrid:{wildcards.hybrid}:{wildcards.seed} 2>&1 | tee {log}"
 
 
 ruleorder: train_hybrid > train_model

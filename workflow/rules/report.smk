@@ -26,11 +26,11 @@ rule keep_history:
     params:
         code=code_digest("zsbench.reporting.history"),
         root=root_of_outputs,
-        spec=canonical_json(plan.analysis_spec),
+        spec=spec_of("analysis"),
     message:
         "keep what changed since the analysis before"
     shell:
-        "zsbench keep-history --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench keep-history --root {params.root} --spec @{params.root}/config.json:analysis 2>&1 | tee {log}"
 
 
 rule write_tables:
@@ -54,11 +54,11 @@ rule write_tables:
         code=code_digest("zsbench.reporting.tables"),
         root=root_of_inputs,
         reports=root_of_outputs,
-        spec=canonical_json(plan.analysis_spec),
+        spec=spec_of("analysis"),
     message:
         "write the tables"
     shell:
-        "zsbench tables --root {params.root} --spec {params.spec:q} --out {params.reports}/tables 2>&1 | tee {log}"
+        "zsbench tables --root {params.root} --spec @{params.root}/config.json:analysis --out {params.reports}/tables 2>&1 | tee {log}"
 
 
 rule write_figures:
@@ -86,11 +86,11 @@ rule write_figures:
         code=code_digest("zsbench.reporting.figures"),
         root=root_of_inputs,
         reports=root_of_outputs,
-        spec=canonical_json(plan.analysis_spec),
+        spec=spec_of("analysis"),
     message:
         "draw the figures"
     shell:
-        "zsbench figures --root {params.root} --spec {params.spec:q} --out {params.reports}/figures 2>&1 | tee {log}"
+        "zsbench figures --root {params.root} --spec @{params.root}/config.json:analysis --out {params.reports}/figures 2>&1 | tee {log}"
 
 
 SPEED_PAGE = REPORTS / "speed" / "speed.md"
@@ -104,7 +104,7 @@ rule write_report:
         rules.keep_history.output,
         cards=[layout.card(*cell) for cell in plan.cells],
         metrics=[layout.metrics(*cell) for cell in plan.cells],
-        templates=sorted(Path("src/zsbench/reporting/templates").glob("*")),
+        templates=sorted(PACKAGE.glob("reporting/templates/*")),
     output:
         report(
             REPORTS / "index.html",
@@ -121,10 +121,10 @@ rule write_report:
         code=code_digest("zsbench.reporting.pages"),
         root=root_of_inputs,
         reports=root_of_outputs,
-        spec=canonical_json(plan.analysis_spec),
+        spec=spec_of("analysis"),
         # A speed page that is there is shown. No input: an edit of a model must not measure speed anew for the report.
         speed=file_sha256(SPEED_PAGE) if SPEED_PAGE.is_file() else "",
     message:
         "write the report"
     shell:
-        "zsbench report --root {params.root} --spec {params.spec:q} --out {params.reports} 2>&1 | tee {log}"
+        "zsbench report --root {params.root} --spec @{params.root}/config.json:analysis --out {params.reports} 2>&1 | tee {log}"

@@ -17,11 +17,11 @@ if plan.speed_spec:
         params:
             code=code_digest("zsbench.speed.run"),
             root=root_of_outputs,
-            spec=canonical_json(plan.speed_spec),
+            spec=spec_of("speed"),
         message:
             "measure speed"
         shell:
-            "zsbench launch -- -m zsbench.cli speed --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+            "zsbench launch -- -m zsbench.cli speed --root {params.root} --spec @{params.root}/config.json:speed 2>&1 | tee {log}"
 
     rule write_speed_page:
         input:

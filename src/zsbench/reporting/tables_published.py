@@ -7,11 +7,11 @@ from typing import Any
 
 from zsbench.config import ConfigError, check_id, check_schema, load_yaml
 from zsbench.config_checks import check_values
+from zsbench.layout import WORKFLOW
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
 from zsbench.reporting.table import EMPTY, Table, number, signed
 
-WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 SCHEMA = WORKFLOW / "schemas" / "published.schema.yaml"
 

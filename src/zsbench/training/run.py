@@ -1,4 +1,4 @@
-"""One training job: `accelerate launch -m zsbench.training.run --root results/RUN --spec JSON`.
+"""One training job: `accelerate launch -m zsbench.training.run --root results/RUN --spec SPEC`.
 
 Started by the rule `train_model` through `zsbench launch`; under ddp, zero2 and fsdp several processes run it.
 """
@@ -6,7 +6,6 @@ Started by the rule `train_model` through `zsbench launch`; under ddp, zero2 and
 import argparse
 import gc
 import importlib
-import json
 import os
 import shutil
 import sys
@@ -27,6 +26,7 @@ from zsbench.config import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
 from zsbench.integrity import check_listed, check_rows
 from zsbench.layout import Layout
+from zsbench.plan import read_spec
 from zsbench.progress import say_for
 from zsbench.provenance import digest, environment, file_sha256, read_json, write_json
 from zsbench.secrets import masked_output
@@ -158,7 +158,7 @@ def _finish(spec: dict[str, Any], record: dict[str, Any], trainer: Trainer, reco
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="results/<run>")
-    parser.add_argument("--spec", type=json.loads, required=True, help="training spec, as JSON")
+    parser.add_argument("--spec", type=read_spec, required=True, help="training spec")
     arguments = parser.parse_args()
     with masked_output():
         try:

@@ -94,7 +94,7 @@ def test_row_counts_are_the_publishers_unless_files_are_stand_ins(rows, tmp_path
 @pytest.mark.parametrize(
     ("text", "masked"),
     [
-        ("token hf_abcdefGHIJ12 refused", "token hf_*** refused"),
+        ("token hf_abcdefGHIJ12abcdefGHIJ12abcdefGHIJ refused", "token hf_*** refused"),
         ("Authorization: Bearer abcdef.ghi-jkl", "Authorization: Bearer ***"),
         ("https://user:pass@host/simple x", "https://***@host/simple x"),
         ("GET https://cdn/x?Signature=abc&Key=1 failed", "GET https://cdn/x?*** failed"),

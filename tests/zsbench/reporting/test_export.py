@@ -99,13 +99,17 @@ def test_the_hub_reads_the_model_index(made: SimpleNamespace) -> None:
         model_index(made.root, "gliznet-full", 7)
 
 
-def test_the_model_index_goes_into_our_card_and_replaces_itself(made: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_model_index_goes_into_our_card_and_replaces_itself(
+    made: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "README.md").write_text(render_card(GliZNetConfig(backbone_model="nreimers/MiniLM-L6-H384-uncased")))
     block = model_index(made.root, "gliznet-full")
     write_model_index(tmp_path, block)
     once = (tmp_path / "README.md").read_text()
     write_model_index(tmp_path, block)
     assert (tmp_path / "README.md").read_text() == once
+    assert main(["export", "model-index", str(made.root), "gliznet-full", "--into", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'README.md'}\n"
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.eval_results == model_index_to_eval_results(yaml.safe_load(block)["model-index"])[1]
     assert card.data.pipeline_tag == "zero-shot-classification" and MARK in card.text and "## Use" in card.text

@@ -121,7 +121,7 @@ def test_biencoder_prompts_and_template(run, make_spec):
 
 
 def test_a_default_prompt_is_not_put_before_labels_that_have_none(run, make_spec):
-    """Where a prompt is None, sentence-transformers falls back to `default_prompt_name`; an empty one is a prompt too."""
+    """sentence-transformers falls back to `default_prompt_name` where a prompt is None, not where it is empty."""
     model = SentenceTransformer(str(source_folder(run, "tiny-embedder")), device="cpu")
     expected = model.encode(["new " + text for text in TEXTS], normalize_embeddings=True)
     expected = expected @ model.encode(LABELS, normalize_embeddings=True).T
