@@ -190,6 +190,7 @@ A GliZNet variant trained on the train split against the same backbone's untrain
 - Written by language models: its style, humour and British spelling are theirs, and so are its blind spots. Labels were
   judged by their author alone; nobody has measured agreement.
 - Small: it shows a recipe and trains a model for a demonstration. It does not replace the published sets.
+- Longer texts have more true labels: text length hints at how many are true, though not at which.
 - Lures are mostly by meaning; a false label's own words rarely stand in the text (see above).
 - A label absent from both lists is debatable, not false; treating it as false adds noise.
 - Everyday labels recur across splits, so that a part of the test measures labels seen in training. Report unseen labels
@@ -262,7 +263,8 @@ An editor (a language model too) read 126 of the rows and changed none.
 ## Known limits
 
 - Written by language models, one author, in one manner; nobody has measured agreement on the labels.
-- Texts with more labels are longer (see above), so that length hints at the number of labels, though not at which.
+- The word count tells no label (see the rules), since 271 texts were lengthened for it after a first version in which
+  rows without a topic were shorter. Words of Finance and Economy are longer, so characters still hint at those two.
 - Texts without a topic are often quips; a model may learn their tone.
 - Figures and events are invented, although places and some firms are real. Do not read facts from it.
 - The test split is small: differences of a few points of macro-F1 are within its sampling error.

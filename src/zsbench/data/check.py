@@ -5,7 +5,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zsbench.data.findings import Finding, Report, check_duplicates, check_overlap, check_verbatim, gather, within
+import numpy as np
+
+from zsbench.data.findings import (
+    Finding,
+    Report,
+    auroc,
+    check_duplicates,
+    check_overlap,
+    check_verbatim,
+    gather,
+    inside,
+    within,
+)
 
 SPLITS = ("train", "validation", "test")
 TEXTS_PER_BUNDLE = 5
@@ -28,6 +40,7 @@ KINDS = {
 }
 WORDINGS = {"one word": (20.0, 50.0), "2 to 5 words": (40.0, 75.0), "description": (3.0, 25.0)}
 SPLIT_SHARES = {"train": (67.0, 73.0), "validation": (8.0, 12.0), "test": (18.0, 22.0)}
+LABEL_AUROC = (0.45, 0.55)  # of a label's characters, words and alphabetical rank, in each split; 0.5 knows nothing
 MIN_UNSEEN = 40.0  # percent of the distinct test labels that no training text carries, as true or as false
 
 FIELDS: dict[str, type] = {
@@ -170,6 +183,25 @@ def _splits(rows: Sequence[dict[str, Any]]) -> tuple[Finding, Finding]:
     return shares, gather("unseen test labels", f">= {MIN_UNSEEN:.0f}% of distinct test labels", measured, problems)
 
 
+def _label_surface(rows: Sequence[dict[str, Any]]) -> Finding:
+    """How well the look of a label tells whether it is true. Its place in the file does: true labels stand first."""
+    problems, shown = [], []
+    for split in SPLITS:
+        pairs = []  # true, characters, words, rank in the alphabet of its text's labels
+        for row in rows:
+            if row["split"] == split:
+                true, every = set(row["labels"]), sorted(row["labels"] + row["not_labels"], key=str.lower)
+                pairs += [(label in true, len(label), len(label.split()), i) for i, label in enumerate(every)]
+        truth, *cues = np.array(pairs).T.reshape(4, -1)
+        for name, cue in zip(("characters", "words", "alphabetical rank"), cues, strict=True):
+            value = auroc(truth == 1, cue)
+            shown.append(f"{split} {name} {value:.2f}")
+            if not inside(value, LABEL_AUROC):
+                problems.append((-1, f"{name} of the labels in {split}: {value:.3f}"))
+    allowed = "AUROC {} to {} against the truth of the label".format(*LABEL_AUROC)
+    return gather("label surface", allowed, ", ".join(shown), problems)
+
+
 def check_hardset(rows: Sequence[dict[str, Any]], against: dict[str, list[str]] | None = None) -> Report:
     """Check every rule of hardset-mini.
 
@@ -199,6 +231,7 @@ def check_hardset(rows: Sequence[dict[str, Any]], against: dict[str, list[str]] 
         within("wordings", percent(wordings), WORDINGS, "%"),
         within("lengths", percent(Counter(row["length"] for row in rows)), LENGTHS, "%"),
         *_splits(rows),
+        _label_surface(rows),
         check_overlap(texts, against),
     )
     return Report("hardset-mini", findings)

@@ -1,19 +1,24 @@
 """The validator of topics-mini, and the run over both sets that `zsbench data check` prints."""
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from zsbench.data.authored_sets import HARDSET, TOPICS, read_authored
 from zsbench.data.check import SPLITS, check_hardset, percent
 from zsbench.data.findings import (
     Finding,
     Report,
+    auroc,
     check_duplicates,
     check_overlap,
     check_verbatim,
     gather,
+    inside,
     print_reports,
     within,
 )
@@ -33,6 +38,10 @@ MIN_COMBINATION = 4  # rows with exactly this pair, or exactly this triple, of l
 SPLIT_SHARES = {"train": (58.0, 62.0), "validation": (18.0, 22.0), "test": (18.0, 22.0)}
 # A label's share of the rows of a split may differ from its share of the whole by this many points.
 SPLIT_DRIFT = 3.0
+# AUROC that a cue may have; 0.5 knows nothing. The word count must not tell any label, nor the rows without one; the
+# other surface counts must not tell the rows without one. A split is small: its word count may stray further.
+LENGTH_AUROC, CUE_AUROC, SPLIT_AUROC = (0.45, 0.55), (0.42, 0.58), (0.40, 0.60)
+NO_TOPIC = "no topic"
 
 
 def count_name(row: dict[str, Any]) -> str:
@@ -89,6 +98,43 @@ def _split_balance(rows: Sequence[dict[str, Any]]) -> Finding:
     return gather("split balance", f"label shares within {SPLIT_DRIFT} points", f"largest drift {worst:.1f}", problems)
 
 
+def surface_cues(texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """What can be counted in a text without reading it, (N,) each, and the row's place in the file."""
+    counts = {
+        "characters": len,
+        "sentences": lambda text: len(re.findall(r"[.!?…]+(?=\s|$|[\"”’')])", text)),
+        "commas": lambda text: text.count(","),
+        "colons": lambda text: text.count(":") + text.count(";"),
+        "digits": lambda text: sum(map(str.isdigit, text)),
+        "capitals": lambda text: sum(map(str.isupper, text)),
+    }
+    cues = {name: np.array([count(text) for text in texts]) for name, count in counts.items()}
+    return cues | {"row number": np.arange(len(texts))}
+
+
+def _surface(rows: Sequence[dict[str, Any]]) -> tuple[Finding, Finding]:
+    """How well the length of a text, and other surface counts, tell its labels."""
+    length = np.array([len(row["text"].split()) for row in rows])
+    truth = {label: np.array([label in row["labels"] for row in rows]) for label in LABELS}
+    truth[NO_TOPIC] = np.array([not row["labels"] for row in rows])
+    split = np.array([row["split"] for row in rows])
+    measured = {label: auroc(value, length) for label, value in truth.items()}
+    problems = [(-1, f"{label}: {value:.3f}") for label, value in measured.items() if not inside(value, LENGTH_AUROC)]
+    for name in SPLITS:
+        for label, value in truth.items():
+            found = auroc(value[split == name], length[split == name])
+            if not inside(found, SPLIT_AUROC):
+                problems.append((-1, f"{label} in {name}: {found:.3f}"))
+    allowed = "AUROC of the word count {} to {}, in a split {} to {}".format(*LENGTH_AUROC, *SPLIT_AUROC)
+    shown = ", ".join(f"{label} {value:.2f}" for label, value in measured.items())
+    lengths = gather("text length", allowed, shown, problems)
+    cues = {name: auroc(truth[NO_TOPIC], value) for name, value in surface_cues([row["text"] for row in rows]).items()}
+    problems = [(-1, f"{name}: {value:.3f}") for name, value in cues.items() if not inside(value, CUE_AUROC)]
+    allowed = "AUROC of {} to {} against the rows without a topic".format(*CUE_AUROC)
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in cues.items())
+    return lengths, gather("surface cues", allowed, shown, problems)
+
+
 def check_topics(rows: Sequence[dict[str, Any]], against: dict[str, list[str]] | None = None) -> Report:
     """Check every rule of topics-mini.
 
@@ -117,6 +163,7 @@ def check_topics(rows: Sequence[dict[str, Any]], against: dict[str, list[str]] |
         _combinations(rows),
         within("split shares", percent(Counter(row["split"] for row in rows)), SPLIT_SHARES, "%"),
         _split_balance(rows),
+        *_surface(rows),
         check_overlap(texts, against),
     )
     return Report(TOPICS, findings)

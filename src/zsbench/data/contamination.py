@@ -1,28 +1,32 @@
 """Contamination: which texts of a test set occur, word for word or nearly, in a training set.
 
-Exact: equal after normalisation. Near: Jaccard similarity of word triples of at least `NEAR`; pairs are found by
-MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, ch. 3) and then measured exactly.
+Exact: equal after normalisation. Near: the two share at least `NEAR`, and at least `MIN_SHARED`, of the word triples of
+the one that has fewer: a copy with words changed, or a copy inside a longer text. Every such pair is found (prefix
+filtering, Chaudhuri et al., ICDE 2006); nothing is sampled.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 
 from zsbench.integrity import check_rows
 from zsbench.layout import Layout
 from zsbench.provenance import write_json
 
+SHORT = 5  # texts of fewer words ("not bad") are equal by chance: counted, but no contamination
 SHINGLE_WORDS = 3
-NEAR = 0.5  # unrelated texts share below 0.1 of their triples; a text with a few words changed shares above 0.5
-BANDS, ROWS = 42, 3  # a pair at 0.5 is a candidate with probability 0.996, at 0.02 with 0.0003
-SEED = 20_240_613  # of the hash functions: the same texts always give the same report
-CHUNK = 200_000  # candidate pairs compared at once
+NEAR = 0.4  # with one word in eight changed a text of 20 words keeps half of its triples at least
+MIN_SHARED = (
+    7  # long texts hold any stock phrase ("this is one of the best"); so a text under 9 words is found equal only
+)
+CHUNK = 2000  # texts looked up at once
 
 Shingles = tuple[np.ndarray, np.ndarray]  # hashes of all texts, one after the other, and where each text starts
 
@@ -34,16 +38,18 @@ class Overlap:
     Attributes:
         train_rows: training texts compared (texts without a word are left out on both sides).
         test_rows: test texts compared.
-        exact: test texts equal to a training text.
-        near: test texts with a near-duplicate in the training set, those that are equal to one left out.
-        largest: largest similarity found between a test and a training text that are not equal; 0 when none came near.
-        train_hits: training texts that are equal or nearly equal to a test text: what removal takes out.
+        exact: test texts of `SHORT` words or more that equal a training text.
+        near: test texts that hold, or are held by, a training text to at least `NEAR`; those in `exact` left out.
+        short: test texts of fewer than `SHORT` words that equal a training text: no contamination.
+        largest: largest share found between a test and a training text that are not equal; 0 when none came near.
+        train_hits: training texts that are equal (`short` ones not) or near to a test text: what removal takes out.
     """
 
     train_rows: int
     test_rows: int
     exact: tuple[int, ...]
     near: tuple[int, ...]
+    short: tuple[int, ...]
     largest: float
     train_hits: tuple[int, ...]
 
@@ -54,28 +60,34 @@ class Overlap:
             "test_rows": self.test_rows,
             "exact": len(self.exact),
             "near": len(self.near),
+            "short": len(self.short),
             "share": round((len(self.exact) + len(self.near)) / max(self.test_rows, 1), 4),
             "largest_unequal": round(self.largest, 3),
             "train_rows_hit": len(self.train_hits),
-            "method": f"Jaccard of {SHINGLE_WORDS}-word shingles >= {NEAR}, MinHash {BANDS}x{ROWS}",
+            "method": f">= {NEAR:.0%} and >= {MIN_SHARED} of the shorter text's {SHINGLE_WORDS}-word shingles",
         }
 
 
 def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[str]) -> None:
-    """Write `analysis/overlap.json`: the overlap of every training set with every test set's scored rows.
+    """Write `analysis/overlap.json`: by test set and training set, what the test set's scored rows share with it.
+
+    A test set with a training split of its own (what a hybrid trains on) is compared with that too, under its own name.
 
     Args:
         root: `results/<run>`, with both prepared.
         training_sets, datasets: their ids.
     """
     layout = Layout(root)
+    training = {
+        name: pd.read_parquet(check_rows(layout.training_set(name)), columns=["text"]) for name in training_sets
+    }
     report: dict[str, dict[str, Any]] = {}
-    for training_set in training_sets:
-        train = pd.read_parquet(check_rows(layout.training_set(training_set)), columns=["text"])["text"].tolist()
-        for dataset in datasets:
-            rows = pd.read_parquet(check_rows(layout.dataset(dataset)), columns=["text", "split"])
-            test = rows.loc[rows["split"] != "train", "text"].tolist()
-            report.setdefault(dataset, {})[training_set] = overlap(train, test).card()
+    for dataset in datasets:
+        rows = pd.read_parquet(check_rows(layout.dataset(dataset)), columns=["text", "split"])
+        own = rows["split"] == "train"
+        against = training | ({dataset: rows[own]} if own.any() else {})
+        test = rows.loc[~own, "text"].tolist()
+        report[dataset] = {name: overlap(train["text"].tolist(), test).card() for name, train in against.items()}
     write_json(layout.root / "analysis" / "overlap.json", report)
 
 
@@ -93,17 +105,18 @@ def overlap(train_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
     """
     train, test = _distinct(train_texts), _distinct(test_texts)
     both = train.keys() & test.keys()
-    exact = sorted(index for key in both for index in test[key])
-    hits = {index for key in both for index in train[key]}
-    train_keys, test_keys = list(train), [key for key in test if key not in both]
+    long = {key for key in both if len(key) >= SHORT}
+    hits = {index for key in long for index in train[key]}
+    train_keys, test_keys = list(train), [key for key in test if key not in long]
     near, largest = [], 0.0
-    for i, j, similarity in _near_pairs(train_keys, test_keys):
-        largest = max(largest, similarity)
-        if similarity >= NEAR:
+    for i, j, share in _near_pairs(train_keys, test_keys):
+        largest = max(largest, share)
+        if share >= NEAR:
             near += test[test_keys[j]]
             hits.update(train[train_keys[i]])
+    exact, short = (tuple(sorted(index for key in keys for index in test[key])) for keys in (long, both - long))
     rows = (sum(map(len, train.values())), sum(map(len, test.values())))
-    return Overlap(*rows, tuple(exact), tuple(sorted(set(near))), largest, tuple(sorted(hits)))
+    return Overlap(*rows, exact, tuple(sorted(set(near))), short, largest, tuple(sorted(hits)))
 
 
 def _distinct(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
@@ -116,20 +129,59 @@ def _distinct(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
 
 
 def _near_pairs(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> list[tuple[int, int, float]]:
-    """(train index, test index, Jaccard) of the pairs that MinHash finds worth measuring."""
+    """(train index, test index, share of the smaller text's shingles) of the pairs that may reach `NEAR`."""
     if not train or not test:
         return []
-    generator = np.random.default_rng(SEED)
+    left, right = _matrices(train, test)
+    pairs = {(i, j): share for i, j, share in _held(left, right)}
+    pairs |= {(i, j): share for j, i, share in _held(right, left)}
+    return [(i, j, share) for (i, j), share in sorted(pairs.items())]
+
+
+def _matrices(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> tuple[csr_matrix, csr_matrix]:
+    """Which text has which shingle, (texts, distinct shingles) each, over one numbering of the shingles."""
     codes: dict[str, int] = {}
-    left, right = (_shingles(texts, codes) for texts in (train, test))
-    factors = generator.integers(0, 2**63, (BANDS * ROWS, 2), dtype=np.uint64) * 2 + 1
-    signatures = [_signatures(shingles, factors) for shingles in (left, right)]
-    pairs = []
-    for i, j in _candidates(*signatures):
-        a, b = (np.unique(hashes[starts[k] : starts[k + 1]]) for (hashes, starts), k in ((left, i), (right, j)))
-        shared = len(np.intersect1d(a, b, assume_unique=True))
-        pairs.append((int(i), int(j), shared / (len(a) + len(b) - shared)))
-    return pairs
+    sides = [_shingles(texts, codes) for texts in (train, test)]
+    numbers = np.unique(np.concatenate([hashes for hashes, _ in sides]), return_inverse=True)[1]
+    made, start = [], 0
+    for hashes, starts in sides:
+        columns = numbers[start : start + len(hashes)]
+        start += len(hashes)
+        matrix = csr_matrix((np.ones(len(columns), np.int32), columns, starts), (len(starts) - 1, numbers.max() + 1))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1
+        made.append(matrix)
+    return made[0], made[1]
+
+
+def _held(small: csr_matrix, large: csr_matrix) -> Iterator[tuple[int, int, float]]:
+    """(row of small, row of large, share) where a text of `large` may hold `NEAR` of a no longer one of `small`.
+
+    A text that shares `NEAR` of its n shingles shares one of any n - ceil(NEAR n) + 1 of them: only the rarest so many
+    are looked up, which few other texts have.
+    """
+    sizes, others = small.getnnz(axis=1), large.getnnz(axis=1)
+    row = np.repeat(np.arange(small.shape[0]), sizes)
+    common = large.getnnz(axis=0)[small.indices]
+    order = np.lexsort((common, row))
+    place = np.arange(len(row)) - np.repeat(small.indptr[:-1], sizes)
+    needed = np.maximum(np.ceil(NEAR * sizes).astype(int), MIN_SHARED)
+    rare = np.zeros(len(row), dtype=bool)
+    rare[order] = place < np.repeat(sizes - needed + 1, sizes)
+    rare &= common > 0
+    index = large.T.tocsr()
+    probe = csr_matrix((rare.astype(np.int32), small.indices, small.indptr), small.shape, copy=True)
+    probe.eliminate_zeros()
+    for start in range(0, small.shape[0], CHUNK):
+        found = (probe[start : start + CHUNK] @ index).tocoo()
+        i, j = found.row + start, found.col
+        fits = sizes[i] <= others[j]
+        i, j = i[fits], j[fits]
+        for part in range(0, len(i), 10 * CHUNK):
+            a, b = i[part : part + 10 * CHUNK], j[part : part + 10 * CHUNK]
+            shared = np.asarray(small[a].multiply(large[b]).sum(axis=1)).ravel()
+            for k in np.flatnonzero(shared >= MIN_SHARED):
+                yield int(a[k]), int(b[k]), float(shared[k] / sizes[a[k]])
 
 
 def _shingles(texts: list[tuple[str, ...]], codes: dict[str, int]) -> Shingles:
@@ -155,39 +207,3 @@ def _mix(values: np.ndarray) -> np.ndarray:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _signatures(shingles: Shingles, factors: np.ndarray) -> np.ndarray:
-    """MinHash signatures, (texts, BANDS * ROWS)."""
-    hashes, starts = shingles
-    columns = [np.minimum.reduceat(_mix(hashes * a + b), starts[:-1]) for a, b in factors]
-    return np.stack(columns, axis=1)
-
-
-def _candidates(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """(pairs, 2): train and test index of the pairs that agree in a band and look at least half as near as `NEAR`."""
-    found = np.empty(0, dtype=np.int64)
-    for band in range(BANDS):
-        columns = slice(band * ROWS, (band + 1) * ROWS)
-        keys, other = (_fold(signatures[:, columns]) for signatures in (train, test))
-        order = np.argsort(keys, kind="stable")
-        low, high = (np.searchsorted(keys[order], other, side) for side in ("left", "right"))
-        counts = high - low
-        position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        i, j = order[np.repeat(low, counts) + position], np.repeat(np.arange(len(other)), counts)
-        found = np.union1d(found, i.astype(np.int64) * len(test) + j)
-    i, j = found // len(test), found % len(test)
-    kept = [
-        (train[i[k : k + CHUNK]] == test[j[k : k + CHUNK]]).mean(axis=1) >= NEAR / 2
-        for k in range(0, len(found), CHUNK)
-    ]
-    keep = np.concatenate(kept) if kept else np.empty(0, dtype=bool)
-    return np.stack([i[keep], j[keep]], axis=1)
-
-
-def _fold(columns: np.ndarray) -> np.ndarray:
-    """One 64-bit key a row."""
-    key = np.zeros(len(columns), dtype=np.uint64)
-    for column in columns.T:
-        key = _mix(key * np.uint64(31) + column)
-    return key

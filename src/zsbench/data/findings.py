@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_matrix
+from scipy.stats import rankdata
 from sklearn.feature_extraction.text import CountVectorizer
 
 SHINGLE_WORDS = 3
@@ -94,6 +95,19 @@ def within(rule: str, values: Mapping[str, float], ranges: dict[str, tuple[float
     problems += [(-1, f"unknown name {name!r}") for name in values if name not in ranges]
     allowed = ", ".join(f"{name} {low:g} to {high:g}{unit}" for name, (low, high) in ranges.items())
     return gather(rule, allowed, ", ".join(f"{name} {show(values.get(name, 0))}{unit}" for name in ranges), problems)
+
+
+def inside(value: float, bounds: tuple[float, float]) -> bool:
+    """Whether a number lies in an inclusive range; nan does not."""
+    return bounds[0] <= value <= bounds[1]
+
+
+def auroc(truth: np.ndarray, values: np.ndarray) -> float:
+    """Chance that a true row has the larger value, ties counting half. Args are (N,); nan where all rows are alike."""
+    positive, negative = int(truth.sum()), int((~truth).sum())
+    if not positive or not negative:
+        return float("nan")
+    return float((rankdata(values)[truth].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
 def words(text: str) -> list[str]:

@@ -112,8 +112,9 @@ def integrity(run: RunData) -> Table:
     notes = [
         "Rows to Long are of the whole published set, before any sampling; Scored is what this run scores. Nothing is"
         " repaired: empty and duplicate texts are scored, rows without a gold label are counted and left out.",
-        "Long: share of texts above 350 words. Overlap: scored texts equal to a training text but for case and"
-        " punctuation, plus those that share at least half of their word triples with one.",
+        "Long: share of texts above 350 words. Overlap, by training set: scored texts of five words or more that equal"
+        " a training text but for case and punctuation, plus those that share at least 40 % (and seven) of the word"
+        " triples of the shorter of the two with one. Own: the dataset's training split, which the hybrid learns from.",
         "Seen: systems trained on the dataset, by their own declaration; unknown: systems that declare nothing.",
     ]
     columns = [
@@ -132,10 +133,11 @@ def integrity(run: RunData) -> Table:
 
 
 def _overlap(run: RunData, dataset: str) -> str:
-    """Scored texts that are (nearly) training texts, over all training sets of the run: exact + near."""
+    """Scored texts that are (nearly) training texts, exact + near, of each training set of the run."""
     path = run.root / "analysis" / "overlap.json"
-    found = read_json(path).get(dataset, {}).values() if path.is_file() else []
-    return " ; ".join(f"{card['exact']} + {card['near']}" for card in found) or EMPTY
+    found = read_json(path).get(dataset, {}) if path.is_file() else {}
+    shown = [f"{'own' if name == dataset else name}: {card['exact']} + {card['near']}" for name, card in found.items()]
+    return "; ".join(shown) or EMPTY
 
 
 def _seen(run: RunData, suite: str, dataset: str) -> list[str]:

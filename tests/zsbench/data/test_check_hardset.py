@@ -34,7 +34,7 @@ def test_the_set_passes_every_rule(original):
     assert len(original) >= 1500
     assert {finding.rule for finding in report.findings} == {
         "schema", "bundles", "cross-role", "disjoint", "duplicates", "verbatim labels", "breadth", "kinds", "wordings",
-        "lengths", "split shares", "unseen test labels", "evaluation overlap",
+        "lengths", "split shares", "unseen test labels", "label surface", "evaluation overlap",
     }  # fmt: skip
 
 
@@ -55,6 +55,16 @@ def test_schema(rows, field, value, message):
     finding = failed(rows)["schema"]
     assert finding.rows == (3,)
     assert any(message in line for line in finding.failures)
+
+
+def test_the_look_of_a_label_must_not_tell_its_truth(rows):
+    for row in rows:
+        row["not_labels"] = [f"{label} and so on" for label in row["not_labels"]]
+    failures = failed(rows)["label surface"].failures
+    assert len([line for line in failures if line.startswith(("characters", "words"))]) == 6
+    for row in rows:
+        row["not_labels"] = ["z" + label[:-10] for label in row["not_labels"]]
+    assert any(line.startswith("alphabetical rank") for line in failed(rows)["label surface"].failures)
 
 
 def test_an_unknown_field_breaks_the_schema(rows):

@@ -2,12 +2,13 @@
 
 import copy
 
+import numpy as np
 import pytest
 
 from zsbench.data import check_topics as module
 from zsbench.data.authored_sets import TOPICS, read_authored
 from zsbench.data.check_topics import LABELS, check_topics, run_checks
-from zsbench.data.findings import check_duplicates, gather
+from zsbench.data.findings import auroc, check_duplicates, gather
 
 
 @pytest.fixture
@@ -82,6 +83,33 @@ def test_splits(rows):
     for row in rows:
         row["split"] = "train" if LABELS[0] in row["labels"] else row["split"]
     assert {"split shares", "split balance"} <= set(failed(rows))
+
+
+def test_length_must_not_tell_the_labels(rows):
+    for row in rows:
+        if not row["labels"]:
+            row["text"] = " ".join(row["text"].split()[:18])
+    failures = failed(rows)["text length"].failures
+    assert any(line.startswith("no topic: ") for line in failures)
+    assert any(line.startswith("Environment in test: ") for line in failures)
+
+
+def test_no_surface_count_tells_the_rows_without_a_topic(rows):
+    for row in rows:
+        row["text"] += ", as he said, twice, on Mondays" if row["labels"] else ""
+    failures = {line.split(":")[0] for line in failed(rows)["surface cues"].failures}
+    assert {"characters", "commas"} <= failures and not failures & {"digits", "row number"}
+
+
+def test_rows_in_the_order_of_their_labels(rows):
+    rows.sort(key=lambda row: len(row["labels"]))
+    assert "row number: 0.000" in failed(rows)["surface cues"].failures
+
+
+def test_auroc_of_ties_is_a_half():
+    truth = np.array([True, False, True, False])
+    assert auroc(truth, np.zeros(4)) == 0.5
+    assert auroc(truth, np.array([3, 1, 2, 1])) == 1.0
 
 
 def test_overlap_with_an_evaluation_set(rows):

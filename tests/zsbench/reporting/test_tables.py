@@ -264,12 +264,13 @@ def test_sensitivity_is_written_where_there_are_records(made, tmp_path):
 def test_overlap_with_training_texts_is_shown(made, tmp_path):
     name, entry = next(iter(RunData(made.root, made.spec).datasets("gliclass").items()))
     report = made.root / "analysis" / "overlap.json"
-    write_json(report, {name: {"made-overlap": {"exact": 2, "near": 1}}})
+    write_json(report, {name: {"made-overlap": {"exact": 2, "near": 1}, name: {"exact": 0, "near": 3}}})
     try:
         write_tables(made.root, made.spec, tmp_path)
     finally:
         report.unlink()
-    assert next(row for row in rows(tmp_path, "integrity") if row["Dataset"] == entry["title"])["Overlap"] == "2 + 1"
+    shown = next(row for row in rows(tmp_path, "integrity") if row["Dataset"] == entry["title"])["Overlap"]
+    assert shown == "made-overlap: 2 + 1; own: 0 + 3"
 
 
 @pytest.mark.parametrize(("draws", "warned"), [(100, True), (100_000, False)])
