@@ -1,8 +1,15 @@
 """Presets and suites of a config: sources have the keys of their kind, test sets the splits and labels they need."""
 
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
-from zsbench.config import ConfigError, check_id
+from zsbench.config import ConfigError, check_id, suggest
+from zsbench.config_labels import check_labels, fold
+from zsbench.data.errors import FetchError
+from zsbench.data.gold import readings
+from zsbench.data.https_source import address, file_name
+from zsbench.data.lock import covers
 
 # Keys a kind of source needs, and keys it may have.
 SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -40,9 +47,15 @@ def check_presets(resources: dict[str, Any]) -> None:
             if key not in ("kind", *needed, *optional, "lock"):
                 allowed = ", ".join(("kind", *needed, *optional))
                 raise ConfigError(f"sources.{name}.{key}: kind {source['kind']!r} has none; allowed: {allowed}")
+        if source["kind"] == "https":
+            try:
+                address(source)
+            except FetchError as error:
+                raise ConfigError(f"sources.{name}.url: {error}") from None
     for kind in ("datasets", "training_sets"):
         for name, preset in resources[kind].items():
             check_id(f"{kind}.{name}.source", preset["source"], resources["sources"])
+            _check_files(f"{kind}.{name}.files", preset, resources["sources"][preset["source"]])
     for name, preset in resources["training_sets"].items():
         if "train" not in preset["files"]:
             raise ConfigError(
@@ -50,6 +63,25 @@ def check_presets(resources: dict[str, Any]) -> None:
             )
     for name, preset in resources["datasets"].items():
         check_dataset(f"datasets.{name}", preset)
+
+
+def _check_files(key: str, preset: dict[str, Any], source: dict[str, Any]) -> None:
+    known = delivered(source)
+    for split, name in preset["files"].items():
+        if not any(fnmatchcase(name, pattern) for pattern in known):
+            raise ConfigError(f"{key}.{split}: source {preset['source']!r} has no file {name!r}{suggest(name, known)}")
+
+
+def delivered(source: dict[str, Any]) -> list[str]:
+    """Names, or patterns, of the files that a source is fetched as."""
+    kind = source["kind"]
+    if kind in ("local", "authored"):
+        return [Path(source["path" if kind == "local" else "file"]).name]
+    if kind == "https":
+        return [file_name(source)]
+    if kind == "package":  # under their base names; a folder keeps its inner layout, which only the package knows
+        return ["*" if name.endswith("/") else Path(name.rpartition("!")[2]).name for name in source["files"]]
+    return list(source["lock"]["files"]) if covers(source.get("lock"), source) else source["files"]
 
 
 def check_dataset(key: str, preset: dict[str, Any]) -> None:
@@ -80,7 +112,14 @@ def check_dataset(key: str, preset: dict[str, Any]) -> None:
         raise ConfigError(f"{key}.expected_rows: splits {found}; allowed: those of files, {sorted(splits)}")
     gold = preset["gold"]
     _check_bins(f"{key}.gold.bins", gold.get("bins", []))
-    _check_labels(f"{key}.verbalisations", preset["verbalisations"], len(gold.get("values", gold.get("bins"))))
+    try:
+        readings(gold.get("values", []))
+    except ValueError as error:
+        raise ConfigError(f"{key}.gold.values: {error}; allowed: a value of its own for each label") from None
+    wordings = preset["verbalisations"]
+    _check_labels(
+        f"{key}.verbalisations", wordings, len(gold.get("values") or gold.get("bins") or [*wordings.values()][0])
+    )
 
 
 def _check_bins(key: str, bins: list[list[float]]) -> None:
@@ -102,11 +141,10 @@ def _check_labels(key: str, verbalisations: dict[str, list[str]], count: int) ->
             raise ConfigError(
                 f"{key}.{wording}: {len(labels)} labels for the {count} values of gold; allowed: one each"
             )
-        folded = [label.strip().casefold() for label in labels]
-        if len(set(folded)) != len(folded):
-            raise ConfigError(f"{key}.{wording}: labels repeat: {labels}")
+        check_labels(f"{key}.{wording}", labels)
+        folded = [fold(label) for label in labels]
         same = first.setdefault(tuple(sorted(folded)), wording)
-        if same != wording and [label.strip().casefold() for label in verbalisations[same]] != folded:
+        if same != wording and [fold(label) for label in verbalisations[same]] != folded:
             raise ConfigError(f"{key}.{wording}: the labels of {same!r} in another order; all wordings have one order")
 
 

@@ -173,7 +173,7 @@ BROKEN = {
     ),
     "command substitution in the run": (put("run", "$(id)"), r"run: '\$\(id\)' is not a valid id"),
     "upper case in an id": (put("gliznet/variants/Full", {"margin": 0.1}), "not a valid id"),
-    "labels repeat": (put("datasets", {"mine": SMALL_SET}), "datasets.mine.verbalisations.plain: labels repeat"),
+    "labels repeat": (put("datasets", {"mine": SMALL_SET}), "datasets.mine.verbalisations.plain: labels read alike"),
     "unknown key of a preset": (
         put("datasets", {"mine": SMALL_SET | {"licnce": "l"}}),
         "datasets.mine: unknown key 'licnce'; did you mean 'licence'",

@@ -18,6 +18,7 @@ from .test_config import SMALL_SET, drop, put
 CONTROL = {"family": "control", "control": "oracle", "suites": ["gliclass"]}
 MINE = SMALL_SET | {"verbalisations": {"plain": ["bad", "good"]}}
 LLM = {"family": "llm", "suites": ["gliclass"], "url": "https://example.org/v1", "name": "m"}
+TRAINING = {"title": "t", "format": {"type": "jsonl"}, "licence": "l", "citation": "c"}
 HUB = {"kind": "hub", "repo_type": "dataset", "repo": "a/b", "revision": "lock", "files": ["c"]}
 
 
@@ -28,6 +29,10 @@ def mine(**changes: Any) -> Callable[[dict], None]:
 
 def source(**entry: Any) -> Callable[[dict], None]:
     return put("sources", {"mine": entry})
+
+
+def both(*changes: Callable[[dict], None]) -> Callable[[dict], None]:
+    return lambda config: [change(config) for change in changes] and None
 
 
 def system(**entry: Any) -> Callable[[dict], None]:
@@ -142,6 +147,48 @@ REFUSED = {
     "overlapping ratings": (mine(gold={"column": "g", "bins": [[0, 2], [2, 4]]}), "overlaps the one before it"),
     "an empty interval": (mine(gold={"column": "g", "bins": [[2, 0], [3, 4]]}), r"\[2, 0\] is empty"),
     "ratings and values": (mine(gold={"column": "g", "bins": [[0, 1]], "values": ["0", "1"]}), "mine.gold"),
+    "gold without a meaning": (mine(gold={"column": "g"}), "mine.gold"),
+    "multi-hot and values": (mine(gold={"column": "g", "values": [0, 1], "encoding": "multi-hot"}), "mine.gold"),
+    "an unknown encoding": (mine(gold={"column": "g", "encoding": "one-hot"}), "gold.encoding: 'one-hot' .* multi-hot"),
+    "gold values that a file holds alike": (
+        mine(gold={"column": "g", "values": [1, "1"]}),
+        'datasets.mine.gold.values: 1, "1" cannot be told apart',
+    ),
+    "an empty gold value": (mine(gold={"column": "g", "values": ["", "1"]}), "gold.values.0: ''"),
+    "multi-hot wordings of two lengths": (
+        mine(
+            gold={"column": "g", "encoding": "multi-hot"},
+            verbalisations={"plain": ["a", "b"], "other": ["a", "b", "c"]},
+        ),
+        "verbalisations.other: 3 labels",
+    ),
+    "a separator of two letters": (mine(format={"type": "table", "separator": "||"}), "separator: .* one character"),
+    "a separator beyond ASCII": (mine(format={"type": "table", "separator": "¦"}), "separator: .* one character"),
+    "a pattern as separator": (mine(format={"type": "table", "separator": r"\s"}), "separator: .* one character"),
+    "a file of another name": (
+        both(source(kind="local", path="data/rows.csv"), mine(source="mine", files={"test": "row.csv"})),
+        "datasets.mine.files.test: .* 'row.csv'; did you mean 'rows.csv'",
+    ),
+    "a file the package does not give": (
+        mine(source="vader-sentiment", files={"test": "movieReviewSnippets.txt"}),
+        "datasets.mine.files.test: .* did you mean 'movieReviewSnippets_GroundTruth.txt'",
+    ),
+    "a file the repository does not give": (
+        both(source(**HUB | {"files": ["data/*.csv"]}), mine(source="mine", files={"test": "a.csv"})),
+        r"datasets.mine.files.test: .* 'a.csv'; .* allowed: data/\*.csv",
+    ),
+    "training rows of another name": (
+        put("training_sets", {"mine": TRAINING | {"source": "hardset-mini", "files": {"train": "hardset.jsonl"}}}),
+        "training_sets.mine.files.train: .* did you mean 'hardset-mini.jsonl'",
+    ),
+    "an address without a file": (
+        source(kind="https", url="https://example.org/data/", sha256="0" * 64),
+        "sources.mine.url: .*names no file",
+    ),
+    "an address with a word for a port": (
+        source(kind="https", url="https://example.org:x/a.csv", sha256="0" * 64),
+        "sources.mine.url: .*not a valid address",
+    ),
     "unknown kind of source": (source(kind="git"), "sources.mine.kind: 'git' is not allowed; allowed: authored"),
     "an authored file outside": (source(kind="authored", file="../../../x"), "file: .* no .. in it"),
     "a key of another kind": (source(kind="local", path="a.csv", url="https://a"), "sources.mine.url: kind 'local'"),
@@ -174,6 +221,59 @@ def test_it_is_refused_with_key_and_reason(embedded: dict, name: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         checked(embedded)
     assert not any(secret in str(caught.value) for secret in ("word@", "token=abc", "AbCdEfGhIj"))
+
+
+UNSEEN = {
+    "nothing but a zero-width space": (["\u200b", "bad"], r"plain.0: '\\u200b' holds U\+200B ZERO WIDTH SPACE"),
+    "a soft hyphen": (["so\u00adcial", "bad"], r"plain.0: .* holds U\+00AD SOFT HYPHEN"),
+    "a mark of direction": (["good\u200e", "bad"], r"plain.0: .* U\+200E LEFT-TO-RIGHT MARK"),
+    "a line break": (["good\nnews", "bad"], r"plain.0: .* U\+000A"),
+    "a Hangul filler": (["\u3164", "bad"], r"plain.0: .* U\+3164 HANGUL FILLER"),
+    "a blank of Braille": (["\u2800", "bad"], r"plain.0: .* U\+2800 BRAILLE PATTERN BLANK"),
+    "a selector that follows nothing": (["\ufe0f", "bad"], r"plain.0: .* U\+FE0F VARIATION SELECTOR-16"),
+    "a selector after a letter": (["good\ufe0f", "bad"], r"plain.0: .* U\+FE0F"),
+    "a joiner between letters": (["go\u200dod", "bad"], r"plain.0: .* U\+200D ZERO WIDTH JOINER"),
+    "a byte order mark": (["\ufeffgood", "bad"], r"plain.0: .* U\+FEFF"),
+    "one letter, two spellings": (["caf\u00e9", "cafe\u0301"], r"alike: .* \(U\+00E9\) and .* \(U\+0301\)"),
+    "another space": (["price rise", "price\u00a0rise"], r"read alike: 'price rise' and .* \(U\+00A0\)"),
+    "two spaces": (["price rise", "price  rise"], "read alike"),
+    "another width": (["ABC", "\uff41\uff42\uff43"], r"read alike: 'ABC' and .* \(U\+FF41 .*"),
+    "a ligature": (["office", "o\ufb03ce"], r"read alike: 'office' and .* \(U\+FB03\)"),
+    "sharp s": (["Straße", "STRASSE"], "read alike"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_labels_that_look_like_nothing_or_like_each_other_are_refused(embedded: dict, name: str) -> None:
+    labels, message = UNSEEN[name]
+    mine(verbalisations={"plain": labels})(embedded)
+    with pytest.raises(ConfigError, match=f"datasets.mine.verbalisations.plain.*{message.removeprefix('plain')}"):
+        checked(embedded)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["economía", "café", "naïve", "Ångström"],
+        ["経済", "政治\u3000政策", "스포츠", "体育"],
+        [
+            "\u2764\ufe0f love",
+            "\U0001f469\u200d\U0001f469\u200d\U0001f467 family",
+            "1\ufe0f\u20e3",
+            "\u2139\ufe0f help",
+        ],
+        ["\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f", "\U0001f44d\U0001f3fd"],
+        ["\U0001f3f3\ufe0f\u200d\U0001f308", "\U0001f469\u200d\u2764\ufe0f\u200d\U0001f468", "\u2639"],
+        ["می\u200cخواهم", "اقتصاد", "क\u094d\u200dष", "ശ്രീ"],
+        ["prix\u00a0: hausse", "à bas prix"],
+        ["c", "C++", "C#", "100%"],
+    ],
+)
+def test_labels_of_any_script_pass(embedded: dict, labels: list[str]) -> None:
+    mine(verbalisations={"plain": labels}, gold={"column": "g", "values": [f"v{i}" for i in range(len(labels))]})(
+        embedded
+    )
+    checked(embedded)
 
 
 NESTED = "run: " + "[" * 100_000 + "]" * 100_000  # the C parser's composer overflows the stack on it
@@ -244,5 +344,6 @@ def test_snakemake_prints_the_reason_alone(tmp_path: Path, change: Callable[[str
 def test_the_embedded_config_is_whole_without_its_anchors(embedded: dict) -> None:
     """Sanity of the table above: what it changes is a config that passes."""
     assert checked(yaml.safe_load(yaml.safe_dump(embedded)))["run"] == "embedded"
-    put("datasets", {"mine": MINE})(embedded)
+    hot = {"title": "u", "gold": {"column": "g", "encoding": "multi-hot"}}
+    put("datasets", {"mine": MINE, "mine-hot": MINE | hot})(embedded)
     checked(embedded)

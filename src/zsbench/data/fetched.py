@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from zsbench.data.errors import DataError
 from zsbench.integrity import check_listed
 from zsbench.layout import Layout
 from zsbench.provenance import read_json, write_json
@@ -20,6 +21,18 @@ def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
     folder = manifest_path.parent / "files"
     check_listed(folder, manifest["files"], manifest_path)
     return folder, manifest
+
+
+def fetched_file(folder: Path, name: str) -> Path:
+    """A fetched source's file by the name that a preset's `files` gives.
+
+    Raises:
+        DataError: there is none; says which there are.
+    """
+    if not (folder / name).is_file():
+        there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+        raise DataError(f"the source has no file {name!r}, which `files` names; it has: {', '.join(there[:20])}")
+    return folder / name
 
 
 def write_run_manifest(layout: Layout, sources: list[str]) -> None:

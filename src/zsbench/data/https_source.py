@@ -31,27 +31,27 @@ def fetch_https(source: dict[str, Any], folder: Path) -> dict[str, Any]:
         Facts for the manifest: `origin`, `revision`, `verified`.
 
     Raises:
-        FetchError: not an https address, unreachable, refused, wrong sum or no space.
+        FetchError: not an address that can be asked, unreachable, refused, wrong sum or no space.
     """
-    url, host = source["url"], urllib.parse.urlsplit(source["url"]).hostname
-    if urllib.parse.urlsplit(url).scheme != "https" and host not in ("127.0.0.1", "localhost"):
-        raise FetchError(f"{url}: only https addresses are fetched")
+    url, pinned = source["url"], source["sha256"]
+    request = address(source)
     target = folder / file_name(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
+    doubt = ""
     if not target.is_file():
         continued = part.exists()
-        _download(url, part)
-        if continued and file_sha256(part) != source["sha256"]:
+        doubt = _download(request, part, pinned)
+        if continued and file_sha256(part) != pinned:
             part.unlink()  # the part was of another content: once more from the start
-            _download(url, part)
+            doubt = _download(request, part, pinned)
         part.replace(target)
     found = file_sha256(target)
-    if found != source["sha256"]:
+    if found != pinned:
         target.unlink()
+        cause = doubt or "The publisher changed the file, or something in between did"
         raise FetchError(
-            f"{url}: sha256 is {found}, the preset pins {source['sha256']}. The publisher changed the file, or "
-            "something in between did: find out what changed before pinning the new sum"
+            f"{url}: sha256 is {found}, the preset pins {pinned}. {cause}: find out which before pinning the new sum"
         )
     return {"origin": f"https:{url}", "revision": source.get("revision", found[:12]), "verified": "preset"}
 
@@ -61,18 +61,54 @@ def file_name(source: dict[str, Any]) -> str:
     return source.get("files", [urllib.parse.urlsplit(source["url"]).path.rpartition("/")[2]])[0]
 
 
-def _download(url: str, part: Path) -> None:
-    """Fill `part` from where it ends, with patience for cut connections and for servers that ask to wait."""
-    failures = 0
+def address(source: dict[str, Any]) -> str:
+    """The URL of an https source as a server is asked for it: letters beyond ASCII and spaces encoded.
+
+    Raises:
+        FetchError: not an https URL, without a valid host or port, or one that names no file.
+    """
+    url = source["url"]
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        name = file_name(source)
+    except ValueError as error:
+        raise FetchError(f"{url}: not a valid address ({error})") from None
+    if not host:
+        raise FetchError(f"{url}: not a valid address (no host)")
+    if parts.scheme != "https" and host not in ("127.0.0.1", "localhost"):
+        raise FetchError(f"{url}: only https addresses are fetched")
+    if not name:
+        raise FetchError(f"{url}: names no file; say in `files` what to call it, for example `files: [rows.csv]`")
+    netloc = parts.netloc if parts.netloc.isascii() else host + (f":{port}" if port else "")
+    path, query = (urllib.parse.quote(part, safe="%/?:@!$&'()*+,;=~") for part in (parts.path, parts.query))
+    return urllib.parse.urlunsplit((parts.scheme, netloc, path, query, ""))
+
+
+def _download(url: str, part: Path, pinned: str) -> str:
+    """Fill `part` from where it ends, with patience for cut connections and for servers that ask to wait.
+
+    A stream whose server does not say how long it is cannot be told from one that was cut, other than by the sum.
+
+    Returns:
+        What a wrong sum may come from when the length was unknown, in words; "" when the file is known to be whole.
+    """
+    failures, last = 0, ""
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _attempt(url, part, before):
-                return
+            complete = _attempt(url, part, before)
+            if complete or (complete is None and file_sha256(part) == pinned):
+                return ""
             problem, wait = "the connection was cut", 0.0
+            if complete is None:
+                problem = f"it ended after {part.stat().st_size} bytes and the server did not say how many there are"
+                if (found := file_sha256(part)) == last:
+                    return f"Twice {problem}: it was cut short or the publisher changed the file"
+                last = found
         except urllib.error.HTTPError as error:
             if error.code == 416:  # nothing is left to send
-                return
+                return ""
             if error.code not in (408, 429, 500, 502, 503, 504):
                 raise FetchError(f"{url}: the server answered {error.code} {error.reason}; check the address") from None
             problem = f"the server answered {error.code}"
@@ -93,14 +129,14 @@ def _download(url: str, part: Path) -> None:
         time.sleep(wait)
 
 
-def _attempt(url: str, part: Path, start: int) -> bool:
-    """One request; returns whether the file is complete."""
+def _attempt(url: str, part: Path, start: int) -> bool | None:
+    """One request; returns whether the file is complete, None where its length is unknown."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
         continues = response.status == 206
-        length = response.headers.get("Content-Length")
+        length = response.length  # None also for a Content-Length that is no number
         if length is not None:
-            check_space(int(length), part.parent)
+            check_space(length - (0 if continues else start), part.parent)  # what is overwritten makes room
         with part.open("ab" if continues else "wb") as handle:
             written = 0
             try:
@@ -110,4 +146,4 @@ def _attempt(url: str, part: Path, start: int) -> bool:
             except http.client.IncompleteRead as cut:
                 handle.write(cut.partial)
                 return False
-    return length is None or written >= int(length)
+    return None if length is None else written >= length

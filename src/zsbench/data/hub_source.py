@@ -45,7 +45,8 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
     commit, listing = hub_listing(source, revision)
     if lock is not None:
         listing = {name: lock["files"].get(name, facts) for name, facts in listing.items()}
-    check_space(sum(facts["bytes"] for facts in listing.values()), folder)
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # whole files and begun ones
+    check_space(sum(facts["bytes"] for facts in listing.values()) - there, folder)
     say = say_for("fetch")
     for name, facts in listing.items():
         say(f"{source['repo']} {name}  {facts['bytes'] / 1e6:.1f} MB")

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from zsbench.data.errors import DataError
-from zsbench.data.fetched import open_fetched
+from zsbench.data.fetched import fetched_file, open_fetched
+from zsbench.data.gold import gold_indices
 from zsbench.data.quality import quality
-from zsbench.data.readers import check_texts, gold_indices, is_missing, read_frame
+from zsbench.data.readers import check_texts, read_frame
 from zsbench.integrity import write_rows
 from zsbench.provenance import digest, file_sha256, write_atomic, write_json
 
@@ -71,18 +72,17 @@ def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, 
     folder, manifest = open_fetched(manifest_path)
     frames = []
     for split, name in spec["files"].items():
-        frame = read_frame(folder / name, spec["format"])
+        frame = read_frame(fetched_file(folder, name), spec["format"])
         wanted = [spec["text"], spec["gold"]["column"], *([spec["split_column"]] if "split_column" in spec else [])]
         missing = [column for column in wanted if column not in frame.columns]
         if missing:
             raise DataError(f"{name} has no column {missing[0]!r}; it has: {', '.join(map(str, frame.columns))}")
         if "split_column" in spec:
             frame = frame[frame[spec["split_column"]] == split]
-        texts = frame[spec["text"]]
+        texts, column = frame[spec["text"]], spec["gold"]["column"]
         check_texts(texts, f"{name}: column {spec['text']!r}")
-        if spec["task"] == "multi" and any(map(is_missing, frame[spec["gold"]["column"]])):
-            raise DataError(f"{name}: rows without a gold value; where no label is true, say so with an empty list")
-        gold = gold_indices(frame[spec["gold"]["column"]], spec["gold"], len(spec["labels"]))
+        where = f"{name}: column {column!r}"
+        gold = gold_indices(frame[column], spec["gold"], len(spec["labels"]), spec["task"], where)
         splits: str | list[str] = split
         if "published_split" in spec:
             splits = published_parts(len(frame), spec["published_split"], spec.get("validation_share"))
@@ -106,11 +106,6 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     if found != spec["expected_rows"] and not manifest.get("replica"):
         raise DataError(f"{spec['id']}: found rows {found}, the preset expects {spec['expected_rows']}")
     if spec["task"] == "single":
-        if (frame["gold"].map(len) > 1).any():
-            row = int((frame["gold"].map(len) > 1).argmax())
-            raise DataError(
-                f"{spec['id']}: row {row} has several gold labels; the preset says one a text (task: single)"
-            )
         # Rows that no label covers (a neutral rating, no gold) cannot be judged; they are counted, never class 0.
         judged = frame["gold"].map(len) == 1
     else:

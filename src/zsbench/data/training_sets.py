@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from zsbench.data.errors import DataError
-from zsbench.data.fetched import open_fetched
+from zsbench.data.fetched import fetched_file, open_fetched
 from zsbench.data.label_order import shown_labels
 from zsbench.data.readers import check_texts, read_frame
 from zsbench.integrity import write_rows
@@ -29,7 +29,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     folder, manifest = open_fetched(manifest_path)
     frames = []
     for split, name in spec["files"].items():
-        frame = read_frame(folder / name, spec["format"])
+        frame = read_frame(fetched_file(folder, name), spec["format"])
         wanted = {"text", "labels", "not_labels", *([spec["split_column"]] if "split_column" in spec else [])}
         missing = wanted - set(frame.columns)
         if missing:
@@ -80,7 +80,7 @@ def with_shown_labels(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _check_labels(column: pd.Series, where: str) -> None:
     """Raise unless every value is a list of visible texts, none twice."""
-    for i, labels in enumerate(column):
+    for i, labels in column.items():
         if isinstance(labels, str) or not hasattr(labels, "__iter__"):
             raise DataError(f"{where}, row {i}: {labels!r:.60} is no list of labels")
         row = list(labels)

@@ -34,7 +34,10 @@ class Hub:
     ranges: bool = True
 
     def fault(self, method, pattern, times=1, **fault):
-        """Let the next matching requests fail: `status` (+ `headers`), `cut` after bytes, or `body` instead."""
+        """Let the next matching requests fail: `status`, `cut` after bytes, or `body` instead.
+
+        `headers` go with any of them; a header that is None is left out.
+        """
         self.faults += [(method, pattern, fault)] * times
 
     def take_fault(self, method, path):
@@ -123,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_file(self, content, fault, headers=None):
         content = fault.get("body", content)
-        status, headers = 200, dict(headers or {}) | {"Accept-Ranges": "bytes"}
+        status, headers = 200, dict(headers or {}) | {"Accept-Ranges": "bytes"} | fault.get("headers", {})
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if wanted and self.server.hub.ranges:
             start = int(wanted[1])
@@ -135,9 +138,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, status, headers, body, cut=None):
         self.send_response(status)
+        headers = {"Content-Length": str(len(body))} | headers
         for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
+            if value is not None:
+                self.send_header(key, value)
+        self.close_connection = not str(headers["Content-Length"]).isdigit()
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body if cut is None else body[:cut])

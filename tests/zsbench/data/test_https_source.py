@@ -104,6 +104,60 @@ def test_busy_servers_are_asked_again_and_impatient_ones_given_up(hub, tmp_path)
         fetch(source(hub), tmp_path / "other" / "manifest.json")
 
 
+@pytest.mark.parametrize("length", [None, "2 MB", "-5"])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_stream_of_unknown_length_that_is_cut_is_continued(hub, tmp_path, length, ranges):
+    hub.ranges = ranges
+    hub.fault("GET", "rows.json", headers={"Content-Length": length}, cut=700_000)
+    hub.fault("GET", "rows.json", headers={"Content-Length": length})
+    fetch(source(hub), tmp_path / "set" / "manifest.json")
+    assert (tmp_path / "set/files/rows.json").read_bytes() == CONTENT
+    assert [headers.get("range") for headers in hub.asked("GET", "rows.json")] == [None, "bytes=700000-"]
+
+
+def test_a_stream_of_unknown_length_that_stays_short_may_be_cut_or_changed(hub, tmp_path):
+    hub.ranges = False
+    hub.fault("GET", "rows.json", times=9, headers={"Content-Length": None}, cut=700_000)
+    with pytest.raises(FetchError, match="it ended after 700000 bytes.* did not say .* cut short or the publisher"):
+        fetch(source(hub), tmp_path / "set" / "manifest.json")
+    assert len(hub.asked("GET", "rows.json")) == 2, "the same bytes twice: no third look"
+
+
+def test_an_address_may_have_letters_beyond_ascii_and_spaces(hub, tmp_path):
+    hub.plain["/données/a b.json"] = CONTENT
+    fetch(source(hub, url=f"{hub.address}/données/a b.json"), tmp_path / "set" / "manifest.json")
+    fetch(source(hub, url=f"{hub.address}/donn%C3%A9es/a%20b.json", files=["b"]), tmp_path / "set2" / "manifest.json")
+    assert (tmp_path / "set/files/a b.json").read_bytes() == (tmp_path / "set2/files/b").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://example.org/data/", "names no file; .* `files`"),
+        ("https://example.org", "names no file; .* `files`"),
+        ("https:///rows.json", "no host"),
+        ("https://[::1/rows.json", "not a valid address"),
+        ("https://example.org:port/rows.json", "not a valid address"),
+        (f"https://{'é' * 80}.org/rows.json", "not a valid address"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_is_refused(tmp_path, url, message):
+    with pytest.raises(FetchError, match=message):
+        fetch({"kind": "https", "url": url, "sha256": "0" * 64}, tmp_path / "set" / "manifest.json")
+
+
+def test_what_is_there_already_needs_no_space(hub, monkeypatch, tmp_path):
+    manifest = tmp_path / "set" / "manifest.json"
+    hub.fault("GET", "rows.json", cut=1_500_000)
+    hub.fault("GET", "rows.json", status=404)
+    with pytest.raises(FetchError, match="404"):
+        fetch(source(hub), manifest)
+    hub.ranges = False  # the whole file again, over the part
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 600_000})())
+    fetch(source(hub), manifest)
+    assert (tmp_path / "set/files/rows.json").read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_refusals_are_not_repeated(hub, tmp_path, status):
     hub.fault("GET", "rows.json", status=status)

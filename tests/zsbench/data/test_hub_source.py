@@ -17,10 +17,14 @@ WEIGHTS = bytes(range(256)) * 4000  # about 1 MB
 DRIVER = """
 import json, sys
 from pathlib import Path
+import shutil
 from zsbench.data.errors import FetchError
 from zsbench.data.lock import write_lock
 from zsbench.data.sources import fetch
 what, first, second, lock = json.loads(sys.argv[1])
+if what == "fetch with little room":
+    shutil.disk_usage = lambda folder: type("Usage", (), {"free": 1_000, "total": 10**9, "used": 10**9 - 1_000})()
+    what = "fetch"
 try:
     print(json.dumps(fetch(first, Path(second), lock=lock) if what == "fetch" else write_lock(first, Path(second))))
 except FetchError as error:
@@ -240,6 +244,16 @@ def test_secrets_stay_out_of_messages_logs_and_manifests(run, hub, tmp_path):
         assert TOKEN not in text and "verysecret" not in text
     assert all(headers["authorization"] == f"Bearer {TOKEN}" for headers in hub.asked("GET", "^/api/models"))
     assert not any("authorization" in headers for headers in hub.asked("GET", "^/cdn/"))
+
+
+def test_files_that_are_there_already_need_no_space(run, hub, tmp_path):
+    manifest = tmp_path / "small" / "manifest.json"
+    last = hashlib.sha256(b"pickle").hexdigest()
+    hub.fault("GET", f"^/cdn/{last}", status=404)  # when all others are there
+    refused(run("fetch", model(files=["*"]), manifest), manifest, "404")
+    assert (tmp_path / "small/partial/model.safetensors").is_file()
+    done = run("fetch with little room", model(files=["*"]), manifest)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_full_disk_is_said_before_the_download(run, hub, tmp_path):

@@ -1,0 +1,115 @@
+"""What a gold column means: its values are those of the preset, lie in its intervals, or mark each label; a value that
+means anything else, or could mean two things, is refused by file, column and row."""
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from zsbench.data.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task: str, where: str) -> list[list[int]]:
+    """Turn a file's gold column into label indices; a row whose value means no label gets an empty list.
+
+    Args:
+        column: the gold values; its index numbers the file's rows.
+        gold: `values` (the file's value of each label, in label order; a list of them is multi-label), `bins` (an
+            inclusive numeric interval of each label, in label order), or `encoding: multi-hot` (a list of zeros and
+            ones, one per label).
+        n_labels: number of labels of the preset.
+        task: "single" (at most one label per row) or "multi" (a row without labels says so with an empty list).
+        where: file and column, for messages.
+
+    Raises:
+        DataError: names the first row that is not understood.
+    """
+    index = readings(gold.get("values", []))
+    rows = []
+    for row, value, gap in zip(column.index, column.tolist(), column.isna(), strict=True):
+        place = f"{where}, row {row}"
+        value = value.tolist() if hasattr(value, "tolist") else value
+        if gap or value == "":
+            if task == "multi":
+                raise DataError(f"{place}: no gold value; where no label is true, say so with an empty list")
+            rows.append([])
+            continue
+        if "bins" in gold:
+            found = _within(value, gold["bins"], place)
+        elif "values" in gold:
+            found = _named(value, index, gold["values"], n_labels, place)
+        else:
+            found = _marked(value, n_labels, place)
+        if task == "single" and len(found) > 1:
+            raise DataError(f"{place}: several gold labels; the preset says one per text (task: single)")
+        rows.append(found)
+    return rows
+
+
+def readings(values: list[str | int | bool]) -> dict[str | int, int]:
+    """Every way a file may hold each described value -> its place.
+
+    A text stands for itself. A number may be a text in a table or a fraction where a column has gaps, true and false
+    may be words or ones and zeros.
+
+    Raises:
+        ValueError: two of the values could be held alike.
+    """
+    found: dict[str | int, int] = {}
+    for i, value in enumerate(values):
+        forms: list[str | int] = [value]
+        if isinstance(value, bool):
+            forms = [int(value), str(value), str(value).lower(), str(value).upper()]
+        elif isinstance(value, int):
+            forms = [value, str(value), f"{value}.0"]
+        for form in forms:
+            if found.setdefault(form, i) != i:
+                raise ValueError(f"{_shown([values[found[form]], value])} cannot be told apart in a file")
+    return found
+
+
+def _shown(values: list[Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)[1:-1]
+
+
+def _named(
+    value: Any, index: dict[str | int, int], values: list[str | int | bool], n_labels: int, place: str
+) -> list[int]:
+    """Labels that a value, or a list of values, names."""
+    items = value if isinstance(value, list) else [value]
+    marks = isinstance(value, list) and all(isinstance(item, int | float) and item in (0, 1) for item in items)
+    if marks and (len(items) == n_labels or len(set(items)) < len(items)):
+        raise DataError(
+            f"{place}: {value!r:.60} could be zeros and ones, one per label, as well as label values; for the former "
+            "set `encoding: multi-hot` in place of `values`, for the latter write the labels as text"
+        )
+    found = set()
+    for item in items:
+        plain = int(item) if isinstance(item, bool) or (isinstance(item, float) and item.is_integer()) else item
+        if not isinstance(plain, str | int) or plain not in index:
+            raise DataError(f"{place}: gold value {item!r:.60} is not among the preset's values: {_shown(values[:25])}")
+        found.add(index[plain])
+    return sorted(found)
+
+
+def _marked(value: Any, n_labels: int, place: str) -> list[int]:
+    """Labels whose place in the list holds a one."""
+    marks = value if isinstance(value, list) else []
+    if len(marks) != n_labels or not all(isinstance(mark, int | float) and mark in (0, 1) for mark in marks):
+        raise DataError(
+            f"{place}: {value!r:.60} is not multi-hot: a list of {n_labels} zeros and ones, one per label of the preset"
+        )
+    return [i for i, mark in enumerate(marks) if mark]
+
+
+def _within(rating: Any, bins: list[list[float]], place: str) -> list[int]:
+    """Index of the interval a rating lies in; none for one between the intervals."""
+    try:
+        number = math.inf if isinstance(rating, bool) else float(rating)
+    except (TypeError, ValueError):
+        number = math.inf
+    if not math.isfinite(number):
+        raise DataError(f"{place}: gold value {rating!r:.60} is no finite number; the preset describes {bins}")
+    return [i for i, (low, high) in enumerate(bins) if low <= number <= high]
