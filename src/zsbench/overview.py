@@ -10,10 +10,12 @@ from zsbench.data.errors import FetchError
 from zsbench.data.fetched import open_fetched
 from zsbench.data.hub_source import UNLOCKED, wanted_revision
 from zsbench.data.mirror_source import look_up
+from zsbench.integrity import intact
 from zsbench.launch import visible_devices
 from zsbench.layout import Layout
 from zsbench.plan import Plan
 from zsbench.provenance import IntegrityError, read_json
+from zsbench.status import FAILED, status
 
 ODDITIES = ("empty_texts", "duplicate_texts", "rows_without_gold")
 Row = tuple[str, str, str]  # state, subject, words
@@ -24,13 +26,40 @@ def summary(plan: Plan) -> str:
     layout = plan.layout
     models = [layout.model(name, seed) for name in [*plan.trained, *plan.config["hybrid"]] for seed in plan.seeds]
     trained = sum(path.is_file() for path in models)
-    cells = {cell: layout.card(*cell).is_file() for cell in plan.cells}
+    cards = {cell: _card(layout, cell) for cell in plan.cells}
+    cells = {cell: card is not None and status(card) != FAILED for cell, card in cards.items()}
     done = sum(cells.values())
+    failed = sum(card is not None and status(card) == FAILED for card in cards.values())
+    to_do = f"{len(cells) - done} to do" + (f", {failed} of them failed before" if failed else "")
     jobs = {(system, seed) for _, _, system, seed in cells}
     unscored = {(system, seed) for (_, _, system, seed), there in cells.items() if not there}
     return (
-        f"run {plan.run}: {len(cells)} cells ({done} done, {len(cells) - done} to do); jobs that use a GPU where there "
-        f"is one: {len(models)} trainings ({trained} done), {len(jobs)} scorings ({len(jobs) - len(unscored)} done)"
+        f"run {plan.run}: {len(cells)} cells ({done} done, {to_do}); jobs that use a GPU where there is"
+        f" one: {len(models)} trainings ({trained} done), {len(jobs)} scorings ({len(jobs) - len(unscored)} done)"
+    )
+
+
+def _card(layout: Layout, cell: tuple[str, str, str, int]) -> dict[str, Any] | None:
+    """A cell's card, {} for a damaged one (the job that needs it says so), None where there is none."""
+    path = layout.card(*cell)
+    if not path.is_file():
+        return None
+    return read_json(path) if intact(path) else {}
+
+
+def failures(plan: Plan) -> str | None:
+    """The cells of a finished run that failed, a line each, and what to do; None where every cell came out."""
+    lines = []
+    for cell in plan.cells:
+        card = _card(plan.layout, cell) or {}
+        for what, facts in (("", card), (" (sensitivity)", card.get("no_sensitivity", {}))):
+            if status(facts) == FAILED:
+                lines.append(f"  {'/'.join(map(str, cell))}{what}: {facts['reason']}")
+    if not lines:
+        return None
+    return "\n".join(
+        [f"{len(lines)} of {len(plan.cells)} cells failed; all others are in the report, and it names these:", *lines]
+        + ["The same command tries them again."]
     )
 
 

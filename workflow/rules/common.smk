@@ -138,6 +138,12 @@ def system_code(wildcards):
     return code_digest(*modules, extra=own)
 
 
+def failures_before(wildcards):
+    """A params function: what failed when this system and seed were scored before, so that a failure is tried again."""
+    path = layout.failures(wildcards.system, wildcards.seed)
+    return file_sha256(path) if path.is_file() else ""
+
+
 def imported_scores(wildcards):
     """Scores that were brought in; where some are missing, the job says which command brings them."""
     system = plan.systems[wildcards.system]

@@ -26,6 +26,7 @@ for suites, systems in plan.systems_by_suites.items():
             code=system_code,
             root=root_of_outputs,
             specs=score_specs,
+            failures=failures_before,
         message:
             "score {wildcards.system}, seed {wildcards.seed}: " + ", ".join(suites)
         shell:

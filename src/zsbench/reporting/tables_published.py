@@ -8,6 +8,7 @@ from typing import Any
 from zsbench.config import ConfigError, check_id, check_schema, load_yaml
 from zsbench.config_checks import check_values
 from zsbench.reporting.frames import AVERAGE, RunData
+from zsbench.reporting.signature import missing_notes
 from zsbench.reporting.table import EMPTY, Table, number, signed
 
 WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
@@ -67,6 +68,9 @@ def published(run: RunData, reported: dict[str, Any]) -> Table:
             for dataset, protocol, metric, value in _reported(entry, row):
                 measured, n = _measured(mine, entry, (row.get("measured", ""), dataset, protocol, metric))
                 cells = _cells(_expected(reported, entry, dataset), value, measured, n)
+                missing = run.missing.get((entry["suite"], dataset, row.get("measured", "")))
+                if missing:
+                    cells[1] = missing.word
                 if measured is not None and (other := _other_parts(run, row)):
                     cells[2:] = [EMPTY, f"made of {other} here"]
                 rows.append([system, name, dataset, protocol, metric, *cells])
@@ -80,6 +84,7 @@ def published(run: RunData, reported: dict[str, Any]) -> Table:
         "Difference is reported minus measured. It is left out where the run scored another number of rows than the"
         " publication or trained on another model or other texts, and speed is never compared across machines.",
         "Reported numbers enter no test of significance.",
+        *missing_notes(run, run.spec["suites"]),
     ]
     columns = ["System", "Source", "Dataset", "Protocol", "Metric", "Reported", "Measured", "Difference", "Remark"]
     return Table("published", columns, rows, notes)

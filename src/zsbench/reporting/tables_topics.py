@@ -7,7 +7,16 @@ import pandas as pd
 
 from zsbench.evaluation.pairs import HYBRID_TABLE
 from zsbench.reporting.frames import AVERAGE, RunData
-from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
+from zsbench.reporting.signature import (
+    best_trivial,
+    chunks_note,
+    interval_note,
+    missing_notes,
+    resolution_note,
+    rows_note,
+    seeds_note,
+    signature,
+)
 from zsbench.reporting.table import Table, interval, number, p_value
 from zsbench.reporting.tables_suite import TEST_TITLES, delta_cells
 
@@ -40,6 +49,8 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         interval_note(run),
         *resolution_note(run, SUITE),
         seeds_note(run, SUITE),
+        *missing_notes(run, [SUITE]),
+        *chunks_note(run, SUITE),
         rows_note(run, SUITE, ("validation", "test")),
     ]
     columns = ["System", "Dataset", "Protocol", "Split", *WHOLE.values(), *labels, "Source"]
@@ -55,15 +66,18 @@ def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[st
         macro = {system: value for (system, metric, _), value in values.items() if metric == "macro_f1"}
         limit = best_trivial(run, SUITE, macro)
         controls = {entry["id"] for entry in run.spec["systems"] if entry["control"]}
+        title = run.datasets(SUITE)[dataset]["title"]
+        mark = f" {TUNED}" if protocol == "val-tuned" else ""
         for system in run.systems(SUITE):
+            if (SUITE, dataset, system) in run.missing:
+                words = [run.missing[SUITE, dataset, system].word] * (len(WHOLE) + len(labels))
+                yield [system, title, f"{protocol}{mark}", split, *words, "measured"]
             if system not in macro:
                 continue
             below = limit is not None and system not in controls and macro[system] < limit
             whole = [number(values[system, metric, ""]) for metric in WHOLE]
             whole[0] += f" {BELOW}" if below else ""
             f1s = [number(values.get((system, "f1", label))) for label in labels]
-            mark = f" {TUNED}" if protocol == "val-tuned" else ""
-            title = run.datasets(SUITE)[dataset]["title"]
             yield [system, title, f"{protocol}{mark}", split, *whole, *f1s, "measured"]
 
 
@@ -98,7 +112,7 @@ def topic_deltas(run: RunData) -> Table:
         for row in part.to_dict("records"):
             protocols = " vs ".join(dict.fromkeys((row["protocol"], row["baseline_protocol"])))
             heads = [row["system"], row["baseline"], title or row["factor"], row["levels"], protocols, row["split"]]
-            rows.append([*heads, *delta_cells(row)])
+            rows.append([*heads, *delta_cells(row, len(run.datasets(SUITE)))])
     notes = [
         "Differences of macro F1, system minus the one it stands against, on the same rows.",
         "First the ablations of the hybrid: systems that differ from it in exactly the named setting (a blend of heads"
@@ -108,6 +122,7 @@ def topic_deltas(run: RunData) -> Table:
         interval_note(run),
         *resolution_note(run, SUITE),
         seeds_note(run, SUITE),
+        *missing_notes(run, [SUITE]),
         rows_note(run, SUITE, ("validation", "test")),
     ]
     columns = ["System", "Against", "Factor", "Levels", "Protocol", "Rows", "Δ", *TEST_TITLES]
@@ -129,7 +144,7 @@ def attribution(run: RunData) -> list[str]:
         mine = (frame["system"] == entry["id"]) & (frame["baseline"] == baseline)
         totals = frame[mine & (frame["factor"] == "system + thresholds")]
         found += [_sentence(frame, total) for total in totals.to_dict("records")]
-    return found
+    return [sentence for sentence in found if sentence]
 
 
 def baseline_of(run: RunData, hybrid: dict[str, Any]) -> str | None:
@@ -140,7 +155,8 @@ def baseline_of(run: RunData, hybrid: dict[str, Any]) -> str | None:
 
 
 def _sentence(frame: pd.DataFrame, total: dict[str, Any]) -> str:
-    """Total gain = thresholds alone + the rest, with interval and corrected p of the rest."""
+    """Total gain = thresholds alone + the rest, with interval and corrected p of the rest; "" where they do not add up,
+    since the parts are over other datasets."""
     same = (frame["protocol"] == total["protocol"]) & (frame["split"] == total["split"])
 
     def one(system: str, factor: str) -> Any:
@@ -148,6 +164,8 @@ def _sentence(frame: pd.DataFrame, total: dict[str, Any]) -> str:
         return frame[same & pick].iloc[0]
 
     tuning, rest = one(total["baseline"], "thresholds"), one(total["system"], "system")
+    if len({total["n_sets"], tuning["n_sets"], rest["n_sets"]}) > 1:
+        return ""
     share = f" ({tuning['delta'] / total['delta']:.0%})" if total["delta"] > 0 and tuning["delta"] >= 0 else ""
     verb = "gains" if total["delta"] >= 0 else "loses"
     return (
