@@ -82,7 +82,7 @@ def missing_notes(run: RunData, suites: Collection[str]) -> list[str]:
     if not groups:
         return []
     return [
-        *(f"{word}: {', '.join(where)}: {reason.rstrip('.')}." for (word, reason), where in groups.items()),
+        *(f"{word}: {'; '.join(where)}: {reason.rstrip('.')}." for (word, reason), where in groups.items()),
         f"Averages and differences of averages marked like{sets_text(1, 2)} are over these sets alone (of a difference:"
         " those that both sides have); such averages are not ranked, and are compared over common sets only. A system"
         " counts on a dataset when all its seeds have scores there.",
@@ -107,16 +107,18 @@ def chunks_note(run: RunData, suite: str) -> list[str]:
 
 def missing_groups(run: RunData, suites: Collection[str]) -> dict[tuple[str, str], list[str]]:
     """(word, reason) -> the systems and datasets it stands for, as `system on title and title`."""
-    found: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[tuple[str, str, str, str], list[str]] = {}
     for (suite, dataset, system), cell in run.missing.items():
         if suite in suites:
-            several = len(cell.seeds) < len(run.seeds(system))
-            seeds = f" (seed {', '.join(map(str, cell.seeds))})" if several else ""
+            some = len(cell.seeds) < len(run.seeds(system))
             title = run.datasets(suite)[dataset]["title"]
-            found.setdefault((cell.word, cell.reason, system), []).append(f"{title}{seeds}")
+            seeds = f" (seed {', '.join(map(str, cell.seeds))})" if some else ""
+            found.setdefault((cell.word, cell.reason, suite, system), []).append(f"{title}{seeds}")
     groups: dict[tuple[str, str], list[str]] = {}
-    for (word, reason, system), titles in found.items():
-        groups.setdefault((word, reason), []).append(f"{system} on {' and '.join(titles)}")
+    for (word, reason, suite, system), titles in found.items():
+        everywhere = 1 < len(titles) == len(run.datasets(suite))
+        where = f"every set of suite {suite}" if everywhere else ", ".join(titles)
+        groups.setdefault((word, reason), []).append(f"{system} on {where}")
     return groups
 
 

@@ -42,7 +42,7 @@ def _missing(run: RunData) -> str:
     why = [f"{'; '.join(where)} ({word}: {reason.rstrip('.')})" for (word, reason), where in groups.items()]
     failed = any(missing.status == FAILED for missing in run.missing.values())
     again = " The same command tries those again that failed." if failed else ""
-    return f"Without numbers: {'; '.join(why)}. Averages are ranked among systems that have every set alone.{again}"
+    return f"Without numbers: {'; '.join(why)}. Only systems with every set are ranked by their average.{again}"
 
 
 def joined(names: list[str]) -> str:
