@@ -23,9 +23,9 @@ class UnknownSystemError(ConfigError):
 
 
 class LabelSetError(ValueError):
-    """A system that cannot take a label set, whatever the texts; the message says why.
+    """A system that cannot take a dataset's label set; the message says why.
 
-    Its cell is "not applicable". A user's own class may raise it too.
+    Its cell is "not applicable", and is not tried again. A user's own class may raise it too.
     """
 
 
