@@ -32,6 +32,7 @@ rule all:
         REPORTS / "REPORT.md",
         layout.manifest,
         [layout.root / "analysis" / "hardset.json"] if plan.hardset_spec else [],
+        [LABEL_SETS] if plan.label_sets_spec else [],
 
 
 rule data:
@@ -43,6 +44,7 @@ rule data:
 
 rule train:
     input:
+        [LABEL_SETS] if plan.label_sets_spec else [],
         [layout.model(model, seed) for model in plan.trained for seed in plan.seeds],
         [
             layout.model(hybrid, seed)

@@ -108,6 +108,7 @@ def check_spec(plan: Plan) -> dict[str, Any]:
         "datasets": {name: plan.dataset_spec(name)["expected_rows"] for name in plan.all_datasets},
         "authored": "authored" in kinds,
         "gpus": plan.gpus,
+        "label_sets": plan.label_sets_spec,
     }
 
 
@@ -125,6 +126,7 @@ def check(root: Path, spec: dict[str, Any]) -> int:
         *(("FAIL", "source", f"{name}: {problem}") for name, problem in spec["missing"].items()),
         *_files(Layout(root), spec["sources"]),
         *_datasets(Layout(root), spec["datasets"]),
+        *_label_sets(Layout(root), spec["label_sets"]),
         _devices(spec["gpus"]),
     ]
     for state, subject, words in rows:
@@ -156,6 +158,14 @@ def _datasets(layout: Layout, expected: dict[str, dict[str, int]]) -> Iterator[R
         odd = [f"{card['quality'][key]:,} {key.replace('_', ' ')}" for key in ODDITIES if card["quality"][key]]
         replica = ["made-up rows of a rehearsal"] if card["replica"] else []
         yield "ok", "dataset", "; ".join([f"{name}: {words} at {card['revision'][:15]}", *odd, *replica])
+
+
+def _label_sets(layout: Layout, spec: dict[str, Any] | None) -> Iterator[Row]:
+    """Label sets that a system to be trained cannot take, as far as its backbone is fetched."""
+    from zsbench.evaluation.label_sets import refusals
+
+    for system, dataset, reason in refusals(layout, spec) if spec else ():
+        yield "n/a", "labels", f"{system} on {dataset}: {reason}"
 
 
 def _devices(wanted: int) -> Row:

@@ -37,6 +37,7 @@ plan = checked_plan()
 layout = plan.layout
 ROOT = layout.root
 REPORTS = Path("reports") / plan.run
+LABEL_SETS = ROOT / "analysis" / "label_sets.json"
 
 if workflow.is_main_process:
     try:

@@ -87,7 +87,7 @@ class GLiClassSystem(Adapter):
 
     def _check_room(self, ids: Sequence[list[int]], n_labels: int) -> None:
         """Refuse rows that lost labels: the model gives them the logit 0, above those it judged unlikely."""
-        lost = [n_labels - row.count(self.model.config.class_token_index) for row in ids]
+        lost = [_lost(self.tokenizer, row, n_labels) for row in ids]
         if any(lost):
             row = next(i for i, number in enumerate(lost) if number)
             raise LabelSetError(
@@ -123,10 +123,20 @@ def _head(labels: Sequence[str]) -> str:
     return "".join(f"{LABEL}{label}" for label in labels) + SEPARATOR
 
 
+def lost_labels(tokenizer: Any, limit: int, labels: Sequence[str]) -> int:
+    """How many labels `limit` tokens do not hold whole, whatever the text."""
+    return _lost(tokenizer, tokenizer(_head(labels), truncation=True, max_length=limit)["input_ids"], len(labels))
+
+
+def _lost(tokenizer: Any, ids: list[int], n_labels: int) -> int:
+    """How many of so many labels a cut sequence lost; the last one is whole where the separator follows it."""
+    label, separator = tokenizer.convert_tokens_to_ids([LABEL, SEPARATOR])
+    return max(n_labels - ids.count(label), int(separator not in ids))
+
+
 def label_chunks(tokenizer: Any, limit: int, labels: Sequence[str]) -> list[slice]:
-    """All labels at once where `limit` tokens hold them (it depends on no text), else the package's chunks."""
-    ids = tokenizer(_head(labels), truncation=True, max_length=limit)["input_ids"]
-    size = len(labels) if ids.count(tokenizer.convert_tokens_to_ids(LABEL)) == len(labels) else CHUNK
+    """All labels at once where one sequence holds them, else the package's chunks; it depends on no text."""
+    size = CHUNK if lost_labels(tokenizer, limit, labels) else len(labels)
     return [slice(start, start + size) for start in range(0, len(labels), size)]
 
 
