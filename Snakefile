@@ -21,6 +21,12 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/speed.smk"
 
 
+onsuccess:  # that a cell failed stops nothing, but the run must not end as if all were well
+    scored = any(job.rule.name == "measure" for job in workflow.dag.jobs)
+    if scored and overview.failures(plan):
+        raise WorkflowError(overview.failures(plan))
+
+
 rule all:
     default_target: True
     input:
@@ -28,6 +34,7 @@ rule all:
         REPORTS / "REPORT.md",
         layout.manifest,
         [layout.root / "analysis" / "hardset.json"] if plan.hardset_spec else [],
+        [LABEL_SETS] if plan.label_sets_spec else [],
 
 
 rule data:
@@ -39,6 +46,7 @@ rule data:
 
 rule train:
     input:
+        [LABEL_SETS] if plan.label_sets_spec else [],
         [layout.model(model, seed) for model in plan.trained for seed in plan.seeds],
         [
             layout.model(hybrid, seed)

@@ -114,6 +114,13 @@ def speed(arguments: argparse.Namespace) -> None:
     run_speed(arguments.root.root, arguments.spec)
 
 
+def label_sets(arguments: argparse.Namespace) -> None:
+    """say which label sets the systems to be trained cannot take, before they are trained"""
+    from zsbench.evaluation.label_sets import check_label_sets
+
+    check_label_sets(arguments.root.root, arguments.spec)
+
+
 def measure(arguments: argparse.Namespace) -> None:
     """metrics of every cell, from stored scores alone"""
     from zsbench.evaluation.measure import measure as run
@@ -163,6 +170,7 @@ JOB_VERBS = {
     "prepare-training": prepare_training,
     "overlap": overlap,
     "train-hybrid": train_hybrid,
+    "label-sets": label_sets,
     "score": score,
     "hardset": hardset,
     "speed": speed,

@@ -71,5 +71,9 @@ class Layout:
     def card(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
         return self.cell(suite, dataset, system, seed) / "card.json"
 
+    def failures(self, system: str, seed: int | str) -> Path:
+        """A line for every time that a cell of this scoring job failed; no file where none ever did."""
+        return self.root / "failures" / f"{system}-seed{seed}.txt"
+
     def metrics(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
         return self.cell(suite, dataset, system, seed) / "metrics.json"

@@ -10,10 +10,12 @@ from zsbench.data.errors import FetchError
 from zsbench.data.fetched import open_fetched
 from zsbench.data.hub_source import UNLOCKED, wanted_revision
 from zsbench.data.mirror_source import look_up
+from zsbench.integrity import intact
 from zsbench.launch import visible_devices
 from zsbench.layout import Layout
 from zsbench.plan import Plan
 from zsbench.provenance import IntegrityError, read_json
+from zsbench.status import FAILED, status
 
 ODDITIES = ("empty_texts", "duplicate_texts", "rows_without_gold")
 Row = tuple[str, str, str]  # state, subject, words
@@ -24,13 +26,40 @@ def summary(plan: Plan) -> str:
     layout = plan.layout
     models = [layout.model(name, seed) for name in [*plan.trained, *plan.config["hybrid"]] for seed in plan.seeds]
     trained = sum(path.is_file() for path in models)
-    cells = {cell: layout.card(*cell).is_file() for cell in plan.cells}
+    cards = {cell: _card(layout, cell) for cell in plan.cells}
+    cells = {cell: card is not None and status(card) != FAILED for cell, card in cards.items()}
     done = sum(cells.values())
+    failed = sum(card is not None and status(card) == FAILED for card in cards.values())
+    to_do = f"{len(cells) - done} to do" + (f", {failed} of them failed before" if failed else "")
     jobs = {(system, seed) for _, _, system, seed in cells}
     unscored = {(system, seed) for (_, _, system, seed), there in cells.items() if not there}
     return (
-        f"run {plan.run}: {len(cells)} cells ({done} done, {len(cells) - done} to do); jobs that use a GPU where there "
-        f"is one: {len(models)} trainings ({trained} done), {len(jobs)} scorings ({len(jobs) - len(unscored)} done)"
+        f"run {plan.run}: {len(cells)} cells ({done} done, {to_do}); jobs that use a GPU where there is"
+        f" one: {len(models)} trainings ({trained} done), {len(jobs)} scorings ({len(jobs) - len(unscored)} done)"
+    )
+
+
+def _card(layout: Layout, cell: tuple[str, str, str, int]) -> dict[str, Any] | None:
+    """A cell's card, {} for a damaged one (the job that needs it says so), None where there is none."""
+    path = layout.card(*cell)
+    if not path.is_file():
+        return None
+    return read_json(path) if intact(path) else {}
+
+
+def failures(plan: Plan) -> str | None:
+    """The cells of a finished run that failed, a line each, and what to do; None where every cell came out."""
+    lines = []
+    for cell in plan.cells:
+        card = _card(plan.layout, cell) or {}
+        for what, facts in (("", card), (" (sensitivity)", card.get("no_sensitivity", {}))):
+            if status(facts) == FAILED:
+                lines.append(f"  {'/'.join(map(str, cell))}{what}: {facts['reason']}")
+    if not lines:
+        return None
+    return "\n".join(
+        [f"{len(lines)} of {len(plan.cells)} cells failed; all others are in the report, and it names these:", *lines]
+        + ["The same command tries them again."]
     )
 
 
@@ -79,6 +108,7 @@ def check_spec(plan: Plan) -> dict[str, Any]:
         "datasets": {name: plan.dataset_spec(name)["expected_rows"] for name in plan.all_datasets},
         "authored": "authored" in kinds,
         "gpus": plan.gpus,
+        "label_sets": plan.label_sets_spec,
     }
 
 
@@ -96,6 +126,7 @@ def check(root: Path, spec: dict[str, Any]) -> int:
         *(("FAIL", "source", f"{name}: {problem}") for name, problem in spec["missing"].items()),
         *_files(Layout(root), spec["sources"]),
         *_datasets(Layout(root), spec["datasets"]),
+        *_label_sets(Layout(root), spec["label_sets"]),
         _devices(spec["gpus"]),
     ]
     for state, subject, words in rows:
@@ -127,6 +158,14 @@ def _datasets(layout: Layout, expected: dict[str, dict[str, int]]) -> Iterator[R
         odd = [f"{card['quality'][key]:,} {key.replace('_', ' ')}" for key in ODDITIES if card["quality"][key]]
         replica = ["made-up rows of a rehearsal"] if card["replica"] else []
         yield "ok", "dataset", "; ".join([f"{name}: {words} at {card['revision'][:15]}", *odd, *replica])
+
+
+def _label_sets(layout: Layout, spec: dict[str, Any] | None) -> Iterator[Row]:
+    """Label sets that a system to be trained cannot take, as far as its backbone is fetched."""
+    from zsbench.evaluation.label_sets import refusals
+
+    for system, dataset, reason in refusals(layout, spec) if spec else ():
+        yield "n/a", "labels", f"{system} on {dataset}: {reason}"
 
 
 def _devices(wanted: int) -> Row:

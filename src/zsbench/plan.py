@@ -212,6 +212,25 @@ class Plan:
         }
 
     @property
+    def label_sets_spec(self) -> dict[str, Any] | None:
+        """Label sets, and what decides whether a system that the run trains can take one; None where all can."""
+        models: dict[str, dict[str, Any]] = {}
+        for name, system in self.systems.items():
+            kind, model = system.model or ("", "")
+            if kind == "hybrid":
+                own = {"labels": self.dataset_spec(self.config["hybrid"][model]["dataset"])["labels"]}
+            elif kind == "trained" and system.family in ("gliznet", "gliclass"):
+                spec = self.trained[model]
+                limits = {key: spec["recipe"][key] for key in ("max_length", "max_labels")}
+                own = {"backbone": spec["recipe"]["backbone"], "options": spec["options"] | limits}
+            else:
+                continue
+            models[name] = {"family": system.family, "suites": system.suites, **own}
+        suites = self.config["suites"]
+        sets = {suite: {name: self.dataset_spec(name)["labels"] for name in self.datasets(suite)} for suite in suites}
+        return {"models": models, "datasets": sets} if models else None
+
+    @property
     def speed_spec(self) -> dict[str, Any] | None:
         """What the speed run depends on; None where the config asks for none."""
         return self.config["speed"] | {"run": self.run} if "speed" in self.config else None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from hybridnli.checkpoint import CheckpointError
 from hybridnli.shards import DamagedStoreError
@@ -23,7 +24,7 @@ from zsbench.reporting.tables import write_tables
 from zsbench.training.hybrid import train_hybrid
 from zsbench.training.run import build_task
 
-from .whole_run import WholeRun, damage, tiny_plan, without_network, write_mirror
+from .whole_run import CONFIG, WholeRun, damage, tiny_plan, without_network, write_mirror
 
 ORDER = ("workflow", "trainer", "launcher", "scorer", "renderer")  # as their turn comes in a run
 
@@ -69,6 +70,52 @@ def test_kill_9_anywhere_and_the_same_command_again(undisturbed: WholeRun, distu
     assert disturbed.left_behind() == []
     journal = disturbed.folder / "connections"
     assert not journal.exists(), journal.read_text()
+
+
+FLAKY = """
+from pathlib import Path
+
+
+class Flaky:
+    def score(self, texts, labels):
+        if Path("broken").exists():
+            raise RuntimeError("out of order")
+        return [[len(text) % 7 / 7] * len(labels) for text in texts]
+"""
+
+
+def test_a_failed_cell_stops_nothing_and_the_same_command_tries_it_again(undisturbed: WholeRun, tmp_path: Path) -> None:
+    """The finished run, to which a system is added that is broken at first."""
+    run = object.__new__(WholeRun)
+    run.folder, run.environment = (
+        tmp_path / "flaky",
+        undisturbed.environment | {"PYTHONPATH": str(tmp_path / "flaky/src")},
+    )
+    shutil.copytree(undisturbed.folder, run.folder, symlinks=True, copy_function=shutil.copy2)
+    own = {"family": "custom", "class": "flaky:Flaky", "suites": ["topics"]}
+    (run.folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | {"systems": {"mine": own}}))
+    (run.folder / "src" / "flaky.py").write_text(FLAKY)
+    (run.folder / "broken").touch()
+    log = run.folder / "log"
+
+    def go(*arguments: str) -> tuple[int, str, str]:
+        """Exit status, what was printed, and the report."""
+        log.unlink(missing_ok=True)
+        code = run.start(1, arguments=arguments).wait(timeout=600)
+        return code, log.read_text(), (run.reports / "REPORT.md").read_text()
+
+    for attempt in (1, 2):
+        code, text, report = go()
+        assert code == 1 and "mine/0: RuntimeError: out of order" in text, text[-3000:]
+        assert text.rstrip().count("tries them again") == 1
+        assert "mine on" in report and "(failed: RuntimeError: out of order)" in report
+        assert len(Layout(run.results).failures("mine", 0).read_text().splitlines()) == attempt
+    assert "rule score_topics" in (planned := go("-n")[1]) and "1 of them failed before" in planned
+    (run.folder / "broken").unlink()
+    code, text, report = go()
+    assert code == 0 and "out of order" not in text + report, text[-3000:]
+    code, text, _ = go()
+    assert code == 0 and "Nothing to be done" in text
 
 
 PLAN = tiny_plan()

@@ -39,6 +39,7 @@ plan = checked_plan()
 layout = plan.layout
 ROOT = layout.root
 REPORTS = Path("reports") / plan.run
+LABEL_SETS = ROOT / "analysis" / "label_sets.json"
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     free_stale_lock(Path())
@@ -144,6 +145,12 @@ def code_of_system(wildcards):
     """A params function: the code a system's scores depend on."""
     system = plan.systems[wildcards.system]
     return code_identity(system.id, system.family, system.settings)
+
+
+def failures_before(wildcards):
+    """A params function: what failed when this system and seed were scored before, so that a failure is tried again."""
+    path = layout.failures(wildcards.system, wildcards.seed)
+    return file_sha256(path) if path.is_file() else ""
 
 
 def imported_scores(wildcards):

@@ -1,5 +1,31 @@
 """Score every cell, one model load a system and seed; then metrics and comparisons from the scores alone."""
 
+if plan.label_sets_spec:
+
+    rule label_sets:
+        input:
+            [
+                layout.fetched(model["backbone"])
+                for model in plan.label_sets_spec["models"].values()
+                if "backbone" in model
+            ],
+        output:
+            LABEL_SETS,
+        log:
+            ROOT / "logs" / "label-sets.log",
+        priority: 2  # a matter of seconds, whose answer is wanted before hours of training
+        conda:
+            "../envs/zsbench.yaml"
+        params:
+            code=code_digest("zsbench.evaluation.label_sets"),
+            root=root_of_outputs,
+            spec=canonical_json(plan.label_sets_spec),
+        message:
+            "look which label sets the systems to be trained cannot take"
+        shell:
+            "zsbench label-sets --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+
+
 for suites, systems in plan.systems_by_suites.items():
     tested = [(suite, name) for suite in suites for name in plan.datasets(suite)]
 
@@ -26,6 +52,7 @@ for suites, systems in plan.systems_by_suites.items():
             code=code_of_system,
             root=root_of_outputs,
             specs=score_specs,
+            failures=failures_before,
         message:
             "score {wildcards.system}, seed {wildcards.seed}: " + ", ".join(suites)
         shell:

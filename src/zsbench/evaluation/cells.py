@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
+from zsbench.status import OK, status
 
 SCORE_PREFIX = "score:"
 
@@ -56,14 +57,22 @@ def suite_systems(spec: dict[str, Any], suite: str) -> list[dict[str, Any]]:
 
 
 def read_cells(layout: Layout, suite: str, dataset: dict[str, Any], system: dict[str, Any]) -> list[Cell]:
-    """One cell for each of the system's seeds, in the order of the spec."""
+    """One cell for each of the system's seeds, in the order of the spec; none at all where one holds no scores.
+
+    A mean over fewer seeds than the system has on other datasets would compare other things.
+    """
+    cards = [layout.card(suite, dataset["id"], system["id"], seed) for seed in system["seeds"]]
+    if any(status(read_json(card)) != OK for card in cards if card.is_file()):
+        return []
     return [read_cell(layout, suite, dataset, system["id"], seed) for seed in system["seeds"]]
 
 
 def paired_cells(
     layout: Layout, suite: str, dataset: dict[str, Any], systems: list[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], list[Cell]]]:
-    """(system, its cells) for every system; all cells hold the same rows, so their differences are paired.
+    """(system, its cells) for every system that has them (see `read_cells`).
+
+    All cells hold the same rows, so their differences are paired.
 
     Raises:
         IntegrityError: two cells of the dataset hold different rows, splits or gold.
@@ -77,7 +86,8 @@ def paired_cells(
                 raise IntegrityError(
                     f"cells {first.name} and {cell.name} hold different rows or gold; score both again"
                 )
-        yield system, cells
+        if cells:
+            yield system, cells
 
 
 def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, seed: int) -> Cell:

@@ -32,7 +32,7 @@ AVERAGE = "average"
 COLUMNS = [
     *("table", "suite", "dataset", "metric", "protocol", "split", "system", "baseline", "baseline_protocol"),
     *("factor", "levels", "delta", "low", "high", "p", "p_holm", "tests"),
-    *("n_rows", "n_seeds", "n_baseline_seeds", "mcnemar_p"),
+    *("n_rows", "n_sets", "n_seeds", "n_baseline_seeds", "mcnemar_p"),
 ]
 
 
@@ -60,7 +60,8 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
 
     Tables: `gliclass_suite` (the named system against every other), `ablations` (contrasts derived from the variants),
     `peers` (the named system and every other trained kind against each other), `topics`, `topic_deltas` (ablations of
-    the hybrid); see `pairs`. Each pair has a row a dataset and a row `average`, in which datasets are strata. Holm's
+    the hybrid); see `pairs`. Each pair has a row a dataset and a row `average`, in which datasets are strata; both are
+    over the datasets that both sides have scores on (`n_sets` of them), and a pair without any has no row. Holm's
     families: the average rows of a table (under one protocol, on one split), and apart from them its dataset rows;
     comparisons with controls are outside (p_holm missing).
 
@@ -80,7 +81,7 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
         raise ValueError(f"statistics.system: {named!r} is not a system of the run; allowed: {', '.join(known)}")
     for suite, entry in spec["suites"].items():
         samples = {dataset["id"]: sample(layout, suite, dataset, spec) for dataset in entry["datasets"]}
-        shared = set.intersection(*(set(found) for found in samples.values()))
+        shared = available(samples)
         single = all(dataset["task"] == "single" for dataset in entry["datasets"])
         pairs = [*single_pairs(spec, suite)] if single else [*topic_pairs(spec, suite, shared)]
         pairs += [] if single else hybrid_pairs(spec, suite, shared)
@@ -88,6 +89,17 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
             rows += delta_rows(pair, samples, spec["statistics"])
     correct_families(rows)
     write_frame(layout, "deltas", rows, COLUMNS)
+
+
+def available(samples: dict[str, Samples]) -> set[tuple[str, str, str]]:
+    """(split, system, protocol) that can be compared: decided on every dataset on which the system has scores at all.
+
+    A protocol that a dataset does not allow (no test split) is left out for every system.
+    """
+    scored = [found for found in samples.values() if found]
+    everywhere = [{(split, protocol) for split, _, protocol in found} for found in scored]
+    places = set.intersection(*everywhere) if everywhere else set()
+    return {key for found in scored for key in found if (key[0], key[2]) in places}
 
 
 def sample(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, Any]) -> Samples:
@@ -117,10 +129,13 @@ def sample(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, 
 
 
 def delta_rows(pair: Pair, samples: dict[str, Samples], statistics: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a dataset and one for their average (also of a single dataset, so that every table has the row)."""
+    """One row a dataset that both sides have and one for their average (also of a single dataset)."""
     keys = (pair.split, pair.system, pair.protocol), (pair.split, pair.baseline, pair.baseline_protocol)
-    sides = [[of_dataset[key] for of_dataset in samples.values()] for key in keys]
-    names = [*samples, AVERAGE]
+    common = {name: found for name, found in samples.items() if all(key in found for key in keys)}
+    if not common:
+        return
+    sides = [[of_dataset[key] for of_dataset in common.values()] for key in keys]
+    names = [*common, AVERAGE]
     for name, system, baseline in zip(names, *([*side, average(side)] for side in sides), strict=True):
         found = difference(*paired(system, baseline, statistics), statistics["level"])
         yield {
@@ -131,6 +146,7 @@ def delta_rows(pair: Pair, samples: dict[str, Samples], statistics: dict[str, An
             "p_holm": math.nan,
             "tests": 0,
             "n_rows": len(system.correct),
+            "n_sets": len(common) if name == AVERAGE else 1,
             "n_seeds": len(system.points),
             "n_baseline_seeds": len(baseline.points),
             "mcnemar_p": math.nan if name == AVERAGE else mcnemar(system.correct, baseline.correct),

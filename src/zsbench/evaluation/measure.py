@@ -3,6 +3,7 @@
 A pure function of the cells: no model, no torch, no network.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ NUMBERS = {"value", "auroc", "confidence", "accuracy", "p_holm", "mcnemar_p", *C
 def measure(root: Path, spec: dict[str, Any]) -> None:
     """Write every cell's `metrics.json` and `analysis/{metrics,calibration,reliability,cost,sensitivity}.parquet`.
 
+    A system without scores on a dataset (of one of its seeds, even) has no rows of it in the frames, and no decisions
+    in `metrics.json`.
+
     Args:
         root: `results/<run>`.
         spec: the analysis spec: `suites`, `systems` (others of its keys are not used).
@@ -61,8 +65,19 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
             path = layout.metrics(suite, cell.dataset, cell.system, cell.seed)
             write_json(path, summary(cell, decisions, metrics, calibration))
         rows["reliability"] += reliability_rows(cells[0], sum(pooled[1:], pooled[0]))
+    _without_numbers(layout, spec, {(row["suite"], row["dataset"], row["system"]) for row in rows["calibration"]})
     for name, columns in FRAMES.items():
         write_frame(layout, name, rows[name], columns)
+
+
+def _without_numbers(layout: Layout, spec: dict[str, Any], measured: set[tuple[str, str, str]]) -> None:
+    """`metrics.json` of the cells that nothing was measured on: the workflow expects one of every cell."""
+    for suite, entry in spec["suites"].items():
+        for dataset, system in itertools.product(entry["datasets"], suite_systems(spec, suite)):
+            if (suite, dataset["id"], system["id"]) not in measured:
+                for seed in system["seeds"]:
+                    where = {"suite": suite, "dataset": dataset["id"], "system": system["id"], "seed": seed}
+                    write_json(layout.metrics(*where.values()), where | {"decisions": []})
 
 
 def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:

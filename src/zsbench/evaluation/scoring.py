@@ -3,13 +3,19 @@
 A cell is content-addressed: what decides its scores makes a key, and scores of a known key are copied, not computed.
 So a suite extended by one dataset scores that one only, and where nothing is new no model is loaded.
 
+A system that cannot take a label set, or fails, leaves a cell without scores whose card says so; the other datasets
+go on. Full disks, missing rights, memory that ran out and damaged files end the job: they would end every cell.
+
 n rows, L labels.
 """
 
 import shlex
 import shutil
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,20 +31,59 @@ from zsbench.evaluation.sensitivity import INSENSITIVE, SensitivityOptions, meas
 from zsbench.integrity import check_rows, intact, intact_scores
 from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
-from zsbench.provenance import canonical_json, digest, environment, file_sha256, read_json, write_atomic, write_json
+from zsbench.provenance import (
+    IntegrityError,
+    canonical_json,
+    digest,
+    environment,
+    file_sha256,
+    read_json,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from zsbench.runtime import Meter, prepare_torch
-from zsbench.secrets import mask_all
+from zsbench.secrets import mask, mask_all
 from zsbench.source_graph import code_digest
+from zsbench.status import FAILED, NOT_APPLICABLE, OK
 from zsbench.systems.base import Rows, RowSystem, well_formed
+from zsbench.workplace import cannot_write
 
 SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
 PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
 SMALLEST_BLOCK = 128  # rows; fewer would leave nothing to sort by length
+LONGEST_REASON = 300  # characters
 VOLATILE = ("seconds", "texts_per_second", "peak_memory_mb", "environment")  # differs between equal runs
 
 
 class NonFiniteScoreError(RuntimeError):
     """A system gave NaN or infinite scores; the message names it, the dataset and the rows."""
+
+
+class CellError(Exception):
+    """What a system raised, as its cell's card tells it: `status` and one line of `reason`."""
+
+    def __init__(self, error: Exception) -> None:
+        own = type(error).__module__.partition(".")[0] in ("zsbench", "gliznet", "hybridnli")
+        text = " ".join(mask(str(error)).split())[:LONGEST_REASON]
+        self.reason = text if own and text else f"{type(error).__name__}: {text}".rstrip(": ")
+        self.status = NOT_APPLICABLE if isinstance(error, systems.LabelSetError) else FAILED
+        super().__init__(self.reason)
+
+
+@contextmanager
+def _faults(root: Path) -> Iterator[None]:
+    """Around calls of a system: what it raises becomes a `CellError`, unless it would end every cell."""
+    try:
+        yield
+    except (IntegrityError, MemoryError):
+        raise
+    except Exception as error:
+        if cannot_write(error, root) is not None:
+            raise
+        if not isinstance(error, systems.LabelSetError):
+            traceback.print_exception(error, file=sys.stderr)
+        raise CellError(error) from error
 
 
 @dataclass(frozen=True)
@@ -52,6 +97,7 @@ class Cell:
         facts: its card.
         system: identity of the system (`zsbench.systems.identity`).
         device: "cpu" | "cuda": scores of the two differ in rounding.
+        root: `results/<run>`.
     """
 
     spec: dict[str, Any]
@@ -60,6 +106,7 @@ class Cell:
     facts: dict[str, Any]
     system: dict[str, Any]
     device: str
+    root: Path
 
     @property
     def labels(self) -> list[str]:
@@ -85,15 +132,15 @@ class Cell:
 def score_job(root: Path, spec: dict[str, Any]) -> None:
     """Score one system and seed on every dataset of a suite.
 
-    Writes `scores.parquet` and then `card.json` into each cell; a cell with a card is complete.
+    Writes `scores.parquet` and then `card.json` into each cell; a cell with a card is complete. Without scores
+    `scores.parquet` has no rows and the card's `status` is not "ok"; failures are also kept in `Layout.failures`.
 
     Args:
         root: `results/<run>`.
         spec: `Plan.score_spec`.
 
     Raises:
-        NonFiniteScoreError: NaN or infinite scores.
-        IntegrityError: prepared rows are not what their card says.
+        IntegrityError: prepared rows, or the system's files, are not what their card says.
     """
     device = prepare_torch()
     layout = Layout(Path(root))
@@ -101,23 +148,55 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
     identity = systems.identity(spec, layout)
 
     @cache
-    def system() -> Any:
-        """The system, loaded when the first dataset needs it."""
+    def loaded() -> Any:
+        """The system, or why there is none, from the first dataset that needs it on."""
         started = time.perf_counter()
-        made = systems.build(spec, layout)
+        try:
+            with _faults(layout.root):
+                made = systems.build(spec, layout)
+        except CellError as fault:
+            return fault
         say(f"loaded in {time.perf_counter() - started:.1f} s")
         return made
 
+    def system() -> Any:
+        if isinstance(loaded(), CellError):
+            raise loaded()
+        return loaded()
+
     for dataset in spec["datasets"]:
         facts = read_json(layout.dataset_card(dataset))
-        cell = Cell(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device)
+        cell = Cell(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device, layout.root)
         stored, measured = (layout.root / "cache" / "scores" / f"{cell.key}.{kind}" for kind in ("parquet", "json"))
-        if not intact_scores(stored, measured, say):
-            write_json(measured, mask_all(_score(system(), cell, stored)))
+        try:
+            if not intact_scores(stored, measured, say):
+                write_json(measured, mask_all(_score(system(), cell, stored)))
+        except CellError as fault:
+            _write_cell(layout, cell, None, _missing(layout, cell, fault))
+            say(f"{dataset}: {fault.status}: {fault.reason}")
+            continue
+        record = read_json(measured)
         if "sensitivity" in spec:
-            _write_sensitivity(layout, cell, system)
-        _write_cell(layout, cell, stored, read_json(measured))
+            try:
+                _write_sensitivity(layout, cell, system)
+            except CellError as fault:
+                record["no_sensitivity"] = _missing(layout, cell, fault)
+                say(f"{dataset}: sensitivity {fault.status}: {fault.reason}")
+        _write_cell(layout, cell, stored, record)
         say(f"{dataset}: cell {cell.key} written")
+
+
+def _missing(layout: Layout, cell: Cell, fault: CellError) -> dict[str, Any]:
+    """What a card says of something that is not there. A failure is remembered, so that the next command tries again.
+
+    Snakemake asks what was remembered (a parameter of the job): a line more is another parameter, and lines stay when
+    the cell is there at last, so nothing is scored again then.
+    """
+    if fault.status == FAILED:
+        path = layout.failures(cell.spec["system"], cell.spec["seed"])
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        write_text(path, f"{before}{cell.dataset}: {fault.reason}\n")
+    return {"status": fault.status, "reason": fault.reason}
 
 
 def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) -> None:
@@ -129,14 +208,17 @@ def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) ->
     chosen = SensitivityOptions(**options)
     key = digest([cell.key, options, wordings, code_digest("zsbench.evaluation.sensitivity")])
     stored = layout.root / "cache" / "sensitivity" / f"{key}.json"
+    where = layout.cell(cell.spec["suite"], cell.dataset, cell.spec["system"], cell.spec["seed"])
+    (where / "sensitivity.json").unlink(missing_ok=True)
     if cell.spec["family"] in INSENSITIVE:
         return
     if not intact(stored):
         rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
         texts = well_formed(rows["text"])
-        records = measure(system(), cell.spec["family"], texts, rows["gold"], wordings, cell.facts["task"], chosen)
+        made = system()
+        with _faults(cell.root):
+            records = measure(made, cell.spec["family"], texts, rows["gold"], wordings, cell.facts["task"], chosen)
         write_json(stored, {"records": records})
-    where = layout.cell(cell.spec["suite"], cell.dataset, cell.spec["system"], cell.spec["seed"])
     write_json(where / "sensitivity.json", read_json(stored))
 
 
@@ -151,7 +233,8 @@ def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
         blocks = _text_blocks(system, cell, total, job)
     write_atomic(path, lambda temporary: _write_blocks(temporary, cell, blocks))
     seconds = meter.seconds()
-    report = system.report() if hasattr(system, "report") else {}
+    with _faults(cell.root):
+        report = system.report() if hasattr(system, "report") else {}
     return {
         "seconds": round(seconds, 4),
         "texts_per_second": round(total / max(seconds, 1e-9), 3),
@@ -194,8 +277,10 @@ def _text_blocks(system: Any, cell: Cell, total: int, job: str) -> Iterator[Bloc
     size = max(SMALLEST_BLOCK, PAIRS // len(cell.labels))
     for batch in _frames(cell, ["sample_id", "split", "gold", "text"], size):
         rows = batch.to_pydict()
-        scores = system.score(well_formed(rows["text"]), list(cell.labels))
-        yield rows["sample_id"], rows["split"], rows["gold"], _checked(np.asarray(scores), cell, rows["sample_id"])
+        with _faults(cell.root):
+            scores = np.asarray(system.score(well_formed(rows["text"]), list(cell.labels)))
+            checked = _checked(scores, cell, rows["sample_id"])
+        yield rows["sample_id"], rows["split"], rows["gold"], checked
         done += batch.num_rows
         count(done, total)
 
@@ -205,8 +290,10 @@ def _row_blocks(system: RowSystem, cell: Cell) -> Iterator[Block]:
     columns = ["sample_id", "split", "gold"]
     table = pq.read_table(cell.rows, columns=columns, filters=[("split", "in", cell.splits)]).to_pydict()
     ids, splits, gold = (table[column] for column in columns)
-    scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
-    yield ids, splits, gold, _checked(scores, cell, ids)
+    with _faults(cell.root):
+        scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
+        checked = _checked(scores, cell, ids)
+    yield ids, splits, gold, checked
 
 
 def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
@@ -240,13 +327,18 @@ def _write_blocks(path: Path, cell: Cell, blocks: Iterator[Block]) -> None:
             writer.write_table(pa.table([*columns, *(pa.array(column) for column in scores.T)], schema=schema))
 
 
-def _write_cell(layout: Layout, cell: Cell, stored: Path, record: dict[str, Any]) -> None:
-    """Copy scores into the cell and write its card, which marks the cell as complete, last."""
+def _write_cell(layout: Layout, cell: Cell, stored: Path | None, record: dict[str, Any]) -> None:
+    """Copy scores (where there are any) into the cell and write its card, which marks the cell as complete, last."""
     spec, facts = cell.spec, cell.facts
     where = (spec["suite"], cell.dataset, spec["system"], spec["seed"])
     layout.card(*where).unlink(missing_ok=True)
-    write_atomic(layout.scores(*where), lambda path: _copy(stored, path))
+    if stored is None:
+        write_atomic(layout.scores(*where), lambda path: _write_blocks(path, cell, iter(())))
+        record = record | {"scores_sha256": file_sha256(layout.scores(*where))}
+    else:
+        write_atomic(layout.scores(*where), lambda path: _copy(stored, path))
     card = {
+        "status": OK,
         **{name: spec[name] for name in ("suite", "system", "seed", "family", "settings", "precision", "token_budget")},
         **{name: facts[name] for name in ("revision", "labels", "verbalisation", "task")},
         **record,

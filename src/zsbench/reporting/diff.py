@@ -21,6 +21,7 @@ from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, digest, read_json
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
+from zsbench.status import OK, status
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")
 SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two systems share in a fair comparison
@@ -85,12 +86,15 @@ def compare_runs(
 
 
 def _cells(root: Path, pattern: str) -> Cells:
-    """Readers of a run's cells."""
+    """Readers of a run's cells, those without scores left out."""
     layout = Layout(root)
     seeds: dict[Key, list[int]] = {}
+    without: set[Key] = set()  # a seed without scores, so no number (see `read_cells`)
     for path in sorted((root / "cells").glob(f"{pattern}/*/*/seed*/card.json")):
         suite, dataset, system, seed = path.parts[-5:-1]
         seeds.setdefault((suite, dataset, system), []).append(int(seed.removeprefix("seed")))
+        if status(read_json(path)) != OK:
+            without.add((suite, dataset, system))
     if not seeds:
         raise IntegrityError(f"{root} holds no cells; expected results/<run>")
 
@@ -98,7 +102,7 @@ def _cells(root: Path, pattern: str) -> Cells:
         places = [(*key, seed) for seed in sorted(seeds[key])]
         return lambda: [open_cell(layout, place, read_json(layout.card(*place))) for place in places]
 
-    return {key: reader(key) for key in seeds}
+    return {key: reader(key) for key in seeds if key not in without}
 
 
 def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cells:

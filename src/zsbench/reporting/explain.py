@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from zsbench.evaluation.cells import Cell, read_cell
+from zsbench.evaluation.cells import Cell, cell_name, read_cell
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
+from zsbench.status import OK, status
 
 LONGEST = 160  # characters of a fact
 CARD_LINES = (
@@ -42,6 +43,9 @@ def explain(cell: Path) -> str:
     """
     layout, where = _locate(cell)
     card = read_json(layout.card(*where))
+    if status(card) != OK:
+        made = f"cell {cell_name(*where)}\n\n{_made_by(card)}"
+        return f"{made}\n\n2. It holds no scores: {status(card)}: {card['reason']}\n"
     loaded = open_cell(layout, where, card)
     metrics_path = layout.metrics(*where)
     if not metrics_path.is_file():

@@ -14,6 +14,7 @@ from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.signature import package_version
+from zsbench.status import OK, status
 
 # Our id -> BTZSC's name and task group: the same sets, though BTZSC draws rows and words labels in its own way.
 BTZSC = {
@@ -176,17 +177,23 @@ def write_model_index(folder: Path, block: str) -> Path:
 
 
 def _cells(root: Path, system: str) -> list[Cell]:
-    """Every cell of a system, by suite, dataset and seed."""
+    """Every cell of a system that holds scores, by suite, dataset and seed."""
     layout = Layout(root)
     places = [path.parts[-5:-1] for path in sorted((root / "cells").glob("*/*/*/seed*/card.json"))]
     known = sorted({place[2] for place in places})
     if system not in known:
         raise ConfigError(f"{root} has no system {system!r}; it has: {', '.join(known) or 'no cells at all'}")
-    found = []
+    found, why = [], ""
     for suite, dataset, own, folder in places:
         if own == system:
             place = (suite, dataset, own, int(folder.removeprefix("seed")))
-            found.append(open_cell(layout, place, read_json(layout.card(*place))))
+            card = read_json(layout.card(*place))
+            if status(card) == OK:
+                found.append(open_cell(layout, place, card))
+            else:
+                why = f": {card['reason']}"
+    if not found:
+        raise IntegrityError(f"{root}: no cell of {system!r} holds scores{why}")
     return found
 
 

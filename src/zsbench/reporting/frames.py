@@ -11,12 +11,14 @@ from zsbench.evaluation.cells import checked_files
 from zsbench.integrity import read_frame
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
+from zsbench.status import FAILED, NOT_APPLICABLE, OK, status
 
 # Columns of each analysis frame; a frame that a run does not have reads as empty with these columns.
 COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
-        "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_seeds mcnemar_p"
+        "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_sets n_seeds"
+        " mcnemar_p"
     ),
     "calibration": "suite dataset system seed ece brier auroc",
     "reliability": "suite dataset system bin low high count confidence accuracy",
@@ -26,6 +28,22 @@ COLUMNS = {
 SIGNIFICANT = 0.05  # Holm-corrected p below which a difference is called one
 HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
 AVERAGE = "average"  # the dataset name of deltas over a whole suite
+WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # what stands in the place of a number
+
+Place = tuple[str, str, str, int]  # suite, dataset, system, seed
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a system has no number on a dataset: the status and reason of its seeds' cells, the worst first."""
+
+    status: str
+    reason: str
+    seeds: tuple[int, ...]  # those without scores
+
+    @property
+    def word(self) -> str:
+        return WORDS[self.status]
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,7 @@ class RunData:
         for (kind, _, system, _), value in self.main_metric().items():
             if kind == suite:
                 means.setdefault(system, []).append(value)
-        quality = {name: sum(values) / len(values) for name, values in means.items()}
+        quality = {name: sum(values) / len(values) for name, values in means.items() if self.complete(suite, name)}
         best = sorted(found, key=lambda name: (name != self.reference, -quality.get(name, -1.0)))[:limit]
         return [name for name in found if name in best]
 
@@ -141,7 +159,8 @@ class RunData:
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
         """Mean over seeds of a test metric under argmax: systems as rows, dataset ids as columns, table order.
 
-        A last column `average` is the plain mean over datasets, only for systems that have every dataset.
+        NaN where a system has no number. A last column `average` is the plain mean over datasets, only for systems
+        that have every dataset: averages over different sets are never ranked.
         """
         frame = self.metrics
         picked = frame[
@@ -152,8 +171,9 @@ class RunData:
             & (frame["label"].fillna("") == "")
         ]
         means = picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
-        columns = [dataset for dataset in self.datasets(suite) if dataset in means.columns]
-        rows = [system for system in self.systems(suite) if system in means.index]
+        missing = [(dataset, system) for kind, dataset, system in self.missing if kind == suite]
+        columns = [name for name in self.datasets(suite) if name in {*means.columns, *(name for name, _ in missing)}]
+        rows = [name for name in self.systems(suite) if name in {*means.index, *(name for _, name in missing)}]
         if not columns:
             return pd.DataFrame(columns=[AVERAGE], dtype=float)
         means = means.reindex(index=rows, columns=columns)
@@ -178,25 +198,48 @@ class RunData:
         }
 
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
-        """Stored scores of a cell, or None when the run has no such cell."""
+        """Stored scores of a cell, or None when the run has no such cell, or one without scores."""
         place = (suite, dataset, system, seed)
-        return checked_files(self.layout, place)[1].to_pandas() if self.layout.scores(*place).is_file() else None
+        return checked_files(self.layout, place)[1].to_pandas() if place in self.cells() else None
 
     def card(self, suite: str, dataset: str, system: str, seed: int) -> dict[str, Any] | None:
         """Card of a cell, or None when the run has no such cell."""
         path = self.layout.card(suite, dataset, system, seed)
         return read_json(path) if path.is_file() else None
 
-    def cells(self) -> list[tuple[str, str, str, int]]:
-        """(suite, dataset, system, seed) of every stored cell, in table order."""
-        return [
+    @cached_property
+    def _cards(self) -> dict[Place, dict[str, Any]]:
+        """Cards of the run, in table order."""
+        places = [
             (suite, dataset, system, seed)
             for suite in self.spec["suites"]
             for dataset in self.datasets(suite)
             for system in self.systems(suite)
             for seed in self.seeds(system)
-            if self.layout.card(suite, dataset, system, seed).is_file()
         ]
+        return {place: read_json(self.layout.card(*place)) for place in places if self.layout.card(*place).is_file()}
+
+    def cells(self) -> list[Place]:
+        """(suite, dataset, system, seed) of every stored cell that holds scores, in table order."""
+        return [place for place, card in self._cards.items() if status(card) == OK]
+
+    @cached_property
+    def missing(self) -> dict[tuple[str, str, str], Missing]:
+        """Every (suite, dataset, system) without a number, in table order: one seed without scores makes it so."""
+        found: dict[tuple[str, str, str], list[tuple[str, str, int]]] = {}
+        for (suite, dataset, system, seed), card in self._cards.items():
+            if status(card) != OK:
+                found.setdefault((suite, dataset, system), []).append((status(card), card["reason"], seed))
+        return {
+            place: Missing(
+                *min(cells)[:2], tuple(seed for _, _, seed in cells)
+            )  # "failed" comes before "not-applicable"
+            for place, cells in found.items()
+        }
+
+    def complete(self, suite: str, system: str) -> bool:
+        """Whether the system has a number on every dataset of a suite."""
+        return not any((kind, name) == (suite, system) for kind, _, name in self.missing)
 
     def trainings(self) -> dict[tuple[str, int], dict[str, Any]]:
         """Training records by (model, seed): models that are systems first, in table order, then the others by name."""

@@ -60,7 +60,7 @@ class Grid:
 
 def _is_numeric(column: list[Cell]) -> bool:
     """Most filled cells are numbers (some may hold a mark in place of one)."""
-    filled = [cell for cell in column if cell.text not in ("", "-", "–", "—")]
+    filled = [cell for cell in column if cell.text not in ("", "-", "–", "—", "n/a", "failed")]
     return bool(filled) and sum(cell.sort is not None for cell in filled) * 2 > len(filled)
 
 

@@ -19,6 +19,7 @@ from zsbench.reporting.sections import (
     card_groups,
     dataset_cards,
     linker,
+    missing_grid,
     newest,
     training_grid,
 )
@@ -121,6 +122,8 @@ def write_report(root: Path, spec: dict[str, Any], out: Path) -> None:
     counts = (
         f"{len(spec['systems'])} systems, {datasets} datasets, {cells:,} cells (one system and seed on one dataset)."
     )
+    without = sum(len(missing.seeds) for missing in run.missing.values())
+    counts += f" {without} more hold no scores." if without else ""
     values = {"run": spec["run"], "sections": sections, "counts": counts, "newest": newest(run)}
     assets = {name: Markup(_template_text(file)) for name, file in ASSETS.items()}
     write_text(out / "index.html", _environment(True).get_template("page.html").render(values | assets))
@@ -152,7 +155,8 @@ def _sections(run: RunData, out: Path) -> list[Section]:
     found = {name: Section(name, title, text) for name, (title, text, _) in SECTIONS.items()}
     link = linker(run)
     found["summary"].sentences = sentences(run)
-    found["summary"].tables += grids(run)
+    missing = missing_grid(run)
+    found["summary"].tables += [*([missing] if missing else []), *grids(run)]
     for name, (_, _, tables) in SECTIONS.items():
         for table, title in tables.items():
             path = out / "tables" / f"{table}.csv"

@@ -15,7 +15,7 @@ import pandas as pd
 from zsbench.provenance import read_json
 
 TIMED = ("cost", "throughput")  # tables and figures of speed and memory
-SKIPPED = ("logs", "cache")  # what jobs printed; what cells were copied from
+SKIPPED = ("logs", "cache", "failures")  # what jobs printed; what cells were copied from; attempts that came before
 
 
 def differences(a: Path, b: Path) -> list[str]:

@@ -127,6 +127,18 @@ def _dataset_card(card: dict[str, Any]) -> DatasetCard:
     return DatasetCard(card["title"], [(key, value) for key, value in facts if value])
 
 
+def missing_grid(run: RunData) -> Grid | None:
+    """One row a system and dataset without a number; None where there is none."""
+    rows = [
+        [system, run.datasets(suite)[dataset]["title"], ", ".join(map(str, cell.seeds)), cell.word, cell.reason]
+        for (suite, dataset, system), cell in run.missing.items()
+    ]
+    if not rows:
+        return None
+    title = "Without numbers: n/a, the system cannot take the label set; failed, the same command tries again"
+    return grid("missing", title, ["System", "Dataset", "Seeds", "Cell", "Why"], rows)
+
+
 def training_grid(run: RunData) -> Grid | None:
     """One row a trained model and seed."""
     rows = []

@@ -8,7 +8,10 @@ from zsbench.reporting.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 from zsbench.reporting.marks import UNMOVED, chosen_on
+from zsbench.reporting.signature import missing_groups
+from zsbench.reporting.table import sets_text
 from zsbench.reporting.tables_topics import attribution
+from zsbench.status import FAILED
 
 SUITE, TOPICS = "gliclass", "topics"
 
@@ -17,6 +20,7 @@ def sentences(run: RunData) -> list[str]:
     """Who leads, by how much, whether that is significant, and what limits these numbers."""
     parts = [
         _replicas(run),
+        _missing(run),
         _suite(run),
         _reference(run),
         _ablations(run),
@@ -30,6 +34,17 @@ def sentences(run: RunData) -> list[str]:
         _absent(run),
     ]
     return [part for part in parts if part]
+
+
+def _missing(run: RunData) -> str:
+    """Every cell without a number, and why."""
+    if not run.missing:
+        return ""
+    groups = missing_groups(run, run.spec["suites"])
+    why = [f"{'; '.join(where)} ({word}: {reason.rstrip('.')})" for (word, reason), where in groups.items()]
+    failed = any(missing.status == FAILED for missing in run.missing.values())
+    again = " The same command tries those again that failed." if failed else ""
+    return f"Without numbers: {'; '.join(why)}. Only systems with every set are ranked by their average.{again}"
 
 
 def joined(names: list[str]) -> str:
@@ -72,10 +87,16 @@ def _suite(run: RunData) -> str:
     datasets = len(run.datasets(SUITE))
     over = "on its one dataset" if datasets == 1 else f"averaged over {datasets} datasets"
     if len(ranking) == 1:
-        return f"{ranking.index[0]} is the suite's only system beside controls: macro-F1 {ranking.iloc[0]:.3f} {over}."
+        others = "" if all(run.complete(SUITE, name) for name in run.systems(SUITE)) else " with every dataset"
+        return (
+            f"{ranking.index[0]} is the suite's only system{others} beside controls: macro-F1 {ranking.iloc[0]:.3f}"
+            f" {over}."
+        )
+    partly = [name for name in run.systems(SUITE, controls=False) if not run.complete(SUITE, name)]
+    whole = " that have them all" if partly else ""
     text = (
         f"{ranking.index[0]} leads the suite: macro-F1 {ranking.iloc[0]:.3f} {over}, the highest of {len(ranking)}"
-        " systems."
+        f" systems{whole}."
     )
     first, second = ranking.index[:2]
     tested, how = delta_of(run, first, second), "Holm-corrected within its table"
@@ -124,18 +145,21 @@ def _ablations(run: RunData) -> str:
     if rows.empty:
         return ""
     compound = rows["factor"].str.startswith("compound")
-    parts = [_contrasts(rows[~compound], "one-factor contrast"), _contrasts(rows[compound], "compound contrast")]
+    sets = len(run.datasets(SUITE))
+    kinds = ((rows[~compound], "one-factor contrast"), (rows[compound], "compound contrast"))
+    parts = [_contrasts(part, kind, sets) for part, kind in kinds]
     return " ".join(part for part in parts if part)
 
 
-def _contrasts(rows: pd.DataFrame, kind: str) -> str:
-    """How many contrasts of a kind change the average significantly, and which changes it most."""
+def _contrasts(rows: pd.DataFrame, kind: str, sets: int) -> str:
+    """How many contrasts of a kind change the average (over `sets` datasets) significantly, and which most."""
     if rows.empty:
         return ""
     sure = rows[rows["p_holm"] < SIGNIFICANT]
     shown = sure if len(sure) else rows.loc[[rows["delta"].abs().idxmax()]]
     found = [
-        f"{row.factor}, {row.system} minus {row.baseline}, {row.delta:+.3f} ({p_text(row.p_holm)})"
+        f"{row.factor}, {row.system} minus {row.baseline}, {row.delta:+.3f}{sets_text(int(row.n_sets), sets)}"
+        f" ({p_text(row.p_holm)})"
         for row in shown.itertuples()
     ]
     count = f"{len(sure) or 'None'} of {len(rows)} {kind}{'s' if len(rows) > 1 else ''}"
@@ -154,7 +178,7 @@ def _topics(run: RunData) -> str:
         & (frame["protocol"] == shown[0])
         & (frame["split"] == shown[1])
         & (frame["metric"] == "macro_f1")
-        & frame["system"].isin(run.systems(TOPICS, controls=False))
+        & frame["system"].isin([name for name in run.systems(TOPICS, controls=False) if run.complete(TOPICS, name)])
     ]
     means = picked.groupby("system", observed=True)["value"].mean().sort_values(ascending=False)
     if means.empty:
@@ -204,6 +228,7 @@ def _controls(run: RunData) -> str:
         entry["id"]
         for entry in run.spec["systems"]
         if entry["control"] and entry["id"] in means.index and entry["settings"].get("control") != "oracle"
+        if run.complete(SUITE, entry["id"])
     ]
     if not trivial:
         return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 from zsbench.provenance import write_text
 
 EMPTY = "–"
+NO_NUMBER = ("", EMPTY, "n/a", "failed")  # cells that do not make a column one of words
 DIGITS = 4  # of a metric, as the published tables have them
 
 
@@ -49,6 +50,11 @@ def number(value: float | None, digits: int = DIGITS) -> str:
         return EMPTY
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text
+
+
+def sets_text(count: int, total: int) -> str:
+    """What follows an average that is not over all sets, with a space before it; "" where it is."""
+    return "" if count == total else f" ({count} of {total} sets)"
 
 
 def signed(value: float | None, digits: int = DIGITS) -> str:
@@ -172,5 +178,5 @@ def _escape_markdown(text: str) -> str:
 
 def _numeric_columns(table: Table) -> list[bool]:
     """Columns whose filled cells all start like a number (or an interval) are set flush right."""
-    columns = [[row[j] for row in table.rows if row[j] not in ("", EMPTY)] for j in range(len(table.columns))]
+    columns = [[row[j] for row in table.rows if row[j] not in NO_NUMBER] for j in range(len(table.columns))]
     return [bool(column) and all(text.lstrip("+-[")[:1].isdigit() for text in column) for column in columns]

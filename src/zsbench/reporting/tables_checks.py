@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 
 from zsbench.provenance import read_json
-from zsbench.reporting.frames import RunData
-from zsbench.reporting.table import EMPTY, Table, number
+from zsbench.reporting.frames import WORDS, RunData
+from zsbench.reporting.signature import missing_notes
+from zsbench.reporting.table import EMPTY, Table, number, sets_text
 
 
 def _titles(run: RunData) -> dict[str, str]:
@@ -34,9 +35,21 @@ def sensitivity(run: RunData) -> Table:
         "Kind order: the same labels in k orders. Kind verbalisation: k named wordings of the labels.",
         "Macro-F1 on a seeded part of the test rows, so means differ from the suite table. Spread is highest minus"
         " lowest within a seed; lowest and highest are over all seeds. Flip rate: rows whose decision changes.",
+        *_not_measured(run),
+        *missing_notes(run, ["gliclass"]),
     ]
     columns = ["System", "Dataset", "Kind", "k", "Mean", "Lowest", "Highest", "Spread", "Flip rate"]
     return Table("sensitivity", columns, rows, notes)
+
+
+def _not_measured(run: RunData) -> list[str]:
+    """Cells that have scores, but no sensitivity: a note each."""
+    notes = []
+    for suite, dataset, system, seed in run.cells():
+        why = (run.card(suite, dataset, system, seed) or {}).get("no_sensitivity")
+        if why:
+            notes.append(f"{WORDS[why['status']]}: {system} (seed {seed}) on {_titles(run)[dataset]}: {why['reason']}")
+    return notes
 
 
 def calibration(run: RunData) -> Table:
@@ -48,6 +61,8 @@ def calibration(run: RunData) -> Table:
         rows.append(
             [system, _titles(run)[dataset], group["confidence_kind"].iloc[0], f"{group['rows'].iloc[0]}", *values]
         )
+    for (_, dataset, system), missing in run.missing.items():
+        rows.append([system, _titles(run)[dataset], *[missing.word] * 5])
     notes = [
         "ECE over 15 equal bins, Brier score and AUROC of confidence against correctness; lower, lower and higher is"
         " better.",
@@ -55,6 +70,7 @@ def calibration(run: RunData) -> Table:
         " of a softmax over the labels (softmax); with several labels a text it is every (text, label) score against"
         " the label's presence (label score).",
         f"{EMPTY}: undefined, every answer is right or every answer is wrong.",
+        *missing_notes(run, run.spec["suites"]),
     ]
     return Table("calibration", ["System", "Dataset", "Confidence", "n", "ECE", "Brier", "AUROC"], rows, notes)
 
@@ -68,12 +84,18 @@ def cost(run: RunData) -> Table:
         truncated = [number(group[column].sum(min_count=1), 0) for column in ("truncated_texts", "truncated_labels")]
         memory = number(group["peak_memory_mb"].max(), 0)
         cells = [number(timed, 1), number(rate, 1), memory, *truncated]
-        rows.append([system, suite, _device(run, suite, system), f"{group['texts'].sum()}", *cells])
+        sets = sets_text(group["dataset"].nunique(), len(run.datasets(suite)))
+        rows.append([system, suite, _device(run, suite, system), f"{group['texts'].sum()}{sets}", *cells])
+    for suite, system in dict.fromkeys((suite, system) for suite, _, system in run.missing):
+        if [system, suite] not in [row[:2] for row in rows]:
+            words = [missing.word for place, missing in run.missing.items() if (place[0], place[2]) == (suite, system)]
+            rows.append([system, suite, *[min(words)] * 7])
     notes = [
         "Scoring only, all datasets and seeds of the suite together; training is not in it. Times are of the machine"
         " that the cards name and compare only within one.",
         "Peak MB: the most memory that the scoring process held (of the GPU where the device is one). Truncated: texts"
         " (or labels) that did not fit the system's token limit whole.",
+        *missing_notes(run, run.spec["suites"]),
     ]
     columns = [
         "System",

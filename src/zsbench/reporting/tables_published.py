@@ -10,6 +10,7 @@ from zsbench.config_checks import check_values
 from zsbench.layout import WORKFLOW
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
+from zsbench.reporting.signature import missing_notes
 from zsbench.reporting.table import EMPTY, Table, number, signed
 
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"
@@ -70,6 +71,9 @@ def published(run: RunData, reported: dict[str, Any]) -> Table:
                 cells = _cells(_expected(reported, entry, dataset), value, measured, n)
                 if measured is not None and row["measured"] in run.unmoved:
                     cells[1] += f" {UNMOVED}"
+                missing = run.missing.get((entry["suite"], dataset, row.get("measured", "")))
+                if missing:
+                    cells[1] = missing.word
                 if measured is not None and (other := _other_parts(run, row)):
                     cells[2:] = [EMPTY, f"made of {other} here"]
                 rows.append([system, name, dataset, protocol, metric, *cells])
@@ -83,6 +87,7 @@ def published(run: RunData, reported: dict[str, Any]) -> Table:
         "Difference is reported minus measured. It is left out where the run scored another number of rows than the"
         " publication or trained on another model or other texts, and speed is never compared across machines.",
         "Reported numbers enter no test of significance.",
+        *missing_notes(run, run.spec["suites"]),
     ]
     notes += [UNMOVED_NOTE] if any(UNMOVED in row[6] for row in rows) else []
     columns = ["System", "Source", "Dataset", "Protocol", "Metric", "Reported", "Measured", "Difference", "Remark"]

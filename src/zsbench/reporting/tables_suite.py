@@ -5,8 +5,17 @@ from typing import Any
 import pandas as pd
 
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
-from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
-from zsbench.reporting.table import EMPTY, Table, interval, number, p_value, signed
+from zsbench.reporting.signature import (
+    best_trivial,
+    chunks_note,
+    interval_note,
+    missing_notes,
+    resolution_note,
+    rows_note,
+    seeds_note,
+    signature,
+)
+from zsbench.reporting.table import EMPTY, Table, interval, number, p_value, sets_text, signed
 
 SUITE = "gliclass"
 BELOW, SEEN, DIFFERS = "†", "‡", "*"
@@ -21,9 +30,9 @@ def suite(run: RunData) -> Table:
     marks = _marks(run, values, deltas)
     rows = []
     for system in values.index:
-        cells = [f"{number(values.at[system, name])}{marks[system, name]}" for name in [*datasets, AVERAGE]]
+        cells = [f"{_value(run, system, name, values)}{marks[system, name]}" for name in [*datasets, AVERAGE]]
         tested = (system, AVERAGE) in deltas.index
-        tests = delta_cells(deltas.loc[(system, AVERAGE)]) if tested else [EMPTY] * 4
+        tests = delta_cells(deltas.loc[(system, AVERAGE)], len(datasets)) if tested else [EMPTY] * 4
         rows.append([system, *cells, *tests, *_seed_cells(run, system)])
     titles = [entry["title"] for entry in datasets.values()]
     notes = [
@@ -34,6 +43,8 @@ def suite(run: RunData) -> Table:
         interval_note(run),
         *resolution_note(run, f"{SUITE}_suite"),
         seeds_note(run, SUITE),
+        *missing_notes(run, [SUITE]),
+        *chunks_note(run, SUITE),
         rows_note(run, SUITE, ("test",)),
     ]
     return Table(
@@ -46,9 +57,27 @@ def suite(run: RunData) -> Table:
     )
 
 
-def delta_cells(row: Any) -> list[str]:
-    """Delta, interval, p and corrected p of one row of the deltas."""
-    return [signed(row["delta"]), interval(row["low"], row["high"]), p_value(row["p"]), p_value(row["p_holm"])]
+def _value(run: RunData, system: str, name: str, values: pd.DataFrame) -> str:
+    """A system's number on a dataset, or the word for why it has none; of an average, over how many sets it is."""
+    if name != AVERAGE:
+        missing = run.missing.get((SUITE, name, system))
+        return missing.word if missing else number(values.at[system, name])
+    own = values.loc[system].drop(AVERAGE)
+    if own.notna().any():
+        return number(own.mean()) + sets_text(int(own.notna().sum()), len(own))
+    return _worst(run, [(name, system) for name in own.index])
+
+
+def _worst(run: RunData, places: list[tuple[str, str]]) -> str:
+    """The word for why there is no number that needs all of these (dataset, system)."""
+    words = [run.missing[SUITE, *place].word for place in places if (SUITE, *place) in run.missing]
+    return min(words, default=EMPTY)  # "failed" before "n/a"
+
+
+def delta_cells(row: Any, sets: int) -> list[str]:
+    """Delta, interval, p and corrected p of one row of the deltas, which is over so many sets if it is over all."""
+    delta = signed(row["delta"]) + sets_text(int(row["n_sets"]), sets)
+    return [delta, interval(row["low"], row["high"]), p_value(row["p"]), p_value(row["p_holm"])]
 
 
 def _marks(run: RunData, values: pd.DataFrame, deltas: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -90,7 +119,10 @@ def _seed_cells(run: RunData, system: str) -> list[str]:
     picked = frame[(frame["suite"] == SUITE) & (frame["system"] == system) & (frame["metric"] == "macro_f1")]
     averages = picked.groupby("seed")["value"].mean()
     trained = next(entry["trained"] for entry in run.spec["systems"] if entry["id"] == system)
-    return [str(len(averages)) if trained else EMPTY, number(averages.std(ddof=1) if len(averages) > 1 else None)]
+    return [
+        str(len(averages)) if trained and len(averages) else EMPTY,
+        number(averages.std(ddof=1) if len(averages) > 1 else None),
+    ]
 
 
 def ablations(run: RunData) -> Table:
@@ -125,12 +157,15 @@ def _contrasts(run: RunData, name: str, titles: list[str], heads: Any, notes: li
     rows = []
     for _, pair in frame.groupby(["system", "baseline", "factor"], sort=False):
         by_dataset = pair.set_index("dataset")
+        sides = by_dataset.iloc[0][["system", "baseline"]]
         deltas = [
             signed(by_dataset.at[dataset, "delta"])
             + (f" {DIFFERS}" if by_dataset.at[dataset, "p_holm"] < SIGNIFICANT else "")
+            if dataset in by_dataset.index
+            else _worst(run, [(dataset, side) for side in sides])
             for dataset in datasets
         ]
-        rows.append([*heads(pair.iloc[0]), *deltas, *delta_cells(by_dataset.loc[AVERAGE])])
+        rows.append([*heads(pair.iloc[0]), *deltas, *delta_cells(by_dataset.loc[AVERAGE], len(datasets))])
     return Table(
         name,
         [*titles, *(entry["title"] for entry in datasets.values()), "Average Δ", *TEST_TITLES],
@@ -142,6 +177,7 @@ def _contrasts(run: RunData, name: str, titles: list[str], heads: Any, notes: li
             interval_note(run),
             *resolution_note(run, name),
             seeds_note(run, SUITE),
+            *missing_notes(run, [SUITE]),
             rows_note(run, SUITE, ("test",)),
         ],
         signature(run, SUITE, "macro-f1"),

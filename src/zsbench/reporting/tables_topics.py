@@ -8,7 +8,16 @@ import pandas as pd
 from zsbench.evaluation.pairs import HYBRID_TABLE
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import CHOSEN, CHOSEN_NOTE, chosen_on, published_on
-from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
+from zsbench.reporting.signature import (
+    best_trivial,
+    chunks_note,
+    interval_note,
+    missing_notes,
+    resolution_note,
+    rows_note,
+    seeds_note,
+    signature,
+)
 from zsbench.reporting.table import Table, interval, number, p_value
 from zsbench.reporting.tables_suite import TEST_TITLES, delta_cells
 
@@ -42,6 +51,8 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         interval_note(run),
         *resolution_note(run, SUITE),
         seeds_note(run, SUITE),
+        *missing_notes(run, [SUITE]),
+        *chunks_note(run, SUITE),
         rows_note(run, SUITE, ("validation", "test")),
     ]
     columns = ["System", "Dataset", "Protocol", "Split", *WHOLE.values(), *labels, "Source"]
@@ -57,14 +68,17 @@ def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[st
         macro = {system: value for (system, metric, _), value in values.items() if metric == "macro_f1"}
         limit = best_trivial(run, SUITE, macro)
         controls = {entry["id"] for entry in run.spec["systems"] if entry["control"]}
+        title = run.datasets(SUITE)[dataset]["title"]
         for system in run.systems(SUITE):
+            if (SUITE, dataset, system) in run.missing:
+                words = [run.missing[SUITE, dataset, system].word] * (len(WHOLE) + len(labels))
+                yield [system, title, _protocol(protocol, False), split, *words, "measured"]
             if system not in macro:
                 continue
             below = limit is not None and system not in controls and macro[system] < limit
             whole = [number(values[system, metric, ""]) for metric in WHOLE]
             whole[0] += f" {BELOW}" if below else ""
             f1s = [number(values.get((system, "f1", label))) for label in labels]
-            title = run.datasets(SUITE)[dataset]["title"]
             protocol_cell = _protocol(protocol, chosen_on(run, system, dataset, split))
             yield [system, title, protocol_cell, split, *whole, *f1s, "measured"]
 
@@ -107,7 +121,7 @@ def topic_deltas(run: RunData) -> Table:
             chosen = any(chosen_on(run, side, name, row["split"]) for side, _ in sides for name in run.datasets(SUITE))
             protocols = " vs ".join(dict.fromkeys(protocol for _, protocol in sides)) + f" {CHOSEN}" * chosen
             heads = [row["system"], row["baseline"], title or row["factor"], row["levels"], protocols, row["split"]]
-            rows.append([*heads, *delta_cells(row)])
+            rows.append([*heads, *delta_cells(row, len(run.datasets(SUITE)))])
     notes = [
         "Differences of macro F1, system minus the one it stands against, on the same rows.",
         "First the ablations of the hybrid: systems that differ from it in exactly the named setting (a blend of heads"
@@ -118,6 +132,7 @@ def topic_deltas(run: RunData) -> Table:
         interval_note(run),
         *resolution_note(run, SUITE),
         seeds_note(run, SUITE),
+        *missing_notes(run, [SUITE]),
         rows_note(run, SUITE, ("validation", "test")),
     ]
     columns = ["System", "Against", "Factor", "Levels", "Protocol", "Rows", "Δ", *TEST_TITLES]
@@ -139,7 +154,7 @@ def attribution(run: RunData) -> list[str]:
         mine = (frame["system"] == entry["id"]) & (frame["baseline"] == baseline)
         totals = frame[mine & (frame["factor"] == "system + thresholds")]
         found += [_sentence(run, frame, total) for total in totals.to_dict("records")]
-    return found
+    return [sentence for sentence in found if sentence]
 
 
 def baseline_of(run: RunData, hybrid: dict[str, Any]) -> str | None:
@@ -150,7 +165,8 @@ def baseline_of(run: RunData, hybrid: dict[str, Any]) -> str | None:
 
 
 def _sentence(run: RunData, frame: pd.DataFrame, total: dict[str, Any]) -> str:
-    """Total gain = thresholds alone + the rest, with interval and corrected p of the rest."""
+    """Total gain = thresholds alone + the rest, with interval and corrected p of the rest; "" where they do not add up,
+    since the parts are over other datasets."""
     same = (frame["protocol"] == total["protocol"]) & (frame["split"] == total["split"])
 
     def one(system: str, factor: str) -> Any:
@@ -159,6 +175,8 @@ def _sentence(run: RunData, frame: pd.DataFrame, total: dict[str, Any]) -> str:
 
     tuning, rest = one(total["baseline"], "thresholds"), one(total["system"], "system")
     chosen = any(chosen_on(run, total["system"], dataset, total["split"]) for dataset in run.datasets(SUITE))
+    if len({total["n_sets"], tuning["n_sets"], rest["n_sets"]}) > 1:
+        return ""
     share = f" ({tuning['delta'] / total['delta']:.0%})" if total["delta"] > 0 and tuning["delta"] >= 0 else ""
     verb = "gains" if total["delta"] >= 0 else "loses"
     return (

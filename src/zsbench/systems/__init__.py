@@ -21,6 +21,13 @@ class UnknownSystemError(ConfigError):
     """A system that cannot be built; the message names it, what is wrong and what is allowed."""
 
 
+class LabelSetError(ValueError):
+    """A system that cannot take a dataset's label set; the message says why.
+
+    Its cell is "not applicable", and is not tried again. A user's own class may raise it too.
+    """
+
+
 @dataclass(frozen=True)
 class Family:
     """One kind of system.

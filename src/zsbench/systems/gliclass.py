@@ -19,16 +19,19 @@ from gliznet.lengths import length_limit
 from gliznet.loading import check_loaded
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
-from zsbench.systems import UnknownSystemError, model_folder
+from zsbench.systems import LabelSetError, UnknownSystemError, model_folder
 from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = (LABEL, SEPARATOR, "<<EXAMPLE>>")
 LIMIT = 1024  # tokens of a sequence: the default of the package's pipeline
+CHUNK = 8  # labels of a sequence where one does not hold them all: the default of the package's chunking pipeline
 
 
 class GLiClassSystem(Adapter):
     """A uni-encoder checkpoint; its scores are those of the package's own pipeline on one text at a time.
+
+    Labels that one sequence does not hold are scored in chunks, as by the package's chunking pipeline.
 
     Settings: `prompt` (a task description put before the text; none by default, and the same for every text).
     """
@@ -53,40 +56,52 @@ class GLiClassSystem(Adapter):
         self.limit = length_limit(self.model, LIMIT, own)
         # Its other poolings run over padding too, so there only texts of equal length may share a batch.
         self.pads = self.model.config.pooling_strategy in ("first", "pass")
+        self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Logits (n, L), or their sigmoids; see `base.System`."""
+        """Logits (n, L), or their sigmoids; see `base.System`.
+
+        Raises:
+            LabelSetError: a sequence does not hold the labels of a chunk.
+        """
         check_request(texts, labels)
-        head = "".join(f"{LABEL}{label}" for label in self.neutralise(labels)) + SEPARATOR + self.prompt
-        first = self.model.config.prompt_first
-        whole = [head + text if first else text + head for text in self.neutralise(texts)]
-        ids = self._tokenize(whole)
-        self._check_room(ids, len(labels))
-        logits = np.empty((len(texts), len(labels)), dtype=np.float32)
-        for batch in self._batches([len(row) for row in ids]):
-            logits[batch] = self._forward([ids[i] for i in batch], len(labels))
+        plain, names = self.neutralise(texts), self.neutralise(labels)
+        chunks = label_chunks(self.tokenizer, self.limit, names)
+        self._chunks, first = len(chunks), self.model.config.prompt_first
+        logits, cut = np.empty((len(texts), len(labels)), dtype=np.float32), set[int]()
+        for chunk in chunks:
+            head = _head(names[chunk]) + self.prompt
+            ids, long = self._tokenize([head + text if first else text + head for text in plain])
+            self._check_room(ids, len(names[chunk]))
+            cut.update(long)
+            for batch in self._batches([len(row) for row in ids]):
+                logits[batch, chunk] = self._forward([ids[i] for i in batch], len(names[chunk]))
+        self.count(truncated_texts=len(cut))
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
         return logits
 
+    def report(self) -> dict[str, int]:
+        """Counts since the last call, and in how many chunks the labels were scored last, if in several."""
+        return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})
+
     def _check_room(self, ids: Sequence[list[int]], n_labels: int) -> None:
         """Refuse rows that lost labels: the model gives them the logit 0, above those it judged unlikely."""
-        lost = [n_labels - row.count(self.model.config.class_token_index) for row in ids]
+        lost = [_lost(self.tokenizer, row, n_labels) for row in ids]
         if any(lost):
             row = next(i for i, number in enumerate(lost) if number)
-            raise ValueError(
+            raise LabelSetError(
                 f"{lost[row]} of {n_labels} labels do not fit the {self.limit} tokens of a sequence beside texts[{row}]"
                 f" ({sum(map(bool, lost))} texts in all); give fewer or shorter labels, or shorter texts"
             )
 
-    def _tokenize(self, strings: Sequence[str]) -> list[list[int]]:
-        """Token ids, cut where the pipeline cuts them."""
+    def _tokenize(self, strings: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+        """Token ids, cut where the pipeline cuts them, and which rows were."""
         ids = self.tokenizer(list(strings), verbose=False)["input_ids"] if strings else []
         long = [i for i, row in enumerate(ids) if len(row) > self.limit]
         for i in long:  # only the tokenizer knows which special tokens a cut sequence keeps
             ids[i] = self.tokenizer(strings[i], truncation=True, max_length=self.limit)["input_ids"]
-        self.count(truncated_texts=len(long))
-        return ids
+        return ids, long
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         batches = token_budget_batches(lengths, self.token_budget)
@@ -102,6 +117,27 @@ class GLiClassSystem(Adapter):
         with self.autocast():
             output = self.model(**inputs, max_num_classes=n_labels)
         return output.logits.float().cpu().numpy()
+
+
+def _head(labels: Sequence[str]) -> str:
+    return "".join(f"{LABEL}{label}" for label in labels) + SEPARATOR
+
+
+def lost_labels(tokenizer: Any, limit: int, labels: Sequence[str]) -> int:
+    """How many labels `limit` tokens do not hold whole, whatever the text."""
+    return _lost(tokenizer, tokenizer(_head(labels), truncation=True, max_length=limit)["input_ids"], len(labels))
+
+
+def _lost(tokenizer: Any, ids: list[int], n_labels: int) -> int:
+    """How many of so many labels a cut sequence lost; the last one is whole where the separator follows it."""
+    label, separator = tokenizer.convert_tokens_to_ids([LABEL, SEPARATOR])
+    return max(n_labels - ids.count(label), int(separator not in ids))
+
+
+def label_chunks(tokenizer: Any, limit: int, labels: Sequence[str]) -> list[slice]:
+    """All labels at once where one sequence holds them, else the package's chunks; it depends on no text."""
+    size = CHUNK if lost_labels(tokenizer, limit, labels) else len(labels)
+    return [slice(start, start + size) for start in range(0, len(labels), size)]
 
 
 def _check_config(folder: Path, system: str) -> None:

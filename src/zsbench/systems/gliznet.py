@@ -8,8 +8,9 @@ import numpy as np
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.scoring import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
+from gliznet.truncation import LabelBudgetError
 from zsbench.layout import Layout
-from zsbench.systems import model_folder
+from zsbench.systems import LabelSetError, model_folder
 from zsbench.systems.base import Adapter, check_request
 
 LOST = np.float32(-1e30)  # logit of a label that reference truncation cut off: below all others, and still a number
@@ -23,11 +24,21 @@ class GliZNetSystem(Adapter):
         folder = model_folder(spec, layout)
         self.model = GliZNetForSequenceClassification.from_pretrained(folder).to(self.device).eval()
         self.tokenizer = GliZNETTokenizer.from_pretrained(folder)
+        self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L); see `base.System`."""
+        """Scores (n, L); see `base.System`.
+
+        Raises:
+            LabelSetError: one label alone does not fit a sequence.
+        """
         check_request(texts, labels)
         report = ScoringReport()
+        try:
+            chunks = self.tokenizer.plan_chunks(list(dict.fromkeys(labels)))
+        except LabelBudgetError as error:
+            raise LabelSetError(str(error)) from error
+        self._chunks = 1 if self.model.options.order_invariant else len(chunks)  # there scores depend on no chunk
         logits = score_texts(
             self.model,
             self.tokenizer,
@@ -49,6 +60,10 @@ class GliZNetSystem(Adapter):
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -values.astype(np.float64)))
         return values
+
+    def report(self) -> dict[str, int]:
+        """Counts since the last call, and in how many chunks the labels were scored last, if in several."""
+        return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})
 
 
 def build(spec: dict[str, Any], layout: Layout) -> GliZNetSystem:

@@ -20,7 +20,7 @@ from hybridnli.store import FeatureStore
 from zsbench.config import suggest
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
-from zsbench.systems import UnknownSystemError, model_folder
+from zsbench.systems import LabelSetError, UnknownSystemError, model_folder
 from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
 from zsbench.training.hybrid import CHECKPOINT, features, open_encoder
 
@@ -57,12 +57,12 @@ class HybridSystem(Adapter):
         """Scores (n, L) in [0, 1]; see `base.System`.
 
         Raises:
-            ValueError: labels other than those the heads were trained for.
+            LabelSetError: labels other than those the heads were trained for.
         """
         check_request(texts, labels)
         wordings = Neutraliser(special_tokens(self.encoder.tokenizer))(labels)
         if list(wordings) != list(self.descriptions.values()):
-            raise ValueError(
+            raise LabelSetError(
                 f"labels {list(labels)} are not those of the trained heads, {list(self.descriptions.values())}"
             )
         if not texts:

@@ -1,14 +1,16 @@
 """Cells: content, cards, cache, atomicity, refusals."""
 
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_run import finish_source
+from tiny_run import finish_source, without_scores
 
 from zsbench import source_graph, systems
-from zsbench.evaluation.scoring import NonFiniteScoreError, score_job
+from zsbench.evaluation.scoring import score_job
 from zsbench.layout import Layout
 from zsbench.provenance import digest, file_sha256, read_json, write_json
 
@@ -156,19 +158,97 @@ def test_whatever_decides_scores_makes_another_key(fresh, make_spec, recorder, c
     assert recorder.asked and read(fresh, "gliclass", "news", spec)[1]["key"] != before
 
 
-def test_non_finite_scores_stop_the_cell_and_name_it(fresh, make_spec, recorder):
+def test_non_finite_scores_fail_the_cell_and_name_it(fresh, make_spec, recorder):
     recorder.value = lambda text, label: float("nan") if "\x00" in text else 1.0
-    with pytest.raises(NonFiniteScoreError, match="nli-system.*'news'.*news-31"):
-        score_job(fresh.root, make_spec("nli", model=("source", "tiny-nli")))
-    assert not list(fresh.root.rglob("scores.parquet")) and not list((fresh.root / "cache").rglob("*.parquet"))
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    card = without_scores(fresh, spec)
+    assert card["status"] == "failed" and re.search("nli-system.*'news'.*news-31", card["reason"])
+    assert not list((fresh.root / "cache").rglob("*.parquet"))
 
 
 def test_a_wrong_shape_or_range_is_refused(fresh, make_spec, recorder):
-    with pytest.raises(ValueError, match=r"P in \[0, 1\]"):
-        score_job(fresh.root, make_spec("nli", "topics", model=("source", "tiny-nli")))
+    spec = make_spec("nli", "topics", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    assert "P in [0, 1]" in without_scores(fresh, spec)["reason"]
     recorder.score = lambda texts, labels: np.zeros((len(texts), len(labels) + 1))
-    with pytest.raises(ValueError, match="expected"):
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    assert "expected (33, 3)" in without_scores(fresh, spec)["reason"]
+
+
+FAULTS = {  # what a system does on one dataset -> (status, what the card says)
+    "raises": (lambda *_: 1 / 0, "failed", "ZeroDivisionError: division by zero"),
+    "refuses": (lambda *_: raise_(systems.LabelSetError("too many")), "not-applicable", "too many"),
+    "nan": (lambda texts, labels: np.full((len(texts), len(labels)), np.nan), "failed", "NaN or infinite scores"),
+    "own file": (lambda *_: Path("/no/such/file").read_text(), "failed", "FileNotFoundError"),
+}  # fmt: skip
+
+
+def raise_(error: Exception):
+    raise error
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fault_on_one_dataset_leaves_the_others_alone(fresh, make_spec, recorder, capsys, case):
+    fault, status, reason = FAULTS[case]
+    scores = recorder.score
+    recorder.score = lambda texts, labels: (fault if "money" in labels else scores)(texts, labels)
+    spec = make_spec("nli", model=("source", "tiny-nli"), datasets=["news", "more"])
+    score_job(fresh.root, spec)
+    card = without_scores(fresh, spec, "news")
+    assert (card["status"], reason in card["reason"]) == (status, True)
+    frame, other = read(fresh, "gliclass", "more", spec)
+    assert len(frame) == 12 and other["status"] == "ok"
+    assert f"news: {status}: " in (logged := capsys.readouterr().err)
+    assert ("Traceback" in logged) == (status == "failed")
+
+
+def test_a_system_that_cannot_be_loaded_fails_all_its_cells_at_one_attempt(fresh, make_spec, monkeypatch):
+    tried = []
+    monkeypatch.setattr(systems, "build", lambda *_: tried.append(1) or raise_(RuntimeError("no such tensor")))
+    spec = make_spec("nli", model=("source", "tiny-nli"), datasets=["news", "more"])
+    score_job(fresh.root, spec)
+    assert [without_scores(fresh, spec, name)["reason"] for name in spec["datasets"]] == [
+        "RuntimeError: no such tensor"
+    ] * 2
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_what_would_end_every_cell_ends_the_job(fresh, make_spec, recorder, error):
+    recorder.score = lambda *_: raise_(error)
+    with pytest.raises(type(error)):
         score_job(fresh.root, make_spec("nli", model=("source", "tiny-nli")))
+    assert not list(fresh.root.rglob("card.json.*")) and not (fresh.root / "cells").exists()
+
+
+def test_failures_are_counted_until_the_cell_is_there_and_refusals_are_not(fresh, make_spec, recorder):
+    """The parameter by which Snakemake tries again: another after each failure, the same after a success."""
+    good, spec = recorder.score, make_spec("nli", model=("source", "tiny-nli"))
+    seen = []
+    for score in (lambda *_: 1 / 0, lambda *_: 1 / 0, good, good):
+        recorder.score = score
+        score_job(fresh.root, spec)
+        seen.append(fresh.failures(spec["system"], 1).read_text())
+    assert len({*seen}) == 2 and seen[1].startswith(seen[0]) and seen[1] == seen[2] == seen[3]
+    assert read(fresh, "gliclass", "news", spec)[1]["status"] == "ok"
+    recorder.score = lambda *_: raise_(systems.LabelSetError("no"))
+    score_job(fresh.root, spec | {"system": "other"})
+    assert not fresh.failures("other", 1).exists()
+
+
+def test_scores_stand_without_a_sensitivity_that_failed(fresh, make_spec, recorder):
+    wordings = {"news": {"plain": ["money", "health", "chips"], "other": ["banks", "doctors", "power"]}}
+    asked = {"orders": 0, "rows": 8, "seed": 0, "wordings": wordings}
+    spec = make_spec("nli", model=("source", "tiny-nli"), sensitivity=asked)
+    scores = recorder.score
+    recorder.score = lambda texts, labels: 1 / 0 if "banks" in labels else scores(texts, labels)
+    score_job(fresh.root, spec)
+    frame, card = read(fresh, "gliclass", "news", spec)
+    assert len(frame) == 33 and card["status"] == "ok"
+    assert card["no_sensitivity"] == {"status": "failed", "reason": "ZeroDivisionError: division by zero"}
+    assert fresh.failures(spec["system"], 1).exists()
 
 
 def test_a_kill_between_scores_and_card_leaves_no_complete_cell(fresh, make_spec, recorder, monkeypatch):

@@ -50,11 +50,41 @@ def test_gliclass_equals_the_packages_pipeline(gliclass, make_spec, name):
 def test_gliclass_refuses_what_pushes_labels_out(gliclass, make_spec):
     """The model would give a label that is not there the logit 0, which often is the best one."""
     last, first = (build(gliclass, make_spec, "gliclass", name) for name in ("gliclass-last", "gliclass-first"))
-    with pytest.raises(ValueError, match=r"3 of 3 labels do not fit the 128 tokens .* beside texts\[1\]"):
+    with pytest.raises(systems.LabelSetError, match=r"3 of 3 labels do not fit the 128 tokens .* beside texts\[1\]"):
         last.score(["a", "markets " * 200], LABELS)
-    with pytest.raises(ValueError, match="of 500 labels do not fit the 128 tokens"):
-        first.score(["a"], [f"label {i}" for i in range(500)])
+    with pytest.raises(systems.LabelSetError, match="of 8 labels do not fit the 128 tokens"):
+        first.score(["a"], [f"{'markets ' * 20}{i}" for i in range(9)])
     assert first.score(["markets " * 200], LABELS).shape == (1, 3)
+
+
+def test_gliclass_chunks_77_labels_as_its_package_does(gliclass, make_spec):
+    """They do not fit one sequence of 128 tokens; the package's chunking pipeline scores 8 at a time."""
+    from gliclass import GLiClassModel, ZeroShotClassificationWithChunkingPipeline
+
+    folder, labels = source_folder(gliclass, "gliclass-first"), [f"intent {i}" for i in range(77)]
+    own = ZeroShotClassificationWithChunkingPipeline(
+        GLiClassModel.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+        max_length=128,
+        device="cpu",
+        progress_bar=False,
+    )
+    system = build(gliclass, make_spec, "gliclass", "gliclass-first", "topics")
+    texts = [*TEXTS[:6], "markets " * 140]
+    theirs = [{item["label"]: item["score"] for item in row} for row in own(texts, labels, threshold=0, batch_size=1)]
+    ours = system.score(texts, labels)
+    np.testing.assert_allclose(ours, [[row[label] for label in labels] for row in theirs], atol=1e-4)
+    assert system.report() == {"truncated_texts": 1, "truncated_labels": 0, "label_chunks": 10}
+    np.testing.assert_array_equal(system.score(texts, labels[:8]), ours[:, :8])
+    assert "label_chunks" not in system.report()
+
+
+def test_gliznet_says_in_how_many_chunks_it_scored_the_labels(run, make_spec):
+    system = systems.build(make_spec("gliznet", model=("trained", "gliznet-full")), run)
+    assert system.score(TEXTS[:2], [f"intent {i}" for i in range(77)]).shape == (2, 77)
+    assert system.report()["label_chunks"] >= 4, "max_labels is 20"
+    with pytest.raises(systems.LabelSetError, match="max_length=64"):
+        system.score(TEXTS[:2], ["money", "markets " * 80])
 
 
 def test_gliclass_refuses_remote_code_and_other_architectures(gliclass, make_spec):

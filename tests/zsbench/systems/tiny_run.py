@@ -16,7 +16,7 @@ from gliznet.model import GliZNetForSequenceClassification
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.integrity import listing, write_rows
 from zsbench.layout import Layout
-from zsbench.provenance import file_sha256, write_json
+from zsbench.provenance import file_sha256, read_json, write_json
 from zsbench.training.hybrid import train_hybrid
 
 WORDS = [
@@ -224,6 +224,14 @@ def score_spec(family: str, suite: str = "gliclass", model=None, settings=None, 
         "token_budget": 512,
     }
     return json.loads(json.dumps(spec | more))
+
+
+def without_scores(layout: Layout, spec: dict, dataset: str | None = None) -> dict:
+    """Card of a cell that holds no scores."""
+    where = spec["suite"], dataset or spec["datasets"][0], spec["system"], spec["seed"]
+    card = read_json(layout.card(*where))
+    assert card["status"] != "ok" and pd.read_parquet(layout.scores(*where)).empty
+    return card
 
 
 def make_hybrid(run: Layout, root: Path) -> Layout:

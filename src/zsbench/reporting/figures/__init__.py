@@ -8,10 +8,12 @@ from typing import Any
 from zsbench.provenance import write_json
 from zsbench.reporting.contents import filled
 from zsbench.reporting.figures import checks, suite, topics, training
-from zsbench.reporting.figures.style import Drawing, house_style, save
+from zsbench.reporting.figures.style import Drawing, empty_drawing, house_style, save
 from zsbench.reporting.frames import RunData
+from zsbench.reporting.signature import missing_notes
 
 INDEX = "figures.json"
+SUITES: dict[str, list[str]] = {"topics": ["topics"], "training": []}  # whose cells a section's figures show, if others
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
     for entry in FIGURES:
         with house_style():
             drawing = entry.draw(run) if entry.name in names else None
+            if drawing is None and entry.name in names and run.missing:
+                drawing = empty_drawing()
         if drawing is None:
             for stale in out.glob(f"{entry.name}.*"):
                 stale.unlink()
@@ -71,7 +75,7 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
                 "section": entry.section,
                 "title": entry.title,
                 "alt": drawing.alt,
-                "caption": drawing.caption,
+                "caption": " ".join([drawing.caption, *missing_notes(run, SUITES.get(entry.section, ["gliclass"]))]),
             }
         )
     write_json(out / INDEX, index)

@@ -96,6 +96,13 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
 
 
+def empty_drawing() -> Drawing:
+    """In the place of a figure that has nothing to show, since every cell it would show is missing."""
+    figure, words = new_figure(1.5), "Nothing to draw: the cells it would show hold no scores."
+    figure.text(0.5, 0.5, words, ha="center", va="center")
+    return Drawing(figure, pd.DataFrame(columns=["system"]), words, words)
+
+
 def look(place: int) -> dict[str, Any]:
     """Colour, marker and dash of the system at this place of its list; the first 12 differ by marker alone."""
     shifted = place + place // (2 * len(MARKERS))

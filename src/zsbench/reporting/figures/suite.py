@@ -8,6 +8,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from zsbench.reporting.figures.style import INK, MUTED, WIDTH, Drawing, legend_below, log_ticks, look, new_figure
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
+from zsbench.reporting.table import sets_text
 
 SUITE = "gliclass"
 
@@ -48,7 +49,8 @@ def suite_heatmap(run: RunData) -> Drawing | None:
     rows, columns = means.shape
     figure = new_figure(1.9 + 0.34 * rows, width=max(WIDTH, 3.2 + 0.86 * columns))
     axis = figure.subplots()
-    mesh = _heat(axis, means, marks)
+    words = {(system, name): cell.word for (suite, name, system), cell in run.missing.items() if suite == SUITE}
+    mesh = _heat(axis, means, marks, words)
     titles = [entry["title"] for entry in run.datasets(SUITE).values()]
     axis.set_xticks(_centers(columns), [*titles, "Average"], rotation=30, ha="left", rotation_mode="anchor")
     axis.xaxis.tick_top()
@@ -67,11 +69,9 @@ def suite_heatmap(run: RunData) -> Drawing | None:
         f"Macro-F1 on the test split, argmax over the labels; {seeds_text(run, SUITE)}. ▲ / ▼: significantly above /"
         f" below {run.reference} (bold) on the same rows; {interval_text(run)}."
     )
-    best = means[AVERAGE].drop(labels=[s for s in means.index if s not in run.systems(SUITE, controls=False)]).idxmax()
-    alt = (
-        f"Table of colours: macro-F1 of {rows} systems on {columns - 1} datasets. Highest average: {best},"
-        f" {means.loc[best, AVERAGE]:.3f}."
-    )
+    ranked = means.loc[means.index.isin(run.systems(SUITE, controls=False)), AVERAGE].dropna()
+    alt = f"Table of colours: macro-F1 of {rows} systems on {columns - 1} datasets."
+    alt += f" Highest average: {ranked.idxmax()}, {ranked.max():.3f}." if len(ranked) else ""
     return Drawing(figure, data, alt, caption)
 
 
@@ -82,14 +82,19 @@ def _centers(columns: int) -> np.ndarray:
     return np.arange(columns) + 0.5 + GAP * (np.arange(columns) == columns - 1)
 
 
-def _heat(axis: Axes, means: pd.DataFrame, marks: dict[tuple[str, str], str]) -> QuadMesh:
-    """Coloured cells with their numbers, the first row on top."""
+def _heat(
+    axis: Axes, means: pd.DataFrame, marks: dict[tuple[str, str], str], words: dict[tuple[str, str], str]
+) -> QuadMesh:
+    """Coloured cells with their numbers, the first row on top; a cell without a number is white, with its word."""
     values = means.to_numpy(dtype=float)
     rows, columns = values.shape
     for x, block in ((np.arange(columns), values[:, :-1]), (columns - 1 + GAP + np.arange(2), values[:, -1:])):
         mesh = axis.pcolormesh(x, np.arange(rows + 1), block, cmap="cividis", vmin=0, vmax=1, edgecolors="white")
     for (i, j), value in np.ndenumerate(values):
-        if np.isfinite(value):
+        if not np.isfinite(value):
+            word = words.get((means.index[i], means.columns[j]), "–")
+            axis.text(float(_centers(columns)[j]), i + 0.5, word, ha="center", va="center", fontsize=9.5, color=MUTED)
+        else:
             text = f"{value:.3f}{marks.get((means.index[i], means.columns[j]), '')}"
             ink = "white" if value < 0.55 else INK
             axis.text(float(_centers(columns)[j]), i + 0.5, text, ha="center", va="center", fontsize=9.5, color=ink)
@@ -142,6 +147,9 @@ def _forest_drawing(run: RunData, picked: pd.DataFrame, xlabel: str, subject: st
     whole, single = picked[picked["dataset"] == AVERAGE], picked[picked["dataset"] != AVERAGE]
     if whole.empty:
         return None
+    total = len(run.datasets(SUITE))
+    sets = {row.name: sets_text(int(row.n_sets), total) for row in whole[["name", "n_sets"]].itertuples(index=False)}
+    whole, single = (part.assign(name=part["name"] + part["name"].map(sets)) for part in (whole, single))
     figure = new_figure(1.3 + 0.46 * len(whole), width=WIDTH + 1.2)
     axis = figure.subplots()
     forest(axis, whole, single)
