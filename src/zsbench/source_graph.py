@@ -55,8 +55,9 @@ def _idle(statement: ast.stmt) -> bool:
     """A docstring (or another constant that stands alone), or what only type checkers run."""
     if isinstance(statement, ast.Expr):
         return isinstance(statement.value, ast.Constant)
-    guarded = isinstance(statement, ast.If) and not statement.orelse and isinstance(statement.test, ast.Name)
-    return guarded and statement.test.id == "TYPE_CHECKING"
+    if not isinstance(statement, ast.If) or statement.orelse:
+        return False
+    return isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"
 
 
 def _names(node: ast.AST) -> Iterator[str]:

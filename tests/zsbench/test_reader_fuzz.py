@@ -104,7 +104,7 @@ def test_a_well_written_table_is_never_refused(rows: list[tuple[str, str]]) -> N
     buffer = io.StringIO()
     csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows([("text", "g"), *rows])
     texts = prepared("table", buffer.getvalue().encode(), len(rows))
-    assert texts == [text for text, _ in rows] or not rows
+    assert not rows or (texts is not None and sorted(texts) == sorted(text for text, _ in rows))
 
 
 JSON = st.recursive(
@@ -173,7 +173,7 @@ MORE = st.sampled_from([["0", "1"], [None, "1"], [True, False], [np.datetime64("
 @settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
 def test_a_parquet_of_other_types_is_refused_or_read_whole(text: list, gold: list) -> None:
     texts = prepared("parquet", parquet_of(pd.DataFrame({"text": text, "g": gold})), 2)
-    assert texts is None or texts == text
+    assert texts is None or sorted(texts) == sorted(text)
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_a_csv_of_scores_is_kept_as_it_reads_or_refused(
     assert kept["sample_id"].tolist() == [line[names.index("sample_id")] for line in lines]
     for label in LABELS:
         column = next(i for i, name in enumerate(names) if name in (label, f"score:{label}"))
-        assert kept[f"score:{label}"].tolist() == [float(np.float32(line[column])) for line in lines]
+        assert kept[f"score:{label}"].tolist() == [float(line[column]) for line in lines]
 
 
 REPORTED = load_yaml(PUBLISHED)

@@ -297,7 +297,7 @@ def _row_blocks(system: RowSystem, cell: Cell) -> Iterator[Block]:
 
 
 def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
-    """Scores as float32 after checking their shape, finiteness and, for `topics`, range.
+    """Scores as float64 after checking their shape, finiteness and, for `topics`, range.
 
     Raises:
         NonFiniteScoreError: NaN or infinite. ValueError: another shape, or no probability.
@@ -307,7 +307,7 @@ def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
         raise ValueError(
             f"{who} gave scores of shape {scores.shape}; expected {(len(ids), len(cell.labels))} (texts, labels)"
         )
-    scores = scores.astype(np.float32)
+    scores = scores.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
     if len(bad):
         shown = ", ".join(ids[i] for i in bad[:10])
@@ -320,7 +320,7 @@ def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
 def _write_blocks(path: Path, cell: Cell, blocks: Iterator[Block]) -> None:
     """Stream blocks to parquet, one row group each."""
     fields = [("sample_id", pa.string()), ("split", pa.string()), ("gold", pa.list_(pa.int64()))]
-    schema = pa.schema([*fields, *((f"score:{name}", pa.float32()) for name in cell.names)])
+    schema = pa.schema([*fields, *((f"score:{name}", pa.float64()) for name in cell.names)])
     with pq.ParquetWriter(path, schema) as writer:
         for ids, splits, gold, scores in blocks:
             columns = [pa.array(ids), pa.array(splits), pa.array(gold, pa.list_(pa.int64()))]

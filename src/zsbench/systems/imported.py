@@ -104,10 +104,9 @@ def _columns(csv: Path, dataset: str, there: list[str], names: list[str]) -> lis
 
 
 def _numbers(csv: Path, frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
-    """Scores (n, L) in the 32 bits that cells hold."""
+    """Scores (n, L) float64."""
     numbers = [pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64) for column in columns]
-    with np.errstate(over="ignore"):
-        values = np.stack(numbers, axis=1).astype(np.float32)
+    values = np.stack(numbers, axis=1)
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
         raise ScoresFileError(f"{csv}: scores of sample_id {frame['sample_id'][bad[0]]!r} are not all finite numbers")

@@ -122,7 +122,7 @@ def write_csv(layout, path, change=lambda frame: frame):
     values = np.random.default_rng(0).random((len(ids), 3))
     frame = pd.DataFrame({"sample_id": ids, "money": values[:, 0], "score:health": values[:, 1], "chips": values[:, 2]})
     change(frame.sample(frac=1, random_state=0)).to_csv(path, index=False)
-    return values.astype(np.float32)
+    return values
 
 
 def test_imported_scores_fill_a_cell(fresh, make_spec, tmp_path):
@@ -132,6 +132,19 @@ def test_imported_scores_fill_a_cell(fresh, make_spec, tmp_path):
     score_job(fresh.root, spec)
     frame = pd.read_parquet(fresh.scores("gliclass", "news", "mine", 1))
     np.testing.assert_array_equal(frame.filter(like="score:").to_numpy(), values)
+
+
+def test_scores_that_32_bits_cannot_hold_keep_their_order(fresh, make_spec, tmp_path):
+    """1e-60 and 1e-50 tied, so that the first label won, and 1e39 was not finite."""
+
+    def tiny(frame):
+        return frame.assign(money=1e-60, chips=1e-50, **{"score:health": -1e39})
+
+    write_csv(fresh, tmp_path / "scores.csv", tiny)
+    import_scores(fresh.root, "mine", "news", tmp_path / "scores.csv")
+    score_job(fresh.root, make_spec("imported", system="mine"))
+    scores = pd.read_parquet(fresh.scores("gliclass", "news", "mine", 1)).filter(like="score:").to_numpy()
+    assert (scores == [1e-60, -1e39, 1e-50]).all()
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_the_example_scores_as_it_says(run: Layout, spec: dict, installed: Path)
     rows = pd.read_parquet(run.dataset("news"))
     labels = read_json(run.dataset_card("news"))["labels"]
     expected = [[text.lower().count(label.lower()) for label in labels] for text in rows["text"]]
-    np.testing.assert_array_equal(frame.filter(like="score:").to_numpy(), np.array(expected, dtype=np.float32))
+    np.testing.assert_array_equal(frame.filter(like="score:").to_numpy(), np.array(expected, dtype=float))
     assert np.ptp(expected) > 0
     card = read_json(run.card("gliclass", "news", "word-count", 1))
     assert card["settings"] == {"class": "my_pkg.my_mod:MySystem"} and card["source"]

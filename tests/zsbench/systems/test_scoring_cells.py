@@ -68,7 +68,7 @@ def test_every_family_fills_whole_cells(run, make_spec, family, suite):
     assert [list(gold) for gold in frame["gold"]] == [list(gold) for gold in rows["gold"]]
     facts = read_json(run.dataset_card(dataset))
     assert [column for column in frame if column.startswith("score:")] == [f"score:{n}" for n in facts["label_names"]]
-    assert np.isfinite(matrix(frame)).all() and matrix(frame).dtype == np.float32
+    assert np.isfinite(matrix(frame)).all() and matrix(frame).dtype == np.float64
     if suite == "topics":
         assert matrix(frame).min() >= 0 and matrix(frame).max() <= 1
     assert card["scores_sha256"] == file_sha256(run.scores(suite, dataset, spec["system"], 1))
