@@ -5,6 +5,7 @@ without a model starts in a fraction of a second.
 """
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -219,6 +220,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal in ASCII shows "?" for a sign that it has not
     arguments = build_parser().parse_args(argv)
     end_with(arguments.end_with)
     if arguments.verb not in ONLINE:

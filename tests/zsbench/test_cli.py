@@ -1,6 +1,7 @@
 """The command line: quick to start, errors in one line."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -117,3 +118,10 @@ def test_a_spec_can_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"id": "x"}')
     arguments = build_parser().parse_args(["score", "--root", "results/x", "--spec", f"@{tmp_path / 'spec.json'}"])
     assert arguments.spec == [{"id": "x"}]
+
+
+def test_a_terminal_in_ascii_shows_the_tables() -> None:
+    command = [sys.executable, "-m", "zsbench.cli", "show", "reports/sample"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "gliznet-full" in done.stdout, done.stderr
