@@ -20,7 +20,7 @@ from zsbench.config import suggest
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 from zsbench.systems import UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request
 from zsbench.training.hybrid import CHECKPOINT, features, open_encoder
 
 EVAL_TOKENS = 32768  # padded tokens in a batch of the heads
@@ -58,7 +58,7 @@ class HybridSystem(Adapter):
             ValueError: labels other than those the heads were trained for.
         """
         check_request(texts, labels)
-        wordings = Neutraliser(special_tokens(self.encoder.tokenizer))(labels)
+        wordings = Neutraliser(self.encoder.tokenizer)(labels)
         if list(wordings) != list(self.descriptions.values()):
             raise ValueError(
                 f"labels {list(labels)} are not those of the trained heads, {list(self.descriptions.values())}"

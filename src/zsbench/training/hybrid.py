@@ -22,7 +22,7 @@ from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
 from zsbench.provenance import environment, file_sha256, read_json, source_digest, write_json
 from zsbench.runtime import prepare_torch
-from zsbench.systems.base import Neutraliser, special_tokens, well_formed
+from zsbench.systems.base import Neutraliser, well_formed
 
 SOURCES = ("hybridnli",)
 OPTION_NAMES = {  # config key -> HybridOptions field
@@ -65,7 +65,7 @@ def features(
     """Features of these texts; what the store does not hold yet is computed, by one process at a time."""
     folder = store_folder(spec, layout)
     counters = {stage: counter_for(f"features {spec['nli']} {stage}", unit) for stage, unit in STAGES.items()}
-    neutralise = Neutraliser(special_tokens(encoder.tokenizer))
+    neutralise = Neutraliser(encoder.tokenizer)
     return build_store(
         encoder,
         neutralise(well_formed(texts)),
