@@ -16,7 +16,7 @@ from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
 from gliznet.config import GliZNetConfig, GliZNetOptions
-from gliznet.texts import check_texts
+from gliznet.texts import check_texts, spaced_out
 from gliznet.truncation import keep_lengths, plan_chunks, text_room
 
 LAB = "[LAB]"
@@ -176,6 +176,7 @@ class GliZNETTokenizer:
         """Ids of a string whose special tokens the model's own vocabulary knows (Unigram): put a space into each."""
         for token in self._specials:
             string = string.replace(token, f"{token[0]} {token[1:]}")
+        string = spaced_out(self.backend, string, self._forbidden, split_special_tokens=True)  # full-width ones
         ids = self.backend(string, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
         if not self._forbidden.isdisjoint(ids):
             raise ValueError(f"{string[:80]!r} gives special token ids, which text must not contain")

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from gliznet.texts import check_texts
+from gliznet.texts import check_texts, spaced_out
 
 HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs
 
@@ -133,15 +133,33 @@ class Neutraliser:
     """Takes the special meaning from marker tokens that a text spells out, so that a text cannot add labels.
 
     Args:
-        tokens: strings the tokenizer would turn into special tokens, such as "[SEP]" or "<<LABEL>>".
+        tokenizer: whose special tokens are meant.
+        markers: further strings it turns into tokens of their own, such as "<<LABEL>>".
     """
 
-    def __init__(self, tokens: Sequence[str]) -> None:
-        longest_first = sorted({token for token in tokens if len(token) > 1}, key=lambda token: (-len(token), token))
+    def __init__(self, tokenizer: Any, markers: Sequence[str] = ()) -> None:
+        tokens = {token for token in (*special_tokens(tokenizer), *markers) if len(token) > 1}
+        longest_first = sorted(tokens, key=lambda token: (-len(token), token))
         self.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self.tokenizer = tokenizer
+        vocabulary = tokenizer.get_vocab()
+        self.ids = frozenset(vocabulary[token] for token in tokens if token in vocabulary) - {tokenizer.unk_token_id}
+        # A full-width "\uff1c/s\uff1e" is a "</s>" once it is normalised, and the vocabulary may hold that as a piece.
+        normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+        self.normalise = None if normalizer is None else normalizer.normalize_str
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
-        """ "[SEP]" becomes "[ SEP]": a space after the first character of each marker, and no other change."""
-        if self.pattern is None:
+        """ "[SEP]" becomes "[ SEP]": a space after the first character of each marker, and no other change.
+
+        What becomes a marker only when the tokenizer normalises it gets a space between all its characters.
+        """
+        pattern = self.pattern
+        if pattern is None:
             return list(texts)
-        return [self.pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
+        plain = [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in texts]
+        if self.normalise is None:
+            return plain
+        return [
+            spaced_out(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
+            for text in plain
+        ]

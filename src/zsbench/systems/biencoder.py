@@ -12,7 +12,7 @@ from gliznet.checkpoint_files import check_files
 from gliznet.lengths import length_limit
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request
 from zsbench.systems.modules import check_modules
 
 
@@ -44,7 +44,7 @@ class BiEncoderSystem(Adapter):
         self.label_prompt: str = settings.get("label_prompt", own.get("document", ""))
         self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
         self.model.max_seq_length = self.limit  # where the package cuts
-        self.neutralise = Neutraliser(special_tokens(self.model.tokenizer))
+        self.neutralise = Neutraliser(self.model.tokenizer)
         self._labels: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str], prompt: str) -> tuple[torch.Tensor, int]:

@@ -20,7 +20,7 @@ from gliznet.loading import check_loaded
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 from zsbench.systems import LabelSetError, UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = (LABEL, SEPARATOR, "<<EXAMPLE>>")
@@ -49,7 +49,7 @@ class GLiClassSystem(Adapter):
         check_loaded(model, info, str(folder), exact=False)
         self.model = model.to(self.device).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self.neutralise = Neutraliser([*special_tokens(self.tokenizer), *MARKERS])
+        self.neutralise = Neutraliser(self.tokenizer, MARKERS)
         self.prompt: str = spec["settings"].get("prompt") or ""
         # A model of this run was trained with the recipe's max_length, which its tokenizer keeps.
         own = self.tokenizer.model_max_length if spec["model"][0] == "trained" else LIMIT

@@ -21,7 +21,7 @@ from zsbench.config import suggest
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
 from zsbench.systems import LabelSetError, UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request
 from zsbench.training.hybrid import CHECKPOINT, features, open_encoder
 
 EVAL_TOKENS = 32768  # padded tokens in a batch of the heads
@@ -60,7 +60,7 @@ class HybridSystem(Adapter):
             LabelSetError: labels other than those the heads were trained for.
         """
         check_request(texts, labels)
-        wordings = Neutraliser(special_tokens(self.encoder.tokenizer))(labels)
+        wordings = Neutraliser(self.encoder.tokenizer)(labels)
         if list(wordings) != list(self.descriptions.values()):
             raise LabelSetError(
                 f"labels {list(labels)} are not those of the trained heads, {list(self.descriptions.values())}"

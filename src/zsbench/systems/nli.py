@@ -11,7 +11,7 @@ from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.encoder import NLIEncoder, score_ids
 from zsbench.layout import Layout
 from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request
 
 
 class NLISystem(Adapter):
@@ -29,7 +29,7 @@ class NLISystem(Adapter):
         folder = model_folder(spec, layout)
         check_files(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self.neutralise = Neutraliser(special_tokens(tokenizer))
+        self.neutralise = Neutraliser(tokenizer)
         self.encoder = NLIEncoder(
             folder,
             tokenizer,

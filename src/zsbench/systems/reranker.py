@@ -12,7 +12,7 @@ from gliznet.checkpoint_files import check_files
 from gliznet.lengths import length_limit
 from zsbench.layout import Layout
 from zsbench.systems import UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request, special_tokens
+from zsbench.systems.base import Adapter, Neutraliser, check_request
 from zsbench.systems.modules import check_modules
 
 
@@ -43,7 +43,7 @@ class RerankerSystem(Adapter):
             )
         self.template: str = spec["settings"].get("template") or "{}"
         self.prompt: str | None = spec["settings"].get("prompt")
-        self.neutralise = Neutraliser(special_tokens(self.model.tokenizer))
+        self.neutralise = Neutraliser(self.model.tokenizer)
         self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
         self.model.max_seq_length = self.limit  # where the package cuts
         # Tokens around query and passage: specials, or the whole chat template of a causal model.

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from gliznet.batching import token_budget_batches
-from zsbench.systems.base import Neutraliser, special_tokens
+from zsbench.systems.base import Neutraliser
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, Rows, draw_labels
 from zsbench.training.task import Task
@@ -102,7 +102,7 @@ class BiEncoderTask(Task):
                 parameter.requires_grad_(False)  # no part of the scores
         self.model = BiEncoder(sentences)
         self.tokenizer, self.max_length = sentences.tokenizer, recipe.max_length
-        self.neutralise = Neutraliser(special_tokens(self.tokenizer))
+        self.neutralise = Neutraliser(self.tokenizer)
         self.train, self.validation, self.max_labels = train, validation, recipe.max_labels
         self.lengths = train.lengths
 

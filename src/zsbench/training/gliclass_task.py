@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from gliznet.batching import token_budget_batches
-from zsbench.systems.base import Neutraliser, special_tokens
+from zsbench.systems.base import Neutraliser
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, Rows, draw_labels
 from zsbench.training.task import Task
@@ -51,7 +51,7 @@ class GLiClassTask(Task):
         self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
         self.tokenizer.add_tokens(MARKERS, special_tokens=True)
         self.tokenizer.model_max_length = recipe.max_length  # where the adapter cuts a model that was trained here
-        self.neutralise = Neutraliser([*special_tokens(self.tokenizer), *MARKERS])
+        self.neutralise = Neutraliser(self.tokenizer, MARKERS)
         torch.manual_seed(seed)
         self.model = _fresh_model(backbone, self.tokenizer)
         self.train, self.validation, self.max_labels = train, validation, recipe.max_labels

@@ -24,7 +24,7 @@ from zsbench.progress import counter_for, say_for
 from zsbench.provenance import environment, file_sha256, read_json, write_json
 from zsbench.runtime import prepare_torch
 from zsbench.source_graph import code_digest
-from zsbench.systems.base import Neutraliser, special_tokens, well_formed
+from zsbench.systems.base import Neutraliser, well_formed
 from zsbench.training.selection import NEVER_MOVED, never_moved
 
 OPTION_NAMES = {  # config key -> HybridOptions field
@@ -77,7 +77,7 @@ def features(
     """
     folder = store_folder(spec, layout)
     counters = {stage: counter_for(f"features {spec['nli']} {stage}", unit) for stage, unit in STAGES.items()}
-    neutralise = Neutraliser(special_tokens(encoder.tokenizer))
+    neutralise = Neutraliser(encoder.tokenizer)
     return build_store(
         encoder,
         neutralise(well_formed(texts)),

@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from gliznet.encoders.deberta_fast import accelerate_encoder
 from hybridnli.encoder import NLIEncoder, pair_scores
+from zsbench.systems.base import Neutraliser
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, Rows, draw_labels
 from zsbench.training.task import Task
@@ -56,6 +57,7 @@ class NLITask(Task):
             backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
         accelerate_encoder(self.model)  # before the first step: a training that is resumed must not compute otherwise
+        self.neutralise = Neutraliser(self.tokenizer)
         self.train, self.validation = train, validation
         self.template, self.max_length = options["template"], recipe.max_length
         self.precision = recipe.precision
@@ -70,12 +72,11 @@ class NLITask(Task):
                 hypotheses.append(self.template.format(label))
                 classes.append(LABELS["entailment"] if target else LABELS["not_entailment"])
         encoded = self.tokenizer(
-            texts,
-            hypotheses,
+            self.neutralise(texts),
+            self.neutralise(hypotheses),
             truncation="only_first",
             max_length=self.max_length,
             padding=True,
-            split_special_tokens=True,
             return_tensors="pt",
         )
         return dict(encoded) | {"classes": torch.tensor(classes)}

@@ -29,9 +29,9 @@ CONFIGS = {
 }
 
 
-def save(family: str, kind: str, stated: int, folder) -> None:
+def save(family: str, kind: str, stated: int, folder, tokenizer=None) -> None:
     """A tiny model of a family on a kind of encoder; its tokenizer states a limit."""
-    tokenizer = make_tokenizer()
+    tokenizer = tokenizer or make_tokenizer()
     if kind == "roberta":
         swap = {"pad_token": "[UNK]", "unk_token": "[PAD]"}  # its padding is id 1
         for name, token in swap.items():
