@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from zsbench.evaluation.cells import checked_files
+from zsbench.evaluation.protocols import representative
 from zsbench.integrity import read_frame
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
@@ -161,11 +162,9 @@ class RunData:
         return means
 
     def topic_protocol(self) -> tuple[str, str] | None:
-        """(protocol, split) that topic figures show: thresholds fitted on other rows where the run has that."""
-        order = [("held-out", "test"), ("cv", "validation"), ("fixed-0.5", "test"), ("val-tuned", "validation")]
+        """(protocol, split) that topic figures show, of those the run has."""
         topics = self.metrics[self.metrics["suite"] == "topics"]
-        found = set(zip(topics["protocol"], topics["split"], strict=True))
-        return next((pair for pair in order if pair in found), None)
+        return representative(zip(topics["protocol"], topics["split"], strict=True))
 
     def main_metric(self) -> dict[tuple[str, str, str, int], float]:
         """Macro-F1 of every cell (suite, dataset, system, seed) under the protocol that the page shows first."""
