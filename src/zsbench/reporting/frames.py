@@ -132,11 +132,12 @@ class RunData:
     def unmoved(self) -> frozenset[str]:
         """Systems with a seed whose training says that its selection metric never moved; of a hybrid, all that read
         its heads."""
-        models = {model for (model, _), record in self.trainings().items() if record["selection_never_moved"]}
+        still = {place for place, record in self.trainings().items() if record.get("selection_never_moved")}
         return frozenset(
             entry["id"]
             for entry in self.spec["systems"]
-            if entry["trained"] and entry["model"] in models and entry["settings"].get("blend") != "nli"
+            if entry["trained"] and entry["settings"].get("blend") != "nli"
+            if any((entry["model"], seed) in still for seed in entry["seeds"])
         )
 
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
