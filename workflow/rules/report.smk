@@ -12,6 +12,12 @@ ANALYSIS = [
     )
 ]
 
+TRAININGS = [
+    layout.model(model, seed)
+    for model in [*plan.trained, *plan.config["hybrid"]]
+    for seed in plan.seeds
+]
+
 
 rule keep_history:
     input:
@@ -36,6 +42,7 @@ rule keep_history:
 rule write_tables:
     input:
         ANALYSIS,
+        models=TRAININGS,
         overlap=rules.overlap.output,
         cards=[layout.dataset_card(dataset) for dataset in plan.all_datasets],
         published=WORKFLOW / "resources" / "published.yaml",
@@ -65,11 +72,7 @@ rule write_figures:
     input:
         ANALYSIS,
         scores=[layout.scores(*cell) for cell in plan.cells if cell[0] == "topics"],
-        models=[
-            layout.model(model, seed)
-            for model in [*plan.trained, *plan.config["hybrid"]]
-            for seed in plan.seeds
-        ],
+        models=TRAININGS,
     output:
         REPORTS / "figures" / "figures.json",
         [

@@ -15,7 +15,7 @@ from zsbench.config import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Sample, average, paired
 from zsbench.evaluation.f1 import point_macro_f1
-from zsbench.evaluation.protocols import Decision, argmax, thresholded
+from zsbench.evaluation.protocols import representative_decision
 from zsbench.evaluation.statistics import bootstrap_macro_f1, difference, holm
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, digest, read_json
@@ -52,7 +52,9 @@ def compare_runs(
     statistics: dict[str, Any] | None = None,
     suite: str = "*",
 ) -> Comparison:
-    """Macro-F1 of run `b` minus run `a` on the cells that both have, all seeds of each; for decisions see `_decide`.
+    """Macro-F1 of run `b` minus run `a` on the cells that both have, all seeds of each.
+
+    Decided by `representative_decision`.
 
     Args:
         a, b: `results/<run>`; the same folder twice to compare two systems of one run.
@@ -114,17 +116,9 @@ def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cell
     return {(suite, dataset, name): read for (suite, dataset, own), read in cells.items() if own == system}
 
 
-def _decide(cell: Cell) -> Decision:
-    """Argmax; for many labels thresholds fitted on validation where there is a test split, else 0.5."""
-    if cell.card["task"] == "single":
-        return argmax(cell)[0]
-    protocol = "held-out" if {"validation", "test"} <= set(cell.split) else "fixed-0.5"
-    return thresholded(cell, [protocol], folds=2, fold_seed=0)[0]
-
-
 def _samples(key: Key, sides: tuple[list[Cell], list[Cell]], statistics: dict[str, Any]) -> tuple[Sample, Sample]:
     """Both sides in the same draws of rows."""
-    decisions = [_decide(cell) for side in sides for cell in side]
+    decisions = [representative_decision(cell) for side in sides for cell in side]
     single, gold = sides[0][0].card["task"] == "single", sides[0][0].gold[decisions[0].rows]
     predictions = np.stack([decision.predictions for decision in decisions])  # (M, n, L)
     seed = int(digest([statistics["seed"], key[1]]), 16)
@@ -181,7 +175,8 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     widths = [max([len(title), *frame[title].map(len)]) for title in titles]
     head = " ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True))
     lines = [
-        f"macro-F1; a: {a}, b: {b}; delta = b - a; paired bootstrap; p corrected by Holm (averages apart"
+        f"macro-F1 (topics: held-out where there are test rows, else cv); a: {a}, b: {b};"
+        " delta = b - a; paired bootstrap; p corrected by Holm (averages apart"
         f" from datasets), * below {SIGNIFICANT}",
         "",
         f"{head}       a       b    delta  interval             p",

@@ -9,7 +9,7 @@ import yaml
 from zsbench.config import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import multi_label
-from zsbench.evaluation.protocols import argmax, thresholded
+from zsbench.evaluation.protocols import argmax, representative_decision
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
 from zsbench.reporting.explain import open_cell
@@ -107,7 +107,7 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
     """The `model-index` block (YAML) of a hub model card: the results of one checkpoint.
 
     Built from huggingface_hub's `EvalResult`, so that the hub reads it: macro-F1 and accuracy on single-label sets;
-    macro-F1, micro-F1 and exact match on the topics, thresholds fitted on validation where there is a test split.
+    macro-F1, micro-F1 and exact match on the topics, under the protocol of `representative_decision`.
 
     Args:
         root: `results/<run>`.
@@ -212,10 +212,9 @@ def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
     if cell.card["task"] == "single":
         found = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: found[name] for name in ("macro_f1", "accuracy")}
-    protocol = "held-out" if {"validation", "test"} <= set(cell.split) else "fixed-0.5"
-    decision = thresholded(cell, [protocol], folds=2, fold_seed=0)[-1]
+    decision = representative_decision(cell)
     found = multi_label(cell.gold[decision.rows], decision.predictions)
-    return decision.split, protocol, {name: found[name] for name in ("macro_f1", "micro_f1", "exact_match")}
+    return decision.split, decision.protocol, {name: found[name] for name in ("macro_f1", "micro_f1", "exact_match")}
 
 
 def _means(found: list[dict[str, float]]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from zsbench.evaluation.cells import checked_files
+from zsbench.evaluation.protocols import representative
 from zsbench.integrity import read_frame
 from zsbench.layout import Layout
 from zsbench.provenance import read_json
@@ -149,11 +150,12 @@ class RunData:
     def unmoved(self) -> frozenset[str]:
         """Systems with a seed whose training says that its selection metric never moved; of a hybrid, all that read
         its heads."""
-        models = {model for (model, _), record in self.trainings().items() if record["selection_never_moved"]}
+        still = {place for place, record in self.trainings().items() if record.get("selection_never_moved")}
         return frozenset(
             entry["id"]
             for entry in self.spec["systems"]
-            if entry["trained"] and entry["model"] in models and entry["settings"].get("blend") != "nli"
+            if entry["trained"] and entry["settings"].get("blend") != "nli"
+            if any((entry["model"], seed) in still for seed in entry["seeds"])
         )
 
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
@@ -181,11 +183,9 @@ class RunData:
         return means
 
     def topic_protocol(self) -> tuple[str, str] | None:
-        """(protocol, split) that topic figures show: thresholds fitted on other rows where the run has that."""
-        order = [("held-out", "test"), ("cv", "validation"), ("fixed-0.5", "test"), ("val-tuned", "validation")]
+        """(protocol, split) that topic figures show, of those the run has."""
         topics = self.metrics[self.metrics["suite"] == "topics"]
-        found = set(zip(topics["protocol"], topics["split"], strict=True))
-        return next((pair for pair in order if pair in found), None)
+        return representative(zip(topics["protocol"], topics["split"], strict=True))
 
     def main_metric(self) -> dict[tuple[str, str, str, int], float]:
         """Macro-F1 of every cell (suite, dataset, system, seed) under the protocol that the page shows first."""

@@ -146,7 +146,7 @@ def training_grid(run: RunData) -> Grid | None:
         best = record["best"]
         rows.append(
             [
-                f"{model} {UNMOVED}" if record["selection_never_moved"] else model,
+                f"{model} {UNMOVED}" if record.get("selection_never_moved") else model,
                 seed,
                 f"{best['validation']:.4f}",
                 best["step"],

@@ -1,10 +1,14 @@
 """Decisions: argmax, and thresholds that never saw the rows they must not see."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from zsbench.config import load_yaml
 from zsbench.evaluation.cells import Cell
-from zsbench.evaluation.protocols import argmax, thresholded
+from zsbench.evaluation.protocols import FOLD_SEED, FOLDS, argmax, representative, representative_decision, thresholded
 
 ALL = ["fixed-0.5", "val-tuned", "cv", "held-out"]
 
@@ -82,3 +86,28 @@ def test_argmax_takes_the_first_of_equals():
     (decision,) = argmax(cell)
     assert decision.predictions.argmax(axis=1).tolist() == [1, 0]
     assert decision.predictions.sum() == 2
+
+
+def test_one_number_stands_for_a_system_under_the_protocol_that_flatters_least():
+    every = decisions(make_cell())
+    assert representative(every) == ("held-out", "test")
+    without = decisions(make_cell(test=False))
+    assert representative(without) == ("cv", "validation")
+    assert representative([("val-tuned", "validation"), ("fixed-0.5", "validation")]) == ("fixed-0.5", "validation")
+    assert representative([]) is None
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_the_decision_of_one_number_is_that_of_the_default_config(test):
+    cell = replace(make_cell(test=test), card={"task": "multi"})
+    found, measured = representative_decision(cell), decisions(cell)
+    expected = measured[representative(measured)]
+    assert (found.protocol, found.split) == (expected.protocol, expected.split)
+    assert np.array_equal(found.predictions, expected.predictions)
+    assert np.array_equal(found.rows, expected.rows)
+
+
+def test_the_folds_of_one_number_are_the_schemas_defaults():
+    schema = load_yaml(Path(__file__).parents[3] / "workflow" / "schemas" / "config.schema.yaml")
+    topics = schema["properties"]["suites"]["properties"]["topics"]["properties"]
+    assert (topics["folds"]["default"], topics["fold_seed"]["default"]) == (FOLDS, FOLD_SEED)

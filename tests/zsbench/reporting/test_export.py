@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,10 +16,13 @@ from gliznet.card import MARK, render_card
 from gliznet.config import GliZNetConfig
 from zsbench.cli import main
 from zsbench.config import ConfigError, load_resources
+from zsbench.evaluation.measure import measure
 from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError
+from zsbench.provenance import IntegrityError, file_sha256, read_json, write_json
 from zsbench.reporting import export
+from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.export import BTZSC, BTZSC_METRICS, btzsc, model_index, write_model_index
+from zsbench.reporting.frames import RunData
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -97,6 +101,36 @@ def test_the_hub_reads_the_model_index(made: SimpleNamespace) -> None:
     assert found.metric_value == pytest.approx(values["held-out", "test"]["exact_match"], abs=1e-6)
     with pytest.raises(ConfigError, match="gliznet-full has no seed 7; it has: 1, 2"):
         model_index(made.root, "gliznet-full", 7)
+
+
+@pytest.mark.parametrize("test_rows", [True, False])
+def test_page_compare_and_export_show_a_topic_system_under_one_protocol(
+    made: SimpleNamespace, tmp_path: Path, test_rows: bool
+) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(made.root, root)
+    if not test_rows:  # as the published set
+        without_test_rows(root, made.spec)
+    run = RunData(root, made.spec)
+    shown = run.main_metric()["topics", "topics-mini", "hybrid", 1]
+    _, results = model_index_to_eval_results(yaml.safe_load(model_index(root, "hybrid", 1))["model-index"])
+    exported = next(found for found in results if found.metric_type == "f1")
+    protocol, split = run.topic_protocol() or ("", "")
+    assert (exported.metric_args["protocol"], exported.dataset_split) == (protocol, split)
+    assert exported.metric_value == pytest.approx(shown, abs=1e-6)
+    compared = compare_runs(root, root, ("hybrid", "gliznet-full"), {"draws": 20}).deltas
+    both = [run.main_metric()["topics", "topics-mini", "hybrid", seed] for seed in (1, 2)]
+    assert compared[compared["dataset"] == "topics-mini"]["a"].item() == pytest.approx(sum(both) / 2)
+
+
+def without_test_rows(root: Path, spec: dict[str, Any]) -> None:
+    """Take the test rows out of every topic cell, and measure again."""
+    for path in root.glob("cells/topics/*/*/seed*/scores.parquet"):
+        frame = pd.read_parquet(path)
+        frame[frame["split"] == "validation"].to_parquet(path, index=False)
+        card = path.with_name("card.json")
+        write_json(card, read_json(card) | {"scores_sha256": file_sha256(path)})
+    measure(root, spec)
 
 
 def test_the_model_index_goes_into_our_card_and_replaces_itself(

@@ -66,9 +66,7 @@ def test_the_topics_block_shows_the_held_out_rows_only(tables: Path) -> None:
 
 
 def test_the_topics_block_explains_the_signs_that_it_shows_and_no_others(tables: Path) -> None:
-    rows = (
-        "| S | P |\n|---|---|\n| a § | held-out |\n| b | cv ¶ |\n\n- § of a\n- ¶ not held-out\n- note\n- `signature`\n"
-    )
+    rows = "| S | P |\n|---|---|\n| a § | held-out |\n| b | cv ¶ |\n\n- § of a\n- ¶ not held-out\n- `signature`\n"
     (tables / "tables" / "topics.md").write_text(rows)
     filled = render("<!-- begin:topics -->\n<!-- end:topics -->", tables)
     body = filled.split("-->")[1].split("<!--")[0].strip()
