@@ -4,6 +4,7 @@ Imports are inside the verbs, as in `zsbench.cli`.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from zsbench.config import ConfigError
@@ -147,7 +148,7 @@ def data_check(arguments: argparse.Namespace) -> int:
     if arguments.against:
         import pandas as pd
 
-        for path in sorted(arguments.against.glob("datasets/*/rows.parquet")):
+        for path in sorted(arguments.against.root.glob("datasets/*/rows.parquet")):
             if path.parent.name != "topics-mini":
                 texts[path.parent.name] = pd.read_parquet(path, columns=["text"])["text"].tolist()
     return run_checks(texts)
@@ -159,7 +160,7 @@ def check(arguments: argparse.Namespace) -> int:
 
     outcome = run(arguments.root.root, arguments.spec)
     if arguments.spec["authored"]:
-        arguments.against = arguments.root.root
+        arguments.against = arguments.root
         outcome |= data_check(arguments)
     return outcome
 
@@ -174,6 +175,17 @@ def manifest(arguments: argparse.Namespace) -> None:
 def run_layout(text: str) -> Layout:
     """`results/<run>` as a layout (argparse type)."""
     return Layout(Path(text))
+
+
+def run_with(pattern: str, what: str) -> Callable[[str], Layout]:
+    """An argparse type: `results/<run>` with a file of that pattern. Another path ends the command with exit code 2."""
+
+    def run(text: str) -> Layout:
+        if not any(Path(text).glob(pattern)):
+            raise argparse.ArgumentTypeError(f"no {what} under {text}; allowed: results/<run> of a run that made them")
+        return Layout(Path(text))
+
+    return run
 
 
 def add_resources(verb: argparse.ArgumentParser) -> None:
@@ -267,12 +279,16 @@ def _add_data_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]"
         dest="data_verb", required=True, metavar="verb"
     )
     verb = data.add_parser("results", help=data_results.__doc__)
-    verb.add_argument("--root", type=run_layout, required=True, help="results/<run>")
+    verb.add_argument(
+        "--root", type=run_with("analysis/hardset.json", "hardset results"), required=True, help="results/<run>"
+    )
     verb.add_argument("--trained", default="gliznet-warm", help="system trained on hardset-mini")
     verb.add_argument("--untrained", default="biencoder", help="the same backbone, untrained")
     verb.set_defaults(function=data_results)
     verb = data.add_parser("check", help=data_check.__doc__)
     verb.add_argument(
-        "--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there"
+        "--against",
+        type=run_with("datasets/*/rows.parquet", "prepared test sets"),
+        help="results/<run>: also check overlap with the test sets prepared there",
     )
     verb.set_defaults(function=data_check)
