@@ -119,6 +119,15 @@ def overlap(train_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
     return Overlap(*rows, exact, tuple(sorted(set(near))), short, largest, tuple(sorted(hits)))
 
 
+def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of positions in one list whose texts are equal or near; of equal texts, each with the first of them."""
+    distinct = _distinct(texts)
+    keys = list(distinct)
+    equal = [(rows[0], row) for rows in distinct.values() for row in rows[1:]]
+    pairs = _near_pairs(keys, keys)
+    return equal + [(distinct[keys[i]][0], distinct[keys[j]][0]) for i, j, share in pairs if i < j and share >= NEAR]
+
+
 def _distinct(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
     """Positions of each distinct normalised text; texts without a word are left out."""
     found: dict[tuple[str, ...], list[int]] = {}
