@@ -17,7 +17,9 @@ from zsbench.provenance import file_sha256, write_atomic, write_json
 
 VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many
 VALIDATION_SEED = 13
-BUNDLE = 50  # rows that share labels are siblings; a label of more rows is an everyday one, or of a task's fixed set
+# Rows that share labels are siblings; a label of more rows than a bundle has, or of a twentieth of a small set's, is an
+# everyday one, or of a task's fixed set.
+BUNDLE, SMALLEST_BUNDLE = 50, 5
 
 
 def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
@@ -58,7 +60,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         validation = f"{share}, seed {VALIDATION_SEED}, whole groups of {by} ({len(set(groups))} groups)"
     rows = rows.drop(columns="group", errors="ignore")
     if not (rows["split"] == "train").any():
-        raise DataError(f"{spec['id']}: no training rows")
+        raise DataError(f"{spec['id']}: no training rows (or all are one group, and all were drawn for validation)")
     write_atomic(rows_path, lambda path: write_rows(path, rows))
     labels = {label for column in ("labels", "not_labels") for row in rows[column] for label in row}
     card = {
@@ -84,7 +86,7 @@ def sibling_groups(rows: pd.DataFrame) -> np.ndarray:
 
     The column `group` says it. Without one, rows belong together when their texts are near-duplicates, or when they
     share two labels, true or false, and half of those of the row that has fewer, as the siblings of a bundle do. Labels
-    of more than `BUNDLE` rows do not count.
+    of many rows (see `BUNDLE`) do not count.
     """
     if "group" in rows:
         return rows["group"].astype(str).factorize()[0]
@@ -95,7 +97,7 @@ def sibling_groups(rows: pd.DataFrame) -> np.ndarray:
         for label in {*row.labels, *row.not_labels}
     ]
     row, label = np.array(entries, dtype=int).reshape(-1, 2).T
-    own = np.bincount(label)[label] <= min(BUNDLE, len(rows) // 2)
+    own = np.bincount(label)[label] <= min(BUNDLE, max(SMALLEST_BUNDLE, len(rows) // 20))
     holds = csr_matrix((np.ones(own.sum(), np.int32), (row[own], label[own])), (len(rows), len(codes)))
     sizes, shared = holds.getnnz(axis=1), (holds @ holds.T).tocoo()
     siblings = (shared.data >= 2) & (2 * shared.data >= np.minimum(sizes[shared.row], sizes[shared.col]))

@@ -85,9 +85,14 @@ def test_the_group_column_of_the_preset_decides(tmp_path):
         prepare(tmp_path, records, group="origin")
 
 
-def test_the_fixed_label_set_of_a_task_makes_no_group():
-    labels = {"labels": ["spam"], "not_labels": ["ham"]}
-    rows = pd.DataFrame([{"text": record["text"]} | labels for record in bundles(30, 2)])
+@pytest.mark.parametrize(("universe", "shown"), [(2, 2), (20, 9)])
+def test_the_fixed_label_set_of_a_task_makes_no_group(universe, shown):
+    generator = random.Random(4)
+    labels = [generator.sample([f"label {k}" for k in range(universe)], shown) for _ in range(60)]
+    texts = [record["text"] for record in bundles(60, 1)]
+    rows = pd.DataFrame(
+        {"text": texts, "labels": [row[:1] for row in labels], "not_labels": [row[1:] for row in labels]}
+    )
     assert len(set(sibling_groups(rows))) == 60
 
 
