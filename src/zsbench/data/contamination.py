@@ -71,23 +71,25 @@ class Overlap:
 def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[str]) -> None:
     """Write `analysis/overlap.json`: by test set and training set, what the test set's scored rows share with it.
 
-    A test set with a training split of its own (what a hybrid trains on) is compared with that too, under its own name.
+    The training split of a test set, which hybrids learn from, is a training set too, under the test set's name.
 
     Args:
         root: `results/<run>`, with both prepared.
         training_sets, datasets: their ids.
     """
     layout = Layout(root)
-    training = {
-        name: pd.read_parquet(check_rows(layout.training_set(name)), columns=["text"]) for name in training_sets
-    }
-    report: dict[str, dict[str, Any]] = {}
+    paths = {name: check_rows(layout.training_set(name)) for name in training_sets}
+    train = {name: pd.read_parquet(path, columns=["text"])["text"].tolist() for name, path in paths.items()}
+    test = {}
     for dataset in datasets:
         rows = pd.read_parquet(check_rows(layout.dataset(dataset)), columns=["text", "split"])
         own = rows["split"] == "train"
-        against = training | ({dataset: rows[own]} if own.any() else {})
-        test = rows.loc[~own, "text"].tolist()
-        report[dataset] = {name: overlap(train["text"].tolist(), test).card() for name, train in against.items()}
+        test[dataset] = rows.loc[~own, "text"].tolist()
+        if own.any():
+            train[dataset] = rows.loc[own, "text"].tolist()
+    report = {
+        name: {other: overlap(texts, rows).card() for other, texts in train.items()} for name, rows in test.items()
+    }
     write_json(layout.root / "analysis" / "overlap.json", report)
 
 
