@@ -43,7 +43,8 @@ def existing_file(expected: str) -> Callable[[str], Path]:
 
 REPORT = existing_folder("reports/<run>, as `snakemake report` writes it", "tables/*.md")
 RUN = existing_folder("results/<run> of a run that has scored something", "cells/*")
-PREPARED_RUN = existing_folder("results/<run>, after `snakemake data`", "datasets/*")
+PREPARED_RUN = existing_folder("results/<run>, after `snakemake data`", "datasets/*/rows.parquet")
+MEASURED_RUN = existing_folder("results/<run>, after a run that trains on hardset-mini", "analysis/hardset.json")
 CONFIG = existing_file("a config, as config.yaml is one")
 PRESETS = existing_folder("the presets, workflow/resources of a checkout", "sources.yaml", "datasets.yaml")
 
@@ -63,6 +64,11 @@ def run_layout(text: str) -> Layout:
 def prepared_layout(text: str) -> Layout:
     """`results/<run>` with prepared data as a layout (argparse type)."""
     return Layout(PREPARED_RUN(text))
+
+
+def measured_layout(text: str) -> Layout:
+    """`results/<run>` with the hardset measurement as a layout (argparse type)."""
+    return Layout(MEASURED_RUN(text))
 
 
 def add_resources(verb: argparse.ArgumentParser) -> None:

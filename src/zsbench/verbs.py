@@ -15,6 +15,7 @@ from zsbench.arguments import (
     cell,
     existing_file,
     existing_folder,
+    measured_layout,
     prepared_layout,
 )
 
@@ -157,7 +158,7 @@ def data_check(arguments: argparse.Namespace) -> int:
     if arguments.against:
         import pandas as pd
 
-        for path in sorted(arguments.against.glob("datasets/*/rows.parquet")):
+        for path in sorted(arguments.against.root.glob("datasets/*/rows.parquet")):
             if path.parent.name != "topics-mini":
                 texts[path.parent.name] = pd.read_parquet(path, columns=["text"])["text"].tolist()
     return run_checks(texts)
@@ -169,7 +170,7 @@ def check(arguments: argparse.Namespace) -> int:
 
     outcome = run(arguments.root.root, arguments.spec)
     if arguments.spec["authored"]:
-        arguments.against = arguments.root.root
+        arguments.against = arguments.root
         outcome |= data_check(arguments)
     return outcome
 
@@ -268,12 +269,14 @@ def _add_data_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
         dest="data_verb", required=True, metavar="verb"
     )
     verb = data.add_parser("results", help=data_results.__doc__)
-    verb.add_argument("--root", type=prepared_layout, required=True, help="results/<run>")
-    verb.add_argument("--trained", default="gliznet-warm", help="system trained on hardset-mini")
+    verb.add_argument("--root", type=measured_layout, required=True, help="results/<run>")
+    verb.add_argument("--trained", default="gliznet-full", help="system trained on hardset-mini")
     verb.add_argument("--untrained", default="biencoder", help="the same backbone, untrained")
     verb.set_defaults(function=data_results)
     verb = data.add_parser("check", help=data_check.__doc__)
     verb.add_argument(
-        "--against", type=Path, help="results/<run>: also check overlap with the test sets prepared there"
+        "--against",
+        type=prepared_layout,
+        help="results/<run>: also check overlap with the test sets prepared there",
     )
     verb.set_defaults(function=data_check)

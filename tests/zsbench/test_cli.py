@@ -49,6 +49,16 @@ def test_an_error_for_the_user_is_one_line(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "fetch" / "mine" / "manifest.json").exists()
 
 
+@pytest.mark.parametrize("option", [["check", "--against"], ["results", "--root"]])
+def test_a_path_that_is_no_run_is_refused(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "typo", tmp_path):
+        with pytest.raises(SystemExit, match="2"):
+            main(["data", *option, str(path)])
+        assert f"{path}" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_listing_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,23 +71,25 @@ class Overlap:
 def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[str]) -> None:
     """Write `analysis/overlap.json`: by test set and training set, what the test set's scored rows share with it.
 
-    A test set with a training split of its own (what a hybrid trains on) is compared with that too, under its own name.
+    The training split of a test set, which hybrids learn from, is a training set too, under the test set's name.
 
     Args:
         root: `results/<run>`, with both prepared.
         training_sets, datasets: their ids.
     """
     layout = Layout(root)
-    training = {
-        name: pd.read_parquet(check_rows(layout.training_set(name)), columns=["text"]) for name in training_sets
-    }
-    report: dict[str, dict[str, Any]] = {}
+    paths = {name: check_rows(layout.training_set(name)) for name in training_sets}
+    train = {name: pd.read_parquet(path, columns=["text"])["text"].tolist() for name, path in paths.items()}
+    test = {}
     for dataset in datasets:
         rows = pd.read_parquet(check_rows(layout.dataset(dataset)), columns=["text", "split"])
         own = rows["split"] == "train"
-        against = training | ({dataset: rows[own]} if own.any() else {})
-        test = rows.loc[~own, "text"].tolist()
-        report[dataset] = {name: overlap(train["text"].tolist(), test).card() for name, train in against.items()}
+        test[dataset] = rows.loc[~own, "text"].tolist()
+        if own.any():
+            train[dataset] = rows.loc[own, "text"].tolist()
+    report = {
+        name: {other: overlap(texts, rows).card() for other, texts in train.items()} for name, rows in test.items()
+    }
     write_json(layout.root / "analysis" / "overlap.json", report)
 
 
@@ -117,6 +119,15 @@ def overlap(train_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
     exact, short = (tuple(sorted(index for key in keys for index in test[key])) for keys in (long, both - long))
     rows = (sum(map(len, train.values())), sum(map(len, test.values())))
     return Overlap(*rows, exact, tuple(sorted(set(near))), short, largest, tuple(sorted(hits)))
+
+
+def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of positions in one list whose texts are equal or near; of equal texts, each with the first of them."""
+    distinct = _distinct(texts)
+    keys = list(distinct)
+    equal = [(rows[0], row) for rows in distinct.values() for row in rows[1:]]
+    pairs = _near_pairs(keys, keys)
+    return equal + [(distinct[keys[i]][0], distinct[keys[j]][0]) for i, j, share in pairs if i < j and share >= NEAR]
 
 
 def _distinct(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:

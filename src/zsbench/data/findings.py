@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_matrix
 from scipy.stats import rankdata
 from sklearn.feature_extraction.text import CountVectorizer
+
+from zsbench.data.contamination import MIN_SHARED, NEAR, SHORT, overlap
 
 SHINGLE_WORDS = 3
 # Two texts are near-duplicates when they share this much of their word triples (Jaccard). Unrelated English texts of
 # this length share below 0.1; a copy with a few words changed shares above 0.5.
 NEAR_DUPLICATE = 0.4
-# A text overlaps an evaluation text when that one text holds this share of its word triples, and at least so many of
-# them (or all): long reviews hold any stock phrase ("the back of the"). Containment and not Jaccard: a short text
-# copied out of a long one must be found too.
-OVERLAP, OVERLAP_TRIPLES = 0.4, 5
 
 
 @dataclass(frozen=True)
@@ -120,17 +117,10 @@ def _shingles(text: str) -> list[str]:
     return [" ".join(tokens[i : i + SHINGLE_WORDS]) for i in range(max(1, len(tokens) - SHINGLE_WORDS + 1))]
 
 
-def _shared(ours: Sequence[str], theirs: Sequence[str]) -> tuple[coo_matrix, np.ndarray]:
-    """Shared shingles of each pair, sparse (len(ours), len(theirs)), and the shingles of each of ours (len(ours),)."""
-    vectorizer = CountVectorizer(analyzer=_shingles, binary=True, dtype=np.int32)
-    left = vectorizer.fit_transform(ours)
-    right = left if theirs is ours else vectorizer.transform(theirs)
-    return (left @ right.T).tocoo(), np.asarray(left.sum(axis=1)).ravel()
-
-
 def check_duplicates(texts: Sequence[str]) -> Finding:
     """No two texts whose word triples have a Jaccard similarity of `NEAR_DUPLICATE` or more."""
-    shared, count = _shared(texts, texts)
+    holds = CountVectorizer(analyzer=_shingles, binary=True, dtype=np.int32).fit_transform(texts)
+    shared, count = (holds @ holds.T).tocoo(), np.asarray(holds.sum(axis=1)).ravel()
     once = shared.row < shared.col
     i, j, both = shared.row[once], shared.col[once], shared.data[once]
     jaccard = both / (count[i] + count[j] - both)
@@ -144,24 +134,20 @@ def check_duplicates(texts: Sequence[str]) -> Finding:
 
 
 def check_overlap(texts: Sequence[str], against: dict[str, list[str]] | None) -> Finding:
-    """No text of which one evaluation text holds a share of `OVERLAP`, and `OVERLAP_TRIPLES` or all, of the triples."""
+    """No text that equals an evaluation text, holds one or is held by one, as `contamination.overlap` measures it."""
     problems: list[tuple[int, str]] = []
-    largest = 0.0
+    short = 0
     for name, others in (against or {}).items():
-        if not others:
-            continue
-        shared, count = _shared(texts, others)
-        share = shared.data / count[shared.row]
-        share = np.where((shared.data >= OVERLAP_TRIPLES) | (share == 1), share, 0.0)
-        largest = max(largest, float(share.max(initial=0.0)))
-        problems += [
-            (int(a), f"{part:.0%} of it is in {name} text {int(b)}: {texts[a][:70]!r}")
-            for a, b, part in zip(shared.row, shared.col, share, strict=True)
-            if part >= OVERLAP
-        ]
-    measured = f"largest {largest:.2f} against {', '.join(against)}" if against else "no evaluation set given"
-    allowed = f"no evaluation text with >= {OVERLAP_TRIPLES} and >= {OVERLAP:.0%} of a text's word triples"
-    return gather("evaluation overlap", allowed, measured, problems)
+        found = overlap(texts, others)
+        short += len(found.short)
+        problems += [(row, f"(nearly) a text of {name}: {texts[row][:70]!r}") for row in found.train_hits]
+    shown = (
+        f"{len(problems)} texts, and {short} evaluation texts under {SHORT} words, against {', '.join(against or {})}"
+    )
+    allowed = (
+        f"no text that shares >= {NEAR:.0%} and >= {MIN_SHARED} word triples with an evaluation text, or equals it"
+    )
+    return gather("evaluation overlap", allowed, shown if against else "no evaluation set given", problems)
 
 
 def is_verbatim(label: str, text: str) -> bool:

@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import connected_components
 
+from zsbench.data.contamination import near_pairs
 from zsbench.data.errors import DataError
 from zsbench.data.fetched import fetched_file, open_fetched
 from zsbench.data.label_order import shown_labels
@@ -13,6 +17,10 @@ from zsbench.integrity import write_rows
 from zsbench.provenance import file_sha256, write_atomic, write_json
 
 VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many
+VALIDATION_SEED = 13
+# Rows that share labels are siblings; a label of more rows than a bundle has, or of a twentieth of a small set's, is an
+# everyday one, or of a task's fixed set.
+BUNDLE, SMALLEST_BUNDLE = 50, 5
 
 
 def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
@@ -21,7 +29,8 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     `shown` holds the labels of a validation or test row in the order in which every model sees them, `targets` their
     truth; both are empty for training rows, whose labels are drawn anew for each step.
 
-    A set without a validation split gets one from its training rows: every `VALIDATION_SHARE`th, by position.
+    A set without a validation split gets one from its training rows: one in `VALIDATION_SHARE`, whole groups of
+    siblings (see `sibling_groups`), drawn with a seed.
 
     Raises:
         DataError: a column is missing, a label is both true and false of a text, or no training rows are left.
@@ -30,7 +39,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     frames = []
     for split, name in spec["files"].items():
         frame = read_frame(fetched_file(folder, name), spec["format"])
-        wanted = {"text", "labels", "not_labels", *([spec["split_column"]] if "split_column" in spec else [])}
+        wanted = {"text", "labels", "not_labels", *(spec[key] for key in ("split_column", "group") if key in spec)}
         missing = wanted - set(frame.columns)
         if missing:
             raise DataError(f"{name} lacks columns {sorted(missing)}; its preset asks for {sorted(wanted)}")
@@ -39,16 +48,23 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         check_texts(frame["text"], f"{name}: column 'text'")
         for column in ("labels", "not_labels"):
             _check_labels(frame[column], f"{name}: column {column!r}")
-        frames.append(frame[["text", "labels", "not_labels"]].assign(split=split))
+        group = {"group": frame[spec["group"]]} if "group" in spec else {}
+        frames.append(frame[["text", "labels", "not_labels"]].assign(split=split, **group))
     rows = pd.concat(frames, ignore_index=True)
     both = [i for i, row in enumerate(rows.itertuples()) if set(row.labels) & set(row.not_labels)]
     if both:
         raise DataError(f"{spec['id']}: {len(both)} rows have a label that is both true and false, first row {both[0]}")
+    validation = "as published"
     if "validation" not in spec["files"]:
         train = rows.index[rows["split"] == "train"]
-        rows.loc[train[::VALIDATION_SHARE], "split"] = "validation"
+        groups = sibling_groups(rows.loc[train])
+        rows.loc[train[draw_groups(groups)], "split"] = "validation"
+        by = f"column {spec['group']!r}" if "group" in spec else "near-duplicate text or shared labels"
+        share = f"one training text in {VALIDATION_SHARE}"
+        validation = f"{share}, seed {VALIDATION_SEED}, whole groups of {by} ({len(set(groups))} groups)"
+    rows = rows.drop(columns="group", errors="ignore")
     if not (rows["split"] == "train").any():
-        raise DataError(f"{spec['id']}: no training rows")
+        raise DataError(f"{spec['id']}: no training rows (or all are one group, and all were drawn for validation)")
     rows = with_shown_labels(rows)
     write_atomic(rows_path, lambda path: write_rows(path, rows))
     labels = {label for column in ("labels", "not_labels") for row in rows[column] for label in row}
@@ -60,6 +76,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         "licence": spec["licence"],
         "citation": spec["citation"],
         "rows": {split: int(count) for split, count in rows["split"].value_counts().items()},
+        "validation": validation,
         "distinct_labels": len(labels),
         "labels_per_text": round(float(rows["labels"].map(len).mean()), 2),
         "not_labels_per_text": round(float(rows["not_labels"].map(len).mean()), 2),
@@ -76,6 +93,47 @@ def with_shown_labels(rows: pd.DataFrame) -> pd.DataFrame:
         for row in rows.itertuples()
     ]
     return rows.assign(shown=[labels for labels, _ in shown], targets=[targets for _, targets in shown])
+
+
+def sibling_groups(rows: pd.DataFrame) -> np.ndarray:
+    """Group of each row, (N,): rows of one group must lie on one side of a split.
+
+    The column `group` says it. Without one, rows belong together when their texts are near-duplicates, or when they
+    share two labels, true or false, and half of those of the row that has fewer, as the siblings of a bundle do. Labels
+    of many rows (see `BUNDLE`) do not count.
+    """
+    if "group" in rows:
+        return rows["group"].astype(str).factorize()[0]
+    codes: dict[str, int] = {}
+    entries = [
+        (i, codes.setdefault(label, len(codes)))
+        for i, row in enumerate(rows.itertuples())
+        for label in {*row.labels, *row.not_labels}
+    ]
+    row, label = np.array(entries, dtype=int).reshape(-1, 2).T
+    own = np.bincount(label)[label] <= min(BUNDLE, max(SMALLEST_BUNDLE, len(rows) // 20))
+    holds = csr_matrix((np.ones(own.sum(), np.int32), (row[own], label[own])), (len(rows), len(codes)))
+    sizes, shared = holds.getnnz(axis=1), (holds @ holds.T).tocoo()
+    siblings = (shared.data >= 2) & (2 * shared.data >= np.minimum(sizes[shared.row], sizes[shared.col]))
+    i, j = np.array(near_pairs(rows["text"].to_list()), dtype=int).reshape(-1, 2).T
+    i, j = np.append(i, shared.row[siblings]), np.append(j, shared.col[siblings])
+    return connected_components(coo_matrix((np.ones(len(i)), (i, j)), (len(rows), len(rows))), directed=False)[1]
+
+
+def draw_groups(groups: np.ndarray) -> np.ndarray:
+    """Whether each row, (N,), goes to validation: groups in a seeded order, each that still fits into the share.
+
+    Where none fits, the smallest of them goes.
+    """
+    sizes = np.bincount(groups)
+    budget = max(1, round(len(groups) / VALIDATION_SHARE))
+    chosen = []
+    order = np.random.default_rng(VALIDATION_SEED).permutation(len(sizes))
+    for group in order:
+        if sizes[group] <= budget:
+            chosen.append(group)
+            budget -= sizes[group]
+    return np.isin(groups, chosen or [order[np.argmin(sizes[order])]])
 
 
 def _check_labels(column: pd.Series, where: str) -> None:

@@ -136,7 +136,8 @@ def integrity(run: RunData) -> Table:
         " repaired: empty and duplicate texts are scored, rows without a gold label are counted and left out.",
         "Long: share of texts above 350 words. Overlap, by training set: scored texts of five words or more that equal"
         " a training text but for case and punctuation, plus those that share at least 40 % (and seven) of the word"
-        " triples of the shorter of the two with one. Own: the dataset's training split, which the hybrid learns from.",
+        " triples of the shorter of the two with one. A dataset named here stands for its training split (own: this"
+        " dataset's), from which hybrids learn.",
         "Seen: systems trained on the dataset, by their own declaration; unknown: systems that declare nothing.",
     ]
     columns = [

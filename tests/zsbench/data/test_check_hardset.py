@@ -161,8 +161,14 @@ def test_overlap_with_an_evaluation_set(rows):
     copied = "An unrelated opening, then: " + rows[long]["text"].upper() + " And an unrelated end." * 20
     finding = failed(rows, {"reviews": ["nothing of it", copied]})["evaluation overlap"]
     assert finding.rows == (long,)
-    assert "reviews text 1" in finding.failures[0]
+    assert "a text of reviews" in finding.failures[0]
     assert "evaluation overlap" not in failed(rows, {"reviews": ["the back of the box, and at the end of the day"]})
+
+
+def test_a_short_evaluation_text_is_no_overlap(rows):
+    rows[0]["text"] = "Meh."
+    finding = check_hardset(rows, {"reviews": ["meh", "MEH!"]}).finding("evaluation overlap")
+    assert not finding.failures and "2 evaluation texts under 5 words" in finding.measured
 
 
 def test_jaccard_agrees_with_a_plain_count():

@@ -139,7 +139,7 @@ def test_repeated_texts_count_each_time():
     }
 
 
-def test_a_test_set_is_compared_with_its_own_training_split_too(tmp_path):
+def test_training_splits_of_test_sets_are_training_sets_too(tmp_path):
     layout = Layout(tmp_path)
     copied = "the ferry was late again and nobody on the quay was in the least surprised"
     own = pd.DataFrame({"text": [copied, f"As they say, {copied}."], "split": ["train", "test"]})
@@ -150,9 +150,17 @@ def test_a_test_set_is_compared_with_its_own_training_split_too(tmp_path):
         write_json(path.with_name("card.json"), {"rows_sha256": file_sha256(path)})
     write_overlap(tmp_path, ["made"], ["own", "other"])
     report = read_json(tmp_path / "analysis" / "overlap.json")
-    assert {name: list(found) for name, found in report.items()} == {"own": ["made", "own"], "other": ["made"]}
-    counts = {name: [(card["exact"], card["near"]) for card in found.values()] for name, found in report.items()}
-    assert counts == {"own": [(0, 1), (0, 1)], "other": [(1, 1)]}
+    counts = {
+        (dataset, name): (card["train_rows"], card["exact"], card["near"])
+        for dataset in ("own", "other")
+        for name, card in report[dataset].items()
+    }
+    assert counts == {
+        ("own", "made"): (1, 0, 1),
+        ("own", "own"): (1, 0, 1),
+        ("other", "made"): (1, 1, 1),
+        ("other", "own"): (1, 1, 1),
+    }
 
 
 @pytest.mark.parametrize(("train", "test"), [([], ["a b c"]), (["a b c"], []), ([""], ["."]), ([], [])])

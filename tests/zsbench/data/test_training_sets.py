@@ -1,0 +1,118 @@
+"""Validation rows that are drawn from a training set: no sibling of a training row is among them."""
+
+import json
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zsbench.data.authored_sets import HARDSET, read_authored
+from zsbench.data.errors import DataError
+from zsbench.data.training_sets import VALIDATION_SHARE, draw_groups, prepare_training_set, sibling_groups
+from zsbench.provenance import file_sha256, write_json
+
+WORDS = [f"word{i}" for i in range(3000)]
+
+
+def prepare(tmp_path, records, **preset):
+    """Rows and card of a made-up training set that has one file."""
+    file = tmp_path / "files" / "a.jsonl"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    entry = {"name": file.name, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
+    source = {"files": [entry], "origin": "made up", "revision": "1"}
+    write_json(tmp_path / "manifest.json", source)
+    spec = {"id": "t", "title": "t", "files": {"train": "a.jsonl"}, "format": {"type": "jsonl"}} | preset
+    out = tmp_path / "rows.parquet", tmp_path / "card.json"
+    prepare_training_set(spec | {"licence": "", "citation": ""}, tmp_path / "manifest.json", *out)
+    return pd.read_parquet(out[0]), json.loads(out[1].read_text())
+
+
+def bundles(count, siblings=5):
+    """Records in a shuffled order, each with the number of its bundle: siblings share labels, and no text."""
+    generator = random.Random(1)
+    records = []
+    for bundle in range(count):
+        labels = [f"label {bundle} {k}" for k in range(6)]
+        for _ in range(siblings):
+            generator.shuffle(labels)
+            text = " ".join(generator.choices(WORDS, k=25))
+            records.append({"text": text, "labels": labels[:2], "not_labels": labels[2:], "bundle": bundle})
+    generator.shuffle(records)
+    return records
+
+
+def straddling(rows, key):
+    """Values of a key that have rows in more than one split."""
+    return [value for value, part in rows.groupby(key)["split"] if part.nunique() > 1]
+
+
+@pytest.mark.parametrize("siblings", [1, 5, 7])
+def test_siblings_of_a_bundle_stay_together(tmp_path, siblings):
+    records = bundles(200, siblings)
+    rows, card = prepare(tmp_path, records)
+    assert list(rows["text"]) == [record["text"] for record in records]
+    assert not straddling(rows.assign(bundle=[record["bundle"] for record in records]), "bundle")
+    share = (rows["split"] == "validation").mean()
+    assert 0.5 / VALIDATION_SHARE <= share <= 1.5 / VALIDATION_SHARE
+    assert "near-duplicate text or shared labels (200 groups)" in card["validation"]
+
+
+def test_near_duplicates_stay_together(tmp_path):
+    generator = random.Random(2)
+    records = bundles(150, 1)
+    for record in list(records):
+        copy = record["text"].split()
+        copy[generator.randrange(25)] = "other"
+        labels = {"labels": [f"new {len(records)}"], "not_labels": ["x"]}
+        records.append({"text": " ".join(copy), "bundle": record["bundle"]} | labels)
+    generator.shuffle(records)
+    rows, _ = prepare(tmp_path, records)
+    assert not straddling(rows.assign(bundle=[record["bundle"] for record in records]), "bundle")
+    assert (rows["split"] == "validation").sum() == 6
+
+
+def test_the_group_column_of_the_preset_decides(tmp_path):
+    generator = random.Random(3)
+    records = [record | {"source": generator.randrange(100)} for record in bundles(200)]
+    rows, card = prepare(tmp_path, records, group="source")
+    assert list(rows.columns) == ["text", "labels", "not_labels", "split"]
+    assert not straddling(rows.assign(source=[record["source"] for record in records]), "source")
+    assert 0 < (rows["split"] == "validation").mean() < 0.04
+    assert "column 'source' (100 groups)" in card["validation"]
+    with pytest.raises(DataError, match="lacks columns \\['origin'\\]"):
+        prepare(tmp_path, records, group="origin")
+
+
+@pytest.mark.parametrize(("universe", "shown"), [(2, 2), (20, 9)])
+def test_the_fixed_label_set_of_a_task_makes_no_group(universe, shown):
+    generator = random.Random(4)
+    labels = [generator.sample([f"label {k}" for k in range(universe)], shown) for _ in range(60)]
+    texts = [record["text"] for record in bundles(60, 1)]
+    rows = pd.DataFrame(
+        {"text": texts, "labels": [row[:1] for row in labels], "not_labels": [row[1:] for row in labels]}
+    )
+    assert len(set(sibling_groups(rows))) == 60
+
+
+def test_the_bundles_of_hardset_mini_are_found():
+    """Labels in neither list (debatable) and everyday labels notwithstanding."""
+    rows = pd.DataFrame(read_authored(HARDSET))
+    found = pd.Series(sibling_groups(rows)).groupby(rows["bundle"]).nunique()
+    assert (found == 1).mean() > 0.99 and len(set(sibling_groups(rows))) > 300
+
+
+def test_the_draw_keeps_to_its_share():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        groups = np.repeat(np.arange(300), generator.integers(1, 9, 300))
+        assert abs(draw_groups(groups).mean() - 1 / VALIDATION_SHARE) < 0.005
+    assert draw_groups(np.repeat([0, 1, 2], [40, 20, 40])).sum() == 20
+
+
+def test_the_published_validation_split_is_kept(tmp_path):
+    records = [record | {"part": "validation" if i < 9 else "train"} for i, record in enumerate(bundles(20))]
+    files = {"train": "a.jsonl", "validation": "a.jsonl"}
+    rows, card = prepare(tmp_path, records, files=files, split_column="part")
+    assert card["rows"] == {"train": 91, "validation": 9} and card["validation"] == "as published"
