@@ -27,7 +27,7 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
         DataError: names the first row that is not understood.
     """
     index = readings(gold.get("values", []))
-    rows = []
+    rows: list[list[int]] = []
     for row, value, gap in zip(column.index, column.tolist(), column.isna(), strict=True):
         place = f"{where}, row {row}"
         value = value.tolist() if hasattr(value, "tolist") else value
