@@ -6,10 +6,10 @@ from typing import Any
 
 from zsbench.config import ConfigError, check_id, suggest
 from zsbench.config_labels import check_labels, fold
+from zsbench.data.addresses import address, file_name
 from zsbench.data.errors import FetchError
+from zsbench.data.fetched import AUTHORED
 from zsbench.data.gold import readings
-from zsbench.data.https_source import address, file_name
-from zsbench.data.lock import covers
 
 # Keys a kind of source needs, and keys it may have.
 SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -47,6 +47,8 @@ def check_presets(resources: dict[str, Any]) -> None:
             if key not in ("kind", *needed, *optional, "lock"):
                 allowed = ", ".join(("kind", *needed, *optional))
                 raise ConfigError(f"sources.{name}.{key}: kind {source['kind']!r} has none; allowed: {allowed}")
+        if source["kind"] == "authored":
+            check_id(f"sources.{name}.file", source["file"], (path.name for path in AUTHORED.glob("*.jsonl")))
         if source["kind"] == "https":
             try:
                 address(source)
@@ -81,7 +83,7 @@ def delivered(source: dict[str, Any]) -> list[str]:
         return [file_name(source)]
     if kind == "package":  # under their base names; a folder keeps its inner layout, which only the package knows
         return ["*" if name.endswith("/") else Path(name.rpartition("!")[2]).name for name in source["files"]]
-    return list(source["lock"]["files"]) if covers(source.get("lock"), source) else source["files"]
+    return source["files"]
 
 
 def check_dataset(key: str, preset: dict[str, Any]) -> None:

@@ -63,6 +63,15 @@ def failures(plan: Plan) -> str | None:
     )
 
 
+def lost_files(plan: Plan) -> Iterator[str]:
+    """A message for each of the user's own files that is not there, fetched before or not."""
+    for name in plan.sources:
+        source = plan.source_spec(name)
+        if source["kind"] == "local" and not Path(source["path"]).expanduser().is_file():
+            hint = "relative paths start at the folder you run snakemake in"
+            yield f"sources.{name}.path: no file {source['path']!r} ({hint})"
+
+
 def out_of_reach(plan: Plan) -> Iterator[tuple[str, str]]:
     """(source, what is missing and what to do) of every source that is neither fetched nor can be, as things stand."""
     for name in plan.sources:
@@ -77,8 +86,6 @@ def out_of_reach(plan: Plan) -> Iterator[tuple[str, str]]:
                 yield name, str(error)
         elif source["kind"] == "hub" and wanted_revision(source, lock) is None:
             yield name, f"{source['repo']} {UNLOCKED}"
-        elif source["kind"] == "local" and not Path(source["path"]).expanduser().is_file():
-            yield name, f"there is no file {source['path']}"
 
 
 def warning(plan: Plan) -> str | None:

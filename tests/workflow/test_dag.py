@@ -132,6 +132,12 @@ def test_an_added_dataset_fetches_and_prepares_itself_and_trains_nothing(project
     assert not planned["train_model"] and not planned["train_hybrid"] and not planned["score_topics"]
 
 
+def test_an_edited_authored_set_is_fetched_and_prepared_again(project: Project) -> None:
+    project.edit("src/zsbench/data/authored/topics-mini.jsonl", "e", "i")
+    planned = project.planned()
+    assert planned["fetch"] == planned["prepare"] == 1 and not planned["train_model"]
+
+
 def test_other_statistics_score_nothing(project: Project) -> None:
     project.edit("workflow/configs/embedded.yaml", "draws: 10000", "draws: 9000")
     assert set(project.planned()) == RENDER | {"hardset", "all"}

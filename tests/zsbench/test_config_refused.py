@@ -181,6 +181,10 @@ REFUSED = {
         put("training_sets", {"mine": TRAINING | {"source": "hardset-mini", "files": {"train": "hardset.jsonl"}}}),
         "training_sets.mine.files.train: .* did you mean 'hardset-mini.jsonl'",
     ),
+    "an authored set that is none": (
+        source(kind="authored", file="topic-mini.jsonl"),
+        "sources.mine.file: 'topic-mini.jsonl' is not known; did you mean 'topics-mini.jsonl'",
+    ),
     "an address without a file": (
         source(kind="https", url="https://example.org/data/", sha256="0" * 64),
         "sources.mine.url: .*names no file",

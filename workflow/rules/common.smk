@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 import zsbench
 from zsbench import overview
 from zsbench.config import ConfigError, load_yaml, resolve
+from zsbench.data.fetched import file_at_hand
 from zsbench.plan import Plan
 from zsbench.provenance import canonical_json, file_sha256, write_text
 from zsbench.source_graph import code_digest
@@ -89,6 +90,12 @@ def score_specs(wildcards):
     """A params function: a spec as canonical JSON for every suite that a scoring job covers."""
     specs = plan.score_specs(wildcards.system, wildcards.seed)
     return [canonical_json(spec) for spec in specs]
+
+
+def content_of_source(wildcards):
+    """A params function: the sum of the file on this machine that a source is a copy of, so that an edit is seen."""
+    path = file_at_hand(plan.source_spec(wildcards.source))
+    return file_sha256(path) if path and path.is_file() else ""
 
 
 def dataset_manifest(wildcards):
@@ -171,6 +178,12 @@ def reported(kind, name, suffix, label):
         category=kind.capitalize(),
         labels={"name": name.replace("_", " "), "format": label},
     )
+
+
+# Once, not by each job: another machine need not see the files that sources are copies of.
+if workflow.is_main_process:
+    for lost in overview.lost_files(plan):
+        raise WorkflowError(lost)
 
 
 localrules:

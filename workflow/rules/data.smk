@@ -11,6 +11,7 @@ rule fetch:
     resources:
         network=1,
     params:
+        content=content_of_source,
         root=root_of_outputs,
         spec=spec_of("source", "source"),
     message:

@@ -11,6 +11,13 @@ from zsbench.provenance import read_json, write_json
 AUTHORED = Path(__file__).parent / "authored"  # the sets that this project wrote and carries
 
 
+def file_at_hand(source: dict[str, Any]) -> Path | None:
+    """The file on this machine that a source is a copy of, a user's own or one of the project's; None for others."""
+    if source["kind"] == "local":
+        return Path(source["path"]).expanduser()
+    return AUTHORED / source["file"] if source["kind"] == "authored" else None
+
+
 def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
     """Folder and manifest of a fetched source, after checking every file's size and sum.
 

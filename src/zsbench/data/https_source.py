@@ -3,11 +3,11 @@
 import http.client
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+from zsbench.data.addresses import address, file_name
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.hub_source import check_space
 from zsbench.progress import say_for
@@ -54,35 +54,6 @@ def fetch_https(source: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"{url}: sha256 is {found}, the preset pins {pinned}. {cause}: find out which before pinning the new sum"
         )
     return {"origin": f"https:{url}", "revision": source.get("revision", found[:12]), "verified": "preset"}
-
-
-def file_name(source: dict[str, Any]) -> str:
-    """Where the file of an https source lies below its folder."""
-    return source.get("files", [urllib.parse.urlsplit(source["url"]).path.rpartition("/")[2]])[0]
-
-
-def address(source: dict[str, Any]) -> str:
-    """The URL of an https source as a server is asked for it: letters beyond ASCII and spaces encoded.
-
-    Raises:
-        FetchError: not an https URL, without a valid host or port, or one that names no file.
-    """
-    url = source["url"]
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
-        name = file_name(source)
-    except ValueError as error:
-        raise FetchError(f"{url}: not a valid address ({error})") from None
-    if not host:
-        raise FetchError(f"{url}: not a valid address (no host)")
-    if parts.scheme != "https" and host not in ("127.0.0.1", "localhost"):
-        raise FetchError(f"{url}: only https addresses are fetched")
-    if not name:
-        raise FetchError(f"{url}: names no file; say in `files` what to call it, for example `files: [rows.csv]`")
-    netloc = parts.netloc if parts.netloc.isascii() else host + (f":{port}" if port else "")
-    path, query = (urllib.parse.quote(part, safe="%/?:@!$&'()*+,;=~") for part in (parts.path, parts.query))
-    return urllib.parse.urlunsplit((parts.scheme, netloc, path, query, ""))
 
 
 def _download(url: str, part: Path, pinned: str) -> str:

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from zsbench.data.addresses import file_name
 from zsbench.data.errors import FetchError
-from zsbench.data.https_source import file_name
 from zsbench.data.hub_source import wanted_revision
 from zsbench.data.lock import choose, wrong_sum
 from zsbench.provenance import digest, file_sha256, write_atomic
