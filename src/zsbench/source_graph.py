@@ -16,7 +16,18 @@ PACKAGES = ("gliznet", "hybridnli", "zsbench")
 # How a job is started, named, logged and written does not change what it computes.
 PLUMBING = frozenset(
     f"zsbench.{name}"
-    for name in ("cli", "config", "layout", "plan", "progress", "provenance", "source_graph", "launch", "verbs")
+    for name in (
+        "arguments",
+        "cli",
+        "config",
+        "layout",
+        "plan",
+        "progress",
+        "provenance",
+        "source_graph",
+        "launch",
+        "verbs",
+    )
 )
 
 

@@ -10,6 +10,7 @@ from zsbench.arguments import (
     CONFIG,
     REPORT,
     RUN,
+    Parser,
     add_resources,
     cell,
     existing_file,
@@ -180,7 +181,7 @@ def manifest(arguments: argparse.Namespace) -> None:
     write_run_manifest(arguments.root, arguments.spec["sources"])
 
 
-def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     """Add every verb of this module to the command line."""
     _add_report_verbs(verbs)
     _add_export_verbs(verbs)
@@ -188,7 +189,7 @@ def add_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     _add_data_verbs(verbs)
 
 
-def _add_report_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_report_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     verb = verbs.add_parser("show", help=show.__doc__)
     verb.add_argument("reports", type=REPORT, help="reports/<run>")
     verb.set_defaults(function=show)
@@ -216,7 +217,7 @@ def _add_report_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser
     verb.set_defaults(function=explain)
 
 
-def _add_export_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_export_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     exports = verbs.add_parser("export", help="a system's results in the forms that others read").add_subparsers(
         dest="export_verb", required=True, metavar="form"
     )
@@ -235,7 +236,7 @@ def _add_export_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser
     forms["model-index"].add_argument("--into", type=checkpoint, help="folder whose README.md gets it (default: print)")
 
 
-def _add_listing_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_listing_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     verb = verbs.add_parser("systems", help=list_systems.__doc__)
     verb.set_defaults(function=list_systems)
     verb = verbs.add_parser("datasets", help=list_datasets.__doc__)
@@ -262,7 +263,7 @@ def _add_listing_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParse
     verb.set_defaults(function=rehearse_endpoint)
 
 
-def _add_data_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_data_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     data = verbs.add_parser("data", help="the authored sets").add_subparsers(
         dest="data_verb", required=True, metavar="verb"
     )
