@@ -1,4 +1,4 @@
-"""What a command line names: paths (a wrong one ends in one line that says what was expected, exit code 2) and specs."""
+"""What a command line names: paths (a wrong one ends in one line that says what was expected, exit 2) and specs."""
 
 import argparse
 import json
