@@ -1,11 +1,13 @@
-"""Paths on the command line: a wrong one ends in one line that says what was expected there, and exit code 2."""
+"""What a command line names: paths (a wrong one ends in one line that says what was expected, exit 2) and specs."""
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from zsbench.layout import WORKFLOW, Layout
+from zsbench.plan import Plan
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,3 +77,22 @@ def add_resources(verb: argparse.ArgumentParser) -> None:
     """The option that names the presets' folder."""
     where = str(WORKFLOW / "resources")  # as text it is checked like a folder that was given
     verb.add_argument("--resources", type=PRESETS, default=where, help="folder of the presets (default: the project's)")
+
+
+def read_spec(text: str) -> Any:
+    """The spec that a job's command line names (argparse type).
+
+    Args:
+        text: `@results/RUN/config.json:KIND:NAME...` for what the workflow runs (see `Plan.spec`), `@FILE` for a spec
+            that stands in a file of its own, or the JSON itself.
+
+    Raises:
+        argparse.ArgumentTypeError: there is no such file.
+    """
+    if not text.startswith("@"):
+        return json.loads(text)
+    file, *job = text[1:].split(":")
+    if not Path(file).is_file():
+        raise argparse.ArgumentTypeError(f"no file {file}; `snakemake` writes results/RUN/config.json as it starts")
+    value = json.loads(Path(file).read_text(encoding="utf-8"))
+    return Plan(**value).spec(*job) if job else value

@@ -11,11 +11,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from zsbench.arguments import CONFIG, Parser, add_resources, run_layout
+from zsbench.arguments import CONFIG, Parser, add_resources, read_spec, run_layout
 from zsbench.config import ConfigError
 from zsbench.data.errors import DataError, FetchError
 from zsbench.launch import CONFIGS, LaunchError
-from zsbench.plan import read_spec
 from zsbench.provenance import IntegrityError
 from zsbench.secrets import masked_output
 from zsbench.verbs import add_verbs, check, manifest

@@ -4,7 +4,6 @@ A spec is the part of the config that one job depends on, as plain JSON: it is a
 reruns exactly the jobs whose spec changed. The job itself makes it again from `results/<run>/config.json`.
 """
 
-import argparse
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -311,22 +310,3 @@ class Plan:
         wanted += [self.config["speed"]["backbone"]] if "speed" in self.config else []
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
         return list(dict.fromkeys(wanted))
-
-
-def read_spec(text: str) -> Any:
-    """The spec that a job's command line names (argparse type).
-
-    Args:
-        text: `@results/RUN/config.json:KIND:NAME...` for what the workflow runs (see `Plan.spec`), `@FILE` for a spec
-            that stands in a file of its own, or the JSON itself.
-
-    Raises:
-        argparse.ArgumentTypeError: there is no such file.
-    """
-    if not text.startswith("@"):
-        return json.loads(text)
-    file, *job = text[1:].split(":")
-    if not Path(file).is_file():
-        raise argparse.ArgumentTypeError(f"no file {file}; `snakemake` writes results/RUN/config.json as it starts")
-    value = json.loads(Path(file).read_text(encoding="utf-8"))
-    return Plan(**value).spec(*job) if job else value

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from zsbench.arguments import read_spec
 from zsbench.config import load_yaml, resolve
-from zsbench.plan import Plan, read_spec
+from zsbench.plan import Plan
 
 from .conftest import REPOSITORY, Project
 

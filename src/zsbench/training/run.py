@@ -22,11 +22,11 @@ from transformers import AutoModel
 from gliznet.checkpoint_files import check_files
 from gliznet.lengths import position_limit
 from gliznet.loading import check_same
+from zsbench.arguments import read_spec
 from zsbench.config import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
 from zsbench.integrity import check_listed, check_rows
 from zsbench.layout import Layout
-from zsbench.plan import read_spec
 from zsbench.progress import say_for
 from zsbench.provenance import digest, environment, file_sha256, read_json, write_json
 from zsbench.secrets import masked_output
