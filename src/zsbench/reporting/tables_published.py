@@ -8,7 +8,7 @@ from typing import Any
 from zsbench.config import ConfigError, check_id, check_schema, load_yaml
 from zsbench.config_checks import check_values
 from zsbench.reporting.frames import AVERAGE, RunData
-from zsbench.reporting.signature import missing_notes
+from zsbench.reporting.missing import missing_notes
 from zsbench.reporting.table import EMPTY, Table, number, signed
 
 WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
