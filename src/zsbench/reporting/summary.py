@@ -8,8 +8,7 @@ from zsbench.reporting.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 from zsbench.reporting.marks import UNMOVED, chosen_on
-from zsbench.reporting.signature import missing_groups
-from zsbench.reporting.table import sets_text
+from zsbench.reporting.missing import missing_groups, sets_text
 from zsbench.reporting.tables_topics import attribution
 from zsbench.status import FAILED
 

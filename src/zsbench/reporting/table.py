@@ -52,11 +52,6 @@ def number(value: float | None, digits: int = DIGITS) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
-def sets_text(count: int, total: int) -> str:
-    """What follows an average that is not over all sets, with a space before it; "" where it is."""
-    return "" if count == total else f" ({count} of {total} sets)"
-
-
 def signed(value: float | None, digits: int = DIGITS) -> str:
     """Like `number`, with a plus sign."""
     text = number(value, digits)

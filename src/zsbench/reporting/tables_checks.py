@@ -6,8 +6,8 @@ import pandas as pd
 
 from zsbench.provenance import read_json
 from zsbench.reporting.frames import WORDS, RunData
-from zsbench.reporting.signature import missing_notes
-from zsbench.reporting.table import EMPTY, Table, number, sets_text
+from zsbench.reporting.missing import missing_notes, sets_text
+from zsbench.reporting.table import EMPTY, Table, number
 
 
 def _titles(run: RunData) -> dict[str, str]:

@@ -10,7 +10,7 @@ from zsbench.config_checks import check_values
 from zsbench.layout import WORKFLOW
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
-from zsbench.reporting.signature import missing_notes
+from zsbench.reporting.missing import missing_notes
 from zsbench.reporting.table import EMPTY, Table, number, signed
 
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"

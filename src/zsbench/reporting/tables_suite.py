@@ -5,17 +5,9 @@ from typing import Any
 import pandas as pd
 
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
-from zsbench.reporting.signature import (
-    best_trivial,
-    chunks_note,
-    interval_note,
-    missing_notes,
-    resolution_note,
-    rows_note,
-    seeds_note,
-    signature,
-)
-from zsbench.reporting.table import EMPTY, Table, interval, number, p_value, sets_text, signed
+from zsbench.reporting.missing import chunks_note, missing_notes, sets_text
+from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
+from zsbench.reporting.table import EMPTY, Table, interval, number, p_value, signed
 
 SUITE = "gliclass"
 BELOW, SEEN, DIFFERS = "†", "‡", "*"

@@ -8,16 +8,8 @@ import pandas as pd
 from zsbench.evaluation.pairs import HYBRID_TABLE
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import CHOSEN, CHOSEN_NOTE, chosen_on, published_on
-from zsbench.reporting.signature import (
-    best_trivial,
-    chunks_note,
-    interval_note,
-    missing_notes,
-    resolution_note,
-    rows_note,
-    seeds_note,
-    signature,
-)
+from zsbench.reporting.missing import chunks_note, missing_notes
+from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
 from zsbench.reporting.table import Table, interval, number, p_value
 from zsbench.reporting.tables_suite import TEST_TITLES, delta_cells
 

@@ -4,7 +4,9 @@
       mine: {family: custom, class: "my_pkg.my_mod:MySystem", arguments: {threshold: 3}, suites: [gliclass]}
 
 The class is made with `arguments` as keywords. It may have a `report()` (counts for the card) and a `dtype`. It is
-shown texts and labels, never gold, and what it answers is checked.
+shown texts and labels, never gold, and what it answers is checked. A label set that it cannot take it refuses with
+`zsbench.systems.LabelSetError` (its cell is then "not applicable"); whatever else it raises fails the cell, which the
+next command tries again.
 
 n texts, L labels.
 """

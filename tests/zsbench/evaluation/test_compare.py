@@ -8,7 +8,7 @@ import pytest
 from synthetic import make_run, make_spec
 
 from zsbench.evaluation.cells import read_cell
-from zsbench.evaluation.compare import COLUMNS, Sample, compare, paired
+from zsbench.evaluation.compare import COLUMNS, Sample, available, compare, paired
 from zsbench.evaluation.contrasts import ConfoundedContrastError
 from zsbench.evaluation.pairs import hybrid_contrasts
 from zsbench.evaluation.statistics import holm, mcnemar
@@ -171,3 +171,11 @@ def test_hybrid_ablations_have_a_row_a_protocol_and_families_of_their_own(deltas
     row = rows[rows["protocol"] == "cv"].iloc[0]
     wanted = metrics["mini", "hybrid-heads", "cv", "validation"] - metrics["mini", "hybrid", "cv", "validation"]
     assert row["delta"] == pytest.approx(wanted) and row["tests"] == 1 and row["p_holm"] == row["p"]
+
+
+def test_a_protocol_needs_every_dataset_and_a_system_only_those_it_has_scores_on():
+    here = dict.fromkeys([("test", "x", "held-out"), ("validation", "x", "cv"), ("validation", "y", "cv")])
+    there = dict.fromkeys([("validation", "x", "cv")])  # no test split, and y has no scores
+    cells = {"here": here, "there": there, "nobody": {}}
+    assert available(cells) == {("validation", "x", "cv"), ("validation", "y", "cv")}
+    assert available({"nobody": {}}) == set()

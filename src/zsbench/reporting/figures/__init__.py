@@ -10,7 +10,7 @@ from zsbench.reporting.contents import filled
 from zsbench.reporting.figures import checks, suite, topics, training
 from zsbench.reporting.figures.style import Drawing, empty_drawing, house_style, save
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.signature import missing_notes
+from zsbench.reporting.missing import missing_notes
 
 INDEX = "figures.json"
 SUITES: dict[str, list[str]] = {"topics": ["topics"], "training": []}  # whose cells a section's figures show, if others

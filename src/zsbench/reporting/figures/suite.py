@@ -8,7 +8,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from zsbench.reporting.figures.style import INK, MUTED, WIDTH, Drawing, legend_below, log_ticks, look, new_figure
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
-from zsbench.reporting.table import sets_text
+from zsbench.reporting.missing import sets_text
 
 SUITE = "gliclass"
 
