@@ -96,7 +96,8 @@ class NLITask(Task):
         """P(entailment) of each (text, hypothesis) pair, scored on its own."""
         dtype = "bfloat16" if self.precision == "bf16" else "float32"
         encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype=dtype)
-        return pair_scores(encoder, texts, [encoder.hypotheses(labels) for labels in label_lists])
+        hypotheses = [encoder.hypotheses(self.neutralise(labels)) for labels in label_lists]
+        return pair_scores(encoder, self.neutralise(texts), hypotheses)
 
     def is_encoder(self, name: str) -> bool:
         return name.startswith(self.model.base_model_prefix + ".") and ".pooler." not in name
