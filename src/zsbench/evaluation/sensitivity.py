@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zsbench.evaluation.f1 import point_macro_f1
+from zsbench.evaluation.ties import winners
 
 if TYPE_CHECKING:  # importing it would import torch, which the plan of a run can do without
     from zsbench.systems.base import System
@@ -51,11 +52,11 @@ def subsample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(len(gold))[:rows])
 
 
-def predictions(scores: np.ndarray, task: str) -> np.ndarray:
-    """Predicted labels (n, L) bool: the largest score (the first of equals), or P >= 1/2."""
+def predictions(scores: np.ndarray, task: str, texts: list[str], names: list[str]) -> np.ndarray:
+    """Predicted labels (n, L) bool: the largest score (equals: `ties.winners`), or P >= 1/2."""
     if task == "multi":
         return scores >= 0.5
-    return np.eye(scores.shape[1], dtype=bool)[scores.argmax(axis=1)]
+    return np.eye(scores.shape[1], dtype=bool)[winners(scores, texts, names)]
 
 
 def order_sensitivity(
@@ -75,7 +76,7 @@ def order_sensitivity(
         scores = np.asarray(system.score(texts, [labels[i] for i in order]))
         back = np.empty_like(scores)
         back[:, order] = scores  # to the columns of the given order
-        results.append(predictions(back, task))
+        results.append(predictions(back, task, texts, labels))
     return _record("order", results, gold, task)
 
 
@@ -83,7 +84,8 @@ def wording_sensitivity(
     system: "System", texts: list[str], gold: np.ndarray, wordings: dict[str, list[str]], task: str
 ) -> dict[str, Any]:
     """Score the same rows under every wording of the labels; `flip_rate` is against the first one."""
-    results = [predictions(np.asarray(system.score(texts, labels)), task) for labels in wordings.values()]
+    names = next(iter(wordings.values()))
+    results = [predictions(np.asarray(system.score(texts, labels)), task, texts, names) for labels in wordings.values()]
     record = _record("verbalisation", results, gold, task)
     return record | {"values": dict(zip(wordings, record["values"], strict=True))}
 

@@ -65,8 +65,13 @@ def test_only_joint_families_are_permuted():
 
 def test_predictions():
     scores = np.array([[0.6, 0.6, 0.1], [0.2, 0.1, 0.4]])
-    assert predictions(scores, "single").tolist() == [[True, False, False], [False, False, True]]
-    assert predictions(scores, "multi").tolist() == [[True, True, False], [False, False, False]]
+    single = predictions(scores, "single", ["a", "b"], ["x", "y", "z"])
+    assert single[0].tolist() in ([True, False, False], [False, True, False])
+    assert single[1].tolist() == [False, False, True]
+    assert predictions(scores, "multi", ["a", "b"], ["x", "y", "z"]).tolist() == [
+        [True, True, False],
+        [False, False, False],
+    ]
 
 
 def test_the_subsample_is_seeded():
