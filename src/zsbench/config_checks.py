@@ -166,6 +166,11 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
             check_id(f"{key}.seen", dataset, resources["datasets"])
         if entry["family"] == "hybridnli" and entry["suites"] != ["topics"]:
             raise ConfigError(f"{key}.suites: {entry['suites']}; its heads know the topics alone; allowed: [topics]")
+        if entry["family"] == "supervised":
+            for suite in entry["suites"]:
+                for dataset in config["suites"].get(suite, {}).get("datasets", []):
+                    if "train" not in resources["datasets"][dataset]["expected_rows"]:
+                        raise ConfigError(f"{key}.suites: {suite!r} holds {dataset!r}, which has no rows for train")
         check_installed(key, entry["family"])
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # importing it would import torch, which the plan of a run ca
     from zsbench.systems.base import System
 
 JOINT = ("gliznet", "gliclass", "llm", "custom")  # families that read all labels of a text at once, or may
-INSENSITIVE = ("control", "imported", "hybridnli")  # no labels are read, or only the ones trained for
+INSENSITIVE = ("control", "supervised", "imported", "hybridnli")  # no labels are read, or only the ones trained for
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,7 @@ _TEX = {
     "^": r"\textasciicircum{}",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
+    "§": r"$^\S$",
     "–": "--",
     "Δ": r"$\Delta$",
     "×": r"$\times$",

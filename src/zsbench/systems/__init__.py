@@ -83,6 +83,13 @@ FAMILIES = {
         "trivial and perfect predictors that frame the rest",
         needs=("control",),
     ),
+    "supervised": Family(
+        "zsbench.systems.supervised",
+        (),
+        ("numpy", "scikit-learn"),
+        "logistic regression on the dataset's own training rows",
+        needs=("features",),
+    ),
     "hybridnli": Family(
         "zsbench.systems.hybrid",
         ("hybridnli", *SHARED, "zsbench/training/hybrid.py"),
