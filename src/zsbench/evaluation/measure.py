@@ -50,12 +50,13 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
     """
     layout = Layout(Path(root))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
+    controls = {system["id"]: system["settings"].get("control") for system in spec["systems"]}
     for suite, dataset, cells, probabilities in _systems_on_datasets(layout, spec):
         pooled: list[Bins] = []
         for cell in cells:
             decisions = decide(cell, dataset["task"], spec["suites"][suite])
-            if cell.card["settings"].get("control") in RANDOM:
-                metrics = expected_rows(cell, dataset, spec["suites"][suite])
+            if controls[cell.system] in RANDOM:
+                metrics = expected_rows(cell, controls[cell.system], dataset, spec["suites"][suite])
             else:
                 metrics = list(metric_rows(cell, dataset, decisions))
             calibration, found = calibration_row(cell, dataset["task"], probabilities)
@@ -125,13 +126,12 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
                 yield where | {"metric": metric, "label": label, "value": of_label}
 
 
-def expected_rows(cell: Cell, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
+def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
     """As `metric_rows`, for a random control: each value is the mean over `DRAWS` draws, its expectation.
 
     The cell stores one of them, which calibration and figures of single rows show.
     """
-    gold, name = cell.gold.astype(float), cell.card["settings"]["control"]
-    found = []
+    gold, found = cell.gold.astype(float), []
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
         found.append(list(metric_rows(drawn, dataset, decide(drawn, dataset["task"], suite))))

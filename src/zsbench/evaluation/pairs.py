@@ -81,9 +81,9 @@ def topic_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
     places = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
     for (protocol, split), system in itertools.product(places, systems):
         name, control = system["id"], system["control"]
-        if (
-            _random(system) or (split, name, protocol) not in available
-        ):  # no such split, or a protocol that the run does not ask for
+        if (split, name, protocol) not in available:  # no such split, or a protocol that the run does not ask for
+            continue
+        if _random(system):
             continue
         itself = Pair(suite, suite, split, name, protocol, name, FIXED, "thresholds", corrected=not control)
         if protocol != FIXED and not control and (split, name, FIXED) in available:

@@ -5,16 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 from zsbench.evaluation.statistics import smallest_corrected_p
 from zsbench.provenance import digest
 from zsbench.reporting.frames import SIGNIFICANT, RunData
+from zsbench.systems.controls import RANDOM
 
-TRIVIAL = (
-    "majority",
-    "always-positive",
-    "prior-random",
-    "uniform-random",
-    "shuffled-oracle",
-    "position-first",
-    "position-last",
-)
+TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
 
 
 def package_version() -> str:
