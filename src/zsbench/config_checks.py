@@ -212,4 +212,7 @@ def _check_ids(config: dict[str, Any]) -> None:
         ids[name] = key, suites
     named = config["statistics"]["system"]
     if "gliclass" in config["suites"]:
-        check_id("statistics.system", named, [name for name, (_, suites) in ids.items() if "gliclass" in suites])
+        in_suite = [name for name, (_, suites) in ids.items() if "gliclass" in suites]
+        check_id("statistics.system", named, in_suite)
+        for name in (config["scoring"].get("sensitivity") or {}).get("systems", []):
+            check_id("scoring.sensitivity.systems", name, in_suite)

@@ -25,7 +25,8 @@ CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence_kind", 
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
-SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high", "flip_rate"]
+SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high"]
+SENSITIVITY_COLUMNS += ["flip_rate", "flip_low", "flip_high", "floor", "rows"]
 FRAMES = {
     "metrics": METRIC_COLUMNS,
     "calibration": CALIBRATION_COLUMNS,

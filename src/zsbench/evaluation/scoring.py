@@ -120,6 +120,9 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
             write_json(measured, mask_all(_score(system(), cell, stored)))
         if "sensitivity" in spec:
             _write_sensitivity(layout, cell, system)
+        else:  # of an earlier run that asked for it
+            where = layout.cell(spec["suite"], dataset, spec["system"], spec["seed"])
+            (where / "sensitivity.json").unlink(missing_ok=True)
         _write_cell(layout, cell, stored, read_json(measured))
         say(f"{dataset}: cell {cell.key} written")
 

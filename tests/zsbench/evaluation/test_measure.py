@@ -32,7 +32,7 @@ def test_frames_have_the_columns_of_the_contract(analysed):
         "calibration": "dataset system seed ece brier auroc",
         "reliability": "dataset system bin low high count confidence accuracy",
         "cost": "dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
-        "sensitivity": "kind dataset system seed k mean low high flip_rate",
+        "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     }
     for name, wanted in columns.items():
         assert set(wanted.split()) <= set(frame(analysed, name).columns)
@@ -68,11 +68,13 @@ def test_reliability_counts_all_rows_of_all_seeds(analysed):
 def test_sensitivity_records_of_cells_are_collected(small):
     root, spec = small
     record = {"kind": "order", "k": 4, "mean": 0.5, "low": 0.4, "high": 0.6, "flip_rate": 0.1, "rows": 10, "values": []}
+    record |= {"flip_low": 0.0, "flip_high": 0.3, "floor": 0.0}
     write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", {"records": [record]})
     measure(root, spec)
     (found,) = pd.read_parquet(root / "analysis" / "sensitivity.parquet").to_dict("records")
     assert found == {"dataset": "alpha", "system": "gliznet-full", "seed": 1} | {
-        key: record[key] for key in ("kind", "k", "mean", "low", "high", "flip_rate")
+        key: record[key]
+        for key in ("kind", "k", "mean", "low", "high", "flip_rate", "flip_low", "flip_high", "floor", "rows")
     }
 
 
