@@ -25,8 +25,8 @@ def winners(scores: np.ndarray, rows: Sequence[str], labels: Sequence[str]) -> n
     """
     best = scores == scores.max(axis=1, keepdims=True)  # (n, L)
     found = best.argmax(axis=1)
-    for i in np.flatnonzero(best.sum(axis=1) > 1):
-        found[i] = min(np.flatnonzero(best[i]), key=lambda label: _draw(rows[i], labels[label]))
+    for i in np.flatnonzero(best.sum(axis=1) > 1).tolist():
+        found[i] = min(np.flatnonzero(best[i]).tolist(), key=lambda label: _draw(rows[i], labels[label]))
     return found
 
 

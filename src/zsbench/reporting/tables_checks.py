@@ -35,8 +35,9 @@ def sensitivity(run: RunData) -> Table:
     notes = [
         "Kind order: the same labels in k orders. Kind verbalisation: k named wordings of the labels.",
         "Macro-F1 on a seeded part of the test rows, so means differ from the suite table. Spread is highest minus"
-        " lowest within a seed; lowest and highest are over all seeds. Flip rate: rows whose decision changes, with the 95 % interval of a"
-        " bootstrap over the rows; floor: the same when nothing but the order of the texts changes, which is rounding.",
+        " lowest within a seed; lowest and highest are over all seeds.",
+        "Flip rate: rows whose decision changes, with the 95 % interval of a bootstrap over the rows. Floor: the same when"
+        " nothing but the order of the texts changes, which is rounding.",
     ]
     columns = ["System", "Dataset", "Kind", "k", "Rows", "Mean", "Lowest", "Highest", "Spread"]
     columns += ["Flip rate", "Interval", "Floor"]
