@@ -182,6 +182,9 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
             except CellError as fault:
                 record["no_sensitivity"] = _missing(layout, cell, fault)
                 say(f"{dataset}: sensitivity {fault.status}: {fault.reason}")
+        else:  # of an earlier run that asked for it
+            where = layout.cell(spec["suite"], dataset, spec["system"], spec["seed"])
+            (where / "sensitivity.json").unlink(missing_ok=True)
         _write_cell(layout, cell, stored, record)
         say(f"{dataset}: cell {cell.key} written")
 
@@ -227,7 +230,9 @@ def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
     job = f"score {cell.dataset} {cell.spec['system']} seed {cell.spec['seed']}"
     total = _count(cell)
     meter = Meter(cell.device)
-    if isinstance(system, RowSystem):
+    if cell.spec["family"] == "supervised":
+        blocks = _supervised_blocks(system, cell)
+    elif isinstance(system, RowSystem):
         blocks = _row_blocks(system, cell)
     else:
         blocks = _text_blocks(system, cell, total, job)
@@ -294,6 +299,22 @@ def _row_blocks(system: RowSystem, cell: Cell) -> Iterator[Block]:
         scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
         checked = _checked(scores, cell, ids)
     yield ids, splits, gold, checked
+
+
+def _supervised_blocks(system: Any, cell: Cell) -> Iterator[Block]:
+    """Scores of a model fitted on the dataset's train split; it is handed no gold of the rows it scores."""
+    columns = ["sample_id", "split", "gold", "text"]
+    train, scored = (
+        pq.read_table(cell.rows, columns=columns, filters=[("split", "in", splits)]).to_pydict()
+        for splits in (("train",), cell.splits)
+    )
+    gold = np.zeros((len(train["gold"]), len(cell.names)))
+    for row, indices in zip(gold, train["gold"], strict=True):
+        row[list(indices)] = 1.0
+    with _faults(cell.root):
+        scores = system.fit_and_score(well_formed(train["text"]), gold, well_formed(scored["text"]))
+        checked = _checked(scores, cell, scored["sample_id"])
+    yield scored["sample_id"], scored["split"], scored["gold"], checked
 
 
 def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
@@ -367,8 +388,11 @@ def _copy(source: Path, target: Path) -> None:
 def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
     """Whether the system was trained on this dataset: "yes", "no" or "unknown".
 
-    A published model's answer is its entry's `seen` (ids of the sets it was trained on); without one it is unknown.
+    A published model's answer is its entry's `seen` (ids of the sets it was trained on); without one it is unknown. So
+    it is for a model trained here on other rows: nobody says what its backbone has read.
     """
+    if spec["family"] == "supervised":
+        return "yes"
     declared = spec["settings"].get("seen")
     if declared is not None:
         return "yes" if dataset in declared else "no"
@@ -376,5 +400,8 @@ def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
         return "no" if spec["family"] == "control" else "unknown"
     kind, model = spec["model"]
     if kind == "hybrid":
-        return "yes" if read_json(layout.model(model, spec["seed"]))["spec"]["dataset"] == dataset else "no"
-    return "no" if kind == "trained" else "unknown"
+        return "yes" if read_json(layout.model(model, spec["seed"]))["spec"]["dataset"] == dataset else "unknown"
+    if kind == "trained":
+        trained_on = read_json(layout.model(model, spec["seed"]))["spec"]["recipe"]["training_set"]
+        return "yes" if trained_on == dataset else "unknown"
+    return "unknown"
