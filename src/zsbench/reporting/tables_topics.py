@@ -36,8 +36,8 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         " reported on the same validation rows, as the published card does); cv (each row decided by thresholds of the"
         " other folds); held-out (thresholds of validation, one look at test).",
         f"{TUNED} tuned on the very rows that are reported.",
-        f"{BELOW} macro F1 below the best trivial control of the same rows and protocol (of random ones: their mean over"
-        " many draws).",
+        f"{BELOW} macro F1 below the best trivial control of the same rows and protocol (of random ones: their mean"
+        " over many draws).",
         f"{SUPERVISED} trained on the dataset's own train split, beside zero-shot rows.",
         CHOSEN_NOTE,
         "Source reported: printed elsewhere, on that publication's rows; it enters no test.",
