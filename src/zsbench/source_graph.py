@@ -53,10 +53,9 @@ def _file(module: str, src: Path) -> Path | None:
 
 def _idle(statement: ast.stmt) -> bool:
     """A docstring (or another constant that stands alone), or what only type checkers run."""
-    if isinstance(statement, ast.Expr):
-        return isinstance(statement.value, ast.Constant)
-    guarded = isinstance(statement, ast.If) and not statement.orelse and isinstance(statement.test, ast.Name)
-    return guarded and statement.test.id == "TYPE_CHECKING"
+    if isinstance(statement, ast.If) and not statement.orelse:
+        return isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _names(node: ast.AST) -> Iterator[str]:
