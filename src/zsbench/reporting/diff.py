@@ -22,6 +22,7 @@ from zsbench.provenance import IntegrityError, digest, read_json
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
 from zsbench.status import OK, status
+from zsbench.systems.controls import RANDOM
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")
 SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two systems share in a fair comparison
@@ -64,7 +65,7 @@ def compare_runs(
 
     Raises:
         IntegrityError: a folder without cells, a damaged cell, or nothing in common.
-        ConfigError: a system that its run does not have.
+        ConfigError: a system that its run does not have, or a random control.
     """
     statistics = STATISTICS | (statistics or {})
     left, right = _cells(Path(a), suite), _cells(Path(b), suite)
@@ -80,6 +81,8 @@ def compare_runs(
         if sides[0][0].rows_digest != sides[1][0].rows_digest:
             notes.append(f"not compared, other rows: {'/'.join(key)}")
             continue
+        if systems is not None and any(side[0].card["settings"].get("control") in RANDOM for side in sides):
+            raise ConfigError(f"systems: {key[2]}: a random control's cell is one draw, and its delta would be luck")
         notes += _facts(key, sides[0][0].card, sides[1][0].card, FACTS if systems is None else SETTING)
         found[key] = _samples(key, sides, statistics)
     rows = [_row(key, *pair, statistics) for key, pair in found.items()]

@@ -88,3 +88,5 @@ def test_errors_name_what_is_allowed(made: SimpleNamespace, tmp_path: Path) -> N
         compare_runs(made.root, tmp_path)
     with pytest.raises(ConfigError, match=r"has no system 'gliznet-ful'; it has: biencoder, gliznet-full"):
         compare_runs(made.root, made.root, ("gliznet-ful", "biencoder"))
+    with pytest.raises(ConfigError, match="prior-random: a random control's cell is one draw"):
+        compare_runs(made.root, made.root, ("prior-random", "biencoder"))
