@@ -1,6 +1,6 @@
 """Scoring: one (suite, system, seed) over all its datasets with one model load, into cells.
 
-A cell is content-addressed: what decides its scores makes a key, and scores of a known key are copied, not computed.
+A cell is content-addressed: what decides its scores makes a key, and scores of a known key are linked, not computed.
 So a suite extended by one dataset scores that one only, and where nothing is new no model is loaded.
 
 A system that cannot take a label set, or fails, leaves a cell without scores whose card says so; the other datasets
@@ -9,6 +9,7 @@ go on. Full disks, missing rights, memory that ran out and damaged files end the
 n rows, L labels.
 """
 
+import os
 import shlex
 import shutil
 import sys
@@ -328,7 +329,7 @@ def _write_blocks(path: Path, cell: Cell, blocks: Iterator[Block]) -> None:
 
 
 def _write_cell(layout: Layout, cell: Cell, stored: Path | None, record: dict[str, Any]) -> None:
-    """Copy scores (where there are any) into the cell and write its card, which marks the cell as complete, last."""
+    """Link scores (where there are any) into the cell and write its card, which marks the cell as complete, last."""
     spec, facts = cell.spec, cell.facts
     where = (spec["suite"], cell.dataset, spec["system"], spec["seed"])
     layout.card(*where).unlink(missing_ok=True)
@@ -336,7 +337,7 @@ def _write_cell(layout: Layout, cell: Cell, stored: Path | None, record: dict[st
         write_atomic(layout.scores(*where), lambda path: _write_blocks(path, cell, iter(())))
         record = record | {"scores_sha256": file_sha256(layout.scores(*where))}
     else:
-        write_atomic(layout.scores(*where), lambda path: _copy(stored, path))
+        write_atomic(layout.scores(*where), lambda path: _link(stored, path))
     card = {
         "status": OK,
         **{name: spec[name] for name in ("suite", "system", "seed", "family", "settings", "precision", "token_budget")},
@@ -360,8 +361,14 @@ def _write_cell(layout: Layout, cell: Cell, stored: Path | None, record: dict[st
     write_json(layout.card(*where), mask_all(card))
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+def _link(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, dated now; a copy where the file system has no hard links."""
+    target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    os.utime(target)  # Snakemake makes an output again that is older than its inputs
 
 
 def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
