@@ -5,22 +5,20 @@ Axis legend: n texts, L hypotheses, B batch, T tokens, D hidden size.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.encoders.deberta_fast import accelerate_encoder
 from gliznet.lengths import length_limit
-from gliznet.loading import check_loaded, check_source
 from hybridnli.data import DEFAULT_TEMPLATE
+from hybridnli.nli_model import entailment_columns, evaluating, load_nli
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
 __all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores", "pair_scores"]
@@ -30,45 +28,6 @@ PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothe
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
-
-
-def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
-    """Logit columns (entailment, its opposite) from a model's label map, in any order.
-
-    Entailment is the label whose name begins with "entail". The opposite is the only other class; of three classes
-    it is the one that begins with "contra", and where none does, the last (first) class when entailment is first
-    (is not), as in the transformers zero-shot pipeline.
-
-    Raises:
-        ValueError: no entailment label, or no other class; the message holds the map.
-    """
-    ids = {str(name).lower(): int(index) for name, index in label2id.items()}
-    entail = [index for name, index in ids.items() if name.startswith("entail")]
-    others = [index for index in ids.values() if index not in entail]
-    if len(entail) != 1 or not others:
-        raise ValueError(
-            f"label2id {dict(label2id)} must hold one label that begins with 'entail' and at least one other; "
-            "this is no NLI model, or its config names its classes LABEL_0, LABEL_1"
-        )
-    contradiction = [index for name, index in ids.items() if name.startswith("contra")]
-    fallback = max(others) if entail[0] == 0 else min(others)
-    return entail[0], contradiction[0] if contradiction else fallback
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module has the mode it had."""
-    resting = [module for module in model.modules() if not module.training]
-    if not any(module.training for module in model.modules()):
-        yield  # nothing to switch: switching back would drop what fast attention keeps
-        return
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train()
-        for module in resting:
-            module.training = False
 
 
 class NLIEncoder:
@@ -100,7 +59,7 @@ class NLIEncoder:
         dtype: str = "float32",
     ) -> None:
         if isinstance(path_or_model, (str, Path)):
-            model = _load(path_or_model).eval().requires_grad_(False)
+            model = load_nli(path_or_model).eval().requires_grad_(False)
             accelerate_encoder(model)  # exact, and without effect on other architectures
             if device is not None:
                 model.to(device)
@@ -205,32 +164,12 @@ class NLIEncoder:
         return {name: tensor.to(self.device) for name, tensor in batch.items() if name in wanted}
 
 
-def _load(source: str | Path) -> PreTrainedModel:
-    """A sequence-classification model in float32, with every weight its architecture has.
-
-    Raises:
-        ValueError: pickled or damaged files, remote code, tensors missing or of another shape, weights not finite.
-    """
-    check_source(source, {})
-    loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-        source,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are refused below, by name
-    )
-    model, info = loaded
-    check_loaded(model, info, str(source), exact=False)
-    return model
-
-
 def score_ids(
     encoder: NLIEncoder,
     text_ids: Sequence[np.ndarray],
     hypothesis_ids: Sequence[np.ndarray],
-    max_length: int,
-    token_budget: int,
+    max_length: int | None,
+    token_budget: int | None,
     progress: Progress | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
@@ -249,15 +188,17 @@ def _score_cells(
     text_ids: Sequence[np.ndarray],
     hypothesis_ids: Sequence[np.ndarray],
     cells: np.ndarray,
-    max_length: int,
-    token_budget: int,
+    max_length: int | None,
+    token_budget: int | None,
     progress: Progress | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
     """Scores (m,) float32 of `cells` (2, m): row of the text and of the hypothesis of each pair."""
     score = score or encoder.entailment
+    token_budget = encoder.token_budget if token_budget is None else token_budget
+    max_length = encoder.max_length if max_length is None else min(max_length, encoder.max_length)
     hypothesis_lengths = np.array([len(ids) for ids in hypothesis_ids], dtype=np.int64)
-    room = min(max_length, encoder.max_length) - encoder.pair.count - hypothesis_lengths  # (L,): only texts are cut
+    room = max_length - encoder.pair.count - hypothesis_lengths  # (L,): only texts are cut
     if len(room) and room.min() < 1:
         raise ValueError(
             f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
@@ -308,8 +249,7 @@ def nli_scores(
         ValueError: a hypothesis leaves no room for the text, or a score is not finite (with its text's index).
     """
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(hypotheses)
-    limit, budget = _limits(encoder, max_length, token_budget)
-    scores = score_ids(encoder, text_ids, hypothesis_ids, limit, budget, progress)
+    scores = score_ids(encoder, text_ids, hypothesis_ids, max_length, token_budget, progress)
     _check_finite(list(scores))
     return scores
 
@@ -344,19 +284,10 @@ def pair_scores(
     columns = [place[one] for own in hypothesis_lists for one in own]
     cells = np.array([np.repeat(np.arange(len(texts)), counts), columns], dtype=np.int64)  # (2, m)
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(list(place))
-    limit, budget = _limits(encoder, max_length, token_budget)
-    flat = _score_cells(encoder, text_ids, hypothesis_ids, cells, limit, budget)
+    flat = _score_cells(encoder, text_ids, hypothesis_ids, cells, max_length, token_budget)
     scores = np.split(flat, np.cumsum(counts)[:-1]) if counts else []
     _check_finite(scores)
     return scores
-
-
-def _limits(encoder: NLIEncoder, max_length: int | None, token_budget: int | None) -> tuple[int, int]:
-    """Tokens of a pair and of a batch, where the caller names none."""
-    return (
-        encoder.max_length if max_length is None else max_length,
-        encoder.token_budget if token_budget is None else token_budget,
-    )
 
 
 def _check_finite(scores: Sequence[np.ndarray]) -> None:

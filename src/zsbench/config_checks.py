@@ -166,6 +166,11 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
             check_id(f"{key}.seen", dataset, resources["datasets"])
         if entry["family"] == "hybridnli" and entry["suites"] != ["topics"]:
             raise ConfigError(f"{key}.suites: {entry['suites']}; its heads know the topics alone; allowed: [topics]")
+        if entry["family"] == "supervised":
+            for suite in entry["suites"]:
+                for dataset in config["suites"].get(suite, {}).get("datasets", []):
+                    if "train" not in resources["datasets"][dataset]["expected_rows"]:
+                        raise ConfigError(f"{key}.suites: {suite!r} holds {dataset!r}, which has no rows for train")
         check_installed(key, entry["family"])
 
 
@@ -207,4 +212,7 @@ def _check_ids(config: dict[str, Any]) -> None:
         ids[name] = key, suites
     named = config["statistics"]["system"]
     if "gliclass" in config["suites"]:
-        check_id("statistics.system", named, [name for name, (_, suites) in ids.items() if "gliclass" in suites])
+        in_suite = [name for name, (_, suites) in ids.items() if "gliclass" in suites]
+        check_id("statistics.system", named, in_suite)
+        for name in (config["scoring"].get("sensitivity") or {}).get("systems", []):
+            check_id("scoring.sensitivity.systems", name, in_suite)

@@ -112,5 +112,7 @@ def read_frame(path: Path, columns: list[str]) -> "pd.DataFrame":
         raise IntegrityError(f"{path} is damaged ({error}); delete it and run again") from error
     missing = [column for column in columns if column not in frame.columns]
     if missing:
-        raise IntegrityError(f"{path} lacks the columns {missing}; it has {list(frame.columns)}")
+        raise IntegrityError(
+            f"{path} lacks the columns {missing} (it has {list(frame.columns)}); delete it and run again"
+        )
     return frame

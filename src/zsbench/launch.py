@@ -99,7 +99,7 @@ def machine_devices() -> dict[str, str]:
 
 
 def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
-    """Several machines when a SLURM step runs one launcher on each (`srun --ntasks-per-node=1 zsbench launch ...`)."""
+    """Several machines when a SLURM step runs one launcher on each (`srun --nodes=2 --ntasks-per-node=1 ...`)."""
     count = int(environment.get("SLURM_STEP_NUM_NODES", "1"))
     if count == 1 or environment.get("SLURM_STEP_NUM_TASKS") != str(count):
         return Nodes()

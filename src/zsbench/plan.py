@@ -259,12 +259,13 @@ class Plan:
             "token_budget": self.config["scoring"]["token_budget"],
         }
         asked = self.config["scoring"].get("sensitivity")
-        if asked and suite == "gliclass" and entry.family != "control":
+        if asked and suite == "gliclass" and entry.family != "control" and system in asked.get("systems", [system]):
             presets = self.resources["datasets"]
             wordings = (
                 {name: presets[name]["verbalisations"] for name in self.datasets(suite)} if asked["wordings"] else {}
             )
-            spec["sensitivity"] = asked | {"wordings": wordings}
+            options = {key: value for key, value in asked.items() if key != "systems"}
+            spec["sensitivity"] = options | {"wordings": wordings}
         return spec
 
     def score_specs(self, system: str, seed: int) -> list[dict[str, Any]]:

@@ -99,6 +99,14 @@ REFUSED = {
     "data as backbone": (put("recipe/backbone", "cr"), "recipe.backbone: 'cr' is a source of data"),
     # Systems
     "no model": (system(family="biencoder"), "systems.mine: family 'biencoder' needs `model`"),
+    "sensitivity of nobody": (
+        put("scoring/sensitivity/systems", ["gliznet-ful"]),
+        "scoring.sensitivity.systems: 'gliznet-ful' .* did you mean 'gliznet-full'",
+    ),
+    "a supervised system without training rows": (
+        system(family="supervised", features="words"),
+        "systems.mine.suites: 'gliclass' holds .* no rows for train",
+    ),
     "no control": (system(family="control"), "systems.mine: family 'control' needs `control`"),
     "no url": (system(family="llm", name="m"), "systems.mine: family 'llm' needs `url`"),
     "no class": (system(family="custom"), "systems.mine: family 'custom' needs `class`"),

@@ -63,7 +63,10 @@ def brier(confidences: np.ndarray, correct: np.ndarray) -> float:
 
 
 def auroc(confidences: np.ndarray, correct: np.ndarray) -> float | None:
-    """Chance that a right answer has more confidence than a wrong one; None where all are right or all are wrong."""
+    """Chance that a right answer has more confidence than a wrong one, ties counting half.
+
+    None where all are right or all are wrong.
+    """
     from sklearn.metrics import roc_auc_score
 
     correct = np.asarray(correct, dtype=bool)

@@ -4,14 +4,16 @@ Axis legend: n rows, L labels.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zsbench.evaluation.ties import winners
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
 from zsbench.status import OK, status
@@ -29,6 +31,8 @@ class Cell:
         gold: (n, L) bool.
         scores: (n, L) finite numbers.
         card: what made the cell.
+        sample_ids: (n,) ids of the rows.
+        label_names: (L,) names of the score columns.
     """
 
     suite: str
@@ -40,6 +44,13 @@ class Cell:
     gold: np.ndarray
     scores: np.ndarray
     card: dict[str, Any]
+    sample_ids: Sequence[str]
+    label_names: Sequence[str]
+
+    @cached_property
+    def winners(self) -> np.ndarray:
+        """(n,) the label with the highest score of each row; ties as in `ties.winners`."""
+        return winners(self.scores, self.sample_ids, self.label_names)
 
     @property
     def name(self) -> str:
@@ -116,10 +127,12 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
         raise IntegrityError(f"cell {name} holds rows without exactly one gold label; the task is single-label")
     splits = table["split"].combine_chunks().dictionary_encode()
     split = np.array(splits.dictionary.to_pylist(), dtype=object)[splits.indices.to_numpy()]
-    identity = hashlib.sha256("\n".join(table["sample_id"].to_pylist()).encode())
+    sample_ids = table["sample_id"].to_pylist()
+    identity = hashlib.sha256("\n".join(sample_ids).encode())
     identity.update("\n".join(split).encode())
     identity.update(gold.tobytes())
-    return Cell(suite, dataset["id"], system, seed, identity.hexdigest(), split, gold, scores, card)
+    digest = identity.hexdigest()
+    return Cell(suite, dataset["id"], system, seed, digest, split, gold, scores, card, sample_ids, labels)
 
 
 def checked_files(layout: Layout, place: tuple[str, str, str, int]) -> tuple[dict[str, Any], pa.Table]:

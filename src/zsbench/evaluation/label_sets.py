@@ -63,13 +63,13 @@ def _gliznet(layout: Layout, model: dict[str, Any]) -> Takes:
 def _gliclass(layout: Layout, model: dict[str, Any]) -> Takes:
     from transformers import AutoTokenizer
 
-    from zsbench.systems.base import Neutraliser, special_tokens
+    from zsbench.systems.base import Neutraliser
     from zsbench.systems.gliclass import LIMIT, MARKERS, label_chunks, lost_labels
 
     folder, _ = open_fetched(layout.fetched(model["backbone"]))
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.add_tokens(list(MARKERS), special_tokens=True)
-    limit, neutralise = min(LIMIT, model["options"]["max_length"]), Neutraliser([*special_tokens(tokenizer), *MARKERS])
+    limit, neutralise = min(LIMIT, model["options"]["max_length"]), Neutraliser(tokenizer, MARKERS)
 
     def takes(labels: Sequence[str]) -> str:
         names = neutralise(labels)

@@ -5,6 +5,7 @@ A pure function of the cells: no model, no torch, no network.
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from zsbench.evaluation.metrics import multi_label, per_label, single_label
 from zsbench.evaluation.protocols import Decision, argmax, thresholded
 from zsbench.layout import Layout
 from zsbench.provenance import read_json, write_atomic, write_json
+from zsbench.systems.controls import RANDOM, draw
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
 CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence_kind", "rows", "ece", "brier", "auroc"]
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
-SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high", "flip_rate"]
+SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high"]
+SENSITIVITY_COLUMNS += ["flip_rate", "flip_low", "flip_high", "floor", "rows"]
 FRAMES = {
     "metrics": METRIC_COLUMNS,
     "calibration": CALIBRATION_COLUMNS,
@@ -32,6 +35,7 @@ FRAMES = {
     "cost": COST_COLUMNS,
     "sensitivity": SENSITIVITY_COLUMNS,
 }
+DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
 # Columns that may hold missing values: stored as floating point also when every value is missing.
 NUMBERS = {"value", "auroc", "confidence", "accuracy", "p_holm", "mcnemar_p", *COST_FIELDS} - {"texts"}
 
@@ -51,11 +55,15 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
     """
     layout = Layout(Path(root))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
+    controls = {system["id"]: system["settings"].get("control") for system in spec["systems"]}
     for suite, dataset, cells, probabilities in _systems_on_datasets(layout, spec):
         pooled: list[Bins] = []
         for cell in cells:
             decisions = decide(cell, dataset["task"], spec["suites"][suite])
-            metrics = list(metric_rows(cell, dataset, decisions))
+            if controls[cell.system] in RANDOM:
+                metrics = expected_rows(cell, controls[cell.system], dataset, spec["suites"][suite])
+            else:
+                metrics = list(metric_rows(cell, dataset, decisions))
             calibration, found = calibration_row(cell, dataset["task"], probabilities)
             pooled.append(found)
             rows["metrics"] += metrics
@@ -134,6 +142,20 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
                 yield where | {"metric": metric, "label": label, "value": of_label}
 
 
+def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
+    """As `metric_rows`, for a random control: each value is the mean over `DRAWS` draws, its expectation.
+
+    The cell stores one of them, which calibration and figures of single rows show.
+    """
+    gold, found = cell.gold.astype(float), []
+    for seed in range(DRAWS):
+        drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
+        found.append(list(metric_rows(drawn, dataset, decide(drawn, dataset["task"], suite))))
+    values = np.array([[row["value"] for row in rows] for rows in found], dtype=float)  # (draws, rows); None is nan
+    means = [None if np.isnan(column).any() else float(column.mean()) for column in values.T]
+    return [row | {"value": value} for row, value in zip(found[0], means, strict=True)]
+
+
 def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[str, Any], Bins]:
     """ECE, Brier and AUROC of one cell, and its reliability bins.
 
@@ -142,7 +164,7 @@ def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[st
     """
     if task == "single":
         confidences, kind = confidence(cell.scores, probabilities), "score" if probabilities else "softmax"
-        correct = cell.gold[np.arange(len(cell.gold)), cell.scores.argmax(axis=1)]
+        correct = cell.gold[np.arange(len(cell.gold)), cell.winners]
     else:
         rows = cell.split == ("test" if "test" in cell.split else "validation")
         confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"

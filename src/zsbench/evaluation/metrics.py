@@ -52,7 +52,8 @@ def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
 def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> list[dict[str, float | None]]:
     """Precision, recall, F1 and average precision of each label.
 
-    Average precision does not depend on the threshold; it is None for a label without a positive row.
+    Average precision does not depend on the threshold; equal scores enter it together, in whatever order the rows
+    come, so a constant score has the label's prevalence. It is None for a label without a positive row.
     """
     from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 

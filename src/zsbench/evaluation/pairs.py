@@ -8,6 +8,7 @@ from typing import Any
 from zsbench.evaluation.cells import suite_systems
 from zsbench.evaluation.contrasts import derive
 from zsbench.evaluation.protocols import PROTOCOLS
+from zsbench.systems.controls import RANDOM
 
 FIXED = "fixed-0.5"
 ARGMAX = "argmax"
@@ -40,7 +41,7 @@ def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
 
     if named in systems:
         for other in systems.values():
-            if other["id"] != named:
+            if other["id"] != named and not _random(other):
                 yield replace(pair(f"{suite}_suite", named, other["id"]), corrected=not other["control"])
     for item in derive(spec["gliznet"]):
         yield replace(
@@ -48,6 +49,11 @@ def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
         )
     for first, second in itertools.combinations(peers(spec, suite), 2):
         yield pair("peers", first, second)
+
+
+def _random(system: dict[str, Any]) -> bool:
+    """A random control: its row in the tables is an expectation, and a delta from one draw would not be."""
+    return system["settings"].get("control") in RANDOM
 
 
 def peers(spec: dict[str, Any], suite: str) -> list[str]:
@@ -76,6 +82,8 @@ def topic_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
     for (protocol, split), system in itertools.product(places, systems):
         name, control = system["id"], system["control"]
         if (split, name, protocol) not in available:  # no such split, or a protocol that the run does not ask for
+            continue
+        if _random(system):
             continue
         itself = Pair(suite, suite, split, name, protocol, name, FIXED, "thresholds", corrected=not control)
         if protocol != FIXED and not control and (split, name, FIXED) in available:

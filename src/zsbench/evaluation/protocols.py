@@ -2,6 +2,10 @@
 
 Axis legend: n rows, L labels. A function that fits thresholds gets scores and gold of the rows it may learn from, and
 only the scores of the rows it decides.
+
+Ties: argmax draws among equals (`ties.winners`), so a constant scorer is a uniform random one and no position gains. A
+threshold takes all of a label's equal scores or none, and fitting takes the lowest of the best thresholds; both look at
+one label at a time, so a constant scorer is always-positive or never-positive, in whatever order labels or rows come.
 """
 
 from collections.abc import Callable, Iterable
@@ -37,8 +41,8 @@ class Decision:
 
 
 def argmax(cell: Cell) -> list[Decision]:
-    """One label a row, the highest score; the first of equals."""
-    predictions = one_hot(cell.scores.argmax(axis=1), cell.scores.shape[1])
+    """One label a row, the highest score; equals are drawn for."""
+    predictions = one_hot(cell.winners, cell.scores.shape[1])
     return [Decision("argmax", str(cell.split[0]), np.arange(len(predictions)), predictions, None, "")]
 
 

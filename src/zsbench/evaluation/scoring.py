@@ -3,88 +3,40 @@
 A cell is content-addressed: what decides its scores makes a key, and scores of a known key are linked, not computed.
 So a suite extended by one dataset scores that one only, and where nothing is new no model is loaded.
 
-A system that cannot take a label set, or fails, leaves a cell without scores whose card says so; the other datasets
-go on. Full disks, missing rights, memory that ran out and damaged files end the job: they would end every cell.
-
 n rows, L labels.
 """
 
-import os
-import shlex
-import shutil
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsbench import systems
+from zsbench.evaluation.cell_files import count, frames, link, write_cell
+from zsbench.evaluation.faults import CellError, faults, remember
 from zsbench.evaluation.sensitivity import INSENSITIVE, SensitivityOptions, measure
 from zsbench.integrity import check_rows, intact, intact_scores
 from zsbench.layout import Layout
 from zsbench.progress import counter_for, say_for
-from zsbench.provenance import (
-    IntegrityError,
-    canonical_json,
-    digest,
-    environment,
-    file_sha256,
-    read_json,
-    write_atomic,
-    write_json,
-    write_text,
-)
+from zsbench.provenance import digest, environment, file_sha256, read_json, write_atomic, write_json
 from zsbench.runtime import Meter, prepare_torch
-from zsbench.secrets import mask, mask_all
+from zsbench.secrets import mask_all
 from zsbench.source_graph import code_digest
-from zsbench.status import FAILED, NOT_APPLICABLE, OK
 from zsbench.systems.base import Rows, RowSystem, well_formed
-from zsbench.workplace import cannot_write
 
 SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
 PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
 SMALLEST_BLOCK = 128  # rows; fewer would leave nothing to sort by length
-LONGEST_REASON = 300  # characters
-VOLATILE = ("seconds", "texts_per_second", "peak_memory_mb", "environment")  # differs between equal runs
 
 
 class NonFiniteScoreError(RuntimeError):
     """A system gave NaN or infinite scores; the message names it, the dataset and the rows."""
-
-
-class CellError(Exception):
-    """What a system raised, as its cell's card tells it: `status` and one line of `reason`."""
-
-    def __init__(self, error: Exception) -> None:
-        own = type(error).__module__.partition(".")[0] in ("zsbench", "gliznet", "hybridnli")
-        text = " ".join(mask(str(error)).split())[:LONGEST_REASON]
-        self.reason = text if own and text else f"{type(error).__name__}: {text}".rstrip(": ")
-        self.status = NOT_APPLICABLE if isinstance(error, systems.LabelSetError) else FAILED
-        super().__init__(self.reason)
-
-
-@contextmanager
-def _faults(root: Path) -> Iterator[None]:
-    """Around calls of a system: what it raises becomes a `CellError`, unless it would end every cell."""
-    try:
-        yield
-    except (IntegrityError, MemoryError):
-        raise
-    except Exception as error:
-        if cannot_write(error, root) is not None:
-            raise
-        if not isinstance(error, systems.LabelSetError):
-            traceback.print_exception(error, file=sys.stderr)
-        raise CellError(error) from error
 
 
 @dataclass(frozen=True)
@@ -153,7 +105,7 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
         """The system, or why there is none, from the first dataset that needs it on."""
         started = time.perf_counter()
         try:
-            with _faults(layout.root):
+            with faults(layout.root):
                 made = systems.build(spec, layout)
         except CellError as fault:
             return fault
@@ -173,31 +125,22 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
             if not intact_scores(stored, measured, say):
                 write_json(measured, mask_all(_score(system(), cell, stored)))
         except CellError as fault:
-            _write_cell(layout, cell, None, _missing(layout, cell, fault))
+            record = remember(layout, cell.spec, cell.dataset, fault) | {"seen": seen(spec, dataset, layout)}
+            write_cell(layout, cell, partial(_write_blocks, cell=cell, blocks=iter(())), record)
             say(f"{dataset}: {fault.status}: {fault.reason}")
             continue
-        record = read_json(measured)
+        record = read_json(measured) | {"seen": seen(spec, dataset, layout)}
         if "sensitivity" in spec:
             try:
                 _write_sensitivity(layout, cell, system)
             except CellError as fault:
-                record["no_sensitivity"] = _missing(layout, cell, fault)
+                record["no_sensitivity"] = remember(layout, cell.spec, cell.dataset, fault)
                 say(f"{dataset}: sensitivity {fault.status}: {fault.reason}")
-        _write_cell(layout, cell, stored, record)
+        else:  # of an earlier run that asked for it
+            where = layout.cell(spec["suite"], dataset, spec["system"], spec["seed"])
+            (where / "sensitivity.json").unlink(missing_ok=True)
+        write_cell(layout, cell, partial(link, stored), record)
         say(f"{dataset}: cell {cell.key} written")
-
-
-def _missing(layout: Layout, cell: Cell, fault: CellError) -> dict[str, Any]:
-    """What a card says of something that is not there. A failure is remembered, so that the next command tries again.
-
-    Snakemake asks what was remembered (a parameter of the job): a line more is another parameter, and lines stay when
-    the cell is there at last, so nothing is scored again then.
-    """
-    if fault.status == FAILED:
-        path = layout.failures(cell.spec["system"], cell.spec["seed"])
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
-        write_text(path, f"{before}{cell.dataset}: {fault.reason}\n")
-    return {"status": fault.status, "reason": fault.reason}
 
 
 def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) -> None:
@@ -217,7 +160,7 @@ def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) ->
         rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
         texts = well_formed(rows["text"])
         made = system()
-        with _faults(cell.root):
+        with faults(cell.root):
             records = measure(made, cell.spec["family"], texts, rows["gold"], wordings, cell.facts["task"], chosen)
         write_json(stored, {"records": records})
     write_json(where / "sensitivity.json", read_json(stored))
@@ -226,15 +169,17 @@ def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) ->
 def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
     """Score one dataset into a file; what was measured while doing so."""
     job = f"score {cell.dataset} {cell.spec['system']} seed {cell.spec['seed']}"
-    total = _count(cell)
+    total = count(cell)
     meter = Meter(cell.device)
-    if isinstance(system, RowSystem):
+    if cell.spec["family"] == "supervised":
+        blocks = _supervised_blocks(system, cell)
+    elif isinstance(system, RowSystem):
         blocks = _row_blocks(system, cell)
     else:
         blocks = _text_blocks(system, cell, total, job)
     write_atomic(path, lambda temporary: _write_blocks(temporary, cell, blocks))
     seconds = meter.seconds()
-    with _faults(cell.root):
+    with faults(cell.root):
         report = system.report() if hasattr(system, "report") else {}
     return {
         "seconds": round(seconds, 4),
@@ -249,25 +194,6 @@ def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
     }
 
 
-def _count(cell: Cell) -> int:
-    return pq.read_table(cell.rows, columns=["split"], filters=[("split", "in", cell.splits)]).num_rows
-
-
-def _frames(cell: Cell, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-    """The scored rows in order, at most `size` at a time."""
-    pending: list[pa.RecordBatch] = []
-    with pq.ParquetFile(cell.rows, pre_buffer=False) as rows:  # row group by row group, none ahead
-        for batch in rows.iter_batches(size, columns=list({*columns, "split"}), use_threads=False):
-            wanted = pc.is_in(batch["split"], pa.array(cell.splits))
-            pending.append(batch.filter(wanted).select(columns))
-            while sum(part.num_rows for part in pending) >= size:
-                whole = pa.Table.from_batches(pending).combine_chunks()
-                yield whole.slice(0, size).to_batches()[0]
-                pending = whole.slice(size).to_batches()
-    if sum(part.num_rows for part in pending):
-        yield pa.Table.from_batches(pending).combine_chunks().to_batches()[0]
-
-
 Block = tuple[list[str], list[str], list[list[int]], np.ndarray]  # sample ids, splits, gold, scores (n, L)
 
 
@@ -276,9 +202,9 @@ def _text_blocks(system: Any, cell: Cell, total: int, job: str) -> Iterator[Bloc
     count, done = counter_for(job), 0
     # Sorting by length happens inside a block, so blocks must not depend on the machine: scores would, in bf16.
     size = max(SMALLEST_BLOCK, PAIRS // len(cell.labels))
-    for batch in _frames(cell, ["sample_id", "split", "gold", "text"], size):
+    for batch in frames(cell, ["sample_id", "split", "gold", "text"], size):
         rows = batch.to_pydict()
-        with _faults(cell.root):
+        with faults(cell.root):
             scores = np.asarray(system.score(well_formed(rows["text"]), list(cell.labels)))
             checked = _checked(scores, cell, rows["sample_id"])
         yield rows["sample_id"], rows["split"], rows["gold"], checked
@@ -291,10 +217,26 @@ def _row_blocks(system: RowSystem, cell: Cell) -> Iterator[Block]:
     columns = ["sample_id", "split", "gold"]
     table = pq.read_table(cell.rows, columns=columns, filters=[("split", "in", cell.splits)]).to_pydict()
     ids, splits, gold = (table[column] for column in columns)
-    with _faults(cell.root):
+    with faults(cell.root):
         scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
         checked = _checked(scores, cell, ids)
     yield ids, splits, gold, checked
+
+
+def _supervised_blocks(system: Any, cell: Cell) -> Iterator[Block]:
+    """Scores of a model fitted on the dataset's train split; it is handed no gold of the rows it scores."""
+    columns = ["sample_id", "split", "gold", "text"]
+    train, scored = (
+        pq.read_table(cell.rows, columns=columns, filters=[("split", "in", splits)]).to_pydict()
+        for splits in (("train",), cell.splits)
+    )
+    gold = np.zeros((len(train["gold"]), len(cell.names)))
+    for row, indices in zip(gold, train["gold"], strict=True):
+        row[list(indices)] = 1.0
+    with faults(cell.root):
+        scores = system.fit_and_score(well_formed(train["text"]), gold, well_formed(scored["text"]))
+        checked = _checked(scores, cell, scored["sample_id"])
+    yield scored["sample_id"], scored["split"], scored["gold"], checked
 
 
 def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
@@ -328,54 +270,14 @@ def _write_blocks(path: Path, cell: Cell, blocks: Iterator[Block]) -> None:
             writer.write_table(pa.table([*columns, *(pa.array(column) for column in scores.T)], schema=schema))
 
 
-def _write_cell(layout: Layout, cell: Cell, stored: Path | None, record: dict[str, Any]) -> None:
-    """Link scores (where there are any) into the cell and write its card, which marks the cell as complete, last."""
-    spec, facts = cell.spec, cell.facts
-    where = (spec["suite"], cell.dataset, spec["system"], spec["seed"])
-    layout.card(*where).unlink(missing_ok=True)
-    if stored is None:
-        write_atomic(layout.scores(*where), lambda path: _write_blocks(path, cell, iter(())))
-        record = record | {"scores_sha256": file_sha256(layout.scores(*where))}
-    else:
-        write_atomic(layout.scores(*where), lambda path: _link(stored, path))
-    card = {
-        "status": OK,
-        **{name: spec[name] for name in ("suite", "system", "seed", "family", "settings", "precision", "token_budget")},
-        **{name: facts[name] for name in ("revision", "labels", "verbalisation", "task")},
-        **record,
-        "dataset": cell.dataset,
-        "label_names": cell.names,
-        "labels_digest": digest(cell.labels),
-        "rows": {split: number for split, number in facts["rows"].items() if split in cell.splits},
-        "rows_sha256": facts["rows_sha256"],
-        "model": spec["model"],
-        "system_digest": digest(cell.system),
-        "weights_sha256": cell.system["weights_sha256"],
-        "source": cell.system["source"],
-        "device": cell.device,
-        "seen": seen(spec, cell.dataset, layout),
-        "key": cell.key,
-        "command": f"zsbench score --root results/{layout.root.name} --spec {shlex.quote(canonical_json(spec))}",
-        "volatile": list(VOLATILE),
-    }
-    write_json(layout.card(*where), mask_all(card))
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make `target` a hard link to `source`, dated now; a copy where the file system has no hard links."""
-    target.unlink()
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-    os.utime(target)  # Snakemake makes an output again that is older than its inputs
-
-
 def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
     """Whether the system was trained on this dataset: "yes", "no" or "unknown".
 
-    A published model's answer is its entry's `seen` (ids of the sets it was trained on); without one it is unknown.
+    A published model's answer is its entry's `seen` (ids of the sets it was trained on); without one it is unknown. So
+    it is for a model trained here on other rows: nobody says what its backbone has read.
     """
+    if spec["family"] == "supervised":
+        return "yes"
     declared = spec["settings"].get("seen")
     if declared is not None:
         return "yes" if dataset in declared else "no"
@@ -383,5 +285,8 @@ def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
         return "no" if spec["family"] == "control" else "unknown"
     kind, model = spec["model"]
     if kind == "hybrid":
-        return "yes" if read_json(layout.model(model, spec["seed"]))["spec"]["dataset"] == dataset else "no"
-    return "no" if kind == "trained" else "unknown"
+        return "yes" if read_json(layout.model(model, spec["seed"]))["spec"]["dataset"] == dataset else "unknown"
+    if kind == "trained":
+        trained_on = read_json(layout.model(model, spec["seed"]))["spec"]["recipe"]["training_set"]
+        return "yes" if trained_on == dataset else "unknown"
+    return "unknown"

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zsbench.evaluation.f1 import point_macro_f1
+from zsbench.evaluation.ties import winners
 
 if TYPE_CHECKING:  # importing it would import torch, which the plan of a run can do without
     from zsbench.systems.base import System
 
+BOOTSTRAP = 2000  # draws of rows
 JOINT = ("gliznet", "gliclass", "llm", "custom")  # families that read all labels of a text at once, or may
-INSENSITIVE = ("control", "imported", "hybridnli")  # no labels are read, or only the ones trained for
+INSENSITIVE = ("control", "supervised", "imported", "hybridnli")  # no labels are read, or only the ones trained for
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ def subsample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(len(gold))[:rows])
 
 
-def predictions(scores: np.ndarray, task: str) -> np.ndarray:
-    """Predicted labels (n, L) bool: the largest score (the first of equals), or P >= 1/2."""
+def predictions(scores: np.ndarray, task: str, texts: list[str], names: list[str]) -> np.ndarray:
+    """Predicted labels (n, L) bool: the largest score (equals: `ties.winners`), or P >= 1/2."""
     if task == "multi":
         return scores >= 0.5
-    return np.eye(scores.shape[1], dtype=bool)[scores.argmax(axis=1)]
+    return np.eye(scores.shape[1], dtype=bool)[winners(scores, texts, names)]
 
 
 def order_sensitivity(
@@ -75,7 +77,7 @@ def order_sensitivity(
         scores = np.asarray(system.score(texts, [labels[i] for i in order]))
         back = np.empty_like(scores)
         back[:, order] = scores  # to the columns of the given order
-        results.append(predictions(back, task))
+        results.append(predictions(back, task, texts, labels))
     return _record("order", results, gold, task)
 
 
@@ -83,23 +85,32 @@ def wording_sensitivity(
     system: "System", texts: list[str], gold: np.ndarray, wordings: dict[str, list[str]], task: str
 ) -> dict[str, Any]:
     """Score the same rows under every wording of the labels; `flip_rate` is against the first one."""
-    results = [predictions(np.asarray(system.score(texts, labels)), task) for labels in wordings.values()]
+    names = next(iter(wordings.values()))
+    results = [predictions(np.asarray(system.score(texts, labels)), task, texts, names) for labels in wordings.values()]
     record = _record("verbalisation", results, gold, task)
     return record | {"values": dict(zip(wordings, record["values"], strict=True))}
 
 
 def _record(kind: str, results: list[np.ndarray], gold: np.ndarray, task: str) -> dict[str, Any]:
-    """Macro-F1 and flips of predictions (n, L), the first of which are those of the cell."""
+    """Macro-F1 and flips of predictions (n, L), the first of which are those of the cell.
+
+    `flip_low` and `flip_high`: 95 % interval of the flip rate, by a bootstrap over rows.
+    """
     # scikit-learn says the same (tested), but importing it takes longer than most of these scorings.
     values = point_macro_f1(gold, np.stack(results), skip_absent=task == "single").tolist()
-    flips = [float((predicted != results[0]).any(axis=1).mean()) for predicted in results[1:]]
+    flipped = np.array([(predicted != results[0]).any(axis=1) for predicted in results[1:]]).reshape(-1, len(gold))
+    of_row = flipped.mean(axis=0) if len(flipped) else np.zeros(len(gold))  # (n,)
+    picked = np.random.default_rng(0).integers(len(gold), size=(BOOTSTRAP, len(gold)))
+    low, high = np.quantile(of_row[picked].mean(axis=1), [0.025, 0.975])
     return {
         "kind": kind,
         "k": len(values),
         "mean": float(np.mean(values)),
         "low": min(values),
         "high": max(values),
-        "flip_rate": float(np.mean(flips)) if flips else 0.0,
+        "flip_rate": float(of_row.mean()),
+        "flip_low": float(low),
+        "flip_high": float(high),
         "rows": len(gold),
         "values": values,
     }
@@ -132,4 +143,19 @@ def measure(
         records.append(order_sensitivity(system, some, one_hot, in_use, task, options))
     if options.wordings and len(wordings) > 1:
         records.append(wording_sensitivity(system, some, one_hot, wordings, task))
+    if records:
+        found = floor(system, some, in_use, task, options.seed)
+        records = [record | {"floor": found} for record in records]
     return records
+
+
+def floor(system: "System", texts: list[str], labels: list[str], task: str, seed: int) -> float:
+    """Share of rows whose prediction differs when the same labels in the same order are scored again.
+
+    The rows come shuffled the second time, so that other texts share a batch: in bf16 that alone moves scores.
+    """
+    order = np.random.default_rng(seed).permutation(len(texts))
+    again = np.empty((len(texts), len(labels)))
+    again[order] = np.asarray(system.score([texts[i] for i in order], labels))
+    once = predictions(np.asarray(system.score(texts, labels)), task, texts, labels)
+    return float((predictions(again, task, texts, labels) != once).any(axis=1).mean())

@@ -28,7 +28,8 @@ def _compared(spec: Spec) -> bool:
 
 def _sensitive(spec: Spec) -> bool:
     """Some system was asked for other label orders, or for other wordings of a dataset that has several."""
-    asked, families = spec["sensitivity"], {entry["family"] for entry in _systems(spec, SUITE)}
+    asked, systems = spec["sensitivity"], _systems(spec, SUITE)
+    families = {entry["family"] for entry in systems if entry["id"] in asked.get("systems", [entry["id"]])}
     if asked.get("orders", 0) > 0 and not families.isdisjoint(JOINT):
         return True
     worded = asked.get("wordings", False) and not families <= set(INSENSITIVE)

@@ -121,9 +121,9 @@ def _decision(cell: Cell, block: dict[str, Any]) -> str:
     fitted = block["thresholds_fitted_on"]
     rows = np.flatnonzero(cell.split == block["split"])
     if block["protocol"] == "argmax":
-        how = "  each row gets the label with the highest score (of equals the first)"
+        how = "  each row gets the label with the highest score (equals are drawn for by a hash of sample id and label)"
         taken = np.zeros_like(cell.gold)
-        taken[np.arange(len(taken)), cell.scores.argmax(axis=1)] = True
+        taken[np.arange(len(taken)), cell.winners] = True
     else:
         thresholds = np.array([block["labels"][name]["threshold"] for name in _names(cell)])
         how = f"  a label is given where its score reaches its threshold; thresholds fitted on: {fitted or 'nothing'}"

@@ -23,7 +23,7 @@ COLUMNS = {
     ),
     "calibration": "suite dataset system seed ece brier auroc",
     "reliability": "suite dataset system bin low high count confidence accuracy",
-    "sensitivity": "kind dataset system seed k mean low high flip_rate",
+    "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
 }
 SIGNIFICANT = 0.05  # Holm-corrected p below which a difference is called one

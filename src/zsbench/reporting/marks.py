@@ -1,11 +1,9 @@
 """Marks of how a system's weights were chosen, and what they mean to a reader."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.table import Table
 
 UNMOVED, CHOSEN = "§", "¶"
 UNMOVED_NOTE = (
@@ -16,20 +14,6 @@ CHOSEN_NOTE = (
     f"{CHOSEN} weights chosen on the very rows that are reported, or by a training that declares the set as seen."
     " Only held-out is free of it."
 )
-_NAMES = ("System", "Against", "Contrast")  # columns that name systems
-
-
-def mark_unmoved(table: Table, run: RunData) -> Table:
-    """The table with a mark at each name of a system whose selection metric never moved, and what it means."""
-    unmoved, columns = run.unmoved, [place for place, title in enumerate(table.columns) if title in _NAMES]
-    rows = [list(row) for row in table.rows]
-    for row in rows:
-        for column in columns:
-            names = row[column].split(" vs ")
-            row[column] = " vs ".join(f"{name} {UNMOVED}" if name in unmoved else name for name in names)
-    if rows == [list(row) for row in table.rows]:
-        return table
-    return replace(table, rows=rows, notes=[*table.notes, UNMOVED_NOTE])
 
 
 def plain(name: str) -> str:

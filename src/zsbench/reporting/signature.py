@@ -5,8 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 from zsbench.evaluation.statistics import smallest_corrected_p
 from zsbench.provenance import digest
 from zsbench.reporting.frames import SIGNIFICANT, RunData
+from zsbench.systems.controls import RANDOM
 
-TRIVIAL = ("majority", "always-positive", "prior-random", "uniform-random", "shuffled-oracle")
+TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
 
 
 def package_version() -> str:
@@ -72,6 +73,8 @@ def rows_note(run: RunData, suite: str, splits: tuple[str, ...]) -> str:
 
 def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | None:
     """The best value among controls that read no text and know no gold of the row; None without such a control.
+
+    A random control's value is its expectation (`measure.expected_rows`), not one draw's.
 
     Args:
         values: metric of each system.

@@ -7,7 +7,7 @@ import pandas as pd
 from zsbench.provenance import read_json
 from zsbench.reporting.frames import WORDS, RunData
 from zsbench.reporting.missing import missing_notes, sets_text
-from zsbench.reporting.table import EMPTY, Table, number
+from zsbench.reporting.table import EMPTY, Table, interval, number
 
 
 def _titles(run: RunData) -> dict[str, str]:
@@ -29,16 +29,21 @@ def sensitivity(run: RunData) -> Table:
     for (system, dataset, kind), group in _ordered(run, frame).groupby(["system", "dataset", "kind"], sort=False):
         spread = (group["high"] - group["low"]).mean()
         values = [number(value) for value in (group["mean"].mean(), group["low"].min(), group["high"].max(), spread)]
-        k = str(int(group["k"].max()))
-        rows.append([system, _titles(run)[dataset], kind, k, *values, number(group["flip_rate"].mean())])
+        counts = [str(int(group["k"].max())), str(int(group["rows"].max()))]
+        around = interval(group["flip_low"].mean(), group["flip_high"].mean())
+        flips = [number(group["flip_rate"].mean()), around, number(group["floor"].mean())]
+        rows.append([system, _titles(run)[dataset], kind, *counts, *values, *flips])
     notes = [
         "Kind order: the same labels in k orders. Kind verbalisation: k named wordings of the labels.",
         "Macro-F1 on a seeded part of the test rows, so means differ from the suite table. Spread is highest minus"
-        " lowest within a seed; lowest and highest are over all seeds. Flip rate: rows whose decision changes.",
+        " lowest within a seed; lowest and highest are over all seeds.",
+        "Flip rate: rows whose decision changes, with the 95 % interval of a bootstrap over the rows. Floor: the same"
+        " when nothing but the order of the texts changes, which is rounding.",
         *_not_measured(run),
         *missing_notes(run, ["gliclass"]),
     ]
-    columns = ["System", "Dataset", "Kind", "k", "Mean", "Lowest", "Highest", "Spread", "Flip rate"]
+    columns = ["System", "Dataset", "Kind", "k", "Rows", "Mean", "Lowest", "Highest", "Spread"]
+    columns += ["Flip rate", "Interval", "Floor"]
     return Table("sensitivity", columns, rows, notes)
 
 

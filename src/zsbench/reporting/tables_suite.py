@@ -31,7 +31,8 @@ def suite(run: RunData) -> Table:
         f"Macro-F1. Δ is {named} minus the row's system, on the average.",
         f"{BELOW} below the best trivial control of the column; {SEEN} the system was trained on that dataset;"
         f" {DIFFERS} differs from {named} (p (Holm) below {SIGNIFICANT}). Bold: best of the column, controls aside.",
-        "Controls are checks, not competitors: their p is not corrected.",
+        "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
+        " the mark that compares with them does; they have no paired difference.",
         interval_note(run),
         *resolution_note(run, f"{SUITE}_suite"),
         seeds_note(run, SUITE),

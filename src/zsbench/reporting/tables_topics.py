@@ -22,7 +22,7 @@ WHOLE = {
     "macro_precision": "Macro P",
     "macro_recall": "Macro R",
 }
-BELOW, TUNED = "†", "‡"
+BELOW, TUNED, SUPERVISED = "†", "‡", "◇"
 PROTOCOLS = ("held-out", "cv", FIXED, "val-tuned")  # in the order of the table
 
 
@@ -36,7 +36,9 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         " reported on the same validation rows, as the published card does); cv (each row decided by thresholds of the"
         " other folds); held-out (thresholds of validation, one look at test).",
         f"{TUNED} tuned on the very rows that are reported.",
-        f"{BELOW} macro F1 below the best trivial control of the same rows and protocol.",
+        f"{BELOW} macro F1 below the best trivial control of the same rows and protocol (of random ones: their mean"
+        " over many draws).",
+        f"{SUPERVISED} trained on the dataset's own train split, beside zero-shot rows.",
         CHOSEN_NOTE,
         "Source reported: printed elsewhere, on that publication's rows; it enters no test.",
         *attribution(run),
@@ -55,6 +57,11 @@ def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[st
     """Rows of one dataset: protocol by protocol, systems in table order, means over seeds."""
     frame = run.metrics[(run.metrics["suite"] == SUITE) & (run.metrics["dataset"] == dataset)]
     means = frame.groupby(["protocol", "split", "system", "metric", "label"], sort=False)["value"].mean().to_dict()
+    supervised = {
+        system
+        for kind, name, system, seed in run.cells()
+        if (kind, name) == (SUITE, dataset) and (run.card(kind, name, system, seed) or {}).get("seen") == "yes"
+    }
     for protocol, split in _places(frame):
         values = {key[2:]: value for key, value in means.items() if key[:2] == (protocol, split)}
         macro = {system: value for (system, metric, _), value in values.items() if metric == "macro_f1"}
@@ -69,7 +76,8 @@ def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[st
                 continue
             below = limit is not None and system not in controls and macro[system] < limit
             whole = [number(values[system, metric, ""]) for metric in WHOLE]
-            whole[0] += f" {BELOW}" if below else ""
+            marks = BELOW * below + SUPERVISED * (system in supervised)
+            whole[0] += f" {marks}" if marks else ""
             f1s = [number(values.get((system, "f1", label))) for label in labels]
             protocol_cell = _protocol(protocol, chosen_on(run, system, dataset, split))
             yield [system, title, protocol_cell, split, *whole, *f1s, "measured"]

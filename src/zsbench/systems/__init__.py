@@ -76,6 +76,12 @@ FAMILIES = {
         "trivial and perfect predictors that frame the rest",
         needs=("control",),
     ),
+    "supervised": Family(
+        "zsbench.systems.supervised",
+        ("numpy", "scikit-learn"),
+        "logistic regression on the dataset's own training rows",
+        needs=("features",),
+    ),
     "hybridnli": Family(
         "zsbench.systems.hybrid",
         TORCH,

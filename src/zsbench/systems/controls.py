@@ -1,7 +1,7 @@
 """Controls: predictors without a model, that frame every table. They alone may see the gold. n rows, L labels."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,52 +9,83 @@ from zsbench.config import suggest
 from zsbench.layout import Layout
 from zsbench.provenance import digest
 from zsbench.systems import UnknownSystemError
-from zsbench.systems.base import Rows
+
+if TYPE_CHECKING:  # importing it would import torch, which measuring does without
+    from zsbench.systems.base import Rows
 
 
-def majority(rows: Rows, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def majority(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The most frequent gold label for every row; where labels are judged one by one, each at its usual value."""
     prior = gold.mean(axis=0)  # (L,)
-    row = (prior >= 0.5).astype(float) if rows.task == "multi" else np.eye(len(prior))[prior.argmax()]
+    row = (prior >= 0.5).astype(float) if task == "multi" else np.eye(len(prior))[prior.argmax()]
     return np.tile(row, (len(gold), 1))
 
 
-def always_positive(rows: Rows, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def always_positive(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """1 everywhere."""
     return np.ones_like(gold)
 
 
-def prior_random(rows: Rows, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def prior_random(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Random predictions as frequent as the gold: one label drawn from the prior, or each label on its own."""
     prior = gold.mean(axis=0)
-    if rows.task == "multi":
+    if task == "multi":
         return (generator.random(gold.shape) < prior).astype(float)
     return np.eye(len(prior))[generator.choice(len(prior), size=len(gold), p=prior / prior.sum())]
 
 
-def uniform_random(rows: Rows, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def uniform_random(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Uniform scores: every label equally likely, P >= 1/2 half the time."""
     return generator.random(gold.shape)
 
 
-def oracle(rows: Rows, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def oracle(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The gold itself: every metric must read 1."""
     return gold
 
 
-def shuffled_oracle(rows: Rows, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def shuffled_oracle(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The gold of other rows: the right label frequencies and combinations, on the wrong texts."""
     return gold[generator.permutation(len(gold))]
 
 
-CONTROLS: dict[str, Callable[[Rows, np.ndarray, np.random.Generator], np.ndarray]] = {
+def position_last(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The label's position, as a share: what liking the last label is worth."""
+    row = np.arange(gold.shape[1]) / max(gold.shape[1] - 1, 1)
+    return np.tile(row, (len(gold), 1))
+
+
+def position_first(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """1 minus the label's position, as a share: what liking the first label is worth."""
+    return 1.0 - position_last(task, gold, generator)
+
+
+CONTROLS: dict[str, Callable[[str, np.ndarray, np.random.Generator], np.ndarray]] = {
     "majority": majority,
     "always-positive": always_positive,
     "prior-random": prior_random,
     "uniform-random": uniform_random,
     "oracle": oracle,
     "shuffled-oracle": shuffled_oracle,
+    "position-first": position_first,
+    "position-last": position_last,
 }
+RANDOM = ("prior-random", "uniform-random", "shuffled-oracle")  # measured as the mean over many draws
+
+
+def draw(name: str, seed: int, dataset: str, task: str, splits: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Scores (n, L) in [0, 1] of a control, each split on its own: no split's gold reaches another split's scores.
+
+    Args:
+        splits: (n,).
+        gold: (n, L) of 0.0 and 1.0.
+    """
+    scores = np.zeros(gold.shape)
+    for split in dict.fromkeys(splits):
+        here = splits == split
+        entropy = int(digest([name, seed, dataset, split]), 16)
+        scores[here] = CONTROLS[name](task, gold[here], np.random.default_rng(entropy))
+    return scores
 
 
 class Control:
@@ -63,14 +94,9 @@ class Control:
     def __init__(self, name: str, seed: int) -> None:
         self.name, self.seed = name, seed
 
-    def score_rows(self, rows: Rows) -> np.ndarray:
-        """Scores (n, L) in [0, 1], each split on its own: no split's gold reaches another split's scores."""
-        scores, gold, splits = np.zeros((len(rows.gold), len(rows.labels))), rows.matrix, np.array(rows.splits)
-        for split in dict.fromkeys(rows.splits):
-            here = splits == split
-            entropy = int(digest([self.name, self.seed, rows.dataset, split]), 16)
-            scores[here] = CONTROLS[self.name](rows, gold[here], np.random.default_rng(entropy))
-        return scores
+    def score_rows(self, rows: "Rows") -> np.ndarray:
+        """Scores (n, L) in [0, 1], as `draw` says."""
+        return draw(self.name, self.seed, rows.dataset, rows.task, np.array(rows.splits), rows.matrix)
 
 
 def build(spec: dict[str, Any], layout: Layout) -> Control:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
-from synthetic import make_run, make_spec
+from synthetic import make_run, make_spec, system, write_cell
 
 from zsbench.evaluation.measure import measure
 from zsbench.layout import Layout
@@ -32,7 +32,7 @@ def test_frames_have_the_columns_of_the_contract(analysed):
         "calibration": "dataset system seed ece brier auroc",
         "reliability": "dataset system bin low high count confidence accuracy",
         "cost": "dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
-        "sensitivity": "kind dataset system seed k mean low high flip_rate",
+        "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     }
     for name, wanted in columns.items():
         assert set(wanted.split()) <= set(frame(analysed, name).columns)
@@ -68,11 +68,13 @@ def test_reliability_counts_all_rows_of_all_seeds(analysed):
 def test_sensitivity_records_of_cells_are_collected(small):
     root, spec = small
     record = {"kind": "order", "k": 4, "mean": 0.5, "low": 0.4, "high": 0.6, "flip_rate": 0.1, "rows": 10, "values": []}
+    record |= {"flip_low": 0.0, "flip_high": 0.3, "floor": 0.0}
     write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", {"records": [record]})
     measure(root, spec)
     (found,) = pd.read_parquet(root / "analysis" / "sensitivity.parquet").to_dict("records")
     assert found == {"dataset": "alpha", "system": "gliznet-full", "seed": 1} | {
-        key: record[key] for key in ("kind", "k", "mean", "low", "high", "flip_rate")
+        key: record[key]
+        for key in ("kind", "k", "mean", "low", "high", "flip_rate", "flip_low", "flip_high", "floor", "rows")
     }
 
 
@@ -135,3 +137,25 @@ def test_measuring_and_comparing_import_no_torch(small):
         [sys.executable, "-c", code, str(root)], input=json.dumps(spec), capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_random_control_is_its_expectation_and_not_its_cells_draw(tmp_path):
+    draws = []
+    for seed in range(2):  # two draws of the cell, one value
+        spec = make_spec()
+        spec["suites"].pop("topics")
+        spec["systems"] = [system("chance", "control", (0,), ("gliclass",), False, "uniform-random")]
+        root = tmp_path / str(seed)
+        make_run(root, spec, rows=60)
+        for dataset in spec["suites"]["gliclass"]["datasets"]:
+            place = ("gliclass", dataset["id"], "chance", 0)
+            frame = pd.read_parquet(Layout(root).scores(*place))
+            columns = [name for name in frame if name.startswith("score:")]
+            frame[columns] = np.random.default_rng(seed).random(frame[columns].shape).astype(np.float32)
+            write_cell(Layout(root), place, frame)
+        measure(root, spec)
+        frame = pd.read_parquet(root / "analysis" / "metrics.parquet")
+        draws.append(frame[frame["metric"] == "accuracy"]["value"].to_numpy())
+    np.testing.assert_array_equal(draws[0], draws[1])
+    labels = [len(dataset["labels"]) for dataset in spec["suites"]["gliclass"]["datasets"]]
+    np.testing.assert_allclose(draws[0], 1 / np.array(labels), atol=4 * 0.065 / 10)  # 60 rows, 100 draws

@@ -8,9 +8,12 @@ import pytest
 
 from zsbench.config import load_yaml
 from zsbench.evaluation.cells import Cell
+from zsbench.evaluation.metrics import single_label
 from zsbench.evaluation.protocols import FOLD_SEED, FOLDS, argmax, representative, representative_decision, thresholded
 
 ALL = ["fixed-0.5", "val-tuned", "cv", "held-out"]
+
+IDS, NAMES = [f"row {i}" for i in range(80)], [f"label {i}" for i in range(5)]
 
 
 def make_cell(seed=0, n=80, labels=5, test=True) -> Cell:
@@ -19,7 +22,7 @@ def make_cell(seed=0, n=80, labels=5, test=True) -> Cell:
     scores = np.clip(0.5 + 0.3 * (gold - 0.5) + 0.3 * rng.normal(size=gold.shape), 0, 1)
     half = n // 2 if test else n
     split = np.array(["validation"] * half + ["test"] * (n - half), dtype=object)
-    return Cell("topics", "d", "s", 1, "", split, gold, scores, {})
+    return Cell("topics", "d", "s", 1, "", split, gold, scores, {}, IDS, NAMES)
 
 
 def decisions(cell, protocols=ALL):
@@ -46,7 +49,7 @@ def test_thresholds_do_not_move_when_the_test_gold_is_permuted():
     gold = cell.gold.copy()
     rows = np.flatnonzero(cell.split == "test")
     gold[rows] = gold[np.random.default_rng(1).permutation(rows)]
-    after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}))
+    after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}, IDS, NAMES))
     for key, decision in before.items():
         assert np.array_equal(decision.thresholds, after[key].thresholds)
         assert np.array_equal(decision.predictions, after[key].predictions)
@@ -58,7 +61,9 @@ def test_a_row_of_a_fold_does_not_choose_its_own_threshold():
     for row in range(0, 20, 5):
         gold = cell.gold.copy()
         gold[row] = ~gold[row]
-        after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}))["cv", "validation"]
+        after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}, IDS, NAMES))[
+            "cv", "validation"
+        ]
         assert np.array_equal(before[row], after.predictions[row])
 
 
@@ -72,7 +77,7 @@ def test_held_out_without_validation_rows_is_an_error():
     cell = make_cell()
     split = np.array(["test"] * len(cell.split), dtype=object)
     with pytest.raises(ValueError, match="topics/d/s/seed1.*needs validation rows"):
-        thresholded(Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}), ["held-out"], 5, 0)
+        thresholded(Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}, IDS, NAMES), ["held-out"], 5, 0)
 
 
 def test_an_unknown_protocol_is_named():
@@ -80,11 +85,36 @@ def test_an_unknown_protocol_is_named():
         thresholded(make_cell(), ["oracle"], 5, 0)
 
 
-def test_argmax_takes_the_first_of_equals():
-    scores = np.array([[0.0, 2.0, 2.0], [1.0, 1.0, 1.0]])
-    cell = Cell("gliclass", "d", "s", 0, "", np.array(["test"] * 2, object), np.eye(3, dtype=bool)[[1, 0]], scores, {})
-    (decision,) = argmax(cell)
-    assert decision.predictions.argmax(axis=1).tolist() == [1, 0]
+def constant(gold, ids, names):
+    split = np.array(["test"] * len(gold), object)
+    return Cell("gliclass", "d", "s", 0, "", split, gold, np.full(gold.shape, 0.5), {}, ids, names)
+
+
+def test_a_constant_scorer_gains_nothing_from_the_order_of_labels_or_rows():
+    rng = np.random.default_rng(2)
+    gold, ids, names = np.eye(4, dtype=bool)[rng.integers(4, size=300)], [f"{i}" for i in range(300)], list("abcd")
+    (before,) = argmax(constant(gold, ids, names))
+    labels, rows = np.array([2, 0, 3, 1]), rng.permutation(300)
+    moved = constant(gold[rows][:, labels], [ids[i] for i in rows], [names[i] for i in labels])
+    (after,) = argmax(moved)
+    np.testing.assert_array_equal(after.predictions, before.predictions[rows][:, labels])
+
+
+def test_a_constant_scorer_is_uniform_random_and_not_position_first():
+    gold = np.eye(2, dtype=bool)[(np.arange(4000) % 4 == 0).astype(int)]  # three quarters have the first label
+    (decision,) = argmax(constant(gold, [f"{i}" for i in range(4000)], ["yes", "no"]))
+    assert decision.predictions.sum(axis=0) == pytest.approx([2000, 2000], abs=4 * 32)  # four standard deviations
+    chance = (2 * 0.75 / 2 / 1.25 + 2 * 0.25 / 2 / 0.75) / 2  # mean of 2 pi q / (pi + q) with q = 1/2
+    assert single_label(gold, decision.predictions)["macro_f1"] == pytest.approx(chance, abs=0.03)
+
+
+def test_only_the_highest_scores_are_drawn_from():
+    scores = np.array([[0.0, 2.0, 2.0], [3.0, 1.0, 1.0]])
+    gold = np.eye(3, dtype=bool)[[1, 0]]
+    (decision,) = argmax(
+        Cell("gliclass", "d", "s", 0, "", np.array(["test"] * 2, object), gold, scores, {}, IDS, NAMES)
+    )
+    assert decision.predictions.argmax(axis=1)[0] in (1, 2) and decision.predictions.argmax(axis=1)[1] == 0
     assert decision.predictions.sum() == 2
 
 

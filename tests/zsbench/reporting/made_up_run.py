@@ -225,8 +225,25 @@ def _sensitivity(spec: dict[str, Any]) -> pd.DataFrame:
             for kind, k in (("order", 10), ("verbalisation", 3)):
                 if kind == "verbalisation" or family == "gliznet":
                     spread = 0.02 + 0.02 * place
-                    rows.append((kind, dataset, name, 1, k, 0.6, 0.6 - spread, 0.6 + spread / 2, spread))
+                    rows.append(
+                        (
+                            kind,
+                            dataset,
+                            name,
+                            1,
+                            k,
+                            0.6,
+                            0.6 - spread,
+                            0.6 + spread / 2,
+                            spread,
+                            0.0,
+                            2 * spread,
+                            0.0,
+                            200,
+                        )
+                    )
     names = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high", "flip_rate"]
+    names += ["flip_low", "flip_high", "floor", "rows"]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -247,6 +247,7 @@ def test_sensitivity_is_written_where_there_are_records(made, tmp_path):
     before = path.read_bytes() if path.is_file() else None
     dataset, system = next(iter(run.datasets("gliclass"))), run.reference
     where = {"kind": "order", "dataset": dataset, "system": system, "k": 4, "mean": 0.5, "flip_rate": 0.25}
+    where |= {"flip_low": 0.1, "flip_high": 0.4, "floor": 0.0, "rows": 200}
     records = [where | {"seed": 1, "low": 0.4, "high": 0.6}, where | {"seed": 2, "low": 0.3, "high": 0.6}]
     try:
         pd.DataFrame(records).to_parquet(path, index=False)

@@ -114,8 +114,9 @@ def test_the_paper_run_makes_what_the_publications_name(reported):
     named = [
         row for entry in reported["publications"].values() for row in entry["systems"].values() if "made_of" in row
     ]
-    assert len(named) == 6
-    for row in named:
+    measured = [row for row in named if "measured" in row]
+    assert (len(named), len(measured)) == (6, 5)  # the published v1, with one head, is no model of ours
+    for row in measured:
         assert systems[row["measured"]]["made_of"] == row["made_of"]
 
 

@@ -99,3 +99,9 @@ def test_oracle_cells_are_perfect(run, make_spec, suite, dataset):
 def test_an_unknown_control_gets_a_suggestion(run, make_spec):
     with pytest.raises(systems.UnknownSystemError, match="did you mean 'majority'"):
         systems.build(make_spec("control", settings={"control": "majorty"}), run)
+
+
+@pytest.mark.parametrize(("name", "label"), [("position-first", 0), ("position-last", 2)])
+def test_position_canaries_like_one_end(name, label):
+    scores = score(name, rows(GOLD))
+    assert (scores.argmax(axis=1) == label).all() and sorted(scores[0]) == [0.0, 0.5, 1.0]

@@ -70,8 +70,8 @@ def test_hybrids_over_one_model_share_a_store(trained, monkeypatch):
     from hybridnli.encoder import NLIEncoder
 
     monkeypatch.setattr(NLIEncoder, "entailment", lambda *_: pytest.fail("the encoder ran on a pair"))
-    train_hybrid(trained.root, SPEC | {"id": "hybrid-v1", "training": TRAINING | {"blend_weight": 0.0}})
-    assert set(read_json(trained.model("hybrid-v1", 1))["alphas"].values()) == {0.5}
+    train_hybrid(trained.root, SPEC | {"id": "hybrid-no-blend", "training": TRAINING | {"blend_weight": 0.0}})
+    assert set(read_json(trained.model("hybrid-no-blend", 1))["alphas"].values()) == {0.5}
     assert len(list((trained.root / "features").iterdir())) == 1
 
 

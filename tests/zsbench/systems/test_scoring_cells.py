@@ -277,22 +277,22 @@ def test_scores_stand_without_a_sensitivity_that_failed(fresh, make_spec, record
 
 
 def test_a_kill_between_scores_and_card_leaves_no_complete_cell(fresh, make_spec, recorder, monkeypatch):
-    from zsbench.evaluation import scoring
+    from zsbench.evaluation import cell_files
 
     spec = make_spec("nli", model=("source", "tiny-nli"))
     score_job(fresh.root, spec)
-    real = scoring.write_json
+    real = cell_files.write_json
 
     def killed(path, value):
         if path.name == "card.json":
             raise KeyboardInterrupt
         real(path, value)
 
-    monkeypatch.setattr(scoring, "write_json", killed)
+    monkeypatch.setattr(cell_files, "write_json", killed)
     with pytest.raises(KeyboardInterrupt):
         score_job(fresh.root, spec)
     assert not fresh.card("gliclass", "news", spec["system"], 1).exists()
-    monkeypatch.setattr(scoring, "write_json", real)
+    monkeypatch.setattr(cell_files, "write_json", real)
     recorder.asked.clear()
     score_job(fresh.root, spec)
     assert fresh.card("gliclass", "news", spec["system"], 1).exists() and not recorder.asked

@@ -65,8 +65,13 @@ def test_only_joint_families_are_permuted():
 
 def test_predictions():
     scores = np.array([[0.6, 0.6, 0.1], [0.2, 0.1, 0.4]])
-    assert predictions(scores, "single").tolist() == [[True, False, False], [False, False, True]]
-    assert predictions(scores, "multi").tolist() == [[True, True, False], [False, False, False]]
+    single = predictions(scores, "single", ["a", "b"], ["x", "y", "z"])
+    assert single[0].tolist() in ([True, False, False], [False, True, False])
+    assert single[1].tolist() == [False, False, True]
+    assert predictions(scores, "multi", ["a", "b"], ["x", "y", "z"]).tolist() == [
+        [True, True, False],
+        [False, False, False],
+    ]
 
 
 def test_the_subsample_is_seeded():
@@ -99,3 +104,33 @@ def test_controls_have_none(run, make_spec):
     spec = make_spec("control", settings={"control": "oracle"}, sensitivity={"rows": 8}, system="oracle")
     score_job(run.root, spec)
     assert not (run.cell("gliclass", "news", "oracle", 1) / "sensitivity.json").exists()
+
+
+class Moody:
+    """Answers anew at every call: all flips are noise."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def score(self, texts, labels):
+        return self.rng.random((len(texts), len(labels)))
+
+
+def test_the_floor_is_measured_and_the_interval_holds_the_rate():
+    fair = measure(Fair(), "gliznet", TEXTS, GOLD, WORDINGS, "single", SensitivityOptions(rows=40))
+    assert {(record["floor"], record["flip_low"], record["flip_high"]) for record in fair} == {(0.0, 0.0, 0.0)}
+    [moody] = measure(
+        Moody(), "gliznet", TEXTS, GOLD, {"plain": WORDINGS["plain"]}, "single", SensitivityOptions(rows=40)
+    )
+    assert moody["floor"] > 0.4 and 0 < moody["flip_low"] < moody["flip_rate"] < moody["flip_high"] < 1
+
+
+def test_a_run_that_no_longer_asks_keeps_no_old_record(run, make_spec, tmp_path):
+    layout = Layout(tmp_path / "run")
+    shutil.copytree(run.root, layout.root, ignore=shutil.ignore_patterns("cells", "cache"))
+    spec = make_spec("gliznet", model=("trained", "gliznet-full"), sensitivity={"orders": 1, "rows": 4})
+    path = layout.cell("gliclass", "news", spec["system"], 1) / "sensitivity.json"
+    score_job(layout.root, spec)
+    assert path.exists()
+    score_job(layout.root, {key: value for key, value in spec.items() if key != "sensitivity"})
+    assert not path.exists()

@@ -142,7 +142,8 @@ def finish_source(layout: Layout, name: str) -> None:
 
 def finish_model(layout: Layout, name: str) -> None:
     """Write the record of a training (seed 1) whose checkpoint is there."""
-    write_json(layout.model(name, 1), {"files": listing(layout.checkpoint(name, 1))})
+    spec = {"recipe": {"training_set": "more"}}
+    write_json(layout.model(name, 1), {"files": listing(layout.checkpoint(name, 1)), "spec": spec})
 
 
 def source_folder(layout: Layout, name: str) -> Path:

@@ -1,0 +1,34 @@
+"""Which label wins a row, also where several share its highest score. n rows, L labels.
+
+A module of its own and without libraries, since the measurement of sensitivity needs it too.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+
+def winners(scores: np.ndarray, rows: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+    """The label with the highest score of each row; equals are drawn for.
+
+    The draw is a hash of (row, label), so it depends on neither the order of the labels nor that of the rows, is the
+    same for every system, and gives each of the tied labels the same chance.
+
+    Args:
+        scores: (n, L).
+        rows: (n,) names of the rows, such as sample ids.
+        labels: (L,) names of the columns.
+
+    Returns:
+        (n,) column indices.
+    """
+    best = scores == scores.max(axis=1, keepdims=True)  # (n, L)
+    found = best.argmax(axis=1)
+    for i in np.flatnonzero(best.sum(axis=1) > 1).tolist():
+        found[i] = min(np.flatnonzero(best[i]).tolist(), key=lambda label: _draw(rows[i], labels[label]))
+    return found
+
+
+def _draw(row: str, label: str) -> bytes:
+    return blake2b(f"{row}\n{label}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -1,0 +1,60 @@
+"""Logistic regression on the dataset's own training rows: what a weak trained model reaches there. L labels."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zsbench.layout import Layout
+from zsbench.systems import UnknownSystemError
+
+
+class Supervised:
+    """One logistic regression a label, fitted anew for each dataset.
+
+    Args:
+        features: `words` (TF-IDF of words and word pairs, sublinear) or `length` (log of the number of words, whose
+            score beyond chance is a leak of the dataset: texts of some labels are longer).
+    """
+
+    def __init__(self, features: str) -> None:
+        self.features = features
+
+    def fit_and_score(self, texts: Sequence[str], gold: np.ndarray, others: Sequence[str]) -> np.ndarray:
+        """P(label | text) of the others, (n, L) in [0, 1].
+
+        Args:
+            texts: training texts.
+            gold: (len(texts), L) of 0 and 1.
+        """
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
+
+        if self.features == "words":
+            read: Any = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        else:
+            read = FunctionTransformer(log_words)
+        # Balanced: labels are rare, and without it hardly a row reaches 0.5.
+        model = make_pipeline(read, OneVsRestClassifier(LogisticRegression(C=10.0, class_weight="balanced")))
+        model.fit(list(texts), gold.astype(int))
+        return np.asarray(model.predict_proba(list(others)))
+
+
+def log_words(texts: Sequence[str]) -> np.ndarray:
+    """(n, 1) log of 1 + the number of words."""
+    return np.log1p([[len(text.split())] for text in texts])
+
+
+def build(spec: dict[str, Any], layout: Layout) -> Supervised:
+    """The model that `settings.features` names.
+
+    Raises:
+        UnknownSystemError: other features.
+    """
+    features = spec["settings"].get("features")
+    if features not in ("words", "length"):
+        raise UnknownSystemError(f"systems.{spec['system']}.features: {features!r}; allowed: words, length")
+    return Supervised(features)
