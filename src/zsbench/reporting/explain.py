@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from zsbench.evaluation.cells import Cell, cell_name, read_cell
+from zsbench.evaluation.measure import DRAWS
 from zsbench.layout import Layout
 from zsbench.provenance import IntegrityError, read_json
 from zsbench.status import OK, status
+from zsbench.systems.controls import RANDOM
 
 LONGEST = 160  # characters of a fact
 CARD_LINES = (
@@ -129,7 +131,10 @@ def _decision(cell: Cell, block: dict[str, Any]) -> str:
         how = f"  a label is given where its score reaches its threshold; thresholds fitted on: {fitted or 'nothing'}"
         taken = cell.scores >= thresholds
     lines = [how]
-    if block["protocol"] == "cv":
+    if cell.card["settings"].get("control") in RANDOM:
+        lines.append(f"  (a random control: the numbers are means over {DRAWS} draws, of which the scores above are one)")
+        lines += [f"    {name:<28} {_numbers(values)}" for name, values in block["labels"].items()]
+    elif block["protocol"] == "cv":
         lines.append("  (each fold is decided with thresholds of the other folds; the thresholds' mean is printed)")
         lines += [f"    {name:<28} {_numbers(block['labels'][name])}" for name in _names(cell)]
     else:

@@ -142,7 +142,7 @@ def test_hardset_gives_the_position_canaries_chance(tasks, tmp_path, monkeypatch
     save_tiny_encoder(layout.fetched("tiny").parent / "files")
     finish_backbone(layout)
     low, high = interval(bundle_chance())
-    for name in ("position_first", "position_last", "alphabetical", "text_length", "row_number"):
+    for name in ("position_first", "position_last", "label_length", "alphabetical", "text_length", "row_number"):
         assert low < measured(layout, monkeypatch, name) < high, name
     assert measured(layout, monkeypatch, "constant") < low
     monkeypatch.setattr(hardset, "shown_labels", true_first)

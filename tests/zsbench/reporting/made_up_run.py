@@ -185,7 +185,7 @@ def _cell(
         "system": system,
         "seed": seed,
         "family": family,
-        "settings": {},
+        "settings": _settings(system, family),
         "precision": "bf16",
         "token_budget": 4096,
         "revision": "0" * 8,

@@ -32,6 +32,12 @@ def test_every_protocol_of_a_topic_cell_is_recomputed(made: SimpleNamespace) -> 
     assert text.count("(as stored)") == 4 and "thresholds of the other folds" in text
 
 
+@pytest.mark.parametrize(("suite", "dataset"), [("gliclass", "r8"), ("topics", "topics-mini")])
+def test_a_random_controls_numbers_are_means_over_draws_and_not_its_cells(made, suite: str, dataset: str) -> None:
+    text = explain(made.root / "cells" / suite / dataset / "prior-random" / "seed0")
+    assert "NOT the stored" not in text and "means over 100 draws" in text and "(as stored)" not in text
+
+
 @pytest.fixture
 def copied(made: SimpleNamespace, tmp_path: Path) -> Path:
     """A cell folder of its own to damage."""

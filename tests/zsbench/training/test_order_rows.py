@@ -60,6 +60,20 @@ def test_labels_are_drawn_anew_each_epoch() -> None:
     assert len({tuple(draw_labels(rows, 0, 12, (1, step))[0]) for step in range(20)}) > 10
 
 
+def test_neither_a_labels_place_nor_its_place_in_the_file_tells_anything() -> None:
+    """A joint encoder trained on true labels first would learn the place; files list labels by importance."""
+    rows, draws = Rows(["text"], [list("abc")], [list("defghijkl")]), 2000
+    drawn = [draw_labels(rows, 0, 12, (1, step)) for step in range(draws)]
+    share = np.mean([np.mean(targets) for _, targets in drawn])
+    for place in (0, 1, -1):
+        assert np.mean([targets[place] for _, targets in drawn]) == pytest.approx(share, abs=4 * 0.5 / draws**0.5)
+    few = [label for step in range(draws) for label in draw_labels(rows, 0, 2, (1, step))[0]]
+    for label in "abc":
+        assert few.count(label) / draws == pytest.approx(2 / 3, abs=4 * 0.5 / draws**0.5)
+    for label in "dl":  # 5 negatives on average of 9
+        assert np.mean([label in labels for labels, _ in drawn]) == pytest.approx(5 / 9, abs=4 * 0.5 / draws**0.5)
+
+
 def test_mean_average_precision_is_sklearns_over_texts_that_rank_something() -> None:
     scores = [np.array([0.9, 0.1, 0.5]), np.array([0.2, 0.8]), np.array([0.3])]
     targets = [np.array([1, 0, 1]), np.array([1, 0]), np.array([1])]
