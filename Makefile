@@ -44,13 +44,13 @@ rehearsal: setup
 	$(BIN)/zsbench rehearse-endpoint --port 18427 -- $(REHEARSE) all speed --configfile config.yaml $(OVERLAY)
 	@$(BIN)/zsbench show reports/rehearsal
 
-# The committed sample report, README's tables and the data card's results are those of the last `make demo`; the speed
+# The committed sample report, the tables of README and docs and the data card's results are those of the last `make demo`; the speed
 # page is that of the last `make speed`, which may be older.
 sample:
 	rm -rf reports/sample/tables reports/sample/figures && mkdir -p reports/sample
 	if [ -d reports/embedded/speed ]; then rm -rf reports/sample/speed && cp -r reports/embedded/speed reports/sample/; fi
 	cp -r reports/embedded/index.html reports/embedded/REPORT.md reports/embedded/tables reports/embedded/figures reports/sample/
-	$(BIN)/zsbench readme reports/sample README.md
+	$(BIN)/zsbench readme reports/sample README.md docs/results.md docs/speed.md
 	$(BIN)/zsbench data results --root results/embedded
 
 test: export OMP_NUM_THREADS := 1
