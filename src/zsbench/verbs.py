@@ -45,6 +45,16 @@ def readme(arguments: argparse.Namespace) -> None:
         write_text(file, text)
 
 
+def config_keys(arguments: argparse.Namespace) -> None:
+    """print every config key, what it may hold and its default, as Markdown"""
+    from zsbench.config import load_yaml
+    from zsbench.config_keys import markdown
+    from zsbench.layout import WORKFLOW
+
+    schemas = WORKFLOW / "schemas"
+    print(markdown(*(load_yaml(schemas / f"{name}.schema.yaml") for name in ("config", "presets"))), end="")
+
+
 def speed_page(arguments: argparse.Namespace) -> None:
     """write the speed page, its tables and its figure from a speed record"""
     from zsbench.reporting.speed_page import write_speed_page
@@ -252,6 +262,8 @@ def _add_listing_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     verb = verbs.add_parser("datasets", help=list_datasets.__doc__)
     verb.set_defaults(function=list_datasets)
     add_resources(verb)
+    verb = verbs.add_parser("config-keys", help=config_keys.__doc__)
+    verb.set_defaults(function=config_keys)
     verb = verbs.add_parser("import-scores", help=import_scores.__doc__)
     verb.add_argument("--root", type=prepared_layout, required=True, help="results/<run>")
     verb.add_argument("--system", required=True, help="id of the system in the config")
