@@ -51,7 +51,7 @@ CODE = (".py", ".smk", ".yaml", ".rst")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_relative_links_resolve(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     lost = [link for link in links if "://" not in link and not (page.parent / link.partition("#")[0]).exists()]
     assert lost == []
 
@@ -59,6 +59,8 @@ def test_relative_links_resolve(page: Path) -> None:
 def test_readme_is_short_and_needs_no_sideways_scrolling() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [line for line in outside_blocks(text).splitlines() if len(line) > 120] == []
+    code = "".join(re.findall(r"```\w+\n(.*?)```", text, re.DOTALL))
+    assert [line for line in code.splitlines() if len(line) > 100] == []  # what a code box of a GitHub page holds
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert max(line.replace("\\|", "").count("|") for line in tables) <= 6  # five columns
     assert len(text.splitlines()) <= 160
