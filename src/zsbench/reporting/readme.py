@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE, plain
 from zsbench.reporting.table import EMPTY, Table, markdown_text
 from zsbench.systems.controls import CONTROLS
 
@@ -156,22 +157,23 @@ def headline(reports: Path) -> str:
     picked += [row["System"] for row in systems if row["System"] not in picked][: MOST_ROWS - len(picked)]
     shown = [row for row in ranked if row["System"] in picked]
     titles = ("System", "Average", "Δ", "interval", "p (Holm)")
-    renamed = ("System", "Average macro-F1", f"Δ to {reference['System']}", "Interval of Δ", "p (Holm)")
+    renamed = ("System", "Average macro-F1", f"Δ to {plain(reference['System'])}", "Interval of Δ", "p (Holm)")
     table = Table("headline", renamed, [[row[title] for title in titles] for row in shown])
-    return f"{markdown_text(table)}\n{_sentence(reference, systems, control)}"
+    notes = [f"\n\n{UNMOVED_NOTE}"] if any(UNMOVED in row["System"] for row in shown) else []
+    return "".join([f"{markdown_text(table)}\n{_sentence(reference, systems, control)}", *notes])
 
 
 def _sentence(reference: Row, systems: list[Row], control: Row | None) -> str:
     """What the table says, with its interval."""
-    name, best = reference["System"], systems[0]
-    if best["System"] == name and len(systems) > 1:
+    name, best = plain(reference["System"]), systems[0]
+    if best is reference and len(systems) > 1:
         other = systems[1]
-        first = f"`{name}` has the highest average of {len(systems)} systems; `{other['System']}`, the next,"
+        first = f"`{name}` has the highest average of {len(systems)} systems; `{plain(other['System'])}`, the next,"
         first += f" differs from it by {other['Δ']} {other['interval']}"
-    elif best["System"] == name:
+    elif best is reference:
         first = f"`{name}` is the only system"
     else:
-        first = f"`{best['System']}` has the highest average of {len(systems)} systems,"
+        first = f"`{plain(best['System'])}` has the highest average of {len(systems)} systems,"
         first += f" {best['Δ']} {best['interval']} from `{name}`"
     if control is None:
         return f"{first}."
@@ -187,7 +189,7 @@ def scale(reports: Path) -> str:
     seeds = len(signed["seeds"].split(",")) if signed.get("seeds", "none") != "none" else 0
     rows = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     sets = f"{signed['sets']} test set{'s' * (signed['sets'] != '1')}"
-    parts = [_steps(reports, reference["System"]), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
+    parts = [_steps(reports, plain(reference["System"])), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
     return (
         f"**A demonstration, not a benchmark result**: a 22.7 M encoder, {', '.join(filter(None, parts))},"
         f" {rows} rows of each of {sets}."

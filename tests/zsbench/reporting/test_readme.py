@@ -136,6 +136,14 @@ def test_the_headline_keeps_reference_encoder_and_control_among_many(tmp_path: P
     assert [row[0] for row in rows] == ["v19", "v18", "v17", "v16", "encoder", "full", "majority"]
 
 
+def test_the_reference_may_be_the_best_and_carry_a_mark(tmp_path: Path) -> None:
+    text = headline(write_suite(tmp_path, SUITE.replace("full,0.5 †,0.5000 †", "full §,0.8,0.8000")))
+    assert cells(text)[0][2] == "Δ to full" and cells(text)[2][0] == "full §"
+    first, _, note = text.partition("\n\n")[2].partition("\n\n")
+    assert first.startswith("`full` has the highest average of 4 systems; `warm`, the next, differs from it by ")
+    assert note.startswith("§ ")
+
+
 def test_the_scale_is_that_of_the_report(tmp_path: Path) -> None:
     write_suite(tmp_path, SUITE)
     assert "2 seeds, 80 to 1,200 rows of each of 2 test sets" in scale(tmp_path)
