@@ -1,7 +1,7 @@
 # make demo   the embedded run, end to end        make test       the tests
 # make rehearsal   the paper run's config and rules over miniature replicas of every repository it names
 # make speed  how fast everything is, and its page; stopped at any point, the same command continues
-# make lint   formatters, linters, type check      make simulations, make test-slow  statistics; long fault tests too
+# make lint   formatters, linters, type check, docs    make simulations, make test-slow  statistics; long fault tests too
 # Without a GPU, `gpu=2` means two single-threaded jobs at a time: the fastest use of two cores.
 PYTHON ?= python3.11
 VENV := .venv
@@ -10,7 +10,7 @@ RUN := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reaso
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup audit demo speed rehearsal sample test simulations test-slow lint clean
+.PHONY: setup audit demo speed rehearsal sample test simulations test-slow lint docs clean
 
 setup: $(VENV)/.done
 
@@ -18,7 +18,7 @@ setup: $(VENV)/.done
 $(VENV)/.done: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,gliclass,slurm]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs,gliclass,slurm]"
 	$(BIN)/pip install --quiet --no-deps btzsc==0.1.2
 	touch $@
 
@@ -44,13 +44,13 @@ rehearsal: setup
 	$(BIN)/zsbench rehearse-endpoint --port 18427 -- $(REHEARSE) all speed --configfile config.yaml $(OVERLAY)
 	@$(BIN)/zsbench show reports/rehearsal
 
-# The committed sample report, README's tables and the data card's results are those of the last `make demo`; the speed
+# The committed sample report, the tables of README and docs and the data card's results are those of the last `make demo`; the speed
 # page is that of the last `make speed`, which may be older.
 sample:
 	rm -rf reports/sample/tables reports/sample/figures && mkdir -p reports/sample
 	if [ -d reports/embedded/speed ]; then rm -rf reports/sample/speed && cp -r reports/embedded/speed reports/sample/; fi
 	cp -r reports/embedded/index.html reports/embedded/REPORT.md reports/embedded/tables reports/embedded/figures reports/sample/
-	$(BIN)/zsbench readme reports/sample README.md
+	$(BIN)/zsbench readme reports/sample README.md docs/results.md docs/speed.md
 	$(BIN)/zsbench data results --root results/embedded
 
 test: export OMP_NUM_THREADS := 1
@@ -73,6 +73,12 @@ lint: setup
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint --configfile workflow/configs/embedded.yaml
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory docs
+
+# The pages of docs/ as a site in build/docs, without the network; a broken link stops it.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
 
 # Known vulnerabilities of the pinned packages. Needs the advisory database as well as an index; --strict, since a package
 # that cannot be looked up would otherwise pass as clean.

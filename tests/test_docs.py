@@ -1,12 +1,22 @@
-"""Examples in docstrings run as they stand."""
+"""Docs, README and docstrings: examples run, files and links exist, what is generated is current."""
 
+import copy
 import doctest
 import importlib
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-SRC = Path(__file__).parents[1] / "src"
+from zsbench.cli import main
+from zsbench.config import load_yaml, resolve
+from zsbench.reporting.readme import outside_blocks
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EMBEDDED = "workflow/configs/embedded.yaml"
 WITH_EXAMPLES = sorted(path for path in SRC.rglob("*.py") if ">>> " in path.read_text(encoding="utf-8"))
 
 
@@ -19,3 +29,84 @@ def test_docstring_examples(path: Path) -> None:
 
 def test_there_are_examples() -> None:
     assert {path.name for path in WITH_EXAMPLES} >= {"batching.py", "config.py"}
+
+
+def test_every_markdown_file_that_the_code_names_is_in_the_repository() -> None:
+    folders = ("docs", "src", "reports/sample")
+    there = [*ROOT.glob("*.md"), *(path for folder in folders for path in (ROOT / folder).rglob("*.md"))]
+    known = [f"/{path.relative_to(ROOT).as_posix()}" for path in there]
+    code = [path for folder in ("src", "workflow") for path in (ROOT / folder).rglob("*") if path.suffix in CODE]
+    lost = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in code
+        for name in re.findall(r"(?<![\w{}/<>*.-])[\w-][\w./-]*\.md\b", path.read_text(encoding="utf-8"))
+        if not any(one.endswith(f"/{name}") for one in known)
+    ]
+    assert lost == []
+
+
+CODE = (".py", ".smk", ".yaml", ".rst")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_relative_links_resolve(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    lost = [link for link in links if "://" not in link and not (page.parent / link.partition("#")[0]).exists()]
+    assert lost == []
+
+
+def test_readme_is_short_and_needs_no_sideways_scrolling() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [line for line in outside_blocks(text).splitlines() if len(line) > 120] == []
+    code = "".join(re.findall(r"```\w+\n(.*?)```", text, re.DOTALL))
+    assert [line for line in code.splitlines() if len(line) > 100] == []  # what a code box of a GitHub page holds
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert max(line.replace("\\|", "").count("|") for line in tables) <= 6  # five columns
+    assert len(text.splitlines()) <= 160
+
+
+def test_the_list_of_config_keys_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config-keys"]) == 0
+    assert (ROOT / "docs" / "configuration-keys.md").read_text(encoding="utf-8") == capsys.readouterr().out
+
+
+def snippets() -> list[tuple[str, str, str]]:
+    """(page, base config, overlay) of each yaml snippet that is one."""
+    found = []
+    bases = {
+        "README.md": EMBEDDED,
+        "getting-started.md": EMBEDDED,
+        "adding.md": EMBEDDED,
+        "configuration.md": "config.yaml",
+    }
+    for page in PAGES:
+        if page.parent in (ROOT, ROOT / "docs") and page.name in bases:
+            blocks = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+            found += [(page.name, bases[page.name], block) for block in blocks]
+    return found
+
+
+@pytest.mark.parametrize(("page", "base", "overlay"), snippets())
+def test_a_config_with_the_snippet_can_run(
+    page: str, base: str, overlay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_pkg").mkdir()
+    (tmp_path / "my_pkg" / "my_mod.py").write_text("class MySystem: ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = merged(load_yaml(ROOT / base), yaml.safe_load(overlay))
+    resolve(config, ROOT / "workflow")
+
+
+def merged(base: dict, over: dict) -> dict:
+    """As Snakemake lays one config file over another."""
+    whole = copy.deepcopy(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(whole.get(key), dict)
+        whole[key] = merged(whole[key], value) if both else value
+    return whole
+
+
+def test_snippets_are_found() -> None:
+    pages = [page for page, _, _ in snippets()]
+    assert pages.count("README.md") == 3 and pages.count("adding.md") >= 6

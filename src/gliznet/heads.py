@@ -48,14 +48,17 @@ def attend(queries: Tensor, H: Tensor, text_mask: Tensor, scale: Tensor | float)
         scale: factor of the dot products.
 
     Returns:
-        (B, K, D). Source: gliznet.md 1.3.
+        (B, K, D). Source: docs/models/gliznet.md 1.3.
     """
     scores = queries @ H.transpose(1, 2) * scale  # (B, K, T)
     return scores.masked_fill(~text_mask.unsqueeze(1), float("-inf")).softmax(-1) @ H
 
 
 class LabelEnrichment(nn.Module):
-    """Labels attend to each other through f = W[e, t]: e <- normalise(e + MHA(e, f, f)). Source: gliznet.md 1b F."""
+    """Labels attend to each other through f = W[e, t]: e <- normalise(e + MHA(e, f, f)).
+
+    Source: docs/models/gliznet.md 1.6.
+    """
 
     def __init__(self, hidden: int, heads: int = 8) -> None:
         super().__init__()
@@ -78,7 +81,9 @@ class LabelScorer(nn.Module):
 
     bilinear: t^T W e + c. bilinear with identity start: scale * t^T W e + c on normalised vectors, W = I, so that the
     first logit is `identity_scale * (cos(t, e) - identity_offset)`. cosine: scale * cos, scale 1/0.07 at first and 100
-    at most. dot: scale * t.e, scale 1/sqrt(D) at first. Source: gliznet.md 1.4; the identity start is this project's.
+    at most. dot: scale * t.e, scale 1/sqrt(D) at first.
+
+    Source: docs/models/gliznet.md 1.4; the identity start is this project's.
     """
 
     def __init__(self, hidden: int, options: GliZNetOptions) -> None:

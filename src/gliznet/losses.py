@@ -1,4 +1,4 @@
-"""GliZNet's loss terms as pure functions (gliznet.md section 2), and the named total.
+"""GliZNet's loss terms as pure functions (docs/models/gliznet.md section 2), and the named total.
 
 B batch, K labels, D hidden. `labels` holds 1 (true), 0 (false) or -100 (no label there); `logits` may hold anything in
 cells without a label. Each function returns a scalar; nothing is replaced when it is not finite.
@@ -30,7 +30,7 @@ def one_vs_negatives_softmax(
         margin: m, added to the negatives.
         without_negatives: "count" keeps samples without negatives (their term is 0) in the mean, "drop" does not.
 
-    Source: gliznet.md 2.1.
+    Source: docs/models/gliznet.md 2.1.
     """
     positive, negative = labels == 1, labels == 0  # (B, K)
     s = logits.masked_fill(~(positive | negative), 0.0)
@@ -55,7 +55,7 @@ def _mean_over_cells(terms: Tensor, valid: Tensor, mean: str) -> Tensor:
 def bce(logits: Tensor, labels: Tensor, mean: str = "cell") -> Tensor:
     """Logistic loss on raw logits (B, K), averaged over cells ("cell") or per sample first ("sample").
 
-    Source: gliznet.md 2.2.
+    Source: docs/models/gliznet.md 2.2.
     """
     valid = labels != PADDING
     s = logits.masked_fill(~valid, 0.0)
@@ -66,7 +66,7 @@ def bce(logits: Tensor, labels: Tensor, mean: str = "cell") -> Tensor:
 def focal(logits: Tensor, labels: Tensor, gamma: float, mean: str = "cell") -> Tensor:
     """(1 - p_t)^gamma * BCE on (B, K), p_t the probability given to the truth; replaces BCE in eras E to G.
 
-    Source: Lin et al. 2017, gliznet.md 2 ("Later variants").
+    Source: Lin et al. 2017, docs/models/gliznet.md 2.5.
     """
     valid = labels != PADDING
     s = logits.masked_fill(~valid, 0.0)
@@ -91,7 +91,7 @@ def vicreg_variance(Z: Tensor, mask: Tensor, gamma: float = GAMMA_BATCH) -> Tens
         mask: (..., N) which vectors count; a set of fewer than 2 gives 0.
 
     Returns:
-        (...): one value a set. Source: Bardes et al. 2022, gliznet.md 2.3.
+        (...): one value a set. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
     """
     centered, freedom = _center(Z, mask)
     variance = centered.square().sum(-2) / freedom  # (..., D)
@@ -102,7 +102,7 @@ def vicreg_variance(Z: Tensor, mask: Tensor, gamma: float = GAMMA_BATCH) -> Tens
 def vicreg_covariance(Z: Tensor, mask: Tensor) -> Tensor:
     """Squared covariances between dimensions: (1/D) sum_{d != d'} C_dd'^2, C = centered^T centered / (N - 1).
 
-    Same arguments and result as `vicreg_variance`. Source: Bardes et al. 2022, gliznet.md 2.3.
+    Same arguments and result as `vicreg_variance`. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
     """
     centered, freedom = _center(Z, mask)
     cov = centered.transpose(-1, -2) @ centered / freedom.unsqueeze(-1)  # (..., D, D)
@@ -142,7 +142,7 @@ def alignment(text: Tensor, label: Tensor, labels: Tensor) -> Tensor:
         label: (B, K, D) label vectors.
         labels: (B, K).
 
-    Source: gliznet.md 2 ("Alignment (G)").
+    Source: docs/models/gliznet.md 2.6.
     """
     cos = F.cosine_similarity(text, label, dim=-1)  # (B, K)
     terms = torch.where(labels == 1, 1 - cos, F.relu(cos))

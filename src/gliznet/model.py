@@ -1,4 +1,4 @@
-"""GliZNet: one encoder pass over a text and all its labels, one logit a label (gliznet.md section 1).
+"""GliZNet: one encoder pass over a text and all its labels, one logit a label (docs/models/gliznet.md section 1).
 
 B batch, K labels, T tokens, D hidden.
 """

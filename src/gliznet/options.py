@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args, get_origin
 
 @dataclass(frozen=True)
 class GliZNetOptions:
-    """All switches; the defaults are the reference (era D of `gliznet.md`), each other value is one named change.
+    """All switches; the defaults are the reference, each other value is one named change.
+
+    The reference is era D of docs/models/gliznet.md.
 
     Raises:
         ValueError: a value is not allowed, or two switches contradict each other; the message names them.

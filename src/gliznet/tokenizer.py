@@ -1,4 +1,4 @@
-"""Texts and label sets to `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]` (gliznet.md section 3).
+"""Texts and label sets to `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]` (docs/models/gliznet.md section 3).
 
 B batch, T tokens. `lmask` is 0 for text, specials and padding, and j (from 1) for each word piece of label j.
 """

@@ -59,7 +59,7 @@ def text_room(labels: Sequence[int], options: GliZNetOptions) -> int:
 
 
 def _reference(text: int, labels: Sequence[int], options: GliZNetOptions) -> tuple[int, list[int]]:
-    """The published policy (gliznet.md section 3): labels shrink first; the caller still cuts at max_length."""
+    """The published policy: labels shrink first; the caller still cuts at max_length (docs/models/gliznet.md 3)."""
     limit, floor = options.max_length, options.min_label_tokens
     text = min(text, limit)
     labels = [min(n, options.max_tokens_per_label) for n in labels]

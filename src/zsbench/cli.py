@@ -135,13 +135,6 @@ def compare_cells(arguments: argparse.Namespace) -> None:
     compare(arguments.root.root, arguments.spec)
 
 
-def keep_history(arguments: argparse.Namespace) -> None:
-    """remember this analysis beside the one before, so that the page can say what changed"""
-    from zsbench.reporting.history import keep
-
-    keep(arguments.root.root, arguments.spec)
-
-
 def tables(arguments: argparse.Namespace) -> None:
     """write the tables as csv, md and tex"""
     from zsbench.reporting.tables import write_tables
@@ -176,7 +169,6 @@ JOB_VERBS = {
     "speed": speed,
     "measure": measure,
     "compare-cells": compare_cells,
-    "keep-history": keep_history,
     "check": check,
 }
 ONLINE = ("fetch", "launch")  # fetch opens connections; what launch starts comes by here itself

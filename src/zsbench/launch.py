@@ -185,27 +185,6 @@ def launch(
         return run_job([*program, *command], environment)
 
 
-@contextmanager
-def leased_gpu(leases: Path | None = None) -> Iterator[None]:
-    """For a verb that runs its model in this very process: lease one GPU, and let torch see that one alone.
-
-    Enter it before anything asks torch for a device. On a machine without a GPU it does nothing.
-    """
-    devices = visible_devices(os.environ)
-    if not devices.names:
-        yield
-        return
-    with lease_devices(leases or lease_folder(), list(devices.names.values()), 1, say_for("launch")) as held:
-        naming = _naming(devices, held)
-        before = {name: os.environ.get(name) for name in naming}
-        os.environ.update(naming)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
-
-
 def _naming(devices: Devices, held: list[str]) -> dict[str, str]:
     """Environment by which CUDA shows the leased devices and no others."""
     names = ",".join(name for name, device in devices.names.items() if device in held)

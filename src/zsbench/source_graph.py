@@ -30,6 +30,7 @@ PLUMBING = {
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
     "zsbench.integrity": "refuses damaged files",
     "zsbench.layout": "names files",
+    "zsbench.plan": "makes the specs, which are in the keys",
     "zsbench.progress": "prints",
     "zsbench.provenance": "writes files, and makes the digests themselves",
     "zsbench.secrets": "masks what is printed and stored",

@@ -30,11 +30,29 @@ def show(arguments: argparse.Namespace) -> None:
 
 
 def readme(arguments: argparse.Namespace) -> None:
-    """fill README's marked tables from a written report"""
+    """fill the marked tables of README and docs from a written report"""
+    from zsbench.data.errors import DataError
     from zsbench.provenance import write_text
     from zsbench.reporting.readme import render
 
-    write_text(arguments.file, render(arguments.file.read_text(encoding="utf-8"), arguments.reports))
+    filled = {}
+    for file in arguments.files:
+        try:
+            filled[file] = render(file.read_text(encoding="utf-8"), arguments.reports)
+        except ValueError as error:
+            raise DataError(f"{file}: {error}") from error
+    for file, text in filled.items():
+        write_text(file, text)
+
+
+def config_keys(arguments: argparse.Namespace) -> None:
+    """print every config key, what it may hold and its default, as Markdown"""
+    from zsbench.config import load_yaml
+    from zsbench.config_keys import markdown
+    from zsbench.layout import WORKFLOW
+
+    schemas = WORKFLOW / "schemas"
+    print(markdown(*(load_yaml(schemas / f"{name}.schema.yaml") for name in ("config", "presets"))), end="")
 
 
 def speed_page(arguments: argparse.Namespace) -> None:
@@ -196,7 +214,8 @@ def _add_report_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     verb.set_defaults(function=show)
     verb = verbs.add_parser("readme", help=readme.__doc__)
     verb.add_argument("reports", type=REPORT, help="reports/<run>")
-    verb.add_argument("file", type=existing_file("README.md"), help="README.md")
+    markdown = existing_file("a Markdown file with marked tables")
+    verb.add_argument("files", type=markdown, nargs="+", metavar="FILE", help="README.md, docs/results.md, ...")
     verb.set_defaults(function=readme)
     verb = verbs.add_parser("speed-page", help=speed_page.__doc__)
     record = existing_file("results/<run>/speed/speed.json, which `snakemake speed` measures")
@@ -243,6 +262,8 @@ def _add_listing_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     verb = verbs.add_parser("datasets", help=list_datasets.__doc__)
     verb.set_defaults(function=list_datasets)
     add_resources(verb)
+    verb = verbs.add_parser("config-keys", help=config_keys.__doc__)
+    verb.set_defaults(function=config_keys)
     verb = verbs.add_parser("import-scores", help=import_scores.__doc__)
     verb.add_argument("--root", type=prepared_layout, required=True, help="results/<run>")
     verb.add_argument("--system", required=True, help="id of the system in the config")

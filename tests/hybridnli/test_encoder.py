@@ -107,19 +107,6 @@ def test_no_texts_and_no_hypotheses(encoder):
     assert nli_scores(encoder, ["x"], []).shape == (1, 0)
 
 
-def test_texts_and_hypotheses_are_tokenised_once(encoder, monkeypatch):
-    seen = []
-    inner = type(encoder.tokenizer)._encode_plus
-
-    def spy(self, text, *args, **kwargs):
-        seen.extend([text] if isinstance(text, str) else text)
-        return inner(self, text, *args, **kwargs)
-
-    monkeypatch.setattr(type(encoder.tokenizer), "_encode_plus", spy)
-    nli_scores(encoder, TEXTS[:5], LABELS)
-    assert sorted(seen) == sorted([*TEXTS[:5], *LABELS])
-
-
 def test_forward_count_is_the_number_of_sorted_batches(encoder, count_calls):
     counter = count_calls(encoder)
     nli_scores(encoder, TEXTS, encoder.hypotheses(LABELS), token_budget=4000)

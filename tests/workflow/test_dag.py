@@ -19,7 +19,7 @@ from .conftest import REPOSITORY, Project
 
 TARGETS = {"all", "data", "train", "evaluate", "tables", "figures", "report", "ablations", "topics", "check", "speed"}
 WRITE = {"write_tables", "write_figures", "write_report"}
-RENDER = {"measure", "compare", "keep_history", "write_tables", "write_figures", "write_report"}
+RENDER = {"measure", "compare", "write_tables", "write_figures", "write_report"}
 
 
 def test_a_finished_run_has_nothing_to_do(project: Project) -> None:

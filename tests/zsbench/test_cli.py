@@ -87,7 +87,7 @@ NOWHERE = {  # verbs with a path that is not there or is something else -> words
     "fetch --lock --config nosuch.yaml": "no file nosuch.yaml; expected a config",
     "rehearse-mirror mirror --config nosuch.yaml": "no file nosuch.yaml; expected a config",
     "rehearse-scores --root nosuch --config scores.csv": "no folder nosuch; expected results/<run>",
-    "import-scores --root empty --system a --dataset b scores.csv": "empty has no datasets/*; expected results/<run>",
+    "import-scores --root empty --system a --dataset b scores.csv": "empty has no datasets/*/rows.parquet",
     "data results --root nosuch": "no folder nosuch",
     "score --root results/x --spec @nosuch.json:score:a:b:1": "no file nosuch.json",
 }

@@ -17,7 +17,6 @@ from zsbench.launch import (
     Nodes,
     job_shape,
     launch,
-    leased_gpu,
     slurm_nodes,
     visible_devices,
 )
@@ -240,16 +239,6 @@ def test_refusals_say_what_is_allowed(tmp_path, monkeypatch, gpus, strategy, wor
     with pytest.raises(LaunchError) as error:
         launch(gpus, strategy, ["job.py"], tmp_path / "leases")
     assert words in str(error.value)
-
-
-def test_leased_gpu_names_one_device_and_puts_the_environment_back(tmp_path, monkeypatch):
-    monkeypatch.setenv("ZSBENCH_FAKE_GPUS", "2")
-    with leased_gpu(tmp_path):
-        first = os.environ["CUDA_VISIBLE_DEVICES"]
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-        with leased_gpu(tmp_path):
-            assert {first, os.environ["CUDA_VISIBLE_DEVICES"]} == {"0", "1"}
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 def test_every_strategy_has_a_config_that_accelerate_reads():

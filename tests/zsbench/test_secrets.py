@@ -111,16 +111,20 @@ def test_an_endpoints_key_is_kept(layout: Layout, endpoint: str) -> None:
     assert layout.card("gliclass", "news", "mine", 0).is_file() and list(layout.root.rglob("cache/llm/*.json"))
     assert leaks(layout, done) == []
     done = score(layout, "llm", settings | {"url": f"{endpoint}/refuse"})
-    assert done.returncode == 1 and "HTTP 400 bad key Bearer ***" in done.stderr and leaks(layout, done) == []
+    assert done.returncode == 0 and "HTTP 400 bad key Bearer ***" in done.stderr and leaks(layout, done) == []
+    assert json.loads(layout.card("gliclass", "news", "mine", 0).read_text())["status"] == "failed"
 
 
 @pytest.mark.parametrize("fail", [False, True])
 def test_what_a_users_class_prints_reports_and_raises_is_masked(layout: Layout, fail: bool) -> None:
     done = score(layout, "custom", {"class": "leaky_of_a_test:Leaky", "arguments": {"fail": fail}})
-    assert done.returncode == int(fail), done.stderr
+    assert done.returncode == 0, done.stderr
     assert "sent ***" in done.stdout and ("RuntimeError: ***" in done.stderr) == fail
-    if not fail:
-        assert json.loads(layout.card("gliclass", "news", "mine", 0).read_text())["note"] == "used ***"
+    card = json.loads(layout.card("gliclass", "news", "mine", 0).read_text())
+    if fail:
+        assert (card["status"], card["reason"]) == ("failed", "RuntimeError: ***")
+    else:
+        assert card["note"] == "used ***"
     assert leaks(layout, done) == []
 
 

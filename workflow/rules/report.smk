@@ -19,26 +19,6 @@ TRAININGS = [
 ]
 
 
-rule keep_history:
-    input:
-        rules.measure.output.frames,
-        cards=[layout.card(*cell) for cell in plan.cells],
-    output:
-        update(ROOT / "analysis" / "history.json"),  # holds the analysis before, so it outlives its job's reruns
-    log:
-        ROOT / "logs" / "history.log",
-    conda:
-        "../envs/zsbench.yaml"
-    params:
-        code=code_digest("zsbench.reporting.history"),
-        root=root_of_outputs,
-        spec=spec_of("analysis"),
-    message:
-        "keep what changed since the analysis before"
-    shell:
-        "zsbench keep-history --root {params.root} --spec @{params.root}/config.json:analysis 2>&1 | tee {log}"
-
-
 rule write_tables:
     input:
         ANALYSIS,
@@ -104,7 +84,6 @@ rule write_report:
         ANALYSIS,
         rules.write_tables.output,
         rules.write_figures.output,
-        rules.keep_history.output,
         cards=[layout.card(*cell) for cell in plan.cells],
         metrics=[layout.metrics(*cell) for cell in plan.cells],
         templates=sorted(PACKAGE.glob("reporting/templates/*")),

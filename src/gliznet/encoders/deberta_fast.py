@@ -2,7 +2,8 @@
 
 What transformers' module computes and this does not: both projections of all 512 relative embeddings in each layer and
 pass (worth 85 tokens), products with distances that the batch cannot hold, gathers over B x H x T x T int64 indices, a
-T x T matrix of logarithms. Source of the algebra: He et al., DeBERTa, 2021, equations 2 to 4; gliznet.md section 9.
+T x T matrix of logarithms. Source of the algebra: He et al., DeBERTa, 2021, equations 2 to 4;
+docs/models/gliznet.md section 6.
 
 B batch, T tokens, D hidden, H attention heads, d head size, R rows of the relative embeddings.
 """

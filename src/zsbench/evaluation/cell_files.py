@@ -1,6 +1,8 @@
 """The files around a cell: the prepared rows that it reads block by block, the scores and the card that it writes."""
 
+import os
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,3 +74,13 @@ def write_cell(layout: Layout, cell: "Cell", write: Callable[[Path], object], re
         "volatile": list(VOLATILE),
     }
     write_json(layout.card(*where), mask_all(card))
+
+
+def link(source: Path, target: Path) -> None:
+    """Make `target` a hard link to `source`, dated now; a copy where the file system has no hard links."""
+    target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+    os.utime(target)  # Snakemake makes an output again that is older than its inputs

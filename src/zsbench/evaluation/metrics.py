@@ -1,18 +1,9 @@
-"""Point values of every metric, by scikit-learn's functions; `evaluate_modules/` offers the same through `evaluate`.
+"""Point values of every metric, by scikit-learn's functions.
 
 Axis legend: n rows, L labels. Gold and predictions are (n, L) of 0 and 1; a single-label row holds one 1.
 """
 
-import warnings
-from pathlib import Path
-from typing import Any
-
 import numpy as np
-
-MODULES = Path(__file__).with_name("evaluate_modules")
-SINGLE_METRICS = ("macro_f1", "accuracy")
-MULTI_METRICS = ("macro_f1", "micro_f1", "hamming_accuracy", "exact_match", "macro_precision", "macro_recall")
-LABEL_METRICS = ("precision", "recall", "f1", "ap")
 
 
 def one_hot(indices: np.ndarray, labels: int) -> np.ndarray:
@@ -84,21 +75,3 @@ def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> 
         }
         for label in range(gold.shape[1])
     ]
-
-
-def load_module(name: str) -> Any:
-    """The `evaluate` module `name` that lies beside this file; nothing is asked of the hub.
-
-    Importing `evaluate` imports torch and transformers, so the measure step calls the functions above directly.
-
-    Raises:
-        ValueError: no such module.
-    """
-    path = MODULES / name / f"{name}.py"
-    if not path.is_file():
-        available = sorted(folder.name for folder in MODULES.iterdir() if (folder / f"{folder.name}.py").is_file())
-        raise ValueError(f"name={name!r} is not a metric module; available: {', '.join(available)}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import evaluate
-    return evaluate.load(str(path))

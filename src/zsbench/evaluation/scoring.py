@@ -1,12 +1,11 @@
 """Scoring: one (suite, system, seed) over all its datasets with one model load, into cells.
 
-A cell is content-addressed: what decides its scores makes a key, and scores of a known key are copied, not computed.
+A cell is content-addressed: what decides its scores makes a key, and scores of a known key are linked, not computed.
 So a suite extended by one dataset scores that one only, and where nothing is new no model is loaded.
 
 n rows, L labels.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsbench import systems
-from zsbench.evaluation.cell_files import count, frames, write_cell
+from zsbench.evaluation.cell_files import count, frames, link, write_cell
 from zsbench.evaluation.faults import CellError, faults, remember
 from zsbench.evaluation.sensitivity import INSENSITIVE, SensitivityOptions, measure
 from zsbench.integrity import check_rows, intact, intact_scores
@@ -140,7 +139,7 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
         else:  # of an earlier run that asked for it
             where = layout.cell(spec["suite"], dataset, spec["system"], spec["seed"])
             (where / "sensitivity.json").unlink(missing_ok=True)
-        write_cell(layout, cell, partial(shutil.copyfile, stored), record)
+        write_cell(layout, cell, partial(link, stored), record)
         say(f"{dataset}: cell {cell.key} written")
 
 

@@ -132,7 +132,9 @@ def _decision(cell: Cell, block: dict[str, Any]) -> str:
         taken = cell.scores >= thresholds
     lines = [how]
     if cell.card["settings"].get("control") in RANDOM:
-        lines.append(f"  (a random control: numbers are means over {DRAWS} draws; the scores above are one of them)")
+        lines.append(
+            f"  (a random control: the numbers are means over {DRAWS} draws, of which the scores above are one)"
+        )
         lines += [f"    {name:<28} {_numbers(values)}" for name, values in block["labels"].items()]
     elif block["protocol"] == "cv":
         lines.append("  (each fold is decided with thresholds of the other folds; the thresholds' mean is printed)")

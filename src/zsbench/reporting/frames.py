@@ -155,7 +155,7 @@ class RunData:
             entry["id"]
             for entry in self.spec["systems"]
             if entry["trained"] and entry["settings"].get("blend") != "nli"
-            if any((entry["model"], seed) in still for seed in entry["seeds"])
+            if any((entry.get("model"), seed) in still for seed in entry["seeds"])
         )
 
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:

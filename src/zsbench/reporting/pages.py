@@ -9,7 +9,6 @@ import jinja2
 from markupsafe import Markup
 
 from zsbench.provenance import read_json, write_text
-from zsbench.reporting.changes import grids
 from zsbench.reporting.figures import INDEX
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Grid, read_grid
@@ -156,7 +155,7 @@ def _sections(run: RunData, out: Path) -> list[Section]:
     link = linker(run)
     found["summary"].sentences = sentences(run)
     missing = missing_grid(run)
-    found["summary"].tables += [*([missing] if missing else []), *grids(run)]
+    found["summary"].tables += [missing] if missing else []
     for name, (_, _, tables) in SECTIONS.items():
         for table, title in tables.items():
             path = out / "tables" / f"{table}.csv"

@@ -3,7 +3,6 @@
 import pandas as pd
 
 from zsbench.provenance import read_json
-from zsbench.reporting.changes import changes, kept
 from zsbench.reporting.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
@@ -29,7 +28,6 @@ def sentences(run: RunData) -> list[str]:
         _unmoved(run),
         _seeds(run),
         _samples(run),
-        _changes(run),
         _absent(run),
     ]
     return [part for part in parts if part]
@@ -275,24 +273,3 @@ def _absent(run: RunData) -> str:
     """Parts of a report that this run's config does not fill."""
     parts = absent(run.spec)
     return f"Not in this report: {'; '.join(parts)}." if parts else ""
-
-
-def _changes(run: RunData) -> str:
-    """What is other than in the analysis before."""
-    if not kept(run):
-        return ""
-    found = changes(run)
-    if found is None:
-        return "This is the first analysis of this run; the next one that differs says here what changed since."
-    parts = [f"new: {joined(found.new)}"] if found.new else []
-    parts += [f"gone: {joined(found.gone)}"] if found.gone else []
-    if found.changed:
-        cells = sum(change.cells for change in found.changed.values())
-        names = joined(list(dict.fromkeys(system for _, system in found.changed)))
-        parts.append(f"{cells} cell{'s have' if cells > 1 else ' has'} other scores ({names})")
-        (suite, system), most = max(found.changed.items(), key=lambda item: abs(item[1].now - item[1].before))
-        parts.append(
-            f"the largest change of an average is that of {system} on {suite}, {most.before:.3f} to {most.now:.3f}"
-            f" ({most.now - most.before:+.3f}, untested)"
-        )
-    return f"Since the analysis before: {'; '.join(parts)}."

@@ -77,7 +77,7 @@ def test_the_group_column_of_the_preset_decides(tmp_path):
     generator = random.Random(3)
     records = [record | {"source": generator.randrange(100)} for record in bundles(200)]
     rows, card = prepare(tmp_path, records, group="source")
-    assert list(rows.columns) == ["text", "labels", "not_labels", "split"]
+    assert list(rows.columns) == ["text", "labels", "not_labels", "split", "shown", "targets"]
     assert not straddling(rows.assign(source=[record["source"] for record in records]), "source")
     assert 0 < (rows["split"] == "validation").mean() < 0.04
     assert "column 'source' (100 groups)" in card["validation"]

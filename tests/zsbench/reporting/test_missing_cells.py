@@ -18,7 +18,6 @@ from zsbench.reporting.explain import explain
 from zsbench.reporting.export import btzsc, model_index
 from zsbench.reporting.figures import write_figures
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.history import keep
 from zsbench.reporting.pages import write_report
 from zsbench.reporting.tables import write_tables
 
@@ -34,7 +33,6 @@ LOST = {
 def render(made: SimpleNamespace) -> SimpleNamespace:
     """Tables, figures and pages of a run."""
     out = made.root.parents[1] / "reports" / "synthetic"
-    keep(made.root, made.spec)
     names = write_tables(made.root, made.spec, out / "tables")
     figures = write_figures(made.root, made.spec, out / "figures")
     write_report(made.root, made.spec, out)

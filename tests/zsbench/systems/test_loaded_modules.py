@@ -34,6 +34,7 @@ def score_jobs(run, make_spec, port: int, folder: Path) -> dict[str, list]:
     import_scores(root, "imported-system", "news", folder / "s.csv")
     specs = {family: make_spec(family, model=model, sensitivity=SENSITIVITY) for family, model in MODELS.items()}
     specs["control"] = make_spec("control", settings={"control": "prior-random"})
+    specs["supervised"] = make_spec("supervised", "topics", settings={"features": "words"})
     specs["imported"] = make_spec("imported")
     specs["custom"] = make_spec("custom", settings={"class": "own_of_a_test:Own"})
     specs["llm"] = make_spec("llm", settings={"url": f"http://127.0.0.1:{port}/v1", "name": "tiny"})

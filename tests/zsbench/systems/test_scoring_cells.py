@@ -1,5 +1,6 @@
 """Cells: content, cards, cache, atomicity, refusals."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -126,6 +127,30 @@ def test_nothing_new_loads_no_model_and_gives_the_same_bytes(fresh, make_spec, m
     score_job(fresh.root, spec)
     assert read(fresh, "gliclass", "news", spec)[1] == card
     assert file_sha256(fresh.scores("gliclass", "news", spec["system"], 1)) == sha
+
+
+def test_a_cell_shares_the_disk_space_of_the_cache_and_is_newer_than_its_inputs(fresh, make_spec, recorder):
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    (stored,) = (fresh.root / "cache" / "scores").glob("*.parquet")
+    os.utime(stored, (1, 1))
+    shutil.rmtree(fresh.root / "cells")
+    score_job(fresh.root, spec)
+    cell = fresh.scores("gliclass", "news", spec["system"], 1)
+    assert cell.samefile(stored)
+    assert cell.stat().st_mtime >= fresh.dataset("news").stat().st_mtime  # else Snakemake would score again
+
+
+def test_a_file_system_without_hard_links_gets_a_copy(fresh, make_spec, recorder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    (stored,) = (fresh.root / "cache" / "scores").glob("*.parquet")
+    cell = fresh.scores("gliclass", "news", spec["system"], 1)
+    assert not cell.samefile(stored) and file_sha256(cell) == file_sha256(stored)
 
 
 @pytest.mark.parametrize("change", ["weights", "settings", "precision", "rows", "labels"])
