@@ -111,6 +111,19 @@ def test_all_plumbing_is_imported_by_code_that_computes() -> None:
     assert set(PLUMBING) <= imported
 
 
+def test_no_plumbing_computes() -> None:
+    """A module that handles arrays, or orders and samples rows, changes numbers, whatever its entry says."""
+    names = ("numpy", "scipy", "sklearn", "torch", "random")
+    for module in PLUMBING:
+        path = source_graph._file(module, SRC)
+        assert path is not None
+        imported = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not set(imported) & set(names), module
+    # Of the packages of models and data, only these.
+    inner = {name for name in PLUMBING if name.startswith(("gliznet", "hybridnli", "zsbench.data", "zsbench.systems."))}
+    assert inner == {"gliznet", "gliznet.card", "hybridnli", "zsbench.data.fetched"}
+
+
 def test_an_edit_of_the_fast_attention_scores_every_encoder_that_uses_it_again(tree: Path) -> None:
     before = every_code()
     path = tree / "gliznet" / "encoders" / "deberta_fast.py"

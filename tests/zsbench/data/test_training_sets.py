@@ -111,6 +111,12 @@ def test_the_draw_keeps_to_its_share():
     assert draw_groups(np.repeat([0, 1, 2], [40, 20, 40])).sum() == 20
 
 
+def test_groups_are_drawn_from_anywhere_in_the_file():
+    """Files run by source or by class."""
+    drawn = np.flatnonzero(draw_groups(np.arange(5000)))
+    assert len(drawn) == 100 and drawn.mean() == pytest.approx(2500, abs=4 * 144)
+
+
 def test_the_published_validation_split_is_kept(tmp_path):
     records = [record | {"part": "validation" if i < 9 else "train"} for i, record in enumerate(bundles(20))]
     files = {"train": "a.jsonl", "validation": "a.jsonl"}

@@ -74,6 +74,12 @@ def test_predictions():
     ]
 
 
+def test_equal_scores_are_drawn_for():
+    texts = [f"text {i}" for i in range(400)]
+    counts = predictions(np.zeros((400, 2)), "single", texts, ["x", "y"]).sum(axis=0)
+    assert counts.tolist() == pytest.approx([200, 200], abs=4 * 10)
+
+
 def test_the_subsample_is_seeded():
     assert subsample(GOLD, 10, 1).tolist() == subsample(GOLD, 10, 1).tolist() != subsample(GOLD, 10, 2).tolist()
     assert len(subsample(GOLD, 100, 1)) == 40

@@ -64,3 +64,8 @@ def test_a_trained_model_inherits_that_nobody_knows_what_its_backbone_read(run, 
     assert seen(spec, "news", run) == "unknown"
     assert seen(spec, "more", run) == "yes"  # its training set
     assert seen(make_spec("control", settings={"control": "oracle"}), "news", run) == "no"
+
+
+def test_the_sets_that_a_publisher_trained_on_are_seen(run, make_spec):
+    spec = make_spec("biencoder", settings={"seen": ["news"]})
+    assert (seen(spec, "news", run), seen(spec, "more", run)) == ("yes", "no")

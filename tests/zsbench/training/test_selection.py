@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from zsbench.layout import Layout
 from zsbench.training.loop import Trainer
@@ -39,3 +40,25 @@ def test_every_family_says_whether_its_metric_moved(
     record = Trainer(task, Recipe(**recipe), 3, tmp_path / "work", 8, said.append).run()
     assert record["selection_never_moved"] is expected
     assert (NEVER_MOVED in said) is expected
+
+
+@pytest.mark.parametrize("family", ["gliznet", "gliclass", "nli", "biencoder"])
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_every_family_validates_in_the_recipes_precision(
+    layout: Layout, recipe: dict, tmp_path: Path, family: str, precision: str, dtype: torch.dtype
+) -> None:
+    """Weights chosen in another precision are those of another model."""
+    options = {"template": "this is {}"} if family == "nli" else {}
+    recipe = recipe | {"precision": precision, "steps": 1}
+    task = build_task({"id": "peer", "family": family, "seed": 3, "recipe": recipe, "options": options}, layout)
+    found: set[torch.dtype] = set()
+
+    def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
+        if not module.training:
+            found.add(output.dtype)
+
+    for name, module in task.model.named_modules():
+        if isinstance(module, torch.nn.Linear) and ".layer." in name:
+            module.register_forward_hook(note)
+    Trainer(task, Recipe(**recipe), 3, tmp_path / "work", 8, str).run()
+    assert found == {dtype}
