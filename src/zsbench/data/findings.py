@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.feature_extraction.text import CountVectorizer
 
-from zsbench.data.contamination import MIN_SHARED, NEAR, SHORT, overlap
+from zsbench.data.near_duplicates import MIN_SHARED, NEAR, SHORT, overlap
 
 SHINGLE_WORDS = 3
 # Two texts are near-duplicates when they share this much of their word triples (Jaccard). Unrelated English texts of
