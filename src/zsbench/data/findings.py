@@ -134,7 +134,7 @@ def check_duplicates(texts: Sequence[str]) -> Finding:
 
 
 def check_overlap(texts: Sequence[str], against: dict[str, list[str]] | None) -> Finding:
-    """No text that equals an evaluation text, holds one or is held by one, as `contamination.overlap` measures it."""
+    """No text that equals an evaluation text, holds one or is held by one, as `near_duplicates.overlap` measures it."""
     problems: list[tuple[int, str]] = []
     short = 0
     for name, others in (against or {}).items():

@@ -1,4 +1,4 @@
-"""Contamination: which texts of a test set occur, word for word or nearly, in a training set.
+"""Near duplicates: which texts of a test set occur, word for word or nearly, in a training set.
 
 Exact: equal after normalisation. Near: the two share at least `NEAR`, and at least `MIN_SHARED`, of the word triples of
 the one that has fewer: a copy with words changed, or a copy inside a longer text. Every such pair is found (prefix
@@ -17,9 +17,8 @@ from scipy.sparse import csr_matrix
 SHORT = 5  # texts of fewer words ("not bad") are equal by chance: counted, but no contamination
 SHINGLE_WORDS = 3
 NEAR = 0.4  # with one word in eight changed a text of 20 words keeps half of its triples at least
-MIN_SHARED = (
-    7  # long texts hold any stock phrase ("this is one of the best"); so a text under 9 words is found equal only
-)
+# Long texts hold any stock phrase ("this is one of the best"); so a text under 9 words is only found when it is equal.
+MIN_SHARED = 7
 CHUNK = 2000  # texts looked up at once
 
 Shingles = tuple[np.ndarray, np.ndarray]  # hashes of all texts, one after the other, and where each text starts
