@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.feature_extraction.text import CountVectorizer
 
-from zsbench.data.contamination import MIN_SHARED, NEAR, SHORT, overlap
+from zsbench.data.near_duplicates import MIN_SHARED, NEAR, SHORT, overlap
 
 SHINGLE_WORDS = 3
 # Two texts are near-duplicates when they share this much of their word triples (Jaccard). Unrelated English texts of
@@ -134,7 +134,7 @@ def check_duplicates(texts: Sequence[str]) -> Finding:
 
 
 def check_overlap(texts: Sequence[str], against: dict[str, list[str]] | None) -> Finding:
-    """No text that equals an evaluation text, holds one or is held by one, as `contamination.overlap` measures it."""
+    """No text that equals an evaluation text, holds one or is held by one, as `near_duplicates.overlap` measures it."""
     problems: list[tuple[int, str]] = []
     short = 0
     for name, others in (against or {}).items():

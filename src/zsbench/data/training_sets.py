@@ -8,10 +8,10 @@ import pandas as pd
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from zsbench.data.contamination import near_pairs
 from zsbench.data.errors import DataError
 from zsbench.data.fetched import fetched_file, open_fetched
 from zsbench.data.label_order import shown_labels
+from zsbench.data.near_duplicates import near_pairs
 from zsbench.data.readers import check_texts, read_frame
 from zsbench.integrity import write_rows
 from zsbench.provenance import file_sha256, write_atomic, write_json

@@ -22,7 +22,6 @@ from transformers import AutoModel
 from gliznet.checkpoint_files import check_files
 from gliznet.lengths import position_limit
 from gliznet.loading import check_same
-from zsbench.arguments import read_spec
 from zsbench.config import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
 from zsbench.integrity import check_listed, check_rows
@@ -156,6 +155,8 @@ def _finish(spec: dict[str, Any], record: dict[str, Any], trainer: Trainer, reco
 
 
 def main() -> None:
+    from zsbench.arguments import read_spec
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="results/<run>")
     parser.add_argument("--spec", type=read_spec, required=True, help="training spec")
