@@ -121,7 +121,7 @@ def test_no_plumbing_computes() -> None:
         assert not set(imported) & set(names), module
     # Of the packages of models and data, only these.
     inner = {name for name in PLUMBING if name.startswith(("gliznet", "hybridnli", "zsbench.data", "zsbench.systems."))}
-    assert inner == {"gliznet", "gliznet.card", "hybridnli", "zsbench.data.fetched"}
+    assert inner == {"gliznet", "gliznet.card", "hybridnli", "zsbench.data.errors", "zsbench.data.fetched"}
 
 
 def test_an_edit_of_the_fast_attention_scores_every_encoder_that_uses_it_again(tree: Path) -> None:
