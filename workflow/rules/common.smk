@@ -92,6 +92,16 @@ def score_specs(wildcards):
     return [canonical_json(spec) for spec in specs]
 
 
+def score_jobs(wildcards):
+    """A params function: the same specs as the job reads them. (A shell line is made when its job runs: the variable of a
+    loop around the rule would have its last value there.)"""
+    specs = plan.score_specs(wildcards.system, wildcards.seed)
+    return [
+        f"@{ROOT}/config.json:score:{spec['suite']}:{spec['system']}:{spec['seed']}"
+        for spec in specs
+    ]
+
+
 def content_of_source(wildcards):
     """A params function: the sum of the file on this machine that a source is a copy of, so that an edit is seen."""
     path = file_at_hand(plan.source_spec(wildcards.source))

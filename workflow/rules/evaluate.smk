@@ -52,17 +52,12 @@ for suites, systems in plan.systems_by_suites.items():
             code=code_of_system,
             root=root_of_outputs,
             specs=score_specs,
+            jobs=score_jobs,
             failures=failures_before,
         message:
             "score {wildcards.system}, seed {wildcards.seed}: " + ", ".join(suites)
         shell:
-            "zsbench launch -- -m zsbench.cli score --root {params.root} --spec "
-            + " ".join(
-                "@{params.root}/config.json:score:%s:{wildcards.system}:{wildcards.seed}"
-                % suite
-                for suite in suites
-            )
-            + " 2>&1 | tee {log}"
+            "zsbench launch -- -m zsbench.cli score --root {params.root} --spec {params.jobs} 2>&1 | tee {log}"
 
 
 rule measure:
