@@ -158,6 +158,14 @@ class RunData:
             if any((entry.get("model"), seed) in still for seed in entry["seeds"])
         )
 
+    def trained_on(self, suite: str, dataset: str) -> set[str]:
+        """Systems whose cards say that they were trained on the dataset."""
+        return {
+            system
+            for kind, name, system, seed in self.cells()
+            if (kind, name) == (suite, dataset) and (self.card(kind, name, system, seed) or {}).get("seen") == "yes"
+        }
+
     def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
         """Mean over seeds of a test metric under argmax: systems as rows, dataset ids as columns, table order.
 

@@ -180,11 +180,17 @@ def _topics(run: RunData) -> str:
     means = picked.groupby("system", observed=True)["value"].mean().sort_values(ascending=False)
     if means.empty:
         return ""
-    second = f", then {means.index[1]} with {means.iloc[1]:.3f}" if len(means) > 1 else ""
-    chosen = any(chosen_on(run, means.index[0], dataset, shown[1]) for dataset in run.datasets(TOPICS))
+    trained = set().union(*(run.trained_on(TOPICS, dataset) for dataset in run.datasets(TOPICS)))
+    own, others = means[means.index.isin(trained)], means[~means.index.isin(trained)]
+    best = others if len(others) else own
+    second = f", then {best.index[1]} with {best.iloc[1]:.3f}" if len(best) > 1 else ""
+    chosen = any(chosen_on(run, best.index[0], dataset, shown[1]) for dataset in run.datasets(TOPICS))
+    apart = len(own) and len(others)
     return (
-        f"On the topics ({shown[1]} split, protocol {shown[0]}) {means.index[0]} has the highest macro-F1, "
-        f"{means.iloc[0]:.3f}{second}.{' Its weights were chosen on these rows.' if chosen else ''}"
+        f"On the topics ({shown[1]} split, protocol {shown[0]}) {best.index[0]} has the highest macro-F1"
+        f"{' of the systems that were not trained on the set' * bool(apart)}, {best.iloc[0]:.3f}{second}."
+        f"{' Its weights were chosen on these rows.' if chosen else ''}"
+        f"{f' Of those that were, {own.index[0]} has the highest, {own.iloc[0]:.3f}.' if apart else ''}"
     )
 
 

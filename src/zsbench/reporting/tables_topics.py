@@ -57,11 +57,7 @@ def _measured(run: RunData, dataset: str, labels: list[str]) -> Iterator[list[st
     """Rows of one dataset: protocol by protocol, systems in table order, means over seeds."""
     frame = run.metrics[(run.metrics["suite"] == SUITE) & (run.metrics["dataset"] == dataset)]
     means = frame.groupby(["protocol", "split", "system", "metric", "label"], sort=False)["value"].mean().to_dict()
-    supervised = {
-        system
-        for kind, name, system, seed in run.cells()
-        if (kind, name) == (SUITE, dataset) and (run.card(kind, name, system, seed) or {}).get("seen") == "yes"
-    }
+    supervised = run.trained_on(SUITE, dataset)
     for protocol, split in _places(frame):
         values = {key[2:]: value for key, value in means.items() if key[:2] == (protocol, split)}
         macro = {system: value for (system, metric, _), value in values.items() if metric == "macro_f1"}

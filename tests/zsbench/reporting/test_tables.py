@@ -282,3 +282,16 @@ def test_too_few_draws_for_the_correction_are_said(made, draws, warned):
     assert bool(notes) == warned
     if warned:
         assert "raise statistics.draws" in notes[0]
+
+
+def test_the_summary_ranks_systems_that_were_trained_on_the_topic_set_apart(made, tmp_path):
+    """Else a supervised row leads the zero-shot ones, and nothing says so."""
+    root = tmp_path / "run"
+    shutil.copytree(made.root, root)
+    plain = next(one for one in sentences(RunData(root, made.spec)) if one.startswith("On the topics"))
+    leader = plain.partition(") ")[2].split()[0]
+    for path in root.glob(f"cells/topics/*/{leader}/seed*/card.json"):
+        write_json(path, read_json(path) | {"seen": "yes"})
+    apart = next(one for one in sentences(RunData(root, made.spec)) if one.startswith("On the topics"))
+    assert f") {leader} has" not in apart and "of the systems that were not trained on the set" in apart
+    assert f"Of those that were, {leader} has the highest" in apart
