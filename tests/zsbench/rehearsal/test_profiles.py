@@ -41,9 +41,32 @@ def test_the_workstation_profile_plans(tmp_path):
     plan(tmp_path, "--profile", profile, "--cores", "8", "--resources", "gpu=2")
 
 
-@pytest.mark.skipif(
+needs_slurm = pytest.mark.skipif(
     importlib.util.find_spec("snakemake_executor_plugin_slurm") is None,
     reason="snakemake-executor-plugin-slurm is not installed (pip install zsbench[slurm])",
 )
+SLURM = str(REPOSITORY / "workflow" / "profiles" / "slurm")
+
+
+@needs_slurm
 def test_the_slurm_profile_plans(tmp_path):
-    plan(tmp_path, "--profile", str(REPOSITORY / "workflow" / "profiles" / "slurm"))
+    plan(tmp_path, "--profile", SLURM)
+
+
+def resources(tmp_path, partition: str, *arguments: str) -> set[str]:
+    """What a job of a small rule would ask SLURM for under the profile."""
+    (tmp_path / "Snakefile").write_text("rule small:\n    output: 'x'\n    shell: 'touch {output}'\n")
+    command = [sys.executable, "-m", "snakemake", "-n", "--profile", SLURM, *arguments]
+    environment = os.environ | {"SBATCH_PARTITION": partition}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    line = re.search("resources: (.*)", done.stdout + done.stderr)
+    assert line, done.stderr[-2000:]
+    return set(line[1].split(", "))
+
+
+@needs_slurm
+def test_a_partition_leaves_the_profiles_memory_time_and_cpus(tmp_path):
+    """As the docs name it; `--default-resources slurm_partition=...`, as they once did, drops all three."""
+    asked = {"mem_mb=8000", "runtime=60", "cpus_per_task=2"}
+    assert asked | {"slurm_partition=elsewhere"} <= resources(tmp_path, "elsewhere")
+    assert not asked & resources(tmp_path, "", "--default-resources", "slurm_partition=elsewhere")
