@@ -52,10 +52,6 @@ class Layout:
         """Scores that somebody else computed (`zsbench import-scores`)."""
         return self.root / "imported" / system / f"{dataset}.parquet"
 
-    def features(self, hybrid: str) -> Path:
-        """Manifest of a frozen-encoder feature store."""
-        return self.root / "features" / hybrid / "store.json"
-
     @property
     def speed(self) -> Path:
         """Record of the speed run."""

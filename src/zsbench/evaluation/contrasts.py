@@ -17,7 +17,8 @@ FACTORS = {
     "head": ("head",),
     "head start": ("head_init", "identity_scale", "identity_offset"),
     "truncation": ("truncation",),
-    "label order": ("order_invariant", "label_context", "label_reserve"),
+    "label order": ("order_invariant", "label_reserve"),
+    "label context": ("label_context",),
 }
 _FACTOR_OF = {key: factor for factor, keys in FACTORS.items() for key in keys}
 _PLACE = {key: place for keys in FACTORS.values() for place, key in enumerate(keys)}  # the first key needs no name

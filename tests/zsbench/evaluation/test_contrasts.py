@@ -56,7 +56,7 @@ def test_vicreg_is_one_factor_of_four_levels():
 
 def test_a_factor_of_several_options_names_all_but_the_first():
     found = levels({"label_context": "none", "order_invariant": True, "label_frame": True})
-    assert found == {"label order": "on, label context none", "label frame": "on"}
+    assert found == {"label order": "on", "label context": "none", "label frame": "on"}
 
 
 def test_the_base_counts_for_both_sides():
