@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from zsbench.arguments import read_spec
-from zsbench.config import load_yaml, resolve
-from zsbench.plan import Plan
+from zsbench.cli.arguments import read_spec
+from zsbench.config.load import load_yaml, resolve
+from zsbench.plan.plan import Plan
 
 from .conftest import REPOSITORY, Project
 
@@ -134,7 +134,7 @@ def test_an_added_dataset_fetches_and_prepares_itself_and_trains_nothing(project
 
 
 def test_an_edited_authored_set_is_fetched_and_prepared_again(project: Project) -> None:
-    project.edit("src/zsbench/data/authored/topics-mini.jsonl", "e", "i")
+    project.edit("authored/topics-mini.jsonl", "e", "i")
     planned = project.planned()
     assert planned["fetch"] == planned["prepare"] == 1 and not planned["train_model"]
 

@@ -13,8 +13,8 @@ from tiny_run import TOPICS, make_hybrid, without_scores, write_dataset
 
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.systems.base import Rows
 from zsbench.systems.hybrid import BLENDS
 from zsbench.systems.imported import ScoresFileError, import_scores
