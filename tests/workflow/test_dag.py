@@ -100,9 +100,9 @@ def test_an_edit_of_the_statistics_reruns_comparing_and_rendering_only(project: 
     ("module", "reruns"),
     [
         ("zsbench/reporting/table.py", {"write_tables", "write_report"}),
-        ("zsbench/data/hub_source.py", set()),  # what was fetched stays fetched
-        ("zsbench/launch.py", set()),  # how a job is started does not change what it computes
-        ("zsbench/secrets.py", set()),  # nor what is masked in its log, though all that trains imports it
+        ("zsbench/data/sources/hub.py", set()),  # what was fetched stays fetched
+        ("zsbench/jobs/launch.py", set()),  # how a job is started does not change what it computes
+        ("zsbench/store/secrets.py", set()),  # nor what is masked in its log, though all that trains imports it
         ("zsbench/data/contamination.py", {"overlap", "write_tables", "write_report"}),
     ],
 )

@@ -149,7 +149,7 @@ def test_an_answer_that_is_no_score_a_pair_is_named(make_spec, monkeypatch, case
 def test_an_answer_that_is_not_finite_stops_the_cell(run, make_spec, monkeypatch, tmp_path, value: float) -> None:
     own(make_spec, monkeypatch, lambda texts, labels: np.full((len(texts), len(labels)), value))
     monkeypatch.setattr(systems, "_weights", lambda *_: None)
-    monkeypatch.setattr(systems, "code_identity", lambda *_: "of a class that has no file")
+    monkeypatch.setattr(systems, "system_code", lambda *_: "of a class that has no file")
     spec = make_spec("custom", settings={"class": f"{LENGTHS}:Own"})
     score_job(run.root, spec)
     assert "'custom-system' (seed 1) on dataset 'news'" in without_scores(run, spec)["reason"]
