@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from zsbench.plan.contents import filled
+from zsbench.plan import contents
+from zsbench.plan.contents import ReportItem
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json
 
@@ -68,7 +69,7 @@ class Plan:
     def dataset_spec(self, dataset: str) -> dict[str, Any]:
         """Preset of a test set plus this run's wording and sample."""
         preset = self.resources["datasets"][dataset]
-        suite = self.config["suites"][preset["suite"]]
+        suite = next(one for one in self.config["suites"].values() if dataset in one["datasets"])
         wording = suite.get("verbalisations", {}).get(dataset) or next(iter(preset["verbalisations"]))
         spec = {key: value for key, value in preset.items() if key != "verbalisations"}
         rows = suite["rows"].get(dataset) if isinstance(suite["rows"], dict) else suite["rows"]
@@ -128,14 +129,16 @@ class Plan:
     def systems(self) -> dict[str, System]:
         """Every system of the run by id, in the order of the tables."""
         found = []
+        everywhere = tuple(self.config["suites"])
+        multi = tuple(suite for suite, entry in self.config["suites"].items() if entry["task"] == "multi")
         for name, spec in self.trained.items():
             settings = {key: value for key, value in spec["options"].items() if spec["family"] == "nli"}
-            found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, ("gliclass", "topics")))
+            found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, everywhere))
         for name, entry in self.config["hybrid"].items():
             for blend in entry["blends"]:
                 own = name if blend == "learned" else f"{name}-{blend}"
                 settings = self.hybrid_spec(name, 0) | {"blend": blend, "hybrid": name}
-                found.append(System(own, "hybridnli", settings, ("hybrid", name), self.seeds, ("topics",)))
+                found.append(System(own, "hybridnli", settings, ("hybrid", name), self.seeds, multi))
         for name, entry in self.config["systems"].items():
             settings = {key: value for key, value in entry.items() if key not in ("family", "model", "suites")}
             model = ("source", entry["model"]) if "model" in entry else None
@@ -161,14 +164,13 @@ class Plan:
         """All that measuring, comparing and rendering depend on besides the cells."""
         suites = {}
         for suite, entry in self.config["suites"].items():
-            kept = ("id", "title", "task", "labels", "label_names", "domain")
+            shown = ("id", "title", "task", "labels", "label_names", "domain")
             datasets = [
-                {key: self.dataset_spec(name)[key] for key in kept}
+                {key: self.dataset_spec(name)[key] for key in shown}
                 | {"wordings": len(self.resources["datasets"][name]["verbalisations"])}
                 for name in entry["datasets"]
             ]
-            own = {key: entry[key] for key in ("protocols", "folds", "fold_seed") if key in entry}
-            suites[suite] = {"datasets": datasets, **own}
+            suites[suite] = {"title": entry.get("title") or suite, "datasets": datasets, **self._decisions(suite)}
         systems = [
             {
                 "id": system.id,
@@ -183,9 +185,14 @@ class Plan:
             }
             for system in self.systems.values()
         ]
-        parts = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
-        asked = self.config["scoring"].get("sensitivity") or {}
-        return {**parts, "suites": suites, "systems": systems, "sensitivity": asked}
+        shared = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
+        sensitivity = self.config["scoring"].get("sensitivity") or {}
+        return {**shared, "suites": suites, "systems": systems, "sensitivity": sensitivity}
+
+    def _decisions(self, suite: str) -> dict[str, Any]:
+        """What the decisions on a suite depend on besides the scores."""
+        keys = ("task", "metric", "protocols", "folds", "fold_seed", "partitions")
+        return {key: self.config["suites"][suite][key] for key in keys if key in self.config["suites"][suite]}
 
     @property
     def manifest_spec(self) -> dict[str, Any]:
@@ -235,54 +242,55 @@ class Plan:
         return self.config["speed"] | {"run": self.run} if "speed" in self.config else None
 
     @property
-    def tables(self) -> list[str]:
-        """Names of the tables this run's config fills."""
-        return filled(self.analysis_spec, "tables")
+    def tables(self) -> dict[str, ReportItem]:
+        """The tables of this run's report by name."""
+        return contents.tables(self.analysis_spec)
 
     @property
-    def figures(self) -> list[str]:
-        """Names of the figures this run's config fills."""
-        return filled(self.analysis_spec, "figures")
+    def figures(self) -> dict[str, ReportItem]:
+        """The figures of this run's report by name."""
+        return contents.figures(self.analysis_spec)
 
-    def score_spec(self, suite: str, system: str, seed: int) -> dict[str, Any]:
-        """All that a scoring job depends on besides its input files."""
-        entry = self.systems[system]
-        spec = {
-            "suite": suite,
-            "system": system,
-            "family": entry.family,
-            "settings": entry.settings,
-            "model": entry.model,
-            "seed": int(seed),
-            "datasets": self.datasets(suite),
-            "precision": self.config["scoring"]["precision"],
-            "token_budget": self.config["scoring"]["token_budget"],
-        }
-        asked = self.config["scoring"].get("sensitivity")
-        if asked and suite == "gliclass" and entry.family != "control" and system in asked.get("systems", [system]):
-            presets = self.resources["datasets"]
-            wordings = (
-                {name: presets[name]["verbalisations"] for name in self.datasets(suite)} if asked["wordings"] else {}
-            )
-            options = {key: value for key, value in asked.items() if key != "systems"}
-            spec["sensitivity"] = options | {"wordings": wordings}
-        return spec
+    def score_spec(self, system: str, seed: int) -> list[dict[str, Any]]:
+        """All that a scoring job depends on besides its input files: a spec for each suite of the system."""
+        entry, scoring = self.systems[system], self.config["scoring"]
+        specs = []
+        for suite in entry.suites:
+            spec = {
+                "suite": suite,
+                "task": self.config["suites"][suite]["task"],
+                "system": system,
+                "family": entry.family,
+                "settings": entry.settings,
+                "model": entry.model,
+                "seed": int(seed),
+                "datasets": self.datasets(suite),
+                "precision": scoring["precision"],
+                "token_budget": scoring["token_budget"],
+            }
+            options = scoring.get("sensitivity")
+            wanted = options and entry.family != "control" and system in options.get("systems", [system])
+            if wanted and spec["task"] == "single":
+                presets = self.resources["datasets"] if options["wordings"] else {}
+                wordings = {name: presets[name]["verbalisations"] for name in self.datasets(suite) if presets}
+                spec["sensitivity"] = {key: value for key, value in options.items() if key != "systems"}
+                spec["sensitivity"]["wordings"] = wordings
+            specs.append(spec)
+        return specs
 
-    def score_specs(self, system: str, seed: int) -> list[dict[str, Any]]:
-        """Specs of one scoring job: one for each suite the system stands in."""
-        return [self.score_spec(suite, system, seed) for suite in self.systems[system].suites]
+    def measure_spec(self, system: str, seed: int) -> dict[str, Any]:
+        """All that the metrics of one system and seed depend on besides its scores."""
+        entry, suites = self.systems[system], {}
+        for suite in entry.suites:
+            names = {name: self.dataset_spec(name)["label_names"] for name in self.datasets(suite)}
+            suites[suite] = {"datasets": names, **self._decisions(suite)}
+        control = entry.settings.get("control") if entry.family == "control" else None
+        return {"system": system, "seed": int(seed), "control": control, "suites": suites}
 
     @property
-    def systems_by_suites(self) -> dict[tuple[str, ...], list[str]]:
-        """Suites -> the systems that stand in exactly these: a process scores all suites of its system."""
-        found: dict[tuple[str, ...], list[str]] = {}
-        for system in self.systems.values():
-            found.setdefault(system.suites, []).append(system.id)
-        return found
-
-    def score_jobs(self, suite: str) -> list[tuple[str, int]]:
-        """(system, seed) of every scoring job of a suite."""
-        return [(name, seed) for name, entry in self.systems.items() if suite in entry.suites for seed in entry.seeds]
+    def jobs(self) -> list[tuple[str, int]]:
+        """(system, seed) of every scoring job."""
+        return [(name, seed) for name, entry in self.systems.items() for seed in entry.seeds]
 
     @property
     def cells(self) -> list[tuple[str, str, str, int]]:
@@ -290,9 +298,14 @@ class Plan:
         return [
             (suite, dataset, system, seed)
             for suite in self.config["suites"]
-            for system, seed in self.score_jobs(suite)
+            for system, seed in self.jobs
+            if suite in self.systems[system].suites
             for dataset in self.datasets(suite)
         ]
+
+    def datasets_of(self, system: str) -> list[str]:
+        """Every dataset that a system is scored on."""
+        return [dataset for suite in self.systems[system].suites for dataset in self.datasets(suite)]
 
     @property
     def sources(self) -> list[str]:
