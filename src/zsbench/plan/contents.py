@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from zsbench.families import INSENSITIVE, JOINT
 from zsbench.plan.comparisons import deltas_table, derive, hybrid_contrasts, peers, suite_table
 from zsbench.plan.suites import suite_systems, suites_of
 
 Spec = dict[str, Any]  # the analysis spec
-
-# Families that read all labels of a text at once, or may; and those that read no labels, or only their own.
-JOINT = ("gliznet", "gliclass", "llm", "custom")
-INSENSITIVE = ("control", "supervised", "imported", "hybridnli")
 
 OF_SINGLE = ("ablations", "peers", "sensitivity")  # tables over all single-label suites
 OF_ALL = ("published", "calibration", "cost", "integrity")

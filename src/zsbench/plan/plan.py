@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from zsbench.families import FAMILIES
 from zsbench.plan import contents
 from zsbench.plan.contents import ReportItem
 from zsbench.store.layout import Layout
@@ -44,8 +45,8 @@ class Plan:
 
     def spec(self, kind: str, *names: str) -> Any:
         """A job's spec by what the job is about, as plain JSON: ("dataset", "imdb"), ("training", model, seed), ..."""
-        found = getattr(self, f"{kind}_spec")
-        return json.loads(canonical_json(found(*names) if callable(found) else found))
+        spec = getattr(self, f"{kind}_spec")
+        return json.loads(canonical_json(spec(*names) if callable(spec) else spec))
 
     @property
     def run(self) -> str:
@@ -94,9 +95,8 @@ class Plan:
             options = self.config["gliznet"]["base"] | overrides
             specs[f"gliznet-{name}"] = {"family": "gliznet", "recipe": recipe, "options": options}
         for name, entry in self.config["trained"].items():
-            own = recipe | entry.get("recipe", {})
-            options = {key: entry[key] for key in ("template",) if key in entry}
-            specs[name] = {"family": entry["family"], "recipe": own, "options": options}
+            options = {key: value for key, value in entry.items() if key not in ("family", "recipe")}
+            specs[name] = {"family": entry["family"], "recipe": recipe | entry.get("recipe", {}), "options": options}
         return specs
 
     def training_spec(self, model: str, seed: int) -> dict[str, Any]:
@@ -128,25 +128,24 @@ class Plan:
     @cached_property
     def systems(self) -> dict[str, System]:
         """Every system of the run by id, in the order of the tables."""
-        found = []
+        systems = []
         everywhere = tuple(self.config["suites"])
-        multi = tuple(suite for suite, entry in self.config["suites"].items() if entry["task"] == "multi")
         for name, spec in self.trained.items():
-            settings = {key: value for key, value in spec["options"].items() if spec["family"] == "nli"}
-            found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, everywhere))
+            takes = FAMILIES[spec["family"]].takes
+            settings = {key: value for key, value in spec["options"].items() if key in takes}
+            systems.append(System(name, spec["family"], settings, ("trained", name), self.seeds, everywhere))
         for name, entry in self.config["hybrid"].items():
+            suites = tuple(suite for suite in everywhere if entry["dataset"] in self.datasets(suite))
             for blend in entry["blends"]:
-                own = name if blend == "learned" else f"{name}-{blend}"
+                system_id = name if blend == "learned" else f"{name}-{blend}"
                 settings = self.hybrid_spec(name, 0) | {"blend": blend, "hybrid": name}
-                found.append(System(own, "hybridnli", settings, ("hybrid", name), self.seeds, multi))
+                systems.append(System(system_id, "hybridnli", settings, ("hybrid", name), self.seeds, suites))
         for name, entry in self.config["systems"].items():
             settings = {key: value for key, value in entry.items() if key not in ("family", "model", "suites")}
             model = ("source", entry["model"]) if "model" in entry else None
-            found.append(System(name, entry["family"], settings, model, (UNTRAINED_SEED,), tuple(entry["suites"])))
-        kept = [
-            replace(system, suites=tuple(s for s in self.config["suites"] if s in system.suites)) for system in found
-        ]
-        return {system.id: system for system in kept if system.suites}
+            systems.append(System(name, entry["family"], settings, model, (UNTRAINED_SEED,), tuple(entry["suites"])))
+        in_order = [replace(one, suites=tuple(suite for suite in everywhere if suite in one.suites)) for one in systems]
+        return {system.id: system for system in in_order if system.suites}
 
     def _made_of(self, system: System) -> list[str]:
         """What a trained system was made of: backbone and training set, or a hybrid's NLI model and topic set."""
@@ -224,14 +223,14 @@ class Plan:
         for name, system in self.systems.items():
             kind, model = system.model or ("", "")
             if kind == "hybrid":
-                own = {"labels": self.dataset_spec(self.config["hybrid"][model]["dataset"])["labels"]}
+                facts = {"labels": self.dataset_spec(self.config["hybrid"][model]["dataset"])["labels"]}
             elif kind == "trained" and system.family in ("gliznet", "gliclass"):
                 spec = self.trained[model]
                 limits = {key: spec["recipe"][key] for key in ("max_length", "max_labels")}
-                own = {"backbone": spec["recipe"]["backbone"], "options": spec["options"] | limits}
+                facts = {"backbone": spec["recipe"]["backbone"], "options": spec["options"] | limits}
             else:
                 continue
-            models[name] = {"family": system.family, "suites": system.suites, **own}
+            models[name] = {"family": system.family, "suites": system.suites, **facts}
         suites = self.config["suites"]
         sets = {suite: {name: self.dataset_spec(name)["labels"] for name in self.datasets(suite)} for suite in suites}
         return {"models": models, "datasets": sets} if models else None
@@ -282,10 +281,10 @@ class Plan:
         """All that the metrics of one system and seed depend on besides its scores."""
         entry, suites = self.systems[system], {}
         for suite in entry.suites:
-            names = {name: self.dataset_spec(name)["label_names"] for name in self.datasets(suite)}
-            suites[suite] = {"datasets": names, **self._decisions(suite)}
-        control = entry.settings.get("control") if entry.family == "control" else None
-        return {"system": system, "seed": int(seed), "control": control, "suites": suites}
+            facts = {name: self.dataset_spec(name) for name in self.datasets(suite)}
+            datasets = [{key: facts[name][key] for key in ("id", "task", "label_names")} for name in facts]
+            suites[suite] = {"datasets": datasets, **self._decisions(suite)}
+        return {"system": system, "seed": int(seed), "settings": entry.settings, "suites": suites}
 
     @property
     def jobs(self) -> list[tuple[str, int]]:
