@@ -68,7 +68,7 @@ class Plan:
     def dataset_spec(self, dataset: str) -> dict[str, Any]:
         """Preset of a test set plus this run's wording and sample."""
         preset = self.resources["datasets"][dataset]
-        suite = self.config["suites"][preset["suite"]]
+        suite = next(one for one in self.config["suites"].values() if dataset in one["datasets"])
         wording = suite.get("verbalisations", {}).get(dataset) or next(iter(preset["verbalisations"]))
         spec = {key: value for key, value in preset.items() if key != "verbalisations"}
         rows = suite["rows"].get(dataset) if isinstance(suite["rows"], dict) else suite["rows"]
@@ -128,14 +128,16 @@ class Plan:
     def systems(self) -> dict[str, System]:
         """Every system of the run by id, in the order of the tables."""
         found = []
+        everywhere = tuple(self.config["suites"])
+        multi = tuple(suite for suite, entry in self.config["suites"].items() if entry["task"] == "multi")
         for name, spec in self.trained.items():
             settings = {key: value for key, value in spec["options"].items() if spec["family"] == "nli"}
-            found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, ("gliclass", "topics")))
+            found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, everywhere))
         for name, entry in self.config["hybrid"].items():
             for blend in entry["blends"]:
                 own = name if blend == "learned" else f"{name}-{blend}"
                 settings = self.hybrid_spec(name, 0) | {"blend": blend, "hybrid": name}
-                found.append(System(own, "hybridnli", settings, ("hybrid", name), self.seeds, ("topics",)))
+                found.append(System(own, "hybridnli", settings, ("hybrid", name), self.seeds, multi))
         for name, entry in self.config["systems"].items():
             settings = {key: value for key, value in entry.items() if key not in ("family", "model", "suites")}
             model = ("source", entry["model"]) if "model" in entry else None
