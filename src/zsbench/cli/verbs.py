@@ -68,7 +68,7 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     for name, preset in load_resources(arguments.resources)["datasets"].items():
         labels = len(next(iter(preset["verbalisations"].values())))
         rows = sum(preset["expected_rows"].values())
-        print(f"{name:24} {preset['suite']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
+        print(f"{name:24} {preset['task']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
 
 
 def import_scores(arguments: argparse.Namespace) -> None:
