@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from zsbench.evaluation.cells import paired_cells, suite_systems
+from zsbench.evaluation.cells import paired_cells
 from zsbench.evaluation.f1 import point_macro_f1
-from zsbench.evaluation.measure import decide, write_frame
-from zsbench.evaluation.protocols import Decision
+from zsbench.evaluation.measure import write_frame
+from zsbench.evaluation.protocols import Decision, read_decisions
 from zsbench.evaluation.statistics import (
     bootstrap_macro_f1,
     difference,
@@ -24,7 +24,8 @@ from zsbench.evaluation.statistics import (
     seed_effects,
     seed_sd,
 )
-from zsbench.plan.comparisons import Pair, hybrid_pairs, single_pairs, topic_pairs
+from zsbench.plan.comparisons import Pair, pairs_of
+from zsbench.plan.suites import suite_systems
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest
 
@@ -82,10 +83,7 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     for suite, entry in spec["suites"].items():
         samples = {dataset["id"]: sample(layout, suite, dataset, spec) for dataset in entry["datasets"]}
         shared = available(samples)
-        single = all(dataset["task"] == "single" for dataset in entry["datasets"])
-        pairs = [*single_pairs(spec, suite)] if single else [*topic_pairs(spec, suite, shared)]
-        pairs += [] if single else hybrid_pairs(spec, suite, shared)
-        for pair in pairs:
+        for pair in pairs_of(spec, suite, shared):
             rows += delta_rows(pair, samples, spec["statistics"])
     correct_families(rows)
     write_frame(layout, "deltas", rows, COLUMNS)
@@ -108,7 +106,7 @@ def sample(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, 
     decided: dict[str, list[tuple[dict[str, Any], tuple[Decision, ...]]]] = {}
     gold: dict[str, np.ndarray] = {}
     for system, cells in paired_cells(layout, suite, dataset, suite_systems(spec, suite)):
-        by_seed = [decide(cell, dataset["task"], spec["suites"][suite]) for cell in cells]
+        by_seed = [read_decisions(layout, cell) for cell in cells]
         for decisions in zip(*by_seed, strict=True):  # one protocol and split, all seeds
             decided.setdefault(decisions[0].split, []).append((system, decisions))
             gold[decisions[0].split] = cells[0].gold[decisions[0].rows]

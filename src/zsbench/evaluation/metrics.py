@@ -5,6 +5,8 @@ Axis legend: n rows, L labels. Gold and predictions are (n, L) of 0 and 1; a sin
 
 import numpy as np
 
+from zsbench.evaluation.f1 import point_macro_f1
+
 
 def one_hot(indices: np.ndarray, labels: int) -> np.ndarray:
     """(n,) label indices -> (n, L) bool."""
@@ -75,3 +77,10 @@ def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> 
         }
         for label in range(gold.shape[1])
     ]
+
+
+def point(metric: str, gold: np.ndarray, answers: np.ndarray, single: bool) -> np.ndarray:
+    """A headline metric of each of M prediction sets. gold (n, L), answers (M, n, L) -> (M,)."""
+    if metric == "accuracy":
+        return (answers & gold).any(axis=2).mean(axis=1)
+    return point_macro_f1(gold, answers, skip_absent=single)
