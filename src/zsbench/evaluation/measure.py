@@ -263,11 +263,10 @@ def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[s
     labels are scored again.
     """
     gold = np.array(answers["gold"])
-    sets = {"order": answers["order"], "verbalisation": list(answers["verbalisation"].values())}
-    for kind, given in sets.items():
-        if not given:
+    for kind in ("order", "verbalisation"):
+        if not answers[kind]:
             continue
-        answered = np.array(given)  # (K, n)
+        answered = np.array(answers[kind])  # (K, n)
         values = headline(metric, gold, answered, answers["labels"])
         of_row = (answered[1:] != answered[0]).mean(axis=0) if len(answered) > 1 else np.zeros(len(gold))
         drawn = np.random.default_rng(0).integers(len(gold), size=(BOOTSTRAP, len(gold)))

@@ -27,7 +27,6 @@ from zsbench.families import INSENSITIVE, JOINT
 from zsbench.jobs.runtime import Meter, prepare_torch
 from zsbench.jobs.workplace import cannot_write
 from zsbench.plan.code_identity import code_digest
-from zsbench.plan.suites import SPLITS
 from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, scored_card, write_card, write_scores
 from zsbench.store.integrity import check_rows
 from zsbench.store.layout import Layout
@@ -37,6 +36,7 @@ from zsbench.store.secrets import mask
 from zsbench.systems import LabelSetError
 from zsbench.systems.base import Rows, RowSystem, TaskSystem, well_formed
 
+SPLITS = {"single": ("test",), "multi": ("validation", "test")}  # the rows that the protocols of a task look at
 PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
 SMALLEST_BLOCK = 128  # rows; fewer would leave nothing to sort by length
 LONGEST_REASON = 300  # characters

@@ -49,9 +49,9 @@ def answers(
         joint: the system may read all labels at once, so that their order can matter.
 
     Returns:
-        Label indices: `gold` (n,), `order` (K, n), `verbalisation` name -> (n,), and `again` (n,), when the same labels
-        in the same order are scored again; the answers to the labels in use come first. Nothing was scored where there
-        is neither another order nor another wording: `order` and `verbalisation` are empty.
+        Label indices: `gold` (n,), `order` (K, n) and `verbalisation` (K, n), of which those for the labels in use come
+        first, and `again` (n,), when the same labels in the same order are scored again. Nothing is scored where there is
+        neither another order nor another wording: all are empty.
     """
     rows = subsample(len(gold), options.rows, options.seed)
     texts = [texts[i] for i in rows]
@@ -60,7 +60,8 @@ def answers(
     def answer(labels: list[str]) -> list[int]:
         return winners(np.asarray(system.score(texts, labels)), texts, in_use).tolist()
 
-    orders, worded, again = [], {}, []
+    orders: list[list[int]] = []
+    worded: list[list[int]] = []
     if joint and options.orders:
         for order in label_orders(len(in_use), options.orders, options.seed):
             scores = np.asarray(system.score(texts, [in_use[i] for i in order]))
@@ -68,15 +69,13 @@ def answers(
             in_columns[:, order] = scores
             orders.append(winners(in_columns, texts, in_use).tolist())
     if options.wordings and len(wordings) > 1:
-        worded = {name: answer(labels) for name, labels in wordings.items()}
-    if orders or worded:
-        again = _again(system, texts, in_use, options.seed)
+        worded = [answer(labels) for labels in wordings.values()]
     return {
         "labels": len(in_use),
         "gold": [gold[i][0] for i in rows],
         "order": orders,
         "verbalisation": worded,
-        "again": again,
+        "again": _again(system, texts, in_use, options.seed) if orders or worded else [],
     }
 
 

@@ -9,9 +9,10 @@ from synthetic import make_run, make_spec
 
 from zsbench.evaluation.cells import read_cell
 from zsbench.evaluation.compare import COLUMNS, Sample, available, compare, paired
+from zsbench.evaluation.measure import measure
 from zsbench.evaluation.statistics import holm, mcnemar
 from zsbench.plan.comparisons import hybrid_contrasts
-from zsbench.plan.contrasts import ConfoundedContrastError
+from zsbench.plan.comparisons import ConfoundedContrastError
 from zsbench.store.layout import Layout
 
 HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}
@@ -130,6 +131,7 @@ def test_seeds_widen_the_interval_of_a_trained_system():
 
 def test_mistakes_in_the_spec_are_named(tmp_path):
     spec = make_run(tmp_path, make_spec(seeds=(1,), draws=100), rows=20)
+    measure(tmp_path, spec)
     unknown = spec | {"statistics": spec["statistics"] | {"system": "gliznet-ful"}}
     with pytest.raises(ValueError, match="system: 'gliznet-ful' is not a system of the run; allowed: gliznet-"):
         compare(tmp_path, unknown)
@@ -137,7 +139,7 @@ def test_mistakes_in_the_spec_are_named(tmp_path):
     compare(tmp_path, spec | {"gliznet": stray})  # two factors apart and not named: no contrast is derived
     found = pd.read_parquet(tmp_path / "analysis" / "deltas.parquet")
     assert "ablations" not in set(found["table"])
-    from zsbench.plan.contrasts import contrast
+    from zsbench.plan.comparisons import contrast
 
     with pytest.raises(ConfoundedContrastError, match="head, margin"):
         contrast(stray, "warm", "full")
@@ -165,7 +167,7 @@ def test_hybrids_that_differ_in_one_setting_are_contrasts():
 
 
 def test_hybrid_ablations_have_a_row_a_protocol_and_families_of_their_own(deltas, metrics):
-    rows = deltas[(deltas["table"] == "topic_deltas") & (deltas["dataset"] == "mini")]
+    rows = deltas[(deltas["table"] == "topics_deltas") & (deltas["dataset"] == "mini")]
     assert set(zip(rows["system"], rows["baseline"], strict=True)) == {("hybrid-heads", "hybrid")}
     assert set(rows["protocol"]) == {"fixed-0.5", "val-tuned", "cv", "held-out"}
     row = rows[rows["protocol"] == "cv"].iloc[0]
