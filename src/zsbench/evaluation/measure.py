@@ -16,7 +16,7 @@ from zsbench import integrity
 from zsbench.evaluation.calibration import BINS, Bins, are_probabilities, auroc, bins, brier, confidence
 from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
 from zsbench.evaluation.metrics import multi_label, per_label, single_label
-from zsbench.evaluation.protocols import Decision, argmax, thresholded
+from zsbench.evaluation.protocols import Decision, Folds, argmax, thresholded
 from zsbench.layout import Layout
 from zsbench.provenance import read_json, write_atomic, write_json
 from zsbench.systems.controls import RANDOM, draw
@@ -37,7 +37,9 @@ FRAMES = {
 }
 DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
 # Columns that may hold missing values: stored as floating point also when every value is missing.
-NUMBERS = {"value", "auroc", "confidence", "accuracy", "p_holm", "mcnemar_p", *COST_FIELDS} - {"texts"}
+NUMBERS = {"value", "auroc", "confidence", "accuracy", *COST_FIELDS} - {"texts"}
+NUMBERS |= {"p", "p_holm", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
+NUMBERS |= {"needs_rows", "needs_seeds"}
 
 
 def measure(root: Path, spec: dict[str, Any]) -> None:
@@ -99,7 +101,9 @@ def decide(cell: Cell, task: str, suite: dict[str, Any]) -> list[Decision]:
     """The cell's predictions: argmax for one label a row, else each protocol of its suite."""
     if task == "single":
         return argmax(cell)
-    return thresholded(cell, suite["protocols"], suite["folds"], suite["fold_seed"])
+    return thresholded(
+        cell, suite["protocols"], Folds(suite["folds"], suite["fold_seed"], suite["partitions"])
+    )
 
 
 def _systems_on_datasets(
@@ -131,15 +135,24 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
             "split": decision.split,
         }
         whole = single_label if dataset["task"] == "single" else multi_label
-        for metric, value in whole(gold, decision.predictions).items():
+        for metric, value in _mean([whole(gold, predictions) for predictions in decision.partitions]).items():
             yield where | {"metric": metric, "label": "", "value": value}
         if dataset["task"] == "single":
             continue
-        values = per_label(gold, decision.predictions, cell.scores[decision.rows])
+        scores = cell.scores[decision.rows]
+        values = [per_label(gold, predictions, scores) for predictions in decision.partitions]
         for index, label in enumerate(dataset["label_names"]):
             threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
-            for metric, of_label in (values[index] | threshold).items():
+            for metric, of_label in (_mean([found[index] for found in values]) | threshold).items():
                 yield where | {"metric": metric, "label": label, "value": of_label}
+
+
+def _mean(found: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Mean of each metric; None where it has no value."""
+    return {
+        name: None if found[0][name] is None else float(np.mean([values[name] for values in found]))
+        for name in found[0]
+    }
 
 
 def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
@@ -148,6 +161,7 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     The cell stores one of them, which calibration and figures of single rows show.
     """
     gold, found = cell.gold.astype(float), []
+    suite = suite | {"partitions": 1}  # the draws average over more than partitions do
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
         found.append(list(metric_rows(drawn, dataset, decide(drawn, dataset["task"], suite))))
