@@ -5,7 +5,6 @@ Axis legend: D draws, S seeds, K partitions of `cv` (1 elsewhere), n rows, L lab
 """
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from zsbench.evaluation import verdicts
 from zsbench.evaluation.cells import paired_cells, suite_systems
 from zsbench.evaluation.measure import decide, write_frame
 from zsbench.evaluation.metrics import METRICS, point
-from zsbench.evaluation.pairs import FIXED, Pair, hybrid_pairs, single_pairs, topic_pairs
 from zsbench.evaluation.statistics import (
     Spread,
     bootstrap,
@@ -32,13 +30,13 @@ from zsbench.evaluation.statistics import (
     step_down_max_t,
     swapped,
 )
-from zsbench.layout import Layout
-from zsbench.provenance import digest
+from zsbench.plan.comparisons import FIXED, Pair, hybrid_pairs, single_pairs, topic_pairs
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest
 
 AVERAGE = "average"
 TUNED, CROSS_FITTED = "val-tuned", "cv"
-THRESHOLDS, SHAPLEY = "thresholds", "thresholds (Shapley)"
-ENOUGH_SEEDS = 3  # for a statement about trainings
+SHAPLEY = "thresholds (Shapley)"
 CHECKPOINTS, TRAININGS = "checkpoints", "trainings"
 RARE = 5  # a label with fewer gold rows is reported
 COLUMNS = [
@@ -135,7 +133,7 @@ class Measured:
 def compare(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/deltas.parquet` and `analysis/ranks.parquet`.
 
-    Which comparisons are made: see `pairs`. Each has a row a dataset and a row `average`, in which datasets are strata;
+    Which comparisons are made: see `plan.comparisons`. Each has a row a dataset and a row `average`, in which datasets are strata;
     both are over the datasets that both sides have scores on (`n_sets` of them), and a comparison without any has no row.
 
     What is tested together: all comparisons of a suite under one protocol on one split, each once, whatever tables show
