@@ -18,10 +18,10 @@ GRID = np.arange(1, 99) / 100.0  # 0.01, 0.02, ..., 0.98: the published grid, wi
 def f1(hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray) -> np.ndarray:
     """F1 from counts of true positives, predictions and positives: 2 hits / (predicted + positive), 0 where both are 0.
 
-    The arrays broadcast; counts may be weighted.
+    The arrays broadcast; counts may be weighted, and are divided in double precision whatever their type.
     """
     total = predicted + positive
-    return np.divide(2.0 * hits, total, out=np.zeros(np.shape(total)), where=total > 0)
+    return np.divide(2 * hits, total, out=np.zeros(np.shape(total)), where=total > 0, dtype=np.float64)
 
 
 def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:

@@ -311,27 +311,29 @@ class Comparisons:
         drawn = first.draws.mean(axis=1) - second.draws.mean(axis=1)
         split, counts = test[0][0], (len(first.points), len(second.points))
         unseen = sum(self.evidence[name].unseen[split] for name in datasets) / len(datasets) ** 2
-        rows = float(drawn.var(ddof=1)) + unseen
         effects, parts = self.seeds(test, datasets)
         seeds = sum(spread.variance / count for spread, count in parts)
+        either = sum(min(spread.variance, spread.rows) / count for spread, count in parts)
+        rows = float(drawn.var(ddof=1))
+        shared = max(0.0, rows - sum(spread.rows / count for spread, count in parts))
+        shrink = math.sqrt(shared / rows) if rows > 0 else 1.0  # errors of single trainings are in the seeds' errors
+        drawn = drawn.mean() + shrink * (drawn - drawn.mean()) + effects
+        null = shrink * null + effects
+        known = [(spread.variance / count, spread.df) for spread, count in parts]
         tested = 2 not in counts and not tuned_against_other(test)
         delta = float(first.points.mean() - second.points.mean())
-        low, high = interval(drawn + effects, self.statistics["level"])
+        low, high = interval(drawn, self.statistics["level"])
         return Measured(
             delta=delta,
             low=low,
             high=high,
-            p=p_value(delta, null + effects) if tested else math.nan,
-            null=null + effects,
-            scale=math.sqrt(float((null**2).mean()) + seeds) or 1.0,
+            p=p_value(delta, null) if tested else math.nan,
+            null=null,
+            scale=math.sqrt(float(((null - effects) ** 2).mean()) + seeds) or 1.0,
             precision=verdicts.Precision(
-                rows,
-                seeds,
-                degrees_of_freedom(rows, *((spread.mean_square / count, spread.df) for spread, count in parts)),
+                shared + unseen, seeds - either, either, degrees_of_freedom(shared + unseen, *known)
             ),
-            df=degrees_of_freedom(0.0, *((spread.mean_square / count, spread.df) for spread, count in parts))
-            if parts
-            else math.nan,
+            df=degrees_of_freedom(0.0, *known) if parts else math.nan,
             unit=TRAININGS if parts and tested else CHECKPOINTS,
             n_rows=len(first.correct),
             n_seeds=counts[0],
@@ -366,7 +368,8 @@ class Comparisons:
             and protocol == other_protocol
             and counts[0] == counts[1] > 1
         )
-        effects, parts = np.zeros(draws), []
+        effects = np.zeros(draws)
+        parts: list[tuple[Spread, float]] = []
         for (_, system, _), found, count, sign in zip(test, spreads, counts, (1, -1), strict=True):
             if found is not None:
                 spread = found[0] if blocked else found[1]
@@ -386,7 +389,9 @@ class Comparisons:
         draws = self.statistics["draws"]
         if scale == 0:
             return np.zeros(draws)
-        return scale * generator(system).standard_normal(draws) * np.sqrt(df / generator("of", base).chisquare(df, draws))
+        return (
+            scale * generator(system).standard_normal(draws) * np.sqrt(df / generator("of", base).chisquare(df, draws))
+        )
 
     def spread(self, key: Key, datasets: list[str]) -> tuple[Spread, Spread]:
         """Variance between the seeds of a system, pooled over the variants of its base on these datasets."""
@@ -396,9 +401,7 @@ class Comparisons:
         if place not in self._spreads:
             variants = [
                 found
-                for found in (
-                    (split, name, protocol) for name, its in self.base.items() if its == base
-                )
+                for found in ((split, name, protocol) for name, its in self.base.items() if its == base)
                 if all(found in self.evidence[name].samples for name in datasets)
             ] or [key]
             samples = [self.sample(found, datasets) for found in variants]
@@ -465,7 +468,12 @@ class Comparisons:
 
         The two orders are the rows `thresholds` of the baseline and of the system; this is their mean.
         """
-        sides = [(pair.baseline, FIXED), (pair.baseline, pair.protocol), (pair.system, FIXED), (pair.system, pair.protocol)]
+        sides = [
+            (pair.baseline, FIXED),
+            (pair.baseline, pair.protocol),
+            (pair.system, FIXED),
+            (pair.system, pair.protocol),
+        ]
         keys = [(pair.split, *side) for side in sides]
         for dataset, names in self.levels(test_of(pair)).items():
             if any(key not in self.evidence[name].samples for name in names for key in keys):
@@ -476,9 +484,18 @@ class Comparisons:
             low, high = interval(drawn, self.statistics["level"])
             yield {
                 **dataclasses.asdict(dataclasses.replace(pair, factor=SHAPLEY)),
-                **{"dataset": dataset, "delta": float(delta), "low": low, "high": high, "tests": 0, "unit": CHECKPOINTS},
-                **{"n_rows": len(samples[0].correct), "n_sets": len(names), "verdict": "", "rare_labels": 0},
-                **{"n_seeds": len(samples[3].points), "n_baseline_seeds": len(samples[0].points)},
+                "dataset": dataset,
+                "delta": float(delta),
+                "low": low,
+                "high": high,
+                "tests": 0,
+                "unit": CHECKPOINTS,
+                "n_rows": len(samples[0].correct),
+                "n_sets": len(names),
+                "verdict": "",
+                "rare_labels": 0,
+                "n_seeds": len(samples[3].points),
+                "n_baseline_seeds": len(samples[0].points),
             }
 
 
@@ -541,7 +558,13 @@ def rank_rows(suite: str, evidence: dict[str, Evidence], systems: list[str]) -> 
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
         for place, (key, rank) in enumerate(zip(keys, ranks(values), strict=True)):
             yield {
-                **{"suite": suite, "protocol": protocol, "split": split, "system": key[1], "value": float(values[place])},
-                **{"rank": float(rank), "rank_low": float(low[place]), "rank_high": float(high[place])},
+                "suite": suite,
+                "protocol": protocol,
+                "split": split,
+                "system": key[1],
+                "value": float(values[place]),
+                "rank": float(rank),
+                "rank_low": float(low[place]),
+                "rank_high": float(high[place]),
                 "p_best": float(first[place]),
             }

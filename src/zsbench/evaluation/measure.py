@@ -101,9 +101,7 @@ def decide(cell: Cell, task: str, suite: dict[str, Any]) -> list[Decision]:
     """The cell's predictions: argmax for one label a row, else each protocol of its suite."""
     if task == "single":
         return argmax(cell)
-    return thresholded(
-        cell, suite["protocols"], Folds(suite["folds"], suite["fold_seed"], suite["partitions"])
-    )
+    return thresholded(cell, suite["protocols"], Folds(suite["folds"], suite["fold_seed"], suite["partitions"]))
 
 
 def _systems_on_datasets(

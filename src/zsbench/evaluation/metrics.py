@@ -50,7 +50,7 @@ def accuracy(
     hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray, occurs: np.ndarray | None = None
 ) -> np.ndarray:
     """Share of the gold labels that are predicted: of rows that are right, where each has one label. As `macro_f1`."""
-    return hits.sum(axis=-1) / positive.sum(axis=-1)
+    return np.divide(hits.sum(axis=-1), positive.sum(axis=-1), dtype=np.float64)
 
 
 def mean_ap(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -141,9 +141,7 @@ def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
     gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
     precision, recall, _, _ = precision_recall_fscore_support(gold, predictions, average="macro", zero_division=0.0)
     return {
-        **{
-            name: float(point(name, gold, predictions[None], single=False)[0]) for name in ("macro_f1", "micro_f1")
-        },
+        **{name: float(point(name, gold, predictions[None], single=False)[0]) for name in ("macro_f1", "micro_f1")},
         "hamming_accuracy": float((gold == predictions).mean()),
         "exact_match": float((gold == predictions).all(axis=1).mean()),
         "macro_precision": float(precision),

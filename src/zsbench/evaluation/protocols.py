@@ -56,8 +56,7 @@ def argmax(cell: Cell) -> list[Decision]:
 class Folds:
     """How `cv` shares out rows: `count` folds under each of `partitions` seeded partitions.
 
-    The same for every system, since it depends on the row count alone. One partition is one draw of luck: macro-F1 of 168
-    rows moves by .01 to .03 between two of them.
+    The same for every system, since it depends on the row count alone. One partition would be one draw of luck.
     """
 
     count: int = 5

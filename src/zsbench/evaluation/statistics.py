@@ -127,10 +127,10 @@ def swapped(
         columns = []
         for a, b in pairs:
             gained = [of_rows[:, b] - of_rows[:, a] for of_rows in moving]  # (c, S, L), by the first side
-            first = [total[a] + more for total, more in zip(whole, gained, strict=True)]
-            second = [total[b] - more for total, more in zip(whole, gained, strict=True)]
-            of_pair = (chosen.function(*side, positive, occurs) for side in (first, second))
-            columns.append(np.subtract(*of_pair).mean(axis=1))
+            these = [total[a] + more for total, more in zip(whole, gained, strict=True)]
+            others = [total[b] - more for total, more in zip(whole, gained, strict=True)]
+            difference = chosen.function(*these, positive, occurs) - chosen.function(*others, positive, occurs)
+            columns.append(difference.mean(axis=1))
         result.append(np.stack(columns, axis=1))
     return np.concatenate(result)
 
@@ -157,12 +157,13 @@ class Spread:
     """Variance between trainings, for one way to compare.
 
     Attributes:
-        variance: of one training, without what the choice of rows explains.
-        mean_square: the same with it: what was observed, with `df` degrees of freedom.
+        variance: of one training's metric around its recipe's, as observed on these rows.
+        rows: the part of it that is there since each training errs on other rows.
+        df: degrees of freedom of `variance`.
     """
 
     variance: float
-    mean_square: float
+    rows: float
     df: float
 
 
@@ -179,8 +180,9 @@ def seed_spread(points: np.ndarray, draws: np.ndarray) -> tuple[Spread, Spread]:
     the sample variance with S - 1 degrees of freedom, for both.
 
     Pooling is Smyth's (2004) moderated t with variances that are taken to be equal; a variant that collapses breaks that.
-    Seeds on the same finite rows also differ since each errs on other rows. That part is in the row draws already; it is
-    the mean square of the draws around their means, and is taken off.
+    Seeds on the same finite rows also differ since each errs on other rows. That part, the mean square of the draws
+    around their means, is in the row draws, too, and must not count twice. It is taken off the row draws: taken off here,
+    a small estimate would become 0 and Student's t would lose its tails (a simulated coverage of 90 %).
 
     Args:
         points: (V, S) metric of each variant and seed, S >= 2.
@@ -188,17 +190,16 @@ def seed_spread(points: np.ndarray, draws: np.ndarray) -> tuple[Spread, Spread]:
     """
     V, S = points.shape
     observed = _mean_squares(points)
-    of_rows = [part.mean() for part in _mean_squares(draws - draws.mean(axis=0))]
+    of_rows = [float(part.mean()) for part in _mean_squares(draws - draws.mean(axis=0))]
     blocks, rest = (float(part) for part in observed)
     if V == 1:
-        spread = Spread(max(0.0, blocks - of_rows[0]), blocks, S - 1)
+        spread = Spread(blocks, of_rows[0], S - 1)
         return spread, spread
-    blocked = Spread(max(0.0, rest - of_rows[1]), rest, (V - 1) * (S - 1))
+    blocked = Spread(rest, of_rows[1], (V - 1) * (S - 1))
     parts = blocks / V, rest * (V - 1) / V
     squares = parts[0] ** 2 / (S - 1) + parts[1] ** 2 / ((V - 1) * (S - 1))
     df = sum(parts) ** 2 / squares if squares > 0 else S - 1
-    within = sum(parts) - (of_rows[0] + (V - 1) * of_rows[1]) / V
-    return blocked, Spread(max(0.0, within), sum(parts), df)
+    return blocked, Spread(sum(parts), (of_rows[0] + (V - 1) * of_rows[1]) / V, df)
 
 
 def _mean_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

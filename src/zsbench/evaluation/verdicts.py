@@ -17,25 +17,28 @@ class Precision:
     Attributes:
         rows: variance that more rows shrink.
         seeds: variance that more seeds shrink; 0 with one seed.
+        either: variance that both shrink: errors of single trainings on single rows.
         df: degrees of freedom of their sum.
     """
 
     rows: float
-    seeds: float
-    df: float
+    seeds: float = 0.0
+    either: float = 0.0
+    df: float = math.inf
 
     @property
     def error(self) -> float:
         """Standard error of the difference."""
-        return math.sqrt(self.rows + self.seeds)
+        return math.sqrt(self.rows + self.seeds + self.either)
 
 
 def unseen_variance(gold: np.ndarray) -> float:
     """Variance of a difference that two more rows would bring, each answered by one side alone, one a side.
 
     Two systems that agree on all n rows have differences of 0 in every draw; 50 such rows do not show that they agree
-    on a thousand. As Agresti and Min (2005) and Bonett and Price (2012) do for paired proportions, two discordant rows are
-    added. A row of label l moves macro-F1 by about 1 / (L n_l), so two rows taken at random add 2 mean (1 / (L n_l))^2.
+    on a thousand. As Agresti and Min (2005) and Bonett and Price (2012) do for paired proportions, two discordant
+    rows are added. A row of label l moves macro-F1 by about 1 / (L n_l), so two rows taken at random add
+    2 mean (1 / (L n_l))^2.
 
     Args:
         gold: (n, L) bool.
@@ -76,8 +79,8 @@ def verdict(p: float, interval: tuple[float, float], margin: float, level: float
 def needs(precision: Precision, critical: float, margin: float, rows: int, seeds: int) -> tuple[float, float]:
     """(rows, seeds) with which an effect as large as the margin is found in `POWER` of all runs.
 
-    Each alone, the other staying as it is: the row part of the variance shrinks as 1 / rows, the seed part as
-    1 / seeds. nan where no number of them is enough.
+    Each alone, the other staying as it is: a part of the variance shrinks as 1 / rows, or as 1 / seeds. nan where no
+    number of them is enough.
 
     Args:
         rows, seeds: what there is now.
@@ -87,4 +90,5 @@ def needs(precision: Precision, critical: float, margin: float, rows: int, seeds
     def enough(part: float, rest: float, count: int) -> float:
         return math.ceil(count * part / (target - rest)) if part > 0 and target > rest else math.nan
 
-    return enough(precision.rows, precision.seeds, rows), enough(precision.seeds, precision.rows, seeds)
+    both = precision.either
+    return enough(precision.rows + both, precision.seeds, rows), enough(precision.seeds + both, precision.rows, seeds)
