@@ -39,7 +39,9 @@ FRAMES = {
 DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
 BOOTSTRAP = 2000  # draws of rows behind the interval of a flip rate
 # Columns that may hold missing values: stored as floating point also when every value is missing.
-NUMBERS = {"value", "auroc", "confidence", "accuracy", "p_holm", "mcnemar_p", *COST_FIELDS} - {"texts"}
+NUMBERS = {"value", "auroc", "confidence", "accuracy", *COST_FIELDS} - {"texts"}
+NUMBERS |= {"p", "p_holm", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
+NUMBERS |= {"needs_rows", "needs_seeds"}
 
 
 Spec = dict[str, Any]
@@ -201,17 +203,26 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
             "split": decision.split,
         }
         whole = single_label if dataset["task"] == "single" else multi_label
-        for metric, value in whole(gold, decision.predictions).items():
+        for metric, value in _mean([whole(gold, predictions) for predictions in decision.partitions]).items():
             yield where | {"metric": metric, "label": "", "value": value}
         if dataset["task"] == "single":
             continue
-        values = per_label(gold, decision.predictions, cell.scores[decision.rows])
-        known = [of_label["ap"] for of_label in values if of_label["ap"] is not None]
+        scores = cell.scores[decision.rows]
+        values = [per_label(gold, predictions, scores) for predictions in decision.partitions]
+        known = [of_label["ap"] for of_label in values[0] if of_label["ap"] is not None]
         yield where | {"metric": "mean_ap", "label": "", "value": float(np.mean(known)) if known else None}
         for index, label in enumerate(dataset["label_names"]):
             threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
-            for metric, of_label in (values[index] | threshold).items():
+            for metric, of_label in (_mean([labels[index] for labels in values]) | threshold).items():
                 yield where | {"metric": metric, "label": label, "value": of_label}
+
+
+def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Mean of each metric over partitions; None where it has no value."""
+    return {
+        name: None if value is None else float(np.mean([values[name] for values in partitions]))
+        for name, value in partitions[0].items()
+    }
 
 
 def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
@@ -220,6 +231,7 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     The cell stores one of them, which calibration and figures of single rows show.
     """
     gold, draws = cell.gold.astype(float), []
+    suite = suite | {"partitions": 1}  # the draws average over more than partitions do
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
         draws.append(list(metric_rows(drawn, dataset, decide(drawn, suite))))

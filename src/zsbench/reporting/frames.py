@@ -17,7 +17,8 @@ from zsbench.store.provenance import read_json
 COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
-        "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_sets n_seeds"
+        "table suite dataset metric protocol split system baseline factor delta low high p p_holm tests unit mde"
+        " verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels n_rows n_sets n_seeds"
         " mcnemar_p"
     ),
     "calibration": "suite dataset system seed ece brier auroc",

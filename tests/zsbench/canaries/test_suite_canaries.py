@@ -98,7 +98,7 @@ def analysis_spec() -> dict:
         for name in CANARIES
     ]
     topics = {"task": "multi", "metric": "macro_f1", "datasets": [dataset("topics", "multi", TOPICS)]}
-    topics |= {"protocols": PROTOCOL_NAMES, "folds": 5, "fold_seed": 0}
+    topics |= {"protocols": PROTOCOL_NAMES, "folds": 5, "fold_seed": 0, "partitions": 2}
     news = {"task": "single", "metric": "macro_f1", "datasets": [dataset("news", "single", LABELS)]}
     suites = {"gliclass": news, "topics": topics}
     return {"run": "r", "suites": suites, "systems": names}
