@@ -17,6 +17,7 @@ from zsbench.evaluation import verdicts
 from zsbench.evaluation.cells import paired_cells
 from zsbench.evaluation.measure import write_frame
 from zsbench.evaluation.metrics import METRICS, point
+from zsbench.evaluation.protocols import read_decisions
 from zsbench.evaluation.statistics import (
     Spread,
     bootstrap,
@@ -30,7 +31,6 @@ from zsbench.evaluation.statistics import (
     step_down_max_t,
     swapped,
 )
-from zsbench.evaluation.protocols import read_decisions
 from zsbench.plan.comparisons import Pair, pairs_of
 from zsbench.plan.suites import FIXED, suite_systems
 from zsbench.store.layout import Layout

@@ -1,6 +1,5 @@
 """Cells: content, cards, what is scored again, atomicity, refusals."""
 
-import os
 import re
 import shutil
 from pathlib import Path
