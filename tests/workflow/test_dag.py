@@ -10,8 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
 from zsbench.cli.arguments import read_spec
+
 from zsbench.config.load import load_yaml, resolve
 from zsbench.plan.plan import Plan
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from snakemake.utils import update_config
+from zsbench.cli.overview import check, check_spec, out_of_reach, summary, warning
 
 from tests.zsbench.conftest import REPOSITORY
-from zsbench.cli.overview import check, check_spec, out_of_reach, summary, warning
 from zsbench.config.load import load_yaml, resolve
 from zsbench.data.sources.fetch import fetch
 from zsbench.plan.plan import Plan
