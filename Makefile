@@ -38,10 +38,10 @@ rehearsal: export ZSBENCH_MIRROR := build/rehearsal-mirror
 rehearsal: REHEARSE := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reason --show-failed-logs
 rehearsal: OVERLAY := workflow/configs/rehearsal.yaml
 rehearsal: setup
-	$(BIN)/zsbench rehearse-mirror $(ZSBENCH_MIRROR)
+	$(BIN)/python -m tests.rehearsal mirror $(ZSBENCH_MIRROR)
 	$(REHEARSE) data --configfile config.yaml $(OVERLAY)
-	$(BIN)/zsbench rehearse-scores --root results/rehearsal --config $(OVERLAY)
-	$(BIN)/zsbench rehearse-endpoint --port 18427 -- $(REHEARSE) all speed --configfile config.yaml $(OVERLAY)
+	$(BIN)/python -m tests.rehearsal scores --root results/rehearsal --config $(OVERLAY)
+	$(BIN)/python -m tests.rehearsal endpoint --port 18427 -- $(REHEARSE) all speed --configfile config.yaml $(OVERLAY)
 	@$(BIN)/zsbench show reports/rehearsal
 
 # The committed sample report, the tables of README and docs and the data card's results are those of the last `make demo`; the speed
@@ -51,7 +51,7 @@ sample:
 	if [ -d reports/embedded/speed ]; then rm -rf reports/sample/speed && cp -r reports/embedded/speed reports/sample/; fi
 	cp -r reports/embedded/index.html reports/embedded/REPORT.md reports/embedded/tables reports/embedded/figures reports/sample/
 	$(BIN)/zsbench readme reports/sample README.md docs/results.md docs/speed.md
-	$(BIN)/zsbench data results --root results/embedded
+	$(BIN)/python -m authored results --root results/embedded
 
 test: export OMP_NUM_THREADS := 1
 test: setup

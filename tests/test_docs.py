@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zsbench.cli import main
-from zsbench.config import load_yaml, resolve
+from zsbench.cli.main import main
+from zsbench.config.load import load_yaml, resolve
 from zsbench.reporting.readme import outside_blocks
 
 ROOT = Path(__file__).parents[1]

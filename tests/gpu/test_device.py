@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 
 from ..hybridnli.conftest import make_bert, make_deberta
 from ..zsbench.training.conftest import RECIPE
@@ -84,9 +84,9 @@ def test_usage_of_the_published_checkpoint_as_it_stands(layout: Layout, tmp_path
 
 def test_attention_of_deberta_is_measured_on_the_gpu(layout: Layout, tmp_path: Path) -> None:
     """The fast path, and flashdeberta where it is installed, against transformers' module."""
-    from zsbench.speed.backbones import deberta_twin
-    from zsbench.speed.setting import Setting
-    from zsbench.speed.training import measure_attention
+    from benchmarks.backbones import deberta_twin
+    from benchmarks.setting import Setting
+    from benchmarks.training import measure_attention
 
     config = layout.fetched("tiny").parent / "files" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"vocab_size": 500}))  # of the ids that it draws

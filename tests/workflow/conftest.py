@@ -20,7 +20,7 @@ class Project:
         self.folder = folder
         for name in ("Snakefile", "config.yaml"):
             shutil.copy(REPOSITORY / name, folder / name)
-        for name in ("workflow", "src"):
+        for name in ("workflow", "src", "authored", "benchmarks"):
             shutil.copytree(
                 REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
             )

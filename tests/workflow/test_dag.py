@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from zsbench.arguments import read_spec
-from zsbench.config import load_yaml, resolve
-from zsbench.plan import Plan
+from zsbench.cli.arguments import read_spec
+from zsbench.config.load import load_yaml, resolve
+from zsbench.plan.plan import Plan
 
 from .conftest import REPOSITORY, Project
 
@@ -100,9 +100,9 @@ def test_an_edit_of_the_statistics_reruns_comparing_and_rendering_only(project: 
     ("module", "reruns"),
     [
         ("zsbench/reporting/table.py", {"write_tables", "write_report"}),
-        ("zsbench/data/hub_source.py", set()),  # what was fetched stays fetched
-        ("zsbench/launch.py", set()),  # how a job is started does not change what it computes
-        ("zsbench/secrets.py", set()),  # nor what is masked in its log, though all that trains imports it
+        ("zsbench/data/sources/hub.py", set()),  # what was fetched stays fetched
+        ("zsbench/jobs/launch.py", set()),  # how a job is started does not change what it computes
+        ("zsbench/store/secrets.py", set()),  # nor what is masked in its log, though all that trains imports it
         ("zsbench/data/contamination.py", {"overlap", "write_tables", "write_report"}),
     ],
 )
@@ -134,7 +134,7 @@ def test_an_added_dataset_fetches_and_prepares_itself_and_trains_nothing(project
 
 
 def test_an_edited_authored_set_is_fetched_and_prepared_again(project: Project) -> None:
-    project.edit("src/zsbench/data/authored/topics-mini.jsonl", "e", "i")
+    project.edit("authored/topics-mini.jsonl", "e", "i")
     planned = project.planned()
     assert planned["fetch"] == planned["prepare"] == 1 and not planned["train_model"]
 

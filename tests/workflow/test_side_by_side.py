@@ -15,7 +15,7 @@ from .whole_run import CONFIG as TINY
 
 SLOW = """
 from pathlib import Path
-from zsbench.workplace import free_stale_lock
+from zsbench.jobs.workplace import free_stale_lock
 free_stale_lock(Path())
 rule slow:
     output: "results/a"

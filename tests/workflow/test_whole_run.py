@@ -16,12 +16,12 @@ from hybridnli.shards import DamagedStoreError
 from zsbench.data.prepare import prepare_dataset
 from zsbench.evaluation.measure import measure
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, canonical_json
 from zsbench.reporting.explain import explain
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.same import differences
 from zsbench.reporting.tables import write_tables
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, canonical_json
 from zsbench.training.hybrid import train_hybrid
 from zsbench.training.run import build_task
 

@@ -14,8 +14,8 @@ import psutil
 import yaml
 from snakemake.utils import validate
 
-from zsbench.config import check_schema, load_resources, load_yaml
-from zsbench.plan import Plan
+from zsbench.config.load import check_schema, load_resources, load_yaml
+from zsbench.plan.plan import Plan
 
 from .conftest import REPOSITORY, Project
 
@@ -91,9 +91,9 @@ sys.addaudithook(note)
 LEFT = ("*.tmp", ".writing-*", ".*.partial", ".*.part", "partial", "work", "*.new")  # names of things half done
 KINDS = {  # what may be killed -> words of its command line, and words that it does not hold
     "workflow": (("-m", "snakemake"), ()),
-    "launcher": (("zsbench", "launch"), ("zsbench.worker",)),
-    "trainer": (("zsbench.worker", "train"), ()),
-    "scorer": (("zsbench.worker", "score"), ()),
+    "launcher": (("zsbench", "launch"), ("zsbench.jobs.worker",)),
+    "trainer": (("zsbench.jobs.worker", "train"), ()),
+    "scorer": (("zsbench.jobs.worker", "score"), ()),
     "renderer": (("zsbench", "reports/tiny"), ("bash", "tee")),
 }
 
@@ -198,7 +198,7 @@ def write_mirror(folder: Path) -> Path:
     """The replicas that the tiny run fetches."""
     config = folder / "tiny.yaml"
     config.write_text(yaml.safe_dump(CONFIG))
-    command = [sys.executable, "-m", "zsbench.cli", "rehearse-mirror", str(folder / "mirror"), "--config", str(config)]
+    command = [sys.executable, "-m", "tests.rehearsal", "mirror", str(folder / "mirror"), "--config", str(config)]
     subprocess.run(
         [*command, "--resources", str(REPOSITORY / "workflow" / "resources")], check=True, capture_output=True
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zsbench.config import load_resources, load_yaml, resolve
+from zsbench.config.load import load_resources, load_yaml, resolve
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import zsbench
-from zsbench import overview
-from zsbench.config import ConfigError, load_yaml, resolve
+from zsbench.cli import overview
+from zsbench.config.load import ConfigError, load_yaml, resolve
 from zsbench.data.fetched import file_at_hand
-from zsbench.plan import Plan
-from zsbench.provenance import canonical_json, file_sha256, write_text
-from zsbench.source_graph import code_digest
-from zsbench.systems import code_identity
+from zsbench.plan.plan import Plan
+from zsbench.store.provenance import canonical_json, file_sha256, write_text
+from zsbench.plan.code_identity import code_digest
+from zsbench.systems import system_code
 from zsbench.training.families import training_code
-from zsbench.workplace import free_stale_lock
+from zsbench.jobs.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
 WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
@@ -161,7 +161,7 @@ def system_model(wildcards):
 def code_of_system(wildcards):
     """A params function: the code a system's scores depend on."""
     system = plan.systems[wildcards.system]
-    return code_identity(system.id, system.family, system.settings)
+    return system_code(system.id, system.family, system.settings)
 
 
 def failures_before(wildcards):

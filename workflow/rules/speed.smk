@@ -15,13 +15,13 @@ if plan.speed_spec:
         resources:
             gpu=1,
         params:
-            code=code_digest("zsbench.speed.run"),
+            code=code_digest("benchmarks.run"),
             root=root_of_outputs,
             spec=spec_of("speed"),
         message:
             "measure speed"
         shell:
-            "zsbench launch -- -m zsbench.cli speed --root {params.root} --spec @{params.root}/config.json:speed 2>&1 | tee {log}"
+            "zsbench launch -- -m benchmarks run --root {params.root} --spec @{params.root}/config.json:speed 2>&1 | tee {log}"
 
     rule write_speed_page:
         input:
@@ -49,12 +49,12 @@ if plan.speed_spec:
         conda:
             "../envs/zsbench.yaml"
         params:
-            code=code_digest("zsbench.reporting.speed_page"),
+            code=code_digest("benchmarks.page"),
             out=folder_of_outputs,
         message:
             "write the speed page"
         shell:
-            "zsbench speed-page {input.record} --out {params.out} 2>&1 | tee {log}"
+            "python -m benchmarks page {input.record} --out {params.out} 2>&1 | tee {log}"
 
     rule speed:
         input:

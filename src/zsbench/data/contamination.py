@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from zsbench.data.near_duplicates import overlap
-from zsbench.integrity import check_rows
-from zsbench.layout import Layout
-from zsbench.provenance import write_json
+from zsbench.store.integrity import check_rows
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import write_json
 
 
 def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[str]) -> None:

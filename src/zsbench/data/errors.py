@@ -2,7 +2,7 @@
 
 import errno
 
-from zsbench.secrets import mask
+from zsbench.store.secrets import mask
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

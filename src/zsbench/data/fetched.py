@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import DataError
-from zsbench.integrity import check_listed
-from zsbench.layout import Layout
-from zsbench.provenance import read_json, write_json
+from zsbench.store.integrity import check_listed
+from zsbench.store.layout import WORKFLOW, Layout
+from zsbench.store.provenance import read_json, write_json
 
-AUTHORED = Path(__file__).parent / "authored"  # the sets that this project wrote and carries
+AUTHORED = WORKFLOW.parent / "authored"  # the sets that this project wrote and carries
 
 
 def file_at_hand(source: dict[str, Any]) -> Path | None:

@@ -12,8 +12,8 @@ from zsbench.data.fetched import fetched_file, open_fetched
 from zsbench.data.gold import gold_indices
 from zsbench.data.quality import quality
 from zsbench.data.readers import check_texts, read_frame
-from zsbench.integrity import write_rows
-from zsbench.provenance import digest, file_sha256, write_atomic, write_json
+from zsbench.store.integrity import write_rows
+from zsbench.store.provenance import digest, file_sha256, write_atomic, write_json
 
 
 def stratified_sample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray:

@@ -13,8 +13,8 @@ from zsbench.data.fetched import fetched_file, open_fetched
 from zsbench.data.label_order import shown_labels
 from zsbench.data.near_duplicates import near_pairs
 from zsbench.data.readers import check_texts, read_frame
-from zsbench.integrity import write_rows
-from zsbench.provenance import file_sha256, write_atomic, write_json
+from zsbench.store.integrity import write_rows
+from zsbench.store.provenance import file_sha256, write_atomic, write_json
 
 VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many
 VALIDATION_SEED = 13

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zsbench.layout import Layout
-from zsbench.provenance import canonical_json, digest, file_sha256, write_atomic, write_json
-from zsbench.secrets import mask_all
-from zsbench.status import OK
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import canonical_json, digest, file_sha256, write_atomic, write_json
+from zsbench.store.secrets import mask_all
+from zsbench.store.status import OK
 
 if TYPE_CHECKING:
     from zsbench.evaluation.scoring import Cell

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsbench.evaluation.ties import winners
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, read_json
-from zsbench.status import OK, status
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, read_json
+from zsbench.store.status import OK, status
 
 SCORE_PREFIX = "score:"
 

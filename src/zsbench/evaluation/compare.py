@@ -15,7 +15,6 @@ import numpy as np
 from zsbench.evaluation.cells import paired_cells, suite_systems
 from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.measure import decide, write_frame
-from zsbench.evaluation.pairs import Pair, hybrid_pairs, single_pairs, topic_pairs
 from zsbench.evaluation.protocols import Decision
 from zsbench.evaluation.statistics import (
     bootstrap_macro_f1,
@@ -25,8 +24,9 @@ from zsbench.evaluation.statistics import (
     seed_effects,
     seed_sd,
 )
-from zsbench.layout import Layout
-from zsbench.provenance import digest
+from zsbench.plan.comparisons import Pair, hybrid_pairs, single_pairs, topic_pairs
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest
 
 AVERAGE = "average"
 COLUMNS = [

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, write_text
-from zsbench.secrets import mask
-from zsbench.status import FAILED, NOT_APPLICABLE
+from zsbench.jobs.workplace import cannot_write
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, write_text
+from zsbench.store.secrets import mask
+from zsbench.store.status import FAILED, NOT_APPLICABLE
 from zsbench.systems import LabelSetError
-from zsbench.workplace import cannot_write
 
 LONGEST_REASON = 300  # characters
 

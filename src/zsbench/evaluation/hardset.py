@@ -13,9 +13,9 @@ from scipy.stats import bootstrap
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.fetched import open_fetched
 from zsbench.data.label_order import shown_labels
-from zsbench.integrity import open_model
-from zsbench.layout import Layout
-from zsbench.provenance import write_json
+from zsbench.store.integrity import open_model
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import write_json
 from zsbench.training.rows import average_precisions
 
 TOKEN_BUDGET = 4096

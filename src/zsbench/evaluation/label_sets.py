@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.fetched import open_fetched
-from zsbench.layout import Layout
-from zsbench.progress import say_for
-from zsbench.provenance import write_json
+from zsbench.store.layout import Layout
+from zsbench.store.progress import say_for
+from zsbench.store.provenance import write_json
 
 Takes = Callable[[list[str]], str]  # labels -> why they cannot be taken; "" where they can
 

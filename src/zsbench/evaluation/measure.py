@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench import integrity
 from zsbench.evaluation.calibration import BINS, Bins, are_probabilities, auroc, bins, brier, confidence
 from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
 from zsbench.evaluation.metrics import multi_label, per_label, single_label
 from zsbench.evaluation.protocols import Decision, argmax, thresholded
-from zsbench.layout import Layout
-from zsbench.provenance import read_json, write_atomic, write_json
+from zsbench.store import integrity
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json, write_atomic, write_json
 from zsbench.systems.controls import RANDOM, draw
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]

@@ -21,13 +21,13 @@ from zsbench import systems
 from zsbench.evaluation.cell_files import count, frames, link, write_cell
 from zsbench.evaluation.faults import CellError, faults, remember
 from zsbench.evaluation.sensitivity import INSENSITIVE, SensitivityOptions, measure
-from zsbench.integrity import check_rows, intact, intact_scores
-from zsbench.layout import Layout
-from zsbench.progress import counter_for, say_for
-from zsbench.provenance import digest, environment, file_sha256, read_json, write_atomic, write_json
-from zsbench.runtime import Meter, prepare_torch
-from zsbench.secrets import mask_all
-from zsbench.source_graph import code_digest
+from zsbench.jobs.runtime import Meter, prepare_torch
+from zsbench.plan.code_identity import code_digest
+from zsbench.store.integrity import check_rows, intact, intact_scores
+from zsbench.store.layout import Layout
+from zsbench.store.progress import counter_for, say_for
+from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_atomic, write_json
+from zsbench.store.secrets import mask_all
 from zsbench.systems.base import Rows, RowSystem, well_formed
 
 SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.config import ConfigError
+from zsbench.config.load import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Sample, average, paired
 from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.protocols import representative_decision
 from zsbench.evaluation.statistics import bootstrap_macro_f1, difference, holm
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, digest, read_json
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
-from zsbench.status import OK, status
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, digest, read_json
+from zsbench.store.status import OK, status
 from zsbench.systems.controls import RANDOM
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")

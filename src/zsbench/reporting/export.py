@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import yaml
 
-from zsbench.config import ConfigError
+from zsbench.config.load import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import argmax, representative_decision
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, read_json
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.signature import package_version
-from zsbench.status import OK, status
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, read_json
+from zsbench.store.status import OK, status
 
 # Our id -> BTZSC's name and task group: the same sets, though BTZSC draws rows and words labels in its own way.
 BTZSC = {

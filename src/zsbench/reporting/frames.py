@@ -9,10 +9,10 @@ import pandas as pd
 
 from zsbench.evaluation.cells import checked_files
 from zsbench.evaluation.protocols import representative
-from zsbench.integrity import read_frame
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
-from zsbench.status import FAILED, NOT_APPLICABLE, OK, status
+from zsbench.store.integrity import read_frame
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
+from zsbench.store.status import FAILED, NOT_APPLICABLE, OK, status
 
 # Columns of each analysis frame; a frame that a run does not have reads as empty with these columns.
 COLUMNS = {

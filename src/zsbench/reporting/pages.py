@@ -8,7 +8,6 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from zsbench.provenance import read_json, write_text
 from zsbench.reporting.figures import INDEX
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Grid, read_grid
@@ -22,9 +21,10 @@ from zsbench.reporting.sections import (
     newest,
     training_grid,
 )
-from zsbench.reporting.speed_page import FIGURE, PAGE
 from zsbench.reporting.summary import sentences
+from zsbench.store.provenance import read_json, write_text
 
+SPEED_FACTS, SPEED_FIGURE = "page.json", "throughput_labels"  # what the speed page leaves for this report
 MOST_ROWS = 40  # of a table in REPORT.md
 TEMPLATES = Path(__file__).with_name("templates")
 # Section -> title, text, its written tables (file name without ending -> caption).
@@ -176,15 +176,15 @@ def _sections(run: RunData, out: Path) -> list[Section]:
 
 def add_speed(section: Section, folder: Path) -> None:
     """Show the speed page where `zsbench speed-page` has written one."""
-    if not (folder / PAGE).is_file():
+    if not (folder / SPEED_FACTS).is_file():
         return
-    facts = read_json(folder / PAGE)
+    facts = read_json(folder / SPEED_FACTS)
     section.sentences = facts["sentences"]
     for name, title in facts["tables"]:
         path = folder / f"{name}.csv"
         section.tables.append(read_grid(path, title, _data_uri(path), lambda row, column: ""))
     section.markdown.append(_markdown(folder / "targets.md", facts["tables"][0][1]))
-    section.figures.append(facts["figure"] | {"name": FIGURE, "folder": "speed"} | _held(folder / FIGURE))
+    section.figures.append(facts["figure"] | {"name": SPEED_FIGURE, "folder": "speed"} | _held(folder / SPEED_FIGURE))
 
 
 def _markdown(path: Path, title: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.provenance import read_json
+from zsbench.store.provenance import read_json
 
 TIMED = ("cost", "throughput")  # tables and figures of speed and memory
 SKIPPED = ("logs", "cache", "failures")  # what jobs printed; what cells were copied from; attempts that came before

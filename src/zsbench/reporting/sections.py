@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.provenance import read_json
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Cell, Grid, grid
 from zsbench.reporting.marks import UNMOVED, plain
+from zsbench.store.provenance import read_json
 
 SHORT = 12  # hex digits of a hash that a page shows
 

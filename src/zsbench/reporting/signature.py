@@ -3,8 +3,8 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from zsbench.evaluation.statistics import smallest_corrected_p
-from zsbench.provenance import digest
 from zsbench.reporting.frames import SIGNIFICANT, RunData
+from zsbench.store.provenance import digest
 from zsbench.systems.controls import RANDOM
 
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)

@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from zsbench.provenance import read_json
-from zsbench.reporting.contents import absent
+from zsbench.plan.contents import absent
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 from zsbench.reporting.marks import UNMOVED, chosen_on
 from zsbench.reporting.missing import missing_groups, sets_text
 from zsbench.reporting.tables_topics import attribution
-from zsbench.status import FAILED
+from zsbench.store.provenance import read_json
+from zsbench.store.status import FAILED
 
 SUITE, TOPICS = "gliclass", "topics"
 

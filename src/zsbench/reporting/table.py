@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zsbench.provenance import write_text
+from zsbench.store.provenance import write_text
 
 EMPTY = "–"
 NO_NUMBER = ("", EMPTY, "n/a", "failed")  # cells that do not make a column one of words

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zsbench.reporting.contents import filled
+from zsbench.plan.contents import filled
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
 from zsbench.reporting.table import Table, write_table

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.provenance import read_json
 from zsbench.reporting.frames import WORDS, RunData
 from zsbench.reporting.missing import missing_notes, sets_text
 from zsbench.reporting.table import EMPTY, Table, interval, number
+from zsbench.store.provenance import read_json
 
 
 def _titles(run: RunData) -> dict[str, str]:

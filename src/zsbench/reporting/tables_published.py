@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.config import ConfigError, check_id, check_schema, load_yaml
-from zsbench.config_checks import check_values
-from zsbench.layout import WORKFLOW
+from zsbench.config.checks import check_values
+from zsbench.config.load import ConfigError, check_id, check_schema, load_yaml
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
 from zsbench.reporting.missing import missing_notes
 from zsbench.reporting.table import EMPTY, Table, number, signed
+from zsbench.store.layout import WORKFLOW
 
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 SCHEMA = WORKFLOW / "schemas" / "published.schema.yaml"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.evaluation.pairs import HYBRID_TABLE
+from zsbench.plan.comparisons import HYBRID_TABLE
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import CHOSEN, CHOSEN_NOTE, chosen_on, published_on
 from zsbench.reporting.missing import chunks_note, missing_notes

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.config import ConfigError, suggest
+from zsbench.config.load import ConfigError, suggest
 from zsbench.data.fetched import open_fetched
-from zsbench.integrity import open_model
-from zsbench.layout import Layout
-from zsbench.provenance import digest, file_sha256, read_json
-from zsbench.source_graph import code_digest
+from zsbench.plan.code_identity import code_digest
+from zsbench.store.integrity import open_model
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest, file_sha256, read_json
 
 
 class UnknownSystemError(ConfigError):
@@ -182,11 +182,11 @@ def weights_sha256(folder: Path) -> str:
     return digest([(str(path.relative_to(folder)), file_sha256(path)) for path in files])
 
 
-def code_identity(system: str, family: str, settings: dict[str, Any], without: tuple[str, ...] = ()) -> str:
+def system_code(system: str, family: str, settings: dict[str, Any], without: tuple[str, ...] = ()) -> str:
     """Digest of the code that a system's scores depend on: scoring, its adapter, of a user's own system its package.
 
     Args:
-        without: modules that do not count (`source_graph.sources`).
+        without: modules that do not count (`plan.code_identity.sources`).
     """
     own: list[Path] = []
     if family == "custom":
@@ -205,7 +205,7 @@ def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
         "seed": spec["seed"] if spec["family"] == "control" else None,  # a model's seed is in its weights
         "weights_sha256": _weights(spec, layout),
         # Sensitivity is measured by the same job, and has a key of its own.
-        "source": code_identity(spec["system"], spec["family"], spec["settings"], ("zsbench.evaluation.sensitivity",)),
+        "source": system_code(spec["system"], spec["family"], spec["settings"], ("zsbench.evaluation.sensitivity",)),
         "packages": _versions(spec, family),
     }
 

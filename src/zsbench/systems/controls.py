@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zsbench.config import suggest
-from zsbench.layout import Layout
-from zsbench.provenance import digest
+from zsbench.config.load import suggest
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest
 from zsbench.systems import UnknownSystemError
 
 if TYPE_CHECKING:  # importing it would import torch, which measuring does without

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.base import System, check_request
 from zsbench.systems.own_code import split_path

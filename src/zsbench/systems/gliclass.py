@@ -17,8 +17,8 @@ from gliznet.batching import token_budget_batches
 from gliznet.checkpoint_files import check_files
 from gliznet.lengths import length_limit
 from gliznet.loading import check_loaded
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.systems import LabelSetError, UnknownSystemError, model_folder
 from zsbench.systems.base import Adapter, Neutraliser, check_request
 

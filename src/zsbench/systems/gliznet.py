@@ -9,7 +9,7 @@ from gliznet.model import GliZNetForSequenceClassification
 from gliznet.scoring import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from gliznet.truncation import LabelBudgetError
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 from zsbench.systems import LabelSetError, model_folder
 from zsbench.systems.base import Adapter, check_request
 

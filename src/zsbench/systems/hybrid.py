@@ -17,9 +17,9 @@ from hybridnli.encoder import NLIEncoder
 from hybridnli.model import TEXT_TOKENS
 from hybridnli.shards import CheckedShards
 from hybridnli.store import FeatureStore
-from zsbench.config import suggest
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.config.load import suggest
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.systems import LabelSetError, UnknownSystemError, model_folder
 from zsbench.systems.base import Adapter, Neutraliser, check_request
 from zsbench.training.hybrid import CHECKPOINT, features, open_encoder

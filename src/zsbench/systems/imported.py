@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.config import suggest
+from zsbench.config.load import suggest
 from zsbench.data.errors import DataError
 from zsbench.data.readers import read_frame as read_table
-from zsbench.integrity import read_frame, write_frame
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, digest, file_sha256, read_json, write_atomic
+from zsbench.store.integrity import read_frame, write_frame
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, digest, file_sha256, read_json, write_atomic
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.base import Rows
 

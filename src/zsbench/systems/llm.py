@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from zsbench.layout import Layout
-from zsbench.provenance import canonical_json, digest, read_json, write_json
-from zsbench.secrets import also_mask, mask, mask_all
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import canonical_json, digest, read_json, write_json
+from zsbench.store.secrets import also_mask, mask, mask_all
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.base import check_request
 

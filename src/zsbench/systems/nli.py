@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 from gliznet.checkpoint_files import check_files
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.encoder import NLIEncoder, score_ids
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 from zsbench.systems import model_folder
 from zsbench.systems.base import Adapter, Neutraliser, check_request
 

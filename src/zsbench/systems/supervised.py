@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 from zsbench.systems import UnknownSystemError
 
 

@@ -1,6 +1,6 @@
 """What can be trained, by family: (module, class) of its task. Named, not imported: the plan of a run asks here too."""
 
-from zsbench.source_graph import code_digest
+from zsbench.plan.code_identity import code_digest
 
 TASKS = {
     "gliznet": ("zsbench.training.gliznet_task", "GliZNetTask"),

@@ -18,12 +18,12 @@ from hybridnli.store import FeatureStore
 from hybridnli.thresholds import fit_thresholds
 from hybridnli.training import HybridOptions, TrainedHeads, train_heads
 from zsbench.data.fetched import open_fetched
-from zsbench.integrity import check_rows, listing, open_model
-from zsbench.layout import Layout
-from zsbench.progress import counter_for, say_for
-from zsbench.provenance import environment, file_sha256, read_json, write_json
-from zsbench.runtime import prepare_torch
-from zsbench.source_graph import code_digest
+from zsbench.jobs.runtime import prepare_torch
+from zsbench.plan.code_identity import code_digest
+from zsbench.store.integrity import check_rows, listing, open_model
+from zsbench.store.layout import Layout
+from zsbench.store.progress import counter_for, say_for
+from zsbench.store.provenance import environment, file_sha256, read_json, write_json
 from zsbench.systems.base import Neutraliser, well_formed
 from zsbench.training.selection import NEVER_MOVED, never_moved
 

@@ -17,8 +17,8 @@ from accelerate import Accelerator
 from transformers import get_cosine_schedule_with_warmup
 
 from gliznet.encoders.fast_dropout import accelerate_dropout
-from zsbench.integrity import check_listed, listing
-from zsbench.provenance import IntegrityError, read_json, write_json
+from zsbench.store.integrity import check_listed, listing
+from zsbench.store.provenance import IntegrityError, read_json, write_json
 from zsbench.training.order import step_rows
 from zsbench.training.recipe import Recipe
 from zsbench.training.selection import NEVER_MOVED, never_moved

@@ -22,19 +22,19 @@ from transformers import AutoModel
 from gliznet.checkpoint_files import check_files
 from gliznet.lengths import position_limit
 from gliznet.loading import check_same
-from zsbench.config import ConfigError, check_installed
+from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
-from zsbench.integrity import check_listed, check_rows
-from zsbench.layout import Layout
-from zsbench.progress import say_for
-from zsbench.provenance import digest, environment, file_sha256, read_json, write_json
-from zsbench.secrets import masked_output
+from zsbench.jobs.workplace import cannot_write
+from zsbench.store.integrity import check_listed, check_rows
+from zsbench.store.layout import Layout
+from zsbench.store.progress import say_for
+from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_json
+from zsbench.store.secrets import masked_output
 from zsbench.training.families import TASKS, training_code
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
 from zsbench.training.task import Task
-from zsbench.workplace import cannot_write
 
 VOLATILE = ("seconds", "environment")  # differs between equal trainings
 
@@ -155,7 +155,7 @@ def _finish(spec: dict[str, Any], record: dict[str, Any], trainer: Trainer, reco
 
 
 def main() -> None:
-    from zsbench.arguments import read_spec
+    from zsbench.cli.arguments import read_spec
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, required=True, help="results/<run>")

@@ -14,9 +14,9 @@ from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.label_order import shown_labels
 from zsbench.data.training_sets import prepare_training_set
 from zsbench.evaluation import hardset
-from zsbench.integrity import listing
-from zsbench.layout import Layout
-from zsbench.provenance import read_json, write_json
+from zsbench.store.integrity import listing
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json, write_json
 from zsbench.training.run import build_task
 from zsbench.training.task import Task
 

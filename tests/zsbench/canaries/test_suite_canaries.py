@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.measures import GateError, gate
 from zsbench import systems
 from zsbench.data.prepare import prepare_dataset
 from zsbench.evaluation.measure import measure
@@ -17,10 +18,9 @@ from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import PROTOCOLS, thresholded
 from zsbench.evaluation.scoring import score_job
 from zsbench.evaluation.sensitivity import SensitivityOptions, order_sensitivity
-from zsbench.integrity import listing
-from zsbench.layout import Layout
-from zsbench.provenance import read_json, write_json
-from zsbench.speed.measures import GateError, gate
+from zsbench.store.integrity import listing
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json, write_json
 
 from ..training.conftest import WORDS
 from .canaries import CANARIES, ROWS, CanarySystem, interval

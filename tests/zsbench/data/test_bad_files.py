@@ -10,7 +10,7 @@ import pytest
 from zsbench.data.errors import DataError
 from zsbench.data.prepare import prepare_dataset
 from zsbench.data.training_sets import prepare_training_set
-from zsbench.provenance import file_sha256, read_json, write_json
+from zsbench.store.provenance import file_sha256, read_json, write_json
 
 NUMBERS = {"column": "g", "values": [0, 1]}
 BINS = {"column": "g", "bins": [[-4, -1], [1, 4]]}

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from zsbench.data.authored_sets import HARDSET, TOPICS, read_authored
 from zsbench.data.contamination import write_overlap
 from zsbench.data.near_duplicates import MIN_SHARED, NEAR, SHINGLE_WORDS, SHORT, overlap, words
-from zsbench.integrity import write_rows
-from zsbench.layout import Layout
-from zsbench.provenance import file_sha256, read_json, write_json
+from zsbench.store.integrity import write_rows
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import file_sha256, read_json, write_json
 
 VOCABULARY = [f"word{i}" for i in range(400)]
 

@@ -7,9 +7,9 @@ import threading
 import pytest
 from hub_server import serve
 
-from zsbench.data import https_source
 from zsbench.data.errors import FetchError
-from zsbench.data.sources import fetch
+from zsbench.data.sources import https as https_source
+from zsbench.data.sources.fetch import fetch
 
 CONTENT = bytes(range(256)) * 8000  # 2 MB
 

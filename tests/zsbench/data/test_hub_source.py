@@ -19,8 +19,8 @@ import json, sys
 from pathlib import Path
 import shutil
 from zsbench.data.errors import FetchError
-from zsbench.data.lock import write_lock
-from zsbench.data.sources import fetch
+from zsbench.data.sources.lock import write_lock
+from zsbench.data.sources.fetch import fetch
 what, first, second, lock = json.loads(sys.argv[1])
 if what == "fetch with little room":
     shutil.disk_usage = lambda folder: type("Usage", (), {"free": 1_000, "total": 10**9, "used": 10**9 - 1_000})()

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from hub_server import COMMIT, Repo, serve
 
-from zsbench.config import load_resources
-from zsbench.provenance import read_json
+from zsbench.config.load import load_resources
+from zsbench.store.provenance import read_json
 
 SRC = Path(__file__).parents[3] / "src"
 ROWS = b'{"text": "a", "label": 0}\n' * 40

@@ -6,8 +6,8 @@ import pytest
 
 from zsbench.data.errors import FetchError
 from zsbench.data.fetched import open_fetched
-from zsbench.data.sources import fetch
-from zsbench.provenance import IntegrityError, read_json
+from zsbench.data.sources.fetch import fetch
+from zsbench.store.provenance import IntegrityError, read_json
 
 ROWS = b'{"text": "a", "label": 0}\n'
 COMMIT = "a" * 40

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from zsbench.data import package_source
 from zsbench.data.errors import FetchError
-from zsbench.data.sources import fetch
+from zsbench.data.sources import package as package_source
+from zsbench.data.sources.fetch import fetch
 
 
 def tar(members):

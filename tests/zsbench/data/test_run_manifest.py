@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from zsbench.cli import main
-from zsbench.data.sources import fetch
-from zsbench.layout import Layout
-from zsbench.provenance import file_sha256, read_json
+from zsbench.cli.main import main
+from zsbench.data.sources.fetch import fetch
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import file_sha256, read_json
 
 
 def test_every_source_with_origin_revision_sizes_and_sums(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsbench.data.errors import DataError, FetchError
-from zsbench.data.lock import choose, covers
 from zsbench.data.prepare import prepare_dataset, read_rows
-from zsbench.data.sources import fetch
-from zsbench.provenance import read_json, write_json
-from zsbench.secrets import mask, mask_all
+from zsbench.data.sources.fetch import fetch
+from zsbench.data.sources.lock import choose, covers
+from zsbench.store.provenance import read_json, write_json
+from zsbench.store.secrets import mask, mask_all
 
 TOPICS = {
     "id": "topics-published",

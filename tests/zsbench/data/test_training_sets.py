@@ -10,7 +10,7 @@ import pytest
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.errors import DataError
 from zsbench.data.training_sets import VALIDATION_SHARE, draw_groups, prepare_training_set, sibling_groups
-from zsbench.provenance import file_sha256, write_json
+from zsbench.store.provenance import file_sha256, write_json
 
 WORDS = [f"word{i}" for i in range(3000)]
 

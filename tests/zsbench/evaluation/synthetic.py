@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from zsbench.layout import Layout
-from zsbench.provenance import write_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import write_json
 
 TOPICS = ["Technology", "Health", "Finance", "Economy", "Environment"]
 

@@ -9,10 +9,10 @@ from synthetic import make_run, make_spec
 
 from zsbench.evaluation.cells import read_cell
 from zsbench.evaluation.compare import COLUMNS, Sample, available, compare, paired
-from zsbench.evaluation.contrasts import ConfoundedContrastError
-from zsbench.evaluation.pairs import hybrid_contrasts
 from zsbench.evaluation.statistics import holm, mcnemar
-from zsbench.layout import Layout
+from zsbench.plan.comparisons import hybrid_contrasts
+from zsbench.plan.contrasts import ConfoundedContrastError
+from zsbench.store.layout import Layout
 
 HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}
 CONTRACT = "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_seeds mcnemar_p"
@@ -137,7 +137,7 @@ def test_mistakes_in_the_spec_are_named(tmp_path):
     compare(tmp_path, spec | {"gliznet": stray})  # two factors apart and not named: no contrast is derived
     found = pd.read_parquet(tmp_path / "analysis" / "deltas.parquet")
     assert "ablations" not in set(found["table"])
-    from zsbench.evaluation.contrasts import contrast
+    from zsbench.plan.contrasts import contrast
 
     with pytest.raises(ConfoundedContrastError, match="head, margin"):
         contrast(stray, "warm", "full")

@@ -11,8 +11,8 @@ from sklearn.metrics import f1_score
 from synthetic import make_run, make_spec, system, write_cell
 
 from zsbench.evaluation.measure import measure
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, read_json, write_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, read_json, write_json
 
 
 @pytest.fixture

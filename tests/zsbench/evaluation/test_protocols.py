@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zsbench.config import load_yaml
+from zsbench.config.load import load_yaml
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import single_label
 from zsbench.evaluation.protocols import FOLD_SEED, FOLDS, argmax, representative, representative_decision, thresholded

@@ -9,8 +9,8 @@ import pandas as pd
 
 from zsbench.evaluation.compare import compare
 from zsbench.evaluation.measure import measure
-from zsbench.layout import Layout
-from zsbench.provenance import digest, read_json, write_atomic, write_json, write_text
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest, read_json, write_atomic, write_json, write_text
 
 # id: (title, labels, domain)
 DATASETS = {

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from zsbench.evaluation.compare import compare
-from zsbench.provenance import write_text
+from zsbench.plan.contents import PARTS, absent, filled
 from zsbench.reporting import figures
-from zsbench.reporting.contents import PARTS, absent, filled
 from zsbench.reporting.figures import FIGURES
 from zsbench.reporting.figures.style import Drawing
 from zsbench.reporting.pages import write_report
 from zsbench.reporting.tables import write_tables
+from zsbench.store.provenance import write_text
 
 Spec = dict[str, Any]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zsbench.config import ConfigError
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, file_sha256, read_json, write_json
+from zsbench.config.load import ConfigError
 from zsbench.reporting.diff import as_text, compare_runs
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_json
 
 FEW = {"draws": 400}
 

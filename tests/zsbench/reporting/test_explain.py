@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from sklearn.metrics import f1_score
 
-from zsbench.provenance import IntegrityError, read_json, write_json
 from zsbench.reporting.explain import explain
 from zsbench.reporting.frames import RunData
+from zsbench.store.provenance import IntegrityError, read_json, write_json
 
 
 def test_single_label_cell_is_recomputed(made: SimpleNamespace) -> None:

@@ -14,15 +14,15 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from gliznet.card import MARK, render_card
 from gliznet.config import GliZNetConfig
-from zsbench.cli import main
-from zsbench.config import ConfigError, load_resources
+from zsbench.cli.main import main
+from zsbench.config.load import ConfigError, load_resources
 from zsbench.evaluation.measure import measure
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, file_sha256, read_json, write_json
 from zsbench.reporting import export
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.export import BTZSC, BTZSC_METRICS, btzsc, model_index, write_model_index
 from zsbench.reporting.frames import RunData
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_json
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from zsbench.provenance import IntegrityError
 from zsbench.reporting import figures
 from zsbench.reporting.figures import FIGURES, write_figures
 from zsbench.reporting.figures.style import COLORS, house_style, look, save
 from zsbench.reporting.frames import RunData
+from zsbench.store.provenance import IntegrityError
 
 NAMES = [entry.name for entry in FIGURES]
 ENTRIES = {entry.name: entry for entry in FIGURES}

@@ -10,9 +10,7 @@ import made_up_run
 import pandas as pd
 import pytest
 
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, read_json
-from zsbench.reporting.contents import filled
+from zsbench.plan.contents import filled
 from zsbench.reporting.diff import as_text, compare_runs
 from zsbench.reporting.explain import explain
 from zsbench.reporting.export import btzsc, model_index
@@ -20,6 +18,8 @@ from zsbench.reporting.figures import write_figures
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.pages import write_report
 from zsbench.reporting.tables import write_tables
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, read_json
 
 WHY = "19 of 77 labels do not fit the 64 tokens of a sequence"
 LOST = {

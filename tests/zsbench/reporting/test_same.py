@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from zsbench.cli import main
-from zsbench.provenance import read_json, write_json
+from zsbench.cli.main import main
 from zsbench.reporting.figures import write_figures
 from zsbench.reporting.pages import write_report
 from zsbench.reporting.same import differences
 from zsbench.reporting.tables import write_tables
+from zsbench.store.provenance import read_json, write_json
 
 TIMED = ["seconds", "texts_per_second", "peak_memory_mb"]
 Pair = tuple[Path, Path, Path, Path]

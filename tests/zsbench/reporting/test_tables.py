@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zsbench.provenance import canonical_json, read_json, write_json
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.marks import chosen_on
 from zsbench.reporting.sections import linker
@@ -19,6 +18,7 @@ from zsbench.reporting.signature import resolution_note
 from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables import write_tables
 from zsbench.reporting.tables_topics import attribution
+from zsbench.store.provenance import canonical_json, read_json, write_json
 
 NAMES = {"gliclass_suite", "ablations", "peers", "topics", "published", "calibration", "cost", "integrity"}
 

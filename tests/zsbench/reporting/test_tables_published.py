@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from zsbench.config import load_yaml, resolve
-from zsbench.layout import Layout
-from zsbench.plan import Plan
-from zsbench.provenance import write_json
+from zsbench.config.load import load_yaml, resolve
+from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.tables_published import PUBLISHED, load_published, published
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import write_json
 
 REPOSITORY = PUBLISHED.parents[2]
 

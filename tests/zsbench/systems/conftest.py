@@ -5,7 +5,7 @@ import torch
 from tiny_run import bert_config, finish_source, make_run, make_tokenizer, score_spec, source_folder
 from transformers import BertForSequenceClassification
 
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 
 
 @pytest.fixture(scope="session", autouse=True)

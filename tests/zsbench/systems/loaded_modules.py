@@ -22,7 +22,7 @@ PACKAGES = ("gliznet", "hybridnli", "zsbench")
 
 def run(kind: str, root: str, spec: dict) -> None:
     if kind == "train":
-        from zsbench.layout import Layout
+        from zsbench.store.layout import Layout
         from zsbench.training.run import train_job
 
         train_job(spec, Layout(Path(root)))

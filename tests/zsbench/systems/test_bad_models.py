@@ -16,7 +16,7 @@ from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_same
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 
 TENSOR = "layer.1.attention.self.query.weight"
 

@@ -13,8 +13,8 @@ from tiny_run import TOPICS, make_hybrid, without_scores, write_dataset
 
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.systems.base import Rows
 from zsbench.systems.hybrid import BLENDS
 from zsbench.systems.imported import ScoresFileError, import_scores
@@ -149,7 +149,7 @@ def test_an_answer_that_is_no_score_a_pair_is_named(make_spec, monkeypatch, case
 def test_an_answer_that_is_not_finite_stops_the_cell(run, make_spec, monkeypatch, tmp_path, value: float) -> None:
     own(make_spec, monkeypatch, lambda texts, labels: np.full((len(texts), len(labels)), value))
     monkeypatch.setattr(systems, "_weights", lambda *_: None)
-    monkeypatch.setattr(systems, "code_identity", lambda *_: "of a class that has no file")
+    monkeypatch.setattr(systems, "system_code", lambda *_: "of a class that has no file")
     spec = make_spec("custom", settings={"class": f"{LENGTHS}:Own"})
     score_job(run.root, spec)
     assert "'custom-system' (seed 1) on dataset 'news'" in without_scores(run, spec)["reason"]

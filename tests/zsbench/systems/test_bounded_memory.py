@@ -16,8 +16,8 @@ import numpy as np, pandas as pd
 from tiny_run import score_spec, write_dataset
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.runtime import Meter
+from zsbench.store.layout import Layout
+from zsbench.jobs.runtime import Meter
 
 class Zeros:
     def score(self, texts, labels):

@@ -15,9 +15,9 @@ from hybridnli import shards, training
 from zsbench import systems
 from zsbench.evaluation.protocols import thresholded
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.provenance import file_sha256, read_json, write_json
 from zsbench.reporting.explain import open_cell
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import file_sha256, read_json, write_json
 from zsbench.training.hybrid import train_hybrid
 from zsbench.training.selection import NEVER_MOVED
 

@@ -9,8 +9,8 @@ from tiny_run import TOPICS, finish_model, source_folder, without_scores, write_
 from zsbench import systems
 from zsbench.evaluation.label_sets import check_label_sets, refusals
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 
 LONG = "markets rallied as banks reported rising earnings "
 SETS = {

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from zsbench import systems
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 IDS = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 from test_own_systems import endpoint  # noqa: F401  (a fixture)
-from tests.zsbench.training.conftest import RECIPE
-from tests.zsbench.training.conftest import layout as trainable  # noqa: F401  (a fixture)
 from tiny_run import HYBRID_SPEC, MODELS, make_hybrid
 
-from zsbench.source_graph import PLUMBING, SRC, sources
+from tests.zsbench.training.conftest import RECIPE
+from tests.zsbench.training.conftest import layout as trainable  # noqa: F401  (a fixture)
+from zsbench.plan.code_identity import PLUMBING, SRC, sources
 from zsbench.systems import FAMILIES
 from zsbench.systems.imported import import_scores
 from zsbench.training.families import TASKS

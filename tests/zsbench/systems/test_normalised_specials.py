@@ -14,7 +14,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench import systems
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 from zsbench.systems.base import Neutraliser
 from zsbench.training.families import TASKS
 from zsbench.training.recipe import Recipe

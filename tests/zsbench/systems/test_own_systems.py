@@ -14,8 +14,8 @@ from tiny_run import without_scores
 
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.systems.imported import ScoresFileError, import_scores
 from zsbench.systems.llm import UNSEEN, EndpointError, answer_keys, chosen_answer, log_probabilities
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 
 REPOSITORY = Path(__file__).parents[3]
 PROJECT = """

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from tiny_run import finish_source, without_scores
 
-from zsbench import source_graph, systems
+from zsbench import systems
 from zsbench.evaluation.scoring import score_job
-from zsbench.layout import Layout
-from zsbench.provenance import digest, file_sha256, read_json, write_json
+from zsbench.plan import code_identity
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest, file_sha256, read_json, write_json
 
 FAMILIES = {
     "gliznet": {"model": ("trained", "gliznet-full")},
@@ -105,8 +106,8 @@ def test_an_edit_of_the_fast_attention_scores_nli_again(fresh, make_spec, record
     score_job(fresh.root, spec)
     recorder.asked.clear()
     source = tmp_path / "src"
-    shutil.copytree(source_graph.SRC, source, ignore=shutil.ignore_patterns("__pycache__", "authored"))
-    monkeypatch.setattr(source_graph, "SRC", source)
+    shutil.copytree(code_identity.SRC, source, ignore=shutil.ignore_patterns("__pycache__", "authored"))
+    monkeypatch.setattr(code_identity, "SRC", source)
     score_job(fresh.root, spec)
     assert not recorder.asked
     attention = source / "gliznet" / "encoders" / "deberta_fast.py"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job
 from zsbench.evaluation.sensitivity import SensitivityOptions, label_orders, measure, predictions, subsample
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 
 TEXTS = [f"text {i}" for i in range(40)]
 GOLD = [[i % 3] for i in range(40)]

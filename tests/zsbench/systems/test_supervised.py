@@ -6,8 +6,8 @@ import pytest
 
 from zsbench import systems
 from zsbench.evaluation.scoring import score_job, seen
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.systems.supervised import Supervised
 
 TEXTS = ["stocks fell", "stocks rose today", "flu spreads", "the flu season of this winter is long"] * 5
@@ -38,8 +38,8 @@ def test_a_cell_is_seen_and_holds_no_training_row(run, make_spec, features):
 def test_the_gold_of_scored_rows_changes_no_score(run, make_spec, tmp_path):
     import shutil
 
-    from zsbench.integrity import write_rows
-    from zsbench.provenance import file_sha256, write_json
+    from zsbench.store.integrity import write_rows
+    from zsbench.store.provenance import file_sha256, write_json
 
     spec = make_spec("supervised", "topics", None, {"features": "words"}, system="words")
     before, _ = cells(run, spec)

@@ -7,7 +7,7 @@ from tiny_run import bert_config, finish_model, finish_source, make_tokenizer, s
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from zsbench import systems
-from zsbench.provenance import read_json, write_json
+from zsbench.store.provenance import read_json, write_json
 
 TEXTS = [sentence(i) for i in range(23)] + ["", "x", "markets " * 140, "disease rates " * 3]
 LABELS = ["money", "rising disease", "chips"]

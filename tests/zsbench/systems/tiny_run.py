@@ -14,9 +14,9 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, P
 from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.tokenizer import GliZNETTokenizer
-from zsbench.integrity import listing, write_rows
-from zsbench.layout import Layout
-from zsbench.provenance import file_sha256, read_json, write_json
+from zsbench.store.integrity import listing, write_rows
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import file_sha256, read_json, write_json
 from zsbench.training.hybrid import train_hybrid
 
 WORDS = [

@@ -11,9 +11,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from zsbench.data.training_sets import with_shown_labels
-from zsbench.integrity import listing
-from zsbench.layout import Layout
-from zsbench.provenance import file_sha256, write_json
+from zsbench.store.integrity import listing
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import file_sha256, write_json
 
 COLOURS, THINGS = ["red", "green", "blue", "cold", "warm"], ["cat", "dog", "bird", "sun", "rain", "train"]
 WORDS = [*COLOURS, *THINGS, "ship", "bread", "soup", "song", "book"]

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.training.loop import NonFiniteLossError, Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task, train_job

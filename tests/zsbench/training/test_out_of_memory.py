@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.run import train_job

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from transformers import BertModel
 
 from zsbench import systems
-from zsbench.config import ConfigError
-from zsbench.layout import Layout
-from zsbench.provenance import read_json
+from zsbench.config.load import ConfigError
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json
 from zsbench.training.biencoder_task import IGNORED, SCALE, multiple_negatives_loss
 from zsbench.training.loop import parameter_groups
 from zsbench.training.recipe import Recipe

@@ -8,7 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model, ModernBertConfig, ModernBertModel
 
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 from zsbench.training.families import TASKS
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from zsbench.layout import Layout
+from zsbench.store.layout import Layout
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task

@@ -11,8 +11,8 @@ import psutil
 import pytest
 import torch
 
-from zsbench.layout import Layout
-from zsbench.provenance import IntegrityError, read_json
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, read_json
 from zsbench.training import gliznet_task
 from zsbench.training.run import train_job
 
@@ -92,7 +92,7 @@ def test_a_damaged_backbone_is_not_trained(layout: Layout, recipe: dict, name: s
 
 def ranks(launcher: psutil.Process) -> list[psutil.Process]:
     """The training processes of a launcher, by rank."""
-    found = [child for child in launcher.children(recursive=True) if "zsbench.worker" in child.cmdline()]
+    found = [child for child in launcher.children(recursive=True) if "zsbench.jobs.worker" in child.cmdline()]
     with_rank = [child for child in found if "RANK" in child.environ()]
     return sorted(with_rank, key=lambda child: int(child.environ()["RANK"]))
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.provenance import write_json
-from zsbench.reporting.contents import filled
+from zsbench.plan.contents import filled
 from zsbench.reporting.figures import checks, suite, topics, training
 from zsbench.reporting.figures.style import Drawing, empty_drawing, house_style, save
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.missing import missing_notes
+from zsbench.store.provenance import write_json
 
 INDEX = "figures.json"
 SUITES: dict[str, list[str]] = {"topics": ["topics"], "training": []}  # whose cells a section's figures show, if others

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from zsbench.provenance import write_atomic, write_text
+from zsbench.store.provenance import write_atomic, write_text
 
 WIDTH = 7.6  # inches; with 11 pt text a figure stays readable at half of it
 INK, MUTED, RULE = "#1b1b1b", "#5f5f5f", "#c9c9c9"

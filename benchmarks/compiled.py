@@ -1,0 +1,55 @@
+"""Does `torch.compile` pay? The encoder with and without it, its warm-up counted."""
+
+import copy
+import shutil
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import AutoModel
+
+from benchmarks.setting import Setting
+from benchmarks.timing import interleave
+from benchmarks.training import batch_of, budgeted, infer, train
+from gliznet.encoders.deberta_fast import accelerate_encoder
+from gliznet.encoders.fast_dropout import accelerate_dropout
+
+COMPILERS = ("g++", "clang++", "icpx")  # one of which PyTorch needs for code that runs on a CPU
+
+
+def measure_compiled(setting: Setting, lengths: Sequence[int], repeats: int) -> dict[str, Any]:
+    """The product's encoder on batches of mixed lengths, eager against `torch.compile(dynamic=True)`.
+
+    Args:
+        setting: the equal conditions.
+        lengths: tokens of each text.
+        repeats: interleaved rounds.
+
+    Returns:
+        {"skipped": reason}, or for "scoring" and "training": `warm_up` (seconds of the first compiled round minus an
+        eager one), rounds of "eager" and "compiled".
+    """
+    if setting.device == "cpu" and not any(map(shutil.which, COMPILERS)):
+        return {"skipped": f"no C++ compiler ({', '.join(COMPILERS)})"}
+    eager: Any = AutoModel.from_pretrained(
+        setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    ).to(setting.device)
+    accelerate_encoder(eager)
+    accelerate_dropout(eager)
+    batches = [batch_of(setting, part) for part in budgeted(lengths, setting.token_budget)]
+    found = {}
+    for name, run in (("scoring", infer), ("training", train)):
+        torch.compiler.reset()
+        model = copy.deepcopy(eager)
+        compiled = torch.compile(copy.deepcopy(eager), dynamic=True)
+        ways = {"eager": partial(run, model, batches, setting), "compiled": partial(run, compiled, batches, setting)}
+        ways["eager"]()
+        started = time.perf_counter()
+        ways["compiled"]()
+        first = time.perf_counter() - started
+        rounds = interleave(ways, repeats, warm_up=False)
+        usual = sorted(one["wall"] for one in rounds["compiled"])[len(rounds["compiled"]) // 2]
+        found[name] = {"warm_up": first - usual, "texts": len(lengths), **rounds}
+    return found

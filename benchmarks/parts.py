@@ -1,0 +1,43 @@
+"""Parts of a speed run on disk, so that a run that was stopped continues with the next part."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zsbench.store.progress import say_for
+from zsbench.store.provenance import read_json, write_json
+
+
+class Parts:
+    """`<folder>/<name>.json`, one a measured part, kept until the whole record is written.
+
+    A part measured under another key (spec, code or device) is measured again.
+
+    Args:
+        folder: where the files are.
+        key: identity of what is measured.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.key, self.facts = folder, key, dict[str, dict[str, Any]]()
+
+    def get(self, name: str, measure: Callable[[], Any]) -> Any:
+        """The part's result, measured now unless it is there; `facts[name]` then has its load and seconds."""
+        path = self.folder / f"{name}.json"
+        kept: dict[str, Any] = read_json(path) if path.is_file() else {"key": None}
+        if kept["key"] != self.key:
+            say_for("speed")(name)
+            before, started = os.getloadavg()[0], time.perf_counter()
+            result = measure()
+            load, seconds = [before, os.getloadavg()[0]], time.perf_counter() - started
+            kept = {"key": self.key, "facts": {"load": load, "seconds": round(seconds, 1)}, "result": result}
+            write_json(path, kept)
+        self.facts[name] = kept["facts"]
+        return kept["result"]
+
+    def clear(self) -> None:
+        """Remove the files; the record has it all."""
+        shutil.rmtree(self.folder, ignore_errors=True)

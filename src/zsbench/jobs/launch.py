@@ -1,0 +1,261 @@
+"""`zsbench launch`: run a module on leased GPUs, or on the CPU of a machine that has none.
+
+Lease, `CUDA_VISIBLE_DEVICES`, free port, `accelerate launch` with the strategy's config. Imports no model code, so
+that a launcher that waits for a device costs next to nothing.
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsbench.jobs.leases import device_file, lease_devices, lease_folder, lease_port
+from zsbench.jobs.worker import LAUNCHER, LEASED, die_with_parent
+from zsbench.store.layout import WORKFLOW
+from zsbench.store.progress import say_for
+
+CONFIGS = WORKFLOW / "accelerate"
+STRATEGIES = ("single", "ddp", "zero2", "fsdp")
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Resident memory of a job on the CPU. oneDNN and PyTorch keep up to 1024 compiled operations each, 1 to 3 MB for every
+# shape of bf16 matrices; and glibc, whose threshold for blocks of their own grows with what is freed, spreads the
+# tensors of many shapes over a heap that never shrinks. Measured on 60 training steps of MiniLM in bf16: 2130 MB and
+# growing without these, 1070 MB and level with them, at the same processor time (huge pages make fresh blocks cheap).
+CPU_MEMORY = {
+    "LRU_CACHE_CAPACITY": "16",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
+    "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={4 << 20}:glibc.malloc.hugetlb=1",
+}
+GRACE_SECONDS = 30.0  # between asking a job to stop and killing it
+
+
+class LaunchError(RuntimeError):
+    """A job cannot be started as asked; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """GPUs this process may use.
+
+    Attributes:
+        names: what `CUDA_VISIBLE_DEVICES` calls them -> what they are on this machine (UUID), in order.
+        fake: they stand for GPUs in tests; jobs run on the CPU.
+    """
+
+    names: dict[str, str]
+    fake: bool = False
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Machines that run one job together: how many, which one this is, where the first one listens."""
+
+    count: int = 1
+    rank: int = 0
+    address: str | None = None
+    port: int | None = None
+
+
+def visible_devices(environment: Mapping[str, str]) -> Devices:
+    """The GPUs this process may use, without importing torch.
+
+    A set `CUDA_VISIBLE_DEVICES` (by the user, or by a scheduler for its job) is the whole choice. Inside a SLURM job
+    that was given no GPU there are none, whatever the node has. `ZSBENCH_FAKE_GPUS=N` pretends N devices, for tests.
+    """
+    if "ZSBENCH_FAKE_GPUS" in environment:
+        fakes = [str(i) for i in range(int(environment["ZSBENCH_FAKE_GPUS"]))]
+        return Devices({name: f"fake-{name}" for name in _chosen(environment, fakes)}, fake=True)
+    if environment.get("CUDA_VISIBLE_DEVICES") in ("", "-1", "NoDevFiles"):
+        return Devices({})
+    if "SLURM_JOB_ID" in environment and "CUDA_VISIBLE_DEVICES" not in environment:
+        return Devices({})
+    known = machine_devices()
+    names = _chosen(environment, list(known) if known else [])
+    # Leases go by UUID: inside a scheduler's container every job calls its own device 0.
+    return Devices({name: known.get(name, name) for name in names})
+
+
+def _chosen(environment: Mapping[str, str], everything: list[str]) -> list[str]:
+    value = environment.get("CUDA_VISIBLE_DEVICES")
+    return everything if value is None else [name.strip() for name in value.split(",") if name.strip()]
+
+
+def machine_devices() -> dict[str, str]:
+    """Index -> UUID of every NVIDIA GPU that this process can see, from `nvidia-smi -L`; {} where there is none."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return {}
+    listing = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=60)
+    return dict(re.findall(r"^GPU (\d+):.*\(UUID: ([^)]+)\)", listing.stdout, flags=re.MULTILINE))
+
+
+def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
+    """Several machines when a SLURM step runs one launcher on each (`srun --nodes=2 --ntasks-per-node=1 ...`)."""
+    count = int(environment.get("SLURM_STEP_NUM_NODES", "1"))
+    if count == 1 or environment.get("SLURM_STEP_NUM_TASKS") != str(count):
+        return Nodes()
+    shown = subprocess.run(
+        ["scontrol", "show", "hostnames", environment["SLURM_STEP_NODELIST"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Every node has to know the port without talking to the first one: it follows from the job's number.
+    port = 30000 + int(environment["SLURM_JOB_ID"]) % 2000
+    return Nodes(count, int(environment["SLURM_NODEID"]), shown.stdout.split()[0], port)
+
+
+def accelerate_command(strategy: str, processes: int, nodes: Nodes, port: int, configs: Path) -> list[str]:
+    """`accelerate launch` up to and including the worker module.
+
+    Raises:
+        LaunchError: the strategy has no config, or needs a package that is not installed.
+    """
+    if processes * nodes.count == 1 and strategy == "ddp":
+        strategy = "single"
+    config = configs / f"{strategy}.yaml"
+    if not config.is_file():
+        raise LaunchError(f"strategy {strategy!r} needs its launch config {config}, which does not exist")
+    if strategy == "zero2" and importlib.util.find_spec("deepspeed") is None:
+        raise LaunchError("strategy 'zero2' needs the package deepspeed: install it, or choose ddp or fsdp")
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    command += ["--quiet", "--num_processes", str(processes * nodes.count), "--num_machines", str(nodes.count)]
+    command += ["--machine_rank", str(nodes.rank), "--main_process_port", str(port)]
+    if nodes.address:
+        command += ["--main_process_ip", nodes.address]
+    return [*command, "-m", "zsbench.jobs.worker"]
+
+
+def launch(
+    gpus: int,
+    strategy: str,
+    command: list[str],
+    leases: Path | None = None,
+    configs: Path = CONFIGS,
+    cpu: bool = False,
+) -> int:
+    """Run a module on leased GPUs and return its exit code.
+
+    Args:
+        gpus: GPUs of the job, over all its machines; one process each. On a machine without a GPU the job is one
+            process on the CPU (the effective batch stays: accumulation follows from the number of processes).
+        strategy: "single", "ddp", "zero2" or "fsdp".
+        command: `["-m", "package.module", ...]` or `["script.py", ...]`.
+        leases: the lease folder; None for the machine's (`zsbench.jobs.leases.lease_folder()`).
+        configs: folder of accelerate's launch configs, one a strategy.
+        cpu: stay on the CPU with `gpus` processes (gloo), also where there are GPUs.
+
+    Returns:
+        The job's exit code; 128 + n when signal n ended it.
+
+    Raises:
+        LaunchError: more GPUs asked for than there are, an unknown strategy, or one that does not fit.
+    """
+    say, leases = say_for("launch"), leases or lease_folder()
+    devices = Devices({}) if cpu else visible_devices(os.environ)
+    processes, nodes = job_shape(gpus, strategy, devices, slurm_nodes(os.environ), cpu)
+    if processes * nodes.count < gpus:
+        say(f"no GPU on this machine: one process on the CPU instead of {gpus} on GPUs")
+    on_cpu = devices.fake or not devices.names
+    environment = dict(os.environ) | {LAUNCHER: str(os.getpid()), LEASED: "", "CUDA_VISIBLE_DEVICES": ""}
+    environment["HF_HUB_OFFLINE"] = "1"  # only fetch opens connections
+    if on_cpu:
+        environment["ACCELERATE_USE_CPU"] = "true"
+        environment = CPU_MEMORY | environment  # what the user has set stays
+    with ExitStack() as stack:
+        if devices.names:
+            held = stack.enter_context(lease_devices(leases, list(devices.names.values()), processes, say))
+            environment |= _naming(devices, held)
+            environment[LEASED] = os.pathsep.join(str(device_file(leases, device)) for device in held)
+        if on_cpu and processes * nodes.count == 1:
+            # One process on the CPU needs nothing of accelerate's launcher, whose imports cost seconds.
+            program = [sys.executable, "-m", "zsbench.jobs.worker"]
+        else:
+            port = nodes.port or stack.enter_context(lease_port(leases))
+            program = accelerate_command(strategy, processes, nodes, port, configs)
+        return run_job([*program, *command], environment)
+
+
+def _naming(devices: Devices, held: list[str]) -> dict[str, str]:
+    """Environment by which CUDA shows the leased devices and no others."""
+    names = ",".join(name for name, device in devices.names.items() if device in held)
+    # Indices mean what nvidia-smi numbers, from which the leases' identities come.
+    return {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
+
+
+def job_shape(gpus: int, strategy: str, devices: Devices, nodes: Nodes, cpu: bool) -> tuple[int, Nodes]:
+    """Processes on this machine, and the machines of the job.
+
+    Raises:
+        LaunchError: the numbers do not fit; the message says what does.
+    """
+    if strategy not in STRATEGIES:
+        raise LaunchError(f"strategy {strategy!r} is not known; allowed: {', '.join(STRATEGIES)}")
+    if gpus < 1 or (strategy == "single" and gpus != 1):
+        raise LaunchError(f"gpus is {gpus} with strategy {strategy!r}; allowed: 1 for single, 1 or more for the others")
+    if gpus % nodes.count:
+        raise LaunchError(f"{gpus} GPUs cannot be shared evenly by {nodes.count} machines; choose a multiple of them")
+    here = gpus // nodes.count
+    if cpu:
+        return here, nodes
+    if not devices.names:
+        return 1, Nodes()
+    if here > len(devices.names):
+        raise LaunchError(
+            f"{here} GPUs asked for, this process may use {len(devices.names)} ({', '.join(devices.names)}): "
+            "ask for fewer (the effective batch stays the same) or widen CUDA_VISIBLE_DEVICES"
+        )
+    return here, nodes
+
+
+def run_job(command: list[str], environment: dict[str, str]) -> int:
+    """Run a job in its own process group; signals to this process go to it, and it ends when this process ends."""
+    received: list[int] = []
+    with _handling(lambda number, _: received.append(number)):
+        job = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=die_with_parent
+        )
+        deadline = float("inf")
+        forwarded = 0
+        while True:
+            try:
+                code = job.wait(timeout=0.5)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+            if len(received) > forwarded:
+                forwarded = len(received)
+                deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
+                os.killpg(job.pid, received[-1])
+            if time.monotonic() > deadline:
+                os.killpg(job.pid, signal.SIGKILL)
+    _end_group(job.pid)
+    return 128 - code if code < 0 else code
+
+
+def _end_group(group: int) -> None:
+    """Kill what a finished job left in its process group."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+@contextmanager
+def _handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Install `handler` for the forwarded signals, and put back what was there."""
+    before = {number: signal.signal(number, handler) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -1,0 +1,127 @@
+"""The identity of code: which project modules a module's code depends on, read from its import statements, and a digest
+of what they compute.
+
+There is one identity for everything that goes stale with an edit: the parameters of rules (Snakemake does not see
+imports; as inputs, a hundred files a job cost more than the scheduling of the jobs itself), the keys of cells and of
+feature stores, and the records of trainings. It is taken of the syntax without comments, docstrings and type-only
+imports, so mended English computes nothing anew. (Another minor version of Python may: its syntax trees differ.)
+"""
+
+import ast
+import hashlib
+import re
+from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
+
+from zsbench.store.provenance import digest, file_sha256
+
+SRC = Path(__file__).resolve().parents[2]
+MODULE = re.compile(r"(gliznet|hybridnli|zsbench|benchmarks)(\.\w+)*")
+# What is imported by code that computes, and changes no number: an edit of it trains and scores nothing again. It is
+# followed where a rule names it itself.
+PLUMBING = {
+    "gliznet": "exports names, and registers the model with transformers, which no part of the bench asks for it",
+    "gliznet.card": "writes a checkpoint's README",
+    "hybridnli": "exports names",
+    "zsbench": "its version",
+    "zsbench.cli.arguments": "reads the command line",
+    "zsbench.config.load": "refuses a config, or passes it on",
+    "zsbench.config.checks": "likewise",
+    "zsbench.data.errors": "names errors",
+    "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
+    "zsbench.store.integrity": "refuses damaged files",
+    "zsbench.store.layout": "names files",
+    "zsbench.store.progress": "prints",
+    "zsbench.store.provenance": "writes files, and makes the digests themselves",
+    "zsbench.store.secrets": "masks what is printed and stored",
+    "zsbench.plan.code_identity": "makes the keys",
+    "zsbench.systems": "lists the families; the folder it names for a model has its content in the keys",
+    "zsbench.training.families": "lists the tasks; keys name a family's own",
+    "zsbench.jobs.worker": "starts processes",
+    "zsbench.jobs.workplace": "locks the folder, and words its errors",
+}
+
+
+@cache
+def _file(module: str, src: Path) -> Path | None:
+    """Source file of a project module below `src`, or None for a name that is no module (an imported function, say)."""
+    base = (src.parent if module.startswith("benchmarks") else src).joinpath(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _idle(statement: ast.stmt) -> bool:
+    """A docstring (or another constant that stands alone), or what only type checkers run."""
+    if isinstance(statement, ast.Expr):
+        return isinstance(statement.value, ast.Constant)
+    if not isinstance(statement, ast.If) or statement.orelse:
+        return False
+    return isinstance(statement.test, ast.Name) and statement.test.id == "TYPE_CHECKING"
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Names that may be modules: imported ones, and strings such as `importlib.import_module` takes."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+        yield node.value
+
+
+@cache
+def _read(text: str) -> tuple[str, frozenset[str]]:
+    """Digest of what a source file computes, and the project names in it that may be modules."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [statement for statement in body if not _idle(statement)]  # type: ignore[attr-defined]
+    found = {name for node in ast.walk(tree) for name in _names(node) if MODULE.fullmatch(name)}
+    return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest(), frozenset(found)
+
+
+def direct_imports(module: str) -> frozenset[str]:
+    """Project modules that `module` names anywhere in its file, also inside functions and as strings, and its package.
+
+    Raises:
+        ValueError: no such module.
+    """
+    path = _file(module, SRC)
+    if path is None:
+        raise ValueError(f"no module {module!r} below {SRC.name}/")
+    found = _read(path.read_text(encoding="utf-8"))[1]
+    return frozenset(name for name in {*found, module.rpartition(".")[0]} if _file(name, SRC))
+
+
+def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
+    """Files of the named modules and of everything of the project that they import, without the plumbing.
+
+    Args:
+        modules: dotted names; they count even where they are plumbing to others.
+        without: further modules that are not followed.
+
+    Raises:
+        ValueError: a name is not a module of the project.
+    """
+    seen: set[str] = set()
+    waiting = set(modules)
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        waiting |= direct_imports(module) - PLUMBING.keys() - set(without) - seen
+    return sorted(path for path in (_file(module, SRC) for module in seen) if path is not None)
+
+
+def code_digest(*modules: str, own: Collection[Path] = (), without: Collection[str] = ()) -> str:
+    """16 hex digits for what `sources(*modules)` compute, and for the contents of a user's `own` files.
+
+    Raises:
+        ValueError: a name is not a module of the project.
+    """
+    files = sources(*modules, without=without)
+    found = {path.relative_to(SRC.parent).as_posix(): _read(path.read_text(encoding="utf-8"))[0] for path in files}
+    return digest(found | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(own)})

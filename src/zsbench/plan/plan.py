@@ -1,0 +1,313 @@
+"""The static plan of a run: from a checked config to the jobs' specs.
+
+A spec is the part of the config that one job depends on, as plain JSON: it is a parameter of the job, so Snakemake
+reruns exactly the jobs whose spec changed. The job itself makes it again from `results/<run>/config.json`.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from zsbench.plan.contents import filled
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import canonical_json
+
+UNTRAINED_SEED = 0  # the seed folder of systems that nothing random made
+
+
+@dataclass(frozen=True)
+class System:
+    """Anything that scores (text, labels). `model` is ("source" | "trained" | "hybrid", id) or None for controls."""
+
+    id: str
+    family: str
+    settings: dict[str, Any]
+    model: tuple[str, str] | None
+    seeds: tuple[int, ...]
+    suites: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs and cells of one run.
+
+    Args:
+        config: a checked config, defaults filled in.
+        resources: presets (`sources`, `datasets`, `training_sets`), the config's own already merged in.
+    """
+
+    config: dict[str, Any]
+    resources: dict[str, Any]
+
+    def spec(self, kind: str, *names: str) -> Any:
+        """A job's spec by what the job is about, as plain JSON: ("dataset", "imdb"), ("training", model, seed), ..."""
+        found = getattr(self, f"{kind}_spec")
+        return json.loads(canonical_json(found(*names) if callable(found) else found))
+
+    @property
+    def run(self) -> str:
+        return self.config["run"]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(Path("results") / self.run)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.config["recipe"]["seeds"])
+
+    def datasets(self, suite: str) -> list[str]:
+        return self.config["suites"].get(suite, {}).get("datasets", [])
+
+    @property
+    def all_datasets(self) -> list[str]:
+        return [dataset for suite in self.config["suites"] for dataset in self.datasets(suite)]
+
+    def dataset_spec(self, dataset: str) -> dict[str, Any]:
+        """Preset of a test set plus this run's wording and sample."""
+        preset = self.resources["datasets"][dataset]
+        suite = self.config["suites"][preset["suite"]]
+        wording = suite.get("verbalisations", {}).get(dataset) or next(iter(preset["verbalisations"]))
+        spec = {key: value for key, value in preset.items() if key != "verbalisations"}
+        rows = suite["rows"].get(dataset) if isinstance(suite["rows"], dict) else suite["rows"]
+        return spec | {
+            "id": dataset,
+            "labels": preset["verbalisations"][wording],
+            "label_names": next(iter(preset["verbalisations"].values())),
+            "verbalisation": wording,
+            "rows": rows,
+            "sample_seed": suite["sample_seed"],
+        }
+
+    def training_set_spec(self, training_set: str) -> dict[str, Any]:
+        return self.resources["training_sets"][training_set] | {"id": training_set}
+
+    @cached_property
+    def trained(self) -> dict[str, dict[str, Any]]:
+        """Training specs by model id: every GliZNet variant, then every competitor trained on the same recipe."""
+        recipe = {key: value for key, value in self.config["recipe"].items() if key != "seeds"}
+        specs = {}
+        for name, overrides in self.config["gliznet"]["variants"].items():
+            options = self.config["gliznet"]["base"] | overrides
+            specs[f"gliznet-{name}"] = {"family": "gliznet", "recipe": recipe, "options": options}
+        for name, entry in self.config["trained"].items():
+            own = recipe | entry.get("recipe", {})
+            options = {key: entry[key] for key in ("template",) if key in entry}
+            specs[name] = {"family": entry["family"], "recipe": own, "options": options}
+        return specs
+
+    def training_spec(self, model: str, seed: int) -> dict[str, Any]:
+        return self.trained[model] | {"id": model, "seed": int(seed)}
+
+    def source_spec(self, source: str) -> dict[str, Any]:
+        """Description of one source, with the mirror it may be read from."""
+        return self.resources["sources"][source] | {"id": source, "mirror": self.config["data"]["mirror"]}
+
+    @property
+    def gpus(self) -> int:
+        """Devices a training asks for."""
+        return self.config["recipe"]["gpus"]
+
+    @property
+    def training_sets(self) -> list[str]:
+        """Every training set of the run."""
+        return list(dict.fromkeys(spec["recipe"]["training_set"] for spec in self.trained.values()))
+
+    def hybrid_spec(self, hybrid: str, seed: int) -> dict[str, Any]:
+        """Settings of one HybridNLI system; its NLI model is a trained one (of the same seed) or a fetched one."""
+        entry = self.config["hybrid"][hybrid]
+        kind = "trained" if entry["nli"] in self.trained else "source"
+        scoring = self.config["scoring"]
+        shared = {"precision": scoring["precision"], "token_budget": scoring["token_budget"]}
+        settings = {key: value for key, value in entry.items() if key != "blends"}
+        return settings | shared | {"id": hybrid, "nli_kind": kind, "seed": int(seed)}
+
+    @cached_property
+    def systems(self) -> dict[str, System]:
+        """Every system of the run by id, in the order of the tables."""
+        found = []
+        for name, spec in self.trained.items():
+            settings = {key: value for key, value in spec["options"].items() if spec["family"] == "nli"}
+            found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, ("gliclass", "topics")))
+        for name, entry in self.config["hybrid"].items():
+            for blend in entry["blends"]:
+                own = name if blend == "learned" else f"{name}-{blend}"
+                settings = self.hybrid_spec(name, 0) | {"blend": blend, "hybrid": name}
+                found.append(System(own, "hybridnli", settings, ("hybrid", name), self.seeds, ("topics",)))
+        for name, entry in self.config["systems"].items():
+            settings = {key: value for key, value in entry.items() if key not in ("family", "model", "suites")}
+            model = ("source", entry["model"]) if "model" in entry else None
+            found.append(System(name, entry["family"], settings, model, (UNTRAINED_SEED,), tuple(entry["suites"])))
+        kept = [
+            replace(system, suites=tuple(s for s in self.config["suites"] if s in system.suites)) for system in found
+        ]
+        return {system.id: system for system in kept if system.suites}
+
+    def _made_of(self, system: System) -> list[str]:
+        """What a trained system was made of: backbone and training set, or a hybrid's NLI model and topic set."""
+        kind, name = system.model or ("", "")
+        if kind == "trained":
+            recipe = self.trained[name]["recipe"]
+            return [recipe["backbone"], recipe["training_set"]]
+        if kind == "hybrid":
+            entry = self.config["hybrid"][name]
+            return [entry["nli"], entry["dataset"]]
+        return []
+
+    @property
+    def analysis_spec(self) -> dict[str, Any]:
+        """All that measuring, comparing and rendering depend on besides the cells."""
+        suites = {}
+        for suite, entry in self.config["suites"].items():
+            kept = ("id", "title", "task", "labels", "label_names", "domain")
+            datasets = [
+                {key: self.dataset_spec(name)[key] for key in kept}
+                | {"wordings": len(self.resources["datasets"][name]["verbalisations"])}
+                for name in entry["datasets"]
+            ]
+            own = {key: entry[key] for key in ("protocols", "folds", "fold_seed") if key in entry}
+            suites[suite] = {"datasets": datasets, **own}
+        systems = [
+            {
+                "id": system.id,
+                "family": system.family,
+                "model": system.model[1] if system.model else None,
+                "settings": system.settings,
+                "seeds": system.seeds,
+                "suites": system.suites,
+                "trained": system.model is not None and system.model[0] != "source",
+                "control": system.family == "control",
+                "made_of": self._made_of(system),
+            }
+            for system in self.systems.values()
+        ]
+        parts = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
+        asked = self.config["scoring"].get("sensitivity") or {}
+        return {**parts, "suites": suites, "systems": systems, "sensitivity": asked}
+
+    @property
+    def manifest_spec(self) -> dict[str, Any]:
+        return {"sources": self.sources}
+
+    @property
+    def overlap_spec(self) -> dict[str, Any]:
+        return {"datasets": self.all_datasets, "training_sets": self.training_sets}
+
+    @property
+    def hardset_spec(self) -> dict[str, Any] | None:
+        """What the measurement on hardset-mini's test split depends on; None when the run does not train on it."""
+        if "hardset-mini" not in self.training_sets:
+            return None
+        statistics = self.config["statistics"]
+        return {
+            "models": [name for name, spec in self.trained.items() if spec["family"] == "gliznet"],
+            "backbone": self.config["recipe"]["backbone"],
+            "seed": self.seeds[0],
+            "draws": statistics["draws"],
+            "level": statistics["level"],
+            "rng": statistics["seed"],
+        }
+
+    @property
+    def label_sets_spec(self) -> dict[str, Any] | None:
+        """Label sets, and what decides whether a system that the run trains can take one; None where all can."""
+        models: dict[str, dict[str, Any]] = {}
+        for name, system in self.systems.items():
+            kind, model = system.model or ("", "")
+            if kind == "hybrid":
+                own = {"labels": self.dataset_spec(self.config["hybrid"][model]["dataset"])["labels"]}
+            elif kind == "trained" and system.family in ("gliznet", "gliclass"):
+                spec = self.trained[model]
+                limits = {key: spec["recipe"][key] for key in ("max_length", "max_labels")}
+                own = {"backbone": spec["recipe"]["backbone"], "options": spec["options"] | limits}
+            else:
+                continue
+            models[name] = {"family": system.family, "suites": system.suites, **own}
+        suites = self.config["suites"]
+        sets = {suite: {name: self.dataset_spec(name)["labels"] for name in self.datasets(suite)} for suite in suites}
+        return {"models": models, "datasets": sets} if models else None
+
+    @property
+    def speed_spec(self) -> dict[str, Any] | None:
+        """What the speed run depends on; None where the config asks for none."""
+        return self.config["speed"] | {"run": self.run} if "speed" in self.config else None
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables this run's config fills."""
+        return filled(self.analysis_spec, "tables")
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures this run's config fills."""
+        return filled(self.analysis_spec, "figures")
+
+    def score_spec(self, suite: str, system: str, seed: int) -> dict[str, Any]:
+        """All that a scoring job depends on besides its input files."""
+        entry = self.systems[system]
+        spec = {
+            "suite": suite,
+            "system": system,
+            "family": entry.family,
+            "settings": entry.settings,
+            "model": entry.model,
+            "seed": int(seed),
+            "datasets": self.datasets(suite),
+            "precision": self.config["scoring"]["precision"],
+            "token_budget": self.config["scoring"]["token_budget"],
+        }
+        asked = self.config["scoring"].get("sensitivity")
+        if asked and suite == "gliclass" and entry.family != "control" and system in asked.get("systems", [system]):
+            presets = self.resources["datasets"]
+            wordings = (
+                {name: presets[name]["verbalisations"] for name in self.datasets(suite)} if asked["wordings"] else {}
+            )
+            options = {key: value for key, value in asked.items() if key != "systems"}
+            spec["sensitivity"] = options | {"wordings": wordings}
+        return spec
+
+    def score_specs(self, system: str, seed: int) -> list[dict[str, Any]]:
+        """Specs of one scoring job: one for each suite the system stands in."""
+        return [self.score_spec(suite, system, seed) for suite in self.systems[system].suites]
+
+    @property
+    def systems_by_suites(self) -> dict[tuple[str, ...], list[str]]:
+        """Suites -> the systems that stand in exactly these: a process scores all suites of its system."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for system in self.systems.values():
+            found.setdefault(system.suites, []).append(system.id)
+        return found
+
+    def score_jobs(self, suite: str) -> list[tuple[str, int]]:
+        """(system, seed) of every scoring job of a suite."""
+        return [(name, seed) for name, entry in self.systems.items() if suite in entry.suites for seed in entry.seeds]
+
+    @property
+    def cells(self) -> list[tuple[str, str, str, int]]:
+        """(suite, dataset, system, seed) of every cell of the run."""
+        return [
+            (suite, dataset, system, seed)
+            for suite in self.config["suites"]
+            for system, seed in self.score_jobs(suite)
+            for dataset in self.datasets(suite)
+        ]
+
+    @property
+    def sources(self) -> list[str]:
+        """Every source this run fetches."""
+        wanted = [self.resources["datasets"][dataset]["source"] for dataset in self.all_datasets]
+        recipes = [spec["recipe"] for spec in self.trained.values()]
+        wanted += [self.resources["training_sets"][recipe["training_set"]]["source"] for recipe in recipes]
+        wanted += [recipe["backbone"] for recipe in recipes]
+        for system in self.systems.values():
+            wanted += [system.model[1]] if system.model and system.model[0] == "source" else []
+            wanted += (
+                [system.settings["nli"]]
+                if system.model and system.model[0] == "source" and "nli" in system.settings
+                else []
+            )
+        wanted += [self.config["speed"]["backbone"]] if "speed" in self.config else []
+        wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
+        return list(dict.fromkeys(wanted))

@@ -1,0 +1,118 @@
+"""Stored files checked before they are used: prepared rows, fetched files, checkpoints, analysis frames.
+
+What made a file recorded its sum; whoever reads it asks here, so that a file that was cut short or changed stops the
+job that would have used it, with its name and with what to delete.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, file_sha256, read_json
+
+ROW_GROUP = 4096  # rows of a prepared set that are read together
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def listing(folder: Path) -> list[dict[str, Any]]:
+    """`name`, `bytes` and `sha256` of every file below a folder, by name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        {"name": str(path.relative_to(folder)), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in files
+    ]
+
+
+def check_listed(folder: Path, entries: list[dict[str, Any]], record: Path) -> None:
+    """Raise unless every listed file is there with its content.
+
+    Args:
+        folder: where the files lie.
+        entries: as `listing` gave them.
+        record: the file that holds the entries; without it the job that made the files runs again.
+
+    Raises:
+        IntegrityError: a file is missing or differs.
+    """
+    for entry in entries:
+        path = folder / entry["name"]
+        if not path.is_file() or file_sha256(path) != entry["sha256"]:
+            raise IntegrityError(f"{path} is missing or changed since it was made; delete {record} and run again")
+
+
+def open_model(layout: Layout, model: str, seed: int) -> Path:
+    """Checkpoint folder of a finished training, after checking every file's sum.
+
+    Raises:
+        IntegrityError: a file is missing or differs from what the training wrote.
+    """
+    record, folder = layout.model(model, seed), layout.checkpoint(model, seed)
+    check_listed(folder, read_json(record)["files"], record)
+    return folder
+
+
+def check_rows(rows: Path) -> Path:
+    """`rows.parquet` of a test or training set, after checking it against the card beside it.
+
+    Raises:
+        IntegrityError: the rows are not those that were prepared.
+    """
+    if file_sha256(rows) != read_json(rows.with_name("card.json"))["rows_sha256"]:
+        raise IntegrityError(f"{rows} was changed since it was prepared; delete it and run again")
+    return rows
+
+
+def intact(path: Path) -> bool:
+    """Whether a JSON file is there and as it was written."""
+    try:
+        read_json(path)
+    except (FileNotFoundError, IntegrityError):
+        return False
+    return True
+
+
+def intact_scores(stored: Path, measured: Path, say: Callable[[str], None]) -> bool:
+    """Whether the cache holds these scores (`measured` names their sum); what was damaged since is to be made anew."""
+    if not (stored.is_file() and measured.is_file()):
+        return False
+    if intact(measured) and file_sha256(stored) == read_json(measured)["scores_sha256"]:
+        return True
+    say(f"{stored} or the record beside it was changed since it was written: scoring again")
+    return False
+
+
+def write_rows(path: Path, frame: "pd.DataFrame") -> None:
+    """Parquet in row groups small enough to be read one at a time: what scoring holds does not grow with the set."""
+    frame.to_parquet(path, index=False, row_group_size=ROW_GROUP)
+
+
+def write_frame(path: Path, frame: "pd.DataFrame") -> None:
+    """Parquet with a sum of every page."""
+    frame.to_parquet(path, index=False, write_page_checksum=True)
+
+
+def read_frame(path: Path, columns: list[str]) -> "pd.DataFrame":
+    """What `write_frame` wrote, with at least these columns.
+
+    Page sums cover the values; of a file's other bytes, only those of a column's name can change what is read.
+
+    Raises:
+        IntegrityError: damaged, or a column is missing.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        frame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+    except PermissionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+        raise IntegrityError(f"{path} is damaged ({error}); delete it and run again") from error
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise IntegrityError(
+            f"{path} lacks the columns {missing} (it has {list(frame.columns)}); delete it and run again"
+        )
+    return frame

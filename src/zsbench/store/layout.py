@@ -1,0 +1,75 @@
+"""Where every file of a run lies. Rules and verbs both ask here, so a path is spelt once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# Schemas, presets and launch configs come with the project's checkout, wherever a command runs.
+WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below `results/<run>` (`root`). All ids are checked slugs, so none can leave the folder."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The run's whole config and presets, defaults filled in; jobs read their specs from it (`Plan.spec`)."""
+        return self.root / "config.json"
+
+    @property
+    def manifest(self) -> Path:
+        """What the run fetched, from where, in one file."""
+        return self.root / "manifest.json"
+
+    def fetched(self, source: str) -> Path:
+        """Manifest of one fetched source; its files lie beside it."""
+        return self.root / "fetch" / source / "manifest.json"
+
+    def dataset(self, dataset: str) -> Path:
+        """Prepared rows of a test set: `sample_id`, `split`, `text`, `gold`."""
+        return self.root / "datasets" / dataset / "rows.parquet"
+
+    def dataset_card(self, dataset: str) -> Path:
+        return self.root / "datasets" / dataset / "card.json"
+
+    def training_set(self, training_set: str) -> Path:
+        """Prepared training rows: `split`, `text`, `labels`, `not_labels`."""
+        return self.root / "training_sets" / training_set / "rows.parquet"
+
+    def training_set_card(self, training_set: str) -> Path:
+        return self.root / "training_sets" / training_set / "card.json"
+
+    def model(self, model: str, seed: int | str) -> Path:
+        """Record of a finished training; the checkpoint lies in `checkpoint/` beside it."""
+        return self.root / "models" / model / f"seed{seed}" / "training.json"
+
+    def checkpoint(self, model: str, seed: int | str) -> Path:
+        return self.model(model, seed).with_name("checkpoint")
+
+    def imported(self, system: str, dataset: str) -> Path:
+        """Scores that somebody else computed (`zsbench import-scores`)."""
+        return self.root / "imported" / system / f"{dataset}.parquet"
+
+    @property
+    def speed(self) -> Path:
+        """Record of the speed run."""
+        return self.root / "speed" / "speed.json"
+
+    def cell(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        """Folder of one cell."""
+        return self.root / "cells" / suite / dataset / system / f"seed{seed}"
+
+    def scores(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        return self.cell(suite, dataset, system, seed) / "scores.parquet"
+
+    def card(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        return self.cell(suite, dataset, system, seed) / "card.json"
+
+    def failures(self, system: str, seed: int | str) -> Path:
+        """A line for every time that a cell of this scoring job failed; no file where none ever did."""
+        return self.root / "failures" / f"{system}-seed{seed}.txt"
+
+    def metrics(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        return self.cell(suite, dataset, system, seed) / "metrics.json"

@@ -1,0 +1,150 @@
+"""One whole speed run on a tiny backbone: every contender, the gate, the sweep, training, memory, the page."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from benchmarks.compiled import measure_compiled
+from benchmarks.contenders import build_contenders
+from benchmarks.measures import GateError, gate
+from benchmarks.memory import measure_memory_alone
+from benchmarks.page import write_speed_page
+from benchmarks.run import run_speed
+from benchmarks.setting import Setting, counting
+from zsbench.store.provenance import read_json
+
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with a fetched tiny BERT whose tokens are runs of letters."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("run")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,'-_"
+    pairs = [a + b for a in letters[:26] for b in letters[:26]]
+    pieces = [*SPECIALS, *letters, *pairs, *(f"##{piece}" for piece in (*letters, *pairs))]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    names = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
+    files = folder / "fetch" / "tiny" / "files"
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(files)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 1}
+    BertModel(BertConfig(vocab_size=len(pieces) + 8, pad_token_id=0, **shape)).save_pretrained(files)
+    return folder
+
+
+SPEC: dict[str, Any] = {
+    "run": "test",
+    "backbone": "tiny",
+    "precision": "fp32",
+    "threads": 1,
+    "shapes": ["own", "deberta"],
+    "token_budget": 2048,
+    "seed": 3,
+    "gate_texts": 5,
+    "latency_texts": 2,
+    "gliclass_batches": [2],
+    "pipeline_batches": [1, 4],
+    "mixed": {
+        "texts": 8,
+        "mean_tokens": 40,
+        "max_tokens": 256,
+        "labels": 3,
+        "many_labels": 5,
+        "padded_texts": {"own": 6, "deberta": 6},
+        "slow_texts": 4,
+        "many_texts": 2,
+        "repeats": 2,
+        "many_repeats": 1,
+    },
+    "sweep": {"labels": [2, 4], "tokens": [16], "texts": 3, "repeats": 1, "operations": 1e9},
+    "training": {"steps": 1, "batch": 4, "repeats": 1},
+    "compiled": None,
+    "hybrid": {"nli_rows": 3, "nli_repeats": 1, "rows": 8, "epochs": 1, "repeats": 1},
+    "memory": {"texts": 120, "labels": 3, "block": 20},
+}
+
+
+def setting(root: Path) -> Setting:
+    files = root / "fetch" / "tiny" / "files"
+    return Setting(files, "cpu", "fp32", 256, 2048, (2,), (1,), most_labels=5, seed=1)
+
+
+def test_a_whole_run(root: Path, tmp_path: Path) -> None:
+    path = run_speed(root, SPEC)
+    record = read_json(path)
+    assert path == root / "speed" / "speed.json"
+    packaged = importlib.util.find_spec("gliclass") is not None
+    for shape, kind in (("own", "bert"), ("deberta", "deberta-v2")):
+        found = record["shapes"][shape]
+        assert found["model"] == kind
+        ours = {"gliznet", "invariant", "apart"}
+        assert set(found["mixed"]) == ours | {"bare", "biencoder"} | ({"gliclass-2"} if packaged else set())
+        sizes = found["sizes"]["pipeline"]
+        piped = max(sizes, key=lambda name: sizes[name])
+        assert set(found["pairs"]) == set(found["many"]) == ours | {"nli-sorted", piped}
+        padded = found["padded"]
+        assert padded["gliznet"]["padding_efficiency"] >= padded["reference"]["padding_efficiency"]
+        assert 0 < found["mixed"]["gliznet"]["share_of_ceiling"] < 1 and found["ceiling"] > 1e9
+        assert found["mixed"]["gliznet"]["encoder_pairs"] > found["mixed"]["gliznet"]["encoder_tokens"]
+        assert all(one["argmax_equal"] == 1 for one in found["gate"].values())
+        assert ("attention" in found) == (shape == "deberta")
+        assert len(found["sweep"]) == 4 * (6 if packaged else 5)
+        assert len(found["ratios"]) == 8 + (3 if packaged else 0) + 2 + (3 if shape == "deberta" else 0)
+    assert record["memory"]["growth_mb"] < 50
+    assert {"own-gate", "deberta-attention", "own-heads", "memory"} <= set(record["parts"])
+    assert not (path.parent / "parts").exists()
+    assert (tmp_path / "page" / "speed.md") in write_speed_page(path, tmp_path / "page")
+
+
+def test_memory_is_measured_where_nothing_was_freed_before(root: Path) -> None:
+    """A page that followed three gigabytes of other measurements reported a growth of exactly 0."""
+    ballast = np.ones(200_000_000)
+    held = measure_memory_alone(setting(root).backbone, texts=40, labels=3, block=10, seed=1, threads=1)["held_mb"]
+    assert 50 < held < 1200 < ballast.nbytes / 2**20
+
+
+def test_contenders_score_every_pair_and_their_tokens_are_counted(root: Path) -> None:
+    texts, labels = ["a text about sport", "b", "a longer text about the price of oil and gas"], ["sport", "oil", "war"]
+    for one in build_contenders(setting(root)):
+        with counting(one.encoder) as tokens:
+            scores = one.prepare(texts, labels)()
+        assert one.name == "bare" or scores.shape == (3, 3), one.name
+        assert np.isfinite(scores).all(), one.name
+        assert 0 < tokens["real"] <= tokens["padded"], one.name
+
+
+def test_compiling_is_left_out_without_a_compiler(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert "no C++ compiler" in measure_compiled(setting(root), [4], 1)["skipped"]
+
+
+@pytest.mark.slow
+def test_compiling_is_measured(root: Path) -> None:
+    found = measure_compiled(setting(root), [9, 3], 2)
+    for part in (found["scoring"], found["training"]):
+        assert part["warm_up"] > 0 and len(part["eager"]) == len(part["compiled"]) == 2
+
+
+def test_the_gate_refuses_unequal_numbers(root: Path) -> None:
+    contenders = {one.name: one for one in build_contenders(setting(root))}
+    with torch.no_grad():
+        contenders["reference"].encoder.get_input_embeddings().weight.add_(0.1)  # type: ignore[operator]
+        next(contenders["reference"].encoder.parameters()).mul_(1.5)
+    with pytest.raises(GateError, match="gliznet and reference differ"):
+        gate(contenders, ["a text", "another one"], ["x", "y"], "fp32")

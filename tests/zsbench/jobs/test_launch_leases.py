@@ -1,0 +1,219 @@
+"""Leases under contention: many launchers, few devices, and launchers that are killed."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from zsbench.jobs.leases import PORTS, lease_devices, lease_port
+
+SRC = Path(__file__).parents[3] / "src"
+DRIVER = (
+    "import sys; from pathlib import Path; from zsbench.jobs.launch import launch\n"
+    "sys.exit(launch(1, 'single', sys.argv[2:], Path(sys.argv[1])))"
+)
+# A job takes its device's own lock: it fails at once when another job is on that device, whatever the leases say.
+JOB = """
+import fcntl, os, pathlib, sys, time
+journal, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+device = os.environ["CUDA_VISIBLE_DEVICES"]
+handle = open(journal / f"device-{device}", "w")
+try:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    (journal / f"collision-{os.getpid()}").touch()
+    raise
+(journal / f"running-{os.getpid()}").write_text(device)
+began = time.monotonic()
+time.sleep(seconds)
+(journal / f"done-{os.getpid()}").write_text(f"{device} {began} {time.monotonic()}")
+"""
+
+
+class Bench:
+    """A lease folder, a journal of the jobs and a way to start launchers on two fake devices."""
+
+    def __init__(self, folder):
+        self.leases, self.journal = folder / "leases", folder / "journal"
+        self.journal.mkdir()
+        (folder / "job.py").write_text(JOB)
+        self.job = str(folder / "job.py")
+
+    def start(self, seconds):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("CUDA_", "SLURM_"))}
+        environment |= {"PYTHONPATH": str(SRC), "ZSBENCH_FAKE_GPUS": "2"}
+        words = [sys.executable, "-c", DRIVER, str(self.leases), self.job, str(self.journal), str(seconds)]
+        return subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
+
+    def wait_for(self, pattern, count, seconds=120.0):
+        deadline = time.monotonic() + seconds
+        while len(list(self.journal.glob(pattern))) < count:
+            assert time.monotonic() < deadline, f"fewer than {count} {pattern}"
+            time.sleep(0.02)
+
+    @property
+    def collisions(self):
+        return list(self.journal.glob("collision-*"))
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def silent(text):
+    """No progress lines."""
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_many_launchers_never_share_a_device(bench):
+    launchers = [bench.start(0.15) for _ in range(10)]
+    assert [launcher.wait(timeout=180) for launcher in launchers] == [0] * 10
+    assert not bench.collisions
+    rows = [path.read_text().split() for path in bench.journal.glob("done-*")]
+    spans = [(float(began), float(ended)) for _, began, ended in rows]
+    at_once = [sum(began <= moment < ended for began, ended in spans) for moment, _ in spans]
+    assert len(rows) == 10 and max(at_once) <= 2
+    assert {device for device, *_ in rows} == {"0", "1"}
+
+
+def test_kill_9_leaks_neither_device_nor_job(bench):
+    doomed = [bench.start(600) for _ in range(2)]
+    bench.wait_for("running-*", 2)
+    waiting = [bench.start(0.05) for _ in range(3)]
+    time.sleep(0.3)
+    assert all(launcher.poll() is None for launcher in waiting)  # both devices are taken
+    waiting[0].kill()  # a launcher that waits may be killed too
+    for launcher in doomed:
+        launcher.kill()
+    assert [launcher.wait(timeout=120) for launcher in waiting[1:]] == [0, 0]
+    running = {path.name.partition("-")[2] for path in bench.journal.glob("running-*")}
+    assert not bench.collisions
+    assert not [pid for pid in running if alive(pid)]
+
+
+def test_launchers_killed_at_random(bench):
+    order = random.Random(3)
+    launchers = []
+    for _ in range(16):
+        launchers.append(bench.start(0.3))
+        time.sleep(order.uniform(0, 0.15))
+        if order.random() < 0.6:
+            order.choice(launchers).send_signal(signal.SIGKILL)
+    codes = [launcher.wait(timeout=180) for launcher in launchers]
+    assert not bench.collisions
+    assert set(codes) <= {0, -signal.SIGKILL}
+    with lease_devices(bench.leases, ["fake-0", "fake-1"], 2, silent) as held:  # everything came back
+        assert held == ["fake-0", "fake-1"]
+
+
+def test_a_killed_launchers_device_waits_for_its_job_to_leave(tmp_path):
+    """A process of a job keeps the device although the launcher is gone (systems that do not kill with the parent)."""
+    from zsbench.jobs.leases import device_file, join_leases
+
+    with lease_devices(tmp_path, ["a"], 1, silent):
+        joined = join_leases([str(device_file(tmp_path, "a"))])
+    got = threading.Event()
+
+    def take():
+        with lease_devices(tmp_path, ["a"], 1, silent):
+            got.set()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    assert not got.wait(0.5)
+    os.close(joined[0])
+    assert got.wait(10)
+    thread.join()
+
+
+def test_a_job_of_two_devices_is_not_starved_by_jobs_of_one(tmp_path):
+    stop, starts = threading.Event(), []
+
+    def small():
+        while not stop.is_set():
+            with lease_devices(tmp_path, ["a", "b"], 1, silent):
+                starts.append(time.monotonic())
+                time.sleep(0.05)
+
+    threads = [threading.Thread(target=small) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    with lease_devices(tmp_path, ["a", "b"], 2, silent) as held:
+        waited, taken = time.monotonic() - began, len(starts)
+        time.sleep(0.2)
+        assert held == ["a", "b"] and len(starts) == taken  # nobody else got one meanwhile
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert waited < 10
+
+
+def test_waiting_says_for_whom(tmp_path, monkeypatch):
+    monkeypatch.setattr("zsbench.jobs.leases.SAY_SECONDS", 0.0)
+    lines = []
+    said = threading.Event()
+
+    def say(text):
+        lines.append(text)
+        said.set()
+
+    def wait():
+        with lease_devices(tmp_path, ["a"], 1, say):
+            pass
+
+    with lease_devices(tmp_path, ["a"], 1, silent):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert said.wait(10)
+    thread.join()
+    assert lines[0] == f"waiting for 1 of 1 GPUs; a: process {os.getpid()}"
+
+
+def test_ports_are_never_given_twice(tmp_path):
+    given, barrier = [], threading.Barrier(24)
+
+    def take():
+        with lease_port(tmp_path) as port:
+            given.append(port)
+            barrier.wait(timeout=120)  # all hold theirs at the same time
+
+    threads = [threading.Thread(target=take) for _ in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(given)) == 24
+
+
+def test_ports_that_others_use_are_left_out(tmp_path, monkeypatch):
+    with socket.socket() as other:
+        other.bind(("", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        monkeypatch.setattr("zsbench.jobs.leases.PORTS", range(taken, taken + 1))
+        with pytest.raises(OSError, match="no free port"), lease_port(tmp_path):
+            pass
+    assert PORTS.stop < 32768  # below what Linux hands to outgoing connections
+
+
+def test_lease_files_can_be_locked_by_other_users(tmp_path):
+    folder = tmp_path / "leases"
+    with lease_devices(folder, ["GPU-1/2"], 1, silent):
+        assert (folder / "gpu-GPU-1_2.lock").stat().st_mode & 0o777 == 0o666
+        assert folder.stat().st_mode & 0o7777 == 0o1777

@@ -1,0 +1,87 @@
+"""Contrasts are derived, one factor apart, and a confounded one is refused by name."""
+
+import pytest
+
+from zsbench.plan.contrasts import ConfoundedContrastError, contrast, derive, differing, levels
+
+
+def gliznet(compounds=None, base=None, **variants):
+    return {"base": base or {}, "variants": {"full": {}} | variants, "compounds": compounds or {}}
+
+
+def test_every_one_factor_pair_is_derived_with_the_changed_side_first():
+    config = gliznet(a={"margin": 0.0}, b={"bce_weight": 0.0}, c={"margin": 0.0, "bce_weight": 0.0})
+    pairs = {(item.system, item.baseline): item.factor for item in derive(config)}
+    assert pairs == {
+        ("gliznet-a", "gliznet-full"): "margin",
+        ("gliznet-b", "gliznet-full"): "BCE weight",
+        ("gliznet-c", "gliznet-a"): "BCE weight",
+        ("gliznet-c", "gliznet-b"): "margin",
+    }
+
+
+def test_a_confounded_pair_is_refused_with_its_factors():
+    config = gliznet(both={"margin": 0.0, "head": "cosine"})
+    with pytest.raises(ConfoundedContrastError, match=r"'both' and 'full' differ in 2 factors \(head, margin\)"):
+        contrast(config, "both", "full")
+    with pytest.raises(ConfoundedContrastError, match=r"gliznet.compounds: NAME: \[both, full\]"):
+        contrast(config, "both", "full")
+
+
+def test_a_named_compound_is_allowed_and_says_so():
+    config = gliznet({"pair": ["both", "full"]}, both={"margin": 0.0, "head": "cosine"})
+    (found,) = derive(config)
+    assert found.factor == "compound pair (2 factors)"
+    assert found.levels == ("head: cosine, margin: 0", "default")
+    with pytest.raises(ConfoundedContrastError):  # the other direction is not what config named
+        contrast(config, "full", "both")
+
+
+def test_a_variant_against_itself_or_an_unknown_one_is_an_error():
+    config = gliznet(same={})
+    with pytest.raises(ValueError, match="the same settings"):
+        contrast(config, "same", "full")
+    with pytest.raises(ValueError, match="'nope' is not known; available: full, same"):
+        contrast(config, "nope", "full")
+
+
+def test_vicreg_is_one_factor_of_four_levels():
+    config = gliznet(off={"vicreg_weight": 0.0}, variance={"vicreg": "variance"}, covariance={"vicreg": "covariance"})
+    assert {item.factor for item in derive(config)} == {"VICReg"}
+    assert len(list(derive(config))) == 6
+    assert differing(config, "off", "variance") == {"VICReg": ("off", "variance")}
+    assert levels({"vicreg_weight": 0.0, "vicreg": "variance"}) == {"VICReg": "off"}
+    assert levels({"vicreg_weight": 0.1, "vicreg": "variance"}) == {"VICReg": "variance, vicreg weight 0.1"}
+
+
+def test_a_factor_of_several_options_names_all_but_the_first():
+    found = levels({"label_context": "none", "order_invariant": True, "label_frame": True})
+    assert found == {"label order": "on", "label context": "none", "label frame": "on"}
+
+
+def test_the_base_counts_for_both_sides():
+    config = gliznet(base={"margin": 0.0, "head": "dot"}, other={"margin": 0.5})
+    assert differing(config, "other", "full") == {"margin": ("0.5", "0")}
+
+
+def test_the_paper_config_has_only_one_factor_contrasts_and_its_compounds():
+    from pathlib import Path
+
+    import yaml
+
+    root = Path(__file__).parents[3]
+    for path in (root / "config.yaml", root / "workflow" / "configs" / "embedded.yaml"):
+        section = yaml.safe_load(path.read_text())["gliznet"]
+        section = {"base": {}, "compounds": {}} | section
+        found = list(derive(section))
+        assert found
+        compounds = [item for item in found if item.factor.startswith("compound")]
+        assert len(compounds) == len(section["compounds"])
+
+
+def test_the_reference_truncation_is_a_level_of_its_own() -> None:
+    """A setting whose value is a word of ours must not read as "not set"."""
+    gliznet = {"base": {}, "variants": {"full": {}, "cut": {"truncation": "reference"}}, "compounds": {}}
+    assert [(c.system, c.factor, c.levels) for c in derive(gliznet)] == [
+        ("gliznet-cut", "truncation", ("reference", "default"))
+    ]
