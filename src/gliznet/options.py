@@ -59,7 +59,7 @@ class GliZNetOptions:
         "identity: scale x (cos(text, label) - offset), a warm start from a sentence encoder",
     )
     identity_scale: float = _option(20.0, "scale of head_init identity: what sentence encoders use", gt=0, le=100)
-    identity_offset: float = _option(0.25, "cosine at which head_init identity gives the probability 1/2")
+    identity_offset: float = _option(0.25, "cosine at which head_init identity gives the probability 1/2", ge=-1, le=1)
     enrichment: bool = _option(False, "labels attend to each other before a second look at the text (era F)")
     dropout: float = _option(0.1, "on label vectors only", ge=0, lt=1)
 

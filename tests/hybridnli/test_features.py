@@ -178,6 +178,17 @@ def test_a_damaged_shard_is_made_again_alone(encoder, tmp_path, count_passes, mo
     assert {path.name: path.read_bytes() for path in again.folder.iterdir()} == before
 
 
+def test_shards_that_a_caller_has_checked_are_not_checked_again(encoder, tmp_path, count_passes):
+    checked: features.CheckedShards = {}
+    store = build_store(encoder, NEWS[:4], DESCRIPTIONS, tmp_path, checked=checked)
+    flip(next(store.folder.glob("nli-*")))
+    passes = count_passes(encoder)
+    build_store(encoder, NEWS[2:4], DESCRIPTIONS, tmp_path, checked=checked)
+    assert not passes
+    with pytest.warns(UserWarning, match="made again"):
+        build_store(encoder, NEWS[2:4], DESCRIPTIONS, tmp_path)
+
+
 class Stub:
     """An encoder without a model: what the store asks of one, from the length and the first token of a text."""
 
