@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from zsbench.data.fetched import open_fetched
 from zsbench.evaluation.label_sets import refusals
+from zsbench.families import FAMILIES
 from zsbench.jobs.launch import visible_devices
 from zsbench.plan.plan import Plan
 from zsbench.plan.progress import out_of_reach, summary
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.systems import FAMILIES
 
 ODDITIES = ("empty_texts", "duplicate_texts", "rows_without_gold")
 Row = tuple[str, str, str]  # "ok" | "n/a" | "FAIL", subject, facts

@@ -13,7 +13,7 @@ app = typer.Typer()
 @app.command()
 def systems() -> None:
     """List the families of systems."""
-    from zsbench.systems import FAMILIES
+    from zsbench.families import FAMILIES
 
     for name, family in FAMILIES.items():
         print(f"{name:12} {family.summary}")
