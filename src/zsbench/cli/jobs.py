@@ -7,14 +7,16 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zsbench.cli.paths import run_ids
 from zsbench.jobs.launch import CONFIGS, Strategy
-from zsbench.plan.plan import Plan
 from zsbench.store.layout import Layout
+
+if TYPE_CHECKING:
+    from zsbench.plan.plan import Plan
 
 launcher = typer.Typer()
 app = typer.Typer(no_args_is_help=True, help="Run one job of a run, as the workflow does.")
@@ -25,7 +27,7 @@ class Run:
     """A run that snakemake has started."""
 
     layout: Layout
-    plan: Plan
+    plan: "Plan"
 
     @property
     def root(self) -> Path:
@@ -40,6 +42,8 @@ class Run:
 
 def open_run(text: str) -> Run:
     """A parser for a run's id or folder."""
+    from zsbench.plan.plan import Plan
+
     root = Path(text) if Layout(Path(text)).config.is_file() else Path("results") / text
     if not Layout(root).config.is_file():
         raise typer.BadParameter(f"no such file: {Layout(root).config}; snakemake writes it when it starts")
