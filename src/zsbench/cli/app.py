@@ -12,7 +12,7 @@ from zsbench.cli import data, export, jobs, report
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.add_typer(report.app)
 app.add_typer(data.app)
-app.add_typer(export.app, name="export", help="Export results in the formats of other projects.")
+app.add_typer(export.app, name="export", help="Export results for other projects.")
 app.add_typer(jobs.launcher)
 app.add_typer(jobs.app, name="job", hidden=True)
 

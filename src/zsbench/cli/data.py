@@ -21,7 +21,7 @@ def systems() -> None:
 
 @app.command()
 def datasets(resources: Presets = PRESETS) -> None:
-    """List the test sets that come with the project."""
+    """List the test sets of the project."""
     from zsbench.config.load import load_resources
 
     for name, preset in load_resources(resources)["datasets"].items():
@@ -32,7 +32,7 @@ def datasets(resources: Presets = PRESETS) -> None:
 
 @app.command()
 def config_keys() -> None:
-    """Print every config key and its default, as Markdown."""
+    """Print every config key, as Markdown."""
     from zsbench.config.keys import markdown
     from zsbench.config.load import load_yaml
     from zsbench.store.layout import WORKFLOW
@@ -78,7 +78,7 @@ def import_scores(
     system: Annotated[str, typer.Option(help="id of the system in the config")],
     dataset: Annotated[str, typer.Option(help="id of the test set")],
 ) -> None:
-    """Import a csv of scores as a system of its own.
+    """Import a csv of scores as a system.
 
     The system's family in the config is `imported`.
     """

@@ -45,7 +45,10 @@ def model_index(
         typer.Option(parser=checkpoint, metavar="FOLDER", help="folder whose README.md gets it (default: print)"),
     ] = None,
 ) -> None:
-    """Write the model-index block of a Hugging Face model card."""
+    """Write the model-index of a model card.
+
+    The block is that of the Hugging Face hub.
+    """
     from zsbench.reporting.export import model_index as block_of
     from zsbench.reporting.export import write_model_index
 

@@ -93,7 +93,7 @@ def fetch(run: RunOption, source: Annotated[str, typer.Option()]) -> None:
 
 @app.command()
 def manifest(run: RunOption) -> None:
-    """Gather the manifests of all fetched sources in one file."""
+    """Gather the manifests of all sources."""
     from zsbench.data.fetched import write_run_manifest
 
     write_run_manifest(run.layout, run.plan.sources)
@@ -101,7 +101,7 @@ def manifest(run: RunOption) -> None:
 
 @app.command()
 def prepare(run: RunOption, dataset: Annotated[str, typer.Option()]) -> None:
-    """Turn a fetched test set into prepared rows."""
+    """Prepare the rows of a fetched test set."""
     from zsbench.data.prepare import prepare_dataset
 
     spec, layout = run.plan.spec("dataset", dataset), run.layout
@@ -110,7 +110,7 @@ def prepare(run: RunOption, dataset: Annotated[str, typer.Option()]) -> None:
 
 @app.command()
 def prepare_training(run: RunOption, training_set: Annotated[str, typer.Option()]) -> None:
-    """Turn a fetched training set into prepared rows."""
+    """Prepare the rows of a training set."""
     from zsbench.data.training_sets import prepare_training_set
 
     spec, layout = run.plan.spec("training_set", training_set), run.layout
@@ -120,7 +120,7 @@ def prepare_training(run: RunOption, training_set: Annotated[str, typer.Option()
 
 @app.command()
 def overlap(run: RunOption) -> None:
-    """Count test texts that occur in a training set."""
+    """Count test texts found in training sets."""
     from zsbench.data.contamination import write_overlap
 
     spec = run.plan.spec("overlap")
@@ -170,7 +170,7 @@ def measure(run: RunOption) -> None:
 
 @app.command()
 def compare(run: RunOption) -> None:
-    """Compute paired deltas with intervals from stored scores."""
+    """Compute paired deltas with intervals."""
     from zsbench.evaluation.compare import compare as compare_cells
 
     compare_cells(run.root, run.plan.spec("analysis"))
@@ -178,7 +178,7 @@ def compare(run: RunOption) -> None:
 
 @app.command()
 def hardset(run: RunOption) -> None:
-    """Measure trained against untrained on hardset-mini."""
+    """Measure hardset-mini's test split."""
     from zsbench.evaluation.hardset import measure_hardset
 
     measure_hardset(run.root, run.plan.spec("hardset"))

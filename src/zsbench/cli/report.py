@@ -13,7 +13,7 @@ results_or_reports = existing_folder("results/<run> or reports/<run>")
 
 @app.command(epilog="Example: zsbench show embedded")
 def show(run: Report) -> None:
-    """Print the main tables and where the report is."""
+    """Print the main tables of a report."""
     for name in ("gliclass_suite", "ablations", "topics"):
         path = run / "tables" / f"{name}.md"
         if path.is_file():
@@ -43,9 +43,9 @@ def same(
     a: Annotated[Path, typer.Argument(parser=results_or_reports, metavar="A", help="results/RUN or reports/RUN")],
     b: Annotated[Path, typer.Argument(parser=results_or_reports, metavar="B", help="the same folder of another run")],
 ) -> None:
-    """Check that two runs of one config have equal content.
+    """Check that two runs have equal content.
 
-    Times and environments may differ. Exit code 1: the runs differ.
+    The runs are of one config. Times and environments may differ. Exit code 1: the runs differ.
     """
     from zsbench.reporting.same import differences
 
