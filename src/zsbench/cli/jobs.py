@@ -37,7 +37,7 @@ class Run:
     @property
     def reports(self) -> Path:
         """reports/RUN, beside the results"""
-        return self.root.parents[1] / "reports" / self.root.name
+        return self.root.parent.parent / "reports" / self.root.name
 
 
 def open_run(text: str) -> Run:
