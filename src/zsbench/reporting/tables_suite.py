@@ -1,17 +1,22 @@
 """The single-label suite: macro-F1 of every system, ablation contrasts, trained peers."""
 
+import math
 from typing import Any
 
 import pandas as pd
 
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 from zsbench.reporting.missing import chunks_note, missing_notes, sets_text
-from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
+from zsbench.reporting.signature import best_trivial, family_note, interval_note, rows_note, seeds_note, signature
 from zsbench.reporting.table import EMPTY, Table, interval, number, p_value, signed
 
 SUITE = "gliclass"
-BELOW, SEEN, DIFFERS = "†", "‡", "*"
+BELOW, SEEN, DIFFERS, CHECKPOINT_DIFFERS = "†", "‡", "*", "°"
 TEST_TITLES = ("interval", "p", "p (Holm)")
+DIFFERS_NOTE = (
+    f"{DIFFERS} p (Holm) below {SIGNIFICANT}, over seeds; {CHECKPOINT_DIFFERS} the same of these checkpoints alone,"
+    " where systems have one seed or were not trained here."
+)
 
 
 def suite(run: RunData) -> Table:
@@ -30,11 +35,11 @@ def suite(run: RunData) -> Table:
     notes = [
         f"Macro-F1. Δ is {named} minus the row's system, on the average.",
         f"{BELOW} below the best trivial control of the column; {SEEN} the system was trained on that dataset;"
-        f" {DIFFERS} differs from {named} (p (Holm) below {SIGNIFICANT}). Bold: best of the column, controls aside.",
+        f" Bold: best of the column, controls aside. Differs from {named}: {DIFFERS_NOTE}",
         "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
         " the mark that compares with them does; they have no paired difference.",
         interval_note(run),
-        *resolution_note(run, f"{SUITE}_suite"),
+        *family_note(run, f"{SUITE}_suite"),
         seeds_note(run, SUITE),
         *missing_notes(run, [SUITE]),
         *chunks_note(run, SUITE),
@@ -73,6 +78,26 @@ def delta_cells(row: Any, sets: int) -> list[str]:
     return [delta, interval(row["low"], row["high"]), p_value(row["p"]), p_value(row["p_holm"])]
 
 
+def differs_mark(row: Any) -> str:
+    """The mark of a significant difference, by what it is a difference of; "" of any other."""
+    if not row["p_holm"] < SIGNIFICANT:
+        return ""
+    return DIFFERS if row["unit"] == "trainings" else CHECKPOINT_DIFFERS
+
+
+def verdict_cells(row: Any) -> list[str]:
+    """Minimum detectable effect, interval of the two one-sided tests, verdict and what an undecided one needs."""
+    wanted = [
+        f"{row[key]:,.0f} {unit}"
+        for key, unit in (("needs_rows", "rows"), ("needs_seeds", "seeds"))
+        if not math.isnan(row[key])
+    ]
+    word = row["verdict"] or "no test"
+    if word == "undecided":
+        word += f": needs about {' or '.join(wanted)}" if wanted else ": needs more rows and more seeds"
+    return [number(row["mde"]), interval(row["equivalence_low"], row["equivalence_high"]), word]
+
+
 def _marks(run: RunData, values: pd.DataFrame, deltas: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Marks of each (system, dataset), with a space before the first."""
     seen = {
@@ -86,8 +111,8 @@ def _marks(run: RunData, values: pd.DataFrame, deltas: pd.DataFrame) -> dict[tup
         limit = best_trivial(run, SUITE, values[dataset].dropna().to_dict())
         for system in values.index:
             below = limit is not None and system not in controls and bool(values.at[system, dataset] < limit)
-            differs = (system, dataset) in deltas.index and deltas.at[(system, dataset), "p_holm"] < SIGNIFICANT
-            marks = BELOW * below + SEEN * ((system, dataset) in seen) + DIFFERS * bool(differs)
+            differs = differs_mark(deltas.loc[(system, dataset)]) if (system, dataset) in deltas.index else ""
+            marks = BELOW * below + SEEN * ((system, dataset) in seen) + differs
             found[system, dataset] = f" {marks}" if marks else ""
     return found
 
@@ -153,22 +178,35 @@ def _contrasts(run: RunData, name: str, titles: list[str], heads: Any, notes: li
         sides = by_dataset.iloc[0][["system", "baseline"]]
         deltas = [
             signed(by_dataset.at[dataset, "delta"])
-            + (f" {DIFFERS}" if by_dataset.at[dataset, "p_holm"] < SIGNIFICANT else "")
+            + (f" {mark}" if (mark := differs_mark(by_dataset.loc[dataset])) else "")
             if dataset in by_dataset.index
             else _worst(run, [(dataset, side) for side in sides])
             for dataset in datasets
         ]
-        rows.append([*heads(pair.iloc[0]), *deltas, *delta_cells(by_dataset.loc[AVERAGE], len(datasets))])
+        whole = by_dataset.loc[AVERAGE]
+        rows.append([*heads(pair.iloc[0]), *deltas, *delta_cells(whole, len(datasets)), *verdict_cells(whole)])
+    statistics = run.spec["statistics"]
+    confidence = f"{2 * statistics['level'] - 1:.0%} interval"
     return Table(
         name,
-        [*titles, *(entry["title"] for entry in datasets.values()), "Average Δ", *TEST_TITLES],
+        [
+            *titles,
+            *(entry["title"] for entry in datasets.values()),
+            "Average Δ",
+            *TEST_TITLES,
+            "MDE",
+            confidence,
+            "Verdict",
+        ],
         rows,
         [
-            "Differences of macro-F1, first minus second."
-            f" {DIFFERS} p (Holm) below {SIGNIFICANT} among the dataset cells.",
+            f"Differences of macro-F1, first minus second. {DIFFERS_NOTE}",
+            f"MDE: the smallest true difference that 80 % of such runs would find. Verdict: effect (p (Holm) below"
+            f" {SIGNIFICANT}); no effect beyond ±{statistics['margin']:g} (the {confidence} lies within it); undecided,"
+            " with the rows or the seeds that would find a difference of that size in 80 % of runs.",
             *notes,
             interval_note(run),
-            *resolution_note(run, name),
+            *family_note(run, name),
             seeds_note(run, SUITE),
             *missing_notes(run, [SUITE]),
             rows_note(run, SUITE, ("test",)),
