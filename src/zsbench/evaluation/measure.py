@@ -12,9 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.evaluation.calibration import BINS, Bins, are_probabilities, auroc, bins, brier, confidence
+from zsbench.evaluation.calibration import (
+    BINS,
+    Bins,
+    are_probabilities,
+    auroc,
+    bins,
+    brier,
+    calibrated_ece,
+    probabilities,
+)
 from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
-from zsbench.evaluation.metrics import multi_label, per_label, single_label
+from zsbench.evaluation.metrics import chance, multi_label, per_label, single_label
 from zsbench.evaluation.protocols import Decision, Folds, argmax, thresholded
 from zsbench.store import integrity
 from zsbench.store.layout import Layout
@@ -22,7 +31,18 @@ from zsbench.store.provenance import read_json, write_atomic, write_json
 from zsbench.systems.controls import RANDOM, draw
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
-CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence_kind", "rows", "ece", "brier", "auroc"]
+CALIBRATION_COLUMNS = [
+    "suite",
+    "dataset",
+    "system",
+    "seed",
+    "confidence_kind",
+    "rows",
+    "ece",
+    "ece_calibrated",
+    "brier",
+    "auroc",
+]
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
@@ -35,6 +55,7 @@ FRAMES = {
     "cost": COST_COLUMNS,
     "sensitivity": SENSITIVITY_COLUMNS,
 }
+OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
 # Columns that may hold missing values: stored as floating point also when every value is missing.
 NUMBERS = {"value", "auroc", "confidence", "accuracy", *COST_FIELDS} - {"texts"}
@@ -58,7 +79,11 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
     layout = Layout(Path(root))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
     controls = {system["id"]: system["settings"].get("control") for system in spec["systems"]}
-    for suite, dataset, cells, probabilities in _systems_on_datasets(layout, spec):
+    guessing: dict[str, float] = {}  # of the rows of a single-label dataset
+    for suite, dataset, cells, in_range in _systems_on_datasets(layout, spec):
+        rows_digest = cells[0].rows_digest
+        if dataset["task"] == "single" and rows_digest not in guessing:
+            guessing[rows_digest] = chance(cells[0].gold)
         pooled: list[Bins] = []
         for cell in cells:
             decisions = decide(cell, dataset["task"], spec["suites"][suite])
@@ -66,7 +91,8 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
                 metrics = expected_rows(cell, controls[cell.system], dataset, spec["suites"][suite])
             else:
                 metrics = list(metric_rows(cell, dataset, decisions))
-            calibration, found = calibration_row(cell, dataset["task"], probabilities)
+            metrics += list(over_chance(metrics, guessing.get(rows_digest)))
+            calibration, found = calibration_row(cell, dataset["task"], in_range)
             pooled.append(found)
             rows["metrics"] += metrics
             rows["calibration"].append(calibration)
@@ -115,9 +141,9 @@ def _systems_on_datasets(
             for system, cells in paired_cells(layout, suite, dataset, systems):
                 found[system["id"]].append((dataset, cells))
         for of_system in found.values():
-            probabilities = all(are_probabilities(cell.scores) for _, cells in of_system for cell in cells)
+            in_range = all(are_probabilities(cell.scores) for _, cells in of_system for cell in cells)
             for dataset, cells in of_system:
-                yield suite, dataset, cells, probabilities
+                yield suite, dataset, cells, in_range
 
 
 def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:
@@ -153,6 +179,17 @@ def _mean(found: list[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
+def over_chance(rows: list[dict[str, Any]], guessing: float | None) -> Iterator[dict[str, Any]]:
+    """Macro-F1 as the share of what lies above chance, (F - F0) / (1 - F0): twenty labels and two weigh alike in a
+    mean.
+        Args:
+            guessing: F0; None where rows have several labels.
+    """
+    for row in rows:
+        if guessing is not None and row["metric"] == "macro_f1":
+            yield row | {"metric": OVER_CHANCE, "value": (row["value"] - guessing) / (1 - guessing)}
+
+
 def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
     """As `metric_rows`, for a random control: each value is the mean over `DRAWS` draws, its expectation.
 
@@ -168,18 +205,24 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     return [row | {"value": value} for row, value in zip(found[0], means, strict=True)]
 
 
-def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[str, Any], Bins]:
+def calibration_row(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, Any], Bins]:
     """ECE, Brier and AUROC of one cell, and its reliability bins.
 
     Single label: confidence of the argmax against its correctness. Multi-label: each (row, label) score against the
     label's presence, on the test split where there is one, else on validation.
+
+    Args:
+        in_range: the system's scores lie in [0, 1] on every dataset of the suite.
     """
     if task == "single":
-        confidences, kind = confidence(cell.scores, probabilities), "score" if probabilities else "softmax"
+        kind = "cosine" if cell.card.get("family") == "biencoder" else "score" if in_range else "softmax"
+        stated = probabilities(cell.scores, cell.gold, kind)
+        confidences, squares = stated.max(axis=1), brier(stated, cell.gold)
         correct = cell.gold[np.arange(len(cell.gold)), cell.winners]
     else:
         rows = cell.split == ("test" if "test" in cell.split else "validation")
         confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"
+        squares = brier(confidences[:, None], correct[:, None])
     found = bins(confidences, correct)
     row = {
         "suite": cell.suite,
@@ -189,7 +232,8 @@ def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[st
         "confidence_kind": kind,
         "rows": len(confidences),
         "ece": found.ece,
-        "brier": brier(confidences, correct),
+        "ece_calibrated": calibrated_ece(confidences),
+        "brier": squares,
         "auroc": auroc(confidences, correct),
     }
     return row, found
@@ -252,5 +296,7 @@ def summary(
         "seed": cell.seed,
         "scores_sha256": cell.card["scores_sha256"],
         "decisions": blocks,
-        "calibration": {key: calibration[key] for key in ("confidence_kind", "ece", "brier", "auroc")},
+        "calibration": {
+            key: calibration[key] for key in ("confidence_kind", "ece", "ece_calibrated", "brier", "auroc")
+        },
     }

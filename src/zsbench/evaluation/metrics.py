@@ -121,6 +121,13 @@ def point(metric: str, gold: np.ndarray, answers: np.ndarray, single: bool) -> n
     return chosen.function(hits, answers.sum(axis=1), gold.sum(axis=0), occurs)
 
 
+def chance(gold: np.ndarray, draws: int = 100) -> float:
+    """Macro-F1 of uniformly random answers to rows of one label each, (n, L): its mean over `draws`."""
+    n, labels = gold.shape
+    answers = np.random.default_rng(0).integers(labels, size=(draws, n))
+    return float(point("macro_f1", gold, np.eye(labels, dtype=bool)[answers], single=True).mean())
+
+
 def single_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
     """Macro-F1 and accuracy of one prediction a row.
 
