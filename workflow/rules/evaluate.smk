@@ -83,6 +83,7 @@ rule compare:
             name=["metrics", "calibration", "reliability", "cost", "sensitivity"],
         ),
         deltas=ROOT / "analysis" / "deltas.parquet",
+        ranks=ROOT / "analysis" / "ranks.parquet",
     log:
         ROOT / "logs" / "compare.log",
     conda:

@@ -1,6 +1,10 @@
 """Tables, figures and pages: pure functions of the analysis frames."""
 
-ANALYSIS = [*rules.compare.output.frames, rules.compare.output.deltas]
+ANALYSIS = [
+    *rules.compare.output.frames,
+    rules.compare.output.deltas,
+    rules.compare.output.ranks,
+]
 
 TRAININGS = [
     layout.model(model, seed)

@@ -43,8 +43,8 @@ def interval_note(run: RunData) -> str:
     return (
         f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows ({draws} draws),"
         " datasets as strata; where systems have several seeds, a Student-t error of seeds is added, its variance"
-        f" pooled over the variants of one base. p: two-sided, from {draws} runs in which a coin decides, row by row, which of"
-        " the two systems gave which answer."
+        f" pooled over the variants of one base. p: two-sided, from {draws} runs in which a coin decides, row by row,"
+        " which of the two systems gave which answer."
     )
 
 

@@ -25,15 +25,23 @@ def suite(run: RunData) -> Table:
     values = run.suite_means(SUITE)
     deltas = run.deltas[run.deltas["table"] == f"{SUITE}_suite"].set_index(["baseline", "dataset"])
     marks = _marks(run, values, deltas)
+    above = run.suite_means(SUITE, "macro_f1_over_chance")[AVERAGE]
+    placed = run.frame("ranks")
+    placed = placed[placed["suite"] == SUITE].set_index("system")
     rows = []
     for system in values.index:
         cells = [f"{_value(run, system, name, values)}{marks[system, name]}" for name in [*datasets, AVERAGE]]
         tested = (system, AVERAGE) in deltas.index
         tests = delta_cells(deltas.loc[(system, AVERAGE)], len(datasets)) if tested else [EMPTY] * 4
-        rows.append([system, *cells, *tests, *_seed_cells(run, system)])
+        rows.append(
+            [system, *cells, number(above.get(system)), *_rank_cells(placed, system), *tests, *_seed_cells(run, system)]
+        )
     titles = [entry["title"] for entry in datasets.values()]
     notes = [
-        f"Macro-F1. Δ is {named} minus the row's system, on the average.",
+        f"Macro-F1. Δ is {named} minus the row's system, on the average. Above chance: average of (F - F0) / (1 - F0)"
+        " with F0 of random answers, so that sets of many labels and of two weigh alike.",
+        "Rank by the average among systems with every set, controls aside, with the central 95 % of its ranks and"
+        " P(best), the share of draws in which it is first: over other rows, not over other trainings.",
         f"{BELOW} below the best trivial control of the column; {SEEN} the system was trained on that dataset;"
         f" Bold: best of the column, controls aside. Differs from {named}: {DIFFERS_NOTE}",
         "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
@@ -47,7 +55,7 @@ def suite(run: RunData) -> Table:
     ]
     return Table(
         f"{SUITE}_suite",
-        ["System", *titles, "Average", "Δ", *TEST_TITLES, "Seeds", "Seed SD"],
+        ["System", *titles, "Average", "Above chance", "Rank", "P(best)", "Δ", *TEST_TITLES, "Seeds", "Seed SD"],
         rows,
         notes,
         signature(run, SUITE, "macro-f1"),
@@ -129,6 +137,14 @@ def _best(run: RunData, values: pd.DataFrame) -> frozenset[tuple[int, int]]:
         for system in rivals.index
         if rivals.at[system, name] == rivals[name].max()
     )
+
+
+def _rank_cells(placed: pd.DataFrame, system: str) -> list[str]:
+    """Rank with its interval, and the share of draws in which the system is the best."""
+    if system not in placed.index:
+        return [EMPTY] * 2
+    row = placed.loc[system]
+    return [f"{row['rank']:g} [{row['rank_low']:g}, {row['rank_high']:g}]", number(row["p_best"], 2)]
 
 
 def _seed_cells(run: RunData, system: str) -> list[str]:
