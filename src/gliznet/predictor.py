@@ -51,18 +51,14 @@ class ScoringReport:
     """What scoring cut and computed; fill one by passing it to `score_texts`.
 
     Attributes:
-        texts, pairs: texts, and (text, label) pairs scored.
         truncated_texts: texts that lost tokens in at least one of their sequences.
         truncated_labels, lost_labels: (text, label) pairs, non-zero under reference truncation only.
-        sequences, real_tokens, padded_tokens: encoder rows, their tokens, and tokens with padding.
+        real_tokens, padded_tokens: tokens that the encoder read, without and with padding.
     """
 
-    texts: int = 0
-    pairs: int = 0
     truncated_texts: int = 0
     truncated_labels: int = 0
     lost_labels: int = 0
-    sequences: int = 0
     real_tokens: int = 0
     padded_tokens: int = 0
 
@@ -310,12 +306,9 @@ def _score_sequences(
 ) -> None:
     """Write the logits of each sequence to `scores[text][columns]`, and count into the report."""
     batches = token_budget_batches([len(one.row.input_ids) for one in sequences], budget)
-    report.texts += len({one.text for one in sequences})
     report.truncated_texts += len({one.text for one in sequences if one.row.text_cut})
     report.truncated_labels += sum(one.row.labels_cut for one in sequences)
     report.lost_labels += sum(one.row.labels_lost for one in sequences)
-    report.pairs += sum(len(one.columns) for one in sequences)
-    report.sequences += len(sequences)
     report.real_tokens += sum(len(one.row.input_ids) for one in sequences)
     report.padded_tokens += sum(len(b) * max(len(sequences[i].row.input_ids) for i in b) for b in batches)
     done = 0
@@ -366,10 +359,7 @@ def _score_with_text_cache(
     batches = token_budget_batches([len(row) + widest for row in rows], budget)
 
     times = 1 if o.label_context == "none" else len(rows)  # that the labels are encoded
-    report.texts += len(rows)
     report.truncated_texts += sum(len(text) > room for text in ids)
-    report.pairs += len(rows) * len(labels)
-    report.sequences += len(rows)
     report.real_tokens += sum(map(len, rows)) + times * sum(int(chunk.mask.sum()) for chunk in chunks)
     report.padded_tokens += sum(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
     report.padded_tokens += times * sum(chunk.mask.numel() for chunk in chunks)
