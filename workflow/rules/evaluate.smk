@@ -85,7 +85,8 @@ rule compare:
         frames=rules.measure.output.frames,
         scores=[layout.scores(*cell) for cell in plan.cells],
     output:
-        ROOT / "analysis" / "deltas.parquet",
+        deltas=ROOT / "analysis" / "deltas.parquet",
+        ranks=ROOT / "analysis" / "ranks.parquet",
     log:
         ROOT / "logs" / "compare.log",
     conda:

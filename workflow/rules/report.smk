@@ -9,6 +9,7 @@ ANALYSIS = [
         "cost",
         "sensitivity",
         "deltas",
+        "ranks",
     )
 ]
 
