@@ -3,7 +3,7 @@
 
 rule fetch:
     output:
-        ROOT / "fetch" / "{source}" / "manifest.json",
+        manifest=ROOT / "fetch" / "{source}" / "manifest.json",
     log:
         ROOT / "logs" / "fetch-{source}.log",
     conda:
@@ -21,9 +21,9 @@ rule fetch:
 
 rule manifest:
     input:
-        [layout.fetched(source) for source in plan.sources],
+        manifests=[layout.fetched(source) for source in plan.sources],
     output:
-        layout.manifest,
+        manifest=layout.manifest,
     log:
         ROOT / "logs" / "manifest.log",
     localrule: True
@@ -33,14 +33,14 @@ rule manifest:
         code=code_digest("zsbench.data.fetched"),
         spec=spec_of("manifest"),
     message:
-        "gather what {} sources came from".format(len(plan.sources))
+        "gather the origins of {} sources".format(len(plan.sources))
     shell:
         "zsbench job manifest --run {plan.run} 2>&1 | tee {log}"
 
 
 rule prepare:
     input:
-        dataset_manifest,
+        source=dataset_manifest,
     output:
         rows=ROOT / "datasets" / "{dataset}" / "rows.parquet",
         card=ROOT / "datasets" / "{dataset}" / "card.json",
@@ -59,7 +59,7 @@ rule prepare:
 
 rule prepare_training:
     input:
-        training_set_manifest,
+        source=training_set_manifest,
     output:
         rows=ROOT / "training_sets" / "{training_set}" / "rows.parquet",
         card=ROOT / "training_sets" / "{training_set}" / "card.json",
@@ -78,10 +78,10 @@ rule prepare_training:
 
 rule overlap:
     input:
-        [layout.dataset(dataset) for dataset in plan.all_datasets],
-        [layout.training_set(name) for name in plan.training_sets],
+        datasets=[layout.dataset(dataset) for dataset in plan.all_datasets],
+        training_sets=[layout.training_set(name) for name in plan.training_sets],
     output:
-        ROOT / "analysis" / "overlap.json",
+        overlap=ROOT / "analysis" / "overlap.json",
     log:
         ROOT / "logs" / "overlap.log",
     conda:
@@ -90,7 +90,7 @@ rule overlap:
         code=code_digest("zsbench.data.contamination"),
         spec=spec_of("overlap"),
     message:
-        "look for test texts in the training sets"
+        "find test texts in the training sets"
     shell:
         "zsbench job overlap --run {plan.run} 2>&1 | tee {log}"
 
@@ -102,6 +102,6 @@ rule check:
     conda:
         "../envs/zsbench.yaml"
     message:
-        "check what the run depends on"
+        "check whether the run can start"
     shell:
         "zsbench job check --run {plan.run} 2>&1 | tee {log}"

@@ -37,7 +37,7 @@ class Run:
     @property
     def reports(self) -> Path:
         """reports/RUN, beside the results"""
-        return self.root.parents[1] / "reports" / self.root.name
+        return self.root.parent.parent / "reports" / self.root.name
 
 
 def open_run(text: str) -> Run:
@@ -53,6 +53,7 @@ def open_run(text: str) -> Run:
 RunOption = Annotated[
     Any, typer.Option("--run", "--root", parser=open_run, metavar="RUN", autocompletion=run_ids, help="id or folder")
 ]
+System = Annotated[str, typer.Option(help="id of a system")]
 Model = Annotated[str, typer.Option(help="id of a trained model")]
 Seed = Annotated[int, typer.Option(help="seed of the model")]
 
@@ -152,28 +153,30 @@ def train_hybrid(run: RunOption, model: Model, seed: Seed) -> None:
 
 
 @app.command()
-def score(run: RunOption, system: Annotated[str, typer.Option()], seed: Seed) -> None:
+def score(run: RunOption, system: System, seed: Seed) -> None:
     """Score every dataset of a system's suites."""
     from zsbench.evaluation.scoring import score_job
 
-    for suite in run.plan.systems[system].suites:
-        score_job(run.root, run.plan.spec("score", suite, system, seed))
+    score_job(run.root, *run.plan.spec("score", system, seed))
 
 
 @app.command()
-def measure(run: RunOption) -> None:
+def measure(run: RunOption, system: System, seed: Seed) -> None:
     """Compute metrics from stored scores."""
-    from zsbench.evaluation.measure import measure as measure_cells
+    from zsbench.evaluation.measure import measure_job
 
-    measure_cells(run.root, run.plan.spec("analysis"))
+    measure_job(run.root, run.plan.spec("measure", system, seed))
 
 
 @app.command()
 def compare(run: RunOption) -> None:
     """Compute paired deltas with intervals."""
     from zsbench.evaluation.compare import compare as compare_cells
+    from zsbench.evaluation.measure import gather
 
-    compare_cells(run.root, run.plan.spec("analysis"))
+    spec = run.plan.spec("analysis")
+    gather(run.root, spec)
+    compare_cells(run.root, spec)
 
 
 @app.command()

@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.evaluation.cells import checked_files
 from zsbench.evaluation.protocols import representative
+from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, read_files, status
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
-from zsbench.store.status import FAILED, NOT_APPLICABLE, OK, status
 
 # Columns of each analysis frame; a frame that a run does not have reads as empty with these columns.
 COLUMNS = {
@@ -210,7 +209,7 @@ class RunData:
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
         """Stored scores of a cell, or None when the run has no such cell, or one without scores."""
         place = (suite, dataset, system, seed)
-        return checked_files(self.layout, place)[1].to_pandas() if place in self.cells() else None
+        return read_files(self.layout, place)[1].to_pandas() if place in self.cells() else None
 
     def card(self, suite: str, dataset: str, system: str, seed: int) -> dict[str, Any] | None:
         """Card of a cell, or None when the run has no such cell."""

@@ -2,9 +2,9 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from zsbench.plan.suites import RANDOM
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.store.provenance import digest
-from zsbench.systems.controls import RANDOM
 
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
 

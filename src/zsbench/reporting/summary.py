@@ -8,8 +8,8 @@ from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 from zsbench.reporting.marks import UNMOVED, chosen_on
 from zsbench.reporting.missing import missing_groups, sets_text
 from zsbench.reporting.tables_topics import attribution
+from zsbench.store.cells import FAILED
 from zsbench.store.provenance import read_json
-from zsbench.store.status import FAILED
 
 SUITE, TOPICS = "gliclass", "topics"
 

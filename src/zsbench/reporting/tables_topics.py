@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from zsbench.evaluation.compare import SHAPLEY
-from zsbench.plan.comparisons import HYBRID_TABLE
+from zsbench.plan.comparisons import deltas_table
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import CHOSEN, CHOSEN_NOTE, chosen_on, published_on
 from zsbench.reporting.missing import chunks_note, missing_notes
@@ -112,7 +112,7 @@ def topic_deltas(run: RunData) -> Table:
     against = frame[(frame["table"] == SUITE) & (frame["factor"] == "system") & ~frame["system"].isin(controls)]
     tuned = frame[(frame["table"] == SUITE) & (frame["factor"] == "thresholds") & frame["system"].isin(nli)]
     rows = []
-    for title, part in (("", frame[frame["table"] == HYBRID_TABLE]), ("thresholds", tuned), ("system", against)):
+    for title, part in (("", frame[frame["table"] == deltas_table(SUITE)]), ("thresholds", tuned), ("system", against)):
         for row in part.to_dict("records"):
             sides = ((row["system"], row["protocol"]), (row["baseline"], row["baseline_protocol"]))
             chosen = any(chosen_on(run, side, name, row["split"]) for side, _ in sides for name in run.datasets(SUITE))
@@ -134,7 +134,7 @@ def topic_deltas(run: RunData) -> Table:
         rows_note(run, SUITE, ("validation", "test")),
     ]
     columns = ["System", "Against", "Factor", "Levels", "Protocol", "Rows", "Δ", *TEST_TITLES]
-    return Table("topic_deltas", columns, rows, notes, signature(run, SUITE, "macro-f1"))
+    return Table(deltas_table(SUITE), columns, rows, notes, signature(run, SUITE, "macro-f1"))
 
 
 def optimism_note(run: RunData) -> list[str]:
