@@ -1,0 +1,246 @@
+"""What tables share: the registry, footnotes, and the line that says how numbers were made."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+
+from zsbench.evaluation.statistics import smallest_corrected_p
+from zsbench.reporting.frames import SIGNIFICANT, RunData
+from zsbench.reporting.render import MARKS, Column, Table
+from zsbench.store.provenance import digest
+from zsbench.systems.controls import RANDOM
+
+TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
+TESTED = ("interval", "p", "p (Holm)")
+UNMOVED_NOTE = (
+    f"{MARKS['unmoved']} with at least one seed no validation of the training was better than the first, so the"
+    " weights of the first were kept: the metric that chooses weights chose nothing."
+)
+CHOSEN_NOTE = (
+    f"{MARKS['chosen']} weights chosen on the very rows that are reported, or by a training that declares the dataset"
+    " as seen. Only held-out is free of it."
+)
+PROTOCOL_NOTE = (
+    "Protocols: fixed-0.5 (every threshold 0.5); val-tuned (thresholds fitted and reported on the same validation"
+    " rows); cv (each row decided by thresholds of the other folds); held-out (thresholds of validation, one look at"
+    " test)."
+)
+
+Builder = Callable[..., Table]
+REGISTRY: list[tuple[str, str, str, bool, Builder]] = []  # name, section, task, always, function
+
+
+def table(name: str, section: str, task: str = "", always: bool = False) -> Callable[[Builder], Builder]:
+    """Register a function `(run) -> Table`; with a task `(run, suite) -> Table`, called for each suite of that task.
+
+    Args:
+        name: file name; `{suite}` stands for the suite's id.
+        section: id of the page's section; `{suite}` likewise.
+        task: single or multi, for one table per suite.
+        always: write it for every run; else where `plan.contents` lists it.
+    """
+
+    def register(build: Builder) -> Builder:
+        REGISTRY.append((name, section, task, always, build))
+        return build
+
+    return register
+
+
+def builders(run: RunData) -> dict[str, tuple[str, bool, Callable[[], Table]]]:
+    """Every table that a run of these suites could have, by name: (section, always, function)."""
+    found: dict[str, tuple[str, bool, Callable[[], Table]]] = {}
+    for name, section, task, always, build in REGISTRY:
+        if not task:
+            found[name] = (section, always, partial(build, run))
+        for suite in run.suites(task) if task else ():
+            found[name.format(suite=suite)] = (section.format(suite=suite), always, partial(build, run, suite))
+    return found
+
+
+def with_unmoved(table: Table, run: RunData) -> Table:
+    """The table with a mark at each system whose selection metric never moved, and what the mark means."""
+    frame, columns = table.frame, list(table.columns)
+    for name in ("system", "baseline", "measured_by"):
+        flags = frame[name].isin(run.unmoved) if name in frame else pd.Series(dtype=bool)
+        if flags.any():
+            frame = frame.assign(**{f"{name}.unmoved": flags})
+            shown = "measured" if name == "measured_by" else name
+            columns = [replace(c, marks=(*c.marks, f"{name}.unmoved")) if c.value == shown else c for c in columns]
+    if frame is table.frame:
+        return table
+    return replace(table, frame=frame, columns=tuple(columns), notes=(*table.notes, UNMOVED_NOTE))
+
+
+def package_version() -> str:
+    """The version that made the table, "source" for an uninstalled checkout."""
+    try:
+        return version("zsbench")
+    except PackageNotFoundError:
+        return "source"
+
+
+def signature(run: RunData, suite: str) -> str:
+    """One line in the manner of sacreBLEU: what was measured on what, and how the intervals were made."""
+    statistics, datasets = run.spec["statistics"], run.datasets(suite)
+    seeds = sorted({seed for entry in run.spec["systems"] if entry["trained"] for seed in entry["seeds"]})
+    parts = {
+        "metric": run.metric(suite),
+        "run": run.spec["run"],
+        "suite": suite,
+        "sets": len(datasets),
+        "labels": digest([[name, entry["labels"]] for name, entry in datasets.items()])[:8],
+        "seeds": ",".join(map(str, seeds)) or "none",
+        "ci": f"bootstrap-{statistics['draws']}@{statistics['level']:g}",
+        "rng": statistics["seed"],
+        "p": "holm",
+        "zsbench": package_version(),
+    }
+    return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+def interval_note(run: RunData) -> str:
+    """How intervals and p values were made."""
+    statistics = run.spec["statistics"]
+    return (
+        f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows"
+        f" ({statistics['draws']:,} draws), datasets as strata, plus a Student-t effect of seeds for systems with"
+        " several; p is two-sided from the same draws; p (Holm) is corrected over the table's comparisons."
+    )
+
+
+def seeds_note(run: RunData, suite: str) -> str:
+    """Over how many seeds the trained systems were averaged, and what one seed leaves out."""
+    counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"] and suite in entry["suites"]}
+    if not counts:
+        return "No system of this run was trained by it."
+    if counts == {1}:
+        return (
+            "Trained systems have one seed: intervals hold the choice of rows alone, and say nothing about how another"
+            " training of the same system would score."
+        )
+    return f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have none."
+
+
+def rows_note(run: RunData, *suites: str) -> str:
+    """Rows and revision of each dataset, from the cells' cards."""
+    parts = []
+    for suite in suites:
+        first = {cell[1]: run.cards[cell] for cell in reversed(run.cells()) if cell[0] == suite}
+        for name, entry in run.datasets(suite).items():
+            counts = {k: v for k, v in first.get(name, {}).get("rows", {}).items() if k != "train"}
+            rows = ", ".join(f"{count:,} {split}" for split, count in counts.items()) or "unknown"
+            parts.append(f"{entry['title']} {rows} @ {str(first.get(name, {}).get('revision', 'unknown'))[:12]}")
+    return f"Rows @ revision: {'; '.join(parts)}."
+
+
+def resolution_note(run: RunData, deltas: pd.DataFrame) -> list[str]:
+    """Warns where the draws are too few for any difference of the largest family to survive the correction."""
+    draws, tests = run.spec["statistics"]["draws"], int(deltas["tests"].max()) if len(deltas) else 0
+    least = smallest_corrected_p(draws, tests)
+    if least < SIGNIFICANT:
+        return []
+    return [
+        f"With {draws:,} draws the least p (Holm) that {tests} comparisons can have is {least:.3f}: none of them can be"
+        " called significant; raise statistics.draws."
+    ]
+
+
+def test_notes(run: RunData, deltas: pd.DataFrame, *suites: str) -> Iterator[str]:
+    """The footnotes of every table with intervals."""
+    yield interval_note(run)
+    yield from resolution_note(run, deltas)
+    yield from dict.fromkeys(seeds_note(run, suite) for suite in suites)
+    yield from missing_notes(run, suites)
+    yield rows_note(run, *suites)
+
+
+def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | None:
+    """The best value among controls that read no text and know no gold of the row; None without such a control.
+
+    A random control's value is its expectation, not one draw's.
+
+    Args:
+        values: metric of each system.
+    """
+    trivial = [
+        values[entry["id"]]
+        for entry in run.spec["systems"]
+        if suite in entry["suites"] and entry["control"] and entry["settings"].get("control") in TRIVIAL
+        if entry["id"] in values
+    ]
+    return max(trivial, default=None)
+
+
+def missing_notes(run: RunData, suites: Collection[str]) -> list[str]:
+    """A footnote per reason why systems have no number on datasets, and the rule that averages follow; [] if none.
+
+    Args:
+        suites: whose cells the table or figure shows.
+    """
+    groups = missing_groups(run, suites)
+    if not groups:
+        return []
+    return [
+        *(f"{word}: {'; '.join(where)}: {reason.rstrip('.')}." for (word, reason), where in groups.items()),
+        "Averages and differences of averages marked like (1 of 2 sets) are over these sets alone (of a difference:"
+        " those that both sides have); such averages are not ranked, and are compared over common sets only. A system"
+        " counts on a dataset when all its seeds have scores there.",
+    ]
+
+
+def missing_groups(run: RunData, suites: Collection[str]) -> dict[tuple[str, str], list[str]]:
+    """(word, reason) -> the systems and datasets it stands for, as `system on title, title`."""
+    titles: dict[tuple[str, str, str, str], list[str]] = {}
+    for (suite, dataset, system), cell in run.missing.items():
+        if suite in suites:
+            some = len(cell.seeds) < len(run.seeds(system))
+            seeds = f" (seed {', '.join(map(str, cell.seeds))})" if some else ""
+            titles.setdefault((cell.word, cell.reason, suite, system), []).append(f"{run.titles[dataset]}{seeds}")
+    groups: dict[tuple[str, str], list[str]] = {}
+    for (word, reason, suite, system), names in titles.items():
+        everywhere = 1 < len(names) == len(run.datasets(suite))
+        where = f"every set of suite {suite}" if everywhere else ", ".join(names)
+        groups.setdefault((word, reason), []).append(f"{system} on {where}")
+    return groups
+
+
+def chunks_note(run: RunData, suite: str) -> list[str]:
+    """Which systems read a dataset's labels in several passes; [] if none did."""
+    chunked: dict[str, dict[str, int]] = {}
+    for cell in run.cells():
+        chunks = run.cards[cell].get("label_chunks", 1)
+        if cell[0] == suite and chunks > 1:
+            chunked.setdefault(cell[2], {})[run.titles[cell[1]]] = chunks
+    if not chunked:
+        return []
+    shown = [f"{system} on {', '.join(f'{t} ({k})' for t, k in chunks.items())}" for system, chunks in chunked.items()]
+    return [
+        "Labels in so many chunks, since one sequence does not hold them all: labels of different chunks are scored in"
+        f" different passes, as the family's own package does it: {'; '.join(shown)}."
+    ]
+
+
+def delta_columns(frame: pd.DataFrame, title: str, at: str = "") -> list[Column]:
+    """The columns of a tested difference: estimate with interval, both p; more where the frame has them."""
+    shown = [
+        Column(title, "delta", "signed", interval=("low", "high"), sets=("n_sets", "of_sets"), at=at),
+        Column("p", "p", "p", 4, at=at),
+        Column("p (Holm)", "p_holm", "p", 4, at=at),
+        Column("90 % interval", "equivalence", "text", at=at),
+        Column("MDE", "mde", "number", at=at),
+        Column("Verdict", "verdict", at=at),
+    ]
+    return [column for column in shown if column.value in frame]
+
+
+def ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by system, then dataset, in table order."""
+    systems = {entry["id"]: number for number, entry in enumerate(run.spec["systems"])}
+    datasets = {name: number for number, name in enumerate(run.titles)}
+    keys: dict[str, Any] = {"_system": frame["system"].map(systems), "_dataset": frame["dataset"].map(datasets)}
+    return frame.assign(**keys).sort_values(["_system", "_dataset"], kind="stable").drop(columns=list(keys))
