@@ -55,7 +55,7 @@ def config_keys(arguments: argparse.Namespace) -> None:
 
 def list_systems(arguments: argparse.Namespace) -> None:
     """list the families a config's `systems` may use"""
-    from zsbench.systems import FAMILIES
+    from zsbench.families import FAMILIES
 
     for name, family in FAMILIES.items():
         print(f"{name:12} {family.summary}")
@@ -68,7 +68,7 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     for name, preset in load_resources(arguments.resources)["datasets"].items():
         labels = len(next(iter(preset["verbalisations"].values())))
         rows = sum(preset["expected_rows"].values())
-        print(f"{name:24} {preset['suite']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
+        print(f"{name:24} {preset['task']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
 
 
 def import_scores(arguments: argparse.Namespace) -> None:
