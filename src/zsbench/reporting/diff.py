@@ -21,7 +21,7 @@ from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, digest, read_json
-from zsbench.store.status import OK, status
+from zsbench.store.cells import OK, status
 from zsbench.systems.controls import RANDOM
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")

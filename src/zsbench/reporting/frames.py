@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.evaluation.cells import checked_files
 from zsbench.evaluation.protocols import representative
+from zsbench.plan.suites import suites_of
+from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, read_files, status
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
-from zsbench.store.status import FAILED, NOT_APPLICABLE, OK, status
 
 # Columns of each analysis frame; a frame that a run does not have reads as empty with these columns.
 COLUMNS = {
@@ -32,8 +32,6 @@ AVERAGE = "average"  # the dataset name of values over a whole suite
 SINGLE, MULTI = "single", "multi"  # tasks: one label per text, any number of labels per text
 WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown where a number is missing
 METRIC_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy", "mean_ap": "mean AP"}
-
-CellKey = tuple[str, str, str, int]  # suite, dataset, system, seed
 
 
 @dataclass(frozen=True)
@@ -94,18 +92,14 @@ class RunData:
 
     def suites(self, task: str) -> list[str]:
         """Suites of a task, in config order."""
-        return [suite for suite in self.spec["suites"] if self.task(suite) == task]
-
-    def task(self, suite: str) -> str:
-        """`single` or `multi`; a suite's datasets all have its task."""
-        return self.spec["suites"][suite]["datasets"][0]["task"]
+        return suites_of(self.spec, task)
 
     def suite_title(self, suite: str) -> str:
-        return self.spec["suites"][suite].get("title") or suite
+        return self.spec["suites"][suite]["title"]
 
     def metric(self, suite: str) -> str:
         """The suite's headline metric, as `metrics.parquet` names it."""
-        return self.spec["suites"][suite].get("metric", "macro_f1")
+        return self.spec["suites"][suite]["metric"]
 
     def metric_name(self, suite: str) -> str:
         """The headline metric as a reader knows it: `macro-F1`."""
@@ -113,7 +107,7 @@ class RunData:
 
     def decision(self, suite: str) -> tuple[str, str] | None:
         """(protocol, split) that stands for a suite where there is room for one; None where nothing was measured."""
-        if self.task(suite) == SINGLE:
+        if self.spec["suites"][suite]["task"] == SINGLE:
             return "argmax", "test"
         rows = self.metrics[self.metrics["suite"] == suite]
         return representative(zip(rows["protocol"], rows["split"], strict=True))
@@ -158,19 +152,20 @@ class RunData:
             and system != self.reference
         )
 
-    def headline(self, suite: str, limit: int = HEADLINE) -> list[str]:
+    def headline(self, *suites: str, limit: int = HEADLINE) -> list[str]:
         """The few systems that crowded figures show: the reference, the best others; no controls, no ablations."""
-        names = [name for name in self.systems(suite, controls=False) if not self.is_ablation(name)]
+        names = [name for suite in suites for name in self.systems(suite, controls=False)]
+        names = [name for name in dict.fromkeys(names) if not self.is_ablation(name)]
         names.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
         if len(names) <= limit:
             return names
-        quality = self.suite_means(suite)[AVERAGE].dropna()
+        quality = pd.concat([self.suite_means(suite)[AVERAGE].dropna() for suite in suites]).groupby(level=0).mean()
         best = sorted(names, key=lambda name: (name != self.reference, -quality.get(name, -1.0)))[:limit]
         return [name for name in names if name in best]
 
-    def shown_note(self, suite: str, names: list[str]) -> str:
-        """A caption's last words when a figure shows only some of the suite's systems."""
-        others = len(self.systems(suite, controls=False)) - len(names)
+    def shown_note(self, names: list[str], *suites: str) -> str:
+        """A caption's last words when a figure shows only some of the suites' systems."""
+        others = len({name for suite in suites for name in self.systems(suite, controls=False)}) - len(names)
         return f" {others} further systems (controls aside) are in the tables alone." if others > 0 else ""
 
     @cached_property
@@ -244,7 +239,7 @@ class RunData:
         means[AVERAGE] = means[columns].mean(axis=1, skipna=False)
         return means
 
-    def cell_values(self) -> dict[CellKey, float]:
+    def cell_values(self) -> dict[CellId, float]:
         """Headline metric of every cell, under its suite's `decision`."""
         shown = {suite: (self.metric(suite), *(self.decision(suite) or ("", ""))) for suite in self.spec["suites"]}
         return {
@@ -256,10 +251,10 @@ class RunData:
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
         """Stored scores of a cell, or None when the run has no such cell, or one without scores."""
         key = (suite, dataset, system, seed)
-        return checked_files(self.layout, key)[1].to_pandas() if key in self.cells() else None
+        return read_files(self.layout, key)[1].to_pandas() if key in self.cells() else None
 
     @cached_property
-    def cards(self) -> dict[CellKey, dict[str, Any]]:
+    def cards(self) -> dict[CellId, dict[str, Any]]:
         """Card of every stored cell, in table order."""
         keys = [
             (suite, dataset, system, seed)
@@ -275,7 +270,7 @@ class RunData:
         path = self.layout.dataset_card(dataset)
         return read_json(path) if path.is_file() else {}
 
-    def cells(self) -> list[CellKey]:
+    def cells(self) -> list[CellId]:
         """Every stored cell that holds scores, in table order."""
         return [key for key, card in self.cards.items() if status(card) == OK]
 

@@ -45,6 +45,7 @@ class Column:
         marks: flag columns, see `MARKS`.
         bold: flag column.
         at: of a table with `spread`, the value of that frame column whose rows are shown here.
+        status: frame column with the word that stands for a missing value ("n/a", "failed"); "" shows a dash.
         volatile: whether equal runs may differ in it (times, memory).
     """
 
@@ -58,6 +59,7 @@ class Column:
     marks: tuple[str, ...] = ()
     bold: str = ""
     at: str = ""
+    status: str = "status"
     volatile: bool = False
 
 
@@ -66,27 +68,28 @@ class Table:
     """Numbers, and how they are to be shown.
 
     Attributes:
-        name: file name without ending.
         title: caption.
-        section: of the page that shows it.
-        frame: tidy numbers: estimates, bounds, p and flags in columns of their own. A column `status` holds the word
-            that is shown where a row has no number ("n/a", "failed").
+        frame: tidy numbers: estimates, bounds, p and flags in columns of their own.
         columns: printed columns; the first heads its row.
         keys: frame columns that name a printed row; without them every frame row is one.
         spread: frame column whose values are spread over printed columns (`Column.at`).
         notes: footnotes, whole sentences.
         signature: one line that says how the numbers came to be, for copying beside a number.
+        name: file name without ending.
+        kind: see `plan.contents.ReportItem`.
+        section: of the page that shows it.
     """
 
-    name: str
     title: str
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     keys: tuple[str, ...] = ()
     spread: str = ""
-    section: str = ""
     notes: tuple[str, ...] = ()
     signature: str = ""
+    name: str = ""
+    kind: str = ""
+    section: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ def _cell(row: Mapping[str, Any], column: Column, digits: int) -> Cell:
     if column.kind == "text":
         return Cell(str(value) if value not in (None, "") and not pd.isna(value) else EMPTY, marks, row=row)
     if value is None or pd.isna(value):
-        return Cell(str(row.get("status") or EMPTY), row=row)
+        return Cell(str(row.get(column.status) or EMPTY), row=row)
     signed = column.kind == "signed"
     if column.kind == "count":
         text = f"{value:,.0f}" + (f" + {row[column.plus]:,.0f}" if column.plus else "")
@@ -207,7 +210,7 @@ def words_table(name: str, title: str, frame: pd.DataFrame, notes: tuple[str, ..
             columns.append(Column(column, column, "number" if digits else "count", digits))
         else:
             columns.append(Column(column, column))
-    return Table(name, title, numeric, tuple(columns), notes=notes)
+    return Table(title, numeric, tuple(columns), notes=notes, name=name)
 
 
 # --- forms ---

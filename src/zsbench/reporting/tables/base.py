@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
 
 from zsbench.evaluation.statistics import smallest_corrected_p
+from zsbench.plan.contents import ReportItem, tables
+from zsbench.plan.suites import RANDOM
 from zsbench.reporting.frames import SIGNIFICANT, RunData
 from zsbench.reporting.render import MARKS, Column, Table
 from zsbench.store.provenance import digest
-from zsbench.systems.controls import RANDOM
 
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
 TESTED = ("interval", "p", "p (Holm)")
@@ -31,35 +31,39 @@ PROTOCOL_NOTE = (
 )
 
 Builder = Callable[..., Table]
-REGISTRY: list[tuple[str, str, str, bool, Builder]] = []  # name, section, task, always, function
+BUILDERS: dict[str, Builder] = {}  # by kind, see `plan.contents.ReportItem`
+SECTIONS: dict[str, str] = {}  # kind -> section of the page
+ALWAYS: list[str] = []
 
 
-def table(name: str, section: str, task: str = "", always: bool = False) -> Callable[[Builder], Builder]:
-    """Register a function `(run) -> Table`; with a task `(run, suite) -> Table`, called for each suite of that task.
+def table(kind: str, section: str, always: bool = False) -> Callable[[Builder], Builder]:
+    """Register a function `(run) -> Table`, or `(run, suite) -> Table` of a kind that `plan.contents` has per suite.
 
     Args:
-        name: file name; `{suite}` stands for the suite's id.
-        section: id of the page's section; `{suite}` likewise.
-        task: single or multi, for one table per suite.
-        always: write it for every run; else where `plan.contents` lists it.
+        kind: of the table; file name of one that is about all suites.
+        section: of the page that shows it; `{suite}` stands for the suite's id.
+        always: write it for every run; else for those that `plan.contents.tables` names.
     """
 
     def register(build: Builder) -> Builder:
-        REGISTRY.append((name, section, task, always, build))
+        BUILDERS[kind], SECTIONS[kind] = build, section
+        if always:
+            ALWAYS.append(kind)
         return build
 
     return register
 
 
-def builders(run: RunData) -> dict[str, tuple[str, bool, Callable[[], Table]]]:
-    """Every table that a run of these suites could have, by name: (section, always, function)."""
-    found: dict[str, tuple[str, bool, Callable[[], Table]]] = {}
-    for name, section, task, always, build in REGISTRY:
-        if not task:
-            found[name] = (section, always, partial(build, run))
-        for suite in run.suites(task) if task else ():
-            found[name.format(suite=suite)] = (section.format(suite=suite), always, partial(build, run, suite))
-    return found
+def available_items(spec: dict[str, Any]) -> dict[str, ReportItem]:
+    """The tables that a run has, by name, in the order of the report."""
+    return tables(spec) | {kind: ReportItem(kind) for kind in ALWAYS}
+
+
+def build_table(run: RunData, name: str, item: ReportItem) -> Table:
+    """One table of a run, whole."""
+    built = BUILDERS[item.kind](run, *filter(None, [item.suite]))
+    section = SECTIONS[item.kind].format(suite=item.suite)
+    return replace(with_unmoved(built, run), name=name, kind=item.kind, section=section)
 
 
 def with_unmoved(table: Table, run: RunData) -> Table:
@@ -228,14 +232,13 @@ def chunks_note(run: RunData, suite: str) -> list[str]:
 def delta_columns(frame: pd.DataFrame, title: str, at: str = "") -> list[Column]:
     """The columns of a tested difference: estimate with interval, both p; more where the frame has them."""
     shown = [
-        Column(title, "delta", "signed", interval=("low", "high"), sets=("n_sets", "of_sets"), at=at),
-        Column("p", "p", "p", 4, at=at),
-        Column("p (Holm)", "p_holm", "p", 4, at=at),
-        Column("90 % interval", "equivalence", "text", at=at),
-        Column("MDE", "mde", "number", at=at),
-        Column("Verdict", "verdict", at=at),
+        Column(title, "delta", "signed", interval=("low", "high"), sets=("n_sets", "of_sets")),
+        Column("p", "p", "p", 4),
+        Column("p (Holm)", "p_holm", "p", 4),
+        Column("MDE", "mde", "number"),
+        Column("Verdict", "verdict"),
     ]
-    return [column for column in shown if column.value in frame]
+    return [replace(column, at=at, status="") for column in shown if column.value in frame]
 
 
 def ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from zsbench.reporting.tables.base import (
 TESTS = ("delta", "low", "high", "p", "p_holm")  # of a row of the deltas
 
 
-@table("{suite}_suite", "suite-{suite}", SINGLE)
+@table("suite", "suite-{suite}")
 def suite(run: RunData, suite: str) -> Table:
     """The headline metric of every system on every dataset, their average, and the reference's difference to each."""
     datasets, metric, reference = run.datasets(suite), run.metric_name(suite), run.reference
@@ -31,8 +31,8 @@ def suite(run: RunData, suite: str) -> Table:
         *(Column(entry["title"], "value", at=name, **value) for name, entry in datasets.items()),
         Column("Average", "value", at=AVERAGE, sets=("n_sets", "of_sets"), **value),
         *delta_columns(frame, "Δ", AVERAGE),
-        Column("Seeds", "n_seeds", "count", at=AVERAGE),
-        Column("Seed SD", "seed_sd", "number", at=AVERAGE),
+        Column("Seeds", "n_seeds", "count", at=AVERAGE, status=""),
+        Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
     ]
     notes = [
         f"{metric.capitalize()}. Δ is {reference} minus the row's system, on the average.",
@@ -46,7 +46,6 @@ def suite(run: RunData, suite: str) -> Table:
     ]
     title = f"{metric.capitalize()} of every system on every dataset"
     return Table(
-        f"{suite}_suite",
         title,
         frame,
         tuple(columns),
@@ -127,7 +126,7 @@ def ablations(run: RunData) -> Table:
     )
 
 
-@table("peers", "peers")
+@table("peers", "ablations")
 def peers(run: RunData) -> Table:
     """Trained systems of different kinds against each other."""
     return _contrasts(
@@ -169,7 +168,6 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
         *test_notes(run, deltas, *suites),
     ]
     return Table(
-        name,
         title,
         frame,
         tuple(columns),
