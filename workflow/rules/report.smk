@@ -100,7 +100,7 @@ rule write_report:
     conda:
         "../envs/zsbench.yaml"
     params:
-        code=code_digest("zsbench.reporting.pages"),
+        code=code_digest("zsbench.reporting.page"),
         root=root_of_inputs,
         reports=root_of_outputs,
         spec=spec_of("analysis"),

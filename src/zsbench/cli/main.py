@@ -144,7 +144,7 @@ def figures(arguments: argparse.Namespace) -> None:
 
 def report(arguments: argparse.Namespace) -> None:
     """write the self-contained page and REPORT.md"""
-    from zsbench.reporting.pages import write_report
+    from zsbench.reporting.page import write_report
 
     write_report(arguments.root.root, arguments.spec, arguments.out)
 

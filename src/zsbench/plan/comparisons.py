@@ -106,9 +106,7 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
                 yield replace(itself, baseline=baseline, factor="system + thresholds")
 
 
-def _decided(
-    spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]
-) -> list[tuple[str, str]]:
+def _decided(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[tuple[str, str]]:
     """(protocol, split) to compare under: all, or where the metric reads scores the first protocol of each split."""
     every = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
     if spec["suites"][suite]["metric"] not in SCORE_METRICS:

@@ -80,7 +80,10 @@ def _absent(spec: Spec) -> Iterator[tuple[str, str]]:
         if not _systems(spec, suite):
             yield f"plots of {suite}", "the suite has only controls"
         if not _is_compared(spec, suite):
-            yield f"comparison of systems on {suite}", "the suite has no second system to test statistics.system against"
+            yield (
+                f"comparison of systems on {suite}",
+                "the suite has no second system to test statistics.system against",
+            )
     for name, what in (
         ("ablations", "ablations"),
         ("peers", "comparison of trained kinds"),

@@ -19,9 +19,9 @@ from zsbench.evaluation.protocols import representative_decision
 from zsbench.evaluation.statistics import bootstrap_macro_f1, difference, holm
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
+from zsbench.store.cells import OK, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, digest, read_json
-from zsbench.store.cells import OK, status
 from zsbench.systems.controls import RANDOM
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")

@@ -1,5 +1,6 @@
 """What a report reads: the analysis frames of a run, its cards and training records; no metric is made here."""
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ COLUMNS = {
 }
 SIGNIFICANT = 0.05  # Holm-corrected p below which a difference is called one
 HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
+SERIES_COLORS = 8  # of `figures.style`, after which they return
 AVERAGE = "average"  # the dataset name of values over a whole suite
 SINGLE, MULTI = "single", "multi"  # tasks: one label per text, any number of labels per text
 WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown where a number is missing
@@ -105,6 +107,11 @@ class RunData:
         """The headline metric as a reader knows it: `macro-F1`."""
         return METRIC_NAMES[self.metric(suite)]
 
+    def metric_title(self, suite: str) -> str:
+        """The same as a heading starts: `Macro-F1`."""
+        name = self.metric_name(suite)
+        return name[0].upper() + name[1:]
+
     def decision(self, suite: str) -> tuple[str, str] | None:
         """(protocol, split) that stands for a suite where there is room for one; None where nothing was measured."""
         if self.spec["suites"][suite]["task"] == SINGLE:
@@ -170,11 +177,19 @@ class RunData:
 
     @cached_property
     def series(self) -> dict[str, int]:
-        """Number of each system's `series_style`, the same in every figure; those that headline figures show lead."""
-        names = [name for suite in self.spec["suites"] for name in self.headline(suite)]
+        """Number of each system's `series_style`, the same in every figure: one colour once per suite's headline."""
+        numbers: dict[str, int] = {}
+        for suite in self.spec["suites"]:
+            names = self.headline(suite)
+            for name in names:
+                colors = {numbers[other] % SERIES_COLORS for other in names if other in numbers}
+                free = (n for n in itertools.count() if n not in numbers.values() and n % SERIES_COLORS not in colors)
+                numbers.setdefault(name, next(free))
         ids = [entry["id"] for entry in self.spec["systems"]]
-        names += sorted(ids, key=lambda name: (name != self.reference, name in self.controls, self.is_ablation(name)))
-        return {name: number for number, name in enumerate(dict.fromkeys(names))}
+        ids.sort(key=lambda name: (name != self.reference, name in self.controls, self.is_ablation(name)))
+        for name in ids:
+            numbers.setdefault(name, next(n for n in itertools.count() if n not in numbers.values()))
+        return numbers
 
     @cached_property
     def unmoved(self) -> frozenset[str]:

@@ -209,7 +209,9 @@ def card_groups(run: RunData) -> Iterable[tuple[str, str, Markup]]:
             card = run.cards[keys[0]]
             labels = f"{len(card['labels'])} labels ({card['verbalisation']}, digest {card['labels_digest'][:SHORT]})"
             shared = f"{entry['title']}: revision {card['revision']}, {labels}."
-            table = Table(f"Cells on {entry['title']}", pd.DataFrame(rows), tuple(columns), name=f"cells-{suite}-{dataset}")
+            table = Table(
+                f"Cells on {entry['title']}", pd.DataFrame(rows), tuple(columns), name=f"cells-{suite}-{dataset}"
+            )
             yield entry["title"], shared, Markup(to_html(table, anchor=lambda row: str(row["anchor"])))
 
 

@@ -140,7 +140,9 @@ def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFram
     if len(systems) == 1:
         said = f"`{name}` is the only system"
     elif best["system"] == name:
-        said = f"`{name}` has the highest average of {len(systems)} systems; `{other['system']}`, the next, differs from"
+        said = (
+            f"`{name}` has the highest average of {len(systems)} systems; `{other['system']}`, the next, differs from"
+        )
         said += f" it by {difference}"
     else:
         said = f"`{best['system']}` has the highest average of {len(systems)} systems, {difference} from `{name}`"

@@ -5,7 +5,7 @@ Nothing is formatted before `cells`; the same table gives the same bytes.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Column:
     Attributes:
         title: heading.
         value: frame column with the value.
-        kind: text, count, number, signed (with a plus sign), share (in per cent) or p.
+        kind: text, count, number, signed (with a plus sign), share (in per cent), p, or given (as somebody printed it).
         digits: of a number; 0 stands for `DIGITS`, or `MOST_DIGITS` where the intervals are that narrow.
         interval: frame columns (low, high), printed behind the value.
         plus: frame column of a second count, printed as `value + plus`.
@@ -167,12 +167,14 @@ def _cell(row: Mapping[str, Any], column: Column, digits: int) -> Cell:
     value = row.get(column.value)
     marks = "".join(dict.fromkeys(MARKS[flag.split(".")[-1]] for flag in column.marks if row.get(flag) is True))
     if column.kind == "text":
-        return Cell(str(value) if value not in (None, "") and not pd.isna(value) else EMPTY, marks, row=row)
+        return Cell("" if value is None or pd.isna(value) else str(value), marks, row=row)
     if value is None or pd.isna(value):
         return Cell(str(row.get(column.status) or EMPTY), row=row)
     signed = column.kind == "signed"
     if column.kind == "count":
         text = f"{value:,.0f}" + (f" + {row[column.plus]:,.0f}" if column.plus else "")
+    elif column.kind == "given":
+        text = f"{value:g}"
     elif column.kind == "share":
         text = f"{value:.1%}"
     else:
@@ -227,21 +229,27 @@ def to_markdown(table: Table, most: int = 0) -> str:
     Args:
         most: number of rows to show; 0 for all.
     """
-    rows = cells(table)[: most or None]
-    text = [[_escape_markdown(cell.text) for cell in row] for row in rows]
-    text = [
-        [
-            f"{f'**{words}**' if cell.bold else words} {_escape_markdown(cell.marks)}".strip()
-            for words, cell in zip(line, row, strict=True)
-        ]
-        for line, row in zip(text, rows, strict=True)
-    ]
-    frame = pd.DataFrame(text, columns=[_escape_markdown(column.title) for column in table.columns], dtype=str)
+    rows = [[_markdown_cell(cell) for cell in row] for row in cells(table)[: most or None]]
     align = ["left" if column.kind == "text" else "right" for column in table.columns]
-    lines = [frame.to_markdown(index=False, disable_numparse=True, colalign=align if rows else None)]
-    notes = [f"- {_escape_markdown(note)}" for note in table.notes]
+    lines = [_pipe_table([column.title for column in table.columns], rows, align)]
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
     notes += [f"- `{table.signature}`"] if table.signature else []
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = escape_markdown(cell.text)
+    return f"{f'**{text}**' if cell.bold else text} {escape_markdown(cell.marks)}".strip()
+
+
+def words_markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of words."""
+    return _pipe_table(titles, [list(map(escape_markdown, row)) for row in rows], ["left"] * len(titles)) + "\n"
+
+
+def _pipe_table(titles: Sequence[str], rows: list[list[str]], align: list[str]) -> str:
+    frame = pd.DataFrame(rows, columns=list(map(escape_markdown, titles)), dtype=str)
+    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align if rows else None))
 
 
 def to_latex(table: Table) -> str:
@@ -331,13 +339,13 @@ def read_table(folder: Path, name: str) -> Table:
     frame = pd.read_csv(
         folder / f"{name}.csv", dtype=types, keep_default_na=False, na_values=numbers, float_precision="round_trip"
     )
-    columns = tuple(
-        Column(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
-        for entry in facts.pop("columns")
-    )
-    return Table(
-        frame=frame, columns=columns, **{k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
-    )
+    facts["columns"] = [Column(**_tuples(entry)) for entry in facts["columns"]]
+    return Table(frame=frame, **_tuples(facts))
+
+
+def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    """JSON's lists as the tuples that they were."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
 
 
 # --- escapes ---
@@ -380,7 +388,7 @@ _MARKDOWN = str.maketrans(
 )
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it stands, also on hosts that read `$` as mathematics and `~~` as struck out."""
     escaped = re.sub(r"&(?=[#\w]+;)", "&amp;", text).translate(_MARKDOWN).replace("](", r"]\(")
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", escaped)  # inside a word it is no emphasis

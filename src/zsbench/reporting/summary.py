@@ -4,7 +4,7 @@ import pandas as pd
 
 from zsbench.plan.contents import absent
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, SINGLE, RunData
-from zsbench.reporting.render import MARKS, interval_text
+from zsbench.reporting.render import MARKS, interval_text, number
 from zsbench.reporting.tables.base import best_trivial, missing_groups
 from zsbench.reporting.tables.multi import attribution
 from zsbench.store.cells import FAILED
@@ -34,22 +34,29 @@ def _leader(run: RunData, suite: str) -> str:
     systems = means[[name for name in means.index if name not in run.controls]]
     if systems.empty:
         return ""
-    trained = {name for dataset in run.datasets(suite) for name, seen in run.seen(suite, dataset).items() if seen == "yes"}
+    trained = {
+        name for dataset in run.datasets(suite) for name, seen in run.seen(suite, dataset).items() if seen == "yes"
+    }
     fair = systems[~systems.index.isin(trained)]  # a supervised row would lead the zero-shot ones
     ranking = (fair if len(fair) else systems).sort_values(ascending=False, kind="stable")
     sets = len(run.datasets(suite))
     protocol, split = run.decision(suite) or ("", "")
     how = "" if protocol == "argmax" else f" under {protocol} on the {split} split"
+    over = f"on average over {sets} datasets" if sets > 1 else "on its one dataset"
+    who = "system that was not trained on its data" if len(fair) < len(systems) else "system"
+    rank = f"the highest of {len(ranking)} {who.replace('system', 'systems', 1).replace('was', 'were')}"
     text = (
-        f"{ranking.index[0]} leads {run.suite_title(suite)}: {run.metric_name(suite)} {ranking.iloc[0]:.3f}, the mean over"
-        f" {sets} dataset{'s' * (sets > 1)}{how}, the highest of {len(ranking)}"
-        f" {'systems that were not trained on them' if len(fair) < len(systems) else 'systems'}"
+        f"{ranking.index[0]} leads {run.suite_title(suite)} with a {run.metric_name(suite)} of {ranking.iloc[0]:.3f}"
+        f" {over}{how}, {rank if len(ranking) > 1 else f'the only {who}'}"
     )
     if run.spec["suites"][suite]["task"] == SINGLE:
         text += _tested(run, suite, ranking)
     else:
-        shown = [sentence for sentence in attribution(run, suite) if f", {protocol} on {split}:" in sentence]
-        text = f"{'. '.join([text, *(one.rstrip('.') for one in shown)])}"
+        supervised = systems[systems.index.isin(trained)].sort_values(ascending=False)
+        if len(fair) and len(supervised):
+            text += f"; of those that were, {supervised.index[0]} has the highest, {supervised.iloc[0]:.3f}"
+        said = [sentence for sentence in attribution(run, suite) if f", {protocol} on {split}:" in sentence]
+        text = ". ".join([text, *(sentence.rstrip(".") for sentence in said[:1])])
     control = best_trivial(run, suite, means.to_dict())
     below = [name for name, value in ranking.items() if control is not None and value <= control]
     return f"{text}.{f' Not above the best control without a model ({control:.3f}): {joined(below)}.' if below else ''}"
@@ -63,18 +70,22 @@ def _tested(run: RunData, suite: str, ranking: pd.Series) -> str:
     rivals = [name for name in ranking.index if name in tests.index]
     if run.reference not in ranking.index or not rivals:
         return ""
-    groups: dict[str, list[str]] = {"above": [], "below": [], "not distinguishable from": []}
+    groups: dict[str, list[str]] = {
+        "significantly above": [],
+        "significantly below": [],
+        "not distinguishable from": [],
+    }
     for rival in rivals:
         row = tests.loc[rival]
         sure = row["p_holm"] < SIGNIFICANT
-        groups["not distinguishable from" if not sure else "above" if row["delta"] > 0 else "below"].append(rival)
+        side = "significantly above" if row["delta"] > 0 else "significantly below"
+        groups[side if sure else "not distinguishable from"].append(rival)
     other = rivals[0] if first == run.reference else first
     row = tests.loc[other]
     verdicts = [f"{words} {joined(names)}" for words, names in groups.items() if names]
     return (
-        f"; {run.reference} ({ranking[run.reference]:.3f}), with which the tests compare, differs from {other} by"
-        f" {row['delta']:+.3f} {interval_text(row['low'], row['high'])} (Holm p = {row['p_holm']:.3f}) and is,"
-        f" significance at {SIGNIFICANT:g}, {'; '.join(verdicts)}"
+        f". The reference {run.reference} ({ranking[run.reference]:.3f}) differs from {other} by {row['delta']:+.3f}"
+        f" {interval_text(row['low'], row['high'])} (p (Holm) {number(row['p_holm'], 4)}); it is {'; '.join(verdicts)}"
     )
 
 

@@ -7,7 +7,7 @@ import made_up_run
 import pytest
 
 from zsbench.reporting.figures import write_figures
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from zsbench.plan.contents import PARTS, absent, filled
 from zsbench.reporting import figures
 from zsbench.reporting.figures import FIGURES
 from zsbench.reporting.figures.style import Drawing
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
 from zsbench.reporting.tables import write_tables
 from zsbench.store.provenance import write_text
 

@@ -16,7 +16,7 @@ from zsbench.reporting.explain import explain
 from zsbench.reporting.export import btzsc, model_index
 from zsbench.reporting.figures import write_figures
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
 from zsbench.reporting.tables import write_tables
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json

@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from zsbench.reporting.figures import write_figures
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
 from zsbench.reporting.table import Table, escape_tex, markdown_text, tex_text
 from zsbench.reporting.tables import write_tables
 

@@ -14,7 +14,7 @@ import pytest
 
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.grid import Cell, grid, read_grid
-from zsbench.reporting.pages import _markdown, write_report
+from zsbench.reporting.page import _markdown, write_report
 from zsbench.reporting.sections import anchor
 from zsbench.reporting.summary import delta_of, sentences
 from zsbench.store.provenance import write_text

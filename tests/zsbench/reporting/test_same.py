@@ -9,7 +9,7 @@ import pytest
 
 from zsbench.cli.main import main
 from zsbench.reporting.figures import write_figures
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
 from zsbench.reporting.same import differences
 from zsbench.reporting.tables import write_tables
 from zsbench.store.provenance import read_json, write_json

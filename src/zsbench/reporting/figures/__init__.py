@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from zsbench.plan.contents import figures
+from zsbench.plan.contents import ReportItem, figures
 from zsbench.reporting.figures import checks, multi, suite, training  # noqa: F401  they register their figures
 from zsbench.reporting.figures.style import FIGURES, Drawing, empty_drawing, house_style, save
 from zsbench.reporting.frames import MULTI, SINGLE, RunData
@@ -32,12 +32,12 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
     index = []
     for name, item in figures(spec).items():
         kind = FIGURES[item.kind]
-        drawing = draw_figure(run, item.kind, item.suite)
+        drawing = draw_figure(run, item)
         if drawing is None:
             continue
         written += save(drawing, out, name)
         suites = [item.suite] if item.suite else [] if kind.section == "training" else run.suites(SINGLE)
-        title = kind.title.format(metric=run.metric_name(item.suite).capitalize() if item.suite else "")
+        title = kind.title.format(metric=run.metric_title(item.suite) if item.suite else "")
         if item.suite and len(run.suites(SINGLE)) + len(run.suites(MULTI)) > 2:
             title = f"{run.suite_title(item.suite)}: {title}"
         index.append(
@@ -56,8 +56,8 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
     return [*written, out / INDEX]
 
 
-def draw_figure(run: RunData, kind: str, suite: str = "") -> Drawing | None:
+def draw_figure(run: RunData, item: ReportItem) -> Drawing | None:
     """One figure; None where the run has no data for it and no missing cell says why."""
     with house_style():
-        drawing = FIGURES[kind].draw(run, *filter(None, [suite]))
+        drawing = FIGURES[item.kind].draw(run, *filter(None, [item.suite]))
         return empty_drawing() if drawing is None and run.missing else drawing

@@ -41,7 +41,7 @@ def _weights_note(run: RunData, names: list[str], dataset: str, split: str) -> s
 
 @figure("f1", "suite-{suite}", "F1 by label")
 def label_f1(run: RunData, suite: str) -> Drawing | None:
-    """F1 of each label and their mean on the suite's first dataset, one mark per system, a line over the seeds' range."""
+    """F1 of each label and their mean on the suite's first dataset: a mark per system, a line over its seeds' range."""
     shown, dataset = run.decision(suite), next(iter(run.datasets(suite)))
     if shown is None:
         return None
@@ -78,7 +78,7 @@ def label_f1(run: RunData, suite: str) -> Drawing | None:
 
 @dataclass(frozen=True)
 class Curves:
-    """First-seed scores of the headline systems on a suite's first dataset, with the thresholds of the protocol shown."""
+    """First-seed scores of the headline systems on a suite's first dataset, and the thresholds of the protocol."""
 
     dataset: str
     labels: list[str]

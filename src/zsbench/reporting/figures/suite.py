@@ -74,8 +74,8 @@ def heatmap(run: RunData, suite: str) -> Drawing | None:
         for s, d in zip(data["system"], data["dataset"], strict=True)
     ]
     caption = (
-        f"{metric.capitalize()} on the test split, argmax over the labels; {seeds_text(run, suite)}. ▲ / ▼: significantly above /"
-        f" below {run.reference} (bold) on the same rows; {interval_text(run)}."
+        f"{run.metric_title(suite)} on the test split, argmax over the labels; {seeds_text(run, suite)}. ▲ / ▼:"
+        f" significantly above / below {run.reference} (bold) on the same rows; {interval_text(run)}."
     )
     ranked = means.loc[means.index.isin(run.systems(suite, controls=False)), AVERAGE].dropna()
     alt = f"Table of colours: {metric} of {rows} systems on {columns - 1} datasets."
@@ -266,7 +266,9 @@ def throughput(run: RunData) -> Drawing | None:
     axis = canvas.subplots()
     for name in names:
         line = table[table["system"] == name].sort_values("labels")
-        axis.plot(line["labels"], line["texts_per_second"], linewidth=1.8, markersize=7, **series_style(run.series[name]))
+        axis.plot(
+            line["labels"], line["texts_per_second"], linewidth=1.8, markersize=7, **series_style(run.series[name])
+        )
     axis.set_xscale("log")
     ticks = sorted(set(labels.values()))
     axis.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -36,7 +36,12 @@ def _lines(axis: Axes, frame: pd.DataFrame, key: str, series: dict[str, int]) ->
     for name, number in series.items():
         curve = frame[frame[key] == name].groupby("step")["value"].mean()
         axis.plot(
-            curve.index, curve.to_numpy(), markersize=5, linewidth=1.6, markevery=max(1, len(curve) // 8), **series_style(number)
+            curve.index,
+            curve.to_numpy(),
+            markersize=5,
+            linewidth=1.6,
+            markevery=max(1, len(curve) // 8),
+            **series_style(number),
         )
     axis.grid()
     axis.set_xlabel("step")

@@ -11,6 +11,7 @@ from zsbench.reporting.render import FORMS, SIDECAR, write_table
 from zsbench.reporting.tables import checks, multi, published, suite  # noqa: F401  they register their tables
 from zsbench.reporting.tables.base import available_items, build_table
 
+
 def write_tables(root: Path, spec: dict[str, Any], out: Path) -> list[str]:
     """Write every table of the run as `<out>/<name>.{csv,json,md,tex}`; those of an earlier config are removed.
 

@@ -47,8 +47,26 @@ def sensitivity(run: RunData) -> Table:
         *_not_measured(run),
         *missing_notes(run, run.suites(SINGLE)),
     )
-    names = "system dataset kind title k rows mean lowest highest spread flip_rate flip_low flip_high floor".split()
-    return Table("Macro-F1 under other label orders and wordings", pd.DataFrame(rows, columns=names), columns, notes=notes)
+    names = ["system", "dataset", "kind", "title", "k", "rows", "mean", "lowest", "highest", "spread"]
+    names += ["flip_rate", "flip_low", "flip_high", "floor"]
+        "system",
+        "dataset",
+        "kind",
+        "title",
+        "k",
+        "rows",
+        "mean",
+        "lowest",
+        "highest",
+        "spread",
+        "flip_rate",
+        "flip_low",
+        "flip_high",
+        "floor",
+    ]
+    return Table(
+        "Macro-F1 under other label orders and wordings", pd.DataFrame(rows, columns=names), columns, notes=notes
+    )
 
 
 def _not_measured(run: RunData) -> list[str]:
@@ -98,7 +116,7 @@ def calibration(run: RunData) -> Table:
         *missing_notes(run, run.spec["suites"]),
     )
     names = ["suite", "system", "dataset", "title", "confidence", "rows", *measures, "status"]
-    frame = pd.DataFrame(rows, columns=names).astype({name: float for name in ("rows", *measures)})
+    frame = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(("rows", *measures), float))
     return Table("How far confidence can be trusted", frame, columns, notes=notes)
 
 
@@ -147,9 +165,19 @@ def cost(run: RunData) -> Table:
         " (or labels) that did not fit the system's token limit whole.",
         *missing_notes(run, run.spec["suites"]),
     )
-    numbers = "texts seconds texts_per_second peak_memory_mb truncated_texts truncated_labels n_sets of_sets".split()
+    numbers = ["texts", "seconds", "texts_per_second", "peak_memory_mb", "truncated_texts", "truncated_labels"]
+    numbers += ["n_sets", "of_sets"]
+        "texts",
+        "seconds",
+        "texts_per_second",
+        "peak_memory_mb",
+        "truncated_texts",
+        "truncated_labels",
+        "n_sets",
+        "of_sets",
+    ]
     frame = pd.DataFrame(rows, columns=["system", "suite", "device", *numbers, "status"])
-    return Table("Time and memory of scoring", frame.astype({n: float for n in numbers}), columns, notes=notes)
+    return Table("Time and memory of scoring", frame.astype(dict.fromkeys(numbers, float)), columns, notes=notes)
 
 
 QUALITY = {"rows": "Rows", "empty_texts": "Empty", "duplicate_texts": "Duplicate", "rows_without_gold": "Without gold"}

@@ -37,15 +37,15 @@ TUNED = "val-tuned"
 def multi(run: RunData, suite: str) -> Table:
     """Every system under every protocol and, marked as such, what publications report."""
     labels = list(dict.fromkeys(label for entry in run.datasets(suite).values() for label in entry["label_names"]))
-    headline = {run.metric(suite): run.metric_name(suite).capitalize()}
+    headline = {run.metric(suite): run.metric_title(suite)}
     metrics = headline | {name: title for name, title in METRICS.items() if name not in headline}
     names = [*metrics, *(f"f1:{label}" for label in labels)]
     rows = [row for dataset in run.datasets(suite) for row in _measured(run, suite, dataset, names)]
     rows += list(_reported(load_published(PUBLISHED), suite, names))
     heads = ["suite", "dataset", "title", "system", "protocol", "split", "source", "status"]
     flags = ["below", "supervised", "tuned", "chosen"]
-    frame = pd.DataFrame(rows, columns=[*heads, *flags, *names]).astype({name: float for name in names})
-    frame = frame.astype({flag: bool for flag in flags})
+    frame = pd.DataFrame(rows, columns=[*heads, *flags, *names]).astype(dict.fromkeys(names, float))
+    frame = frame.astype(dict.fromkeys(flags, bool))
     (first, title), *others = metrics.items()
     columns = [
         Column("System", "system"),
@@ -153,7 +153,11 @@ def deltas(run: RunData, suite: str) -> Table:
         status="",
         of_sets=len(run.datasets(suite)),
         chosen=[
-            any(run.chosen_on(side, name, row.split) for side in (row.system, row.baseline) for name in run.datasets(suite))
+            any(
+                run.chosen_on(side, name, row.split)
+                for side in (row.system, row.baseline)
+                for name in run.datasets(suite)
+            )
             for row in shown.itertuples()
         ],
     ).astype({"chosen": bool})

@@ -104,7 +104,7 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
     ]
     texts, numbers = ["source", "dataset", "protocol", "metric", "system"], ["reported", "measured", "difference"]
     words = ["measured_by", "remark", "status"]
-    frame = pd.DataFrame(rows, columns=[*texts, *numbers, *words]).astype({name: float for name in numbers})
+    frame = pd.DataFrame(rows, columns=[*texts, *numbers, *words]).astype(dict.fromkeys(numbers, float))
     frame[words] = frame[words].fillna("")
     columns = (
         Column("System", "system"),
@@ -112,7 +112,7 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
         Column("Dataset", "dataset"),
         Column("Protocol", "protocol"),
         Column("Metric", "metric"),
-        Column("Reported", "reported", "number", 4),
+        Column("Reported", "reported", "given"),
         Column("Measured", "measured", "number", 4),
         Column("Difference", "difference", "signed", 4, status=""),
         Column("Remark", "remark"),

@@ -21,21 +21,24 @@ TESTS = ("delta", "low", "high", "p", "p_holm")  # of a row of the deltas
 @table("suite", "suite-{suite}")
 def suite(run: RunData, suite: str) -> Table:
     """The headline metric of every system on every dataset, their average, and the reference's difference to each."""
-    datasets, metric, reference = run.datasets(suite), run.metric_name(suite), run.reference
+    datasets, metric, reference = run.datasets(suite), run.metric_title(suite), run.reference
     deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     frame = _with_deltas(_values(run, suite), deltas)
     frame["differs"] = frame["p_holm"] < SIGNIFICANT
-    value = {"kind": "number", "marks": ("below", "seen", "differs"), "bold": "best"}
+    marks = ("below", "seen", "differs")
     columns = [
         Column("System", "system"),
-        *(Column(entry["title"], "value", at=name, **value) for name, entry in datasets.items()),
-        Column("Average", "value", at=AVERAGE, sets=("n_sets", "of_sets"), **value),
+        *(
+            Column(entry["title"], "value", "number", marks=marks, bold="best", at=name)
+            for name, entry in datasets.items()
+        ),
+        Column("Average", "value", "number", sets=("n_sets", "of_sets"), marks=marks, bold="best", at=AVERAGE),
         *delta_columns(frame, "Δ", AVERAGE),
         Column("Seeds", "n_seeds", "count", at=AVERAGE, status=""),
         Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
     ]
     notes = [
-        f"{metric.capitalize()}. Δ is {reference} minus the row's system, on the average.",
+        f"{metric}. Δ is {reference} minus the row's system, on the average.",
         f"{MARKS['below']} below the best trivial control of the column; {MARKS['seen']} the system was trained on that"
         f" dataset; {MARKS['differs']} differs from {reference} (p (Holm) below {SIGNIFICANT}). Bold: best of the"
         " column, controls aside.",
@@ -44,7 +47,7 @@ def suite(run: RunData, suite: str) -> Table:
         *test_notes(run, deltas, suite),
         *chunks_note(run, suite),
     ]
-    title = f"{metric.capitalize()} of every system on every dataset"
+    title = f"{metric} of every system on every dataset"
     return Table(
         title,
         frame,
@@ -90,7 +93,9 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
                     "reference": system == run.reference,
                 }
             )
-    columns = "suite dataset system metric value status n_sets of_sets n_seeds seed_sd control below seen best reference"
+    columns = (
+        "suite dataset system metric value status n_sets of_sets n_seeds seed_sd control below seen best reference"
+    )
     frame = pd.DataFrame(rows, columns=columns.split())
     return frame.astype({"n_seeds": float, "seed_sd": float, "value": float})
 
@@ -100,7 +105,7 @@ def _with_deltas(values: pd.DataFrame, deltas: pd.DataFrame) -> pd.DataFrame:
     tests = deltas.rename(columns={"system": "minuend", "baseline": "system"})
     kept = [name for name in tests if name not in values or name in ("system", "dataset")]
     frame = values.merge(tests[kept], on=["system", "dataset"], how="left")
-    return frame.astype({name: float for name in TESTS})
+    return frame.astype(dict.fromkeys(TESTS, float))
 
 
 def _seed_averages(run: RunData, suite: str, system: str) -> pd.Series:
@@ -117,7 +122,12 @@ def ablations(run: RunData) -> Table:
         run,
         "ablations",
         "First variant minus second",
-        [Column("System", "system"), Column("Against", "baseline"), Column("Factor", "factor"), Column("Levels", "levels")],
+        [
+            Column("System", "system"),
+            Column("Against", "baseline"),
+            Column("Factor", "factor"),
+            Column("Levels", "levels"),
+        ],
         [
             "Each row is one variant minus another that differs from it in exactly the named factor; a row named"
             " compound differs in several, and is meant to.",
@@ -152,7 +162,7 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
         if dataset not in set(group["dataset"]) and (word := run.missing_word(pair[0], [dataset], *pair[1:3]) or EMPTY)
     ]
     frame = pd.concat([frame, pd.DataFrame(lost)], ignore_index=True) if lost else frame
-    frame = frame.drop(columns="table").astype({name: float for name in TESTS})
+    frame = frame.drop(columns="table").astype(dict.fromkeys(TESTS, float))
     frame["differs"] = frame["p_holm"] < SIGNIFICANT
     columns = [
         *([Column("Suite", "suite")] if len(suites) > 1 else []),
