@@ -49,21 +49,6 @@ def sensitivity(run: RunData) -> Table:
     )
     names = ["system", "dataset", "kind", "title", "k", "rows", "mean", "lowest", "highest", "spread"]
     names += ["flip_rate", "flip_low", "flip_high", "floor"]
-        "system",
-        "dataset",
-        "kind",
-        "title",
-        "k",
-        "rows",
-        "mean",
-        "lowest",
-        "highest",
-        "spread",
-        "flip_rate",
-        "flip_low",
-        "flip_high",
-        "floor",
-    ]
     return Table(
         "Macro-F1 under other label orders and wordings", pd.DataFrame(rows, columns=names), columns, notes=notes
     )
@@ -167,15 +152,6 @@ def cost(run: RunData) -> Table:
     )
     numbers = ["texts", "seconds", "texts_per_second", "peak_memory_mb", "truncated_texts", "truncated_labels"]
     numbers += ["n_sets", "of_sets"]
-        "texts",
-        "seconds",
-        "texts_per_second",
-        "peak_memory_mb",
-        "truncated_texts",
-        "truncated_labels",
-        "n_sets",
-        "of_sets",
-    ]
     frame = pd.DataFrame(rows, columns=["system", "suite", "device", *numbers, "status"])
     return Table("Time and memory of scoring", frame.astype(dict.fromkeys(numbers, float)), columns, notes=notes)
 
