@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from snakemake.utils import update_config
 
+from tests.rehearsal.__main__ import main
 from tests.rehearsal.own import WordCount, endpoint, with_endpoint
 from tests.zsbench.conftest import checked
 from zsbench import systems
-from tests.rehearsal.__main__ import main
 from zsbench.config.load import load_resources, load_yaml
 from zsbench.evaluation.scoring import score_job
 from zsbench.plan.plan import Plan

@@ -3,7 +3,7 @@
 
 rule fetch:
     output:
-        ROOT / "fetch" / "{source}" / "manifest.json",
+        manifest=ROOT / "fetch" / "{source}" / "manifest.json",
     log:
         ROOT / "logs" / "fetch-{source}.log",
     conda:
@@ -22,9 +22,9 @@ rule fetch:
 
 rule manifest:
     input:
-        [layout.fetched(source) for source in plan.sources],
+        manifests=[layout.fetched(source) for source in plan.sources],
     output:
-        layout.manifest,
+        manifest=layout.manifest,
     log:
         ROOT / "logs" / "manifest.log",
     localrule: True
@@ -35,14 +35,14 @@ rule manifest:
         root=ROOT,
         spec=spec_of("manifest"),
     message:
-        "gather what {} sources came from".format(len(plan.sources))
+        "gather the origins of {} sources".format(len(plan.sources))
     shell:
         "zsbench manifest --root {params.root} --spec @{params.root}/config.json:manifest 2>&1 | tee {log}"
 
 
 rule prepare:
     input:
-        dataset_manifest,
+        source=dataset_manifest,
     output:
         rows=ROOT / "datasets" / "{dataset}" / "rows.parquet",
         card=ROOT / "datasets" / "{dataset}" / "card.json",
@@ -62,7 +62,7 @@ rule prepare:
 
 rule prepare_training:
     input:
-        training_set_manifest,
+        source=training_set_manifest,
     output:
         rows=ROOT / "training_sets" / "{training_set}" / "rows.parquet",
         card=ROOT / "training_sets" / "{training_set}" / "card.json",
@@ -82,10 +82,10 @@ rule prepare_training:
 
 rule overlap:
     input:
-        [layout.dataset(dataset) for dataset in plan.all_datasets],
-        [layout.training_set(name) for name in plan.training_sets],
+        datasets=[layout.dataset(dataset) for dataset in plan.all_datasets],
+        training_sets=[layout.training_set(name) for name in plan.training_sets],
     output:
-        ROOT / "analysis" / "overlap.json",
+        overlap=ROOT / "analysis" / "overlap.json",
     log:
         ROOT / "logs" / "overlap.log",
     conda:
@@ -95,7 +95,7 @@ rule overlap:
         root=root_of_outputs,
         spec=spec_of("overlap"),
     message:
-        "look for test texts in the training sets"
+        "find test texts in the training sets"
     shell:
         "zsbench overlap --root {params.root} --spec @{params.root}/config.json:overlap 2>&1 | tee {log}"
 
@@ -110,6 +110,6 @@ rule check:
         root=ROOT,
         spec=canonical_json(overview.check_spec(plan)),
     message:
-        "check what the run stands on"
+        "check whether the run can start"
     shell:
         "zsbench check --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"

@@ -3,9 +3,9 @@
 
 rule train_model:
     input:
-        training_inputs,
+        unpack(training_inputs),
     output:
-        ROOT / "models" / "{model}" / "seed{seed}" / "training.json",
+        training=ROOT / "models" / "{model}" / "seed{seed}" / "training.json",
     log:
         ROOT / "logs" / "train-{model}-seed{seed}.log",
     conda:

@@ -3,9 +3,9 @@
 
 rule train_hybrid:
     input:
-        hybrid_inputs,
+        unpack(hybrid_inputs),
     output:
-        ROOT / "models" / "{hybrid}" / "seed{seed}" / "training.json",
+        training=ROOT / "models" / "{hybrid}" / "seed{seed}" / "training.json",
     log:
         ROOT / "logs" / "train-{hybrid}-seed{seed}.log",
     conda:

@@ -1,16 +1,6 @@
 """Tables, figures and pages: pure functions of the analysis frames."""
 
-ANALYSIS = [
-    ROOT / "analysis" / f"{name}.parquet"
-    for name in (
-        "metrics",
-        "calibration",
-        "reliability",
-        "cost",
-        "sensitivity",
-        "deltas",
-    )
-]
+ANALYSIS = [*rules.compare.output.frames, rules.compare.output.deltas]
 
 TRAININGS = [
     layout.model(model, seed)
@@ -21,18 +11,21 @@ TRAININGS = [
 
 rule write_tables:
     input:
-        ANALYSIS,
+        frames=ANALYSIS,
+        cells=CELLS,
         models=TRAININGS,
         overlap=rules.overlap.output,
         cards=[layout.dataset_card(dataset) for dataset in plan.all_datasets],
         published=WORKFLOW / "resources" / "published.yaml",
     output:
-        [
+        tables=[
             REPORTS / "tables" / f"{name}.{kind}"
             for name in plan.tables
             for kind in ("md", "tex", "notes.txt")
         ],
-        [reported("tables", name, "csv", "csv") for name in plan.tables],
+        data=[
+            reported("tables", name, item, "csv") for name, item in plan.tables.items()
+        ],
     log:
         ROOT / "logs" / "tables.log",
     conda:
@@ -50,17 +43,20 @@ rule write_tables:
 
 rule write_figures:
     input:
-        ANALYSIS,
-        scores=[layout.scores(*cell) for cell in plan.cells if cell[0] == "topics"],
+        frames=ANALYSIS,
+        cells=CELLS,
         models=TRAININGS,
     output:
-        REPORTS / "figures" / "figures.json",
-        [
+        index=REPORTS / "figures" / "figures.json",
+        data=[
             REPORTS / "figures" / f"{name}.{kind}"
             for name in plan.figures
             for kind in ("png", "csv")
         ],
-        [reported("figures", name, "svg", "svg") for name in plan.figures],
+        figures=[
+            reported("figures", name, item, "svg")
+            for name, item in plan.figures.items()
+        ],
     log:
         ROOT / "logs" / "figures.log",
     conda:
@@ -81,20 +77,19 @@ SPEED_PAGE = REPORTS / "speed" / "speed.md"
 
 rule write_report:
     input:
-        ANALYSIS,
-        rules.write_tables.output,
-        rules.write_figures.output,
-        cards=[layout.card(*cell) for cell in plan.cells],
-        metrics=[layout.metrics(*cell) for cell in plan.cells],
+        frames=ANALYSIS,
+        tables=rules.write_tables.output,
+        figures=rules.write_figures.output,
+        cells=CELLS,
         templates=sorted(PACKAGE.glob("reporting/templates/*")),
     output:
-        report(
+        page=report(
             REPORTS / "index.html",
             caption="../report/index.rst",
             category="Report",
             labels={"name": "whole report", "format": "html"},
         ),
-        REPORTS / "REPORT.md",
+        text=REPORTS / "REPORT.md",
     log:
         ROOT / "logs" / "report.log",
     conda:

@@ -93,11 +93,10 @@ def train_hybrid(arguments: argparse.Namespace) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """score every dataset of one suite or several (a spec each) with one system and seed"""
+    """score every dataset of one system's suites with one seed"""
     from zsbench.evaluation.scoring import score_job
 
-    for spec in arguments.spec:
-        score_job(arguments.root.root, spec)
+    score_job(arguments.root.root, *arguments.spec)
 
 
 def hardset(arguments: argparse.Namespace) -> None:
@@ -115,16 +114,18 @@ def label_sets(arguments: argparse.Namespace) -> None:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    """metrics of every cell, from stored scores alone"""
-    from zsbench.evaluation.measure import measure as run
+    """metrics of every cell of one system and seed, from stored scores alone"""
+    from zsbench.evaluation.measure import measure_job
 
-    run(arguments.root.root, arguments.spec)
+    measure_job(arguments.root.root, arguments.spec)
 
 
 def compare_cells(arguments: argparse.Namespace) -> None:
-    """paired deltas with intervals, from stored scores alone"""
+    """frames of all metrics, and paired deltas with intervals"""
     from zsbench.evaluation.compare import compare
+    from zsbench.evaluation.measure import gather
 
+    gather(arguments.root.root, arguments.spec)
     compare(arguments.root.root, arguments.spec)
 
 
@@ -176,9 +177,8 @@ def build_parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name, help=function.__doc__)
         needed = name != "fetch"
         verb.add_argument("--root", type=run_layout, required=needed, help="results/<run>")
-        several = "+" if name == "score" else None
         spec_help = "what the job depends on: @results/RUN/config.json:KIND:NAME, @FILE or JSON"
-        verb.add_argument("--spec", type=read_spec, nargs=several, required=needed, help=spec_help)
+        verb.add_argument("--spec", type=read_spec, required=needed, help=spec_help)
         if name == "fetch":
             verb.add_argument("--lock", action="store_true", help="ask the hub for commits and write lock.yaml")
             verb.add_argument(

@@ -13,10 +13,10 @@ from zsbench.data.sources.mirror import look_up
 from zsbench.families import FAMILIES
 from zsbench.jobs.launch import visible_devices
 from zsbench.plan.plan import Plan
+from zsbench.store.cells import FAILED, status
 from zsbench.store.integrity import intact
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.store.status import FAILED, status
 
 ODDITIES = ("empty_texts", "duplicate_texts", "rows_without_gold")
 Row = tuple[str, str, str]  # state, subject, words

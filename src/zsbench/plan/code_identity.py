@@ -30,6 +30,7 @@ PLUMBING = {
     "zsbench.config.checks": "likewise",
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
+    "zsbench.store.cells": "writes whole cells and refuses damaged ones",
     "zsbench.store.integrity": "refuses damaged files",
     "zsbench.store.layout": "names files",
     "zsbench.store.progress": "prints",

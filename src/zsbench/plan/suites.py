@@ -1,11 +1,10 @@
-"""What a suite's task means: which splits are scored, which protocols decide, which systems and datasets it holds.
+"""What a suite's task means: which protocols decide, and which suites and systems have it.
 
 Code asks a suite's `task` ("single": one label per text; "multi": any number) and `metric`, never its id.
 """
 
 from typing import Any
 
-SPLITS = {"single": ("test",), "multi": ("validation", "test")}  # the rows that a task's protocols look at
 ARGMAX, FIXED = "argmax", "fixed-0.5"
 PROTOCOLS = {  # of task multi: the splits that each protocol reports on
     FIXED: ("validation", "test"),

@@ -20,7 +20,8 @@ COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
         "table suite dataset metric protocol split system baseline baseline_protocol factor levels delta low high p"
-        " p_holm tests n_rows n_sets n_seeds mcnemar_p"
+        " p_holm tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels"
+        " n_rows n_sets n_seeds mcnemar_p"
     ),
     "calibration": "suite dataset system seed confidence_kind rows ece brier auroc",
     "reliability": "suite dataset system bin low high count confidence accuracy",

@@ -27,6 +27,7 @@ MARKS = {
     "chosen": "¶",
     "unmoved": "§",
     "differs": "*",
+    "checkpoint_differs": "°",
 }
 
 
@@ -37,7 +38,8 @@ class Column:
     Attributes:
         title: heading.
         value: frame column with the value.
-        kind: text, count, number, signed (with a plus sign), share (in per cent), p, or given (as somebody printed it).
+        kind: text, count, number, signed (with a plus sign), share (in per cent), p, given (as somebody
+            printed it), or interval (of the value alone, no estimate).
         digits: of a number; 0 stands for `DIGITS`, or `MOST_DIGITS` where the intervals are that narrow.
         interval: frame columns (low, high), printed behind the value.
         plus: frame column of a second count, printed as `value + plus`.
@@ -179,7 +181,9 @@ def _cell(row: Mapping[str, Any], column: Column, digits: int) -> Cell:
         text = f"{value:.1%}"
     else:
         text = number(value, digits, signed)
-    if column.interval and not pd.isna(row[column.interval[0]]):
+    if column.kind == "interval":
+        text = interval_text(row[column.interval[0]], row[column.interval[1]], digits)
+    elif column.interval and not pd.isna(row[column.interval[0]]):
         text += f" {interval_text(row[column.interval[0]], row[column.interval[1]], digits, signed)}"
     if column.sets and row[column.sets[0]] != row[column.sets[1]]:
         text += f" ({row[column.sets[0]]:.0f} of {row[column.sets[1]]:.0f} sets)"
@@ -362,6 +366,7 @@ _TEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "°": r"$^\circ$",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
     "§": r"\S{}",

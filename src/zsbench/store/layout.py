@@ -75,6 +75,10 @@ class Layout:
         """What a measuring job wrote: the metrics of these cells, with the sum of each."""
         return self.root / "metrics" / system / f"seed{seed}.json"
 
+    def sensitivity(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        """Answers under other label orders and wordings; no file where the run wants none."""
+        return self.cell(suite, dataset, system, seed) / "sensitivity.json"
+
     def decisions(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
         """Predictions of a cell under each protocol."""
         return self.cell(suite, dataset, system, seed) / "decisions.parquet"

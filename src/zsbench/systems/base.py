@@ -56,11 +56,18 @@ class RowSystem(Protocol):
         ...
 
 
-class Adapter:
+class TaskSystem:
+    """A system whose scores depend on the task of the suite: "multi" judges labels one by one, so scores are
+    probabilities there."""
+
+    task: str
+
+
+class Adapter(TaskSystem):
     """Facts of a built-in text system: where it runs, in which precision, and what it had to cut.
 
     Args:
-        spec: a score spec (`precision`, `token_budget`, `suite`, `settings`).
+        spec: a score spec (`precision`, `token_budget`, `task`, `settings`).
 
     Raises:
         ValueError: unknown precision.
@@ -72,9 +79,13 @@ class Adapter:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision: str = spec["precision"]
         self.token_budget: int = spec["token_budget"]
-        # Labels of `topics` are judged one by one, so scores there are probabilities.
-        self.probabilities: bool = spec["suite"] == "topics"
+        self.task = spec["task"]
         self._cut = {"truncated_texts": 0, "truncated_labels": 0}
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether scores are to be probabilities of single labels."""
+        return self.task == "multi"
 
     @property
     def dtype(self) -> str:

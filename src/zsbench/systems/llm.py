@@ -24,7 +24,7 @@ from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json, digest, read_json, write_json
 from zsbench.store.secrets import also_mask, mask, mask_all
 from zsbench.systems import UnknownSystemError
-from zsbench.systems.base import check_request
+from zsbench.systems.base import TaskSystem, check_request
 
 SINGLE = (
     "You classify texts. The user sends a JSON object with `text` and `labels`. Answer with the key of the one label "
@@ -52,7 +52,7 @@ class EndpointError(RuntimeError):
         super().__init__(mask(message))
 
 
-class LLMSystem:
+class LLMSystem(TaskSystem):
     """One request a text (single label), or one a (text, label) where labels are judged one by one.
 
     Settings: `url` (".../v1"), `name` (the model's), `key_variable` (environment variable of the key, optional),
@@ -78,7 +78,7 @@ class LLMSystem:
             also_mask(self.key_variable)
         self.parallel: int = settings.get("parallel", 4)
         self.leave_out: list[str] = settings.get("leave_out", [])
-        self.judge_each: bool = spec["suite"] == "topics"
+        self.task = spec["task"]
         self.folder: Path = layout.root / "cache" / "llm"
         self._lock = threading.Lock()  # of the counts: answers arrive in several threads
         self._clear()
@@ -87,7 +87,7 @@ class LLMSystem:
         """Scores (n, L); see `base.System`."""
         check_request(texts, labels)
         asked: list[tuple[str, dict[str, Any], list[str]]]
-        if self.judge_each:
+        if self.task == "multi":
             asked = [(YES_NO, {"text": text, "label": label}, ["yes", "no"]) for text in texts for label in labels]
         else:
             keys = answer_keys(len(labels))
@@ -99,7 +99,7 @@ class LLMSystem:
             answers = dict(zip(once, pool.map(lambda request: self._answer(*request), once.values()), strict=True))
         rows = [answers[key] for key in keys]  # (requests, answers) log-probabilities, or None
         self._add(unanswered=sum(row is None for row in rows))
-        if self.judge_each:
+        if self.task == "multi":
             yes = [0.0 if row is None else 1 / (1 + math.exp(row[1] - row[0])) for row in rows]
             return np.array(yes).reshape(len(texts), len(labels))
         unseen = [UNSEEN] * len(labels)

@@ -27,10 +27,10 @@ def spec_of(family: str, recipe: dict, **changes) -> dict:
     return {"id": f"{family}-peer", "family": family, "seed": 3, "recipe": recipe, "options": {}} | changes
 
 
-def score_spec(family: str, suite: str = "gliclass") -> dict:
+def score_spec(family: str, task: str = "single") -> dict:
     """As the plan writes it for a model of the run."""
     facts = {"settings": {}, "model": ["trained", f"{family}-peer"], "seed": 3, "precision": "fp32"}
-    return {"suite": suite, "system": f"{family}-peer", "family": family, "token_budget": 256} | facts
+    return {"suite": "any", "task": task, "system": f"{family}-peer", "family": family, "token_budget": 256} | facts
 
 
 def own_scores(task, texts: list[str], names: list[str]) -> np.ndarray:
@@ -122,7 +122,7 @@ def test_the_adapter_gives_the_trained_models_scores(layout: Layout, recipe: dic
     system = systems.build(score_spec(family), layout)
     np.testing.assert_allclose(system.score(TEXTS, NAMES), theirs, atol=1e-5)
     assert system.report()["truncated_texts"] == 1, "cut at the recipe's max_length"
-    judged = systems.build(score_spec(family, "topics"), layout).score(TEXTS, NAMES)
+    judged = systems.build(score_spec(family, "multi"), layout).score(TEXTS, NAMES)
     expected = 1 / (1 + np.exp(-theirs)) if family == "gliclass" else (1 + theirs) / 2
     np.testing.assert_allclose(judged, expected, atol=1e-5)
     assert np.ptp(theirs) > 1e-3

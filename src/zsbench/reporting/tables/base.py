@@ -7,15 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.evaluation.statistics import smallest_corrected_p
 from zsbench.plan.contents import ReportItem, tables
 from zsbench.plan.suites import RANDOM
-from zsbench.reporting.frames import SIGNIFICANT, RunData
+from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 from zsbench.reporting.render import MARKS, Column, Table
 from zsbench.store.provenance import digest
 
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
-TESTED = ("interval", "p", "p (Holm)")
+TRAININGS = "trainings"  # the unit of a difference that holds for other trainings of the same systems too
+DIFFERS_NOTE = (
+    f"{MARKS['differs']} p (Holm) below {SIGNIFICANT}, over seeds; {MARKS['checkpoint_differs']} the same of these"
+    " checkpoints alone, where systems have one seed or were not trained here."
+)
 UNMOVED_NOTE = (
     f"{MARKS['unmoved']} with at least one seed no validation of the training was better than the first, so the"
     " weights of the first were kept: the metric that chooses weights chose nothing."
@@ -101,7 +104,7 @@ def signature(run: RunData, suite: str) -> str:
         "seeds": ",".join(map(str, seeds)) or "none",
         "ci": f"bootstrap-{statistics['draws']}@{statistics['level']:g}",
         "rng": statistics["seed"],
-        "p": "holm",
+        "p": "swaps+max-t",
         "zsbench": package_version(),
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
@@ -110,24 +113,27 @@ def signature(run: RunData, suite: str) -> str:
 def interval_note(run: RunData) -> str:
     """How intervals and p values were made."""
     statistics = run.spec["statistics"]
+    draws = f"{statistics['draws']:,}"
     return (
-        f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows"
-        f" ({statistics['draws']:,} draws), datasets as strata, plus a Student-t effect of seeds for systems with"
-        " several; p is two-sided from the same draws; p (Holm) is corrected over the table's comparisons."
+        f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows ({draws} draws),"
+        " datasets as strata; where systems have several seeds, a Student-t error of seeds is added, its variance"
+        f" pooled over the variants of one base. p: two-sided, from {draws} runs in which a coin decides, row by row,"
+        " which of the two systems gave which answer."
     )
 
 
 def seeds_note(run: RunData, suite: str) -> str:
-    """Over how many seeds the trained systems were averaged, and what one seed leaves out."""
+    """Over how many seeds the trained systems were averaged, and what few seeds leave out."""
     counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"] and suite in entry["suites"]}
     if not counts:
         return "No system of this run was trained by it."
     if counts == {1}:
         return (
-            "Trained systems have one seed: intervals hold the choice of rows alone, and say nothing about how another"
-            " training of the same system would score."
+            "Trained systems have one seed: every difference is one between these checkpoints, and says nothing about"
+            " how another training of the same system would score."
         )
-    return f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have none."
+    few = " Two seeds support no verdict, so comparisons of such systems have no p." if 2 in counts else ""
+    return f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have none.{few}"
 
 
 def rows_note(run: RunData, *suites: str) -> str:
@@ -142,22 +148,38 @@ def rows_note(run: RunData, *suites: str) -> str:
     return f"Rows @ revision: {'; '.join(parts)}."
 
 
-def resolution_note(run: RunData, deltas: pd.DataFrame) -> list[str]:
-    """Warns where the draws are too few for any difference of the largest family to survive the correction."""
-    draws, tests = run.spec["statistics"]["draws"], int(deltas["tests"].max()) if len(deltas) else 0
-    least = smallest_corrected_p(draws, tests)
-    if least < SIGNIFICANT:
-        return []
-    return [
-        f"With {draws:,} draws the least p (Holm) that {tests} comparisons can have is {least:.3f}: none of them can be"
-        " called significant; raise statistics.draws."
+def family_note(deltas: pd.DataFrame) -> list[str]:
+    """How many comparisons were tested together, and where labels have too few rows."""
+    whole = deltas[(deltas["dataset"] == AVERAGE) & (deltas["tests"] > 0)]
+    families = whole.groupby(["suite", "protocol", "split"], sort=False, observed=True)["tests"].max()
+    sizes = [
+        f"{size:.0f}" if len(families) == 1 else f"{size:.0f} ({', '.join(key)})" for key, size in families.items()
     ]
+    rare = deltas[(deltas["dataset"] != AVERAGE) & (deltas["rare_labels"] > 0)]
+    labels = rare.groupby("dataset", sort=False, observed=True)["rare_labels"].max()
+    notes = []
+    if sizes:
+        notes.append(
+            "p (Holm): Holm's steps with the joint distribution of all comparisons of the suite under one protocol,"
+            f" each tested once whatever tables show it: {'; '.join(sizes)}. A dataset's own difference is tested only"
+            " where the average is significant."
+        )
+    if len(labels):
+        counts = ", ".join(f"{dataset} {count:.0f}" for dataset, count in labels.items())
+        notes.append(f"Labels with fewer than five rows, whose F1 is little but luck: {counts}.")
+    return notes
+
+
+def with_differs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The tested differences with a flag where one is significant, by what it is a difference of."""
+    sure, trainings = frame["p_holm"] < SIGNIFICANT, frame["unit"] == TRAININGS
+    return frame.assign(differs=sure & trainings, checkpoint_differs=sure & ~trainings)
 
 
 def test_notes(run: RunData, deltas: pd.DataFrame, *suites: str) -> Iterator[str]:
     """The footnotes of every table with intervals."""
     yield interval_note(run)
-    yield from resolution_note(run, deltas)
+    yield from family_note(deltas)
     yield from dict.fromkeys(seeds_note(run, suite) for suite in suites)
     yield from missing_notes(run, suites)
     yield rows_note(run, *suites)
@@ -229,16 +251,38 @@ def chunks_note(run: RunData, suite: str) -> list[str]:
     ]
 
 
-def delta_columns(frame: pd.DataFrame, title: str, at: str = "") -> list[Column]:
-    """The columns of a tested difference: estimate with interval, both p; more where the frame has them."""
+def delta_columns(title: str, at: str = "") -> list[Column]:
+    """The columns of a tested difference: estimate with interval, both p."""
     shown = [
         Column(title, "delta", "signed", interval=("low", "high"), sets=("n_sets", "of_sets")),
         Column("p", "p", "p", 4),
         Column("p (Holm)", "p_holm", "p", 4),
-        Column("MDE", "mde", "number"),
-        Column("Verdict", "verdict"),
     ]
-    return [replace(column, at=at, status="") for column in shown if column.value in frame]
+    return [replace(column, at=at, status="") for column in shown]
+
+
+def verdict_columns(run: RunData, at: str) -> list[Column]:
+    """The columns of what a difference lets one say: see `verdict_note`."""
+    equivalence = ("equivalence_low", "equivalence_high")
+    shown = [
+        Column("MDE", "mde", "number"),
+        Column(f"{2 * run.spec['statistics']['level'] - 1:.0%} interval", equivalence[0], "interval", 0, equivalence),
+        Column("Verdict", "verdict"),
+        Column("Needs rows", "needs_rows", "count"),
+        Column("or seeds", "needs_seeds", "count"),
+    ]
+    return [replace(column, at=at, status="") for column in shown]
+
+
+def verdict_note(run: RunData) -> str:
+    """What the columns of verdicts mean."""
+    statistics = run.spec["statistics"]
+    return (
+        "MDE: the smallest true difference that 80 % of such runs would find. Verdict: effect (p (Holm) below"
+        f" {SIGNIFICANT}); no effect beyond ±{statistics['margin']:g} (the {2 * statistics['level'] - 1:.0%} interval"
+        " lies within it); undecided, with the rows or the seeds that would find a difference of that size in 80 % of"
+        " runs."
+    )
 
 
 def ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:

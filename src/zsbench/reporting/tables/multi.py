@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from zsbench.evaluation.compare import SHAPLEY
 from zsbench.plan.comparisons import deltas_table
 from zsbench.plan.suites import FIXED
-from zsbench.reporting.frames import AVERAGE, METRIC_NAMES, RunData
+from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.render import MARKS, Column, Table, interval_text, number
 from zsbench.reporting.tables.base import (
     CHOSEN_NOTE,
@@ -168,7 +169,7 @@ def deltas(run: RunData, suite: str) -> Table:
         Column("Levels", "levels"),
         Column("Protocol", "protocols", marks=("chosen",)),
         Column("Rows", "split"),
-        *delta_columns(shown, "Δ"),
+        *delta_columns("Δ"),
     ]
     notes = [
         f"Differences of {run.metric_name(suite)}, system minus the one it stands against, on the same rows.",
@@ -176,18 +177,30 @@ def deltas(run: RunData, suite: str) -> Table:
         " leaves NLI out, one of nli the heads, half weighs both alike). Then what fitted thresholds give an NLI system"
         " by themselves. Then every system against an NLI system under one protocol.",
         CHOSEN_NOTE,
-        f"p (Holm) is corrected within a protocol, apart for the ablations and for the rest of the table {suite}.",
+        "Intervals and p of fitted thresholds are given these thresholds: the luck of fitting is not in them.",
+        *optimism_note(frame),
         *test_notes(run, frame, suite),
     ]
     title = "Differences: ablations of the hybrid, thresholds alone, against NLI"
     return Table(title, shown, tuple(columns), notes=tuple(notes), signature=signature(run, suite))
 
 
+def optimism_note(deltas: pd.DataFrame) -> list[str]:
+    """How much of val-tuned is that thresholds were fitted on the rows that are reported."""
+    optimism = deltas[deltas["factor"] == "thresholds"]["optimism"].dropna()
+    if optimism.empty:
+        return []
+    return [
+        "val-tuned against 0.5 has no p: thresholds gain on the rows they were fitted on, whatever they are worth. Its"
+        f" optimism, val-tuned minus cv on the same rows: {number(optimism.median(), 3)} in the median of"
+        f" {len(optimism)} systems, at most {number(optimism.max(), 3)}."
+    ]
+
+
 def attribution(run: RunData, suite: str) -> list[str]:
     """A sentence per hybrid and protocol: how much of its gain over NLI at 0.5 is threshold tuning alone.
 
-    The gain is the sum of what the same tuning gives the NLI system by itself, and of what the hybrid adds to it under
-    that protocol. Other blends of the same hybrid are rows of the table.
+    Other blends of the same hybrid are rows of the table.
     """
     frame = run.deltas[(run.deltas["table"] == suite) & (run.deltas["dataset"] == AVERAGE)]
     said = []
@@ -207,24 +220,30 @@ def nli_of(run: RunData, suite: str, hybrid: dict[str, Any]) -> str | None:
 
 
 def _attributed(run: RunData, suite: str, frame: pd.DataFrame, total: dict[str, Any]) -> str:
-    """Total gain = thresholds alone + the rest, with interval and corrected p of the rest; "" where they do not add up,
-    since they are over other datasets."""
+    """What thresholds are of a gain, in both orders and in their mean, and what the hybrid adds under one protocol; ""
+    where they do not add up, since they are over other datasets."""
     same = (frame["protocol"] == total["protocol"]) & (frame["split"] == total["split"])
 
-    def one(system: str, factor: str) -> Any:
-        pick = (frame["system"] == system) & (frame["baseline"] == total["baseline"]) & (frame["factor"] == factor)
+    def one(system: str, baseline: str, factor: str) -> Any:
+        pick = (frame["system"] == system) & (frame["baseline"] == baseline) & (frame["factor"] == factor)
         return frame[same & pick].iloc[0]
 
-    tuning, rest = one(total["baseline"], "thresholds"), one(total["system"], "system")
+    name, against = total["system"], total["baseline"]
+    tuning, rest = one(against, against, "thresholds"), one(name, against, "system")
+    last, shared = one(name, name, "thresholds"), one(name, against, SHAPLEY)
     if len({total["n_sets"], tuning["n_sets"], rest["n_sets"]}) > 1:
         return ""
-    chosen = any(run.chosen_on(total["system"], dataset, total["split"]) for dataset in run.datasets(suite))
-    share = f" ({tuning['delta'] / total['delta']:.0%})" if total["delta"] > 0 and tuning["delta"] >= 0 else ""
-    verb = "gains" if total["delta"] >= 0 else "loses"
+
+    def share(row: Any) -> str:
+        relative = f" ({row['delta'] / total['delta']:.0%})" if total["delta"] > 0 else ""
+        return number(row["delta"], 3) + relative
+
+    chosen = any(run.chosen_on(name, dataset, total["split"]) for dataset in run.datasets(suite))
     return (
-        f"{total['system']}, {total['protocol']} on {total['split']}: {verb} {number(abs(total['delta']), 3)}"
-        f" {METRIC_NAMES[run.metric(suite)]} over {total['baseline']} at 0.5. Fitting thresholds for"
-        f" {total['baseline']} in the same way gives {number(tuning['delta'], 3)} of it{share}; what the hybrid adds to"
-        f" that is {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}, p (Holm)"
+        f"{name}, {total['protocol']} on {total['split']}: {'gains' if total['delta'] >= 0 else 'loses'}"
+        f" {number(abs(total['delta']), 3)} {run.metric_name(suite)} over {against} at 0.5. Of that, fitted thresholds"
+        f" are {share(tuning)} if they come first (for {against}), {share(last)} if last (for {name}), {share(shared)}"
+        f" {interval_text(shared['low'], shared['high'])} as the Shapley value; what the hybrid adds under it"
+        f" is {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}, p (Holm)"
         f" {number(rest['p_holm'], 4)}.{' Its weights were chosen on these rows.' if chosen else ''}"
     )

@@ -4,15 +4,19 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, SINGLE, RunData
+from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 from zsbench.reporting.render import EMPTY, MARKS, Column, Table
 from zsbench.reporting.tables.base import (
+    DIFFERS_NOTE,
     best_trivial,
     chunks_note,
     delta_columns,
     signature,
     table,
     test_notes,
+    verdict_columns,
+    verdict_note,
+    with_differs,
 )
 
 TESTS = ("delta", "low", "high", "p", "p_holm")  # of a row of the deltas
@@ -23,9 +27,8 @@ def suite(run: RunData, suite: str) -> Table:
     """The headline metric of every system on every dataset, their average, and the reference's difference to each."""
     datasets, metric, reference = run.datasets(suite), run.metric_title(suite), run.reference
     deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
-    frame = _with_deltas(_values(run, suite), deltas)
-    frame["differs"] = frame["p_holm"] < SIGNIFICANT
-    marks = ("below", "seen", "differs")
+    frame = with_differs(_with_deltas(_values(run, suite), deltas))
+    marks = ("below", "seen", "differs", "checkpoint_differs")
     columns = [
         Column("System", "system"),
         *(
@@ -33,15 +36,14 @@ def suite(run: RunData, suite: str) -> Table:
             for name, entry in datasets.items()
         ),
         Column("Average", "value", "number", sets=("n_sets", "of_sets"), marks=marks, bold="best", at=AVERAGE),
-        *delta_columns(frame, "Δ", AVERAGE),
+        *delta_columns("Δ", AVERAGE),
         Column("Seeds", "n_seeds", "count", at=AVERAGE, status=""),
         Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
     ]
     notes = [
         f"{metric}. Δ is {reference} minus the row's system, on the average.",
         f"{MARKS['below']} below the best trivial control of the column; {MARKS['seen']} the system was trained on that"
-        f" dataset; {MARKS['differs']} differs from {reference} (p (Holm) below {SIGNIFICANT}). Bold: best of the"
-        " column, controls aside.",
+        f" dataset. Bold: best of the column, controls aside. Differs from {reference}: {DIFFERS_NOTE}",
         "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
         " the mark that compares with them does; they have no paired difference.",
         *test_notes(run, deltas, suite),
@@ -163,17 +165,18 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
     ]
     frame = pd.concat([frame, pd.DataFrame(lost)], ignore_index=True) if lost else frame
     frame = frame.drop(columns="table").astype(dict.fromkeys(TESTS, float))
-    frame["differs"] = frame["p_holm"] < SIGNIFICANT
+    frame, marks = with_differs(frame), ("differs", "checkpoint_differs")
     columns = [
         *([Column("Suite", "suite")] if len(suites) > 1 else []),
         *heads,
-        *(Column(text, "delta", "signed", at=dataset, marks=("differs",)) for dataset, text in datasets.items()),
-        *delta_columns(frame, "Average Δ", AVERAGE),
+        *(Column(text, "delta", "signed", marks=marks, at=dataset) for dataset, text in datasets.items()),
+        *delta_columns("Average Δ", AVERAGE),
+        *verdict_columns(run, AVERAGE),
     ]
     metrics = " and ".join(dict.fromkeys(map(run.metric_name, suites)))
     shared = [
-        f"Differences of {metrics}, first minus second. {MARKS['differs']} p (Holm) below {SIGNIFICANT} among the"
-        " dataset cells.",
+        f"Differences of {metrics}, first minus second. {DIFFERS_NOTE}",
+        verdict_note(run),
         *notes,
         *test_notes(run, deltas, *suites),
     ]
