@@ -21,7 +21,7 @@ rule write_tables:
         tables=[
             REPORTS / "tables" / f"{name}.{kind}"
             for name in plan.tables
-            for kind in ("md", "tex", "notes.txt")
+            for kind in ("json", "md", "tex")
         ],
         data=[
             reported("tables", name, item, "csv") for name, item in plan.tables.items()

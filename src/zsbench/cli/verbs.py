@@ -20,10 +20,9 @@ from zsbench.cli.arguments import (
 
 def show(arguments: argparse.Namespace) -> None:
     """print the suite table, the ablations and where the page is"""
-    for name in ("gliclass_suite", "ablations", "topics"):
-        path = arguments.reports / "tables" / f"{name}.md"
-        if path.is_file():
-            print(path.read_text(encoding="utf-8"))
+    from zsbench.reporting.readme import show as text
+
+    print(text(arguments.reports))
     print(f"The full report: {arguments.reports / 'index.html'}")
 
 

@@ -256,8 +256,7 @@ def missing_table(run: RunData) -> Table:
         for (_, dataset, system), cell in run.missing.items()
     ]
     title = "Without numbers: n/a, the system cannot take the label set; failed, the same command tries again"
-    frame = pd.DataFrame(rows, dtype=str)
-    return Table(title, frame, tuple(Column(name, name) for name in frame), name="missing")
+    return Table(title, pd.DataFrame(rows, dtype=str), name="missing")
 
 
 def training_table(run: RunData) -> Table:

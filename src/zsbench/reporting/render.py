@@ -72,7 +72,7 @@ class Table:
     Attributes:
         title: caption.
         frame: tidy numbers: estimates, bounds, p and flags in columns of their own.
-        columns: printed columns; the first heads its row.
+        columns: printed columns; the first heads its row. By default every column of the frame under its name.
         keys: frame columns that name a printed row; without them every frame row is one.
         spread: frame column whose values are spread over printed columns (`Column.at`).
         notes: footnotes, whole sentences.
@@ -84,7 +84,7 @@ class Table:
 
     title: str
     frame: pd.DataFrame
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = ()
     keys: tuple[str, ...] = ()
     spread: str = ""
     notes: tuple[str, ...] = ()
@@ -92,6 +92,18 @@ class Table:
     name: str = ""
     kind: str = ""
     section: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            object.__setattr__(self, "columns", tuple(map(_plain_column, self.frame.items())))
+
+
+def _plain_column(named: tuple[Any, pd.Series]) -> Column:
+    """A frame column as it is; whole numbers without decimals."""
+    name, values = named
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return Column(name, name)
+    return Column(name, name, "count" if (values.dropna() % 1 == 0).all() else "number")
 
 
 @dataclass(frozen=True)
