@@ -8,9 +8,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import zsbench
-from zsbench.cli import overview
+import zsbench.store.layout
 from zsbench.config.load import ConfigError, load_yaml, resolve
 from zsbench.data.fetched import file_at_hand
+from zsbench.plan import progress
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import canonical_json, file_sha256, write_text
 from zsbench.plan.code_identity import code_digest
@@ -19,7 +20,7 @@ from zsbench.training.families import training_code
 from zsbench.jobs.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
-WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
+WORKFLOW = Path(os.path.relpath(zsbench.store.layout.WORKFLOW))
 PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 
 
@@ -45,14 +46,13 @@ LABEL_SETS = ROOT / "analysis" / "label_sets.json"
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     free_stale_lock(Path())
 
-# Bash's parent is the snakemake that started it, on whichever machine: a job started by hand or by srun has none.
-shell.prefix(
-    'set -euo pipefail; zsbench() {{ command zsbench --end-with $PPID "$@"; }}; '
-)
+# A job ends with the parent of its shell: the snakemake that started it, on whichever machine. A job started by hand or
+# by srun has none. (`exec` takes the place of the pipeline's subshell.)
+shell.prefix('set -euo pipefail; zsbench() {{ exec zsbench --end-with $PPID "$@"; }}; ')
 
 
-onstart:
-    # Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument).
+def write_config():
+    """Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument)."""
     # The order of keys has a meaning (the first wording of a preset), so they are not sorted.
     write_text(
         layout.config,
@@ -60,19 +60,21 @@ onstart:
     )
 
 
-def root_of_outputs(wildcards, output):
-    """results/<run> or reports/<run>: where a job's outputs lie."""
-    return "/".join(Path(output[0]).parts[:2])
+onstart:
+    write_config()
+
+
+if (
+    workflow.is_main_process
+    and not workflow.modifier.is_main_snakefile()
+    and not workflow.output_settings.dryrun
+):
+    write_config()  # Snakemake calls no onstart of a module
 
 
 def folder_of_outputs(wildcards, output):
     """The folder that a job's first output lies in."""
     return str(Path(output[0]).parent)
-
-
-def root_of_inputs(wildcards, input):
-    """results/<run>: where a rendering job's first input lies."""
-    return "/".join(Path(input[0]).parts[:2])
 
 
 def spec_of(kind, *wildcard_names):
@@ -185,7 +187,7 @@ def reported(kind, name, item, suffix):
 
 # Once, not by each job: another machine need not see the files that sources are copies of.
 if workflow.is_main_process:
-    for lost in overview.lost_files(plan):
+    for lost in progress.lost_files(plan):
         raise WorkflowError(lost)
 
 
@@ -204,6 +206,6 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    logger.info(overview.summary(plan))
-    if overview.warning(plan):
-        logger.warning(overview.warning(plan))
+    logger.info(progress.summary(plan))
+    if progress.warning(plan):
+        logger.warning(progress.warning(plan))

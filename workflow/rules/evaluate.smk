@@ -24,12 +24,11 @@ if plan.label_sets_spec:
             "../envs/zsbench.yaml"
         params:
             code=code_digest("zsbench.evaluation.label_sets"),
-            root=root_of_outputs,
             spec=canonical_json(plan.label_sets_spec),
         message:
             "find the label sets that systems to be trained cannot take"
         shell:
-            "zsbench label-sets --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+            "zsbench job label-sets --run {plan.run} 2>&1 | tee {log}"
 
 
 rule score:
@@ -48,13 +47,12 @@ rule score:
         gpu=1,
     params:
         code=code_of_system,
-        root=root_of_outputs,
         spec=spec_of("score", "system", "seed"),
         failures=failures_before,
     message:
         "score {wildcards.system}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli score --root {params.root} --spec @{params.root}/config.json:score:{wildcards.system}:{wildcards.seed} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli job score --run {plan.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 rule measure:
@@ -68,12 +66,11 @@ rule measure:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.evaluation.measure"),
-        root=root_of_outputs,
         spec=spec_of("measure", "system", "seed"),
     message:
         "measure {wildcards.system}, seed {wildcards.seed}"
     shell:
-        "zsbench measure --root {params.root} --spec @{params.root}/config.json:measure:{wildcards.system}:{wildcards.seed} 2>&1 | tee {log}"
+        "zsbench job measure --run {plan.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 rule compare:
@@ -86,18 +83,18 @@ rule compare:
             name=["metrics", "calibration", "reliability", "cost", "sensitivity"],
         ),
         deltas=ROOT / "analysis" / "deltas.parquet",
+        ranks=ROOT / "analysis" / "ranks.parquet",
     log:
         ROOT / "logs" / "compare.log",
     conda:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.evaluation.compare"),
-        root=root_of_outputs,
         spec=spec_of("analysis"),
     message:
         "compare systems: frames of all metrics, paired deltas with intervals"
     shell:
-        "zsbench compare-cells --root {params.root} --spec @{params.root}/config.json:analysis 2>&1 | tee {log}"
+        "zsbench job compare --run {plan.run} 2>&1 | tee {log}"
 
 
 if plan.hardset_spec:
@@ -118,9 +115,8 @@ if plan.hardset_spec:
             "../envs/zsbench.yaml"
         params:
             code=code_digest("zsbench.evaluation.hardset"),
-            root=root_of_outputs,
             spec=spec_of("hardset"),
         message:
             "measure hardset-mini's test split: trained against untrained"
         shell:
-            "zsbench hardset --root {params.root} --spec @{params.root}/config.json:hardset 2>&1 | tee {log}"
+            "zsbench job hardset --run {plan.run} 2>&1 | tee {log}"

@@ -20,7 +20,12 @@ SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "local": (("path",), ("sha256",)),
 }
 METRICS = {"single": ("macro_f1", "accuracy"), "multi": ("macro_f1", "mean_ap", "micro_f1")}
-DEFAULTS_OF_MULTI = {"protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"], "folds": 5, "fold_seed": 0, "partitions": 20}
+DEFAULTS_OF_MULTI = {
+    "protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"],
+    "folds": 5,
+    "fold_seed": 0,
+    "partitions": 20,
+}
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (holm)", "δ", "average δ"}  # table columns
 
 

@@ -17,6 +17,7 @@ from zsbench.evaluation import verdicts
 from zsbench.evaluation.cells import paired_cells
 from zsbench.evaluation.measure import write_frame
 from zsbench.evaluation.metrics import METRICS, point
+from zsbench.evaluation.protocols import read_decisions
 from zsbench.evaluation.statistics import (
     Spread,
     bootstrap,
@@ -30,7 +31,6 @@ from zsbench.evaluation.statistics import (
     step_down_max_t,
     swapped,
 )
-from zsbench.evaluation.protocols import read_decisions
 from zsbench.plan.comparisons import Pair, pairs_of
 from zsbench.plan.suites import FIXED, suite_systems
 from zsbench.store.layout import Layout
@@ -135,12 +135,13 @@ class Measured:
 def compare(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/deltas.parquet` and `analysis/ranks.parquet`.
 
-    Which comparisons are made: see `plan.comparisons`. Each has a row a dataset and a row `average`, in which datasets are strata;
-    both are over the datasets that both sides have scores on (`n_sets` of them), and a comparison without any has no row.
+    Which comparisons are made: see `plan.comparisons`. Each has a row a dataset and a row `average`, in which datasets
+    are strata; both are over the datasets that both sides have scores on (`n_sets` of them), and a comparison without
+    any has no row.
 
     What is tested together: all comparisons of a suite under one protocol on one split, each once, whatever tables show
-    it. Comparisons with controls are checks, and those that confound system and thresholds are sums of others: both stay
-    out (`p_holm` missing). Dataset cells are tested only where the average is significant.
+    it. Comparisons with controls are checks, and those that confound system and thresholds are sums of others: both
+    stay out (`p_holm` missing). Dataset cells are tested only where the average is significant.
 
     Args:
         root: `results/<run>`.
@@ -542,8 +543,8 @@ def _step_down(tests: list[Measured], level: float) -> None:
 
 
 def rank_rows(suite: str, evidence: dict[str, Evidence], systems: list[str]) -> Iterator[dict[str, Any]]:
-    """Each system's rank on the average over datasets, with the central 95 % of its ranks in the draws, and the share of
-    draws in which it is first. For systems with scores on every dataset; rows are resampled, seeds are not."""
+    """Each system's rank on the average over datasets, with the central 95 % of its ranks in the draws, and the share
+    of draws in which it is first. For systems with scores on every dataset; rows are resampled, seeds are not."""
     places = dict.fromkeys((key[2], key[0]) for found in evidence.values() for key in found.samples)
     for protocol, split in places:
         keys = [(split, name, protocol) for name in systems]

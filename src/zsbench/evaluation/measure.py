@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.evaluation.calibration import BINS, Bins, are_probabilities, auroc, bins, brier, confidence
+from zsbench.evaluation.calibration import (
+    BINS,
+    Bins,
+    are_probabilities,
+    auroc,
+    bins,
+    brier,
+    calibrated_ece,
+    probabilities,
+)
 from zsbench.evaluation.cells import Cell, read_cell
-from zsbench.evaluation.metrics import multi_label, per_label, point, single_label
+from zsbench.evaluation.metrics import chance, multi_label, per_label, point, single_label
 from zsbench.evaluation.protocols import Decision, decide, write_decisions
 from zsbench.plan.suites import is_random, suite_systems
 from zsbench.store import integrity
@@ -23,7 +32,18 @@ from zsbench.store.provenance import IntegrityError, file_sha256, read_json, wri
 from zsbench.systems.controls import draw
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
-CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence_kind", "rows", "ece", "brier", "auroc"]
+CALIBRATION_COLUMNS = [
+    "suite",
+    "dataset",
+    "system",
+    "seed",
+    "confidence_kind",
+    "rows",
+    "ece",
+    "ece_calibrated",
+    "brier",
+    "auroc",
+]
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
@@ -36,6 +56,7 @@ FRAMES = {
     "cost": COST_COLUMNS,
     "sensitivity": SENSITIVITY_COLUMNS,
 }
+OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
 BOOTSTRAP = 2000  # draws of rows behind the interval of a flip rate
 # Columns that may hold missing values: stored as floating point also when every value is missing.
@@ -83,11 +104,11 @@ def measure_job(root: Path, spec: Spec) -> None:
             for cell, dataset in zip(ids, entry["datasets"], strict=True)
             if has_scores(layout, cell)
         }
-        probabilities = all(are_probabilities(cell.scores) for cell in cells.values())
+        in_range = all(are_probabilities(cell.scores) for cell in cells.values())
         for cell_id, dataset in zip(ids, entry["datasets"], strict=True):
             numbers: dict[str, Any] = {"decisions": []}  # of a cell without scores
             if dataset["id"] in cells:
-                numbers = _measure_cell(layout, cells[dataset["id"]], dataset, entry, spec["settings"], probabilities)
+                numbers = _measure_cell(layout, cells[dataset["id"]], dataset, entry, spec["settings"], in_range)
             path = layout.metrics(*cell_id)
             write_json(path, dict(zip(("suite", "dataset", "system", "seed"), cell_id, strict=True)) | numbers)
             written[f"{suite}/{dataset['id']}"] = file_sha256(path)
@@ -109,7 +130,7 @@ def has_scores(layout: Layout, cell: tuple[str, str, str, int]) -> bool:
 
 
 def _measure_cell(
-    layout: Layout, cell: Cell, dataset: Spec, suite: Spec, settings: Spec, probabilities: bool
+    layout: Layout, cell: Cell, dataset: Spec, suite: Spec, settings: Spec, in_range: bool
 ) -> dict[str, Any]:
     """What `metrics.json` says of a cell besides its id. Writes its decisions."""
     decisions = decide(cell, suite)
@@ -118,7 +139,8 @@ def _measure_cell(
         metrics = expected_rows(cell, settings["control"], dataset, suite)
     else:
         metrics = list(metric_rows(cell, dataset, decisions))
-    calibration, of_bins = calibration_of(cell, dataset["task"], probabilities)
+    metrics += list(over_chance(metrics, chance(cell.gold) if dataset["task"] == "single" else None))
+    calibration, of_bins = calibration_of(cell, dataset["task"], in_range)
     sensitivity = layout.sensitivity(cell.suite, cell.dataset, cell.system, cell.seed)
     return {
         "scores_sha256": cell.card["scores_sha256"],
@@ -225,6 +247,17 @@ def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
+def over_chance(rows: list[dict[str, Any]], guessing: float | None) -> Iterator[dict[str, Any]]:
+    """Macro-F1 as the share of what lies above chance, (F - F0) / (1 - F0): twenty labels and two weigh alike in a
+    mean.
+        Args:
+            guessing: F0; None where rows have several labels.
+    """
+    for row in rows:
+        if guessing is not None and row["metric"] == "macro_f1":
+            yield row | {"metric": OVER_CHANCE, "value": (row["value"] - guessing) / (1 - guessing)}
+
+
 def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
     """As `metric_rows`, for a random control: each value is the mean over `DRAWS` draws, its expectation.
 
@@ -240,27 +273,31 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     return [row | {"value": value} for row, value in zip(draws[0], means, strict=True)]
 
 
-def calibration_of(cell: Cell, task: str, probabilities: bool) -> tuple[dict[str, Any], dict[str, list[float]]]:
+def calibration_of(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """ECE, Brier and AUROC of one cell, and the counts and sums of its reliability bins.
 
     Single label: confidence of the argmax against its correctness. Multi-label: each (row, label) score against the
     label's presence, on the test split where there is one, else on validation.
 
     Args:
-        probabilities: the system's scores are probabilities on the whole suite.
+        in_range: the system's scores lie in [0, 1] on every dataset of the suite.
     """
     if task == "single":
-        confidences, kind = confidence(cell.scores, probabilities), "score" if probabilities else "softmax"
+        kind = "cosine" if cell.card.get("family") == "biencoder" else "score" if in_range else "softmax"
+        stated = probabilities(cell.scores, cell.gold, kind)
+        confidences, squares = stated.max(axis=1), brier(stated, cell.gold)
         correct = cell.gold[np.arange(len(cell.gold)), cell.winners]
     else:
         rows = cell.split == ("test" if "test" in cell.split else "validation")
         confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"
+        squares = brier(confidences[:, None], correct[:, None])
     of_cell: Bins = bins(confidences, correct)
     values = {
         "confidence_kind": kind,
         "rows": len(confidences),
         "ece": of_cell.ece,
-        "brier": brier(confidences, correct),
+        "ece_calibrated": calibrated_ece(confidences),
+        "brier": squares,
         "auroc": auroc(confidences, correct),
     }
     sums = {"count": of_cell.count, "confidence": of_cell.confidence, "correct": of_cell.correct}

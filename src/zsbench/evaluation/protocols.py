@@ -35,8 +35,8 @@ class Decision:
     Attributes:
         split: the split whose rows are decided.
         rows: indices of these rows in the cell.
-        partitions: (K, len(rows), L) bool: predictions under each of the K partitions of `cv`, else once. A metric is the
-            mean over them.
+        partitions: (K, len(rows), L) bool: predictions under each of the K partitions of `cv`, else once. A metric is
+            the mean over them.
         thresholds: (L,), mean over folds and partitions under `cv`; None where none is used.
         fitted_on: the split the thresholds came from; "" where nothing was fitted.
     """

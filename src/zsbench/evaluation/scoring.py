@@ -114,7 +114,7 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
         """The system, or why there is none, from the first dataset that needs it on."""
         started = time.perf_counter()
         try:
-            with faults(layout.root):
+            with faults():
                 system = systems.build(specs[0], layout)
         except CellError as fault:
             return fault
@@ -200,7 +200,7 @@ def _write_sensitivity(layout: Layout, cell: CellTask, system: Callable[[], Any]
     path.unlink(missing_ok=True)
     rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
     scorer = system()
-    with faults(layout.root):
+    with faults():
         record = answers(scorer, well_formed(rows["text"]), rows["gold"], wordings, joint, chosen)
     write_json(path, {"key": key, **record})
 
@@ -216,10 +216,10 @@ def _score(system: Any, layout: Layout, cell: CellTask) -> dict[str, Any]:
         blocks = _row_blocks(system, cell)
     else:
         blocks = _text_blocks(system, cell, total, job)
-    with faults(layout.root):
+    with faults():
         sha256 = write_scores(layout, cell.id, lambda path: _write_blocks(path, cell, blocks))
     seconds = meter.seconds()
-    with faults(layout.root):
+    with faults():
         report = system.report() if hasattr(system, "report") else {}
     return {
         "seconds": round(seconds, 4),
@@ -353,7 +353,7 @@ class CellError(Exception):
 
 
 @contextmanager
-def faults(root: Path) -> Iterator[None]:
+def faults() -> Iterator[None]:
     """Around calls of a system: what it raises becomes a `CellError`, and the other datasets go on.
 
     Full disks, missing rights, memory that ran out and damaged files end the job.
@@ -363,7 +363,7 @@ def faults(root: Path) -> Iterator[None]:
     except (IntegrityError, MemoryError):
         raise
     except Exception as error:
-        if cannot_write(error, root) is not None:
+        if cannot_write(error) is not None:
             raise
         if not isinstance(error, LabelSetError):
             traceback.print_exception(error, file=sys.stderr)

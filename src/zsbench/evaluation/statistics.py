@@ -179,10 +179,10 @@ def seed_spread(points: np.ndarray, draws: np.ndarray) -> tuple[Spread, Spread]:
     (blocks + (V - 1) rest) / V with blocks = V sum (y_.s - y_..)^2 / (S - 1), and df by Satterthwaite (1946). V = 1 is
     the sample variance with S - 1 degrees of freedom, for both.
 
-    Pooling is Smyth's (2004) moderated t with variances that are taken to be equal; a variant that collapses breaks that.
-    Seeds on the same finite rows also differ since each errs on other rows. That part, the mean square of the draws
-    around their means, is in the row draws, too, and must not count twice. It is taken off the row draws: taken off here,
-    a small estimate would become 0 and Student's t would lose its tails (a simulated coverage of 90 %).
+    Pooling is Smyth's (2004) moderated t with variances that are taken to be equal; a variant that collapses breaks
+    that. Seeds on the same finite rows also differ since each errs on other rows. That part, the mean square of the
+    draws around their means, is in the row draws, too, and must not count twice. It is taken off the row draws: taken
+    off here, a small estimate would become 0 and Student's t would lose its tails (a simulated coverage of 90 %).
 
     Args:
         points: (V, S) metric of each variant and seed, S >= 2.

@@ -23,7 +23,8 @@ COLUMNS = {
         " p_holm tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels"
         " n_rows n_sets n_seeds mcnemar_p"
     ),
-    "calibration": "suite dataset system seed confidence_kind rows ece brier auroc",
+    "ranks": "suite protocol split system value rank rank_low rank_high p_best",
+    "calibration": "suite dataset system seed confidence_kind rows ece ece_calibrated brier auroc",
     "reliability": "suite dataset system bin low high count confidence accuracy",
     "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
@@ -239,13 +240,13 @@ class RunData:
         ]
         return picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
 
-    def suite_means(self, suite: str) -> pd.DataFrame:
-        """`means` of the headline metric in table order, NaN where a system has no number.
+    def suite_means(self, suite: str, metric: str = "") -> pd.DataFrame:
+        """`means` of a metric, by default the headline metric, in table order, NaN where a system has no number.
 
         A last column `average` is the plain mean over datasets, only for systems that have every dataset: averages
         over different sets are never ranked.
         """
-        means = self.means(suite, self.metric(suite))
+        means = self.means(suite, metric or self.metric(suite))
         missing = [(dataset, system) for kind, dataset, system in self.missing if kind == suite]
         columns = [name for name in self.datasets(suite) if name in {*means.columns, *(name for name, _ in missing)}]
         rows = [name for name in self.systems(suite) if name in {*means.index, *(name for _, name in missing)}]

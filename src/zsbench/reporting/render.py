@@ -188,14 +188,14 @@ def _cell(row: Mapping[str, Any], column: Column, digits: int) -> Cell:
     if column.kind == "count":
         text = f"{value:,.0f}" + (f" + {row[column.plus]:,.0f}" if column.plus else "")
     elif column.kind == "given":
-        text = f"{value:g}"
+        text = f"{value:g}" + (f" [{', '.join(f'{row[name]:g}' for name in column.interval)}]" * bool(column.interval))
     elif column.kind == "share":
         text = f"{value:.1%}"
     else:
         text = number(value, digits, signed)
     if column.kind == "interval":
         text = interval_text(row[column.interval[0]], row[column.interval[1]], digits)
-    elif column.interval and not pd.isna(row[column.interval[0]]):
+    elif column.interval and column.kind != "given" and not pd.isna(row[column.interval[0]]):
         text += f" {interval_text(row[column.interval[0]], row[column.interval[1]], digits, signed)}"
     if column.sets and row[column.sets[0]] != row[column.sets[1]]:
         text += f" ({row[column.sets[0]]:.0f} of {row[column.sets[1]]:.0f} sets)"

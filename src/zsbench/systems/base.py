@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
-from gliznet.texts import check_texts, spaced_out
+from gliznet.texts import check_texts, space_out_tokens
 
 HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs
 
@@ -76,6 +75,8 @@ class Adapter(TaskSystem):
     def __init__(self, spec: dict[str, Any]) -> None:
         if spec["precision"] not in ("fp32", "bf16"):
             raise ValueError(f"precision={spec['precision']!r} is not allowed; it must be 'fp32' or 'bf16'")
+        import torch  # not above: controls and imported scores run without it
+
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision: str = spec["precision"]
         self.token_budget: int = spec["token_budget"]
@@ -94,7 +95,11 @@ class Adapter(TaskSystem):
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the run asks for it."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        if self.precision != "bf16":
+            return nullcontext()
+        import torch
+
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def count(self, **cut: int) -> None:
         """Add to the truncation counts."""
@@ -171,6 +176,6 @@ class Neutraliser:
         if self.normalise is None:
             return plain
         return [
-            spaced_out(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
+            space_out_tokens(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
             for text in plain
         ]

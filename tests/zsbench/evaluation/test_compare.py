@@ -19,8 +19,7 @@ from zsbench.evaluation.compare import (
 from zsbench.evaluation.measure import measure
 from zsbench.evaluation.metrics import one_hot
 from zsbench.evaluation.statistics import mcnemar
-from zsbench.plan.comparisons import hybrid_contrasts
-from zsbench.plan.comparisons import ConfoundedContrastError
+from zsbench.plan.comparisons import ConfoundedContrastError, hybrid_contrasts
 from zsbench.store.layout import Layout
 
 HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}

@@ -18,8 +18,8 @@ DRAWS, REPEATS, LEVEL = 400, 500, 0.95
 
 @dataclass(frozen=True)
 class World:
-    """Rows differ in difficulty, seeds in skill; `rare` makes label sizes fall as 1 / rank; `alike` is the share of rows
-    to which all variants give one answer."""
+    """Rows differ in difficulty, seeds in skill; `rare` makes label sizes fall as 1 / rank; `alike` is the share of
+    rows to which all variants give one answer."""
 
     n: int
     seeds: int = 1

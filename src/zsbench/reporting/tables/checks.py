@@ -67,7 +67,7 @@ def _not_measured(run: RunData) -> list[str]:
 def calibration(run: RunData) -> Table:
     """ECE, Brier and AUROC, means over seeds."""
     groups = ordered(run, run.frame("calibration")).groupby(["suite", "system", "dataset"], sort=False)
-    measures = ("ece", "brier", "auroc")
+    measures = ("ece", "ece_calibrated", "brier", "auroc")
     rows = [
         {
             **dict(zip(("suite", "system", "dataset"), key, strict=True)),
@@ -88,15 +88,17 @@ def calibration(run: RunData) -> Table:
         Column("Confidence", "confidence"),
         Column("n", "rows", "count"),
         Column("ECE", "ece", "number"),
+        Column("If calibrated", "ece_calibrated", "number"),
         Column("Brier", "brier", "number"),
         Column("AUROC", "auroc", "number"),
     )
     notes = (
-        "ECE over 15 equal bins, Brier score and AUROC of confidence against correctness; lower, lower and higher is"
-        " better.",
+        "ECE over 15 equal bins, Brier score over all labels (0 to 2; with several labels per text 0 to 1 per label) and"
+        " AUROC of confidence against correctness; lower, lower and higher is better. If calibrated: the ECE that the"
+        " same confidences would show on as many rows if they were right.",
         "Confidence is the top score where all of a system's scores lie in [0, 1] (score), else the top label's share"
-        " of a softmax over the labels (softmax); with several labels per text it is every (text, label) score against"
-        " the label's presence (label score).",
+        " of a softmax over the labels (softmax; cosine: with a temperature fitted on the other half of the rows). With"
+        " several labels per text it is every (text, label) score against the label's presence (label score).",
         f"{EMPTY}: undefined, every answer is right or every answer is wrong.",
         *missing_notes(run, run.spec["suites"]),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from zsbench.evaluation.measure import OVER_CHANCE
 from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 from zsbench.reporting.render import EMPTY, MARKS, Column, Table
 from zsbench.reporting.tables.base import (
@@ -27,7 +28,10 @@ def suite(run: RunData, suite: str) -> Table:
     """The headline metric of every system on every dataset, their average, and the reference's difference to each."""
     datasets, metric, reference = run.datasets(suite), run.metric_title(suite), run.reference
     deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
+    ranks = run.frame("ranks").query("suite == @suite")[["system", "rank", "rank_low", "rank_high", "p_best"]]
     frame = with_differs(_with_deltas(_values(run, suite), deltas))
+    frame = frame.merge(ranks.assign(dataset=AVERAGE), on=["system", "dataset"], how="left")
+    rank = ("rank_low", "rank_high")
     marks = ("below", "seen", "differs", "checkpoint_differs")
     columns = [
         Column("System", "system"),
@@ -36,12 +40,18 @@ def suite(run: RunData, suite: str) -> Table:
             for name, entry in datasets.items()
         ),
         Column("Average", "value", "number", sets=("n_sets", "of_sets"), marks=marks, bold="best", at=AVERAGE),
+        Column("Above chance", "over_chance", "number", at=AVERAGE, status=""),
+        Column("Rank", "rank", "given", interval=rank, at=AVERAGE, status=""),
+        Column("P(best)", "p_best", "number", 2, at=AVERAGE, status=""),
         *delta_columns("Δ", AVERAGE),
         Column("Seeds", "n_seeds", "count", at=AVERAGE, status=""),
         Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
     ]
     notes = [
-        f"{metric}. Δ is {reference} minus the row's system, on the average.",
+        f"{metric}. Δ is {reference} minus the row's system, on the average. Above chance: average of (F - F0) / (1 - F0)"
+        " of macro-F1, with F0 of random answers, so that datasets of many labels and of two weigh alike.",
+        "Rank by the average among systems with every dataset, controls aside, with the central 95 % of its ranks and"
+        " P(best), the share of draws in which it is first: over other rows, not over other trainings.",
         f"{MARKS['below']} below the best trivial control of the column; {MARKS['seen']} the system was trained on that"
         f" dataset. Bold: best of the column, controls aside. Differs from {reference}: {DIFFERS_NOTE}",
         "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
@@ -64,6 +74,7 @@ def suite(run: RunData, suite: str) -> Table:
 def _values(run: RunData, suite: str) -> pd.DataFrame:
     """A row per system and dataset, and one for the average, over the sets that the system has (`n_sets`)."""
     means, datasets = run.suite_means(suite), list(run.datasets(suite))
+    over_chance = run.suite_means(suite, OVER_CHANCE).reindex(index=means.index, columns=means.columns)
     partial = means.drop(columns=AVERAGE).mean(axis=1)  # also of systems that lack a dataset
     seen = {dataset: run.seen(suite, dataset) for dataset in datasets}
     rivals = means.loc[[name for name in means.index if name not in run.controls]]
@@ -83,6 +94,7 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
                     "system": system,
                     "metric": run.metric(suite),
                     "value": value,
+                    "over_chance": over_chance.at[system, dataset],
                     "status": "" if pd.notna(value) else run.missing_word(suite, needed, system),
                     "n_sets": int(means.loc[system, needed].notna().sum()) if dataset == AVERAGE else 1,
                     "of_sets": len(needed),
@@ -95,11 +107,10 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
                     "reference": system == run.reference,
                 }
             )
-    columns = (
-        "suite dataset system metric value status n_sets of_sets n_seeds seed_sd control below seen best reference"
-    )
-    frame = pd.DataFrame(rows, columns=columns.split())
-    return frame.astype({"n_seeds": float, "seed_sd": float, "value": float})
+    flags = ["control", "below", "seen", "best", "reference"]
+    numbers = ["value", "over_chance", "n_sets", "of_sets", "n_seeds", "seed_sd"]
+    frame = pd.DataFrame(rows, columns=["suite", "dataset", "system", "metric", "status", *numbers, *flags])
+    return frame.astype(dict.fromkeys(numbers, float) | dict.fromkeys(flags, bool))
 
 
 def _with_deltas(values: pd.DataFrame, deltas: pd.DataFrame) -> pd.DataFrame:
