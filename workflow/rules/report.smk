@@ -25,7 +25,7 @@ rule write_tables:
         tables=[
             REPORTS / "tables" / f"{name}.{kind}"
             for name in plan.tables
-            for kind in ("md", "tex", "notes.txt")
+            for kind in ("json", "md", "tex")
         ],
         data=[
             reported("tables", name, item, "csv") for name, item in plan.tables.items()
@@ -98,7 +98,7 @@ rule write_report:
         "../envs/zsbench.yaml"
     params:
         run=plan.run,
-        code=code_digest("zsbench.reporting.pages"),
+        code=code_digest("zsbench.reporting.page"),
         spec=spec_of("analysis"),
         # A speed page that is there is shown. No input: an edit of a model must not measure speed anew for the report.
         speed=file_sha256(SPEED_PAGE) if SPEED_PAGE.is_file() else "",

@@ -217,7 +217,7 @@ def figures(run: RunOption) -> None:
 @app.command()
 def report(run: RunOption) -> None:
     """Write the page and REPORT.md."""
-    from zsbench.reporting.pages import write_report
+    from zsbench.reporting.page import write_report
 
     write_report(run.root, run.spec("analysis"), run.reports)
 
