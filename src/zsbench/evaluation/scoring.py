@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zsbench import systems
 from zsbench.evaluation.cell_files import count, frames, link, write_cell
 from zsbench.evaluation.faults import CellError, faults, remember
 from zsbench.evaluation.sensitivity import SensitivityOptions, measure
@@ -29,7 +28,8 @@ from zsbench.store.layout import Layout
 from zsbench.store.progress import counter_for, say_for
 from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_atomic, write_json
 from zsbench.store.secrets import mask_all
-from zsbench.systems.base import Rows, RowSystem, well_formed
+from zsbench.systems import DatasetRows, RowSystem, load
+from zsbench.systems.texts import well_formed
 
 SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
 PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
@@ -49,7 +49,7 @@ class Cell:
         dataset: id of the test set.
         rows: its prepared rows.
         facts: its card.
-        system: identity of the system (`zsbench.systems.identity`).
+        system: identity of the system (`zsbench.systems.load.identity`).
         device: "cpu" | "cuda": scores of the two differ in rounding.
         root: `results/<run>`.
     """
@@ -99,7 +99,7 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
     device = prepare_torch()
     layout = Layout(Path(root))
     say = say_for(f"score {spec['suite']} {spec['system']} seed {spec['seed']}")
-    identity = systems.identity(spec, layout)
+    identity = load.identity(spec, layout)
 
     @cache
     def loaded() -> Any:
@@ -107,7 +107,7 @@ def score_job(root: Path, spec: dict[str, Any]) -> None:
         started = time.perf_counter()
         try:
             with faults(layout.root):
-                made = systems.build(spec, layout)
+                made = load.build(spec, layout)
         except CellError as fault:
             return fault
         say(f"loaded in {time.perf_counter() - started:.1f} s")
@@ -220,7 +220,7 @@ def _row_blocks(system: RowSystem, cell: Cell) -> Iterator[Block]:
     table = pq.read_table(cell.rows, columns=columns, filters=[("split", "in", cell.splits)]).to_pydict()
     ids, splits, gold = (table[column] for column in columns)
     with faults(cell.root):
-        scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
+        scores = system.score_rows(DatasetRows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
         checked = _checked(scores, cell, ids)
     yield ids, splits, gold, checked
 

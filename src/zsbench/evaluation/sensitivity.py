@@ -14,7 +14,7 @@ from zsbench.evaluation.ties import winners
 from zsbench.families import JOINT
 
 if TYPE_CHECKING:  # importing it would import torch, which the plan of a run can do without
-    from zsbench.systems.base import System
+    from zsbench.systems import System
 
 BOOTSTRAP = 2000  # draws of rows
 

@@ -24,13 +24,14 @@ from gliznet.lengths import position_limit
 from gliznet.loading import check_same
 from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
+from zsbench.families import FAMILIES
 from zsbench.jobs.workplace import cannot_write
+from zsbench.plan.code_identity import training_code
 from zsbench.store.integrity import check_listed, check_rows
 from zsbench.store.layout import Layout
 from zsbench.store.progress import say_for
 from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_json
 from zsbench.store.secrets import masked_output
-from zsbench.training.families import TASKS, training_code
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
@@ -57,7 +58,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
         )
     rows = check_rows(layout.training_set(recipe.training_set))
     train, validation = read_training_rows(rows), read_evaluation_rows(rows)
-    module, name = TASKS[spec["family"]]
+    module, name = str(FAMILIES[spec["family"]].task_class).split(":")
     task = getattr(importlib.import_module(module), name)
     return task(backbone, spec["options"], train, validation, spec["seed"], recipe)
 
