@@ -4,6 +4,7 @@ A new family is an entry here and a module with its adapter (and, where the benc
 lists families reads `FAMILIES`. Importing this module imports no model library.
 """
 
+import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable
@@ -158,6 +159,11 @@ class Family:
         return self.adapter.partition(":")[0]
 
     @property
+    def task_module(self) -> str:
+        """Of the task; "" where the bench does not train the family."""
+        return (self.task_class or "").partition(":")[0]
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Keys that an entry under `systems` must have."""
         return self._keys(lambda required: required)
@@ -266,6 +272,12 @@ TRAINABLE = tuple(name for name, family in FAMILIES.items() if family.task_class
 JOINT = tuple(name for name, family in FAMILIES.items() if family.joint)
 INSENSITIVE = tuple(name for name, family in FAMILIES.items() if not family.reads_labels)
 MODEL_TYPES = tuple(family.model_type for family in FAMILIES.values() if family.model_type)  # that BTZSC knows
+
+
+def import_class(dotted: str) -> Any:
+    """The class that "module:Class" names."""
+    module, _, name = dotted.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 class MissingPackageError(RuntimeError):

@@ -141,4 +141,4 @@ def system_code(family: str, settings: dict[str, Any], without: Collection[str] 
 
 def training_code(family: str) -> str:
     """Digest of the code that a training of this family runs: the shared loop and its task."""
-    return code_digest("zsbench.training.run", str(FAMILIES[family].task_class).partition(":")[0])
+    return code_digest("zsbench.training.run", FAMILIES[family].task_module)

@@ -3,12 +3,11 @@
 Importing this module imports no model library.
 """
 
-import importlib
 from pathlib import Path
 from typing import Any
 
 from zsbench.data.fetched import open_fetched
-from zsbench.families import FAMILIES, versions
+from zsbench.families import FAMILIES, import_class, versions
 from zsbench.plan.code_identity import system_code
 from zsbench.store.integrity import open_model
 from zsbench.store.layout import Layout
@@ -29,8 +28,7 @@ def build(spec: dict[str, Any], layout: Layout) -> Any:
     Raises:
         UnknownSystemError: the spec, or the files it names, make no such system.
     """
-    module, name = FAMILIES[spec["family"]].adapter.split(":")
-    adapter = getattr(importlib.import_module(module), name)
+    adapter = import_class(FAMILIES[spec["family"]].adapter)
     try:
         return adapter(spec, layout)
     except UnknownSystemError:

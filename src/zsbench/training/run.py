@@ -5,7 +5,6 @@ Started by the rule `train_model` through `zsbench launch`; under ddp, zero2 and
 
 import argparse
 import gc
-import importlib
 import os
 import shutil
 import sys
@@ -24,7 +23,7 @@ from gliznet.lengths import position_limit
 from gliznet.loading import check_same
 from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
-from zsbench.families import FAMILIES
+from zsbench.families import FAMILIES, import_class
 from zsbench.jobs.workplace import cannot_write
 from zsbench.plan.code_identity import training_code
 from zsbench.store.integrity import check_listed, check_rows
@@ -58,8 +57,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
         )
     rows = check_rows(layout.training_set(recipe.training_set))
     train, validation = read_training_rows(rows), read_evaluation_rows(rows)
-    module, name = str(FAMILIES[spec["family"]].task_class).split(":")
-    task = getattr(importlib.import_module(module), name)
+    task = import_class(str(FAMILIES[spec["family"]].task_class))
     return task(backbone, spec["options"], train, validation, spec["seed"], recipe)
 
 

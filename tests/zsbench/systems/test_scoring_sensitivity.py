@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsbench import systems
 from zsbench.evaluation.scoring import score_job
 from zsbench.evaluation.sensitivity import SensitivityOptions, label_orders, measure, predictions, subsample
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
+from zsbench.systems import load
 
 TEXTS = [f"text {i}" for i in range(40)]
 GOLD = [[i % 3] for i in range(40)]
@@ -101,7 +101,7 @@ def test_the_cell_keeps_it_and_the_cache_too(run, make_spec, tmp_path, monkeypat
     records = read_json(path)["records"]
     assert [(record["kind"], record["k"]) for record in records] == [("order", 3), ("verbalisation", 2)]
     shutil.rmtree(layout.root / "cells")
-    monkeypatch.setattr(systems, "build", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(load, "build", lambda *_: pytest.fail("a model was loaded"))
     score_job(layout.root, spec)
     assert read_json(path)["records"] == records
 
