@@ -22,9 +22,9 @@ include: "workflow/rules/speed.smk"
 
 
 onsuccess:  # that a cell failed stops nothing, but the run must not end as if all were well
-    scored = any(job.rule.name == "measure" for job in workflow.dag.jobs)
-    if scored and overview.failures(plan):
-        raise WorkflowError(overview.failures(plan))
+    scored = any(job.rule.name == "compare" for job in workflow.dag.jobs)
+    if scored and progress.failures(plan):
+        raise WorkflowError(progress.failures(plan))
 
 
 rule all:
@@ -76,11 +76,11 @@ rule report:
         REPORTS / "REPORT.md",
 
 
-for part in ("ablations", "topics"):
-    if part in plan.tables:
+for name, item in plan.tables.items():
+    if item.kind in ("suite", "multi", "ablations"):
 
         rule:
             name:
-                part
+                name
             input:
-                REPORTS / "tables" / f"{part}.md",
+                REPORTS / "tables" / f"{name}.md",

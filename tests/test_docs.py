@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.cli import get_docs_for_click
+from typer.main import get_command
 
+from zsbench.cli.app import app
 from zsbench.cli.main import main
 from zsbench.config.load import load_yaml, resolve
 from zsbench.reporting.readme import outside_blocks
@@ -69,6 +72,13 @@ def test_readme_is_short_and_needs_no_sideways_scrolling() -> None:
 def test_the_list_of_config_keys_is_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config-keys"]) == 0
     assert (ROOT / "docs" / "configuration-keys.md").read_text(encoding="utf-8") == capsys.readouterr().out
+
+
+def test_the_page_of_the_command_line_is_current() -> None:
+    command = get_command(app)
+    with command.make_context("zsbench", [], resilient_parsing=True) as context:
+        page = get_docs_for_click(obj=command, ctx=context, name="zsbench", title="Command line")
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == page.strip() + "\n"
 
 
 def snippets() -> list[tuple[str, str, str]]:

@@ -1,6 +1,6 @@
 """Per-label decision thresholds: fitting, applying, and out-of-fold use. Pure numpy.
 
-Axis legend: n rows, L labels, G grid points.
+n rows, L labels, G grid points.
 
 No function here takes the gold of rows it only predicts: `fit_thresholds` sees the rows it may learn from,
 `apply_thresholds` sees scores alone, and `cross_fit` never shows a row's gold to the thresholds that row gets.
@@ -10,13 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["GRID", "CrossFit", "apply_thresholds", "cross_fit", "f1_per_label", "fit_thresholds"]
+__all__ = ["GRID", "CrossFit", "apply_thresholds", "cross_fit", "f1", "f1_per_label", "fit_thresholds"]
 
 GRID = np.arange(1, 99) / 100.0  # 0.01, 0.02, ..., 0.98: the published grid, without arange's rounding drift
 
 
+def f1(hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """F1 from counts of true positives, predictions and positives: 2 hits / (predicted + positive), 0 where both are 0.
+
+    The arrays broadcast; counts may be weighted, and are divided in double precision whatever their type.
+    """
+    total = predicted + positive
+    return np.divide(2 * hits, total, out=np.zeros(np.shape(total)), where=total > 0, dtype=np.float64)
+
+
 def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """F1 of each label, 2 tp / (2 tp + fp + fn), and 0 where there is neither a prediction nor a positive.
+    """F1 of each label.
 
     Args:
         predictions: (n, L) of 0 and 1.
@@ -26,14 +35,13 @@ def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
         (L,) in [0, 1].
     """
     predicted, positive = np.asarray(predictions, dtype=bool), np.asarray(gold, dtype=bool)
-    hits = (predicted & positive).sum(axis=0)
-    return _ratio(2.0 * hits, predicted.sum(axis=0) + positive.sum(axis=0))
+    return f1((predicted & positive).sum(axis=0), predicted.sum(axis=0), positive.sum(axis=0))
 
 
 def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """The F1-maximising threshold of each label on the grid 0.01 ... 0.98; the first maximum wins.
 
-    A row is positive where score >= threshold. Counts come from one histogram a label, so the cost is O(n L), not
+    A row is positive where score >= threshold. Counts come from one histogram per label, so the cost is O(n L), not
     O(n L G).
 
     Args:
@@ -57,8 +65,7 @@ def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     # Rows in bins above g are the predicted positives at grid point g: sums from the right, without bin 0.
     predicted = count[:, :0:-1].cumsum(axis=1)[:, ::-1]  # (L, G)
     true_positive = hits[:, :0:-1].cumsum(axis=1)[:, ::-1]
-    f1 = _ratio(2.0 * true_positive, predicted + gold.sum(axis=0)[:, None])
-    return GRID[f1.argmax(axis=1)]
+    return GRID[f1(true_positive, predicted, gold.sum(axis=0)[:, None]).argmax(axis=1)]
 
 
 def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray | float) -> np.ndarray:
@@ -74,7 +81,7 @@ def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray | float) -> np.n
     values = np.asarray(thresholds, dtype=np.float64)
     scores = np.asarray(scores, dtype=np.float64)
     if values.ndim and values.shape != scores.shape[1:]:
-        raise ValueError(f"thresholds has shape {values.shape}, scores have {scores.shape[1]} labels")
+        raise ValueError(f"thresholds: has shape {values.shape}, scores have {scores.shape[1]} labels")
     return (scores >= values).astype(np.int8)
 
 
@@ -110,7 +117,7 @@ def cross_fit(scores: np.ndarray, gold: np.ndarray, folds: int = 5, seed: int = 
     scores, gold = _checked(scores, gold)
     n = len(scores)
     if not 2 <= folds <= n:
-        raise ValueError(f"folds={folds} is not in 2 ... {n} (the number of rows)")
+        raise ValueError(f"folds: {folds} is not allowed; allowed: 2 to {n}, the number of rows")
     fold_of_row = np.empty(n, dtype=np.int64)
     fold_of_row[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
     thresholds = np.stack([fit_thresholds(scores[fold_of_row != f], gold[fold_of_row != f]) for f in range(folds)])
@@ -118,17 +125,12 @@ def cross_fit(scores: np.ndarray, gold: np.ndarray, folds: int = 5, seed: int = 
     return CrossFit(predictions=predictions, thresholds=thresholds, fold_of_row=fold_of_row)
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Elementwise quotient, 0 where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0)
-
-
 def _checked(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     scores, gold = np.asarray(scores, dtype=np.float64), np.asarray(gold, dtype=np.float64)
     if scores.ndim != 2 or scores.shape != gold.shape or not len(scores):
         raise ValueError(f"scores {scores.shape} and gold {gold.shape} must have one non-empty shape (n, L)")
     if not np.isfinite(scores).all():
-        raise ValueError(f"scores holds {int((~np.isfinite(scores)).sum())} non-finite values; all must be finite")
+        raise ValueError(f"scores: holds {int((~np.isfinite(scores)).sum())} non-finite values")
     if not np.isin(gold, (0, 1)).all():
-        raise ValueError("gold holds values other than 0 and 1")
+        raise ValueError("gold: holds values other than 0 and 1")
     return scores, gold

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.zsbench.resolved_config import training_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 
-from ..hybridnli.conftest import make_bert, make_deberta
+from ..factories import make_nli_model
 from ..zsbench.training.conftest import RECIPE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU they run too, so that they cannot rot
@@ -23,9 +24,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU they ru
 def test_bf16_training_through_the_launcher(layout: Layout) -> None:
     recipe = RECIPE | {"precision": "bf16", "steps": 12, "evaluate_every": 6}
     spec = {"id": "gliznet-full", "family": "gliznet", "seed": 1, "recipe": recipe, "options": {}}
-    configs = Path(__file__).parents[2] / "workflow" / "accelerate"
-    command = [sys.executable, "-m", "zsbench.cli", "launch", "--configs", str(configs), "--"]
-    command += ["-m", "zsbench.training.run", "--root", str(layout.root), "--spec", json.dumps(spec)]
+    training_config(layout.root, spec)
+    command = [sys.executable, "-m", "zsbench.cli", "launch", "--strategy", "single", "--", "-m", "zsbench.cli"]
+    command += ["job", "train", "--root", str(layout.root), "--model", "gliznet-full", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
     assert done.returncode == 0, done.stderr
     record = read_json(layout.model("gliznet-full", 1))
@@ -55,13 +56,13 @@ def test_scores_on_the_gpu_are_those_of_the_cpu(layout: Layout) -> None:
     torch.testing.assert_close(torch.from_numpy(on_cpu), torch.from_numpy(on_gpu), atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("make", [make_bert, make_deberta])
-def test_nli_scores_on_the_gpu_are_those_of_the_cpu(make, tokenizer) -> None:
+@pytest.mark.parametrize("kind", ["bert", "deberta"])
+def test_nli_scores_on_the_gpu_are_those_of_the_cpu(kind, tokenizer) -> None:
     from hybridnli.encoder import NLIEncoder, nli_scores
 
     texts, hypotheses = ["a cat sat on the mat", "rain", "the price of bread rose again"], ["pets", "weather", "money"]
-    on_cpu = nli_scores(NLIEncoder(make(), tokenizer), texts, hypotheses)
-    on_gpu = nli_scores(NLIEncoder(make().to(DEVICE), tokenizer), texts, hypotheses)
+    on_cpu = nli_scores(NLIEncoder(make_nli_model(kind), tokenizer), texts, hypotheses)
+    on_gpu = nli_scores(NLIEncoder(make_nli_model(kind).to(DEVICE), tokenizer), texts, hypotheses)
     np.testing.assert_allclose(on_cpu, on_gpu, atol=1e-3)
 
 

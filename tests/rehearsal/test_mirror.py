@@ -45,7 +45,7 @@ def test_data_replicas_prepare_into_every_label(mirror, paper, presets, tmp_path
     """Every preset that has a repository, whether or not the paper run scores it."""
     names = [name for name, preset in presets["datasets"].items() if "repo" in presets["sources"][preset["source"]]]
     assert set(paper["suites"]["gliclass"]["datasets"]) | OTHERS == set(names)
-    suites = {"gliclass": {"rows": None, "sample_seed": 0}, "topics": {"rows": None, "sample_seed": 0}}
+    suites = {"all": {"datasets": names, "rows": None, "sample_seed": 0}}
     plan, cards = Plan(paper | {"data": {"mirror": None}, "suites": suites}, presets), {}
     for dataset in names:
         spec = plan.dataset_spec(dataset)
@@ -122,8 +122,8 @@ def test_the_backbone_arrives_as_a_pickle_and_is_kept_as_safetensors(mirror, sou
     files = tmp_path / "b" / "files"
     assert "model.safetensors" in {entry["name"] for entry in manifest["files"]}
     assert manifest["converted"]["name"] == "pytorch_model.bin" and not (files / "pytorch_model.bin").exists()
-    from gliznet.config import GliZNetOptions
     from gliznet.model import GliZNetForSequenceClassification
+    from gliznet.options import GliZNetOptions
     from gliznet.tokenizer import GliZNETTokenizer
 
     tokenizer = GliZNETTokenizer.from_pretrained(files, GliZNetOptions())

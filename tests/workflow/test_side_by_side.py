@@ -23,7 +23,6 @@ rule slow:
 """
 DATASET = {
     "title": "Mine",
-    "suite": "gliclass",
     "task": "single",
     "source": "mine",
     "files": {"test": "rows.csv"},
@@ -40,7 +39,7 @@ ROWS = "datasets/mine/rows.parquet"
 CONFIG = TINY | {
     "sources": {"mine": {"kind": "local", "path": "rows.csv"}},
     "datasets": {"mine": DATASET},
-    "suites": {"gliclass": {"datasets": ["mine"]}},
+    "suites": {"gliclass": {"task": "single", "datasets": ["mine"]}},
     "gliznet": {"base": {}, "variants": {"full": {}}},
     "hybrid": {},
     "statistics": {"draws": 100, "seed": 11, "level": 0.95, "system": "random"},
@@ -113,7 +112,7 @@ def test_a_job_hears_of_its_workflow_only_from_its_own_shell(project: Project) -
     process = start(project.folder, f"results/one/{ROWS}", "--configfile", "one.yaml")
     said, _ = process.communicate(timeout=120)
     words = (project.folder / "words").read_text()
-    assert words.startswith(f"--end-with {process.pid} fetch --root results/one "), said
+    assert words.startswith(f"--end-with {process.pid} job fetch --run one "), said
     environment = (project.folder / "environment").read_text()
     assert not [line for line in environment.splitlines() if line.endswith(f"={process.pid}")]
 

@@ -8,16 +8,17 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import zsbench
-from zsbench.cli import overview
+import zsbench.store.layout
 from zsbench.config.load import ConfigError, load_yaml, resolve
 from zsbench.data.fetched import file_at_hand
+from zsbench.plan import progress
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import canonical_json, file_sha256, write_text
 from zsbench.plan.code_identity import code_digest, system_code, training_code
 from zsbench.jobs.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
-WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
+WORKFLOW = Path(os.path.relpath(zsbench.store.layout.WORKFLOW))
 PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 
 
@@ -43,14 +44,13 @@ LABEL_SETS = ROOT / "analysis" / "label_sets.json"
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     free_stale_lock(Path())
 
-# Bash's parent is the snakemake that started it, on whichever machine: a job started by hand or by srun has none.
-shell.prefix(
-    'set -euo pipefail; zsbench() {{ command zsbench --end-with $PPID "$@"; }}; '
-)
+# A job ends with the parent of its shell: the snakemake that started it, on whichever machine. A job started by hand or
+# by srun has none. (`exec` takes the place of the pipeline's subshell.)
+shell.prefix('set -euo pipefail; zsbench() {{ exec zsbench --end-with $PPID "$@"; }}; ')
 
 
-onstart:
-    # Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument).
+def write_config():
+    """Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument)."""
     # The order of keys has a meaning (the first wording of a preset), so they are not sorted.
     write_text(
         layout.config,
@@ -58,19 +58,21 @@ onstart:
     )
 
 
-def root_of_outputs(wildcards, output):
-    """results/<run> or reports/<run>: where a job's outputs lie."""
-    return "/".join(Path(output[0]).parts[:2])
+onstart:
+    write_config()
+
+
+if (
+    workflow.is_main_process
+    and not workflow.modifier.is_main_snakefile()
+    and not workflow.output_settings.dryrun
+):
+    write_config()  # Snakemake calls no onstart of a module
 
 
 def folder_of_outputs(wildcards, output):
     """The folder that a job's first output lies in."""
     return str(Path(output[0]).parent)
-
-
-def root_of_inputs(wildcards, input):
-    """results/<run>: where a rendering job's first input lies."""
-    return "/".join(Path(input[0]).parts[:2])
 
 
 def spec_of(kind, *wildcard_names):
@@ -82,22 +84,6 @@ def spec_of(kind, *wildcard_names):
         )
 
     return spec
-
-
-def score_specs(wildcards):
-    """A params function: a spec as canonical JSON for every suite that a scoring job covers."""
-    specs = plan.score_specs(wildcards.system, wildcards.seed)
-    return [canonical_json(spec) for spec in specs]
-
-
-def score_jobs(wildcards):
-    """A params function: the same specs as the job reads them. (A shell line is made when its job runs: the variable of a
-    loop around the rule would have its last value there.)"""
-    specs = plan.score_specs(wildcards.system, wildcards.seed)
-    return [
-        f"@{ROOT}/config.json:score:{spec['suite']}:{spec['system']}:{spec['seed']}"
-        for spec in specs
-    ]
 
 
 def content_of_source(wildcards):
@@ -119,10 +105,10 @@ def training_set_manifest(wildcards):
 def training_inputs(wildcards):
     """Backbone and rows of a training."""
     recipe = plan.trained[wildcards.model]["recipe"]
-    return [
-        layout.fetched(recipe["backbone"]),
-        layout.training_set(recipe["training_set"]),
-    ]
+    return {
+        "backbone": layout.fetched(recipe["backbone"]),
+        "rows": layout.training_set(recipe["training_set"]),
+    }
 
 
 def code_of_training(wildcards):
@@ -138,7 +124,7 @@ def hybrid_inputs(wildcards):
         if spec["nli_kind"] == "trained"
         else layout.fetched(spec["nli"])
     )
-    return [nli, layout.dataset(spec["dataset"])]
+    return {"nli": nli, "rows": layout.dataset(spec["dataset"])}
 
 
 def system_model(wildcards):
@@ -169,28 +155,37 @@ def failures_before(wildcards):
 
 
 def imported_scores(wildcards):
-    """Scores that were brought in; where some are missing, the job says which command brings them."""
+    """Imported scores; where some are missing, the job names the command that imports them."""
     system = plan.systems[wildcards.system]
     if system.family != "imported":
         return []
-    datasets = [name for suite in system.suites for name in plan.datasets(suite)]
-    files = [layout.imported(system.id, name) for name in datasets]
+    files = [layout.imported(system.id, name) for name in plan.datasets_of(system.id)]
     return [file for file in files if file.is_file()]
 
 
-def reported(kind, name, suffix, label):
+def scored_rows(wildcards):
+    """Prepared rows of every dataset that a system is scored on."""
+    return [layout.dataset(name) for name in plan.datasets_of(wildcards.system)]
+
+
+def scored_cards(wildcards):
+    """Cards of these datasets."""
+    return [layout.dataset_card(name) for name in plan.datasets_of(wildcards.system)]
+
+
+def reported(kind, name, item, suffix):
     """A file that Snakemake's own report shows, with its caption, category and label."""
     return report(
         REPORTS / kind / f"{name}.{suffix}",
-        caption=f"../report/{name}.rst",
+        caption=f"../report/{item.kind}.rst",
         category=kind.capitalize(),
-        labels={"name": name.replace("_", " "), "format": label},
+        labels={"name": name.replace("_", " "), "format": suffix},
     )
 
 
 # Once, not by each job: another machine need not see the files that sources are copies of.
 if workflow.is_main_process:
-    for lost in overview.lost_files(plan):
+    for lost in progress.lost_files(plan):
         raise WorkflowError(lost)
 
 
@@ -204,12 +199,11 @@ wildcard_constraints:
     training_set="|".join(plan.training_sets) or "none",
     model="|".join(plan.trained) or "none",
     hybrid="|".join(plan.config["hybrid"]) or "none",
-    suite="|".join(plan.config["suites"]),
     system="|".join(plan.systems),
     seed=r"\d+",
 
 
 if workflow.is_main_process:
-    logger.info(overview.summary(plan))
-    if overview.warning(plan):
-        logger.warning(overview.warning(plan))
+    logger.info(progress.summary(plan))
+    if progress.warning(plan):
+        logger.warning(progress.warning(plan))

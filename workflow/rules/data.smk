@@ -3,7 +3,7 @@
 
 rule fetch:
     output:
-        ROOT / "fetch" / "{source}" / "manifest.json",
+        manifest=ROOT / "fetch" / "{source}" / "manifest.json",
     log:
         ROOT / "logs" / "fetch-{source}.log",
     conda:
@@ -12,19 +12,18 @@ rule fetch:
         network=1,
     params:
         content=content_of_source,
-        root=root_of_outputs,
         spec=spec_of("source", "source"),
     message:
         "fetch {wildcards.source}"
     shell:
-        "zsbench fetch --root {params.root} --spec @{params.root}/config.json:source:{wildcards.source} 2>&1 | tee {log}"
+        "zsbench job fetch --run {plan.run} --source {wildcards.source} 2>&1 | tee {log}"
 
 
 rule manifest:
     input:
-        [layout.fetched(source) for source in plan.sources],
+        manifests=[layout.fetched(source) for source in plan.sources],
     output:
-        layout.manifest,
+        manifest=layout.manifest,
     log:
         ROOT / "logs" / "manifest.log",
     localrule: True
@@ -32,17 +31,16 @@ rule manifest:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.fetched"),
-        root=ROOT,
         spec=spec_of("manifest"),
     message:
-        "gather what {} sources came from".format(len(plan.sources))
+        "gather the origins of {} sources".format(len(plan.sources))
     shell:
-        "zsbench manifest --root {params.root} --spec @{params.root}/config.json:manifest 2>&1 | tee {log}"
+        "zsbench job manifest --run {plan.run} 2>&1 | tee {log}"
 
 
 rule prepare:
     input:
-        dataset_manifest,
+        source=dataset_manifest,
     output:
         rows=ROOT / "datasets" / "{dataset}" / "rows.parquet",
         card=ROOT / "datasets" / "{dataset}" / "card.json",
@@ -52,17 +50,16 @@ rule prepare:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.prepare"),
-        root=root_of_outputs,
         spec=spec_of("dataset", "dataset"),
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "zsbench prepare --root {params.root} --spec @{params.root}/config.json:dataset:{wildcards.dataset} 2>&1 | tee {log}"
+        "zsbench job prepare --run {plan.run} --dataset {wildcards.dataset} 2>&1 | tee {log}"
 
 
 rule prepare_training:
     input:
-        training_set_manifest,
+        source=training_set_manifest,
     output:
         rows=ROOT / "training_sets" / "{training_set}" / "rows.parquet",
         card=ROOT / "training_sets" / "{training_set}" / "card.json",
@@ -72,32 +69,30 @@ rule prepare_training:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.training_sets"),
-        root=root_of_outputs,
         spec=spec_of("training_set", "training_set"),
     message:
         "prepare {wildcards.training_set}"
     shell:
-        "zsbench prepare-training --root {params.root} --spec @{params.root}/config.json:training_set:{wildcards.training_set} 2>&1 | tee {log}"
+        "zsbench job prepare-training --run {plan.run} --training-set {wildcards.training_set} 2>&1 | tee {log}"
 
 
 rule overlap:
     input:
-        [layout.dataset(dataset) for dataset in plan.all_datasets],
-        [layout.training_set(name) for name in plan.training_sets],
+        datasets=[layout.dataset(dataset) for dataset in plan.all_datasets],
+        training_sets=[layout.training_set(name) for name in plan.training_sets],
     output:
-        ROOT / "analysis" / "overlap.json",
+        overlap=ROOT / "analysis" / "overlap.json",
     log:
         ROOT / "logs" / "overlap.log",
     conda:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.contamination"),
-        root=root_of_outputs,
         spec=spec_of("overlap"),
     message:
-        "look for test texts in the training sets"
+        "find test texts in the training sets"
     shell:
-        "zsbench overlap --root {params.root} --spec @{params.root}/config.json:overlap 2>&1 | tee {log}"
+        "zsbench job overlap --run {plan.run} 2>&1 | tee {log}"
 
 
 rule check:
@@ -106,10 +101,7 @@ rule check:
     localrule: True
     conda:
         "../envs/zsbench.yaml"
-    params:
-        root=ROOT,
-        spec=canonical_json(overview.check_spec(plan)),
     message:
-        "check what the run stands on"
+        "check whether the run can start"
     shell:
-        "zsbench check --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench job check --run {plan.run} 2>&1 | tee {log}"

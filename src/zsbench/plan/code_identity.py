@@ -27,11 +27,11 @@ PLUMBING = {
     "gliznet.card": "writes a checkpoint's README",
     "hybridnli": "exports names",
     "zsbench": "its version",
-    "zsbench.cli.arguments": "reads the command line",
     "zsbench.config.load": "refuses a config, or passes it on",
     "zsbench.config.checks": "likewise",
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
+    "zsbench.store.cells": "writes whole cells and refuses damaged ones",
     "zsbench.store.integrity": "refuses damaged files",
     "zsbench.store.layout": "names files",
     "zsbench.store.progress": "prints",
@@ -40,8 +40,8 @@ PLUMBING = {
     "zsbench.plan.code_identity": "makes the keys",
     "zsbench.families": "lists the families; keys name a family's own modules and options",
     "zsbench.systems.load": "makes the keys; the folder it names for a model has its content in them",
-    "zsbench.jobs.worker": "starts processes",
-    "zsbench.jobs.workplace": "locks the folder, and words its errors",
+    "zsbench.jobs.worker": "ends processes",
+    "zsbench.jobs.workplace": "frees locks, and words errors of the disk",
 }
 
 

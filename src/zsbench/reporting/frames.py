@@ -7,21 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.evaluation.cells import checked_files
 from zsbench.evaluation.protocols import representative
+from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, read_files, status
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
-from zsbench.store.status import FAILED, NOT_APPLICABLE, OK, status
 
 # Columns of each analysis frame; a frame that a run does not have reads as empty with these columns.
 COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
-        "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_sets n_seeds"
+        "table suite dataset metric protocol split system baseline factor delta low high p p_holm tests unit mde"
+        " verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels n_rows n_sets n_seeds"
         " mcnemar_p"
     ),
-    "calibration": "suite dataset system seed ece brier auroc",
+    "ranks": "suite protocol split system value rank rank_low rank_high p_best",
+    "calibration": "suite dataset system seed ece ece_calibrated brier auroc",
     "reliability": "suite dataset system bin low high count confidence accuracy",
     "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
@@ -208,7 +209,7 @@ class RunData:
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
         """Stored scores of a cell, or None when the run has no such cell, or one without scores."""
         place = (suite, dataset, system, seed)
-        return checked_files(self.layout, place)[1].to_pandas() if place in self.cells() else None
+        return read_files(self.layout, place)[1].to_pandas() if place in self.cells() else None
 
     def card(self, suite: str, dataset: str, system: str, seed: int) -> dict[str, Any] | None:
         """Card of a cell, or None when the run has no such cell."""

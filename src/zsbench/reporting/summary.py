@@ -8,8 +8,8 @@ from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
 from zsbench.reporting.marks import UNMOVED, chosen_on
 from zsbench.reporting.missing import missing_groups, sets_text
 from zsbench.reporting.tables_topics import attribution
+from zsbench.store.cells import FAILED
 from zsbench.store.provenance import read_json
-from zsbench.store.status import FAILED
 
 SUITE, TOPICS = "gliclass", "topics"
 
@@ -96,7 +96,7 @@ def _suite(run: RunData) -> str:
         f" systems{whole}."
     )
     first, second = ranking.index[:2]
-    tested, how = delta_of(run, first, second), "Holm-corrected within its table"
+    tested, how = delta_of(run, first, second), "corrected over all pairs of the suite"
     if tested is None:
         tested, how = _test_now(run, first, second), "of this one pair, which was picked for being on top"
     verdict = "significant" if tested["p_holm"] < SIGNIFICANT else "not significant"

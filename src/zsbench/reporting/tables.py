@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zsbench.plan.contents import filled
+from zsbench.plan import contents
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
 from zsbench.reporting.table import Table, write_table
@@ -35,14 +35,14 @@ def write_tables(root: Path, spec: dict[str, Any], out_folder: Path, published_p
         "ablations": lambda: ablations(run),
         "peers": lambda: peers(run),
         "topics": lambda: topics(run, reported),
-        "topic_deltas": lambda: topic_deltas(run),
+        "topics_deltas": lambda: topic_deltas(run),
         "published": lambda: published(run, reported),
         "sensitivity": lambda: sensitivity(run),
         "calibration": lambda: calibration(run),
         "cost": lambda: cost(run),
         "integrity": lambda: integrity(run),
     }
-    names = filled(spec, "tables")
+    names = list(contents.tables(spec))
     for name, build in builders.items():
         if name in names:
             write_table(out, mark_unmoved(build(), run))

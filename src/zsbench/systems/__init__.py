@@ -51,6 +51,20 @@ class RowSystem(Protocol):
         ...
 
 
+class TaskSystem:
+    """A system whose scores depend on the task of the suite, which the scorer sets.
+
+    "multi" judges labels one by one, so scores are probabilities there.
+    """
+
+    task: str
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether scores are to be probabilities of single labels."""
+        return self.task == "multi"
+
+
 class UnknownSystemError(ConfigError):
     """A system that cannot be built; the message names its key and what is wrong."""
 

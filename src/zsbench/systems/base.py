@@ -9,14 +9,15 @@ from transformers import PreTrainedModel
 
 from gliznet.loading import check_same
 from zsbench.store.layout import Layout
+from zsbench.systems import TaskSystem
 from zsbench.systems.load import model_folder
 
 
-class Adapter:
+class Adapter(TaskSystem):
     """A built-in system that loads weights: its checkpoint, where it runs, and what it had to cut.
 
     Args:
-        spec: a score spec (`model`, `seed`, `precision`, `token_budget`, `suite`, `settings`).
+        spec: a score spec (`model`, `seed`, `precision`, `token_budget`, `task`, `settings`).
         layout: of the run that holds the checkpoint.
     """
 
@@ -26,8 +27,7 @@ class Adapter:
         self.precision: str = spec["precision"]
         self.dtype = {"fp32": "float32", "bf16": "bfloat16"}[self.precision]
         self.token_budget: int = spec["token_budget"]
-        # Labels of `topics` are judged one by one, so scores there are probabilities.
-        self.probabilities: bool = spec["suite"] == "topics"
+        self.task = spec["task"]
         self._cut = {"truncated_texts": 0, "truncated_labels": 0}
 
     def autocast(self) -> AbstractContextManager[object]:

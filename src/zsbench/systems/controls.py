@@ -67,7 +67,6 @@ CONTROLS: dict[str, Callable[[str, np.ndarray, np.random.Generator], np.ndarray]
     "position-first": position_first,
     "position-last": position_last,
 }
-RANDOM = ("prior-random", "uniform-random", "shuffled-oracle")  # measured as the mean over many draws
 
 
 def draw(name: str, seed: int, dataset: str, task: str, splits: np.ndarray, gold: np.ndarray) -> np.ndarray:

@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridnli.encoder import NLIEncoder
-from hybridnli.features import build_store
-from hybridnli.shards import CheckedShards
-from hybridnli.store import FeatureStore
+from hybridnli.features import CheckedShards, FeatureStore, build_store
 from zsbench.data.fetched import open_fetched
 from zsbench.plan.code_identity import code_digest
 from zsbench.store.integrity import open_model

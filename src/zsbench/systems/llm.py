@@ -24,7 +24,7 @@ from zsbench.families import LLMOptions
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json, digest, read_json, write_json
 from zsbench.store.secrets import also_mask, mask, mask_all
-from zsbench.systems import UnknownSystemError
+from zsbench.systems import TaskSystem, UnknownSystemError
 from zsbench.systems.texts import check_request
 
 SINGLE = (
@@ -53,7 +53,7 @@ class EndpointError(RuntimeError):
         super().__init__(mask(message))
 
 
-class LLMSystem:
+class LLMSystem(TaskSystem):
     """One request per text (single label), or one per (text, label) where labels are judged one by one.
 
     Scores are log-probabilities of the answers where the endpoint offers them and an answer is one token, else 0 for
@@ -71,7 +71,7 @@ class LLMSystem:
             raise UnknownSystemError(f"systems.{spec['system']}.key_variable: {variable} is not set")
         if variable:
             also_mask(variable)
-        self.judge_each: bool = spec["suite"] == "topics"
+        self.task = spec["task"]
         self.folder: Path = layout.root / "cache" / "llm"
         self._lock = threading.Lock()  # of the counts: answers arrive in several threads
         self._clear()
@@ -80,7 +80,7 @@ class LLMSystem:
         """Scores (n, L); see `System`."""
         check_request(texts, labels)
         requests: list[tuple[str, dict[str, Any], list[str]]]
-        if self.judge_each:
+        if self.probabilities:
             requests = [(YES_NO, {"text": text, "label": label}, ["yes", "no"]) for text in texts for label in labels]
         else:
             keys = answer_keys(len(labels))
@@ -92,7 +92,7 @@ class LLMSystem:
             answers = dict(zip(once, pool.map(lambda request: self._answer(*request), once.values()), strict=True))
         rows = [answers[key] for key in keys]  # (requests, answers) log-probabilities, or None
         self._add(unanswered=sum(row is None for row in rows))
-        if self.judge_each:
+        if self.probabilities:
             yes = [0.0 if row is None else 1 / (1 + math.exp(row[1] - row[0])) for row in rows]
             return np.array(yes).reshape(len(texts), len(labels))
         unseen = [UNSEEN] * len(labels)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gliznet.texts import check_texts, spaced_out
+from gliznet.texts import check_texts, space_out_tokens
 
 SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -73,6 +73,6 @@ class EscapeSpecialTokens:
         if self.normalise is None:
             return plain
         return [
-            spaced_out(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
+            space_out_tokens(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
             for text in plain
         ]

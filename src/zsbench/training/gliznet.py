@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
+from gliznet.options import GliZNetOptions
 from gliznet.predictor import score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.training.task import Task

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from gliznet.encoders.deberta_fast import accelerate_encoder
+from gliznet.fast.deberta import use_fast_attention
 from hybridnli.encoder import NLIEncoder, pair_scores
 from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.task import IGNORED, Task
@@ -37,7 +37,7 @@ class NLITask(Task):
         self.model = AutoModelForSequenceClassification.from_pretrained(
             backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
-        accelerate_encoder(self.model)  # before the first step: a training that is resumed must not compute otherwise
+        use_fast_attention(self.model)  # before the first step: a training that is resumed must not compute otherwise
         self.lengths = np.array([len(text.split()) for text in self.train.texts])
 
     def collate(

@@ -82,6 +82,8 @@ def make_spec(seeds=(1, 2, 3), draws=500):
         "run": "synthetic",
         "suites": {
             "gliclass": {
+                "task": "single",
+                "metric": "macro_f1",
                 "datasets": [
                     {"id": "alpha", "title": "Alpha", "task": "single", "labels": ["no", "yes"], "domain": "reviews"}
                     | {"label_names": ["no", "yes"]},
@@ -90,6 +92,8 @@ def make_spec(seeds=(1, 2, 3), draws=500):
                 ],
             },
             "topics": {
+                "task": "multi",
+                "metric": "macro_f1",
                 "datasets": [
                     {"id": "mini", "title": "Mini", "task": "multi", "labels": [f"about {t}" for t in TOPICS]}
                     | {"label_names": TOPICS, "domain": "mixed"}
@@ -97,6 +101,7 @@ def make_spec(seeds=(1, 2, 3), draws=500):
                 "protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"],
                 "folds": 5,
                 "fold_seed": 0,
+                "partitions": 3,
             },
         },
         "systems": systems,
@@ -110,7 +115,7 @@ def make_spec(seeds=(1, 2, 3), draws=500):
             },
             "compounds": {"warm": ["warm", "full"]},
         },
-        "statistics": {"draws": draws, "seed": 11, "level": 0.95, "system": "gliznet-full"},
+        "statistics": {"draws": draws, "seed": 11, "level": 0.95, "margin": 0.01, "system": "gliznet-full"},
         "sensitivity": {},
     }
 

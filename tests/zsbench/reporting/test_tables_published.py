@@ -60,7 +60,7 @@ def test_every_publication_has_source_date_and_caveat(reported):
 def test_expected_rows_are_those_of_the_presets(reported):
     presets = yaml.safe_load((PUBLISHED.parent / "datasets.yaml").read_text(encoding="utf-8"))["datasets"]
     for name, count in reported["rows"].items():
-        split = "validation" if presets[name]["suite"] == "topics" else "test"
+        split = "validation" if presets[name]["task"] == "multi" else "test"
         assert presets[name]["expected_rows"][split] == count
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.plan.contents import filled
+from zsbench.plan import contents
 from zsbench.reporting.figures import checks, suite, topics, training
 from zsbench.reporting.figures.style import Drawing, empty_drawing, house_style, save
 from zsbench.reporting.frames import RunData
@@ -27,12 +27,12 @@ class FigureEntry:
 
 
 FIGURES = (
-    FigureEntry("suite_heatmap", "suite", "Macro-F1 by dataset and system", suite.suite_heatmap),
-    FigureEntry("delta_forest", "suite", "The reference against each competitor", suite.delta_forest),
+    FigureEntry("gliclass_heatmap", "suite", "Macro-F1 by dataset and system", suite.suite_heatmap),
+    FigureEntry("gliclass_forest", "suite", "The reference against each competitor", suite.delta_forest),
     FigureEntry("ablations", "ablations", "What each factor changes", suite.ablations),
     FigureEntry("topics_f1", "topics", "F1 by label", topics.topics_f1),
-    FigureEntry("pr_curves", "topics", "Precision against recall", topics.pr_curves),
-    FigureEntry("threshold_sensitivity", "topics", "F1 against the threshold", topics.threshold_sensitivity),
+    FigureEntry("topics_pr_curves", "topics", "Precision against recall", topics.pr_curves),
+    FigureEntry("topics_threshold_sensitivity", "topics", "F1 against the threshold", topics.threshold_sensitivity),
     FigureEntry("cost", "cost", "Accuracy against speed", suite.cost),
     FigureEntry("throughput", "cost", "Speed against the number of labels", suite.throughput),
     FigureEntry("sensitivity", "sensitivity", "Label order and wording", checks.sensitivity),
@@ -58,7 +58,7 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
     run, out = RunData(Path(root), spec), Path(out)
     written: list[Path] = []
     index = []
-    names = filled(spec, "figures")
+    names = contents.figures(spec)
     for entry in FIGURES:
         with house_style():
             drawing = entry.draw(run) if entry.name in names else None

@@ -1,0 +1,286 @@
+"""DeBERTa-v2/v3 attention with the work that no input changes done once: exact, in place, the same state dict.
+
+What transformers' module computes and this does not: both projections of all 512 relative embeddings in each layer and
+pass (worth 85 tokens), products with distances that the batch cannot hold, gathers over B x H x T x T int64 indices, a
+T x T matrix of logarithms. Source of the algebra: He et al., DeBERTa, 2021, equations 2 to 4;
+docs/models/gliznet.md section 6.
+
+B batch, T tokens, D hidden size, H attention heads, d head size, R rows of the relative embeddings.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.deberta_v2.modeling_deberta_v2 import (
+    DebertaV2Encoder,
+    DisentangledSelfAttention,
+)
+
+from gliznet.fast.relative_positions import (
+    PositionBias,
+    Positions,
+    batch_slices,
+    distance_rows,
+    gathered_bias,
+    position_bias,
+)
+
+__all__ = ["has_fast_attention", "use_fast_attention", "use_plain_attention"]
+
+MIN_REACH = 128  # distances in a table at first; they double when a longer batch comes
+Tables = tuple[Tensor | None, Tensor | None]  # position keys and queries; None where the model has no such term
+
+
+def use_fast_attention(model: nn.Module) -> bool:
+    """Let every DeBERTa-v2/v3 encoder in `model` use this module's attention. Idempotent; weights stay as they are.
+
+    In eval mode without gradients the projections that depend on weights alone are cached. They are recomputed when a
+    weight was changed in place, replaced or moved, and dropped by `train()`. A change that PyTorch does not count
+    (`weight.data.copy_(...)` in eval mode) is not seen.
+
+    Args:
+        model: any module; encoders of other architectures in it are left alone.
+
+    Returns:
+        Whether there was such an encoder.
+    """
+    changed = False
+    for encoder in model.modules():
+        if not isinstance(encoder, DebertaV2Encoder) or not encoder.relative_attention:
+            continue
+        attentions: list[Any] = [layer.attention.self for layer in encoder.layer]  # type: ignore[union-attr]
+        if not {"c2p", "p2c"} & set(attentions[0].pos_att_type):
+            continue
+        encoder.__class__ = FastEncoder
+        for attention in attentions:
+            attention.__class__ = FastSelfAttention
+        changed = True
+    return changed
+
+
+def use_plain_attention(model: nn.Module) -> None:
+    """Undo `use_fast_attention`: transformers' attention, to compare with."""
+    for module in model.modules():
+        originals: dict[type, Any] = {FastEncoder: DebertaV2Encoder, FastSelfAttention: DisentangledSelfAttention}
+        original = originals.get(type(module))
+        if original is not None:
+            module.__dict__.pop("_cache", None)
+            module.__class__ = original
+
+
+def has_fast_attention(encoder: nn.Module) -> bool:
+    """Whether an encoder takes relative positions as one (B, T, T) matrix, the same for all heads."""
+    return isinstance(encoder, FastEncoder)
+
+
+class _CachesInEval(nn.Module):
+    """Keeps something in `_cache` between passes in eval mode; training drops it, copies and pickles do without."""
+
+    def train(self, mode: bool = True) -> Any:
+        if mode:
+            self.__dict__.pop("_cache", None)
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
+
+
+class FastEncoder(_CachesInEval, DebertaV2Encoder):
+    """transformers' encoder; its layers get `Positions` instead of an index matrix."""
+
+    def get_attention_mask(self, attention_mask: Tensor) -> Tensor:
+        """(B, 1, T, T) bool from (B, T), (B, T, T) or (B, 1, T, T)."""
+        mask = attention_mask.bool()
+        if mask.dim() == 2:
+            return mask[:, None, :, None] & mask[:, None, None, :]
+        return mask.unsqueeze(1) if mask.dim() == 3 else mask
+
+    def get_rel_pos(self, hidden_states: Any, query_states: Any = None, relative_pos: Any = None) -> Any:
+        """`Positions`, or transformers' matrix in the cases left to it (query states, positions by head)."""
+        if query_states is not None or isinstance(relative_pos, Tensor) and relative_pos.dim() == 4:
+            return super().get_rel_pos(hidden_states, query_states, relative_pos)
+        if relative_pos is not None and relative_pos.dim() == 2:
+            relative_pos = relative_pos.unsqueeze(0)
+        return Positions(hidden_states.shape[1], relative_pos)
+
+    def get_rel_embedding(self) -> Tensor:
+        """(R, D) relative embeddings after their norm; without gradients the same object until a weight changes."""
+        if torch.is_grad_enabled() or self.training:
+            return super().get_rel_embedding()
+        versions = _versions(self.rel_embeddings, getattr(self, "LayerNorm", None))
+        cache = self.__dict__.get("_cache")
+        if cache is None or versions is None or cache[0] != versions:
+            cache = self.__dict__["_cache"] = (versions, super().get_rel_embedding().detach())
+        return cache[1]
+
+
+class FastSelfAttention(_CachesInEval, DisentangledSelfAttention):
+    """transformers' disentangled attention, computed as this module's docstring says."""
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor,
+        output_attentions: bool = False,
+        query_states: Tensor | None = None,
+        relative_pos: Any = None,
+        rel_embeddings: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Context vectors (B, T, H d), and the attention weights with `output_attentions`."""
+        if not isinstance(relative_pos, Positions):
+            return super().forward(
+                hidden_states, attention_mask, output_attentions, query_states, relative_pos, rel_embeddings
+            )
+        assert rel_embeddings is not None
+        if self.training or torch.is_grad_enabled() or output_attentions:
+            return self._with_gradients(hidden_states, attention_mask, output_attentions, relative_pos, rel_embeddings)
+        B, T, _ = hidden_states.shape
+        cache = self._cached(rel_embeddings)
+        tables = self._cached_tables(cache, relative_pos)
+        qkv = F.linear(hidden_states, cache.weight, cache.bias).view(B, T, 3, self.num_attention_heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
+        mask = relative_pos.additive(attention_mask, q.dtype)
+        mixed = []
+        for rows in batch_slices(B, T, self.num_attention_heads, q.device):
+            scores = self._bias(q[rows], k[rows], tables, relative_pos, rows, position_bias)
+            if mask is not None:
+                scores += mask[rows]
+            context = F.scaled_dot_product_attention(q[rows], k[rows], v[rows], attn_mask=scores, scale=1.0)
+            mixed.append(context.transpose(1, 2))  # (b, T, H, d)
+        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).flatten(2), None
+
+    def _with_gradients(
+        self, x: Tensor, mask: Tensor, output_attentions: bool, positions: Positions, rel_embeddings: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same algebra from the weights themselves, with dropout.
+
+        Not through SDPA: with a bias that needs a gradient it has no fused kernel, and its fused backward pass on a
+        CPU takes twice the time of this one.
+        """
+        B, T, _ = x.shape
+        H = self.num_attention_heads
+        q, k, v = (
+            layer(x).view(B, T, H, -1).transpose(1, 2) for layer in (self.query_proj, self.key_proj, self.value_proj)
+        )
+        q = q * self.scale
+        if positions.matrix is None:
+            tables = self._distance_tables(T, rel_embeddings)
+        else:
+            tables = self._row_tables(positions.window(self.pos_ebd_size), rel_embeddings)
+        scores = self._bias(q, k, tables, positions, slice(0, B), PositionBias.apply)  # (B, H, T, T)
+        scores = scores + q @ k.transpose(-1, -2)
+        low = positions.additive(mask, scores.dtype)
+        weights = self.dropout((scores if low is None else scores + low).softmax(-1))
+        out = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)  # (B, T, H d)
+        return out, weights if output_attentions else None
+
+    @property
+    def scale(self) -> float:
+        """1 / sqrt(d times the number of score terms)."""
+        terms = 1 + sum(kind in self.pos_att_type for kind in ("c2p", "p2c"))
+        return 1 / math.sqrt(self.attention_head_size * terms)
+
+    def _bias(
+        self, q: Tensor, k: Tensor, tables: Tables, positions: Positions, rows: slice, by_distance: Any
+    ) -> Tensor:
+        """Position scores (b, H, T, T) of q and k (b, H, T, d), which are these rows of the batch."""
+        if positions.matrix is None:
+            return by_distance(q, k, *tables)
+        indices = [index if index.shape[0] == 1 else index[rows] for index in positions.rows(self.pos_ebd_size)]
+        return gathered_bias(q, k, *tables, *indices)
+
+    def _project(self, rel: Tensor) -> Tables:
+        """Position keys and scaled position queries (R, H d) of relative embeddings (R, D)."""
+        key_layer, query_layer = (
+            (self.key_proj, self.query_proj)
+            if self.share_att_key
+            else (getattr(self, "pos_key_proj", None), getattr(self, "pos_query_proj", None))
+        )
+        keys = key_layer(rel) if key_layer is not None and "c2p" in self.pos_att_type else None
+        queries = query_layer(rel) * self.scale if query_layer is not None and "p2c" in self.pos_att_type else None
+        return keys, queries
+
+    def _distance_tables(self, reach: int, rel_embeddings: Tensor) -> Tables:
+        """Tables (H, 2 reach - 1, d) as `position_bias` wants them, from the rows in use alone."""
+        rows = distance_rows(reach, self.pos_ebd_size, self.position_buckets, self.max_relative_positions)
+        first, last = int(rows[0]), int(rows[-1])
+        keys, queries = self._project(self.pos_dropout(rel_embeddings[first : last + 1]))
+        rows = (rows - first).to(rel_embeddings.device)
+        keys = None if keys is None else keys[rows.flip(0)]  # largest distance first
+        return self._heads(keys), self._heads(None if queries is None else queries[rows])
+
+    def _row_tables(self, window: tuple[int, int], rel_embeddings: Tensor) -> Tables:
+        """Tables (H, R, d) of the rows in a window."""
+        keys, queries = self._project(self.pos_dropout(rel_embeddings[slice(*window)]))
+        return self._heads(keys), self._heads(queries)
+
+    def _heads(self, table: Tensor | None) -> Tensor | None:
+        """(R, H d) -> (H, R, d)."""
+        return None if table is None else table.unflatten(-1, (self.num_attention_heads, -1)).transpose(0, 1)
+
+    def _cached(self, rel_embeddings: Tensor) -> "_Cache":
+        """The fused and scaled projections; from the last pass if no weight changed since."""
+        dtype = _compute_dtype(self.query_proj.weight)
+        key = (dtype, self.pos_ebd_size, _versions(self))
+        cache = self.__dict__.get("_cache")
+        if cache is None or None in key or cache.key != key or cache.rel_embeddings is not rel_embeddings:
+            layers = ((self.query_proj, self.scale), (self.key_proj, 1.0), (self.value_proj, 1.0))
+            weight = torch.cat([layer.weight * factor for layer, factor in layers]).to(dtype)
+            bias = torch.cat([layer.bias * factor for layer, factor in layers]).to(dtype)
+            cache = self.__dict__["_cache"] = _Cache(key, rel_embeddings, weight, bias, {})
+        return cache
+
+    def tables(self, rel_embeddings: Tensor, length: int) -> Tables:
+        """Cached tables of `position_bias` for distances below `length`; in eval mode without gradients only."""
+        return self._cached_tables(self._cached(rel_embeddings), Positions(length, None))
+
+    def _cached_tables(self, cache: "_Cache", positions: Positions) -> Tables:
+        """Position tables for a pass, from the cache if they reach far enough."""
+        if positions.matrix is not None:
+            whole = (0, 2 * self.pos_ebd_size)
+            if whole not in cache.tables:
+                cache.tables[whole] = self._row_tables(whole, cache.rel_embeddings)
+            window = slice(*positions.window(self.pos_ebd_size))
+            keys, queries = cache.tables[whole]
+            return None if keys is None else keys[:, window], None if queries is None else queries[:, window]
+        reach = max(MIN_REACH, 1 << (positions.length - 1).bit_length())
+        if reach not in cache.tables:
+            tables = self._distance_tables(reach, cache.rel_embeddings)
+            cache.tables[reach] = tuple(None if table is None else table.contiguous() for table in tables)
+        return cache.tables[reach]
+
+
+@dataclass(frozen=True)
+class _Cache:
+    """What one attention module keeps between passes in eval mode.
+
+    Attributes:
+        key: compute type, rows and versions of the weights it was made from.
+        rel_embeddings: the relative embeddings it was made from (the very object).
+        weight, bias: (3 H d, D) and (3 H d): query, key and value projections, the query's scaled.
+        tables: by reach, or by (first, last) row: position keys and queries.
+    """
+
+    key: tuple[Any, ...]
+    rel_embeddings: Tensor
+    weight: Tensor
+    bias: Tensor
+    tables: dict[Any, Any]
+
+
+def _compute_dtype(weight: Tensor) -> torch.dtype:
+    """The dtype in which a linear layer with this weight computes, under autocast too."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
+def _versions(*modules: nn.Module | None) -> tuple[Any, ...] | None:
+    """Identity of the modules' weights as they are now; None where PyTorch does not count changes."""
+    weights = [weight for module in modules if module is not None for weight in module.parameters()]
+    if any(weight.is_inference() for weight in weights):
+        return None
+    return tuple((weight.data_ptr(), weight._version) for weight in weights)

@@ -1,0 +1,145 @@
+"""Order-invariant encoding: scores that depend on neither the order of labels nor their grouping in sequences.
+
+Text tokens attend to text only. The tokens of a label (its pieces and its [LAB]) attend to the text (unless
+`label_context="none"`) and to each other. Every label has the same positions: it starts right after the text, as if it
+were the only one (with `label_context="none"` it has the positions of a separate text).
+
+This module encodes text and labels in one sequence; `fast.text_cache` gives the same states with each text encoded
+once. B batch, T tokens, D hidden size, H attention heads.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
+
+from gliznet.fast.deberta import has_fast_attention
+from gliznet.options import GliZNetOptions
+
+# Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
+ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
+OFFSET = ("roberta", "xlm-roberta", "camembert")  # of these, the ones whose first position is `pad_token_id + 1`
+SUPPORTED = (*ABSOLUTE, "deberta-v2", "modernbert")
+
+
+def check_supported(config: Any) -> None:
+    """Refuse encoders for which invariance is not proven.
+
+    Args:
+        config: the encoder's configuration.
+
+    Raises:
+        ValueError: unknown family, a convolution layer (it mixes neighbouring labels), or flash attention (no masks).
+    """
+    if config.model_type not in SUPPORTED:
+        raise ValueError(
+            f"order_invariant: encoders of type {config.model_type!r} are not supported; "
+            f"allowed: {', '.join(SUPPORTED)}"
+        )
+    if getattr(config, "conv_kernel_size", 0):
+        raise ValueError(
+            f"order_invariant: conv_kernel_size={config.conv_kernel_size} is not supported; "
+            "a convolution mixes neighbouring labels"
+        )
+    implementation = config._attn_implementation
+    if implementation not in (None, "eager", "sdpa"):
+        raise ValueError(
+            f"attn_implementation: {implementation!r} takes no masks; order_invariant allows 'sdpa', 'eager'"
+        )
+
+
+def first_position(config: Any) -> int:
+    """The number of the first position of an encoder of the family `ABSOLUTE`."""
+    return config.pad_token_id + 1 if config.model_type in OFFSET else 0
+
+
+def label_numbers(lmask: Tensor, is_lab: Tensor) -> Tensor:
+    """0 for text, CLS, SEP and padding; j for the pieces of label j and its [LAB]. (B, T) from two (B, T)."""
+    return torch.where(is_lab, is_lab.long().cumsum(1), lmask)
+
+
+def shared_positions(segment: Tensor, is_lab: Tensor, attention_mask: Tensor, start: int | None) -> Tensor:
+    """Positions (B, T): text counts from 0, each label from the end of the text (or from `start`, if not None)."""
+    T = segment.shape[1]
+    index = torch.arange(T, device=segment.device).expand_as(segment)  # (B, T)
+    text_length = ((segment == 0) & attention_mask.bool()).sum(1, keepdim=True)  # (B, 1); the text is a prefix
+    # A label starts one after the last [LAB] before it; the first one right after the text.
+    last_lab = torch.where(is_lab, index, text_length - 1).cummax(1).values  # (B, T), counts the token itself
+    before = torch.cat([text_length - 1, last_lab[:, :-1]], dim=1)  # (B, T)
+    first = text_length if start is None else torch.full_like(text_length, start)
+    return torch.where(segment == 0, index, first + index - before - 1)
+
+
+def allowed_pairs(segment: Tensor, attention_mask: Tensor, label_context: str) -> Tensor:
+    """Which query (dim 1) may attend to which key (dim 2): (B, T, T) bool; padding is never a key."""
+    query, key = segment.unsqueeze(2), segment.unsqueeze(1)  # (B, T, 1), (B, 1, T)
+    allowed = query == key
+    if label_context == "text":
+        allowed = allowed | (key == 0)
+    return allowed & attention_mask.bool().unsqueeze(1)
+
+
+def encode_order_invariant(
+    backbone: Any,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    lmask: Tensor,
+    is_lab: Tensor,
+    options: GliZNetOptions,
+) -> Tensor:
+    """Last hidden states (B, T, D) of an encoder under the order-invariant pattern.
+
+    Args:
+        backbone: an encoder that passed `check_supported`.
+        input_ids, attention_mask, lmask: (B, T) as the tokenizer gives them; padding on the right.
+        is_lab: (B, T) true at [LAB].
+        options: `label_context`, and `label_frame`: a label without text starts at 0 with its own [CLS], else at 1.
+    """
+    config: Any = backbone.config
+    segment = label_numbers(lmask, is_lab)
+    start = None if options.label_context == "text" else int(not options.label_frame)
+    positions = shared_positions(segment, is_lab, attention_mask, start)
+    allowed = allowed_pairs(segment, attention_mask, options.label_context)
+    if config.model_type == "deberta-v2":
+        return _encode_deberta(backbone, input_ids, attention_mask, positions, allowed)
+    dtype = backbone.get_input_embeddings().weight.dtype
+    if config.model_type == "modernbert":
+        near = (positions.unsqueeze(2) - positions.unsqueeze(1)).abs() <= config.sliding_window  # (B, T, T)
+        mask: Any = {
+            "full_attention": _mask(allowed, config, dtype),
+            "sliding_attention": _mask(allowed & near, config, dtype),
+        }
+    else:
+        mask = _mask(allowed, config, dtype)
+        positions = positions + first_position(config)
+        # Padding may lie beyond the table of positions when many labels make a long sequence.
+        positions = positions * attention_mask
+    return backbone(input_ids=input_ids, attention_mask=mask, position_ids=positions).last_hidden_state
+
+
+def _mask(allowed: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
+    """(B, T, T) bool -> (B, 1, T, T): bool for SDPA, added to the scores for eager attention."""
+    allowed = allowed.unsqueeze(1)
+    if config._attn_implementation == "eager":
+        return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
+    return allowed
+
+
+def _encode_deberta(
+    backbone: Any, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, allowed: Tensor
+) -> Tensor:
+    """DeBERTa-v2/v3: pass the matrix of relative positions and the mask to the encoder, past the model's own."""
+    encoder = backbone.encoder
+    states = backbone.embeddings(
+        input_ids=input_ids, position_ids=positions * attention_mask, mask=attention_mask
+    )  # (B, T, D)
+    if not encoder.relative_attention:
+        return encoder(states, allowed, output_hidden_states=False).last_hidden_state
+    relative = positions.unsqueeze(2) - positions.unsqueeze(1)  # (B, T, T), query minus key
+    if encoder.position_buckets > 0:
+        relative = make_log_bucket_position(relative, encoder.position_buckets, encoder.max_relative_positions).long()
+    if not has_fast_attention(encoder):
+        # The layers flatten batch and heads and squeeze the first dimension: (B, T, T) -> (1, B*H, T, T).
+        relative = relative.repeat_interleave(backbone.config.num_attention_heads, dim=0).unsqueeze(0)
+    return encoder(states, allowed, output_hidden_states=False, relative_pos=relative).last_hidden_state
