@@ -9,7 +9,7 @@ from typing import Any
 
 from zsbench.config.datasets import check_suites
 from zsbench.config.load import ConfigError, check_id, check_installed
-from zsbench.families import FAMILIES
+from zsbench.families import FAMILIES, MissingPackageError, package_files
 from zsbench.store.secrets import holds_secret
 
 GLIZNET_OPTIONS = Path(__file__).resolve().parents[2] / "gliznet" / "options.py"
@@ -150,8 +150,6 @@ def _check_trained(config: dict[str, Any], resources: dict[str, Any]) -> None:
 
 
 def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
-    from zsbench.systems.own_code import package_files
-
     for name, entry in config["systems"].items():
         key, family = f"systems.{name}", FAMILIES[entry["family"]]
         for needed in family.needs:
@@ -165,7 +163,10 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
             if given in entry:
                 _check_weights(f"{key}.{given}", entry[given], resources)
         if entry["family"] == "custom":
-            package_files(f"{key}.class", entry["class"])
+            try:
+                package_files(entry["class"])
+            except MissingPackageError as error:
+                raise ConfigError(f"{key}.class: {error}") from error
         for dataset in entry.get("seen", []):
             check_id(f"{key}.seen", dataset, resources["datasets"])
         tasks = ("multi",) if entry["family"] == "hybridnli" else ("single", "multi")
