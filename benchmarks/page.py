@@ -22,10 +22,10 @@ from zsbench.reporting.figures.style import (
     house_style,
     legend_below,
     log_ticks,
-    series_style,
     new_figure,
     panels,
     save,
+    series_style,
 )
 from zsbench.reporting.page import SPEED_FACTS, SPEED_FIGURE
 from zsbench.store.provenance import read_json, write_json, write_text

@@ -71,7 +71,7 @@ class Table:
 
     Attributes:
         title: caption.
-        frame: tidy numbers: estimates, bounds, p and flags in columns of their own.
+        frame: tidy numbers: estimates, bounds, p and flags in columns of their own; the printed numbers are floats.
         columns: printed columns; the first heads its row. By default every column of the frame under its name.
         keys: frame columns that name a printed row; without them every frame row is one.
         spread: frame column whose values are spread over printed columns (`Column.at`).
@@ -96,6 +96,9 @@ class Table:
     def __post_init__(self) -> None:
         if not self.columns:
             object.__setattr__(self, "columns", tuple(map(_plain_column, self.frame.items())))
+        shown = [c for c in self.columns if c.kind != "text"]
+        numbers = {name for c in shown for name in (c.value, c.plus, *c.interval, *c.sets) if name in self.frame}
+        object.__setattr__(self, "frame", self.frame.astype(dict.fromkeys(numbers, float)))
 
 
 def _plain_column(named: tuple[Any, pd.Series]) -> Column:

@@ -48,8 +48,8 @@ def suite(run: RunData, suite: str) -> Table:
         Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
     ]
     notes = [
-        f"{metric}. Δ is {reference} minus the row's system, on the average. Above chance: average of (F - F0) / (1 - F0)"
-        " of macro-F1, with F0 of random answers, so that datasets of many labels and of two weigh alike.",
+        f"{metric}. Δ is {reference} minus the row's system, on the average. Above chance: average of"
+        " (F - F0) / (1 - F0) of macro-F1, with F0 of random answers: datasets of many labels and of two weigh alike.",
         "Rank by the average among systems with every dataset, controls aside, with the central 95 % of its ranks and"
         " P(best), the share of draws in which it is first: over other rows, not over other trainings.",
         f"{MARKS['below']} below the best trivial control of the column; {MARKS['seen']} the system was trained on that"
