@@ -55,7 +55,7 @@ def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
     by_seed: dict[str, list[dict[str, float]]] = {}
     for cell in cells:
         by_seed.setdefault(BTZSC.get(cell.dataset, (cell.dataset,))[0], []).append(_btzsc_metrics(cell))
-    by_dataset = {name: _means(found) for name, found in by_seed.items()}
+    by_dataset = {name: _means(metrics) for name, metrics in by_seed.items()}
     groups: dict[str, list[dict[str, float]]] = {}
     for cell in {cell.dataset: cell for cell in cells}.values():
         if cell.dataset in BTZSC:
@@ -81,7 +81,7 @@ def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
         },
         "results": {
             "overall": _means(list(by_dataset.values())),
-            "by_task": {task: _means(found) for task, found in groups.items()},
+            "by_task": {task: _means(metrics) for task, metrics in groups.items()},
             "by_dataset": by_dataset,
         },
         "zsbench": {
@@ -106,7 +106,7 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
     """The `model-index` block (YAML) of a hub model card: the results of one checkpoint.
 
     Built from huggingface_hub's `EvalResult`, so that the hub reads it: macro-F1 and accuracy on single-label sets;
-    macro-F1, micro-F1 and exact match on the topics, under the protocol of `representative_decision`.
+    macro-F1, micro-F1 and exact match on multi-label sets, under the protocol of `representative_decision`.
 
     Args:
         root: `results/<run>`.
@@ -119,12 +119,12 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    found = _cells(Path(root), system)
-    seeds = sorted({cell.seed for cell in found})
+    cells = _cells(Path(root), system)
+    seeds = sorted({cell.seed for cell in cells})
     if seed is not None and seed not in seeds:
         raise ConfigError(f"{system} has no seed {seed}; it has: {', '.join(map(str, seeds))}")
     layout, results = Layout(Path(root)), []
-    for cell in found:
+    for cell in cells:
         if cell.seed != (seeds[0] if seed is None else seed):
             continue
         path = layout.dataset_card(cell.dataset)
@@ -178,22 +178,22 @@ def write_model_index(folder: Path, block: str) -> Path:
 def _cells(root: Path, system: str) -> list[Cell]:
     """Every cell of a system that holds scores, by suite, dataset and seed."""
     layout = Layout(root)
-    places = [path.parts[-5:-1] for path in sorted((root / "cells").glob("*/*/*/seed*/card.json"))]
-    known = sorted({place[2] for place in places})
+    paths = sorted((root / "cells").glob("*/*/*/seed*/card.json"))
+    ids = [
+        (suite, dataset, name, int(seed.removeprefix("seed")))
+        for suite, dataset, name, seed in (
+            p.parts[-5:-1] for p in sorted((root / "cells").glob("*/*/*/seed*/card.json"))
+        )
+    ]
+    known = sorted({cell_id[2] for cell_id in ids})
     if system not in known:
         raise ConfigError(f"{root} has no system {system!r}; it has: {', '.join(known) or 'no cells at all'}")
-    found, why = [], ""
-    for suite, dataset, own, folder in places:
-        if own == system:
-            place = (suite, dataset, own, int(folder.removeprefix("seed")))
-            card = read_json(layout.card(*place))
-            if status(card) == OK:
-                found.append(open_cell(layout, place, card))
-            else:
-                why = f": {card['reason']}"
-    if not found:
-        raise IntegrityError(f"{root}: no cell of {system!r} holds scores{why}")
-    return found
+    cards = {cell_id: read_json(layout.card(*cell_id)) for cell_id in ids if cell_id[2] == system}
+    cells = [open_cell(layout, cell_id, card) for cell_id, card in cards.items() if status(card) == OK]
+    if not cells:
+        reason = next(card["reason"] for card in cards.values())
+        raise IntegrityError(f"{root}: no cell of {system!r} holds scores: {reason}")
+    return cells
 
 
 def _btzsc_metrics(cell: Cell) -> dict[str, float]:
@@ -209,16 +209,20 @@ def _btzsc_metrics(cell: Cell) -> dict[str, float]:
 def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
     """(split, protocol, metrics) that a model card shows of a cell."""
     if cell.card["task"] == "single":
-        found = _btzsc_metrics(cell)
-        return str(cell.split[0]), "argmax", {name: found[name] for name in ("macro_f1", "accuracy")}
+        single = _btzsc_metrics(cell)
+        return str(cell.split[0]), "argmax", {name: single[name] for name in ("macro_f1", "accuracy")}
     decision = representative_decision(cell)
-    found = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
+    by_partition = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
     names = ("macro_f1", "micro_f1", "exact_match")
-    return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in found])) for name in names}
+    return (
+        decision.split,
+        decision.protocol,
+        {name: float(np.mean([metrics[name] for metrics in by_partition])) for name in names},
+    )
 
 
-def _means(found: list[dict[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([values[name] for values in found])) for name in BTZSC_METRICS}
+def _means(metrics: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([values[name] for values in metrics])) for name in BTZSC_METRICS}
 
 
 def _model_type(family: str, system: str, given: str) -> str:

@@ -18,17 +18,17 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.zsbench.config.test_config_fuzz import VALUES
 from zsbench.config.load import ConfigError, load_yaml
 from zsbench.data.errors import DataError
 from zsbench.data.prepare import prepare_dataset
+from zsbench.reporting.frames import RunData
 from zsbench.reporting.render import cells
 from zsbench.reporting.tables.published import PUBLISHED, load_published, published_table
 from zsbench.store.integrity import write_rows
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, write_json
 from zsbench.systems.imported import ScoresFileError, import_scores
-
-from .test_config_fuzz import VALUES
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 LABELS = ["money", "chips"]
@@ -231,19 +231,6 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
     return [place for name, entry in entries for place in ((*path, name), *places(entry, (*path, name)))]
 
 
-class NoRun:
-    """A run without cells."""
-
-    spec: dict = {"systems": []}
-    metrics = pd.DataFrame(
-        {name: [] for name in ("suite", "dataset", "system", "protocol", "split", "metric", "label")}
-    )
-    metrics["value"] = []
-
-    def cells(self) -> list:
-        return []
-
-
 @example(path=("publications", "P1", "systems", "GliZNet"), value={"values": [0.5] * 10})
 @example(path=("publications", "P4", "datasets"), value=["topics-published", "cr"])
 @example(path=("publications", "P1", "datasets", 0), value="no-such-set")
@@ -268,5 +255,5 @@ def test_changed_publications_make_a_table_or_are_refused(tmp_path: Path, path: 
     except ConfigError as error:
         assert str(file) in str(error)
         return
-    table = published_table(NoRun(), reported)  # type: ignore[arg-type]
+    table = published_table(RunData(tmp_path / "none", {"suites": {}, "systems": []}), reported)
     assert len(cells(table)) == len(table.frame)
