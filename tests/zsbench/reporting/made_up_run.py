@@ -56,7 +56,7 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
     if topics:
         protocols = ["fixed-0.5", "val-tuned", "cv", "held-out"]
         entry = _dataset("topics-mini", "Topics (authored)", "multi", TOPICS, "mixed")
-        suites["topics"] = {"datasets": [entry], "protocols": protocols, "folds": 5, "fold_seed": 0, "partitions": 2}
+        suites["topics"] = {"datasets": [entry], "protocols": protocols, "folds": 5, "fold_seed": 0, "partitions": 20}
     systems = [
         {
             "id": name,
