@@ -45,7 +45,7 @@ def test_data_replicas_prepare_into_every_label(mirror, paper, presets, tmp_path
     """Every preset that has a repository, whether or not the paper run scores it."""
     names = [name for name, preset in presets["datasets"].items() if "repo" in presets["sources"][preset["source"]]]
     assert set(paper["suites"]["gliclass"]["datasets"]) | OTHERS == set(names)
-    suites = {"gliclass": {"rows": None, "sample_seed": 0}, "topics": {"rows": None, "sample_seed": 0}}
+    suites = {"all": {"datasets": names, "rows": None, "sample_seed": 0}}
     plan, cards = Plan(paper | {"data": {"mirror": None}, "suites": suites}, presets), {}
     for dataset in names:
         spec = plan.dataset_spec(dataset)

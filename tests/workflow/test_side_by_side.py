@@ -23,7 +23,6 @@ rule slow:
 """
 DATASET = {
     "title": "Mine",
-    "suite": "gliclass",
     "task": "single",
     "source": "mine",
     "files": {"test": "rows.csv"},
@@ -40,7 +39,7 @@ ROWS = "datasets/mine/rows.parquet"
 CONFIG = TINY | {
     "sources": {"mine": {"kind": "local", "path": "rows.csv"}},
     "datasets": {"mine": DATASET},
-    "suites": {"gliclass": {"datasets": ["mine"]}},
+    "suites": {"gliclass": {"task": "single", "datasets": ["mine"]}},
     "gliznet": {"base": {}, "variants": {"full": {}}},
     "hybrid": {},
     "statistics": {"draws": 100, "seed": 11, "level": 0.95, "system": "random"},

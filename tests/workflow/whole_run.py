@@ -64,6 +64,7 @@ CONFIG = {
     "run": "tiny",
     "suites": {
         "topics": {
+            "task": "multi",
             "datasets": ["topics-published"],
             "verbalisations": {"topics-published": "described"},
             "protocols": ["fixed-0.5", "val-tuned"],

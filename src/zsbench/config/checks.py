@@ -9,7 +9,7 @@ from typing import Any
 
 from zsbench.config.datasets import check_suites
 from zsbench.config.load import ConfigError, check_id, check_installed
-from zsbench.families import FAMILIES
+from zsbench.families import FAMILIES, MissingPackageError, package_files
 from zsbench.store.secrets import holds_secret
 
 GLIZNET_OPTIONS = Path(__file__).resolve().parents[2] / "gliznet" / "options.py"
@@ -150,8 +150,6 @@ def _check_trained(config: dict[str, Any], resources: dict[str, Any]) -> None:
 
 
 def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
-    from zsbench.systems.own_code import package_files
-
     for name, entry in config["systems"].items():
         key, family = f"systems.{name}", FAMILIES[entry["family"]]
         for needed in family.needs:
@@ -165,11 +163,16 @@ def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
             if given in entry:
                 _check_weights(f"{key}.{given}", entry[given], resources)
         if entry["family"] == "custom":
-            package_files(f"{key}.class", entry["class"])
+            try:
+                package_files(entry["class"])
+            except MissingPackageError as error:
+                raise ConfigError(f"{key}.class: {error}") from error
         for dataset in entry.get("seen", []):
             check_id(f"{key}.seen", dataset, resources["datasets"])
-        if entry["family"] == "hybridnli" and entry["suites"] != ["topics"]:
-            raise ConfigError(f"{key}.suites: {entry['suites']}; its heads know the topics alone; allowed: [topics]")
+        tasks = ("multi",) if entry["family"] == "hybridnli" else ("single", "multi")
+        allowed_suites = [suite for suite, one in config["suites"].items() if one["task"] in tasks]
+        for suite in entry.setdefault("suites", allowed_suites):
+            check_id(f"{key}.suites", suite, allowed_suites)
         if entry["family"] == "supervised":
             for suite in entry["suites"]:
                 for dataset in config["suites"].get(suite, {}).get("datasets", []):
@@ -188,7 +191,8 @@ def _check_hybrids(config: dict[str, Any], resources: dict[str, Any]) -> None:
             raise ConfigError(
                 f"{key}.nli: {entry['nli']!r} is of family {trained[entry['nli']]['family']!r}, not 'nli'"
             )
-        check_id(f"{key}.dataset", entry["dataset"], config["suites"].get("topics", {}).get("datasets", []))
+        multi = [one["datasets"] for one in config["suites"].values() if one["task"] == "multi"]
+        check_id(f"{key}.dataset", entry["dataset"], sum(multi, []))
         preset = resources["datasets"][entry["dataset"]]
         labels = next(iter(preset["verbalisations"].values()))
         for label in entry["nli_only"]:
@@ -203,20 +207,22 @@ def _check_hybrids(config: dict[str, Any], resources: dict[str, Any]) -> None:
 def _check_ids(config: dict[str, Any]) -> None:
     """Every system has an id of its own, and the one whose deltas are printed is among them."""
     ids: dict[str, tuple[str, list[str]]] = {}
-    both = ["gliclass", "topics"]
+    both = list(config["suites"])
+    multi = [suite for suite, entry in config["suites"].items() if entry["task"] == "multi"]
     found = [(f"gliznet-{name}", f"gliznet.variants.{name}", both) for name in config["gliznet"]["variants"]]
     found += [(name, f"trained.{name}", both) for name in config["trained"]]
     for name, entry in config["hybrid"].items():
         own = [name if blend == "learned" else f"{name}-{blend}" for blend in entry["blends"]]
-        found += [(one, f"hybrid.{name}", ["topics"]) for one in dict.fromkeys([name, *own])]
+        found += [(one, f"hybrid.{name}", multi) for one in dict.fromkeys([name, *own])]
     found += [(name, f"systems.{name}", entry["suites"]) for name, entry in config["systems"].items()]
     for name, key, suites in found:
         if name in ids:
             raise ConfigError(f"{key}: the id {name!r} is taken by {ids[name][0]}; choose another")
         ids[name] = key, suites
     named = config["statistics"]["system"]
-    if "gliclass" in config["suites"]:
-        in_suite = [name for name, (_, suites) in ids.items() if "gliclass" in suites]
+    single = {suite for suite, entry in config["suites"].items() if entry["task"] == "single"}
+    if single:
+        in_suite = [name for name, (_, suites) in ids.items() if single & set(suites)]
         check_id("statistics.system", named, in_suite)
         for name in (config["scoring"].get("sensitivity") or {}).get("systems", []):
             check_id("scoring.sensitivity.systems", name, in_suite)

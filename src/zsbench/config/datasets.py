@@ -19,7 +19,13 @@ SOURCE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "authored": (("file",), ()),
     "local": (("path",), ("sha256",)),
 }
-TASKS = {"gliclass": "single", "topics": "multi"}
+METRICS = {"single": ("macro_f1", "accuracy"), "multi": ("macro_f1", "mean_ap", "micro_f1")}
+DEFAULTS_OF_MULTI = {
+    "protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"],
+    "folds": 5,
+    "fold_seed": 0,
+    "partitions": 20,
+}
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (holm)", "δ", "average δ"}  # table columns
 
 
@@ -92,9 +98,6 @@ def check_dataset(key: str, preset: dict[str, Any]) -> None:
     Raises:
         ConfigError: names the key.
     """
-    if preset["task"] != TASKS[preset["suite"]]:
-        allowed = TASKS[preset["suite"]]
-        raise ConfigError(f"{key}.task: {preset['task']!r} in suite {preset['suite']!r}; allowed: {allowed!r}")
     whole = "published_split" in preset
     splits = {"train", "validation"} if whole else set(preset["files"])
     if "validation_share" in preset:
@@ -103,12 +106,10 @@ def check_dataset(key: str, preset: dict[str, Any]) -> None:
         splits.add("test")
     if ("all" in preset["files"]) != whole or (whole and len(preset["files"]) > 1):
         raise ConfigError(f"{key}.files: `all`, alone, goes with `published_split`, and the latter with nothing else")
-    if preset["suite"] == "gliclass" and "test" not in splits:
-        raise ConfigError(
-            f"{key}.files: has no `test`, which suite 'gliclass' scores; it has {', '.join(sorted(splits))}"
-        )
+    if preset["task"] == "single" and "test" not in splits:
+        raise ConfigError(f"{key}.files: has no `test`, which task 'single' scores; it has {', '.join(sorted(splits))}")
     if not splits & {"validation", "test"}:
-        raise ConfigError(f"{key}.files: has neither `validation` nor `test`; suite 'topics' scores these")
+        raise ConfigError(f"{key}.files: has neither `validation` nor `test`; task 'multi' scores these")
     if set(preset["expected_rows"]) != splits:
         found = sorted(preset["expected_rows"])
         raise ConfigError(f"{key}.expected_rows: splits {found}; allowed: those of files, {sorted(splits)}")
@@ -157,14 +158,27 @@ def check_suites(config: dict[str, Any], resources: dict[str, Any]) -> None:
         ConfigError: the first problem found.
     """
     _check_names(config, resources)
+    owners: dict[str, str] = {}
     for suite, entry in config["suites"].items():
+        check_id(f"suites.{suite}.metric", entry["metric"], METRICS[entry["task"]])
+        if entry["task"] == "single":
+            for name in DEFAULTS_OF_MULTI:
+                if entry.pop(name, None) not in (None, DEFAULTS_OF_MULTI[name]):
+                    raise ConfigError(f"suites.{suite}.{name}: is for task 'multi'; leave it out")
         for dataset in entry["datasets"]:
             check_id(f"suites.{suite}.datasets", dataset, resources["datasets"])
             preset = resources["datasets"][dataset]
-            if preset["suite"] != suite:
-                raise ConfigError(f"suites.{suite}.datasets: {dataset!r} belongs to suite {preset['suite']!r}")
-            if suite == "topics":
-                _check_protocols(entry, dataset, preset["expected_rows"])
+            if preset["task"] != entry["task"]:
+                raise ConfigError(
+                    f"suites.{suite}.datasets: {dataset!r} is a data set of task {preset['task']!r}; "
+                    f"allowed: those of task {entry['task']!r}"
+                )
+            if owners.setdefault(dataset, suite) != suite:
+                raise ConfigError(
+                    f"suites.{suite}.datasets: {dataset!r} is in suite {owners[dataset]!r} already; allowed: one suite"
+                )
+            if entry["task"] == "multi":
+                _check_protocols(suite, entry, dataset, preset["expected_rows"])
         for dataset in entry["rows"] if isinstance(entry["rows"], dict) else ():
             check_id(f"suites.{suite}.rows", dataset, entry["datasets"])
         for dataset, wording in entry["verbalisations"].items():
@@ -187,8 +201,8 @@ def _check_names(config: dict[str, Any], resources: dict[str, Any]) -> None:
                     raise ConfigError(f"{key}: {name!r} already names dataset {taken[folded]!r}; choose another")
 
 
-def _check_protocols(suite: dict[str, Any], dataset: str, rows: dict[str, int]) -> None:
-    key, needs = "suites.topics.protocols", {"validation"}
+def _check_protocols(name: str, suite: dict[str, Any], dataset: str, rows: dict[str, int]) -> None:
+    key, needs = f"suites.{name}.protocols", {"validation"}
     for protocol in suite["protocols"]:
         missing = (needs | {"test"} if protocol == "held-out" else needs) - set(rows)
         if missing and not (protocol == "fixed-0.5" and "test" in rows):
@@ -197,5 +211,5 @@ def _check_protocols(suite: dict[str, Any], dataset: str, rows: dict[str, int]) 
     scored = min(rows.get("validation", 0), asked or rows.get("validation", 0))
     if "cv" in suite["protocols"] and suite["folds"] > scored:
         raise ConfigError(
-            f"suites.topics.folds: {suite['folds']}; {dataset!r} has {scored} validation rows to share out"
+            f"suites.{name}.folds: {suite['folds']}; {dataset!r} has {scored} validation rows to share out"
         )

@@ -107,6 +107,12 @@ def drop_nulls(config: dict[str, Any]) -> None:
     for owner, key in owners:
         if isinstance(owner.get(key), dict):
             owner[key] = {name: entry for name, entry in owner[key].items() if entry is not None}
+    gone = {name for name, suite in suites.items() if suite is None}  # and with a suite, what stands in it alone
+    for name, entry in list(config["systems"].items()) if gone and isinstance(config.get("systems"), dict) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("suites"), list) and gone & set(map(str, entry["suites"])):
+            entry["suites"] = [suite for suite in entry["suites"] if suite not in gone]
+            if not entry["suites"]:
+                del config["systems"][name]
     if config.get("speed", {}) is None:
         del config["speed"]
 

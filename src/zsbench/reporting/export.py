@@ -12,10 +12,10 @@ from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import argmax, representative_decision
 from zsbench.families import FAMILIES, MODEL_TYPES
 from zsbench.reporting.explain import open_cell
-from zsbench.reporting.signature import package_version
+from zsbench.reporting.tables.base import package_version
+from zsbench.store.cells import OK, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.store.status import OK, status
 
 # Our id -> BTZSC's name and task group: the same sets, though BTZSC draws rows and words labels in its own way.
 BTZSC = {

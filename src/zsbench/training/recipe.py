@@ -1,6 +1,9 @@
 """How anything is trained: one frozen recipe, shared by GliZNet and by the competitors trained beside it."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Strategy = Literal["single", "ddp", "zero2", "fsdp"]  # launch configs of accelerate: workflow/accelerate
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Recipe:
     evaluate_every: int  # steps between validations; also how often a resumable state is written
     patience: int  # validations without improvement before stopping
     precision: str  # "bf16" autocast or "fp32"
-    strategy: str  # launch config of accelerate: single, ddp, zero2, fsdp
+    strategy: Strategy  # how accelerate spreads a training over GPUs
     gpus: int  # processes (one a GPU); 1 on a machine without
 
     def accumulation(self, world_size: int, per_device_batch: int) -> int:

@@ -45,7 +45,6 @@ def drop(path: str) -> Callable[[dict], None]:
 
 SMALL_SET = {
     "title": "t",
-    "suite": "gliclass",
     "source": "minilm",
     "files": {"test": "a.csv"},
     "format": {"type": "table"},
@@ -70,8 +69,8 @@ BROKEN = {
         "gliznet.variants.full: unknown key 'margn'; did you mean 'margin'",
     ),
     "unknown suite": (
-        put("suites/glicass", {"datasets": ["movie-snippets"]}),
-        "suites: unknown key 'glicass'; did you mean 'gliclass'",
+        put("systems/majority/suites", ["glicass"]),
+        "systems.majority.suites: 'glicass' is not known; did you mean 'gliclass'",
     ),
     "unknown suite key": (put("suites/gliclass/row", 3), "suites.gliclass: unknown key 'row'; did you mean 'rows'"),
     "unknown system key": (put("systems/biencoder/modle", "x"), "unknown key 'modle'; did you mean 'model'"),
@@ -93,7 +92,7 @@ BROKEN = {
     ),
     "dataset of another suite": (
         put("suites/gliclass/datasets", ["topics-mini"]),
-        "'topics-mini' belongs to suite 'topics'",
+        "'topics-mini' is a data set of task 'multi'",
     ),
     "unknown wording": (
         put("suites/gliclass/verbalisations", {"movie-snippets": "plane"}),

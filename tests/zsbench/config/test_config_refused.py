@@ -118,7 +118,7 @@ REFUSED = {
     "seen a set nobody knows": (put("systems/biencoder/seen", ["agnews"]), "seen: 'agnews' .* did you mean 'ag-news'"),
     "published hybrid on another suite": (
         system(family="hybridnli", model="hybrid-nli-polyencoder", nli="minilm"),
-        r"systems.mine.suites: .* allowed: \[topics\]",
+        "systems.mine.suites: .* allowed: topics",
     ),
     "deltas of an unknown system": (put("statistics/system", "gliznet-ful"), "did you mean 'gliznet-full'"),
     "deltas of a system of the other suite": (put("statistics/system", "always-positive"), "statistics.system"),
@@ -148,7 +148,8 @@ REFUSED = {
     "a blank label": (mine(verbalisations={"plain": ["bad", " "]}), "plain.1: ' ' is not a valid text"),
     "one label": (mine(verbalisations={"plain": ["bad"]}), "verbalisations.plain"),
     "no test split": (mine(files={"train": "a.csv"}, expected_rows={"train": 1}), "files: has no `test`"),
-    "many labels for a set of one": (mine(task="multi"), "mine.task: 'multi' in suite 'gliclass'; allowed: 'single'"),
+    "a metric of the other task": (put("suites/gliclass/metric", "mean_ap"), "suites.gliclass.metric: 'mean_ap'"),
+    "protocols of a single suite": (put("suites/gliclass/protocols", ["cv"]), "suites.gliclass.protocols"),
     "a file outside": (mine(files={"test": "../../secret.csv"}), "files.test: .* not absolute, no .. in it"),
     "an absolute file": (mine(files={"test": "/etc/passwd"}), "files.test: '/etc/passwd' is not a valid path"),
     "overlapping ratings": (mine(gold={"column": "g", "bins": [[0, 2], [2, 4]]}), "overlaps the one before it"),

@@ -142,5 +142,5 @@ def test_the_decision_of_one_number_is_that_of_the_default_config(test):
 
 def test_the_folds_of_one_number_are_the_schemas_defaults():
     schema = load_yaml(Path(__file__).parents[3] / "workflow" / "schemas" / "config.schema.yaml")
-    topics = schema["properties"]["suites"]["properties"]["topics"]["properties"]
+    topics = schema["$defs"]["suite"]["properties"]
     assert Folds(*(topics[key]["default"] for key in ("folds", "fold_seed", "partitions"))) == Folds()
