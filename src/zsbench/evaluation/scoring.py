@@ -149,13 +149,13 @@ def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> di
             record = {"status": OK, **_score(system(), layout, cell)}
         except CellError as fault:
             empty = write_scores(layout, cell.id, partial(_write_blocks, cell=cell, blocks=iter(())))
-            record = {"scores_sha256": empty, **remember(layout, cell, fault)}
+            record = {"scores_sha256": empty, **failure(layout, cell, fault)}
     record.pop("no_sensitivity", None)
     if record["status"] == OK:
         try:
             _write_sensitivity(layout, cell, system)
         except CellError as fault:
-            record["no_sensitivity"] = remember(layout, cell, fault)
+            record["no_sensitivity"] = failure(layout, cell, fault)
     spec, facts = cell.spec, cell.facts
     card = {
         **record,
@@ -370,11 +370,12 @@ def faults() -> Iterator[None]:
         raise CellError(error) from error
 
 
-def remember(layout: Layout, cell: CellTask, fault: CellError) -> dict[str, Any]:
-    """What a card says of something that is not there. A failure is remembered, so that the next command tries again.
+def failure(layout: Layout, cell: CellTask, fault: CellError) -> dict[str, Any]:
+    """The card's entry for scores or a sensitivity that are missing. Failures are logged, so that the next command
+    tries again.
 
-    Snakemake asks what was remembered (a parameter of the job): a line more is another parameter, and lines stay when
-    the cell is there at last, so nothing is scored again then.
+    The log is a parameter of the Snakemake job: each failure adds a line and so reruns the job; a success adds none, so
+    nothing is scored again.
     """
     if fault.status == FAILED:
         path = layout.failures(cell.spec["system"], cell.spec["seed"])

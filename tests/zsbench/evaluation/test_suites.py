@@ -14,7 +14,15 @@ METRICS = {"2nd-look": "accuracy", "b": "macro_f1", "many-per-text": "mean_ap"}
 
 
 def dataset(name: str, task: str, labels: list[str]) -> dict:
-    return {"id": name, "title": name, "task": task, "labels": labels, "label_names": labels, "domain": "d", "wordings": 1}
+    return {
+        "id": name,
+        "title": name,
+        "task": task,
+        "labels": labels,
+        "label_names": labels,
+        "domain": "d",
+        "wordings": 1,
+    }
 
 
 def three_suites() -> dict:
