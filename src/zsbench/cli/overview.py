@@ -10,6 +10,7 @@ from zsbench.data.errors import FetchError
 from zsbench.data.fetched import open_fetched
 from zsbench.data.sources.hub import UNLOCKED, wanted_revision
 from zsbench.data.sources.mirror import look_up
+from zsbench.families import FAMILIES
 from zsbench.jobs.launch import visible_devices
 from zsbench.plan.plan import Plan
 from zsbench.store.integrity import intact
@@ -101,8 +102,6 @@ def warning(plan: Plan) -> str | None:
 
 def check_spec(plan: Plan) -> dict[str, Any]:
     """What `zsbench check` prints and judges, as plain JSON."""
-    from zsbench.systems import FAMILIES
-
     families = sorted({system.family for system in plan.systems.values()})
     packages = sorted({package for family in families for package in FAMILIES[family].packages})
     return {

@@ -55,7 +55,7 @@ def config_keys(arguments: argparse.Namespace) -> None:
 
 def list_systems(arguments: argparse.Namespace) -> None:
     """list the families a config's `systems` may use"""
-    from zsbench.systems import FAMILIES
+    from zsbench.families import FAMILIES
 
     for name, family in FAMILIES.items():
         print(f"{name:12} {family.summary}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from zsbench.config.datasets import check_suites
 from zsbench.config.load import ConfigError, check_id, check_installed
+from zsbench.families import FAMILIES
 from zsbench.store.secrets import holds_secret
 
 GLIZNET_OPTIONS = Path(__file__).resolve().parents[2] / "gliznet" / "options.py"
@@ -128,10 +129,14 @@ def _check_variants(gliznet: dict[str, Any]) -> None:
 def _check_trained(config: dict[str, Any], resources: dict[str, Any]) -> None:
     for name, entry in config["trained"].items():
         key = f"trained.{name}"
-        if entry["family"] == "nli" and "template" not in entry:
-            raise ConfigError(f"{key}: family 'nli' needs a `template` with one {{}} for the label")
-        if entry["family"] != "nli" and "template" in entry:
-            raise ConfigError(f"{key}.template: family {entry['family']!r} has none; leave it out")
+        options = FAMILIES[entry["family"]].training_options
+        keys = options.model_fields if options else {}
+        for needed in keys:
+            if needed not in entry:
+                raise ConfigError(f"{key}: family {entry['family']!r} needs a `{needed}`")
+        for given in entry:
+            if given not in ("family", "recipe", *keys):
+                raise ConfigError(f"{key}.{given}: unknown option for family {entry['family']!r}; leave it out")
         own = entry.get("recipe", {})
         for shared in SHARED_RECIPE:
             if shared in own:
@@ -145,7 +150,6 @@ def _check_trained(config: dict[str, Any], resources: dict[str, Any]) -> None:
 
 
 def _check_systems(config: dict[str, Any], resources: dict[str, Any]) -> None:
-    from zsbench.systems import FAMILIES
     from zsbench.systems.own_code import package_files
 
     for name, entry in config["systems"].items():

@@ -5,13 +5,13 @@ The schema says what shape a config has; `zsbench.config.checks` says what a sch
 
 import copy
 import difflib
-import importlib.metadata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from zsbench.families import MissingPackageError, versions
 from zsbench.store.secrets import mask
 
 # libyaml's safe loader where it was built in: ten times faster, the same refusals.
@@ -217,12 +217,7 @@ def check_id(key: str, value: str, allowed: Iterable[str]) -> None:
 
 def check_installed(key: str, family: str) -> None:
     """Raise unless the packages that a family of systems needs are installed."""
-    from zsbench.systems import FAMILIES
-
-    for package in FAMILIES[family].packages:
-        try:
-            importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError as error:
-            extra = FAMILIES[family].extra
-            what = f"zsbench[{extra}]" if extra else package
-            raise ConfigError(f"{key}: family {family!r} needs {package!r}; run `pip install {what}`") from error
+    try:
+        versions(family)
+    except MissingPackageError as error:
+        raise ConfigError(f"{key}: {error}") from error

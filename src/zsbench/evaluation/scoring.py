@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from zsbench import systems
 from zsbench.evaluation.cell_files import count, frames, link, write_cell
 from zsbench.evaluation.faults import CellError, faults, remember
-from zsbench.evaluation.sensitivity import INSENSITIVE, SensitivityOptions, measure
+from zsbench.evaluation.sensitivity import SensitivityOptions, measure
+from zsbench.families import INSENSITIVE, JOINT
 from zsbench.jobs.runtime import Meter, prepare_torch
 from zsbench.plan.code_identity import code_digest
 from zsbench.store.integrity import check_rows, intact, intact_scores
@@ -150,7 +151,8 @@ def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) ->
     in_use = cell.facts["verbalisation"]
     wordings = {in_use: cell.labels} | {name: labels for name, labels in others.items() if name != in_use}
     chosen = SensitivityOptions(**options)
-    key = digest([cell.key, options, wordings, code_digest("zsbench.evaluation.sensitivity")])
+    joint = cell.spec["family"] in JOINT
+    key = digest([cell.key, options, wordings, joint, code_digest("zsbench.evaluation.sensitivity")])
     stored = layout.root / "cache" / "sensitivity" / f"{key}.json"
     where = layout.cell(cell.spec["suite"], cell.dataset, cell.spec["system"], cell.spec["seed"])
     (where / "sensitivity.json").unlink(missing_ok=True)

@@ -11,13 +11,12 @@ import numpy as np
 
 from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.ties import winners
+from zsbench.families import JOINT
 
 if TYPE_CHECKING:  # importing it would import torch, which the plan of a run can do without
     from zsbench.systems.base import System
 
 BOOTSTRAP = 2000  # draws of rows
-JOINT = ("gliznet", "gliclass", "llm", "custom")  # families that read all labels of a text at once, or may
-INSENSITIVE = ("control", "supervised", "imported", "hybridnli")  # no labels are read, or only the ones trained for
 
 
 @dataclass(frozen=True)

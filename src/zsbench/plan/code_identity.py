@@ -36,6 +36,7 @@ PLUMBING = {
     "zsbench.store.provenance": "writes files, and makes the digests themselves",
     "zsbench.store.secrets": "masks what is printed and stored",
     "zsbench.plan.code_identity": "makes the keys",
+    "zsbench.families": "lists the families; keys name a family's own modules and options",
     "zsbench.systems": "lists the families; the folder it names for a model has its content in the keys",
     "zsbench.training.families": "lists the tasks; keys name a family's own",
     "zsbench.jobs.worker": "starts processes",

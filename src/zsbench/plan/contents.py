@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zsbench.evaluation.sensitivity import INSENSITIVE, JOINT
+from zsbench.families import INSENSITIVE, JOINT
 from zsbench.plan.comparisons import hybrid_contrasts, peers
 from zsbench.plan.contrasts import derive
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from zsbench.families import FAMILIES
 from zsbench.plan.contents import filled
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json
@@ -94,7 +95,7 @@ class Plan:
             specs[f"gliznet-{name}"] = {"family": "gliznet", "recipe": recipe, "options": options}
         for name, entry in self.config["trained"].items():
             own = recipe | entry.get("recipe", {})
-            options = {key: entry[key] for key in ("template",) if key in entry}
+            options = {key: value for key, value in entry.items() if key not in ("family", "recipe")}
             specs[name] = {"family": entry["family"], "recipe": own, "options": options}
         return specs
 
@@ -131,7 +132,8 @@ class Plan:
         everywhere = tuple(self.config["suites"])
         multi = tuple(suite for suite, entry in self.config["suites"].items() if entry["task"] == "multi")
         for name, spec in self.trained.items():
-            settings = {key: value for key, value in spec["options"].items() if spec["family"] == "nli"}
+            takes = FAMILIES[spec["family"]].takes
+            settings = {key: value for key, value in spec["options"].items() if key in takes}
             found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, everywhere))
         for name, entry in self.config["hybrid"].items():
             for blend in entry["blends"]:

@@ -10,6 +10,7 @@ from zsbench.config.load import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import argmax, representative_decision
+from zsbench.families import FAMILIES, MODEL_TYPES
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.signature import package_version
 from zsbench.store.layout import Layout
@@ -27,8 +28,6 @@ BTZSC = {
     "ag-news": ("agnews", "topic"),
 }
 BTZSC_METRICS = ("macro_f1", "accuracy", "macro_precision", "macro_recall")
-# BTZSC knows four kinds of model; who exports another kind says under which it is to stand.
-MODEL_TYPES = {"embedding": "biencoder", "nli": "nli", "reranker": "reranker", "llm": "llm"}
 NAMES = {"macro_f1": "Macro-F1", "accuracy": "Accuracy", "micro_f1": "Micro-F1", "exact_match": "Exact match"}
 TYPES = {"macro_f1": "f1", "accuracy": "accuracy", "micro_f1": "f1", "exact_match": "exact_match"}
 
@@ -224,7 +223,7 @@ def _means(found: list[dict[str, float]]) -> dict[str, float]:
 def _model_type(family: str, system: str, given: str) -> str:
     if given and given not in MODEL_TYPES:
         raise ConfigError(f"model type {given!r} is not known to BTZSC; allowed: {', '.join(MODEL_TYPES)}")
-    own = {name: kind for kind, name in MODEL_TYPES.items()}.get(family)
+    own = FAMILIES[family].model_type
     if not given and own is None:
         raise ConfigError(
             f"{system} is of family {family!r}, for which BTZSC has no model type; say under which one it is to stand:"

@@ -4,13 +4,12 @@ Importing this package imports no model library.
 """
 
 import importlib
-import importlib.metadata
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zsbench.config.load import ConfigError, suggest
 from zsbench.data.fetched import open_fetched
+from zsbench.families import FAMILIES, Family, versions
 from zsbench.plan.code_identity import code_digest
 from zsbench.store.integrity import open_model
 from zsbench.store.layout import Layout
@@ -26,100 +25,6 @@ class LabelSetError(ValueError):
 
     Its cell is "not applicable", and is not tried again. A user's own class may raise it too.
     """
-
-
-@dataclass(frozen=True)
-class Family:
-    """One kind of system.
-
-    Attributes:
-        module: where its `build(spec, layout)` is.
-        packages: libraries whose versions do.
-        summary: one line for `zsbench systems`.
-        extra: optional part of this project to install for it.
-        needs, takes: keys that an entry under `systems` must and may have besides `family`, `suites` and `seen`.
-    """
-
-    module: str
-    packages: tuple[str, ...]
-    summary: str
-    extra: str | None = None
-    needs: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
-
-
-TORCH = ("torch", "transformers", "tokenizers")
-FAMILIES = {
-    "gliznet": Family(
-        "zsbench.systems.gliznet",
-        TORCH,
-        "GliZNet: one encoder pass for a text and all its labels",
-        needs=("model",),
-    ),
-    "nli": Family(
-        "zsbench.systems.nli",
-        TORCH,
-        "NLI cross-encoder, one pass a pair",
-        needs=("model",),
-        takes=("template",),
-    ),
-    "biencoder": Family(
-        "zsbench.systems.biencoder",
-        (*TORCH, "sentence-transformers"),
-        "cosine of sentence embeddings, label embeddings cached",
-        needs=("model",),
-        takes=("template", "text_prompt", "label_prompt"),
-    ),
-    "control": Family(
-        "zsbench.systems.controls",
-        ("numpy",),
-        "trivial and perfect predictors that frame the rest",
-        needs=("control",),
-    ),
-    "supervised": Family(
-        "zsbench.systems.supervised",
-        ("numpy", "scikit-learn"),
-        "logistic regression on the dataset's own training rows",
-        needs=("features",),
-    ),
-    "hybridnli": Family(
-        "zsbench.systems.hybrid",
-        TORCH,
-        "HybridNLI: NLI corrected by trained heads",
-        needs=("model", "nli"),
-        takes=("template", "blend"),
-    ),
-    "gliclass": Family(
-        "zsbench.systems.gliclass",
-        (*TORCH, "gliclass"),
-        "GLiClass uni-encoder, through its own package",
-        extra="gliclass",
-        needs=("model",),
-        takes=("prompt",),
-    ),
-    "reranker": Family(
-        "zsbench.systems.reranker",
-        (*TORCH, "sentence-transformers"),
-        "reranker (CrossEncoder), the label as query",
-        needs=("model",),
-        takes=("template", "prompt"),
-    ),
-    "custom": Family(
-        "zsbench.systems.custom",
-        (),
-        "your own class with a method score(texts, labels)",
-        needs=("class",),
-        takes=("arguments",),
-    ),
-    "imported": Family("zsbench.systems.imported", ("pandas",), "scores from a csv (`zsbench import-scores`)"),
-    "llm": Family(
-        "zsbench.systems.llm",
-        (),
-        "generative model behind an OpenAI-compatible endpoint",
-        needs=("url", "name"),
-        takes=("key_variable", "parallel", "leave_out"),
-    ),
-}
 
 
 def family_of(spec: dict[str, Any]) -> Family:
@@ -198,7 +103,6 @@ def system_code(system: str, family: str, settings: dict[str, Any], without: tup
 
 def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
     """All that a system's scores depend on besides texts and labels, without loading it: part of a cell's key."""
-    family = family_of(spec)
     return {
         "family": spec["family"],
         "settings": {name: value for name, value in spec["settings"].items() if name != "seen"},
@@ -206,7 +110,7 @@ def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
         "weights_sha256": _weights(spec, layout),
         # Sensitivity is measured by the same job, and has a key of its own.
         "source": system_code(spec["system"], spec["family"], spec["settings"], ("zsbench.evaluation.sensitivity",)),
-        "packages": _versions(spec, family),
+        "packages": versions(spec["family"]),
     }
 
 
@@ -234,21 +138,3 @@ def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
     if kind == "source":
         return digest([weights, weights_sha256(open_fetched(layout.fetched(spec["settings"]["nli"]))[0])])
     return digest([weights, read_json(layout.model(model, spec["seed"]))["nli_identity"]])
-
-
-def _versions(spec: dict[str, Any], family: Family) -> dict[str, str]:
-    """Versions of the libraries a family computes with.
-
-    Raises:
-        UnknownSystemError: one is not installed; the message says what to install.
-    """
-    versions = {}
-    for package in family.packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError as error:
-            what = f"zsbench[{family.extra}]" if family.extra else package
-            raise UnknownSystemError(
-                f"systems.{spec['system']}: family {spec['family']!r} needs {package!r}; run `pip install {what}`"
-            ) from error
-    return versions

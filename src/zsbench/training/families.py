@@ -1,12 +1,12 @@
 """What can be trained, by family: (module, class) of its task. Named, not imported: the plan of a run asks here too."""
 
+from zsbench.families import FAMILIES
 from zsbench.plan.code_identity import code_digest
 
 TASKS = {
-    "gliznet": ("zsbench.training.gliznet_task", "GliZNetTask"),
-    "nli": ("zsbench.training.nli_task", "NLITask"),
-    "gliclass": ("zsbench.training.gliclass_task", "GLiClassTask"),
-    "biencoder": ("zsbench.training.biencoder_task", "BiEncoderTask"),
+    name: (family.task_class.partition(":")[0], family.task_class.partition(":")[2])
+    for name, family in FAMILIES.items()
+    if family.task_class
 }
 
 
