@@ -16,10 +16,9 @@ from benchmarks.setting import Setting
 from benchmarks.timing import interleave
 from hybridnli.data import TOPICS
 from hybridnli.encoder import NLIEncoder, nli_scores
-from hybridnli.features import build_store
+from hybridnli.features import FeatureStore, build_store
 from hybridnli.losses import blend_loss, kl_loss, poly_loss
 from hybridnli.model import HybridNLIPolyEncoder
-from hybridnli.store import FeatureStore
 from hybridnli.training import HybridOptions, train_heads
 from zsbench.data.authored_sets import TOPICS as TOPIC_TEXTS
 from zsbench.data.authored_sets import read_authored

@@ -12,9 +12,9 @@ import torch
 
 from benchmarks.backbones import tiny_bert
 from benchmarks.workloads import make_labels
-from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.scoring import score_texts
+from gliznet.options import GliZNetOptions
+from gliznet.predictor import score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.jobs.worker import die_with_parent
 from zsbench.store.progress import say_for

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from benchmarks.setting import Contender, Run, Setting, autocast
-from gliznet.encoders.deberta_fast import accelerate_encoder
+from gliznet.fast.deberta import use_fast_attention
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, Rows
@@ -99,7 +99,7 @@ def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
         label2id=NLI_CLASSES,
     ).to(setting.device)
     plain = copy.deepcopy(model.eval())
-    accelerate_encoder(model)
+    use_fast_attention(model)
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]
     return NLIEncoder(model, tokenizer, TEMPLATE, dtype=dtype), plain
 

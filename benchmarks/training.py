@@ -19,8 +19,8 @@ from benchmarks.peers import recipe
 from benchmarks.setting import Setting, autocast
 from benchmarks.timing import interleave
 from gliznet.batching import token_budget_batches
-from gliznet.encoders.deberta_fast import accelerate_encoder
-from gliznet.encoders.fast_dropout import accelerate_dropout
+from gliznet.fast.deberta import use_fast_attention
+from gliznet.fast.dropout import use_fast_dropout
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.training.gliznet_task import GliZNetTask
 from zsbench.training.loop import Trainer
@@ -157,7 +157,7 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
         setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     ).to(setting.device)
     fast = copy.deepcopy(plain)
-    accelerate_encoder(fast)
+    use_fast_attention(fast)
     pair = {"fast": fast, "transformers": plain}
     if setting.device == "cuda" and importlib.util.find_spec("flashdeberta"):  # its kernels need a GPU
         from flashdeberta import FlashDebertaV2Model
@@ -171,7 +171,7 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
     for name, batches in (("one-short", short), ("mixed", mixed)):
         found[name] = interleave({key: partial(infer, one, batches, setting) for key, one in pair.items()}, repeats)
     some = mixed[:: max(1, len(mixed) // 4)]
-    accelerate_dropout(fast)  # as in training
+    use_fast_dropout(fast)  # as in training
     found["training"] = interleave({key: partial(train, one, some, setting) for key, one in pair.items()}, repeats)
     return found
 

@@ -1,23 +1,63 @@
 """GliZNet: zero-shot text classification that reads a text and all its candidate labels in one encoder pass.
 
-`import gliznet` registers the model with transformers' Auto classes.
+After `import gliznet`, transformers' Auto classes load its checkpoints. Nothing heavy is imported before it is used,
+so `gliznet.options` works without torch.
 """
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedTokenizerFast,
-)
-
-from gliznet.config import GliZNetConfig, GliZNetOptions
-from gliznet.model import GliZNetForSequenceClassification
-from gliznet.tokenizer import GliZNETTokenizer
-
-AutoConfig.register("gliznet", GliZNetConfig)
-AutoModel.register(GliZNetConfig, GliZNetForSequenceClassification)
-AutoModelForSequenceClassification.register(GliZNetConfig, GliZNetForSequenceClassification)
-AutoTokenizer.register(GliZNetConfig, fast_tokenizer_class=PreTrainedTokenizerFast)
+import sys
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
+from typing import Any
 
 __all__ = ["GliZNETTokenizer", "GliZNetConfig", "GliZNetForSequenceClassification", "GliZNetOptions"]
+
+_MODULES = {
+    "GliZNETTokenizer": "gliznet.tokenizer",
+    "GliZNetConfig": "gliznet.config",
+    "GliZNetForSequenceClassification": "gliznet.model",
+    "GliZNetOptions": "gliznet.options",
+}
+_AUTO = "transformers.models.auto.configuration_auto"  # the module of AutoConfig
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'gliznet' has no attribute {name!r}; available: {', '.join(__all__)}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+class _LazyConfig:
+    """Stands for `GliZNetConfig` in AutoConfig until it is used; `gliznet.model` then registers the classes."""
+
+    model_type = "gliznet"
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        return import_module("gliznet.model").GliZNetConfig(*args, **kwargs)
+
+    @staticmethod
+    def from_dict(*args: Any, **kwargs: Any) -> Any:
+        return import_module("gliznet.model").GliZNetConfig.from_dict(*args, **kwargs)
+
+
+class _RegisterOnImport(MetaPathFinder):
+    """Registers the model type with AutoConfig once transformers loads it."""
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        spec = PathFinder.find_spec(fullname, path) if fullname == _AUTO else None
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def load_and_register(module: Any) -> None:
+            load(module)
+            module.AutoConfig.register("gliznet", _LazyConfig, exist_ok=True)
+
+        spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if _AUTO in sys.modules:
+    sys.modules[_AUTO].AutoConfig.register("gliznet", _LazyConfig, exist_ok=True)
+else:
+    sys.meta_path.insert(0, _RegisterOnImport())

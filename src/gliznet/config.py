@@ -29,7 +29,7 @@ PUBLISHED_LOSSES = {"softmax": "softmax_weight", "repulsion": "vicreg_weight", "
 
 
 class GliZNetConfig(PretrainedConfig):
-    """Configuration of a GliZNet checkpoint: the encoder's own configuration plus every switch.
+    """The encoder's own configuration plus every switch.
 
     Args (all keywords, as in `config.json`):
         backbone_model: where the encoder came from; information only.
@@ -56,10 +56,10 @@ class GliZNetConfig(PretrainedConfig):
         **kwargs: Any,  # the signature transformers calls; every key is either an option or one of its own
     ) -> None:
         if kwargs.get("auto_map"):
-            raise ValueError(f"auto_map={kwargs['auto_map']!r} asks for remote code, which is never run; remove it")
+            raise ValueError(f"auto_map: {kwargs['auto_map']!r} asks for remote code, which is never run; remove it")
         unknown = sorted(set(losses or ()) - set(PUBLISHED_LOSSES))
         if unknown:
-            raise ValueError(f"losses names {unknown}; available are {sorted(PUBLISHED_LOSSES)}")
+            raise ValueError(f"losses: unknown terms {unknown}; allowed: {sorted(PUBLISHED_LOSSES)}")
         values: dict[str, Any] = {}
         for field in dataclasses.fields(GliZNetOptions):
             values[field.name] = kwargs.pop(PUBLISHED_KEYS.get(field.name, field.name), field.default)
@@ -74,7 +74,7 @@ class GliZNetConfig(PretrainedConfig):
         self.lab_token_id = lab_token_id
         if isinstance(backbone_config, PretrainedConfig):
             backbone_config = backbone_config.to_dict()
-        if backbone_config is not None:  # where the encoder lay on somebody's disk is nobody's business
+        if backbone_config is not None:  # without the path it was loaded from
             backbone_config = {key: value for key, value in backbone_config.items() if key != "_name_or_path"}
         self.backbone_config = backbone_config
         super().__init__(**kwargs)
@@ -94,9 +94,9 @@ class GliZNetConfig(PretrainedConfig):
         """
         stored = dict(self.backbone_config or {})
         if stored.get("auto_map"):
-            raise ValueError(f"backbone_config.auto_map={stored['auto_map']!r} asks for remote code; remove it")
+            raise ValueError(f"backbone_config.auto_map: {stored['auto_map']!r} asks for remote code; remove it")
         if "model_type" not in stored:
-            raise ValueError("backbone_config needs a `model_type`: it is the encoder's full configuration")
+            raise ValueError("backbone_config: `model_type` is missing; it must be the encoder's full configuration")
         for key in ("dtype", "torch_dtype"):  # the whole model's dtype decides, not the one the encoder was saved in
             stored.pop(key, None)
         return AutoConfig.for_model(**stored)

@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import AutoModel, PreTrainedModel
 
 from gliznet.checkpoint_files import check_files
 
-_SHOWN = 12  # names in a message
+MAX_NAMES = 12  # of tensors in a message
 
 
 def check_source(source: str | Path, options: dict[str, Any]) -> None:
@@ -16,17 +17,17 @@ def check_source(source: str | Path, options: dict[str, Any]) -> None:
 
     Args:
         source: folder or hub id.
-        options: keywords of `from_pretrained`.
+        options: keywords of `from_pretrained`; those that this project sets itself are removed.
 
     Raises:
         ValueError: `trust_remote_code` or `weights_only=False` is asked for, or a folder has pickled weights only.
     """
     if options.get("trust_remote_code"):
-        raise ValueError("trust_remote_code=True is not allowed: gliznet never runs code from a checkpoint")
+        raise ValueError("trust_remote_code: True is not allowed; gliznet never runs code from a checkpoint")
     if options.get("use_safetensors") is False or options.get("weights_only") is False:
-        raise ValueError("use_safetensors=False and weights_only=False are not allowed: gliznet reads safetensors only")
+        raise ValueError("use_safetensors, weights_only: False is not allowed; gliznet reads safetensors only")
     if options.get("ignore_mismatched_sizes"):
-        raise ValueError("ignore_mismatched_sizes=True is not allowed: a checkpoint must match exactly")
+        raise ValueError("ignore_mismatched_sizes: True is not allowed; a checkpoint must match exactly")
     for key in ("use_safetensors", "ignore_mismatched_sizes"):
         options.pop(key, None)
     if Path(source).is_dir():
@@ -40,7 +41,8 @@ def check_loaded(model: nn.Module, info: dict[str, Any], source: str, exact: boo
         model: the model after loading.
         info: transformers' loading report.
         source: for the message.
-        exact: tensors that the model has no place for are refused too. A plain encoder out of a larger model has some.
+        exact: whether tensors that the model does not have are refused too. A plain encoder out of a larger model has
+            some.
 
     Raises:
         ValueError: names the unexpected, missing and mis-shaped tensors, or those with NaN or infinite values.
@@ -55,9 +57,9 @@ def check_names(info: dict[str, Any], source: str, exact: bool) -> None:
     """The part of `check_loaded` that needs no weights."""
     unexpected, missing = sorted(info["unexpected_keys"]) if exact else [], sorted(info["missing_keys"])
     shapes = [f"{key[0]} {tuple(key[1])} instead of {tuple(key[2])}" for key in sorted(info["mismatched_keys"])]
-    found = {"unexpected": unexpected, "missing": missing, "of another shape": shapes}
-    if any(found.values()):
-        what = "; ".join(f"{kind}: {_some(names)}" for kind, names in found.items() if names)
+    wrong = {"unexpected": unexpected, "missing": missing, "of another shape": shapes}
+    if any(wrong.values()):
+        what = "; ".join(f"{kind}: {_some(names)}" for kind, names in wrong.items() if names)
         raise ValueError(
             f"{source} is not the architecture its config.json describes (perhaps of another version, whose switches "
             f"the file does not have). Tensors {what}"
@@ -86,12 +88,31 @@ def check_same(kind: Any, folder: Path) -> nn.Module:
         ignore_mismatched_sizes=True,
     )
     model, info = dry
-    info["missing_keys"] = [name for name in info["missing_keys"] if not name.startswith("pooler.")]
-    check_names(info, str(folder), exact=False)
+    _check_encoder_names(info, str(folder))
     return model
+
+
+def load_encoder(source: str | Path) -> PreTrainedModel:
+    """An encoder in float32 from safetensors, complete but for a pooler.
+
+    Raises:
+        ValueError: pickled weights, or tensors missing or of another shape (named).
+    """
+    check_source(source, {})
+    encoder, info = AutoModel.from_pretrained(  # type: ignore[misc]
+        source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    _check_encoder_names(info, str(source))
+    return encoder
+
+
+def _check_encoder_names(info: dict[str, Any], source: str) -> None:
+    """`check_names` of an encoder: a pooler may be missing, sentence encoders have none."""
+    info["missing_keys"] = [name for name in info["missing_keys"] if not name.startswith("pooler.")]
+    check_names(info, source, exact=False)
 
 
 def _some(names: list[str]) -> str:
     """The first names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gliznet.config import GliZNetOptions
+from gliznet.options import GliZNetOptions
 
 PADDING = -100
 _ABSENT = -1e30  # stands for -inf in log-sum-exp: same value, but gradients stay finite
@@ -91,7 +91,7 @@ def vicreg_variance(Z: Tensor, mask: Tensor, gamma: float = GAMMA_BATCH) -> Tens
         mask: (..., N) which vectors count; a set of fewer than 2 gives 0.
 
     Returns:
-        (...): one value a set. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
+        (...): one value per set. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
     """
     centered, freedom = _center(Z, mask)
     variance = centered.square().sum(-2) / freedom  # (..., D)

@@ -1,30 +1,193 @@
-"""GliZNet: one encoder pass over a text and all its labels, one logit a label (docs/models/gliznet.md section 1).
+"""GliZNet: one encoder pass over a text and all its labels, one logit per label (docs/models/gliznet.md section 1).
 
-B batch, K labels, T tokens, D hidden.
+From bottom to top: label vectors and label-specific text vectors from hidden states, the score of such a pair, the
+model around them. B batch, K labels, T tokens, D hidden size.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from huggingface_hub import HfApi
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.func import functional_call
-from transformers import MODEL_MAPPING, AutoModel, PreTrainedModel
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import ModelOutput
 
-from gliznet.attention.cached import TextStates
-from gliznet.attention.invariant import check_supported, encode_invariant, segments
-from gliznet.card import write_card
-from gliznet.config import GliZNetConfig, GliZNetOptions
-from gliznet.encoders.deberta_fast import accelerate_encoder
-from gliznet.heads import LabelAggregator, lab_positions
-from gliznet.lengths import position_limit
-from gliznet.loading import check_loaded, check_names, check_source
+from gliznet.batching import position_limit
+from gliznet.config import GliZNetConfig
+from gliznet.fast.deberta import use_fast_attention
+from gliznet.fast.text_cache import TextStates
+from gliznet.loading import load_encoder
 from gliznet.losses import PADDING, total_loss
+from gliznet.options import GliZNetOptions
+from gliznet.order_invariant import check_supported, encode_order_invariant, label_numbers
+from gliznet.pretrained import GliZNetPreTrainedModel
 from gliznet.tokenizer import GliZNETTokenizer
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+def lab_positions(is_lab: Tensor, num_labels: int) -> tuple[Tensor, Tensor]:
+    """Where the j-th [LAB] of each sample is, left to right.
+
+    Args:
+        is_lab: (B, T) bool.
+        num_labels: K, columns to return.
+
+    Returns:
+        positions (B, K) int64 (0 where there is no such [LAB]) and present (B, K) bool.
+    """
+    B, T = is_lab.shape
+    rank = is_lab.long().cumsum(1) - 1  # (B, T) 0-based column of a [LAB]
+    column = torch.where(is_lab & (rank < num_labels), rank, num_labels)  # the last column collects everything else
+    index = torch.arange(T, device=is_lab.device).expand(B, T)
+    positions = torch.zeros(B, num_labels + 1, dtype=torch.long, device=is_lab.device)
+    positions = positions.scatter(1, column, index)[:, :num_labels]
+    present = torch.arange(num_labels, device=is_lab.device) < is_lab.sum(1, keepdim=True)
+    return positions * present, present
+
+
+def masked_mean(H: Tensor, mask: Tensor) -> Tensor:
+    """Mean of states (B, T, D) over each row of a mask (B, K, T): (B, K, D); 0 where a row is empty."""
+    weight = mask.to(H.dtype)
+    return weight @ H / weight.sum(-1, keepdim=True).clamp(min=1)
+
+
+def attend(queries: Tensor, H: Tensor, text_mask: Tensor, scale: Tensor | float) -> Tensor:
+    """Label-specific text vectors: softmax over the text of `scale * query . state`, no projections.
+
+    Args:
+        queries: (B, K, D); H: (B, T, D) keys and values; text_mask: (B, T), at least one true per row.
+        scale: factor of the dot products.
+
+    Returns:
+        (B, K, D). Source: docs/models/gliznet.md 1.3.
+    """
+    scores = queries @ H.transpose(1, 2) * scale  # (B, K, T)
+    return scores.masked_fill(~text_mask.unsqueeze(1), float("-inf")).softmax(-1) @ H
+
+
+class LabelEnrichment(nn.Module):
+    """Labels attend to each other through f = W[e, t]: e <- normalise(e + MHA(e, f, f)).
+
+    Source: docs/models/gliznet.md 1.6.
+    """
+
+    def __init__(self, hidden: int, heads: int = 8) -> None:
+        super().__init__()
+        if hidden % heads:
+            raise ValueError(f"enrichment: hidden size {hidden} is not a multiple of its {heads} heads")
+        self.fuse = nn.Linear(2 * hidden, hidden)
+        self.attention = nn.MultiheadAttention(hidden, heads, batch_first=True)
+
+    def forward(self, label: Tensor, text: Tensor, present: Tensor) -> Tensor:
+        """Enriched label vectors (B, K, D) from label and text vectors (B, K, D) and `present` (B, K)."""
+        fused = self.fuse(torch.cat([label, text], dim=-1))
+        absent = ~present
+        absent[:, 0] = False  # labels fill columns from the left, so this only guards rows without any
+        change, _ = self.attention(label, fused, fused, key_padding_mask=absent, need_weights=False)
+        return F.normalize(label + change, dim=-1)
+
+
+class LabelScorer(nn.Module):
+    """One logit per (text vector, label vector) pair.
+
+    bilinear: t^T W e + c. bilinear with identity start: scale * t^T W e + c on normalised vectors, W = I, so that the
+    first logit is `identity_scale * (cos(t, e) - identity_offset)`. cosine: scale * cos, scale 1/0.07 at first and 100
+    at most. dot: scale * t.e, scale 1/sqrt(D) at first.
+
+    Source: docs/models/gliznet.md 1.4; the identity start is this project's.
+    """
+
+    def __init__(self, hidden: int, options: GliZNetOptions) -> None:
+        super().__init__()
+        self.unit = options.head == "cosine" or options.head_init == "identity"
+        self.bilinear = nn.Bilinear(hidden, hidden, 1) if options.head == "bilinear" else None
+        first = {"bilinear": options.identity_scale, "cosine": 1 / 0.07, "dot": hidden**-0.5}[options.head]
+        scaled = options.head != "bilinear" or options.head_init == "identity"
+        self.log_scale = nn.Parameter(torch.tensor(math.log(first))) if scaled else None
+        if self.bilinear is not None:
+            self._init_bilinear(self.bilinear, options)
+
+    @staticmethod
+    @torch.no_grad()
+    def _init_bilinear(layer: nn.Bilinear, options: GliZNetOptions) -> None:
+        hidden = layer.in1_features
+        if options.head_init == "scaled":
+            bound = math.sqrt(3) / hidden  # Var(W) = 1/D^2 cancels |t|^2 |e|^2 = D^2 of unit-variance states
+            nn.init.uniform_(layer.weight, -bound, bound)
+            nn.init.zeros_(layer.bias)
+        elif options.head_init == "identity":
+            layer.weight.copy_(torch.eye(hidden).unsqueeze(0))
+            nn.init.constant_(layer.bias, -options.identity_scale * options.identity_offset)
+
+    def forward(self, text: Tensor, label: Tensor) -> Tensor:
+        """Logits (B, K) of text vectors (B, K, D) and label vectors (B, K, D)."""
+        if self.unit:
+            text, label = F.normalize(text, dim=-1), F.normalize(label, dim=-1)
+        if self.bilinear is not None:
+            text = text @ self.bilinear.weight[0]  # (B, K, D)
+        score = (text * label).sum(-1)  # (B, K)
+        if self.log_scale is not None:
+            score = score * self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
+        return score if self.bilinear is None else score + self.bilinear.bias
+
+
+class LabelAggregator(nn.Module):
+    """Everything above the encoder: from hidden states to label vectors, text vectors and logits. Computes in float32.
+
+    Where the tokens are, in all methods: `label_ids` (B, T) is j at the tokens whose mean may stand for label j, else
+    0; `text_mask` (B, T) bool; `lab_position` and `present` (B, K) come from `lab_positions`.
+    """
+
+    def __init__(self, hidden: int, options: GliZNetOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.dropout = nn.Dropout(options.dropout)
+        self.scoring = LabelScorer(hidden, options)
+        self.enrichment = LabelEnrichment(hidden) if options.enrichment else None
+        learned = options.text_repr == "attention-normalized"
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(hidden) / 2)) if learned else None  # sqrt(D) at first
+
+    def forward(
+        self, H: Tensor, label_ids: Tensor, text_mask: Tensor, lab_position: Tensor, present: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B, K), text vectors (B, K, D) and label vectors (B, K, D) from hidden states H (B, T, D)."""
+        if self.log_temperature is not None:
+            H = F.normalize(H, dim=-1)
+        label = self.dropout(self.label_vectors(H, label_ids, lab_position))
+        text = self.text_vectors(label, H, text_mask)
+        if self.enrichment is not None:
+            label = self.enrichment(label, text, present)
+            text = self.text_vectors(label, H, text_mask)
+        return self.scoring(text, label), text, label
+
+    def label_vectors(self, H: Tensor, label_ids: Tensor, lab_position: Tensor) -> Tensor:
+        """(B, K, D): the state of each [LAB], or the mean of each label's tokens."""
+        if self.options.label_repr == "lab":
+            return H.gather(1, lab_position.unsqueeze(-1).expand(-1, -1, H.shape[-1]))
+        number = torch.arange(1, lab_position.shape[1] + 1, device=H.device).view(1, -1, 1)
+        return masked_mean(H, label_ids.unsqueeze(1) == number)
+
+    def text_vectors(self, label: Tensor, H: Tensor, text_mask: Tensor) -> Tensor:
+        """(B, K, D): one text vector per label vector (B, K, D); all equal for "cls" and "mean"."""
+        if self.options.text_repr == "cls":
+            return H[:, :1].expand_as(label)
+        if self.options.text_repr == "mean":
+            return masked_mean(H, text_mask.unsqueeze(1)).expand_as(label)
+        scale = H.shape[-1] ** -0.5 if self.log_temperature is None else self.log_temperature.exp()
+        return attend(label, H, text_mask, scale)
 
 
 @dataclass
@@ -42,20 +205,11 @@ class GliZNetOutput(ModelOutput):
     losses: dict[str, Tensor] | None = None
 
 
-class GliZNetForSequenceClassification(PreTrainedModel):
-    """Joint text-and-labels encoder with a bilinear score a label.
+class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
+    """Encoder over text and labels, with one score per label on top.
 
     Build with `from_backbone` (fresh head on a pretrained encoder) or `from_pretrained` (a trained checkpoint).
     """
-
-    config_class = GliZNetConfig
-    base_model_prefix = "backbone"
-    main_input_name = "input_ids"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _keep_in_fp32_modules_strict = {"aggregator"}
-    _no_split_modules: list[str] = []
 
     def __init__(self, config: GliZNetConfig) -> None:
         super().__init__(config)
@@ -74,11 +228,10 @@ class GliZNetForSequenceClassification(PreTrainedModel):
             check_supported(backbone.config)
         if hasattr(backbone, "pooler"):
             backbone.pooler = None  # never used: its weights would get no gradient
-        accelerate_encoder(backbone)  # exact, and without effect on other architectures
+        use_fast_attention(backbone)  # exact, and without effect on other architectures
         self.backbone = backbone
         self.aggregator = LabelAggregator(backbone.config.hidden_size, options)
         self.options = options
-        self.card_facts: dict[str, str] = {}  # rows of the model card that only the trainer knows
 
     @classmethod
     def from_backbone(
@@ -95,96 +248,25 @@ class GliZNetForSequenceClassification(PreTrainedModel):
             ValueError: pickled weights, weights missing in the folder, more positions than the encoder has.
         """
         options = options or tokenizer.options
-        name = "" if isinstance(backbone, PreTrainedModel) else str(backbone)
-        encoder: Any = backbone if isinstance(backbone, PreTrainedModel) else _load_encoder(name)
+        if isinstance(backbone, PreTrainedModel):
+            encoder, name = backbone, ""
+        else:
+            encoder, name = load_encoder(backbone), str(backbone)
         limit = position_limit(encoder)
         if limit is not None and options.max_length > limit:
-            raise ValueError(f"max_length={options.max_length} is not allowed: this encoder has {limit} positions")
-        if len(tokenizer) > encoder.get_input_embeddings().num_embeddings:
-            encoder.resize_token_embeddings(len(tokenizer))
+            raise ValueError(f"max_length: {options.max_length} is too large; this encoder has {limit} positions")
+        embeddings: Any = encoder.get_input_embeddings()
+        if len(tokenizer) > embeddings.num_embeddings:
+            embeddings = encoder.resize_token_embeddings(len(tokenizer))
         if options.lab_init == "sep":
-            rows = encoder.get_input_embeddings().weight.data
+            rows = embeddings.weight.data
             rows[tokenizer.lab_token_id] = rows[tokenizer.backend.sep_token_id]
-        config = GliZNetConfig.from_options(options, encoder.config, tokenizer.lab_token_id, _public_name(name))
+        public_name = Path(name).name if Path(name).is_dir() else name  # no path of this machine
+        config = GliZNetConfig.from_options(options, encoder.config, tokenizer.lab_token_id, public_name)
         with torch.device("meta"):
             model = cls(config)
         model._attach(encoder, config)
         return model
-
-    @classmethod
-    def from_pretrained(  # type: ignore[override]
-        cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Load a checkpoint and refuse anything but an exact match, remote code and pickles.
-
-        Args and keywords are those of `PreTrainedModel.from_pretrained`.
-
-        Raises:
-            ValueError: tensors missing, unexpected or of another shape (named), NaN or infinite weights (named),
-                pickled weights, `trust_remote_code`.
-        """
-        wants_info = kwargs.pop("output_loading_info", False)
-        check_source(pretrained_model_name_or_path, kwargs)
-        loaded: Any = super().from_pretrained(
-            pretrained_model_name_or_path,
-            *args,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
-            **kwargs,
-        )
-        model, info = loaded
-        check_loaded(model, info, str(pretrained_model_name_or_path))
-        return (model, info) if wants_info else model
-
-    def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | Path,
-        is_main_process: bool = True,
-        state_dict: dict[str, Tensor] | None = None,
-        max_shard_size: int | str = "50GB",
-    ) -> None:
-        """Write config.json, model.safetensors and a model card.
-
-        Args:
-            save_directory: folder, made if missing.
-            is_main_process: of several processes, only this one writes.
-            state_dict: weights to write instead of the model's own (a gathered or best state).
-            max_shard_size: of one weights file.
-        """
-        super().save_pretrained(
-            save_directory, is_main_process=is_main_process, state_dict=state_dict, max_shard_size=max_shard_size
-        )
-        if is_main_process:
-            write_card(save_directory, self.config, self.card_facts)  # type: ignore[arg-type]
-
-    def push_to_hub(  # type: ignore[override]
-        self,
-        repo_id: str,
-        tokenizer: GliZNETTokenizer | None = None,
-        *,
-        private: bool | None = None,
-        token: str | None = None,
-        revision: str | None = None,
-        commit_message: str = "Upload GliZNet checkpoint",
-    ) -> str:
-        """Upload weights, configuration, model card and (if given) the tokenizer; returns the commit's address.
-
-        Args:
-            repo_id: "owner/name", made if missing.
-            tokenizer: the model's; without it the checkpoint cannot be used alone.
-            private, token, revision, commit_message: as in `huggingface_hub`.
-        """
-        api = HfApi(token=token)
-        repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            if tokenizer is not None:
-                tokenizer.save_pretrained(folder)
-            commit = api.upload_folder(
-                repo_id=repo_id, folder_path=folder, revision=revision, commit_message=commit_message
-            )
-        return str(commit.commit_url)
 
     def forward(
         self,
@@ -212,15 +294,13 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         if input_ids.device.type == "cpu" and not torch.compiler.is_compiling():
             most = int(is_lab.sum(1).max())  # no synchronisation here
             if most > num_labels:
-                raise ValueError(
-                    f"a sample has {most} [LAB] tokens, but targets or num_labels have {num_labels} columns"
-                )
-        H = self._encode(input_ids, attention_mask, lmask, is_lab)
+                raise ValueError(f"a sample has {most} [LAB] tokens, but labels or num_labels has {num_labels} columns")
+        H = self.encode(input_ids, attention_mask, lmask, is_lab)  # (B, T, D)
         text_mask = (lmask == 0) & attention_mask.bool() & ~is_lab  # (B, T): CLS and SEP are text
-        members = segments(lmask, is_lab) if self.options.label_frame else lmask  # (B, T): a frame includes its [LAB]
-        position, present = lab_positions(is_lab, num_labels)
+        label_ids = label_numbers(lmask, is_lab) if self.options.label_frame else lmask  # a frame includes its [LAB]
+        position, present = lab_positions(is_lab, num_labels)  # (B, K)
         with torch.autocast(device_type=H.device.type, enabled=False):
-            logits, text, label = self._head(H.float(), members, text_mask, position, present)
+            logits, text, label = self._aggregate(H.float(), label_ids, text_mask, position, present)
             losses = None
             if labels is not None:
                 targets = labels.float().masked_fill(~present, PADDING)
@@ -228,14 +308,27 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         loss = losses.pop("total") if losses is not None else None
         return GliZNetOutput(loss=loss, losses=losses, logits=logits.masked_fill(~present, float("-inf")))
 
+    def encode(self, input_ids: Tensor, attention_mask: Tensor, lmask: Tensor, is_lab: Tensor) -> Tensor:
+        """Last hidden states (B, T, D); no pooler, no norm after it."""
+        if self.options.order_invariant:
+            return encode_order_invariant(self.backbone, input_ids, attention_mask, lmask, is_lab, self.options)
+        return self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    def _aggregate(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The aggregator in float32, also when its weights are kept in less (`model.to(torch.bfloat16)`, sharding)."""
+        weights = dict(self.aggregator.named_parameters())
+        if all(weight.dtype == torch.float32 for weight in weights.values()):
+            return self.aggregator(*inputs)
+        return functional_call(self.aggregator, {name: weight.float() for name, weight in weights.items()}, inputs)
+
     @torch.inference_mode()
     def score_states(self, text: TextStates, labels: Tensor, mask: Tensor) -> Tensor:
         """Logits (B, K) of texts and labels that were encoded apart (order-invariant mode).
 
         Args:
-            text: of B texts, from `attention.cached.encode_text`.
+            text: of B texts, from `fast.text_cache.encode_text`; S tokens each.
             labels: (B, K, M, D) states from `encode_labels`, or (1, K, M, D) for all texts alike.
-            mask: (B or 1, K, M) bool, true at a label's tokens; none for a label that is not there (its logit is -inf).
+            mask: (B or 1, K, M) bool, true at a label's tokens; none for a label that is absent (its logit is -inf).
         """
         (B, S), (K, M) = text.mask.shape, mask.shape[1:]
         mask = mask.bool().expand(B, K, M)
@@ -243,39 +336,16 @@ class GliZNetForSequenceClassification(PreTrainedModel):
         lengths = mask.sum(-1)  # (B, K)
         step, number = torch.arange(M, device=H.device), torch.arange(K, device=H.device)
         pieces = mask if self.options.label_frame else mask & (step != lengths.unsqueeze(-1) - 1)  # the last is [LAB]
-        members = ((number + 1).unsqueeze(-1) * pieces).flatten(1)  # (B, K M)
-        members = torch.cat([members.new_zeros(B, S), members], dim=1)
+        label_ids = ((number + 1).unsqueeze(-1) * pieces).flatten(1)  # (B, K M)
+        label_ids = torch.cat([label_ids.new_zeros(B, S), label_ids], dim=1)
         text_mask = torch.cat([text.mask, mask.new_zeros(B, K * M)], dim=1)
         position = S + number * M + (lengths - 1).clamp(min=0)
         with torch.autocast(device_type=H.device.type, enabled=False):
-            logits, _, _ = self._head(H.float(), members, text_mask, position, lengths > 0)
+            logits, _, _ = self._aggregate(H.float(), label_ids, text_mask, position, lengths > 0)
         return logits.masked_fill(lengths == 0, float("-inf"))
 
-    def _head(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The aggregator in float32, also when its weights are kept in less (`model.to(torch.bfloat16)`, sharding)."""
-        weights = dict(self.aggregator.named_parameters())
-        if all(weight.dtype == torch.float32 for weight in weights.values()):
-            return self.aggregator(*inputs)
-        return functional_call(self.aggregator, {name: weight.float() for name, weight in weights.items()}, inputs)
 
-    def _encode(self, input_ids: Tensor, attention_mask: Tensor, lmask: Tensor, is_lab: Tensor) -> Tensor:
-        """Last hidden states (B, T, D)."""
-        if self.options.order_invariant:
-            return encode_invariant(self.backbone, input_ids, attention_mask, lmask, is_lab, self.options)
-        return self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-
-
-def _public_name(name: str) -> str:
-    """A hub id as it is, a folder by its last part."""
-    return Path(name).name if Path(name).is_dir() else name
-
-
-def _load_encoder(name: str) -> PreTrainedModel:
-    """An encoder in float32 from safetensors, complete but for a pooler."""
-    check_source(name, {})
-    encoder, info = AutoModel.from_pretrained(  # type: ignore[misc]
-        name, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-    )
-    info["missing_keys"] = [key for key in info["missing_keys"] if not key.startswith("pooler.")]
-    check_names(info, name, exact=False)
-    return encoder
+AutoConfig.register("gliznet", GliZNetConfig, exist_ok=True)
+AutoModel.register(GliZNetConfig, GliZNetForSequenceClassification)
+AutoModelForSequenceClassification.register(GliZNetConfig, GliZNetForSequenceClassification)
+AutoTokenizer.register(GliZNetConfig, fast_tokenizer_class=PreTrainedTokenizerFast)

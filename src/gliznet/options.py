@@ -1,15 +1,26 @@
-"""Every switch of GliZNet in one frozen dataclass. Imports nothing heavy: a config's switches are checked with it."""
+"""Every switch of GliZNet, once: name, type, default, allowed values and what it does. Imports no torch.
+
+Configs and docs are built on these fields: a `Literal` type lists the allowed values, and `field.metadata` holds
+`description` and the bounds `ge`, `gt`, `le` and `lt`, which are the keywords of `pydantic.Field`.
+"""
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+import operator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+T = TypeVar("T")
+BOUNDS = {"ge": (operator.ge, ">="), "gt": (operator.gt, ">"), "le": (operator.le, "<="), "lt": (operator.lt, "<")}
+
+
+def _option(default: T, description: str, **bounds: float) -> T:
+    """A dataclass field with its documentation and bounds."""
+    return field(default=default, metadata={"description": description, **bounds})
 
 
 @dataclass(frozen=True)
 class GliZNetOptions:
-    """All switches; the defaults are the reference, each other value is one named change.
-
-    The reference is era D of docs/models/gliznet.md.
+    """All switches. The defaults are the reference, era D of docs/models/gliznet.md; other values are named changes.
 
     Raises:
         ValueError: a value is not allowed, or two switches contradict each other; the message names them.
@@ -18,90 +29,95 @@ class GliZNetOptions:
     0.25
     """
 
-    # Losses: weights of the terms; a term of weight 0 is not computed.
-    margin: float = 0.5  # added to the negatives of the one-vs-negatives softmax
-    softmax_weight: float = 0.5
-    bce_weight: float = 0.5
-    vicreg_weight: float = 0.05
-    align_weight: float = 0.0  # cosine-embedding loss between text and label vectors (era G)
-    focal_gamma: float | None = None  # a number turns BCE into the focal loss (eras E to G: 1.85)
-    vicreg: Literal["both", "variance", "covariance"] = "both"
-    # batch: raw vectors of the micro-batch (era D); batch-unit / sample-unit: unit sphere, gamma .05 (E1, E2)
-    vicreg_scope: Literal["batch", "batch-unit", "sample-unit"] = "batch"
-    # The reference averages BCE over all cells (label-rich samples weigh more) and keeps samples without negatives,
-    # whose softmax term is 0, in the mean. "sample" and "drop" repair each.
-    bce_mean: Literal["cell", "sample"] = "cell"
-    samples_without_negatives: Literal["count", "drop"] = "count"
+    # Losses. A term of weight 0 is not computed.
+    margin: float = _option(0.5, "added to the negatives of the one-vs-negatives softmax", ge=0)
+    softmax_weight: float = _option(0.5, "weight of the one-vs-negatives softmax", ge=0)
+    bce_weight: float = _option(0.5, "weight of BCE, or of the focal loss in its place", ge=0)
+    vicreg_weight: float = _option(0.05, "weight of the VICReg terms on label vectors", ge=0)
+    align_weight: float = _option(0.0, "weight of the cosine-embedding loss of text and label vectors (era G)", ge=0)
+    focal_gamma: float | None = _option(None, "a number turns BCE into the focal loss (eras E to G: 1.85)", gt=0)
+    vicreg: Literal["both", "variance", "covariance"] = _option("both", "which VICReg terms are computed")
+    vicreg_scope: Literal["batch", "batch-unit", "sample-unit"] = _option(
+        "batch", "batch: raw vectors of the micro-batch; batch-unit, sample-unit: on the unit sphere, gamma .05"
+    )
+    bce_mean: Literal["cell", "sample"] = _option(
+        "cell", "cell: mean over all cells, so texts with many labels weigh more; sample: mean per text first"
+    )
+    samples_without_negatives: Literal["count", "drop"] = _option(
+        "count", "count: texts without a false label stay in the mean of the softmax term, as 0; drop: they do not"
+    )
 
     # Representations and head.
-    text_repr: Literal["attention", "attention-normalized", "cls", "mean"] = "attention"
-    label_repr: Literal["lab", "mean"] = "lab"  # state of [LAB], or mean of the label's own tokens (see label_frame)
-    head: Literal["bilinear", "cosine", "dot"] = "bilinear"
-    # default: U(-1/sqrt D, 1/sqrt D), saturated on raw states; scaled: logit variance 1 on unit-variance states;
-    # identity: scale * cos(text, label) before training (warm start from a sentence encoder).
-    head_init: Literal["default", "scaled", "identity"] = "default"
-    identity_scale: float = 20.0  # what sentence encoders are trained with
-    identity_offset: float = 0.25  # the cosine at which the first probability is 1/2
-    enrichment: bool = False  # labels attend to each other before the second pass (era F)
-    dropout: float = 0.1  # on label vectors only
+    text_repr: Literal["attention", "attention-normalized", "cls", "mean"] = _option(
+        "attention", "how the text vector of a label is made from the text's states"
+    )
+    label_repr: Literal["lab", "mean"] = _option("lab", "state of [LAB], or mean of the label's own tokens")
+    head: Literal["bilinear", "cosine", "dot"] = _option("bilinear", "how a text and a label vector give a logit")
+    head_init: Literal["default", "scaled", "identity"] = _option(
+        "default",
+        "default: U(-1/sqrt D, 1/sqrt D), saturated on raw states; scaled: logit variance 1 on unit-variance states; "
+        "identity: scale x (cos(text, label) - offset), a warm start from a sentence encoder",
+    )
+    identity_scale: float = _option(20.0, "scale of head_init identity: what sentence encoders use", gt=0, le=100)
+    identity_offset: float = _option(0.25, "cosine at which head_init identity gives the probability 1/2", ge=-1, le=1)
+    enrichment: bool = _option(False, "labels attend to each other before a second look at the text (era F)")
+    dropout: float = _option(0.1, "on label vectors only", ge=0, lt=1)
 
     # Order-invariant mode: text sees text, a label sees the text and itself, all labels at the same positions.
-    order_invariant: bool = False
-    label_context: Literal["text", "none"] = "text"  # none: a label sees only itself (late interaction)
+    order_invariant: bool = _option(False, "scores depend on neither the order nor the number of other labels")
+    label_context: Literal["text", "none"] = _option("text", "none: a label sees only itself (late interaction)")
 
     # Tokenisation.
-    # Warm start: each label is a sentence of its own, [CLS] pieces [LAB], and "mean" averages all of these.
-    label_frame: bool = False
-    lab_init: Literal["default", "sep"] = "default"  # first embedding of [LAB]: the row as it is, or that of [SEP]
-    truncation: Literal["label-first", "reference"] = "label-first"
-    max_length: int = 512
-    max_labels: int = 20  # labels in one sequence; more are scored in further chunks
-    min_text_tokens: int = 16  # a label set that leaves the text less raises (label-first)
-    label_reserve: int = 32  # order-invariant: positions kept for one label and its [LAB], whatever the labels are
-    max_tokens_per_label: int = 16  # reference truncation only: first cut of every label
-    min_label_tokens: int = 1  # reference truncation only: what a label keeps at least
+    label_frame: bool = _option(False, "a label is a sentence of its own, [CLS] pieces [LAB], also for label_repr mean")
+    lab_init: Literal["default", "sep"] = _option("default", "first embedding of [LAB]: its row as it is, or [SEP]'s")
+    truncation: Literal["label-first", "reference"] = _option("label-first", "what is cut: the text, or labels first")
+    max_length: int = _option(512, "tokens of a sequence", ge=1)
+    max_labels: int = _option(20, "labels in one sequence; more are scored in further chunks", ge=1)
+    min_text_tokens: int = _option(16, "a label set that leaves the text less is refused (label-first)", ge=1)
+    label_reserve: int = _option(32, "order-invariant: positions reserved for a label and its [LAB]", ge=1)
+    max_tokens_per_label: int = _option(16, "reference truncation only: first cut of every label", ge=1)
+    min_label_tokens: int = _option(1, "reference truncation only: what a label keeps at least", ge=1)
 
     def __post_init__(self) -> None:
-        """Check every value and every pair of switches that exclude each other."""
-        for field in dataclasses.fields(self):
-            _check_type(field.name, getattr(self, field.name), field.type)
-        for name in ("margin", "softmax_weight", "bce_weight", "vicreg_weight", "align_weight"):
-            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
-        for name in ("max_length", "max_labels", "min_text_tokens", "label_reserve", "max_tokens_per_label"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        _require(self.min_label_tokens >= 1, "min_label_tokens", self.min_label_tokens, ">= 1")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
-        _require(self.focal_gamma is None or self.focal_gamma > 0, "focal_gamma", self.focal_gamma, "None or > 0")
-        _require(0 < self.identity_scale <= 100, "identity_scale", self.identity_scale, "in (0, 100]")
-        weights = (self.softmax_weight, self.bce_weight, self.vicreg_weight, self.align_weight)
-        _require(any(weights), "loss weights", weights, "at least one > 0")
+        for option in dataclasses.fields(self):
+            _check(option, getattr(self, option.name))
+        if not any((self.softmax_weight, self.bce_weight, self.vicreg_weight, self.align_weight)):
+            names = "softmax_weight, bce_weight, vicreg_weight, align_weight"
+            raise ValueError(f"{names}: all are 0; at least one must be > 0")
         if self.head != "bilinear" and self.head_init != "default":
-            raise ValueError(f"head_init={self.head_init!r} needs head='bilinear', got head={self.head!r}")
+            raise ValueError(f"head_init: {self.head_init!r} needs head='bilinear', got head={self.head!r}")
         if self.order_invariant and self.enrichment:
-            raise ValueError("enrichment=True lets labels see each other: it excludes order_invariant=True")
+            raise ValueError("enrichment: labels see each other, which excludes order_invariant")
         if self.order_invariant and self.truncation != "label-first":
-            raise ValueError("order_invariant=True needs truncation='label-first': the other depends on the label set")
+            raise ValueError("truncation: order_invariant needs 'label-first'; 'reference' depends on the label set")
         if self.label_frame and self.truncation != "label-first":
-            raise ValueError("label_frame=True needs truncation='label-first'")
+            raise ValueError("truncation: label_frame needs 'label-first'")
         if self.label_context == "none" and not self.order_invariant:
-            raise ValueError("label_context='none' needs order_invariant=True")
-        labels = self.label_reserve if self.order_invariant and self.label_context == "text" else 2
-        room = self.max_length - 2 - self.min_text_tokens - labels
-        _require(room >= 0, "max_length", self.max_length, f"at least {self.max_length - room}")
+            raise ValueError("label_context: 'none' needs order_invariant=True")
+        reserve = self.label_reserve if self.order_invariant and self.label_context == "text" else 2
+        smallest = 2 + self.min_text_tokens + reserve
+        if self.max_length < smallest:
+            raise ValueError(f"max_length: {self.max_length} is too small; allowed: >= {smallest}")
 
 
-def _require(ok: bool, name: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise ValueError(f"{name}={value!r} is not allowed; it must be {allowed}")
+def _check(option: "dataclasses.Field[Any]", value: Any) -> None:
+    """Check one value against the type and the bounds of its field."""
+    allowed = _allowed(option.type, value)
+    if not allowed and value is not None:
+        bounds = [(*BOUNDS[key], limit) for key, limit in option.metadata.items() if key in BOUNDS]
+        if not all(holds(value, limit) for holds, _, limit in bounds):
+            allowed = ", ".join(f"{sign} {limit}" for _, sign, limit in bounds)
+    if allowed:
+        raise ValueError(f"{option.name}: {value!r} is not allowed; allowed: {allowed}")
 
 
-def _check_type(name: str, value: object, annotation: Any) -> None:
-    """Check one value against a field annotation made of Literal, bool, int, float and None."""
+def _allowed(annotation: Any, value: Any) -> str:
+    """What a field of this type takes, or "" if the value has the type."""
     if get_origin(annotation) is Literal:
-        _require(value in get_args(annotation), name, value, "one of " + ", ".join(map(repr, get_args(annotation))))
-    elif annotation is bool:
-        _require(isinstance(value, bool), name, value, "True or False")
-    elif annotation is int:
-        _require(isinstance(value, int) and not isinstance(value, bool), name, value, "an integer")
-    elif not (value is None and type(None) in get_args(annotation)):
-        _require(isinstance(value, int | float) and not isinstance(value, bool), name, value, "a number")
+        return "" if value in get_args(annotation) else ", ".join(map(repr, get_args(annotation)))
+    if annotation is bool:
+        return "" if isinstance(value, bool) else "True or False"
+    if value is None and type(None) in get_args(annotation):
+        return ""
+    kinds, name = (int, "an integer") if annotation is int else (int | float, "a number")
+    return "" if isinstance(value, kinds) and not isinstance(value, bool) else name

@@ -1,21 +1,33 @@
-"""Zero-shot classification of texts: probabilities by label, in the manner of the published model card."""
+"""Scoring texts: the pipeline of the published model card, raw logits, and the two ways to compute them.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+From top to bottom: `ZeroShotClassificationPipeline` (probabilities), `score_texts` (logits in input order), one
+sequence per text and chunk of labels, and, in order-invariant mode with one label set, each text encoded once.
+
+B batch, K labels, M tokens of a label, S tokens of a text, T tokens of a sequence, D hidden size.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from gliznet.batching import device_token_budget, token_budget_batches
+from gliznet.fast.text_cache import can_cache_texts, encode_labels, encode_text
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.scoring import LabelSets, ScoringReport, as_lists, is_shared, score_texts
-from gliznet.tokenizer import GliZNETTokenizer
+from gliznet.tokenizer import GliZNETTokenizer, Row
 
 __all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificationPipeline", "score_texts"]
 
+LabelSets = Sequence[str] | Sequence[Sequence[str]]
+Progress = Callable[[int, int], object]  # (sequences done, sequences in all)
 ClassificationType = Literal["multi-label", "multi-class"]
-_BAR_FROM = 1000  # texts from which on a progress bar is shown unless told otherwise
+BAR_FROM = 1000  # texts from which on a progress bar is shown unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,27 @@ class Classification:
     labels: list[LabelScore]
 
 
+@dataclass
+class ScoringReport:
+    """What scoring cut and computed; fill one by passing it to `score_texts`.
+
+    Attributes:
+        texts, pairs: texts, and (text, label) pairs scored.
+        truncated_texts: texts that lost tokens in at least one of their sequences.
+        truncated_labels, lost_labels: (text, label) pairs, non-zero under reference truncation only.
+        sequences, real_tokens, padded_tokens: encoder rows, their tokens, and tokens with padding.
+    """
+
+    texts: int = 0
+    pairs: int = 0
+    truncated_texts: int = 0
+    truncated_labels: int = 0
+    lost_labels: int = 0
+    sequences: int = 0
+    real_tokens: int = 0
+    padded_tokens: int = 0
+
+
 class ZeroShotClassificationPipeline:
     """Probabilities of free labels for one text or many.
 
@@ -43,7 +76,7 @@ class ZeroShotClassificationPipeline:
         classification_type: "multi-label" gives each label its own sigmoid, "multi-class" a softmax over the distinct
             labels of a text.
         device: where to put the model, such as "cuda" or "cpu"; None leaves it where it is.
-        token_budget: padded tokens a batch; None takes what suits the device.
+        token_budget: padded tokens in a batch; None takes what suits the device.
         autocast_dtype: None or "bf16".
 
     Raises:
@@ -61,7 +94,7 @@ class ZeroShotClassificationPipeline:
     ) -> None:
         if classification_type not in get_args(ClassificationType):
             allowed = ", ".join(map(repr, get_args(ClassificationType)))
-            raise ValueError(f"classification_type={classification_type!r} is not allowed; it must be one of {allowed}")
+            raise ValueError(f"classification_type: {classification_type!r} is not allowed; allowed: {allowed}")
         self.model = model.eval()
         if device is not None:
             self.model.to(torch.device(device))  # type: ignore[arg-type]
@@ -84,7 +117,7 @@ class ZeroShotClassificationPipeline:
 
         Args:
             texts: a text or a list of texts.
-            labels: one label list for all texts, or one list a text.
+            labels: one label list for all texts, or one list per text.
             threshold: leave out labels below this probability.
             top_k: the k best labels, best first.
             progress: show a progress bar; None shows it from 1,000 texts on.
@@ -96,34 +129,31 @@ class ZeroShotClassificationPipeline:
             ValueError: no labels, an empty label, `threshold` outside [0, 1], `top_k` < 1.
         """
         if threshold is not None and not 0 <= threshold <= 1:
-            raise ValueError(f"threshold={threshold} is not allowed; it must be in [0, 1]")
+            raise ValueError(f"threshold: {threshold} is not allowed; allowed: 0 to 1")
         if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k={top_k} is not allowed; it must be >= 1")
-        many, labels = [texts] if isinstance(texts, str) else list(texts), as_lists(labels)
+            raise ValueError(f"top_k: {top_k} is not allowed; allowed: >= 1")
+        many = [texts] if isinstance(texts, str) else list(texts)
+        label_sets, shared = _label_sets(labels, len(many))
         self.report = ScoringReport()
-        logits = self._logits(many, labels, len(many) >= _BAR_FROM if progress is None else progress)
-        sets = [list(labels)] * len(many) if is_shared(labels) else [list(one) for one in labels]
+        show = len(many) >= BAR_FROM if progress is None else progress
+        with tqdm(disable=not show, unit="seq", desc="classify") as bar:
+            logits = score_texts(
+                self.model,
+                self.tokenizer,
+                many,
+                label_sets[0] if shared else label_sets,
+                token_budget=self.token_budget,
+                autocast_dtype=self.autocast_dtype,
+                progress=partial(_advance, bar),
+                report=self.report,
+            )
         results = [
-            Classification(text, _select(names, self._probabilities(row, names), threshold, top_k))  # type: ignore[arg-type]
-            for text, row, names in zip(many, logits, sets, strict=True)
+            Classification(text, _select(names, self._probabilities(row, names), threshold, top_k))
+            for text, row, names in zip(many, logits, label_sets * len(many) if shared else label_sets, strict=True)
         ]
         return results[0] if isinstance(texts, str) else results
 
-    def _logits(self, texts: Sequence[str], labels: LabelSets, bar: bool) -> np.ndarray | list[np.ndarray]:
-        """Raw logits, with a progress bar that counts sequences."""
-        with tqdm(disable=not bar, unit="seq", desc="classify") as shown:
-            return score_texts(
-                self.model,
-                self.tokenizer,
-                texts,
-                labels,
-                token_budget=self.token_budget,
-                autocast_dtype=self.autocast_dtype,
-                progress=_advance(shown),
-                report=self.report,
-            )
-
-    def _probabilities(self, logits: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    def _probabilities(self, logits: np.ndarray, labels: list[str]) -> np.ndarray:
         """(K,) probabilities from (K,) logits."""
         wide = logits.astype(np.float64)
         if self.classification_type == "multi-label":
@@ -133,21 +163,262 @@ class ZeroShotClassificationPipeline:
         return shifted / shifted[first].sum()
 
 
-def _advance(bar: tqdm) -> Callable[[int, int], None]:
-    """A progress callback that moves a bar."""
-
-    def step(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
-    return step
+def _advance(bar: tqdm, done: int, total: int) -> None:
+    bar.total = total
+    bar.update(done - bar.n)
 
 
-def _select(labels: Sequence[str], scores: np.ndarray, threshold: float | None, top_k: int | None) -> list[LabelScore]:
-    """Labels with their scores after threshold and top-k; ties keep the given order."""
+def _select(labels: list[str], scores: np.ndarray, threshold: float | None, top_k: int | None) -> list[LabelScore]:
+    """Labels with their scores after threshold and top-k; ties stay in the given order."""
     pairs = [LabelScore(label, float(score)) for label, score in zip(labels, scores, strict=True)]
     if threshold is not None:
         pairs = [pair for pair in pairs if pair.score >= threshold]
     if top_k is not None:
         pairs = sorted(pairs, key=lambda pair: -pair.score)[:top_k]
     return pairs
+
+
+def score_texts(
+    model: GliZNetForSequenceClassification,
+    tokenizer: GliZNETTokenizer,
+    texts: Sequence[str],
+    labels: LabelSets,
+    *,
+    token_budget: int | None = None,
+    autocast_dtype: str | None = None,
+    progress: Progress | None = None,
+    report: ScoringReport | None = None,
+) -> np.ndarray | list[np.ndarray]:
+    """Raw logits of every label of every text.
+
+    A label that occurs twice in a set is scored once and copied. Sets that do not fit one sequence are scored in
+    chunks (outside order-invariant mode, the chunk a label is in changes its score a little). In order-invariant mode
+    and with one label list, each text is encoded once, whatever the number of labels; labels that see no text are
+    encoded once in all.
+
+    Args:
+        model: in eval mode (it is put there, and back).
+        tokenizer: the model's.
+        texts: n texts.
+        labels: one label list for all texts, or one list per text.
+        token_budget: padded tokens in a batch; None takes what suits the device.
+        autocast_dtype: None or "bf16" (encoder only: the head stays in float32).
+        progress: called after each batch with (sequences done, sequences in all).
+        report: counts are added to it.
+
+    Returns:
+        (n texts, n labels) float32 for one list, or n arrays for one list per text. A label that reference truncation
+        cut off has -inf.
+
+    Raises:
+        ValueError: no label or an empty one, or another number of lists than of texts. LabelBudgetError: a label
+        alone does not fit a sequence.
+    """
+    label_sets, shared = _label_sets(labels, len(texts))
+    distinct = [list(dict.fromkeys(one)) for one in label_sets]
+    budget = device_token_budget(model.device.type) if token_budget is None else token_budget
+    scores = [np.full(len(distinct[0 if shared else i]), -np.inf, dtype=np.float32) for i in range(len(texts))]
+    report = ScoringReport() if report is None else report
+    autocast = partial(_autocast, model.device, autocast_dtype)
+    with _evaluating(model):
+        if shared and texts and _use_text_cache(model, tokenizer, distinct[0]):
+            _score_with_text_cache(model, tokenizer, texts, distinct[0], budget, scores, autocast, progress, report)
+        else:
+            sequences = _sequences(tokenizer, texts, distinct, shared)
+            _score_sequences(model, tokenizer, sequences, budget, scores, autocast, progress, report)
+    columns = [[one.index(label) for label in full] for one, full in zip(distinct, label_sets, strict=True)]
+    if shared:
+        return np.stack(scores)[:, columns[0]] if scores else np.zeros((0, len(label_sets[0])), dtype=np.float32)
+    return [row[column] for row, column in zip(scores, columns, strict=True)]
+
+
+def _label_sets(labels: LabelSets, texts: int) -> tuple[list[list[str]], bool]:
+    """Label lists, and whether there is one for all texts rather than one per text. Arrays and generators are read.
+
+    Raises:
+        TypeError: one string. ValueError: no labels, labels and lists mixed, or not one list per text.
+    """
+    if isinstance(labels, str):
+        raise TypeError(f"labels: {labels!r:.60} is a single text; must be a list of labels")
+    given = [one if isinstance(one, str) else list(map(str, one)) for one in labels]
+    if all(isinstance(one, str) for one in given):
+        if not given and texts:
+            raise ValueError("labels: is empty; give at least one label")
+        return [list(map(str, given))], True
+    if any(isinstance(one, str) for one in given):
+        raise ValueError("labels: mixes strings and lists; give one list of strings, or one list per text")
+    if len(given) != texts:
+        raise ValueError(f"labels: {len(given)} lists for {texts} texts; give one list, or one per text")
+    if [] in given:
+        raise ValueError(f"labels[{given.index([])}]: is empty; a text needs at least one label")
+    return given, False  # type: ignore[return-value]
+
+
+def _autocast(device: torch.device, dtype: str | None) -> AbstractContextManager[object]:
+    if dtype not in (None, "bf16"):
+        raise ValueError(f"autocast_dtype: {dtype!r} is not allowed; allowed: None, 'bf16'")
+    return torch.autocast(device.type, dtype=torch.bfloat16) if dtype else nullcontext()
+
+
+@contextmanager
+def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
+    """Eval mode, and back."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    """One sequence to score: which text, and which of its distinct labels."""
+
+    text: int
+    columns: list[int]
+    row: Row = field(repr=False)
+
+
+def _sequences(
+    tokenizer: GliZNETTokenizer, texts: Sequence[str], label_sets: Sequence[Sequence[str]], shared: bool
+) -> list[_Sequence]:
+    """Each text with each chunk of its label set."""
+    plans: dict[tuple[str, ...], list[list[int]]] = {}
+    sequences = []
+    for i, ids in enumerate(tokenizer.tokenize_texts(texts)):
+        labels = tuple(label_sets[0 if shared else i])
+        if labels not in plans:
+            if not shared:
+                plans.clear()  # per-text sets seldom repeat: do not keep them all
+            plans[labels] = tokenizer.plan_chunks(labels)
+        rows = [tokenizer.build_row(ids, [labels[j] for j in chunk]) for chunk in plans[labels]]
+        sequences += [_Sequence(i, chunk, row) for chunk, row in zip(plans[labels], rows, strict=True)]
+    return sequences
+
+
+@torch.inference_mode()
+def _score_sequences(
+    model: GliZNetForSequenceClassification,
+    tokenizer: GliZNETTokenizer,
+    sequences: Sequence[_Sequence],
+    budget: int,
+    scores: list[np.ndarray],
+    autocast: Callable[[], AbstractContextManager[object]],
+    progress: Progress | None,
+    report: ScoringReport,
+) -> None:
+    """Write the logits of each sequence to `scores[text][columns]`, and count into the report."""
+    batches = token_budget_batches([len(one.row.input_ids) for one in sequences], budget)
+    report.texts += len({one.text for one in sequences})
+    report.truncated_texts += len({one.text for one in sequences if one.row.text_cut})
+    report.truncated_labels += sum(one.row.labels_cut for one in sequences)
+    report.lost_labels += sum(one.row.labels_lost for one in sequences)
+    report.pairs += sum(len(one.columns) for one in sequences)
+    report.sequences += len(sequences)
+    report.real_tokens += sum(len(one.row.input_ids) for one in sequences)
+    report.padded_tokens += sum(len(b) * max(len(sequences[i].row.input_ids) for i in b) for b in batches)
+    done = 0
+    for batch in batches:
+        group = [sequences[i] for i in batch]
+        inputs = tokenizer.pad([one.row for one in group]).inputs()
+        inputs = {name: tensor.to(model.device, non_blocking=True) for name, tensor in inputs.items()}
+        with autocast():
+            output = model(**inputs, num_labels=max(len(one.columns) for one in group))
+        for one, row in zip(group, output.logits.cpu().numpy(), strict=True):
+            scores[one.text][one.columns] = row[: len(one.columns)]
+        done += len(group)
+        if progress is not None:
+            progress(done, len(sequences))
+
+
+def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETTokenizer, labels: list[str]) -> bool:
+    """Whether to encode texts and labels apart: the same scores, for less work unless one short sequence holds all."""
+    if not (model.options.order_invariant and can_cache_texts(model.backbone)):
+        return False
+    return model.options.label_context == "none" or len(tokenizer.plan_chunks(labels)) > 1
+
+
+@torch.inference_mode()
+def _score_with_text_cache(
+    model: GliZNetForSequenceClassification,
+    tokenizer: GliZNETTokenizer,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    budget: int,
+    scores: list[np.ndarray],
+    autocast: Callable[[], AbstractContextManager[object]],
+    progress: Progress | None,
+    report: ScoringReport,
+) -> None:
+    """Write the logits (labels,) of each text to `scores[text]`, and count into the report.
+
+    Raises:
+        LabelBudgetError: a label does not fit its reserve. ValueError: an empty label.
+    """
+    device, o, pad = model.device, model.options, tokenizer.backend.pad_token_id
+    room = tokenizer.text_room(labels)
+    ids = tokenizer.tokenize_texts(texts)
+    rows = [[tokenizer.backend.cls_token_id, *text[:room], tokenizer.backend.sep_token_id] for text in ids]
+    chunks = _label_chunks(tokenizer, labels)
+    # The head looks at a text and a chunk of labels at once.
+    widest = max(chunk.mask.numel() for chunk in chunks)
+    batches = token_budget_batches([len(row) + widest for row in rows], budget)
+
+    times = 1 if o.label_context == "none" else len(rows)  # that the labels are encoded
+    report.texts += len(rows)
+    report.truncated_texts += sum(len(text) > room for text in ids)
+    report.pairs += len(rows) * len(labels)
+    report.sequences += len(rows)
+    report.real_tokens += sum(map(len, rows)) + times * sum(int(chunk.mask.sum()) for chunk in chunks)
+    report.padded_tokens += sum(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
+    report.padded_tokens += times * sum(chunk.mask.numel() for chunk in chunks)
+
+    chunks = [_LabelChunk(one.columns, one.ids.to(device), one.mask.to(device)) for one in chunks]
+    alone = None
+    if o.label_context == "none":  # these states are the same beside every text
+        with autocast():
+            alone = [encode_labels(model.backbone, None, chunk.ids, chunk.mask, o) for chunk in chunks]
+    done = 0
+    for batch in batches:
+        text_ids, text_mask = _stack([rows[i] for i in batch], pad)
+        with autocast():
+            text = encode_text(model.backbone, text_ids.to(device), text_mask.to(device).long(), o)
+            for i, chunk in enumerate(chunks):
+                states = alone[i] if alone else encode_labels(model.backbone, text, chunk.ids, chunk.mask, o)
+                logits = model.score_states(text, states, chunk.mask)  # (B, K)
+                for row, values in zip(batch, logits.cpu().numpy(), strict=True):
+                    scores[row][chunk.columns] = values
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(rows))
+
+
+@dataclass(frozen=True)
+class _LabelChunk:
+    """Some labels of the set, of about equal length: their columns and their tokens with [LAB], (1, K, M) each."""
+
+    columns: list[int]
+    ids: Tensor
+    mask: Tensor
+
+
+def _label_chunks(tokenizer: GliZNETTokenizer, labels: Sequence[str]) -> list[_LabelChunk]:
+    """Labels in chunks of at most `max_length` padded tokens (a longer label has its own), shortest first.
+
+    Scores do not depend on the chunks.
+    """
+    pieces = [[*ids, tokenizer.lab_token_id] for ids in tokenizer.label_pieces(labels)]
+    groups = token_budget_batches([len(ids) for ids in pieces], tokenizer.options.max_length, len(pieces))
+    chunks = []
+    for columns in reversed(groups):
+        ids, mask = _stack([pieces[i] for i in columns], tokenizer.backend.pad_token_id)
+        chunks.append(_LabelChunk(columns, ids.unsqueeze(0), mask.unsqueeze(0)))
+    return chunks
+
+
+def _stack(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Token ids and a bool mask (rows, longest)."""
+    T = max(map(len, rows))
+    ids = torch.tensor([[*row, *[pad] * (T - len(row))] for row in rows])
+    return ids, torch.arange(T) < torch.tensor([len(row) for row in rows]).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Texts and label sets to `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]` (docs/models/gliznet.md section 3).
+"""From texts and label sets to `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]` (docs/models/gliznet.md section 3).
 
 B batch, T tokens. `lmask` is 0 for text, specials and padding, and j (from 1) for each word piece of label j.
 """
@@ -15,13 +15,14 @@ from torch import Tensor
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
-from gliznet.config import GliZNetConfig, GliZNetOptions
-from gliznet.texts import check_texts, spaced_out
+from gliznet.config import GliZNetConfig
+from gliznet.options import GliZNetOptions
+from gliznet.texts import check_texts, space_out_tokens
 from gliznet.truncation import keep_lengths, plan_chunks, text_room
 
 LAB = "[LAB]"
 OPTIONS_FILE = "gliznet_tokenizer.json"
-# What of the options matters here; saved beside the tokenizer so that serving cuts as training did.
+# The options that matter here; saved beside the tokenizer so that serving cuts as training did.
 TOKEN_OPTIONS = (
     "order_invariant",
     "label_context",
@@ -34,7 +35,7 @@ TOKEN_OPTIONS = (
     "max_tokens_per_label",
     "min_label_tokens",
 )
-_CACHE_LIMIT = 100_000  # labels; the cache is emptied when full
+MAX_CACHED_LABELS = 100_000  # the cache is emptied when full
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class EncodingReport:
-    """Counts over a batch; all label counts are 0 under label-first truncation."""
-
-    texts: int
-    truncated_texts: int
-    truncated_labels: int
-    lost_labels: int
-
-
-@dataclass(frozen=True)
 class Encoding:
-    """Padded tensors (B, T) int64 and the report; `inputs()` is what the model's forward takes."""
+    """Padded tensors (B, T) int64; `inputs()` is what the model's forward takes."""
 
     input_ids: Tensor
     attention_mask: Tensor
     lmask: Tensor
-    report: EncodingReport
 
     def inputs(self) -> dict[str, Tensor]:
         """The three tensors by the names of the model's arguments."""
@@ -82,15 +72,15 @@ class GliZNETTokenizer:
         options: policy and limits.
 
     Raises:
-        ValueError: no fast tokenizer, or one without CLS, SEP or PAD.
+        ValueError: not a fast tokenizer, or one without CLS, SEP or PAD.
     """
 
     def __init__(self, backend: PreTrainedTokenizerFast, options: GliZNetOptions | None = None) -> None:
         if not getattr(backend, "is_fast", False):
-            raise ValueError(f"backend={type(backend).__name__} is not a fast tokenizer")
+            raise ValueError(f"backend: {type(backend).__name__} is not a fast tokenizer")
         for name in ("cls_token_id", "sep_token_id", "pad_token_id"):
             if getattr(backend, name) is None:
-                raise ValueError(f"backend={type(backend).__name__} has no {name}")
+                raise ValueError(f"backend: {type(backend).__name__} has no {name}")
         if LAB not in backend.get_added_vocab():
             backend.add_tokens([AddedToken(LAB, special=True, normalized=False)], special_tokens=True)
         self.backend = backend
@@ -98,7 +88,7 @@ class GliZNETTokenizer:
         self.lab_token_id: int = backend.get_vocab()[LAB]
         added = {token.content for token in backend.added_tokens_decoder.values() if token.special}  # [LAB] is one
         self._specials = sorted({*backend.all_special_tokens, *added} - {backend.unk_token})
-        self._forbidden = frozenset(backend.get_vocab()[token] for token in self._specials)
+        self._special_ids = frozenset(backend.get_vocab()[token] for token in self._specials)
         self._pieces: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
@@ -140,10 +130,10 @@ class GliZNETTokenizer:
         """
         for i, label in enumerate(labels):
             if not isinstance(label, str) or not label.strip():
-                raise ValueError(f"labels[{i}]={label!r} is empty; a label must be a string with a visible character")
+                raise ValueError(f"labels[{i}]: {label!r} is empty; must be a string with a visible character")
         check_texts("labels", labels)
         new = [label for label in dict.fromkeys(labels) if label not in self._pieces]
-        if len(self._pieces) + len(new) > _CACHE_LIMIT:
+        if len(self._pieces) + len(new) > MAX_CACHED_LABELS:
             self._pieces, new = {}, list(dict.fromkeys(labels))
         if new:
             frame = [self.backend.cls_token_id] if self.options.label_frame else []
@@ -168,22 +158,22 @@ class GliZNETTokenizer:
             verbose=False,
         )["input_ids"]
         for i, ids in enumerate(encoded):
-            if not self._forbidden.isdisjoint(ids):
-                encoded[i] = self._break_specials(strings[i])
+            if not self._special_ids.isdisjoint(ids):  # Unigram vocabularies hold them as ordinary pieces too
+                encoded[i] = self._escape_special_tokens(strings[i])
         return encoded
 
-    def _break_specials(self, string: str) -> list[int]:
-        """Ids of a string whose special tokens the model's own vocabulary knows (Unigram): put a space into each."""
+    def _escape_special_tokens(self, string: str) -> list[int]:
+        """Ids of a string with a space inside each special token that it spells."""
         for token in self._specials:
             string = string.replace(token, f"{token[0]} {token[1:]}")
-        string = spaced_out(self.backend, string, self._forbidden, split_special_tokens=True)  # full-width ones
+        string = space_out_tokens(self.backend, string, self._special_ids, split_special_tokens=True)  # full-width ones
         ids = self.backend(string, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
-        if not self._forbidden.isdisjoint(ids):
+        if not self._special_ids.isdisjoint(ids):
             raise ValueError(f"{string[:80]!r} gives special token ids, which text must not contain")
         return ids
 
     def plan_chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Split a label set in chunks that fit one sequence each; see `truncation.plan_chunks`.
+        """Split a label set into chunks that fit one sequence each; see `truncation.plan_chunks`.
 
         Raises:
             LabelBudgetError: one label alone does not fit. ValueError: an empty label.
@@ -203,9 +193,9 @@ class GliZNETTokenizer:
         """
         o = self.options
         if not labels:
-            raise ValueError("labels is empty; a text needs at least one label")
+            raise ValueError("labels: is empty; a text needs at least one label")
         if len(labels) > o.max_labels and not o.order_invariant:
-            raise ValueError(f"{len(labels)} labels in one sequence, max_labels={o.max_labels}; use plan_chunks")
+            raise ValueError(f"labels: {len(labels)} exceed max_labels={o.max_labels}; split them with plan_chunks")
         pieces = self.label_pieces(labels)
         text_keep, keeps = keep_lengths(len(text_ids), [len(ids) for ids in pieces], o)
         input_ids = [self.backend.cls_token_id, *text_ids[:text_keep], self.backend.sep_token_id]
@@ -221,13 +211,13 @@ class GliZNETTokenizer:
         return Row(input_ids, lmask, text_keep < len(text_ids), cut, lost)
 
     def encode_rows(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> list[Row]:
-        """One unpadded sequence a text; see `build_row` for the errors.
+        """One unpadded sequence per text; see `build_row` for the errors.
 
         Raises:
             ValueError: different numbers of texts and label sets.
         """
         if len(texts) != len(label_sets):
-            raise ValueError(f"{len(texts)} texts but {len(label_sets)} label sets; give one set a text")
+            raise ValueError(f"label_sets: {len(label_sets)} for {len(texts)} texts; give one set per text")
         ids = self.tokenize_texts(texts)
         return [self.build_row(text, labels) for text, labels in zip(ids, label_sets, strict=True)]
 
@@ -239,22 +229,12 @@ class GliZNETTokenizer:
         ids = [row.input_ids + [pad] * (T - len(row.input_ids)) for row in rows]
         lmask = [row.lmask + [0] * (T - len(row.lmask)) for row in rows]
         lengths = torch.tensor([len(row.input_ids) for row in rows])
-        report = EncodingReport(
-            texts=len(rows),
-            truncated_texts=sum(row.text_cut for row in rows),
-            truncated_labels=sum(row.labels_cut for row in rows),
-            lost_labels=sum(row.labels_lost for row in rows),
-        )
         attention = (torch.arange(T) < lengths.unsqueeze(1)).long()
-        return Encoding(torch.tensor(ids), attention, torch.tensor(lmask), report)
-
-    def encode(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
-        """Tokenise, cut and pad a batch: one label set a text. Errors as `build_row` and `encode_rows`."""
-        return self.pad(self.encode_rows(texts, label_sets))
+        return Encoding(torch.tensor(ids), attention, torch.tensor(lmask))
 
     def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
-        """The same as `encode`."""
-        return self.encode(texts, label_sets)
+        """Tokenise, cut and pad a batch: one label set per text. Errors as `build_row` and `encode_rows`."""
+        return self.pad(self.encode_rows(texts, label_sets))
 
 
 def _stored_options(source: str) -> GliZNetOptions:

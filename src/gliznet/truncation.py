@@ -5,7 +5,7 @@ A sequence is `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]`: 2 + text + sum
 
 from collections.abc import Sequence
 
-from gliznet.config import GliZNetOptions
+from gliznet.options import GliZNetOptions
 
 
 class LabelBudgetError(ValueError):
@@ -78,7 +78,7 @@ def plan_chunks(labels: Sequence[int], options: GliZNetOptions) -> list[list[int
 
     The labels of a chunk take at most half of `max_length` (unless a single one is longer), so that the text keeps
     the other half; the plan depends on the labels alone, hence is the same for every text. Order-invariant mode has
-    no limit of labels a chunk (scores do not depend on the plan). Reference truncation is limited by count alone.
+    no limit of labels per chunk (scores do not depend on the plan). Reference truncation is limited by count alone.
 
     Args:
         labels: word pieces of each label, without `[LAB]`.

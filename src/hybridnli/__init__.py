@@ -1,21 +1,20 @@
 """HybridNLI-PolyEncoder: a frozen NLI model, small trained heads, and per-label thresholds.
 
-Names load on first use, so that `hybridnli.thresholds` and `hybridnli.attribution` work without torch.
+Names load on first use, so that `hybridnli.thresholds` and `hybridnli.data` work without torch.
 """
 
 from importlib import import_module
 from typing import Any
 
-_HOME = {
+_MODULES = {
     "TOPICS": "data",
     "LabelSet": "data",
     "published_split": "data",
-    "PolyEncoderHead": "heads",
+    "PolyEncoderHead": "model",
     "HybridNLIPolyEncoder": "model",
     "NLIEncoder": "encoder",
     "nli_scores": "encoder",
-    "FeatureStore": "store",
-    "open_store": "store",
+    "FeatureStore": "features",
     "build_store": "features",
     "HybridOptions": "training",
     "TrainedHeads": "training",
@@ -29,10 +28,10 @@ _HOME = {
     "save_checkpoint": "checkpoint",
 }
 
-__all__ = list(_HOME)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'hybridnli' has no attribute {name!r}; it has {sorted(_HOME)}")
-    return getattr(import_module(f"hybridnli.{_HOME[name]}"), name)
+    if name not in _MODULES:
+        raise AttributeError(f"module 'hybridnli' has no attribute {name!r}; available: {', '.join(_MODULES)}")
+    return getattr(import_module(f"hybridnli.{_MODULES[name]}"), name)

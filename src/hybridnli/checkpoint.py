@@ -51,7 +51,7 @@ _last_loaded: weakref.ref[HybridNLIPolyEncoder] | None = None
 
 
 class CheckpointError(ValueError):
-    """A file that is no usable checkpoint; the message names the file and what is missing or wrong."""
+    """A file that is not a usable checkpoint; the message names it and what is missing or wrong."""
 
 
 def save_checkpoint(

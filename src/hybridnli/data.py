@@ -23,7 +23,7 @@ class LabelSet:
             the NLI model alone.
 
     Raises:
-        ValueError: no labels, no specialists, an empty description, a specialist that is no label or is named twice.
+        ValueError: no labels, no specialists, an empty description, a specialist that is not a label or is named twice.
     """
 
     descriptions: Mapping[str, str]
@@ -37,12 +37,12 @@ class LabelSet:
             )
         empty = [name for name, text in self.descriptions.items() if not text.strip()]
         if empty:
-            raise ValueError(f"descriptions of {empty} are empty; each label needs a description")
+            raise ValueError(f"descriptions: those of {empty} are empty; each label needs one")
         unknown = [name for name in self.specialists if name not in self.descriptions]
         if unknown:
-            raise ValueError(f"specialists {unknown} are not among the labels {list(self.descriptions)}")
+            raise ValueError(f"specialists: {unknown} are not labels; allowed: {list(self.descriptions)}")
         if len(set(self.specialists)) != len(self.specialists):
-            raise ValueError(f"specialists {list(self.specialists)} names a label twice")
+            raise ValueError(f"specialists: {list(self.specialists)} names a label twice")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -84,11 +84,11 @@ def published_split(n: int, seed: int = 42, train_fraction: float = 0.8) -> tupl
         Indices of the training rows and of the validation rows, in shuffled order (int64).
 
     Raises:
-        ValueError: `n` or `train_fraction` leaves one part empty.
+        ValueError: `n` or `train_fraction` leaves one side empty.
     """
     order = list(range(n))
     random.Random(seed).shuffle(order)
     cut = int(n * train_fraction)
     if not 0 < cut < n:
-        raise ValueError(f"n={n} with train_fraction={train_fraction} leaves an empty part; both need a row")
+        raise ValueError(f"train_fraction: {train_fraction} of n={n} rows leaves one side without a row")
     return np.array(order[:cut], dtype=np.int64), np.array(order[cut:], dtype=np.int64)

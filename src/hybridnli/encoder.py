@@ -1,24 +1,30 @@
 """The frozen NLI model: entailment scores of (text, hypothesis) pairs, and token embeddings of texts.
 
-Axis legend: n texts, L hypotheses, B batch, T tokens, D hidden size.
+n texts, L hypotheses, B batch, T tokens, D hidden size.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from gliznet.batching import device_token_budget, token_budget_batches
-from gliznet.encoders.deberta_fast import accelerate_encoder
-from gliznet.lengths import length_limit
+from gliznet.batching import device_token_budget, length_limit, token_budget_batches
+from gliznet.fast.deberta import use_fast_attention
+from gliznet.loading import check_loaded, check_source
 from hybridnli.data import DEFAULT_TEMPLATE
-from hybridnli.nli_model import entailment_columns, evaluating, load_nli
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
 __all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores", "pair_scores"]
@@ -33,9 +39,9 @@ DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
 class NLIEncoder:
     """An NLI sequence-classification model with its tokenizer and hypothesis template.
 
-    A model that is loaded here is frozen and gets the fast attention. One that is handed over belongs to the caller,
-    who may be training it: its weights, attention, mode and `requires_grad` stay as they are, and scores are computed
-    in evaluation mode all the same. `accelerate_encoder(model)` beforehand makes a DeBERTa faster.
+    A model loaded here is frozen and gets the fast attention. One that is passed in belongs to the caller, who may be
+    training it: its weights, attention, mode and `requires_grad` stay as they are, and scores are computed in
+    evaluation mode all the same. `use_fast_attention(model)` beforehand makes a DeBERTa faster.
 
     Args:
         path_or_model: a folder or hub name to load safetensors weights from, or a loaded model.
@@ -46,7 +52,7 @@ class NLIEncoder:
 
     Raises:
         ValueError: no entailment label, a template without `{}`, an unknown dtype, no tokenizer for a loaded model, or
-            a folder that is no whole and safe checkpoint (see `gliznet.checkpoint_files`).
+            a folder that is not a complete and safe checkpoint (see `gliznet.checkpoint_files`).
     """
 
     def __init__(
@@ -60,18 +66,18 @@ class NLIEncoder:
     ) -> None:
         if isinstance(path_or_model, (str, Path)):
             model = load_nli(path_or_model).eval().requires_grad_(False)
-            accelerate_encoder(model)  # exact, and without effect on other architectures
+            use_fast_attention(model)  # exact, and without effect on other architectures
             if device is not None:
                 model.to(device)
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(path_or_model, trust_remote_code=False)
         else:
             model = path_or_model
         if tokenizer is None:
-            raise ValueError("tokenizer is None; a model that is already loaded needs its tokenizer")
+            raise ValueError("tokenizer: is None; a model that is already loaded needs its tokenizer")
         if template.format("x") == template:
-            raise ValueError(f"template {template!r} has no place for the label; write {{}} where it goes")
+            raise ValueError(f"template: {template!r} has no {{}}, where the label goes")
         if dtype not in DTYPES:
-            raise ValueError(f"dtype={dtype!r} is not one of {list(DTYPES)}")
+            raise ValueError(f"dtype: {dtype!r} is not allowed; allowed: {', '.join(DTYPES)}")
         self.model = model
         self.tokenizer, self.template, self.dtype = tokenizer, template, dtype
         self.entailment_index, self.opposite_index = entailment_columns(self.model.config.label2id)
@@ -87,7 +93,7 @@ class NLIEncoder:
 
     @property
     def token_budget(self) -> int:
-        """Padded tokens in a batch where the caller names none."""
+        """Padded tokens in a batch, unless the caller says otherwise."""
         return device_token_budget(self.device.type)
 
     @cached_property
@@ -127,7 +133,7 @@ class NLIEncoder:
         """
         room = min(max_length, self.max_length) - self.single.count
         if room < 0:
-            raise ValueError(f"max_length={max_length} is below the {self.single.count} special tokens of a text")
+            raise ValueError(f"max_length: {max_length} is below the {self.single.count} special tokens of a text")
         batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
         with evaluating(self.model), self._autocast():
             H = self.model.base_model(**batch).last_hidden_state
@@ -160,8 +166,8 @@ class NLIEncoder:
         return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "float32")
 
     def _to_device(self, batch: IdsBatch) -> IdsBatch:
-        wanted = self.tokenizer.model_input_names
-        return {name: tensor.to(self.device) for name, tensor in batch.items() if name in wanted}
+        names = self.tokenizer.model_input_names
+        return {name: tensor.to(self.device) for name, tensor in batch.items() if name in names}
 
 
 def score_ids(
@@ -173,27 +179,27 @@ def score_ids(
     progress: Progress | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
-    """`nli_scores` on token ids that are already there (no special tokens).
+    """`nli_scores` on token ids (no special tokens).
 
     `score` is what is computed of a batch of pairs: `encoder.entailment` (None) or `encoder.entailment_logits`.
     """
     shape = (len(text_ids), len(hypothesis_ids))
-    cells = np.indices(shape).reshape(2, -1)  # (2, n L)
-    scores = _score_cells(encoder, text_ids, hypothesis_ids, cells, max_length, token_budget, progress, score)
+    pairs = np.indices(shape).reshape(2, -1)  # (2, n L)
+    scores = _score_pairs(encoder, text_ids, hypothesis_ids, pairs, max_length, token_budget, progress, score)
     return scores.reshape(shape)
 
 
-def _score_cells(
+def _score_pairs(
     encoder: NLIEncoder,
     text_ids: Sequence[np.ndarray],
     hypothesis_ids: Sequence[np.ndarray],
-    cells: np.ndarray,
+    pairs: np.ndarray,
     max_length: int | None,
     token_budget: int | None,
     progress: Progress | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
-    """Scores (m,) float32 of `cells` (2, m): row of the text and of the hypothesis of each pair."""
+    """Scores (m,) float32 of `pairs` (2, m): index of the text and of the hypothesis of each."""
     score = score or encoder.entailment
     token_budget = encoder.token_budget if token_budget is None else token_budget
     max_length = encoder.max_length if max_length is None else min(max_length, encoder.max_length)
@@ -204,17 +210,17 @@ def _score_cells(
             f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
             f"{encoder.pair.count} special tokens leaves no room for the text"
         )
-    rows, columns = cells
-    kept = np.minimum(np.array([len(ids) for ids in text_ids], dtype=np.int64)[rows], room[columns])  # (m,)
-    batches = token_budget_batches((kept + hypothesis_lengths[columns] + encoder.pair.count).tolist(), token_budget)
+    rows, columns = pairs
+    lengths = np.minimum(np.array([len(ids) for ids in text_ids], dtype=np.int64)[rows], room[columns])  # (m,)
+    batches = token_budget_batches((lengths + hypothesis_lengths[columns] + encoder.pair.count).tolist(), token_budget)
     results, done = [], 0
     for batch in batches:
-        pairs = [(text_ids[rows[i]][: kept[i]], hypothesis_ids[columns[i]]) for i in batch]
-        results.append(score(pairs))  # stays on the device: the next batch is built meanwhile
+        # The scores stay on the device: the next batch is built meanwhile.
+        results.append(score([(text_ids[rows[i]][: lengths[i]], hypothesis_ids[columns[i]]) for i in batch]))
         done += len(batch)
         if progress is not None:
-            progress("nli", done, len(kept))
-    scores = np.empty(len(kept), dtype=np.float32)
+            progress("nli", done, len(lengths))
+    scores = np.empty(len(lengths), dtype=np.float32)
     if batches:
         scores[np.concatenate(batches)] = torch.cat(results).cpu().numpy()
     return scores
@@ -262,7 +268,7 @@ def pair_scores(
     max_length: int | None = None,
     token_budget: int | None = None,
 ) -> list[np.ndarray]:
-    """`nli_scores` where every text has hypotheses of its own; all pairs share their batches.
+    """`nli_scores` with different hypotheses for each text; all pairs share their batches.
 
     Args:
         encoder: the NLI model; its `dtype` is the precision.
@@ -278,13 +284,14 @@ def pair_scores(
             finite (with its text's index).
     """
     if len(texts) != len(hypothesis_lists):
-        raise ValueError(f"{len(texts)} texts but {len(hypothesis_lists)} lists of hypotheses; give one list a text")
-    place = {one: i for i, one in enumerate(dict.fromkeys(one for own in hypothesis_lists for one in own))}
-    counts = [len(own) for own in hypothesis_lists]
-    columns = [place[one] for own in hypothesis_lists for one in own]
-    cells = np.array([np.repeat(np.arange(len(texts)), counts), columns], dtype=np.int64)  # (2, m)
-    text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(list(place))
-    flat = _score_cells(encoder, text_ids, hypothesis_ids, cells, max_length, token_budget)
+        raise ValueError(f"hypothesis_lists: {len(hypothesis_lists)} for {len(texts)} texts; give one list per text")
+    hypotheses = [hypothesis for one in hypothesis_lists for hypothesis in one]
+    index = {hypothesis: i for i, hypothesis in enumerate(dict.fromkeys(hypotheses))}
+    counts = [len(one) for one in hypothesis_lists]
+    rows, columns = np.repeat(np.arange(len(texts)), counts), [index[hypothesis] for hypothesis in hypotheses]
+    pairs = np.array([rows, columns], dtype=np.int64)  # (2, m)
+    text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(list(index))
+    flat = _score_pairs(encoder, text_ids, hypothesis_ids, pairs, max_length, token_budget)
     scores = np.split(flat, np.cumsum(counts)[:-1]) if counts else []
     _check_finite(scores)
     return scores
@@ -294,3 +301,60 @@ def _check_finite(scores: Sequence[np.ndarray]) -> None:
     bad = [i for i, row in enumerate(scores) if not np.isfinite(row).all()]
     if bad:
         raise ValueError(f"NLI scores of texts {bad[:10]} (of {len(bad)}) are not finite")
+
+
+def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
+    """Logit columns (entailment, its opposite) from a model's label map, in any order.
+
+    Entailment is the label whose name begins with "entail". The opposite is the only other class; of three classes
+    it is the one that begins with "contra", and where none does, the last (first) class when entailment is first
+    (is not), as in the transformers zero-shot pipeline.
+
+    Raises:
+        ValueError: no entailment label, or no other class; the message holds the map.
+    """
+    ids = {str(name).lower(): int(index) for name, index in label2id.items()}
+    entail = [index for name, index in ids.items() if name.startswith("entail")]
+    others = [index for index in ids.values() if index not in entail]
+    if len(entail) != 1 or not others:
+        raise ValueError(
+            f"label2id {dict(label2id)} must hold one label that begins with 'entail' and at least one other; "
+            "this is not an NLI model, or its config names its classes LABEL_0, LABEL_1"
+        )
+    contradiction = [index for name, index in ids.items() if name.startswith("contra")]
+    fallback = max(others) if entail[0] == 0 else min(others)
+    return entail[0], contradiction[0] if contradiction else fallback
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module has the mode it had."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        if any(modes.values()):
+            model.train()  # also drops what fast attention has cached
+        for module, training in modes.items():
+            module.training = training
+
+
+def load_nli(source: str | Path) -> PreTrainedModel:
+    """A sequence-classification model in float32, with every weight its architecture has.
+
+    Raises:
+        ValueError: pickled or damaged files, remote code, tensors missing or of another shape, weights not finite.
+    """
+    check_source(source, {})
+    loaded: Any = AutoModelForSequenceClassification.from_pretrained(
+        source,
+        trust_remote_code=False,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are refused below, by name
+    )
+    model, info = loaded
+    check_loaded(model, info, str(source), exact=False)
+    return model

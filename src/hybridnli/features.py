@@ -1,15 +1,15 @@
 """The feature store: what the frozen encoder says about each text, computed once and read ever after.
 
-Axis legend: n texts, L labels, B batch, T tokens, D hidden size.
-
-    <folder>/<key>/key.json                 what the features depend on
-                   tokens-*.npy             (sum of T, D) token embeddings, ragged, memory-mapped
-                   descriptions-*.npy       (L, D) label embeddings
-                   nli-*.npy                (n, L) entailment scores
+    <folder>/<key>/key.json                    what the features depend on, for readers
+                   tokens-*.safetensors        (sum of T, D) token embeddings, ragged
+                   descriptions-*.safetensors  (L, D) label embeddings
+                   nli-*.safetensors           (n, L) entailment scores
 
 The key covers model identity (weights, config, tokenizer), length limits and dtype. Rows are named by the hash of
 their text, NLI columns by the full hypothesis (template and description). So another template or label adds scores
 and encodes no text, a new text is encoded alone, and all heads, seeds, folds and ablations read the same files.
+
+n texts, L labels, B batch, T tokens, D hidden size.
 """
 
 import hashlib
@@ -21,25 +21,78 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gliznet.batching import token_budget_batches
-from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, nli_scores, score_ids
-from hybridnli.shards import (
-    CheckedShards,
-    DamagedStoreError,
-    key_is_sound,
-    only_writer,
-    sound_shards,
-    write_key,
-    write_shard,
-)
-from hybridnli.store import FeatureStore, gather_nli, open_key, open_store, text_hash
+from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, score_ids
+from hybridnli.shards import CheckedShards, Shard, read_shards, write_shard, writing
 
-__all__ = ["DamagedStoreError", "FeatureStore", "NLIEncoder", "build_store", "nli_scores", "open_store", "text_hash"]
+__all__ = ["CheckedShards", "FeatureStore", "build_store"]
 
-FORMAT = 1  # of the files; a reader of another format finds no store
+FORMAT = 2  # of the files; those of another format are computed anew
 STORE_DTYPES = ("float16", "float32")
 SHARD_ROWS = 512  # texts in a shard: what a killed run can lose
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The stored features of n texts, in the caller's order. Needs no encoder.
+
+    Attributes:
+        folder: where the files are.
+        model_name: of the encoder.
+        descriptions: label name -> description, in column order.
+        template: hypothesis template of the NLI scores.
+        nli: (n, L) float32 entailment scores.
+        label_embs: (L, D) float32 embeddings of the descriptions.
+        lengths: (n,) tokens of each text.
+    """
+
+    folder: Path
+    model_name: str
+    descriptions: dict[str, str]
+    template: str
+    nli: np.ndarray
+    label_embs: np.ndarray
+    lengths: np.ndarray
+    _dtype: str  # of the stored token embeddings
+    _shards: list[Shard]
+    _shard: np.ndarray  # (n,) index into _shards
+    _start: np.ndarray  # (n,) first array row
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in column order."""
+        return tuple(self.descriptions)
+
+    @property
+    def hidden_dim(self) -> int:
+        """D."""
+        return self.label_embs.shape[1]
+
+    def token_embeddings(
+        self, indices: Sequence[int] | np.ndarray, device: str | torch.device = "cpu"
+    ) -> tuple[Tensor, Tensor]:
+        """Token embeddings of some texts, padded to the longest of them.
+
+        Args:
+            indices: rows of this store (at least one).
+            device: where the tensors go; they travel in the stored dtype.
+
+        Returns:
+            H (B, T, D) float32, zero at padding, and mask (B, T) bool.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        lengths = self.lengths[rows]
+        H = np.zeros((len(rows), int(lengths.max()), self.hidden_dim), dtype=self._dtype)
+        for out, row, length in zip(H, rows, lengths, strict=True):
+            start = int(self._start[row])
+            out[:length] = self._shards[self._shard[row]].values[start : start + int(length)]
+        mask = np.arange(H.shape[1]) < lengths[:, None]
+        return torch.from_numpy(H).to(device).float(), torch.from_numpy(mask).to(device)
 
 
 def build_store(
@@ -57,8 +110,8 @@ def build_store(
 ) -> FeatureStore:
     """Compute whatever of these texts' features is not in `folder` yet, in length-sorted batches, and open the store.
 
-    Killed at any point, the same call continues after the last complete shard of 512 texts. A damaged shard is made
-    again, with a warning. With everything there the encoder is not called.
+    Killed at any point, the same call continues after the last complete shard of 512 texts. A damaged shard is
+    computed again, with a warning. With everything there the encoder is not called.
 
     Args:
         encoder: the frozen NLI model; its template makes the hypotheses.
@@ -70,17 +123,16 @@ def build_store(
         dtype: stored dtype of token embeddings, "float16" or "float32".
         token_budget: padded tokens in a batch; None means `encoder.token_budget`.
         progress: called with (stage, rows done, rows in all).
-        checked: of an earlier call: its shards are not read and hashed again. A caller that goes through texts in
+        checked: shards of an earlier call, which are not read and checked again. A caller that goes through texts in
             blocks passes one dict to all calls.
 
     Raises:
         ValueError: no texts or labels, an unknown dtype, a non-finite feature.
-        DamagedStoreError: a stored file changed while this ran.
     """
     if dtype not in STORE_DTYPES:
-        raise ValueError(f"dtype={dtype!r} is not one of {list(STORE_DTYPES)}")
+        raise ValueError(f"dtype: {dtype!r} is not allowed; allowed: {', '.join(STORE_DTYPES)}")
     if not texts or not labels_descriptions:
-        raise ValueError(f"{len(texts)} texts and {len(labels_descriptions)} labels; both need at least one")
+        raise ValueError(f"{len(texts)} texts and {len(labels_descriptions)} labels; at least one of both is needed")
     key = {
         "format": FORMAT,
         "model": encoder.identity,
@@ -89,25 +141,67 @@ def build_store(
         "max_length": max_length,
         "nli_max_length": encoder.max_length if nli_max_length is None else nli_max_length,
     }
-    root = Path(folder) / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    root.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(key, sort_keys=True)
+    root = Path(folder) / hashlib.sha256(content.encode()).hexdigest()[:16]
     budget = encoder.token_budget if token_budget is None else token_budget
-    checked = {} if checked is None else checked
-    builder = _Builder(encoder, root, key, budget, progress, checked)
+    builder = _Builder(encoder, root, key, budget, progress, {} if checked is None else checked)
     unique = {text_hash(text): text for text in texts}
     descriptions = list(labels_descriptions.values())
-    with only_writer(root):  # a second process waits, then finds everything there
-        if not key_is_sound(root):
-            write_key(root, {**key, "model_name": encoder.name})
-        builder.add_tokens(unique)
-        builder.add_descriptions(descriptions)
-        builder.add_nli(unique, encoder.hypotheses(descriptions))
-    return open_key(root, texts, labels_descriptions, encoder.template, checked)
+    with writing(root):  # a second process waits, then finds everything there
+        (root / "key.json").write_text(content)
+        tokens = builder.add_tokens(unique)
+        embedded = builder.add_descriptions(descriptions)
+        scored = builder.add_nli(unique, encoder.hypotheses(descriptions))
+    rows = [text_hash(text) for text in texts]
+    shard, start, lengths = _locate(tokens, rows)
+    label_shard, label_row, _ = _locate(embedded, [text_hash(text) for text in descriptions])
+    places = zip(label_shard.tolist(), label_row.tolist(), strict=True)
+    return FeatureStore(
+        folder=root,
+        model_name=encoder.name,
+        descriptions=dict(labels_descriptions),
+        template=encoder.template,
+        nli=_stored_nli(scored, rows, encoder.hypotheses(descriptions)),
+        label_embs=np.concatenate([embedded[number].values[row : row + 1] for number, row in places]),
+        lengths=lengths,
+        _dtype=dtype,
+        _shards=tokens,
+        _shard=shard,
+        _start=start,
+    )
+
+
+def _locate(shards: list[Shard], rows: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shard, first array row and length of each named row, (rows,) int64 each."""
+    places = {
+        row: (number, int(end - length), int(length))
+        for number, shard in enumerate(shards)
+        for row, length, end in zip(shard.rows, shard.lengths, shard.lengths.cumsum(), strict=True)
+    }
+    shard, start, length = np.array([places[row] for row in rows], dtype=np.int64).T
+    return shard, start, length
+
+
+def _stored_nli(shards: list[Shard], rows: list[str], columns: list[str]) -> np.ndarray:
+    """Stored scores (rows, columns) float32, nan where there is none. Names may repeat."""
+    row_at, column_at = ({name: i for i, name in enumerate(dict.fromkeys(names))} for names in (rows, columns))
+    scores = np.full((len(row_at), len(column_at)), np.nan, dtype=np.float32)
+    for shard in shards:
+        here = [i for i, row in enumerate(shard.rows) if row in row_at]
+        across = [j for j, column in enumerate(shard.columns) if column in column_at]
+        into = np.ix_([row_at[shard.rows[i]] for i in here], [column_at[shard.columns[j]] for j in across])
+        scores[into] = shard.values[:][np.ix_(here, across)]
+    return scores[np.ix_([row_at[row] for row in rows], [column_at[column] for column in columns])]
+
+
+def text_hash(text: str) -> str:
+    """sha256 (hex) of a text, the name of its row."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
 class _Builder:
-    """Adds missing rows to one key's folder."""
+    """Adds missing rows to one key's folder; each method returns all shards of its kind."""
 
     encoder: NLIEncoder
     root: Path
@@ -116,63 +210,68 @@ class _Builder:
     progress: Progress | None
     checked: CheckedShards
 
-    def add_tokens(self, unique: dict[str, str]) -> None:
-        there = {row for shard in sound_shards(self.root, "tokens", self.checked) for row in shard.rows}
-        missing = [row for row in unique if row not in there]
+    def add_tokens(self, unique: dict[str, str]) -> list[Shard]:
+        stored = {row for shard in self._read("tokens") for row in shard.rows}
+        missing = [row for row in unique if row not in stored]
         done = 0
-        for rows, ids in self._sorted_chunks(missing, unique):
+        for rows, ids in self._sorted_shards(missing, unique):
             lengths = np.array(self.encoder.text_lengths(ids, self.key["max_length"]))
             ends = lengths.cumsum()
             flat = np.empty((int(ends[-1]), self.encoder.hidden_dim), dtype=self.key["dtype"])
             for batch in token_budget_batches(lengths.tolist(), self.token_budget):
                 H, mask = self.encoder.embed_ids([ids[i] for i in batch], self.key["max_length"])
                 values = H[mask].to(getattr(torch, self.key["dtype"])).cpu().numpy()  # (sum of T, D)
-                places = [np.arange(ends[i] - lengths[i], ends[i]) for i in batch]
-                flat[np.concatenate(places)] = values
+                flat[np.concatenate([np.arange(ends[i] - lengths[i], ends[i]) for i in batch])] = values
             write_shard(self.root, "tokens", rows, [], lengths, flat)
             done += len(rows)
             self._report("tokens", done, len(missing))
+        return self._read("tokens")
 
-    def add_descriptions(self, descriptions: list[str]) -> None:
-        there = {row for shard in sound_shards(self.root, "descriptions", self.checked) for row in shard.rows}
-        missing = [text for text in dict.fromkeys(descriptions) if text_hash(text) not in there]
+    def add_descriptions(self, descriptions: list[str]) -> list[Shard]:
+        stored = {row for shard in self._read("descriptions") for row in shard.rows}
+        missing = [text for text in dict.fromkeys(descriptions) if text_hash(text) not in stored]
         if missing:
             values = self.encoder.describe(missing, DESCRIPTION_TOKENS).cpu().numpy()
             rows = [text_hash(text) for text in missing]
             write_shard(self.root, "descriptions", rows, [], np.ones(len(rows), dtype=np.int64), values)
+        return self._read("descriptions")
 
-    def add_nli(self, unique: dict[str, str], hypotheses: list[str]) -> None:
+    def add_nli(self, unique: dict[str, str], hypotheses: list[str]) -> list[Shard]:
         names, columns = list(unique), list(dict.fromkeys(hypotheses))
-        absent = np.isnan(
-            gather_nli(sound_shards(self.root, "nli", self.checked), names, columns)
-        )  # (texts, hypotheses)
+        absent = np.isnan(_stored_nli(self._read("nli"), names, columns))  # (texts, hypotheses)
         total, done = int(absent.sum()), 0
         hypothesis_ids = self.encoder.tokenize(columns)
         for pattern in np.unique(absent[absent.any(axis=1)], axis=0):  # texts that lack the same columns go together
             members = [names[i] for i in np.flatnonzero((absent == pattern).all(axis=1))]
             wanted = np.flatnonzero(pattern)
-            for rows, ids in self._sorted_chunks(members, unique):
+            for rows, ids in self._sorted_shards(members, unique):
                 pair_ids = [hypothesis_ids[j] for j in wanted]
                 scores = score_ids(self.encoder, ids, pair_ids, self.key["nli_max_length"], self.token_budget)
                 lengths = np.ones(len(rows), dtype=np.int64)
                 write_shard(self.root, "nli", rows, [columns[j] for j in wanted], lengths, scores)
                 done += scores.size
                 self._report("nli", done, total)
+        return self._read("nli")
 
-    def _sorted_chunks(self, rows: list[str], unique: dict[str, str]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-        """Row names with their token ids, longest first, in shards."""
+    def _read(self, kind: str) -> list[Shard]:
+        return read_shards(self.root, kind, self.checked)
+
+    def _sorted_shards(self, rows: list[str], unique: dict[str, str]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
+        """Row names with their token ids, longest first, SHARD_ROWS at a time."""
         # Tokenised twice, a shard at a time: the ids of all texts at once would grow with the store.
-        lengths = [len(ids) for part in _parts(rows) for ids in self.encoder.tokenize([unique[row] for row in part])]
+        lengths = [len(ids) for names in _shards_of(rows) for ids in self._token_ids(names, unique)]
         order = sorted(range(len(rows)), key=lambda i: (-lengths[i], rows[i]))
-        for part in _parts([rows[i] for i in order]):
-            yield part, self.encoder.tokenize([unique[row] for row in part])
+        for names in _shards_of([rows[i] for i in order]):
+            yield names, self._token_ids(names, unique)
+
+    def _token_ids(self, rows: list[str], unique: dict[str, str]) -> list[np.ndarray]:
+        return self.encoder.tokenize([unique[row] for row in rows])
 
     def _report(self, stage: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(stage, done, total)
 
 
-def _parts(rows: Sequence[str]) -> Iterator[list[str]]:
-    """Rows in shards."""
-    for at in range(0, len(rows), SHARD_ROWS):
-        yield list(rows[at : at + SHARD_ROWS])
+def _shards_of(rows: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(rows), SHARD_ROWS):
+        yield rows[first : first + SHARD_ROWS]

@@ -1,8 +1,8 @@
-"""The dual loss of HybridNLI-PolyEncoder v2, one pure function a term.
+"""The dual loss of HybridNLI-PolyEncoder v2, one pure function per term.
 
-Axis legend: B batch, S specialist labels. Each term is the batch mean of a label, summed over labels; the weights
-belong to the caller (`HybridOptions`). Source: the published training script; where it differs from the model card,
-the script is followed and the docstring says so.
+B batch, S specialist labels. Each term is a label's mean over the batch, summed over labels; the weights are the
+caller's (`HybridOptions`). Source: the published training script; where it differs from the model card, the script is
+followed and the docstring says so.
 """
 
 import torch
@@ -32,7 +32,7 @@ def blend_loss(scores: Tensor, gold: Tensor) -> Tensor:
         gold: (B, S) in [0, 1].
     """
     p = scores.clamp(EPS, 1 - EPS)
-    # Written out: torch's function stops at a nan with no word on the row (on CUDA it takes the whole process along).
+    # Written out: torch's function stops at a nan without naming the row (on CUDA it kills the process).
     return -(gold * p.log() + (1 - gold) * (1 - p).log()).mean(dim=0).sum()
 
 

@@ -1,6 +1,7 @@
 """HybridNLI-PolyEncoder: zero-shot NLI scores, corrected label by label by small trained heads.
 
-Axis legend: B batch, L labels, S specialist labels (those with a head), T tokens, D hidden size.
+From bottom to top: one head, several heads at once, the blend with NLI scores, the model. B batch, L labels,
+S specialist labels (those with a head), T tokens, K codes, D hidden size of the encoder, P projection size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,16 +10,126 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gliznet.batching import token_budget_batches
 from hybridnli.data import LabelSet
 from hybridnli.encoder import NLIEncoder
-from hybridnli.heads import PolyEncoderHead, logits_of_heads
 
-__all__ = ["HybridNLIPolyEncoder"]
+__all__ = ["HybridNLIPolyEncoder", "PolyEncoderHead", "blend", "logits_of_heads"]
 
-NLIScores = Sequence[Mapping[str, float]] | np.ndarray
+MASKED = -1e4  # attention score of padding, as published; far below any real score, finite in half precision
 TEXT_TOKENS = 128  # published length limit of a text's token embeddings
+NLIScores = Sequence[Mapping[str, float]] | np.ndarray
+
+
+class PolyEncoderHead(nn.Module):
+    """One label's head over frozen token embeddings, after Humeau et al. 2020 (arXiv:1905.01969).
+
+        A = softmax_T(C H^T)                       code attention over tokens, no scaling
+        V = normalize(LN(GELU(W_c (A H) + b_c)))   K context vectors
+        u = normalize(LN(GELU(W_l e + b_l)))       the label
+        w = softmax_K(V u)                         label attention over codes
+        logit = (sum_k w_k V_k) . u * exp(log_temp)
+
+    Parameters are named as in the published checkpoint: `codes.weight`, `ctx_proj.{0,2}.*`, `label_proj.{0,2}.*`,
+    `log_temp`; 534,017 of them at 1024 / 8 / 256. `logits_of_heads` is what computes.
+
+    Args:
+        hidden_dim: D.
+        num_codes: K.
+        proj_dim: P.
+    """
+
+    def __init__(self, hidden_dim: int, num_codes: int = 8, proj_dim: int = 256) -> None:
+        super().__init__()
+        self.codes = nn.Embedding(num_codes, hidden_dim)  # an embedding only for the checkpoint's parameter name
+        nn.init.normal_(self.codes.weight, std=0.02)
+        self.ctx_proj = nn.Sequential(nn.Linear(hidden_dim, proj_dim), nn.GELU(), nn.LayerNorm(proj_dim))
+        self.label_proj = nn.Sequential(nn.Linear(hidden_dim, proj_dim), nn.GELU(), nn.LayerNorm(proj_dim))
+        self.log_temp = nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, H: Tensor, mask: Tensor, label_emb: Tensor) -> Tensor:
+        """Logits of one label for a batch of texts.
+
+        Args:
+            H: (B, T, D) token embeddings, any floating dtype.
+            mask: (B, T) bool, True at tokens.
+            label_emb: (D,) embedding of the label's description.
+
+        Returns:
+            (B,) float32.
+        """
+        return logits_of_heads([self], H, mask, label_emb.unsqueeze(0))[:, 0]
+
+
+def logits_of_heads(heads: Sequence[PolyEncoderHead], H: Tensor, mask: Tensor, label_embs: Tensor) -> Tensor:
+    """Logits of several heads of one shape, all in the same few products; in float32, also under autocast.
+
+    Args:
+        heads: S heads.
+        H: (B, T, D) token embeddings, any floating dtype.
+        mask: (B, T) bool, True at tokens.
+        label_embs: (S, D) embedding of each head's label.
+
+    Returns:
+        (B, S) float32, one column per head.
+    """
+    with torch.autocast(H.device.type, enabled=False):
+        H = H.float()
+        B, D, S = H.shape[0], H.shape[2], len(heads)
+        codes = torch.cat([head.codes.weight for head in heads])  # (S K, D)
+        attention = (H @ codes.T).masked_fill(~mask.unsqueeze(-1), MASKED).softmax(dim=1)  # (B, T, S K)
+        read = (attention.transpose(1, 2) @ H).view(B, S, -1, D).transpose(0, 1)  # (S, B, K, D)
+        V = _project([head.ctx_proj for head in heads], read.flatten(1, 2)).unflatten(1, (B, -1))  # (S, B, K, P)
+        u = _project([head.label_proj for head in heads], label_embs.float().unsqueeze(1))  # (S, 1, P)
+        match = (V @ u.transpose(1, 2).unsqueeze(1)).squeeze(-1)  # (S, B, K)
+        scale = torch.stack([head.log_temp for head in heads]).exp().unsqueeze(1)  # (S, 1)
+        # (sum_k w_k V_k) . u = sum_k w_k (V_k . u)
+        return ((match.softmax(dim=-1) * match).sum(dim=-1) * scale).T
+
+
+def _project(layers: Sequence[nn.Sequential], x: Tensor) -> Tensor:
+    """normalize(LN(GELU(W x + b))) with the weights of head s for x[s]: (S, N, D) -> (S, N, P)."""
+    linears: list[Any] = [layer[0] for layer in layers]
+    norms: list[Any] = [layer[2] for layer in layers]
+    weight = torch.stack([one.weight for one in linears]).transpose(1, 2)  # (S, D, P)
+    bias = torch.stack([one.bias for one in linears]).unsqueeze(1)  # (S, 1, P)
+    y = F.gelu(torch.baddbmm(bias, x, weight))
+    y = F.layer_norm(y, y.shape[-1:], eps=norms[0].eps)
+    gain, shift = (torch.stack([getattr(one, name) for one in norms]).unsqueeze(1) for name in ("weight", "bias"))
+    return F.normalize(y * gain + shift, dim=-1)
+
+
+def blend(nli: np.ndarray, poly: np.ndarray, alpha: np.ndarray | float, columns: Sequence[int]) -> np.ndarray:
+    """score_l = alpha_l nli_l + (1 - alpha_l) poly_l for specialist labels, nli_l for the others, in float64.
+
+    Args:
+        nli: (n, L) NLI scores in [0, 1].
+        poly: (n, S) head probabilities in [0, 1].
+        alpha: (S,) weights of the NLI score in [0, 1], or one number for all.
+        columns: S distinct columns of the specialists in `nli`, in the order of `poly`.
+
+    Returns:
+        (n, L) float64.
+
+    Raises:
+        ValueError: shapes that do not fit, a column out of range, alpha outside [0, 1].
+    """
+    nli, poly = np.asarray(nli, dtype=np.float64), np.asarray(poly, dtype=np.float64)
+    alpha = np.asarray(alpha, dtype=np.float64)
+    if poly.shape != (len(nli), len(columns)) or alpha.shape not in ((), (len(columns),)):
+        raise ValueError(
+            f"nli {nli.shape}, poly {poly.shape}, alpha {alpha.shape} and {len(columns)} columns do not fit; "
+            "expected (n, L), (n, S), (S,) or a number, and S columns"
+        )
+    if len(set(columns)) != len(columns) or not all(0 <= c < nli.shape[1] for c in columns):
+        raise ValueError(f"columns {list(columns)} must be distinct and in 0 ... {nli.shape[1] - 1}")
+    if not ((alpha >= 0) & (alpha <= 1)).all():
+        raise ValueError(f"alpha {alpha.tolist()} must lie in [0, 1]")
+    scores = nli.copy()
+    scores[:, list(columns)] = alpha * nli[:, list(columns)] + (1 - alpha) * poly
+    return scores
 
 
 class HybridNLIPolyEncoder(nn.Module):
@@ -33,7 +144,7 @@ class HybridNLIPolyEncoder(nn.Module):
     Args:
         labels: names, descriptions and specialists.
         hidden_dim: D of the encoder.
-        num_codes: codes a head.
+        num_codes: codes per head.
         proj_dim: projection size of a head.
         encoder: the frozen NLI model that `predict` needs; None where features come from a store. It moves with
             `to(device)` and never enters training mode.
@@ -52,7 +163,7 @@ class HybridNLIPolyEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if encoder is not None and encoder.hidden_dim != hidden_dim:
-            raise ValueError(f"hidden_dim={hidden_dim}, but the encoder {encoder.name!r} has {encoder.hidden_dim}")
+            raise ValueError(f"hidden_dim: is {hidden_dim}, but the encoder {encoder.name!r} has {encoder.hidden_dim}")
         self.labels, self.hidden_dim, self.num_codes, self.proj_dim = labels, hidden_dim, num_codes, proj_dim
         self.encoder = encoder
         # Registered, so that to(device) moves it; part of this model now, and frozen.
@@ -76,10 +187,10 @@ class HybridNLIPolyEncoder(nn.Module):
         return self.alpha_raw.sigmoid()
 
     def set_label_embeddings(self, embeddings: Tensor) -> None:
-        """Take the embeddings of all labels' descriptions, (L, D) in label order; the specialists' are kept."""
+        """Take the embeddings of all labels' descriptions, (L, D) in label order; only the specialists' are used."""
         if tuple(embeddings.shape) != (len(self.labels.names), self.hidden_dim):
             raise ValueError(
-                f"embeddings has shape {tuple(embeddings.shape)}, expected {(len(self.labels.names), self.hidden_dim)}"
+                f"embeddings: has shape {tuple(embeddings.shape)}, expected {(len(self.labels.names), self.hidden_dim)}"
             )
         rows = dict(zip(self.labels.names, embeddings.float(), strict=True))
         self._label_embs = {name: rows[name].to(self.device) for name in self.labels.specialists}
@@ -133,7 +244,7 @@ class HybridNLIPolyEncoder(nn.Module):
         cuts = dict.fromkeys(names, 0.5) if thresholds is None else thresholds
         absent = [name for name in names if name not in cuts]
         if absent:
-            raise ValueError(f"thresholds has no entry for {absent}; it needs one for each of {list(names)}")
+            raise ValueError(f"thresholds: has no entry for {absent}; it needs one for each of {list(names)}")
         scores = self._score_texts(texts, self._nli_matrix(texts, nli_scores)).tolist()
         return [
             {
@@ -157,13 +268,13 @@ class HybridNLIPolyEncoder(nn.Module):
 
     def _nli_matrix(self, texts: Sequence[str], nli_scores: NLIScores) -> np.ndarray:
         if len(nli_scores) != len(texts):
-            raise ValueError(f"nli_scores has {len(nli_scores)} rows for {len(texts)} texts")
+            raise ValueError(f"nli_scores: has {len(nli_scores)} rows for {len(texts)} texts")
         if not isinstance(nli_scores, np.ndarray):
             absent = sorted({name for row in nli_scores for name in self.labels.names if name not in row})
             if absent:
-                raise ValueError(f"nli_scores has no score for {absent}; each row needs {list(self.labels.names)}")
+                raise ValueError(f"nli_scores: has no score for {absent}; each row needs {list(self.labels.names)}")
             nli_scores = np.array([[row[name] for name in self.labels.names] for row in nli_scores])
         matrix = np.asarray(nli_scores, dtype=np.float32)
         if len(texts) and matrix.shape[1:] != (len(self.labels.names),):
-            raise ValueError(f"nli_scores has shape {matrix.shape}, expected {(len(texts), len(self.labels.names))}")
+            raise ValueError(f"nli_scores: has shape {matrix.shape}, expected {(len(texts), len(self.labels.names))}")
         return matrix.reshape(len(texts), len(self.labels.names))

@@ -17,7 +17,7 @@ from gliznet.texts import check_texts
 __all__ = ["IdsBatch", "SpecialTokens", "tokenize"]
 
 IdsBatch = dict[str, torch.Tensor]
-PROBE = ("a", "b")  # any two texts of at least one token show where the special tokens go
+PROBE = ("a", "b")  # any two texts of at least one token show where the special tokens are
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
@@ -50,13 +50,13 @@ class SpecialTokens:
         """Read the template off the tokenizer by encoding a probe of one or two segments.
 
         Raises:
-            ValueError: the tokenizer cannot tell its segments apart, pads nothing, or cuts from the left.
+            ValueError: the tokenizer is not a fast one, has no padding token, or cuts from the left.
         """
         name = type(tokenizer).__name__
         if not tokenizer.is_fast or tokenizer.pad_token_id is None or tokenizer.truncation_side != "right":
             raise ValueError(
-                f"tokenizer {name} (is_fast={tokenizer.is_fast}, pad_token_id={tokenizer.pad_token_id}, "
-                f"truncation_side={tokenizer.truncation_side!r}): need a fast one with a pad token that cuts right"
+                f"tokenizer: {name} (is_fast={tokenizer.is_fast}, pad_token_id={tokenizer.pad_token_id}, "
+                f"truncation_side={tokenizer.truncation_side!r}) must be fast, have a pad token and cut right"
             )
         encoding = tokenizer(*PROBE[:segments], return_token_type_ids=True)
         pieces: list[list[int]] = [[] for _ in range(segments + 1)]
@@ -70,7 +70,7 @@ class SpecialTokens:
             else:
                 seen, segment_types[segment] = segment + 1, kind
         if seen != segments:
-            raise ValueError(f"tokenizer {name} gives no token for one of the probe texts {PROBE[:segments]}")
+            raise ValueError(f"tokenizer: {name} gives no token for one of the probe texts {PROBE[:segments]}")
         frozen = (tuple(map(tuple, pieces)), tuple(map(tuple, types)))
         return cls(*frozen, segment_types=tuple(segment_types), pad_id=tokenizer.pad_token_id)
 

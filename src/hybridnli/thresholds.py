@@ -1,6 +1,6 @@
 """Per-label decision thresholds: fitting, applying, and out-of-fold use. Pure numpy.
 
-Axis legend: n rows, L labels, G grid points.
+n rows, L labels, G grid points.
 
 No function here takes the gold of rows it only predicts: `fit_thresholds` sees the rows it may learn from,
 `apply_thresholds` sees scores alone, and `cross_fit` never shows a row's gold to the thresholds that row gets.
@@ -33,7 +33,7 @@ def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
 def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     """The F1-maximising threshold of each label on the grid 0.01 ... 0.98; the first maximum wins.
 
-    A row is positive where score >= threshold. Counts come from one histogram a label, so the cost is O(n L), not
+    A row is positive where score >= threshold. Counts come from one histogram per label, so the cost is O(n L), not
     O(n L G).
 
     Args:
@@ -74,7 +74,7 @@ def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray | float) -> np.n
     values = np.asarray(thresholds, dtype=np.float64)
     scores = np.asarray(scores, dtype=np.float64)
     if values.ndim and values.shape != scores.shape[1:]:
-        raise ValueError(f"thresholds has shape {values.shape}, scores have {scores.shape[1]} labels")
+        raise ValueError(f"thresholds: has shape {values.shape}, scores have {scores.shape[1]} labels")
     return (scores >= values).astype(np.int8)
 
 
@@ -110,7 +110,7 @@ def cross_fit(scores: np.ndarray, gold: np.ndarray, folds: int = 5, seed: int = 
     scores, gold = _checked(scores, gold)
     n = len(scores)
     if not 2 <= folds <= n:
-        raise ValueError(f"folds={folds} is not in 2 ... {n} (the number of rows)")
+        raise ValueError(f"folds: {folds} is not allowed; allowed: 2 to {n}, the number of rows")
     fold_of_row = np.empty(n, dtype=np.int64)
     fold_of_row[np.random.default_rng(seed).permutation(n)] = np.arange(n) % folds
     thresholds = np.stack([fit_thresholds(scores[fold_of_row != f], gold[fold_of_row != f]) for f in range(folds)])
@@ -128,7 +128,7 @@ def _checked(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if scores.ndim != 2 or scores.shape != gold.shape or not len(scores):
         raise ValueError(f"scores {scores.shape} and gold {gold.shape} must have one non-empty shape (n, L)")
     if not np.isfinite(scores).all():
-        raise ValueError(f"scores holds {int((~np.isfinite(scores)).sum())} non-finite values; all must be finite")
+        raise ValueError(f"scores: holds {int((~np.isfinite(scores)).sum())} non-finite values")
     if not np.isin(gold, (0, 1)).all():
-        raise ValueError("gold holds values other than 0 and 1")
+        raise ValueError("gold: holds values other than 0 and 1")
     return scores, gold

@@ -1,6 +1,6 @@
 """Training heads and blend weights from the feature store; the encoder is not involved.
 
-Axis legend: n rows, B batch, L labels, S specialist labels.
+n rows, B batch, L labels, S specialist labels.
 
 One difference from the published script: that one puts the whole model into training mode, so its frozen encoder
 encodes every epoch anew with dropout on. Stored features are the encoder's plain outputs.
@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from gliznet.batching import token_budget_batches
-from hybridnli.attribution import blend
 from hybridnli.data import LabelSet
+from hybridnli.features import FeatureStore
 from hybridnli.losses import blend_loss, kl_loss, poly_loss
-from hybridnli.model import HybridNLIPolyEncoder
-from hybridnli.store import FeatureStore
+from hybridnli.model import HybridNLIPolyEncoder, blend
 from hybridnli.thresholds import apply_thresholds, f1_per_label
 
 __all__ = ["SELECTIONS", "HybridOptions", "TrainedHeads", "train_heads"]
@@ -31,9 +30,9 @@ EVAL_TOKENS = 32768  # padded tokens in a batch without gradients
 class HybridOptions:
     """Everything a training run of the heads depends on besides data and seed.
 
-    Defaults are the published v2, but for `selection`: "mean_ap" is the mean over labels of average precision, which
-    any change in the order of scores moves; "macro_f1_at_0.5" is the published one, which stands still while no score
-    crosses 0.5 (then the weights of the first epoch are kept).
+    Defaults are the published v2, except for `selection`: "mean_ap" is the mean over labels of average precision, which
+    any change in the order of scores moves; "macro_f1_at_0.5" is the published one, which does not move while no score
+    crosses 0.5 (then the weights of the first epoch win).
     """
 
     specialists: tuple[str, ...] | None = None  # labels with a head, in head order; None: every label of the store
@@ -54,14 +53,14 @@ class HybridOptions:
     def __post_init__(self) -> None:
         for name in ("num_codes", "proj_dim", "lr", "epochs", "batch", "clip", "patience"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name}={getattr(self, name)} must be positive")
+                raise ValueError(f"{name}: {getattr(self, name)} is not allowed; allowed: > 0")
         for name in ("weight_decay", "blend_weight", "kl_weight", "lr_floor"):
             if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
+                raise ValueError(f"{name}: {getattr(self, name)} is not allowed; allowed: >= 0")
         if not 0.5 <= self.confidence < 1:
-            raise ValueError(f"confidence={self.confidence} is not in [0.5, 1)")
+            raise ValueError(f"confidence: {self.confidence} is not allowed; allowed: >= 0.5, < 1")
         if self.selection not in SELECTIONS:
-            raise ValueError(f"selection={self.selection!r} is not known; allowed: {', '.join(SELECTIONS)}")
+            raise ValueError(f"selection: {self.selection!r} is not allowed; allowed: {', '.join(SELECTIONS)}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class TrainedHeads:
 
     Attributes:
         model: heads and alphas with the best weights, in evaluation mode; without an encoder.
-        history: one record an epoch: `epoch` (from 1), `lr`, `loss` ({term: mean over batches, unweighted}, and
+        history: one record per epoch: `epoch` (from 1), `lr`, `loss` ({term: mean over batches, unweighted}, and
             `total`, weighted), `alpha` ({label: value}), `validation` (by `options.selection`).
         best_epoch: epoch of the weights in `model`; of equal ones the first.
         options: as given.
@@ -94,8 +93,7 @@ class TrainedHeads:
 
     def scores(self, store: FeatureStore, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Hybrid scores, (n, L) float64."""
-        rows = np.asarray(indices, dtype=np.int64)
-        return _hybrid_scores(self.model, store, rows)
+        return _hybrid_scores(self.model, store, np.asarray(indices, dtype=np.int64))
 
 
 def train_heads(
@@ -173,7 +171,7 @@ def _train_epoch(
         torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip)
         optimizer.step()
         records.append(torch.stack([term.detach() for term in terms.values()]))
-    values = torch.stack(records).cpu()  # (batches, terms): one transfer an epoch, not one a step
+    values = torch.stack(records).cpu()  # (batches, terms): one transfer per epoch, not per step
     bad = (~values.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if bad:
         ids = list(_batches(rows, options.batch))[bad[0]].tolist()
@@ -233,10 +231,10 @@ def _mean_ap(scores: np.ndarray, gold: np.ndarray) -> float:
     """Mean average precision of scores (n, L) over the labels with a positive row; equal scores count as one step."""
     from sklearn.metrics import average_precision_score
 
-    known = gold.any(axis=0)
-    if not known.any():
-        raise ValueError("no validation row has a label: mean_ap cannot choose an epoch")
-    return float(average_precision_score(gold[:, known], scores[:, known], average="macro"))
+    occurring = gold.any(axis=0)
+    if not occurring.any():
+        raise ValueError("val_idx: no validation row has a label, so mean_ap cannot choose an epoch")
+    return float(average_precision_score(gold[:, occurring], scores[:, occurring], average="macro"))
 
 
 SELECTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -254,7 +252,7 @@ def _new_model(store: FeatureStore, options: HybridOptions, seed: int) -> Hybrid
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
         torch.manual_seed(seed)
         model = HybridNLIPolyEncoder(
-            labels, store.hidden_dim, options.num_codes, options.proj_dim, backbone_name=store.key["model_name"]
+            labels, store.hidden_dim, options.num_codes, options.proj_dim, backbone_name=store.model_name
         )
     model.set_label_embeddings(torch.from_numpy(store.label_embs))
     return model
@@ -269,14 +267,14 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     gold = np.asarray(labels, dtype=np.float32)
     if gold.shape != store.nli.shape:
-        raise ValueError(f"labels has shape {gold.shape}, the store has {store.nli.shape} (texts, labels)")
+        raise ValueError(f"labels: has shape {gold.shape}, the store has {store.nli.shape} (texts, labels)")
     if not ((gold >= 0) & (gold <= 1)).all():
-        raise ValueError("labels holds values outside [0, 1]")
-    parts = {"train_idx": np.asarray(train_idx, dtype=np.int64), "val_idx": np.asarray(val_idx, dtype=np.int64)}
-    for name, rows in parts.items():
+        raise ValueError("labels: holds values outside [0, 1]")
+    train, val = np.asarray(train_idx, dtype=np.int64), np.asarray(val_idx, dtype=np.int64)
+    for name, rows in (("train_idx", train), ("val_idx", val)):
         if not len(rows) or rows.min() < 0 or rows.max() >= len(gold):
-            raise ValueError(f"{name} must hold rows in 0 ... {len(gold) - 1}, and at least one")
-    shared = np.intersect1d(parts["train_idx"], parts["val_idx"])
+            raise ValueError(f"{name}: must hold rows in 0 ... {len(gold) - 1}, and at least one")
+    shared = np.intersect1d(train, val)
     if len(shared):
-        raise ValueError(f"train_idx and val_idx share {len(shared)} rows, first {shared[:5].tolist()}")
-    return gold, parts["train_idx"], parts["val_idx"]
+        raise ValueError(f"train_idx, val_idx: share {len(shared)} rows, first {shared[:5].tolist()}")
+    return gold, train, val

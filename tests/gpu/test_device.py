@@ -14,7 +14,7 @@ import torch
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 
-from ..hybridnli.conftest import make_bert, make_deberta
+from ..factories import make_nli_model
 from ..zsbench.training.conftest import RECIPE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU they run too, so that they cannot rot
@@ -55,13 +55,13 @@ def test_scores_on_the_gpu_are_those_of_the_cpu(layout: Layout) -> None:
     torch.testing.assert_close(torch.from_numpy(on_cpu), torch.from_numpy(on_gpu), atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("make", [make_bert, make_deberta])
-def test_nli_scores_on_the_gpu_are_those_of_the_cpu(make, tokenizer) -> None:
+@pytest.mark.parametrize("kind", ["bert", "deberta"])
+def test_nli_scores_on_the_gpu_are_those_of_the_cpu(kind, tokenizer) -> None:
     from hybridnli.encoder import NLIEncoder, nli_scores
 
     texts, hypotheses = ["a cat sat on the mat", "rain", "the price of bread rose again"], ["pets", "weather", "money"]
-    on_cpu = nli_scores(NLIEncoder(make(), tokenizer), texts, hypotheses)
-    on_gpu = nli_scores(NLIEncoder(make().to(DEVICE), tokenizer), texts, hypotheses)
+    on_cpu = nli_scores(NLIEncoder(make_nli_model(kind), tokenizer), texts, hypotheses)
+    on_gpu = nli_scores(NLIEncoder(make_nli_model(kind).to(DEVICE), tokenizer), texts, hypotheses)
     np.testing.assert_allclose(on_cpu, on_gpu, atol=1e-3)
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import DESCRIPTIONS, TEXTS, make_bert
 from transformers import pipeline
 
 import hybridnli.checkpoint as checkpoint
 from hybridnli import CheckpointError, load_model_from_checkpoint, run_nli_inference, save_checkpoint
 from hybridnli.encoder import NLIEncoder, nli_scores
 from hybridnli.training import HybridOptions, train_heads
+from tests.factories import DESCRIPTIONS, NEWS, make_nli_model
 
 THRESHOLDS = {"Tech": 0.37, "Health": 0.03, "Money": 0.3}
 OPTIONS = HybridOptions(specialists=("Money", "Tech"), num_codes=4, proj_dim=16, lr=3e-3, epochs=2)
@@ -38,7 +38,7 @@ def rewrite(path, **changes):
 def test_quick_start_of_the_card(trained, store, ckpt_path, bert, tokenizer, tmp_path):
     bert.save_pretrained(tmp_path / "nli")
     tokenizer.save_pretrained(tmp_path / "nli")
-    texts = TEXTS[:6]
+    texts = NEWS[:6]
     # The card's lines, with a local model and a CPU.
     nli_pipe = pipeline("zero-shot-classification", model=str(tmp_path / "nli"), device=-1)
     model, thresholds = load_model_from_checkpoint(ckpt_path, nli_pipe)
@@ -181,7 +181,7 @@ def test_not_a_checkpoint_at_all(tmp_path, encoder):
 
 def test_another_backbone_of_the_same_size_is_refused(ckpt_path, tokenizer):
     with pytest.raises(CheckpointError, match="made over .* other label embeddings"):
-        load_model_from_checkpoint(ckpt_path, NLIEncoder(make_bert(seed=5), tokenizer))
+        load_model_from_checkpoint(ckpt_path, NLIEncoder(make_nli_model(seed=5), tokenizer))
 
 
 def test_save_refuses_what_could_not_be_loaded(trained, store, gold, tmp_path):
@@ -197,10 +197,10 @@ def test_run_nli_inference(ckpt_path, encoder, monkeypatch):
     with pytest.raises(RuntimeError, match="load_model_from_checkpoint first"):
         run_nli_inference([{"text": "a"}])
     model, _ = load_model_from_checkpoint(ckpt_path, encoder)
-    rows = run_nli_inference([{"text": t, "labels": []} for t in TEXTS[:3]])
-    expected = nli_scores(encoder, TEXTS[:3], encoder.hypotheses(list(DESCRIPTIONS.values())))
+    rows = run_nli_inference([{"text": t, "labels": []} for t in NEWS[:3]])
+    expected = nli_scores(encoder, NEWS[:3], encoder.hypotheses(list(DESCRIPTIONS.values())))
     assert rows == [dict(zip(DESCRIPTIONS, row, strict=True)) for row in expected.tolist()]
-    assert run_nli_inference([{"text": TEXTS[0]}], model)[0] == pytest.approx(rows[0])
+    assert run_nli_inference([{"text": NEWS[0]}], model)[0] == pytest.approx(rows[0])
     with pytest.raises(ValueError, match=r"items \[1\] have no 'text'"):
         run_nli_inference([{"text": "a"}, {"txt": "b"}])
     del model

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from hybridnli.attribution import attribution_scores, blend
 from hybridnli.thresholds import GRID, apply_thresholds, cross_fit, f1_per_label, fit_thresholds
 
 
@@ -96,26 +95,6 @@ def test_a_row_s_own_gold_moves_none_of_its_thresholds():
         assert (np.delete(after.thresholds, fold, 0) != np.delete(before.thresholds, fold, 0)).any()
 
 
-def test_held_out_thresholds_do_not_depend_on_test_gold():
-    """The calls of the held-out protocol never receive test gold: permuted, it changes only the measure."""
-    scores, gold = draw(7, 100, 3)
-    validation, test = np.arange(60), np.arange(60, 100)
-    thresholds, measured = [], []
-    for seed in range(3):
-        shuffled = gold.copy()
-        shuffled[test] = gold[np.random.default_rng(seed).permutation(test)]
-        thresholds.append(fit_thresholds(scores[validation], shuffled[validation]))
-        measured.append(f1_per_label(apply_thresholds(scores[test], thresholds[-1]), shuffled[test]))
-    assert all((values == thresholds[0]).all() for values in thresholds)
-    assert (measured[0] != measured[1]).any()
-
-
-def test_cross_fit_is_deterministic_in_its_seed():
-    scores, gold = draw(9, 40, 2)
-    np.testing.assert_array_equal(cross_fit(scores, gold, 4, 3).fold_of_row, cross_fit(scores, gold, 4, 3).fold_of_row)
-    assert (cross_fit(scores, gold, 4, 3).fold_of_row != cross_fit(scores, gold, 4, 4).fold_of_row).any()
-
-
 @pytest.mark.parametrize(
     ("scores", "gold", "message"),
     [
@@ -132,48 +111,16 @@ def test_bad_input(scores, gold, message):
 
 def test_bad_folds_and_thresholds():
     scores, gold = draw(1, 5, 2)
-    with pytest.raises(ValueError, match=r"folds=6 is not in 2 \.\.\. 5"):
+    with pytest.raises(ValueError, match="folds: 6.*2 to 5"):
         cross_fit(scores, gold, 6)
     with pytest.raises(ValueError, match="2 labels"):
         apply_thresholds(scores, np.array([0.5, 0.5, 0.5]))
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**16), rows=st.integers(1, 5))
-def test_blend_equals_loops(seed, rows):
-    rng = np.random.default_rng(seed)
-    nli, poly, alpha, columns = rng.uniform(size=(rows, 4)), rng.uniform(size=(rows, 2)), rng.uniform(size=2), [3, 1]
-    expected = nli.copy()
-    for i in range(rows):
-        for s, column in enumerate(columns):
-            expected[i, column] = alpha[s] * nli[i, column] + (1 - alpha[s]) * poly[i, s]
-    rows_by_name = attribution_scores(nli, poly, alpha, columns)
-    np.testing.assert_allclose(rows_by_name["alpha-learned"], expected)
-    np.testing.assert_array_equal(rows_by_name["alpha-1"], nli)
-    np.testing.assert_array_equal(rows_by_name["nli"], nli)
-    np.testing.assert_array_equal(rows_by_name["alpha-0"][:, columns], poly)
-    np.testing.assert_array_equal(rows_by_name["alpha-0"][:, [0, 2]], nli[:, [0, 2]])
-    np.testing.assert_allclose(rows_by_name["alpha-0.5"][:, columns], (nli[:, columns] + poly) / 2)
-
-
-@pytest.mark.parametrize(
-    ("alpha", "columns", "message"),
-    [
-        (1.5, [0], r"in \[0, 1\]"),
-        (0.5, [2], r"columns \[2\]"),
-        (0.5, [0, 1], "do not fit"),
-        (np.ones(2), [0], "do not fit"),
-    ],
-)
-def test_blend_rejects(alpha, columns, message):
-    with pytest.raises(ValueError, match=message):
-        blend(np.zeros((3, 2)), np.zeros((3, 1)), alpha, columns)
-
-
-def test_thresholds_and_attribution_need_no_torch():
+def test_thresholds_need_no_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import hybridnli.thresholds, hybridnli.attribution, hybridnli.data\n"
+        "import hybridnli.thresholds, hybridnli.data\n"
         "from hybridnli import fit_thresholds, published_split, TOPICS\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

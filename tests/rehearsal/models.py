@@ -172,8 +172,8 @@ def write_gliznet(folder: Path, texts: list[str]) -> None:
     """alexneakameni/gliznet-deberta-v3-base: the published keys of config.json, the encoder's tokenizer with [LAB]."""
     from transformers import DebertaV2Model
 
-    from gliznet.config import GliZNetOptions
     from gliznet.model import GliZNetForSequenceClassification
+    from gliznet.options import GliZNetOptions
     from gliznet.tokenizer import GliZNETTokenizer
 
     options = GliZNetOptions()

@@ -122,8 +122,8 @@ def test_the_backbone_arrives_as_a_pickle_and_is_kept_as_safetensors(mirror, sou
     files = tmp_path / "b" / "files"
     assert "model.safetensors" in {entry["name"] for entry in manifest["files"]}
     assert manifest["converted"]["name"] == "pytorch_model.bin" and not (files / "pytorch_model.bin").exists()
-    from gliznet.config import GliZNetOptions
     from gliznet.model import GliZNetForSequenceClassification
+    from gliznet.options import GliZNetOptions
     from gliznet.tokenizer import GliZNETTokenizer
 
     tokenizer = GliZNETTokenizer.from_pretrained(files, GliZNetOptions())

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from hybridnli.checkpoint import CheckpointError
-from hybridnli.shards import DamagedStoreError
 from zsbench.data.prepare import prepare_dataset
 from zsbench.evaluation.measure import measure
 from zsbench.evaluation.scoring import score_job
@@ -201,7 +200,7 @@ def test_a_damaged_file_is_refused_by_name(undisturbed: WholeRun, layout: Layout
     damage(path, kind, 0)
     try:
         read(layout)
-    except (IntegrityError, DamagedStoreError, CheckpointError) as refused:
+    except (IntegrityError, CheckpointError) as refused:
         assert path.name in str(refused) and ("again" in str(refused) or "delete" in str(refused))
     else:  # a frame's file also holds bytes that nobody reads
         assert read is tables and kind == "flipped"
@@ -222,7 +221,7 @@ def test_damaged_cached_scores_are_made_anew(
 
 @pytest.mark.parametrize("kind", ["flipped", "cut"])
 def test_damaged_features_are_made_anew(undisturbed: WholeRun, layout: Layout, kind: str) -> None:
-    for name in ("tokens-*.npy", "nli-*.json", "descriptions-*.npy"):
+    for name in ("tokens-*", "nli-*", "descriptions-*"):
         damage(next(layout.root.glob(f"features/*/*/{name}")), kind, 0)
     spec = canonical_json(PLAN.hybrid_spec("hybrid", 1))
     command = [sys.executable, "-m", "zsbench.cli", "train-hybrid", "--root", str(layout.root), "--spec", spec]

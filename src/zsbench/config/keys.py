@@ -61,7 +61,7 @@ def _rows(key: str, node: Node, schema: Node, defaults: dict[str, str] | None = 
             yield from _rows(f"{key}.{name}" if key else name, child, schema, defaults)
         return
     meaning = "" if kind == "id" and "description" not in node else whole.get("description", "")
-    meaning = meaning or _comments().get(key.removeprefix("recipe."), "")
+    meaning = meaning or _comments().get(key, "")
     default = (defaults or {}).get(key) or (_word(whole["default"]) if "default" in whole else EMPTY)
     yield [key, ELSEWHERE[kind] if elsewhere else _allowed(node, schema), default, meaning.replace("`", "")]
 
@@ -108,9 +108,10 @@ def _word(value: Any) -> str:
 
 
 def _comments() -> dict[str, str]:
-    """What the fields of the recipe and of GliZNet's switches say beside themselves."""
+    """The notes beside the fields of the recipe, and the descriptions of GliZNet's switches."""
     from gliznet.options import GliZNetOptions
     from zsbench.training.recipe import Recipe
 
-    source = inspect.getsource(GliZNetOptions) + inspect.getsource(Recipe)
-    return dict(re.findall(r"^    (\w+): [^#\n]*#\s+(.*)$", source, re.MULTILINE))
+    notes = re.findall(r"^    (\w+): [^#\n]*#\s+(.*)$", inspect.getsource(Recipe), re.MULTILINE)
+    recipe = {f"recipe.{name}": note for name, note in notes}
+    return recipe | {field.name: field.metadata["description"] for field in dataclasses.fields(GliZNetOptions)}

@@ -43,7 +43,7 @@ def refusals(layout: Layout, spec: dict[str, Any]) -> Iterator[tuple[str, str, s
 
 
 def _gliznet(layout: Layout, model: dict[str, Any]) -> Takes:
-    from gliznet.config import GliZNetOptions
+    from gliznet.options import GliZNetOptions
     from gliznet.tokenizer import GliZNETTokenizer
     from gliznet.truncation import LabelBudgetError
 

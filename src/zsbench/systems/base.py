@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 
-from gliznet.texts import check_texts, spaced_out
+from gliznet.texts import check_texts, space_out_tokens
 
 HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs
 
@@ -160,6 +160,6 @@ class Neutraliser:
         if self.normalise is None:
             return plain
         return [
-            spaced_out(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
+            space_out_tokens(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
             for text in plain
         ]

@@ -13,9 +13,8 @@ import torch
 from transformers import AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from gliznet.batching import token_budget_batches
+from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
-from gliznet.lengths import length_limit
 from gliznet.loading import check_loaded
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json

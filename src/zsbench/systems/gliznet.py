@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.scoring import ScoringReport, score_texts
+from gliznet.predictor import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from gliznet.truncation import LabelBudgetError
 from zsbench.store.layout import Layout

@@ -10,13 +10,11 @@ import numpy as np
 import torch
 
 from gliznet.batching import token_budget_batches
-from hybridnli.attribution import blend
 from hybridnli.checkpoint import load_model_from_checkpoint
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.encoder import NLIEncoder
-from hybridnli.model import TEXT_TOKENS
-from hybridnli.shards import CheckedShards
-from hybridnli.store import FeatureStore
+from hybridnli.features import CheckedShards, FeatureStore
+from hybridnli.model import TEXT_TOKENS, blend
 from zsbench.config.load import suggest
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json

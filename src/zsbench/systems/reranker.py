@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
 
-from gliznet.batching import token_budget_batches
+from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
-from gliznet.lengths import length_limit
 from zsbench.store.layout import Layout
 from zsbench.systems import UnknownSystemError, model_folder
 from zsbench.systems.base import Adapter, Neutraliser, check_request

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
+from gliznet.options import GliZNetOptions
 from gliznet.predictor import score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.training.recipe import Recipe

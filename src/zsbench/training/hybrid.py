@@ -12,9 +12,7 @@ import pandas as pd
 
 from hybridnli.checkpoint import save_checkpoint
 from hybridnli.encoder import NLIEncoder
-from hybridnli.features import build_store
-from hybridnli.shards import CheckedShards
-from hybridnli.store import FeatureStore
+from hybridnli.features import CheckedShards, FeatureStore, build_store
 from hybridnli.thresholds import fit_thresholds
 from hybridnli.training import HybridOptions, TrainedHeads, train_heads
 from zsbench.data.fetched import open_fetched

@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from transformers import get_cosine_schedule_with_warmup
 
-from gliznet.encoders.fast_dropout import accelerate_dropout
+from gliznet.fast.dropout import use_fast_dropout
 from zsbench.store.integrity import check_listed, listing
 from zsbench.store.provenance import IntegrityError, read_json, write_json
 from zsbench.training.order import step_rows
@@ -66,7 +66,7 @@ class Trainer:
     ) -> None:
         self.task, self.recipe, self.seed, self.work, self.say = task, recipe, seed, work, say
         self.accelerator = Accelerator(mixed_precision="bf16" if recipe.precision == "bf16" else "no")
-        accelerate_dropout(task.model)
+        use_fast_dropout(task.model)
         self.per_device_batch = per_device_batch
         self.accumulation = recipe.accumulation(self.accelerator.num_processes, per_device_batch)
         optimizer = torch.optim.AdamW(parameter_groups(task, recipe), fused=True)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from gliznet.encoders.deberta_fast import accelerate_encoder
+from gliznet.fast.deberta import use_fast_attention
 from hybridnli.encoder import NLIEncoder, pair_scores
 from zsbench.systems.base import Neutraliser
 from zsbench.training.recipe import Recipe
@@ -56,7 +56,7 @@ class NLITask(Task):
         self.model = AutoModelForSequenceClassification.from_pretrained(
             backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
-        accelerate_encoder(self.model)  # before the first step: a training that is resumed must not compute otherwise
+        use_fast_attention(self.model)  # before the first step: a training that is resumed must not compute otherwise
         self.neutralise = Neutraliser(self.tokenizer)
         self.train, self.validation = train, validation
         self.template, self.max_length = options["template"], recipe.max_length

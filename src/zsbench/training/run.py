@@ -19,8 +19,8 @@ import torch
 from filelock import FileLock
 from transformers import AutoModel
 
+from gliznet.batching import position_limit
 from gliznet.checkpoint_files import check_files
-from gliznet.lengths import position_limit
 from gliznet.loading import check_same
 from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gliznet.config import GliZNetOptions
+from gliznet.options import GliZNetOptions
 from tests.zsbench.conftest import REPOSITORY, checked
 from zsbench.config.load import ConfigError, check_schema, load_yaml, suggest
 from zsbench.plan.plan import Plan

@@ -131,7 +131,7 @@ def test_no_plumbing_computes() -> None:
 
 def test_an_edit_of_the_fast_attention_scores_every_encoder_that_uses_it_again(tree: Path) -> None:
     before = every_code()
-    path = tree / "gliznet" / "encoders" / "deberta_fast.py"
+    path = tree / "gliznet" / "fast" / "deberta.py"
     text = path.read_text(encoding="utf-8")
     assert "return 1 / math.sqrt(" in text
     path.write_text(text.replace("return 1 / math.sqrt(", "return 2 / math.sqrt("), encoding="utf-8")

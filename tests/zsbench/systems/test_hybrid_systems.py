@@ -11,7 +11,7 @@ from tiny_run import HYBRID_SPEC as SPEC
 from tiny_run import HYBRID_TRAINING as TRAINING
 from tiny_run import finish_source, make_hybrid, source_folder
 
-from hybridnli import shards, training
+from hybridnli import training
 from zsbench import systems
 from zsbench.evaluation.protocols import thresholded
 from zsbench.evaluation.scoring import score_job
@@ -116,18 +116,6 @@ def test_heads_that_see_noise_under_a_metric_that_stands_still_are_said_to(train
     changes = {"selection": "macro_f1_at_0.5", "learning_rate": 1e-12}
     train_hybrid(trained.root, SPEC | {"id": "other", "training": TRAINING | changes})
     assert read_json(trained.model("other", 1))["selection_never_moved"]
-
-
-def test_scoring_in_blocks_reads_each_stored_file_once(trained, make_spec, monkeypatch):
-    texts, labels = ["markets rallied", "new chips", "old ships"], read_json(trained.dataset_card("topics"))["labels"]
-    known = pd.read_parquet(trained.dataset("topics"))["text"].tolist()
-    whole = blend(trained, make_spec, "learned").score([*texts, *known], labels)
-    hashed, real = [], shards._file_sha256
-    monkeypatch.setattr(shards, "_file_sha256", lambda path: hashed.append(path) or real(path))
-    system = blend(trained, make_spec, "learned")
-    blocks = [system.score(block, labels) for block in (texts, known[:22], known[22:])]
-    np.testing.assert_allclose(np.concatenate(blocks), whole, atol=1e-6)
-    assert hashed and len(hashed) == len(set(hashed))
 
 
 def test_other_labels_are_refused(trained, make_spec):

@@ -74,7 +74,7 @@ def test_no_text_gives_a_special_id(parts: list) -> None:
     assert forbidden.isdisjoint(ids)
     assert plain.replace(" ", "") == text.replace(" ", "")  # nothing but spaces came in
     gliznet = GliZNETTokenizer(xlmr())
-    assert gliznet._forbidden.isdisjoint(gliznet.tokenize_texts([text])[0])
+    assert gliznet._special_ids.isdisjoint(gliznet.tokenize_texts([text])[0])
 
 
 def test_other_texts_stay_as_they_are() -> None:

@@ -110,7 +110,7 @@ def test_an_edit_of_the_fast_attention_scores_nli_again(fresh, make_spec, record
     monkeypatch.setattr(code_identity, "SRC", source)
     score_job(fresh.root, spec)
     assert not recorder.asked
-    attention = source / "gliznet" / "encoders" / "deberta_fast.py"
+    attention = source / "gliznet" / "fast" / "deberta.py"
     attention.write_text(attention.read_text().replace("return 1 / math.sqrt(", "return 2 / math.sqrt("))
     score_job(fresh.root, spec)
     assert recorder.asked

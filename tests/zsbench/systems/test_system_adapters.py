@@ -233,8 +233,8 @@ def test_gliznet_gives_logits_or_their_sigmoids(run, make_spec):
 def test_reference_truncation_gives_lost_labels_the_lowest_score(run, make_spec, tmp_path):
     from transformers import BertModel
 
-    from gliznet.config import GliZNetOptions
     from gliznet.model import GliZNetForSequenceClassification
+    from gliznet.options import GliZNetOptions
     from gliznet.tokenizer import GliZNETTokenizer
 
     options = GliZNetOptions(max_length=24, max_labels=20, truncation="reference", min_text_tokens=4)

@@ -11,8 +11,8 @@ from sentence_transformers.sentence_transformer.modules import Pooling, Transfor
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
-from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
+from gliznet.options import GliZNetOptions
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.store.integrity import listing, write_rows
 from zsbench.store.layout import Layout

@@ -7,50 +7,48 @@ import copy
 import pickle
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import DebertaV2Config, DebertaV2Model
+from transformers import DebertaV2Model
 
-from gliznet.attention.invariant import encode_invariant
-from gliznet.config import GliZNetOptions
-from gliznet.encoders.deberta_fast import FastSelfAttention, accelerate_encoder, restore_encoder
-from gliznet.encoders.relative import PositionBias, position_bias
+from gliznet.fast.deberta import has_fast_attention, use_fast_attention, use_plain_attention
+from gliznet.fast.relative_positions import PositionBias, position_bias
+from gliznet.options import GliZNetOptions
+from gliznet.order_invariant import encode_order_invariant
+from gliznet.predictor import score_texts
+from tests.factories import deberta_config, make_encoder, make_gliznet, sharpen
 
 VOCABULARY = 50
 Pair = tuple[DebertaV2Model, DebertaV2Model]
 
 
-def build(buckets: int, share: bool, kinds: tuple[str, ...], dropout: float = 0.0, conv: int = 0) -> Pair:
-    """transformers' model and its accelerated copy: random weights that make sharp attention, biases that matter."""
+def make_pair(buckets: int, share: bool, kinds: tuple[str, ...], dropout: float = 0.0, conv: int = 0) -> Pair:
+    """transformers' model and a copy with fast attention; weights make sharp attention, and biases matter."""
     torch.manual_seed(0)
-    model = DebertaV2Model(
-        DebertaV2Config(
-            vocab_size=VOCABULARY,
-            hidden_size=24,
-            num_attention_heads=3,
-            num_hidden_layers=2,
-            intermediate_size=32,
-            relative_attention=True,
-            position_buckets=buckets,
-            max_position_embeddings=48,
-            norm_rel_ebd="layer_norm",
-            share_att_key=share,
-            pos_att_type=list(kinds),
-            position_biased_input=False,
-            type_vocab_size=0,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-            conv_kernel_size=conv,
-        )
-    ).eval()
+    config = deberta_config(
+        vocab_size=VOCABULARY,
+        hidden_size=24,
+        num_attention_heads=3,
+        intermediate_size=32,
+        position_buckets=buckets,
+        max_position_embeddings=48,
+        share_att_key=share,
+        pos_att_type=list(kinds),
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        conv_kernel_size=conv,
+    )
+    model = sharpen(DebertaV2Model(config), 8)
     with torch.no_grad():
         for weight in model.parameters():
-            weight.mul_(8) if weight.dim() > 1 else weight.add_(torch.randn_like(weight) * 0.3)
+            if weight.dim() == 1:
+                weight.add_(torch.randn_like(weight) * 0.3)
     fast = copy.deepcopy(model)
-    assert accelerate_encoder(fast)
+    assert use_fast_attention(fast)
     return model, fast
 
 
@@ -61,7 +59,7 @@ MODELS: dict[tuple[int, bool, tuple[str, ...]], Pair] = {}
 def pair(case: tuple[int, bool, tuple[str, ...]]) -> Pair:
     """The models of a case, built once."""
     if case not in MODELS:
-        MODELS[case] = build(*case)
+        MODELS[case] = make_pair(*case)
     return MODELS[case]
 
 
@@ -106,8 +104,8 @@ def test_gradients_are_transformers_own(case: tuple[int, bool, tuple[str, ...]],
 @pytest.mark.parametrize("T", [1, 2, 5, 9])
 @pytest.mark.parametrize("kinds", [(True, True), (True, False), (False, True)])
 def test_gradcheck(T: int, kinds: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gliznet.encoders.relative.WHOLE", 4)
-    monkeypatch.setattr("gliznet.encoders.relative.BLOCK", 3)  # the last block is shorter
+    monkeypatch.setattr("gliznet.fast.relative_positions.WHOLE", 4)
+    monkeypatch.setattr("gliznet.fast.relative_positions.BLOCK", 3)  # the last block is shorter
     generator = torch.Generator().manual_seed(T)
 
     def tensor(*shape: int) -> Tensor:
@@ -119,8 +117,8 @@ def test_gradcheck(T: int, kinds: tuple[bool, bool], monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(("T", "block"), [(1, 64), (2, 1), (7, 3), (7, 64), (130, 64), (129, 64)])
 def test_position_bias_is_its_definition(T: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gliznet.encoders.relative.BLOCK", block)
-    monkeypatch.setattr("gliznet.encoders.relative.WHOLE", min(block, 128))
+    monkeypatch.setattr("gliznet.fast.relative_positions.BLOCK", block)
+    monkeypatch.setattr("gliznet.fast.relative_positions.WHOLE", min(block, 128))
     M = T + 2
     q, k = torch.randn(2, 3, T, 4), torch.randn(2, 3, T, 4)
     keys, queries = torch.randn(3, 2 * M - 1, 4), torch.randn(3, 2 * M - 1, 4)
@@ -139,7 +137,7 @@ def test_positions_of_any_form(case: tuple[int, bool, tuple[str, ...]], context:
     mask, lmask = (ids > 0).long(), torch.tensor([[0] * 5 + [1, 1, 0, 2, 0, 0], [0] * 3 + [1, 0, 2, 0, 3, 3, 3, 0]])
     options = GliZNetOptions(order_invariant=True, label_context=context)  # type: ignore[arg-type]
     with torch.set_grad_enabled(gradients):
-        expected, found = (encode_invariant(one, ids, mask, lmask, ids == 3, options) for one in (model, fast))
+        expected, found = (encode_order_invariant(one, ids, mask, lmask, ids == 3, options) for one in (model, fast))
     real = mask.bool()
     torch.testing.assert_close(found[real], expected[real], atol=2e-5, rtol=0)
 
@@ -153,12 +151,12 @@ def test_bf16_is_as_close_as_transformers_own(case: tuple[int, bool, tuple[str, 
         with torch.autocast("cpu", dtype=torch.bfloat16):
             reference, found = (one(ids, mask).last_hidden_state.float() for one in (model, fast))
     assert (found - exact).square().mean() <= 1.5 * (reference - exact).square().mean()
-    with torch.inference_mode():  # what was kept in bf16 does not leak into a float32 pass
+    with torch.inference_mode():  # what was cached in bf16 does not leak into a float32 pass
         torch.testing.assert_close(fast(ids, mask).last_hidden_state, exact, atol=2e-5, rtol=0)
 
 
-def test_what_is_kept_follows_the_weights() -> None:
-    model, fast = build(16, False, ("p2c", "c2p"))
+def test_what_is_cached_follows_the_weights() -> None:
+    model, fast = make_pair(16, False, ("p2c", "c2p"))
     ids, mask = inputs([20, 12])
 
     def check() -> None:
@@ -188,27 +186,22 @@ def test_what_is_kept_follows_the_weights() -> None:
     assert torch.equal(fast.double()(ids, mask).last_hidden_state, fast(ids, mask).last_hidden_state)
 
 
-def test_kept_tensors_are_reused_and_never_saved() -> None:
-    _, fast = build(16, True, ("p2c", "c2p"))
+def test_what_is_cached_is_never_saved_or_copied() -> None:
+    _, fast = make_pair(16, True, ("p2c", "c2p"))
     ids, mask = inputs([20])
     names = set(fast.state_dict())
-    attention = fast.encoder.layer[0].attention.self
-    assert isinstance(attention, FastSelfAttention)
     with torch.inference_mode():
-        fast(ids, mask)
-        kept = attention.__dict__["_kept"]
-        fast(ids[:, :7], mask[:, :7])
-    assert attention.__dict__["_kept"] is kept
+        expected = fast(ids, mask).last_hidden_state
     assert set(fast.state_dict()) == names
     for copied in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
-        assert "_kept" not in copied.encoder.layer[0].attention.self.__dict__
+        assert not any("_cache" in vars(module) for module in copied.modules())
         with torch.inference_mode():
-            assert torch.equal(copied(ids, mask).last_hidden_state, fast(ids, mask).last_hidden_state)
+            assert torch.equal(copied(ids, mask).last_hidden_state, expected)
 
 
-def test_weights_without_a_version_are_never_kept() -> None:
+def test_weights_without_a_version_are_never_cached() -> None:
     with torch.inference_mode():
-        model, fast = build(16, True, ("p2c", "c2p"))
+        model, fast = make_pair(16, True, ("p2c", "c2p"))
         ids, mask = inputs([9])
         for _ in range(2):
             found = fast(ids, mask).last_hidden_state
@@ -218,20 +211,15 @@ def test_weights_without_a_version_are_never_kept() -> None:
 
 
 def test_dropout_is_applied_in_training() -> None:
-    _, fast = build(16, True, ("p2c", "c2p"), dropout=0.5)
+    _, fast = make_pair(16, True, ("p2c", "c2p"), dropout=0.5)
     ids, mask = inputs([9])
     with torch.no_grad():
         fast.train()
         assert not torch.equal(fast(ids, mask).last_hidden_state, fast(ids, mask).last_hidden_state)
-        attention: FastSelfAttention = fast.encoder.layer[0].attention.self  # type: ignore[assignment]
-        embeddings = fast.encoder.get_rel_embedding()
-        assert not torch.equal(
-            attention._row_tables((0, 8), embeddings)[0], attention._row_tables((0, 8), embeddings)[0]
-        )
 
 
 def test_attentions_convolution_and_checkpointing() -> None:
-    model, fast = build(16, True, ("p2c", "c2p"), conv=3)
+    model, fast = make_pair(16, True, ("p2c", "c2p"), conv=3)
     ids, mask = inputs([12, 7])
     with torch.inference_mode():
         expected, found = (one(ids, mask, output_attentions=True) for one in (model, fast))
@@ -248,20 +236,32 @@ def test_attentions_convolution_and_checkpointing() -> None:
     checkpointed.square().sum().backward()
 
 
-def test_other_encoders_are_left_alone(encoder_of) -> None:  # type: ignore[no-untyped-def]
-    bert = encoder_of("bert")
-    assert not accelerate_encoder(bert)
-    plain = DebertaV2Model(DebertaV2Config(vocab_size=9, hidden_size=8, num_attention_heads=2, num_hidden_layers=1))
-    kind = type(plain.encoder)
-    assert not accelerate_encoder(plain)
-    assert type(plain.encoder) is kind
-    _, fast = build(16, True, ("c2p",))
-    assert accelerate_encoder(fast)  # a second time
-    restore_encoder(fast)
-    assert type(fast.encoder) is kind
-    assert type(fast.encoder.layer[0].attention.self) is type(plain.encoder.layer[0].attention.self)
+def test_other_encoders_are_left_alone() -> None:
+    assert not use_fast_attention(make_encoder("bert"))
+    plain = DebertaV2Model(deberta_config(relative_attention=False))
+    assert not use_fast_attention(plain)
+    _, fast = make_pair(16, True, ("c2p",))
+    assert use_fast_attention(fast)  # a second time
+    use_plain_attention(fast)
+    for module, name in (
+        (plain.encoder, "encoder"),
+        (plain.encoder.layer[0].attention.self, "encoder.layer.0.attention.self"),
+    ):
+        assert type(fast.get_submodule(name)) is type(module)
 
 
-def test_gliznet_models_are_accelerated(request) -> None:  # type: ignore[no-untyped-def]
-    model, _ = request.getfixturevalue("build")("deberta")
-    assert isinstance(model.backbone.encoder.layer[0].attention.self, FastSelfAttention)
+@pytest.mark.slow
+def test_ten_thousand_decisions_are_the_same() -> None:
+    labels = ["sports", "oil", "misc", "science", "bank", "very cup", "team", "fair east", "oil bank", "east"]
+    fast, tokenizer = make_gliznet("deberta", GliZNetOptions(max_length=256, head_init="scaled"))
+    assert has_fast_attention(fast.backbone.encoder)
+    plain = copy.deepcopy(fast)
+    use_plain_attention(plain)
+    draws = np.random.default_rng(1)
+    words = np.array(" ".join(labels).split())
+    lengths = np.clip(draws.lognormal(3.2, 0.9, 10_000), 1, 200).astype(int)  # most within a block, some over several
+    texts = [" ".join(draws.choice(words, length)) for length in lengths]
+    a, b = (np.asarray(score_texts(model, tokenizer, texts, labels)) for model in (fast, plain))
+    assert a.shape == (10_000, 10) and a.std(0).min() > 0.01, "scores that differ between texts"
+    assert np.abs(a - b).max() <= 1e-4
+    assert (a.argmax(1) == b.argmax(1)).all()

@@ -1,6 +1,6 @@
 """Scores of relative positions without a gather: position products read along their diagonals.
 
-A product of T queries with one vector a distance has a column for each of the distances -(T-1) .. T-1, and the score of
+A product of T queries with one vector per distance has a column for each distance -(T-1) .. T-1, and the score of
 (i, j) lies in the column of i - j. With the columns sorted by distance, those entries of consecutive rows are one step
 apart, so a strided view of the product *is* the score matrix. Long sequences are cut in blocks of `w` rows, which meet
 T + w - 1 distances instead of 2T - 1.
@@ -20,7 +20,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_p
 # take 0.6 to 0.75 of the time.
 WHOLE, BLOCK = 128, 64
 # Floats of one position product on a CPU: larger ones cost more in fresh memory pages than in arithmetic.
-CHUNK = 1 << 20
+MAX_PRODUCT = 1 << 20
 
 
 @lru_cache(maxsize=64)
@@ -45,9 +45,9 @@ def diagonals(product: Tensor, width: int) -> Tensor:
     return product.as_strided((*product.shape[:-2], rows, width), strides, product.storage_offset() + rows - 1)
 
 
-def chunks(B: int, T: int, H: int, device: torch.device) -> list[slice]:
-    """Parts of a batch whose position products stay in cached memory; the whole batch on an accelerator."""
-    size = max(1, CHUNK // (H * T * (2 * T - 1))) if device.type == "cpu" else B
+def batch_slices(B: int, T: int, H: int, device: torch.device) -> list[slice]:
+    """Rows of a batch whose position products stay in cached memory; the whole batch on an accelerator."""
+    size = max(1, MAX_PRODUCT // (H * T * (2 * T - 1))) if device.type == "cpu" else B
     return [slice(start, min(start + size, B)) for start in range(0, B, size)]
 
 
@@ -58,7 +58,7 @@ def _blocks(T: int, device: torch.device) -> Iterator[tuple[int, int]]:
 
 
 def _rows(table: Tensor, start: int, rows: int, T: int) -> Tensor:
-    """The part (H, T+rows-1, d) of a table (H, 2M-1, d) that a block of rows meets."""
+    """The rows (H, T+rows-1, d) of a table (H, 2M-1, d) that a block of rows meets."""
     M = (table.shape[1] + 1) // 2
     return table[:, M - start - rows : M - start + T - 1]
 
@@ -92,7 +92,7 @@ def position_bias(q: Tensor, k: Tensor, key_table: Tensor | None, query_table: T
 
 
 def _product(x: Tensor, table: Tensor) -> Tensor:
-    """(H, B, w, R) from x (B, H, w, d) and a table (H, R, d); one product a head where x's strides allow it."""
+    """(H, B, w, R) from x (B, H, w, d) and a table (H, R, d); one product per head where x's strides allow it."""
     B, H, w, d = x.shape
     flat = x.transpose(0, 1).reshape(H, B * w, d)
     return torch.bmm(flat, table.transpose(1, 2)).view(H, B, w, -1)
@@ -105,8 +105,8 @@ class PositionBias(torch.autograd.Function):
     def forward(ctx, q, k, key_table, query_table):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(q, k, key_table, query_table)
         bias = q.new_empty(q.shape[0], q.shape[1], q.shape[2], q.shape[2])
-        for part in chunks(q.shape[0], q.shape[2], q.shape[1], q.device):
-            bias[part] = position_bias(q[part], k[part], key_table, query_table)
+        for rows in batch_slices(q.shape[0], q.shape[2], q.shape[1], q.device):
+            bias[rows] = position_bias(q[rows], k[rows], key_table, query_table)
         return bias
 
     @staticmethod
@@ -124,7 +124,7 @@ def _spread(grad: Tensor, x: Tensor, table: Tensor | None) -> tuple[Tensor | Non
         return None, None
     B, H, T, d = x.shape
     d_x, d_table = torch.empty_like(x), torch.zeros_like(table)
-    for part in chunks(B, T, H, x.device):
+    for part in batch_slices(B, T, H, x.device):
         for start, w in _blocks(T, x.device):
             block = slice(start, start + w)
             rows = _rows(table, start, w, T)
@@ -145,7 +145,7 @@ def gathered_bias(
 
     Args:
         q, k: (B, H, T, d).
-        keys, queries: (H, R, d), one vector a row of the relative embeddings, or None.
+        keys, queries: (H, R, d), one vector per row of the relative embeddings, or None.
         forward, backward: (B or 1, T, T) int64 rows of the relative position and of its opposite.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Token limits: every token up to the limit has a position, the next one has none."""
+"""Token limits: every token up to the limit has a position, the next one has none. Batches within a budget."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from transformers import (
     XLMRobertaConfig,
 )
 
-from gliznet.lengths import length_limit, position_limit
+from gliznet.batching import length_limit, position_limit
 
 SIZES = {"vocab_size": 99, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 BART = {"vocab_size": 99, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}

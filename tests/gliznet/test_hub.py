@@ -7,9 +7,10 @@ import huggingface_hub
 import pytest
 import torch
 
-from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
+from gliznet.options import GliZNetOptions
 from gliznet.tokenizer import GliZNETTokenizer
+from tests.factories import make_gliznet
 
 sys.path.append(str(Path(__file__).parents[1] / "zsbench" / "data"))
 from hub_upload import serve_uploads
@@ -32,8 +33,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     stop()
 
 
-def test_a_pushed_checkpoint_loads_by_its_id_with_the_same_logits(build, hub, texts: list[str]) -> None:
-    model, tokenizer = build("deberta", GliZNetOptions(max_length=128, margin=0.25))
+def test_a_pushed_checkpoint_loads_by_its_id_with_the_same_logits(hub, texts: list[str]) -> None:
+    model, tokenizer = make_gliznet("deberta", GliZNetOptions(max_length=128, margin=0.25))
     model.card_facts = {"training data": "made up"}
     address = model.push_to_hub("me/mine", tokenizer, token=TOKEN, commit_message="First")
     assert address.startswith(f"{hub.address}/me/mine/commit/")
@@ -53,11 +54,11 @@ def test_a_pushed_checkpoint_loads_by_its_id_with_the_same_logits(build, hub, te
     assert torch.equal(again(**batch.inputs()).logits, model(**batch.inputs()).logits)
 
 
-def test_pushing_again_replaces_and_a_refusal_is_the_hubs(build, hub) -> None:
-    model, tokenizer = build("bert", GliZNetOptions(max_length=128))
+def test_pushing_again_replaces_and_a_refusal_is_the_hubs(hub) -> None:
+    model, tokenizer = make_gliznet("bert", GliZNetOptions(max_length=128))
     model.push_to_hub("me/mine", tokenizer, token=TOKEN)
     first = hub.repos["models/me/mine"].files["model.safetensors"]
-    other, _ = build("bert", GliZNetOptions(max_length=128), seed=1)
+    other, _ = make_gliznet("bert", GliZNetOptions(max_length=128), seed=1)
     other.push_to_hub("me/mine", token=TOKEN)
     files = hub.repos["models/me/mine"].files
     assert files["model.safetensors"] != first and "tokenizer.json" in files

@@ -1,6 +1,7 @@
 """Scoring in input order, duplicates, chunks, ragged sets; the pipeline; the card and its own snippets."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from gliznet.batching import device_token_budget
 from gliznet.card import MARK
-from gliznet.config import GliZNetOptions
+from gliznet.options import GliZNetOptions
 from gliznet.predictor import ScoringReport, ZeroShotClassificationPipeline, score_texts
 from gliznet.truncation import LabelBudgetError
+from tests.factories import make_gliznet
+
+README = Path(__file__).parents[2] / "README.md"
 
 MANY = [
     f"{a} {b}" for a in ("sports", "science", "oil", "misc", "very") for b in ("cup", "bank", "team", "fair", "east")
@@ -20,26 +23,8 @@ MANY = [
 
 
 @pytest.fixture(scope="module")
-def pair(build):
-    return build("bert", GliZNetOptions(max_length=128, head_init="scaled"))
-
-
-@pytest.fixture(scope="module")
-def lone(build):
-    return build("bert", GliZNetOptions(max_length=128, head_init="scaled", order_invariant=True))
-
-
-def test_without_a_budget_the_device_says_how_large_batches_are(pair, texts: list[str], monkeypatch) -> None:
-    seen: list[int] = []
-
-    def batches(lengths: list[int], budget: int) -> list[list[int]]:
-        seen.append(budget)
-        return [list(range(len(lengths)))]
-
-    monkeypatch.setattr("gliznet.scoring.token_budget_batches", batches)
-    score_texts(*pair, texts, ["sports"])
-    score_texts(*pair, texts, ["sports"], token_budget=77)
-    assert seen == [device_token_budget("cpu"), 77] and device_token_budget("cuda") > device_token_budget("cpu")
+def pair():
+    return make_gliznet("bert", GliZNetOptions(max_length=128, head_init="scaled"))
 
 
 def test_scores_are_the_models(pair, texts: list[str], labels: list[str]) -> None:
@@ -100,8 +85,8 @@ def test_report_counts_cut_texts_once(pair) -> None:
     assert 0 < report.real_tokens <= report.padded_tokens
 
 
-def test_reference_truncation_reports_lost_labels_as_minus_infinity(build) -> None:
-    model, tokenizer = build("bert", GliZNetOptions(max_length=32, truncation="reference"))
+def test_reference_truncation_reports_lost_labels_as_minus_infinity() -> None:
+    model, tokenizer = make_gliznet("bert", GliZNetOptions(max_length=32, truncation="reference"))
     report = ScoringReport()
     scores = score_texts(model, tokenizer, ["cup " * 60], MANY[:20], report=report)
     assert report.lost_labels == np.isinf(scores).sum() > 0
@@ -132,25 +117,34 @@ def test_mode_is_restored_after_an_error(pair, labels: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "labels", "named"),
+    ("texts", "labels", "kind", "named"),
     [
-        (["a"], [], "labels is empty"),
-        (["a", "b"], [["c"]], "2 texts but 1 label lists"),
-        (["a"], [[]], r"labels\[0\] is empty"),
-        (["a"], ["ok", " "], r"labels\[1\]=' '"),
-        (["a"], ["ok", ["mixed"]], "mixes"),
+        (["a"], [], ValueError, "labels: is empty"),
+        (["a", "b"], [["c"]], ValueError, "labels: 1 lists for 2 texts"),
+        (["a"], [[]], ValueError, r"labels\[0\]: is empty"),
+        (["a"], ["ok", " "], ValueError, r"labels\[1\]: ' '"),
+        (["a"], ["ok", ["mixed"]], ValueError, "mixes"),
+        (["a"], "sports", TypeError, "labels: 'sports'"),
+        (["a", None], ["x"], TypeError, r"texts\[1\]: is NoneType"),
+        (["\ud800"], ["x"], ValueError, r"texts\[0\]: holds half of a surrogate pair"),
+        (["a"], ["x", "\ud800"], ValueError, r"labels\[1\]: holds half"),
+        (["a"], ["sports " * 200], LabelBudgetError, "1 labels need"),
     ],
 )
-def test_bad_input_is_named(pair, texts: list[str], labels: list, named: str) -> None:
-    with pytest.raises(ValueError, match=named):
-        score_texts(*pair, texts, labels)
+def test_bad_input_is_named(pair, texts: list, labels: list, kind: type[Exception], named: str) -> None:
+    for call in (ZeroShotClassificationPipeline(*pair), partial(score_texts, *pair)):
+        with pytest.raises(kind, match=named):
+            call(texts, labels)
 
 
 def test_bad_settings_are_named(pair) -> None:
-    with pytest.raises(ValueError, match="autocast_dtype='fp8'"):
+    with pytest.raises(ValueError, match="autocast_dtype: 'fp8'"):
         score_texts(*pair, ["a"], ["b"], autocast_dtype="fp8")
-    with pytest.raises(LabelBudgetError):
-        score_texts(*pair, ["a"], ["sports " * 200])
+    for bad in ({"threshold": 1.5}, {"top_k": 0}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            ZeroShotClassificationPipeline(*pair)("a", ["b"], **bad)
+    with pytest.raises(ValueError, match="'multi-label', 'multi-class'"):
+        ZeroShotClassificationPipeline(*pair, classification_type="single")  # type: ignore[arg-type]
 
 
 def test_bf16_stays_close(pair, texts: list[str], labels: list[str]) -> None:
@@ -182,11 +176,6 @@ def test_pipeline_threshold_and_top_k(pair, texts: list[str], labels: list[str])
     own = pipeline(texts[:2], [["oil"], ["cup", "sports"]], progress=True)
     assert [[p.label for p in r.labels] for r in own] == [["oil"], ["cup", "sports"]]
     assert pipeline.report.texts == 2
-    for bad in ({"threshold": 1.5}, {"top_k": 0}):
-        with pytest.raises(ValueError, match="is not allowed"):
-            pipeline(texts[0], labels, **bad)
-    with pytest.raises(ValueError, match="'multi-label', 'multi-class'"):
-        ZeroShotClassificationPipeline(*pair, classification_type="single")  # type: ignore[arg-type]
 
 
 def test_snippets_of_the_card_run_verbatim(pair, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
@@ -207,9 +196,9 @@ def test_snippets_of_the_card_run_verbatim(pair, tmp_path: Path, capsys: pytest.
 
 @pytest.mark.parametrize("changes", [{}, {"text_repr": "attention-normalized", "enrichment": True}])
 @pytest.mark.parametrize("kind", ["bert", "deberta", "modernbert"])
-def test_usage_of_the_published_checkpoint_runs(build, kind: str, changes: dict, tmp_path: Path, capsys) -> None:
+def test_usage_of_the_published_checkpoint_runs(kind: str, changes: dict, tmp_path: Path, capsys) -> None:
     """A model wholly in bfloat16 included."""
-    model, tokenizer = build(kind, GliZNetOptions(max_length=128, **changes))
+    model, tokenizer = make_gliznet(kind, GliZNetOptions(max_length=128, **changes))
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     usage = (Path(__file__).parent / "published_usage.md").read_text()
@@ -226,6 +215,19 @@ def test_usage_of_the_published_checkpoint_runs(build, kind: str, changes: dict,
     assert names["config"].model_type == "gliznet"
 
 
+def test_the_snippet_of_the_readme_prints_the_best_labels(pair, tmp_path: Path, capsys) -> None:
+    section = README.read_text(encoding="utf-8").partition("## Use a model alone")[2]
+    snippet = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    code, replaced = re.subn(r'folder = ".*"', f"folder = {str(tmp_path)!r}", snippet)
+    model, tokenizer = pair
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.split("\n")[:2]
+    labels, scores = zip(*(line.split() for line in lines), strict=True)
+    assert replaced == 1 and set(labels) < {"sports", "business", "weather"} and scores[0] >= scores[1]
+
+
 def test_own_readme_stays(pair, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
     pair[0].save_pretrained(tmp_path)
@@ -233,8 +235,3 @@ def test_own_readme_stays(pair, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(MARK)
     pair[0].save_pretrained(tmp_path)
     assert "## Model" in (tmp_path / "README.md").read_text()
-
-
-def test_order_invariant_pipeline_does_not_care(lone, texts: list[str], labels: list[str]) -> None:
-    forward = score_texts(*lone, texts, labels)
-    assert np.abs(score_texts(*lone, texts, labels[::-1])[:, ::-1] - forward).max() < 1e-5

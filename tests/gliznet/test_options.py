@@ -5,46 +5,62 @@ import doctest
 import importlib
 import json
 import pkgutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from transformers import AutoConfig, BertConfig
 
 import gliznet
-from gliznet.config import PUBLISHED_KEYS, GliZNetConfig, GliZNetOptions
+from gliznet.config import PUBLISHED_KEYS, GliZNetConfig
+from gliznet.options import BOUNDS, GliZNetOptions
 
 
-def test_defaults_are_the_reference() -> None:
-    o = GliZNetOptions()
-    assert (o.margin, o.softmax_weight, o.bce_weight, o.vicreg_weight) == (0.5, 0.5, 0.5, 0.05)
-    assert (o.text_repr, o.label_repr, o.head, o.head_init, o.dropout) == (
-        "attention",
-        "lab",
-        "bilinear",
-        "default",
-        0.1,
-    )
-    assert (o.vicreg, o.vicreg_scope, o.max_length, o.max_labels) == ("both", "batch", 512, 20)
+def test_every_option_documents_itself() -> None:
+    """Configs and docs are made of the fields' metadata."""
+    for option in dataclasses.fields(GliZNetOptions):
+        assert option.metadata["description"] and {*option.metadata} <= {"description", *BOUNDS}, option.name
+
+
+def test_options_load_no_model_library() -> None:
+    code = "import sys, gliznet.options; sys.exit(bool({'torch', 'transformers'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("first", ["gliznet", "transformers"])
+def test_importing_gliznet_registers_it_with_transformers(first: str, tmp_path: Path) -> None:
+    GliZNetConfig.from_options(GliZNetOptions(), BertConfig(), 5).save_pretrained(tmp_path)
+    lines = ["import gliznet", "from transformers import AutoConfig, AutoModel"]
+    lines = lines if first == "gliznet" else lines[::-1]
+    lines += [
+        f"config = AutoConfig.from_pretrained({str(tmp_path)!r})",
+        "import torch",
+        "torch.set_default_device('meta')",
+    ]
+    lines += ["print(type(AutoModel.from_config(config)).__name__, AutoConfig.for_model('gliznet').options.margin)"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], timeout=120, capture_output=True, text=True)
+    assert done.stdout == "GliZNetForSequenceClassification 0.5\n", done.stderr
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"margin": -1.0}, "margin=-1.0"),
-        ({"head": "linear"}, "head='linear'.*'bilinear', 'cosine', 'dot'"),
-        ({"dropout": 1.0}, "dropout=1.0"),
-        ({"max_labels": True}, "max_labels=True"),
-        ({"max_labels": 2.5}, "max_labels=2.5.*integer"),
-        ({"margin": None}, "margin=None.*number"),
-        ({"enrichment": 1}, "enrichment=1.*True or False"),
-        ({"focal_gamma": 0.0}, "focal_gamma=0.0"),
-        ({"softmax_weight": 0, "bce_weight": 0, "vicreg_weight": 0}, "at least one > 0"),
-        ({"head": "cosine", "head_init": "identity"}, "head_init='identity' needs head='bilinear'"),
+        ({"margin": -1.0}, "margin: -1.0"),
+        ({"head": "linear"}, "head: 'linear'.*'bilinear', 'cosine', 'dot'"),
+        ({"dropout": 1.0}, "dropout: 1.0"),
+        ({"max_labels": True}, "max_labels: True"),
+        ({"max_labels": 2.5}, "max_labels: 2.5.*integer"),
+        ({"margin": None}, "margin: None.*number"),
+        ({"enrichment": 1}, "enrichment: 1.*True or False"),
+        ({"focal_gamma": 0.0}, "focal_gamma: 0.0"),
+        ({"softmax_weight": 0, "bce_weight": 0, "vicreg_weight": 0}, "at least one must be > 0"),
+        ({"head": "cosine", "head_init": "identity"}, "head_init: 'identity' needs head='bilinear'"),
         ({"order_invariant": True, "enrichment": True}, "enrichment"),
         ({"order_invariant": True, "truncation": "reference"}, "truncation"),
         ({"label_context": "none"}, "order_invariant"),
         ({"label_frame": True, "truncation": "reference"}, "label_frame"),
-        ({"max_length": 16}, "max_length=16.*at least 20"),
+        ({"max_length": 16}, "max_length: 16.*>= 20"),
     ],
 )
 def test_bad_options_are_named(changes: dict[str, object], named: str) -> None:
@@ -102,7 +118,7 @@ def test_published_keys_are_read_and_written(tmp_path: Path) -> None:
     [
         ({"auto_map": {"AutoModel": "x.y"}}, "auto_map"),
         ({"losses": ["hinge"]}, "hinge"),
-        ({"supcon_margin": -1.0}, "margin=-1.0"),
+        ({"supcon_margin": -1.0}, "margin: -1.0"),
     ],
 )
 def test_bad_config_is_refused(changes: dict[str, object], named: str) -> None:

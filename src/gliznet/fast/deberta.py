@@ -5,7 +5,7 @@ pass (worth 85 tokens), products with distances that the batch cannot hold, gath
 T x T matrix of logarithms. Source of the algebra: He et al., DeBERTa, 2021, equations 2 to 4;
 docs/models/gliznet.md section 6.
 
-B batch, T tokens, D hidden, H attention heads, d head size, R rows of the relative embeddings.
+B batch, T tokens, D hidden size, H attention heads, d head size, R rows of the relative embeddings.
 """
 
 import math
@@ -20,17 +20,25 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import (
     DisentangledSelfAttention,
 )
 
-from gliznet.encoders.relative import PositionBias, Positions, chunks, distance_rows, gathered_bias, position_bias
+from gliznet.fast.relative_positions import (
+    PositionBias,
+    Positions,
+    batch_slices,
+    distance_rows,
+    gathered_bias,
+    position_bias,
+)
 
-__all__ = ["accelerate_encoder", "is_accelerated", "restore_encoder"]
+__all__ = ["has_fast_attention", "use_fast_attention", "use_plain_attention"]
 
-LEAST_REACH = 128  # distances a table holds from the start; it doubles when a longer batch comes
+MIN_REACH = 128  # distances in a table at first; they double when a longer batch comes
+Tables = tuple[Tensor | None, Tensor | None]  # position keys and queries; None where the model has no such term
 
 
-def accelerate_encoder(model: nn.Module) -> bool:
+def use_fast_attention(model: nn.Module) -> bool:
     """Let every DeBERTa-v2/v3 encoder in `model` use this module's attention. Idempotent; weights stay as they are.
 
-    In eval mode without gradients the projections that depend on weights alone are kept. They are made anew when a
+    In eval mode without gradients the projections that depend on weights alone are cached. They are recomputed when a
     weight was changed in place, replaced or moved, and dropped by `train()`. A change that PyTorch does not count
     (`weight.data.copy_(...)` in eval mode) is not seen.
 
@@ -38,9 +46,9 @@ def accelerate_encoder(model: nn.Module) -> bool:
         model: any module; encoders of other architectures in it are left alone.
 
     Returns:
-        Whether there was an encoder to accelerate.
+        Whether there was such an encoder.
     """
-    found = False
+    changed = False
     for encoder in model.modules():
         if not isinstance(encoder, DebertaV2Encoder) or not encoder.relative_attention:
             continue
@@ -50,25 +58,38 @@ def accelerate_encoder(model: nn.Module) -> bool:
         encoder.__class__ = FastEncoder
         for attention in attentions:
             attention.__class__ = FastSelfAttention
-        found = True
-    return found
+        changed = True
+    return changed
 
 
-def restore_encoder(model: nn.Module) -> None:
-    """Undo `accelerate_encoder`: transformers' own attention, to compare with."""
+def use_plain_attention(model: nn.Module) -> None:
+    """Undo `use_fast_attention`: transformers' attention, to compare with."""
     for module in model.modules():
-        original = {FastEncoder: DebertaV2Encoder, FastSelfAttention: DisentangledSelfAttention}.get(type(module))
+        originals: dict[type, Any] = {FastEncoder: DebertaV2Encoder, FastSelfAttention: DisentangledSelfAttention}
+        original = originals.get(type(module))
         if original is not None:
-            module.__dict__.pop("_kept", None)
+            module.__dict__.pop("_cache", None)
             module.__class__ = original
 
 
-def is_accelerated(encoder: nn.Module) -> bool:
+def has_fast_attention(encoder: nn.Module) -> bool:
     """Whether an encoder takes relative positions as one (B, T, T) matrix, the same for all heads."""
     return isinstance(encoder, FastEncoder)
 
 
-class FastEncoder(DebertaV2Encoder):
+class _CachesInEval(nn.Module):
+    """Keeps something in `_cache` between passes in eval mode; training drops it, copies and pickles do without."""
+
+    def train(self, mode: bool = True) -> Any:
+        if mode:
+            self.__dict__.pop("_cache", None)
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
+
+
+class FastEncoder(_CachesInEval, DebertaV2Encoder):
     """transformers' encoder; its layers get `Positions` instead of an index matrix."""
 
     def get_attention_mask(self, attention_mask: Tensor) -> Tensor:
@@ -79,7 +100,7 @@ class FastEncoder(DebertaV2Encoder):
         return mask.unsqueeze(1) if mask.dim() == 3 else mask
 
     def get_rel_pos(self, hidden_states: Any, query_states: Any = None, relative_pos: Any = None) -> Any:
-        """`Positions`, or transformers' own matrix for what is not accelerated (query states, positions by head)."""
+        """`Positions`, or transformers' matrix in the cases left to it (query states, positions by head)."""
         if query_states is not None or isinstance(relative_pos, Tensor) and relative_pos.dim() == 4:
             return super().get_rel_pos(hidden_states, query_states, relative_pos)
         if relative_pos is not None and relative_pos.dim() == 2:
@@ -90,22 +111,14 @@ class FastEncoder(DebertaV2Encoder):
         """(R, D) relative embeddings after their norm; without gradients the same object until a weight changes."""
         if torch.is_grad_enabled() or self.training:
             return super().get_rel_embedding()
-        key = _versions(self.rel_embeddings, getattr(self, "LayerNorm", None))
-        kept = self.__dict__.get("_kept")
-        if kept is None or key is None or kept[0] != key:
-            kept = self.__dict__["_kept"] = (key, super().get_rel_embedding().detach())
-        return kept[1]
-
-    def train(self, mode: bool = True) -> "FastEncoder":
-        """Switch the mode; training drops what was kept."""
-        return _forget(self, super().train(mode), mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles start without kept tensors."""
-        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+        versions = _versions(self.rel_embeddings, getattr(self, "LayerNorm", None))
+        cache = self.__dict__.get("_cache")
+        if cache is None or versions is None or cache[0] != versions:
+            cache = self.__dict__["_cache"] = (versions, super().get_rel_embedding().detach())
+        return cache[1]
 
 
-class FastSelfAttention(DisentangledSelfAttention):
+class FastSelfAttention(_CachesInEval, DisentangledSelfAttention):
     """transformers' disentangled attention, computed as this module's docstring says."""
 
     def forward(
@@ -117,7 +130,7 @@ class FastSelfAttention(DisentangledSelfAttention):
         relative_pos: Any = None,
         rel_embeddings: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Context vectors (B, T, H d), and the attention weights if they are asked for."""
+        """Context vectors (B, T, H d), and the attention weights with `output_attentions`."""
         if not isinstance(relative_pos, Positions):
             return super().forward(
                 hidden_states, attention_mask, output_attentions, query_states, relative_pos, rel_embeddings
@@ -126,19 +139,19 @@ class FastSelfAttention(DisentangledSelfAttention):
         if self.training or torch.is_grad_enabled() or output_attentions:
             return self._with_gradients(hidden_states, attention_mask, output_attentions, relative_pos, rel_embeddings)
         B, T, _ = hidden_states.shape
-        kept = self._keep(rel_embeddings)
-        keys, queries = self._kept_tables(kept, relative_pos)
-        qkv = F.linear(hidden_states, kept.weight, kept.bias).view(B, T, 3, self.num_attention_heads, -1)
+        cache = self._cached(rel_embeddings)
+        tables = self._cached_tables(cache, relative_pos)
+        qkv = F.linear(hidden_states, cache.weight, cache.bias).view(B, T, 3, self.num_attention_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
         mask = relative_pos.additive(attention_mask, q.dtype)
-        parts = []
-        for part in chunks(B, T, self.num_attention_heads, q.device):
-            scores = self._bias(q[part], k[part], keys, queries, relative_pos, part, position_bias)
+        mixed = []
+        for rows in batch_slices(B, T, self.num_attention_heads, q.device):
+            scores = self._bias(q[rows], k[rows], tables, relative_pos, rows, position_bias)
             if mask is not None:
-                scores += mask[part]
-            mixed = F.scaled_dot_product_attention(q[part], k[part], v[part], attn_mask=scores, scale=1.0)
-            parts.append(mixed.transpose(1, 2))  # (b, T, H, d)
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).flatten(2), None
+                scores += mask[rows]
+            context = F.scaled_dot_product_attention(q[rows], k[rows], v[rows], attn_mask=scores, scale=1.0)
+            mixed.append(context.transpose(1, 2))  # (b, T, H, d)
+        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).flatten(2), None
 
     def _with_gradients(
         self, x: Tensor, mask: Tensor, output_attentions: bool, positions: Positions, rel_embeddings: Tensor
@@ -155,10 +168,10 @@ class FastSelfAttention(DisentangledSelfAttention):
         )
         q = q * self.scale
         if positions.matrix is None:
-            keys, queries = self._distance_tables(T, rel_embeddings)
+            tables = self._distance_tables(T, rel_embeddings)
         else:
-            keys, queries = self._row_tables(positions.window(self.pos_ebd_size), rel_embeddings)
-        scores = self._bias(q, k, keys, queries, positions, slice(0, B), PositionBias.apply)  # (B, H, T, T)
+            tables = self._row_tables(positions.window(self.pos_ebd_size), rel_embeddings)
+        scores = self._bias(q, k, tables, positions, slice(0, B), PositionBias.apply)  # (B, H, T, T)
         scores = scores + q @ k.transpose(-1, -2)
         low = positions.additive(mask, scores.dtype)
         weights = self.dropout((scores if low is None else scores + low).softmax(-1))
@@ -172,26 +185,15 @@ class FastSelfAttention(DisentangledSelfAttention):
         return 1 / math.sqrt(self.attention_head_size * terms)
 
     def _bias(
-        self,
-        q: Tensor,
-        k: Tensor,
-        keys: Tensor | None,
-        queries: Tensor | None,
-        positions: Positions,
-        part: slice,
-        by_distance: Any,
+        self, q: Tensor, k: Tensor, tables: Tables, positions: Positions, rows: slice, by_distance: Any
     ) -> Tensor:
-        """Position scores (B, H, T, T) of a part of the batch."""
+        """Position scores (b, H, T, T) of q and k (b, H, T, d), which are these rows of the batch."""
         if positions.matrix is None:
-            return by_distance(q, k, keys, queries)
-        rows = [one if one.shape[0] == 1 else one[part] for one in positions.rows(self.pos_ebd_size)]
-        return gathered_bias(q, k, keys, queries, *rows)
+            return by_distance(q, k, *tables)
+        indices = [one if one.shape[0] == 1 else one[rows] for one in positions.rows(self.pos_ebd_size)]
+        return gathered_bias(q, k, *tables, *indices)
 
-    def _distances(self, reach: int) -> Tensor:
-        """Rows of the relative embeddings for the distances below `reach` (on the CPU)."""
-        return distance_rows(reach, self.pos_ebd_size, self.position_buckets, self.max_relative_positions)
-
-    def _project(self, rel: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _project(self, rel: Tensor) -> Tables:
         """Position keys and scaled position queries (R, H d) of relative embeddings (R, D)."""
         key_layer, query_layer = (
             (self.key_proj, self.query_proj)
@@ -202,16 +204,16 @@ class FastSelfAttention(DisentangledSelfAttention):
         queries = query_layer(rel) * self.scale if query_layer is not None and "p2c" in self.pos_att_type else None
         return keys, queries
 
-    def _distance_tables(self, reach: int, rel_embeddings: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _distance_tables(self, reach: int, rel_embeddings: Tensor) -> Tables:
         """Tables (H, 2 reach - 1, d) as `position_bias` wants them, from the rows in use alone."""
-        rows = self._distances(reach)
+        rows = distance_rows(reach, self.pos_ebd_size, self.position_buckets, self.max_relative_positions)
         first, last = int(rows[0]), int(rows[-1])
         keys, queries = self._project(self.pos_dropout(rel_embeddings[first : last + 1]))
         rows = (rows - first).to(rel_embeddings.device)
         keys = None if keys is None else keys[rows.flip(0)]  # largest distance first
         return self._heads(keys), self._heads(None if queries is None else queries[rows])
 
-    def _row_tables(self, window: tuple[int, int], rel_embeddings: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _row_tables(self, window: tuple[int, int], rel_embeddings: Tensor) -> Tables:
         """Tables (H, R, d) of the rows in a window."""
         keys, queries = self._project(self.pos_dropout(rel_embeddings[slice(*window)]))
         return self._heads(keys), self._heads(queries)
@@ -220,48 +222,40 @@ class FastSelfAttention(DisentangledSelfAttention):
         """(R, H d) -> (H, R, d)."""
         return None if table is None else table.unflatten(-1, (self.num_attention_heads, -1)).transpose(0, 1)
 
-    def _keep(self, rel_embeddings: Tensor) -> "_Kept":
-        """What the last pass kept if no weight changed since, else the fused and scaled projection anew."""
+    def _cached(self, rel_embeddings: Tensor) -> "_Cache":
+        """The fused and scaled projections; from the last pass if no weight changed since."""
         dtype = _compute_dtype(self.query_proj.weight)
         key = (dtype, self.pos_ebd_size, _versions(self))
-        kept = self.__dict__.get("_kept")
-        if kept is None or None in key or kept.key != key or kept.rel_embeddings is not rel_embeddings:
+        cache = self.__dict__.get("_cache")
+        if cache is None or None in key or cache.key != key or cache.rel_embeddings is not rel_embeddings:
             layers = ((self.query_proj, self.scale), (self.key_proj, 1.0), (self.value_proj, 1.0))
             weight = torch.cat([layer.weight * factor for layer, factor in layers]).to(dtype)
             bias = torch.cat([layer.bias * factor for layer, factor in layers]).to(dtype)
-            kept = self.__dict__["_kept"] = _Kept(key, rel_embeddings, weight, bias, {})
-        return kept
+            cache = self.__dict__["_cache"] = _Cache(key, rel_embeddings, weight, bias, {})
+        return cache
 
-    def tables(self, rel_embeddings: Tensor, length: int) -> tuple[Tensor | None, Tensor | None]:
-        """Tables of `position_bias` for distances below `length`, kept; in eval mode without gradients only."""
-        return self._kept_tables(self._keep(rel_embeddings), Positions(length, None))
+    def tables(self, rel_embeddings: Tensor, length: int) -> Tables:
+        """Cached tables of `position_bias` for distances below `length`; in eval mode without gradients only."""
+        return self._cached_tables(self._cached(rel_embeddings), Positions(length, None))
 
-    def _kept_tables(self, kept: "_Kept", positions: Positions) -> tuple[Tensor | None, Tensor | None]:
-        """Position tables for a pass, from what was kept if they reach far enough."""
+    def _cached_tables(self, cache: "_Cache", positions: Positions) -> Tables:
+        """Position tables for a pass, from the cache if they reach far enough."""
         if positions.matrix is not None:
             whole = (0, 2 * self.pos_ebd_size)
-            if whole not in kept.tables:
-                kept.tables[whole] = self._row_tables(whole, kept.rel_embeddings)
+            if whole not in cache.tables:
+                cache.tables[whole] = self._row_tables(whole, cache.rel_embeddings)
             window = slice(*positions.window(self.pos_ebd_size))
-            keys, queries = kept.tables[whole]
+            keys, queries = cache.tables[whole]
             return None if keys is None else keys[:, window], None if queries is None else queries[:, window]
-        reach = max(LEAST_REACH, 1 << (positions.length - 1).bit_length())
-        if reach not in kept.tables:
-            keys, queries = self._distance_tables(reach, kept.rel_embeddings)
-            kept.tables[reach] = tuple(None if one is None else one.contiguous() for one in (keys, queries))
-        return kept.tables[reach]
-
-    def train(self, mode: bool = True) -> "FastSelfAttention":
-        """Switch the mode; training drops what was kept."""
-        return _forget(self, super().train(mode), mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles start without kept tensors."""
-        return {name: value for name, value in self.__dict__.items() if name != "_kept"}
+        reach = max(MIN_REACH, 1 << (positions.length - 1).bit_length())
+        if reach not in cache.tables:
+            keys, queries = self._distance_tables(reach, cache.rel_embeddings)
+            cache.tables[reach] = tuple(None if one is None else one.contiguous() for one in (keys, queries))
+        return cache.tables[reach]
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Cache:
     """What one attention module keeps between passes in eval mode.
 
     Attributes:
@@ -279,7 +273,7 @@ class _Kept:
 
 
 def _compute_dtype(weight: Tensor) -> torch.dtype:
-    """What a linear layer with this weight computes in here."""
+    """The dtype in which a linear layer with this weight computes, under autocast too."""
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
@@ -290,10 +284,3 @@ def _versions(*modules: nn.Module | None) -> tuple[Any, ...] | None:
     if any(weight.is_inference() for weight in weights):
         return None
     return tuple((weight.data_ptr(), weight._version) for weight in weights)
-
-
-def _forget(module: Any, result: Any, training: bool) -> Any:
-    """Drop what a module keeps, when it starts to train."""
-    if training:
-        module.__dict__.pop("_kept", None)
-    return result

@@ -1,8 +1,8 @@
 """Dropout on a CPU at a quarter of its cost: four keep decisions from each 64 random bits, instead of one at a time.
 
 A training step of a MiniLM-sized encoder spends a quarter of its time in `bernoulli_`, most of it on the attention
-weights. Here a 64-bit number is read as four of 16 bits, and an element is kept where its number is below
-`round((1 - p) 2^16)`; kept elements are divided by exactly that share, so the expectation is the input's. The share
+weights. Here a 64-bit number is read as four of 16 bits, and an element survives where its number is below
+`round((1 - p) 2^16)`; survivors are divided by exactly that share, so the expectation is the input's. The share
 differs from 1 - p by at most 2^-17; where that is much of p or of 1 - p, and on other devices, PyTorch draws.
 
 B batch, T tokens, H attention heads, d head size.
@@ -17,15 +17,15 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-__all__ = ["FastDropout", "accelerate_dropout", "fast_dropout", "keep_mask"]
+__all__ = ["FastDropout", "fast_dropout", "keep_mask", "use_fast_dropout"]
 
 LEVELS = 1 << 16
 EDGE = 2**-8  # of p: nearer to 0 or 1 the rounding would be over 0.2 % of the rate
-NAME = "sdpa_fast_dropout"  # of the attention below, among those that transformers knows
+NAME = "sdpa_fast_dropout"  # of the attention below in transformers' registry
 
 
-def drawn_here(p: float) -> bool:
-    """Whether 16 bits give the rate p, or PyTorch has to draw."""
+def fits_16_bits(p: float) -> bool:
+    """Whether 16 bits give the rate p; else PyTorch has to draw."""
     return EDGE <= p <= 1 - EDGE
 
 
@@ -34,17 +34,17 @@ def keep_mask(shape: torch.Size, p: float) -> tuple[Tensor, float]:
 
     Args:
         shape: of the mask.
-        p: probability of dropping an element, one that is `drawn_here`.
+        p: probability of dropping an element, one that `fits_16_bits`.
 
     Returns:
-        A bool tensor, and 1 / (share that is kept).
+        A bool tensor, and 1 / (share of true elements).
     """
-    kept = round((1 - p) * LEVELS)
+    surviving = round((1 - p) * LEVELS)
     size = shape.numel()
     seed = int(torch.randint(1 << 62, ()))  # numpy's generator draws 64 bits four times as fast as PyTorch's
     bits = np.random.Generator(np.random.SFC64(seed)).integers(1 << 64, size=(size + 3) // 4, dtype=np.uint64)
     numbers = torch.from_numpy(bits.view(np.int16))[:size].view(shape)  # -2^15 .. 2^15 - 1, each as likely
-    return numbers < kept - LEVELS // 2, LEVELS / kept
+    return numbers < surviving - LEVELS // 2, LEVELS / surviving
 
 
 def fast_dropout(x: Tensor, p: float) -> Tensor:
@@ -55,14 +55,14 @@ def fast_dropout(x: Tensor, p: float) -> Tensor:
         p: probability in [0, 1].
 
     Returns:
-        A tensor like `x`; gradients flow through the kept elements.
+        A tensor like `x`; gradients flow through the surviving elements.
 
     >>> _ = torch.manual_seed(0)
     >>> x = fast_dropout(torch.ones(4, 50_000), 0.1)
     >>> sorted({round(value, 4) for value in x.unique().tolist()}), round(float(x.mean()), 2)
     ([0.0, 1.1111], 1.0)
     """
-    if not drawn_here(p):
+    if not fits_16_bits(p):
         return nn.functional.dropout(x, p)
     keep, scale = keep_mask(x.shape, p)
     return (x * keep).mul_(scale)
@@ -88,7 +88,7 @@ def attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' SDPA attention; with dropout on a CPU, where SDPA has no fused kernel, the same sum with ours.
+    """transformers' SDPA attention; with dropout on a CPU, where SDPA has no fused kernel, the same with ours.
 
     Args:
         module, kwargs: as transformers calls its attention functions.
@@ -100,9 +100,9 @@ def attention(
     Returns:
         Context (B, T, H, d), and None for the weights.
     """
-    more = kwargs.get("position_bias") is not None or query.shape[1] != key.shape[1]
+    unusual = kwargs.get("position_bias") is not None or query.shape[1] != key.shape[1]
     causal = kwargs.get("is_causal") or getattr(module, "is_causal", True)
-    if not drawn_here(dropout) or query.device.type != "cpu" or more or causal:
+    if not fits_16_bits(dropout) or query.device.type != "cpu" or unusual or causal:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
@@ -125,7 +125,7 @@ AttentionInterface.register(NAME, attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
-def accelerate_dropout(model: nn.Module) -> None:
+def use_fast_dropout(model: nn.Module) -> None:
     """Let every `nn.Dropout` and every SDPA attention in `model` draw as `fast_dropout` does. Idempotent.
 
     Weights, the state dict and what is computed in eval mode stay as they are.

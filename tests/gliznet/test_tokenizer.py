@@ -2,23 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from gliznet.config import GliZNetConfig, GliZNetOptions
+from gliznet.config import GliZNetConfig
+from gliznet.options import GliZNetOptions
 from gliznet.tokenizer import LAB, GliZNETTokenizer
 from gliznet.truncation import LabelBudgetError, keep_lengths, plan_chunks
+from tests.factories import TOKENIZERS
 
 CASES = settings(max_examples=30, deadline=None)
 KINDS = ["bert", "deberta", "modernbert"]
 
 
 @pytest.fixture(params=KINDS)
-def tokenizer(request: pytest.FixtureRequest, backends) -> GliZNETTokenizer:
-    return GliZNETTokenizer(backends[request.param](), GliZNetOptions(max_length=128))
+def tokenizer(request: pytest.FixtureRequest) -> GliZNETTokenizer:
+    return GliZNETTokenizer(TOKENIZERS[request.param](), GliZNetOptions(max_length=128))
 
 
 def test_layout(tokenizer: GliZNETTokenizer) -> None:
@@ -32,12 +35,11 @@ def test_layout(tokenizer: GliZNETTokenizer) -> None:
     assert not row.text_cut and row.labels_cut == row.labels_lost == 0
 
 
-def test_padding_and_report(tokenizer: GliZNETTokenizer) -> None:
+def test_padding(tokenizer: GliZNETTokenizer) -> None:
     batch = tokenizer(["the cup", "shares " * 200], [["sports"], ["politics", "science"]])
     assert batch.input_ids.shape == batch.lmask.shape == batch.attention_mask.shape == (2, 128)
     short = int(batch.attention_mask[0].sum())
     assert (batch.input_ids[0, short:] == tokenizer.backend.pad_token_id).all() and not batch.lmask[0, short:].any()
-    assert (batch.report.texts, batch.report.truncated_texts, batch.report.truncated_labels) == (2, 1, 0)
     assert ((batch.input_ids == tokenizer.lab_token_id).sum(1) == torch.tensor([1, 2])).all()
 
 
@@ -54,30 +56,30 @@ def test_special_tokens_in_text_stay_text(tokenizer: GliZNETTokenizer, token: st
     assert found == [tokenizer.backend.cls_token_id, tokenizer.backend.sep_token_id, tokenizer.lab_token_id]
 
 
-def test_spelled_out_specials_are_read_letter_by_letter(backends) -> None:
-    tokenizer = GliZNETTokenizer(backends["modernbert"]())
+def test_spelled_out_specials_are_read_letter_by_letter() -> None:
+    tokenizer = GliZNETTokenizer(TOKENIZERS["modernbert"]())
     for token in INJECTIONS:
         (ids,) = tokenizer.tokenize_texts([f"a {token}"])
         assert tokenizer.backend.decode(ids) == f"a {token}"
 
 
-def test_specials_of_the_models_own_vocabulary_are_a_real_danger(backends) -> None:
-    raw = backends["deberta"]()
+def test_specials_of_the_models_own_vocabulary_are_a_real_danger() -> None:
+    raw = TOKENIZERS["deberta"]()
     assert raw.sep_token_id in raw("a [SEP] b", add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
 
 def test_bad_labels_and_texts_are_named(tokenizer: GliZNETTokenizer) -> None:
     for bad in ("", "  ", "\n"):
         with pytest.raises(ValueError, match=r"labels\[1\]"):
-            tokenizer.encode(["text"], [["fine", bad]])
-    with pytest.raises(ValueError, match="labels is empty"):
-        tokenizer.encode(["text"], [[]])
-    with pytest.raises(ValueError, match="2 texts but 1"):
-        tokenizer.encode(["a", "b"], [["c"]])
-    with pytest.raises(TypeError, match=r"texts\[1\] is int"):
-        tokenizer.encode(["a", 3], [["c"], ["c"]])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="21 labels.*max_labels=20"):
-        tokenizer.encode(["a"], [[f"label {i}" for i in range(21)]])
+            tokenizer(["text"], [["fine", bad]])
+    with pytest.raises(ValueError, match="labels: is empty"):
+        tokenizer(["text"], [[]])
+    with pytest.raises(ValueError, match="label_sets: 1 for 2 texts"):
+        tokenizer(["a", "b"], [["c"]])
+    with pytest.raises(TypeError, match=r"texts\[1\]: is int"):
+        tokenizer(["a", 3], [["c"], ["c"]])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="labels: 21.*max_labels=20"):
+        tokenizer(["a"], [[f"label {i}" for i in range(21)]])
 
 
 def test_empty_text_is_a_text(tokenizer: GliZNETTokenizer) -> None:
@@ -85,9 +87,9 @@ def test_empty_text_is_a_text(tokenizer: GliZNETTokenizer) -> None:
     assert row.input_ids[:2] == [tokenizer.backend.cls_token_id, tokenizer.backend.sep_token_id]
 
 
-def test_long_text_leaves_long_labels_whole(backends) -> None:
+def test_long_text_leaves_long_labels_whole() -> None:
     """600 tokens of text beside 20 long labels that begin alike: all stay whole and distinct."""
-    tokenizer = GliZNETTokenizer(backends["bert"](), GliZNetOptions(max_length=512))
+    tokenizer = GliZNETTokenizer(TOKENIZERS["bert"](), GliZNetOptions(max_length=512))
     labels = [f"comp sys ibm pc hardware talk politics guns {word}" for word in "abcdefghiklmnoprstuv"]
     (row,) = tokenizer.encode_rows(["cup " * 600], [labels])
     pieces = [tuple(t for t, j in zip(row.input_ids, row.lmask, strict=True) if j == n) for n in range(1, 21)]
@@ -95,13 +97,12 @@ def test_long_text_leaves_long_labels_whole(backends) -> None:
     assert pieces == [tuple(ids) for ids in tokenizer.label_pieces(labels)] and len(set(pieces)) == 20
 
 
-def test_reference_policy_makes_the_same_labels_look_alike(backends) -> None:
-    options = GliZNetOptions(max_length=512, truncation="reference")
-    tokenizer = GliZNETTokenizer(backends["bert"](), options)
+def test_reference_policy_makes_the_same_labels_look_alike() -> None:
+    tokenizer = GliZNETTokenizer(TOKENIZERS["bert"](), GliZNetOptions(max_length=512, truncation="reference"))
     labels = [f"comp sys ibm pc hardware talk politics guns {word}" for word in "abcdefghiklmnoprstuv"]
-    batch = tokenizer(["cup " * 600], [labels])
-    pieces = {tuple(batch.input_ids[0][batch.lmask[0] == n].tolist()) for n in range(1, 21)}
-    assert len(pieces) == 1 and batch.report.truncated_labels == 20
+    (row,) = tokenizer.encode_rows(["cup " * 600], [labels])
+    pieces = {tuple(t for t, j in zip(row.input_ids, row.lmask, strict=True) if j == n) for n in range(1, 21)}
+    assert len(pieces) == 1 and row.labels_cut == 20
 
 
 def test_reference_policy_numbers() -> None:
@@ -112,23 +113,21 @@ def test_reference_policy_numbers() -> None:
     assert keep_lengths(40, [5] * 20, o) == (16, [1] * 20)  # the text still gets min_text_tokens; the batch is cut hard
 
 
-def test_reference_policy_counts_lost_labels(backends) -> None:
-    options = GliZNetOptions(truncation="reference", max_length=32)
-    tokenizer = GliZNETTokenizer(backends["bert"](), options)
-    batch = tokenizer(["cup " * 60], [[f"sports {i}" for i in range(20)]])
-    present = int((batch.input_ids == tokenizer.lab_token_id).sum())
-    assert batch.input_ids.shape[1] == 32 and batch.report.lost_labels == 20 - present > 0
+def test_reference_policy_counts_lost_labels() -> None:
+    tokenizer = GliZNETTokenizer(TOKENIZERS["bert"](), GliZNetOptions(truncation="reference", max_length=32))
+    (row,) = tokenizer.encode_rows(["cup " * 60], [[f"sports {i}" for i in range(20)]])
+    assert len(row.input_ids) == 32 and row.labels_lost == 20 - row.input_ids.count(tokenizer.lab_token_id) > 0
 
 
-def test_labels_that_do_not_fit_raise_with_numbers(backends) -> None:
-    tokenizer = GliZNETTokenizer(backends["bert"](), GliZNetOptions(max_length=64))
+def test_labels_that_do_not_fit_raise_with_numbers() -> None:
+    tokenizer = GliZNETTokenizer(TOKENIZERS["bert"](), GliZNetOptions(max_length=64))
     labels = [" ".join(["sports"] * 5) + f" {i}" for i in range(10)]
     with pytest.raises(LabelBudgetError, match=r"10 labels need \d+ tokens.*max_length=64.*min_text_tokens=16"):
-        tokenizer.encode(["cup"], [labels])
+        tokenizer(["cup"], [labels])
     chunks = tokenizer.plan_chunks(labels)
     assert sorted(sum(chunks, [])) == list(range(10))
     for chunk in chunks:
-        tokenizer.encode(["cup " * 100], [[labels[i] for i in chunk]])
+        tokenizer(["cup " * 100], [[labels[i] for i in chunk]])
     with pytest.raises(LabelBudgetError, match="1 labels need"):
         tokenizer.plan_chunks(["sports " * 60])
 
@@ -157,37 +156,66 @@ def test_order_invariant_label_longer_than_its_reserve_raises() -> None:
         keep_lengths(9, [8], o)
 
 
-def test_label_frame(backends) -> None:
-    tokenizer = GliZNETTokenizer(backends["bert"](), GliZNetOptions(label_frame=True))
+def test_label_frame() -> None:
+    tokenizer = GliZNETTokenizer(TOKENIZERS["bert"](), GliZNetOptions(label_frame=True))
     (row,) = tokenizer.encode_rows(["cup"], [["sports"]])
     start = row.lmask.index(1)
     assert row.input_ids[start] == tokenizer.backend.cls_token_id and row.lmask[-1] == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_round_trip_keeps_policy_and_ids(backends, kind: str, tmp_path: Path) -> None:
+def test_round_trip_keeps_policy_and_ids(kind: str, tmp_path: Path) -> None:
     options = GliZNetOptions(max_length=64, max_labels=3, truncation="reference", max_tokens_per_label=2)
-    tokenizer = GliZNETTokenizer(backends[kind](), options)
+    tokenizer = GliZNETTokenizer(TOKENIZERS[kind](), options)
     tokenizer.save_pretrained(tmp_path)
     again = GliZNETTokenizer.from_pretrained(tmp_path)
     assert again.options == options and len(again) == len(tokenizer)
     text, labels = ["a [LAB] cup"], [["very positive sports", "misc"]]
-    assert torch.equal(again.encode(text, labels).input_ids, tokenizer.encode(text, labels).input_ids)
+    assert torch.equal(again(text, labels).input_ids, tokenizer(text, labels).input_ids)
     assert AutoTokenizer.from_pretrained(tmp_path).convert_tokens_to_ids(LAB) == tokenizer.lab_token_id
 
 
-def test_policy_comes_from_a_checkpoints_config(backends, tmp_path: Path) -> None:
-    GliZNETTokenizer(backends["bert"](), GliZNetOptions(max_length=64)).save_pretrained(tmp_path)
+def test_policy_comes_from_a_checkpoints_config(tmp_path: Path) -> None:
+    GliZNETTokenizer(TOKENIZERS["bert"](), GliZNetOptions(max_length=64)).save_pretrained(tmp_path)
     (tmp_path / "gliznet_tokenizer.json").unlink()
     assert GliZNETTokenizer.from_pretrained(tmp_path).options == GliZNetOptions()
     GliZNetConfig(max_sequence_length=48).save_pretrained(tmp_path)
     assert GliZNETTokenizer.from_pretrained(tmp_path).options.max_length == 48
 
 
-def test_unfit_backends_are_refused(backends) -> None:
-    backend = backends["bert"]()
+def test_unfit_backends_are_refused() -> None:
+    backend = TOKENIZERS["bert"]()
     backend.sep_token = None
     with pytest.raises(ValueError, match="no sep_token_id"):
         GliZNETTokenizer(backend)
     with pytest.raises(ValueError, match="not a fast tokenizer"):
         GliZNETTokenizer(object())  # type: ignore[arg-type]
+
+
+TEXT = st.text(max_size=40) | st.lists(st.sampled_from(["[LAB]", "[SEP]", "[CLS]", " ", "cup", "\x00", "😀"])).map(
+    "".join
+)
+LABELS = st.lists(TEXT.filter(str.strip), min_size=1, max_size=5)
+
+
+@example(text="[SEP] sports [LAB]", labels=["[LAB]", "a [SEP] b"])
+@example(text="\u202e\x00", labels=["\x1c x", "x"])
+@given(text=TEXT, labels=LABELS)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_label_stands_once_and_in_order(tokenizer: GliZNETTokenizer, text: str, labels: list[str]) -> None:
+    try:
+        (row,) = tokenizer.encode_rows([text], [labels])
+    except LabelBudgetError:
+        return  # named; a set of labels this long is split in chunks
+    except ValueError as error:
+        assert "gives no word piece" in str(error)
+        return
+    backend, lab = tokenizer.backend, tokenizer.lab_token_id
+    ids, lmask = np.array(row.input_ids), np.array(row.lmask)
+    assert (ids == lab).sum() == len(labels) and len(ids) == len(lmask) <= 128
+    assert (ids == backend.cls_token_id).sum() == 1 and ids[0] == backend.cls_token_id
+    text_end = int(np.flatnonzero(ids == backend.sep_token_id)[0])
+    assert (lmask[: text_end + 1] == 0).all() and (lmask[ids == lab] == 0).all()
+    for j, pieces in enumerate(tokenizer.label_pieces(labels), start=1):
+        assert ids[lmask == j].tolist() == pieces
+    assert row.labels_cut == row.labels_lost == 0

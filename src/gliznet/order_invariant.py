@@ -4,9 +4,8 @@ Text tokens attend to text only. The tokens of a label (its pieces and its [LAB]
 `label_context="none"`) and to each other. Every label has the same positions: it starts right after the text, as if it
 were the only one (with `label_context="none"` it has the positions of a text of its own).
 
-This module encodes text and labels in one sequence; `cached` gives the same states with each text encoded once.
-
-B batch, T tokens, D hidden, H attention heads.
+This module encodes text and labels in one sequence; `fast.text_cache` gives the same states with each text encoded
+once. B batch, T tokens, D hidden size, H attention heads.
 """
 
 from typing import Any
@@ -15,13 +14,12 @@ import torch
 from torch import Tensor
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-from gliznet.config import GliZNetOptions
-from gliznet.encoders.deberta_fast import is_accelerated
+from gliznet.fast.deberta import has_fast_attention
+from gliznet.options import GliZNetOptions
 
 # Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
 ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
-# Of these, the ones whose first position is `pad_token_id + 1`.
-_OFFSET = ("roberta", "xlm-roberta", "camembert")
+OFFSET = ("roberta", "xlm-roberta", "camembert")  # of these, the ones whose first position is `pad_token_id + 1`
 SUPPORTED = (*ABSOLUTE, "deberta-v2", "modernbert")
 
 
@@ -36,39 +34,41 @@ def check_supported(config: Any) -> None:
     """
     if config.model_type not in SUPPORTED:
         raise ValueError(
-            f"order_invariant=True does not support encoders of type {config.model_type!r}; "
-            f"available are {', '.join(SUPPORTED)}"
+            f"order_invariant: encoders of type {config.model_type!r} are not supported; "
+            f"allowed: {', '.join(SUPPORTED)}"
         )
     if getattr(config, "conv_kernel_size", 0):
         raise ValueError(
-            f"order_invariant=True excludes encoders with a convolution (conv_kernel_size={config.conv_kernel_size}): "
-            "it mixes neighbouring labels"
+            f"order_invariant: conv_kernel_size={config.conv_kernel_size} is not supported; "
+            "a convolution mixes neighbouring labels"
         )
     implementation = config._attn_implementation
     if implementation not in (None, "eager", "sdpa"):
-        raise ValueError(f"order_invariant=True needs attn_implementation 'sdpa' or 'eager', got {implementation!r}")
+        raise ValueError(
+            f"attn_implementation: {implementation!r} takes no masks; order_invariant allows 'sdpa', 'eager'"
+        )
 
 
 def first_position(config: Any) -> int:
-    """What an encoder of the family `ABSOLUTE` calls its first position."""
-    return config.pad_token_id + 1 if config.model_type in _OFFSET else 0
+    """The number of the first position of an encoder of the family `ABSOLUTE`."""
+    return config.pad_token_id + 1 if config.model_type in OFFSET else 0
 
 
-def segments(lmask: Tensor, is_lab: Tensor) -> Tensor:
+def label_numbers(lmask: Tensor, is_lab: Tensor) -> Tensor:
     """0 for text, CLS, SEP and padding; j for the pieces of label j and its [LAB]. (B, T) from two (B, T)."""
     return torch.where(is_lab, is_lab.long().cumsum(1), lmask)
 
 
-def shared_positions(segment: Tensor, is_lab: Tensor, attention_mask: Tensor, alone: int | None) -> Tensor:
-    """Positions (B, T): text counts from 0, each label from the end of the text (or from `alone`, if not None)."""
+def shared_positions(segment: Tensor, is_lab: Tensor, attention_mask: Tensor, start: int | None) -> Tensor:
+    """Positions (B, T): text counts from 0, each label from the end of the text (or from `start`, if not None)."""
     T = segment.shape[1]
     index = torch.arange(T, device=segment.device).expand_as(segment)  # (B, T)
     text_length = ((segment == 0) & attention_mask.bool()).sum(1, keepdim=True)  # (B, 1); the text is a prefix
     # A label starts one after the last [LAB] before it; the first one right after the text.
     last_lab = torch.where(is_lab, index, text_length - 1).cummax(1).values  # (B, T), counts the token itself
     before = torch.cat([text_length - 1, last_lab[:, :-1]], dim=1)  # (B, T)
-    start = text_length if alone is None else torch.full_like(text_length, alone)
-    return torch.where(segment == 0, index, start + index - before - 1)
+    first = text_length if start is None else torch.full_like(text_length, start)
+    return torch.where(segment == 0, index, first + index - before - 1)
 
 
 def allowed_pairs(segment: Tensor, attention_mask: Tensor, label_context: str) -> Tensor:
@@ -80,7 +80,7 @@ def allowed_pairs(segment: Tensor, attention_mask: Tensor, label_context: str) -
     return allowed & attention_mask.bool().unsqueeze(1)
 
 
-def encode_invariant(
+def encode_order_invariant(
     backbone: Any,
     input_ids: Tensor,
     attention_mask: Tensor,
@@ -94,12 +94,12 @@ def encode_invariant(
         backbone: an encoder that passed `check_supported`.
         input_ids, attention_mask, lmask: (B, T) as the tokenizer gives them; padding on the right.
         is_lab: (B, T) true at [LAB].
-        options: `label_context`, and `label_frame`: a label alone starts at 0 with its own [CLS], or at 1 without.
+        options: `label_context`, and `label_frame`: a label without text starts at 0 with its own [CLS], else at 1.
     """
     config: Any = backbone.config
-    segment = segments(lmask, is_lab)
-    alone = None if options.label_context == "text" else int(not options.label_frame)
-    positions = shared_positions(segment, is_lab, attention_mask, alone)
+    segment = label_numbers(lmask, is_lab)
+    start = None if options.label_context == "text" else int(not options.label_frame)
+    positions = shared_positions(segment, is_lab, attention_mask, start)
     allowed = allowed_pairs(segment, attention_mask, options.label_context)
     if config.model_type == "deberta-v2":
         return _encode_deberta(backbone, input_ids, attention_mask, positions, allowed)
@@ -139,7 +139,7 @@ def _encode_deberta(
     relative = positions.unsqueeze(2) - positions.unsqueeze(1)  # (B, T, T), query minus key
     if encoder.position_buckets > 0:
         relative = make_log_bucket_position(relative, encoder.position_buckets, encoder.max_relative_positions).long()
-    if not is_accelerated(encoder):
+    if not has_fast_attention(encoder):
         # The layers flatten batch and heads and squeeze the first dimension: (B, T, T) -> (1, B*H, T, T).
         relative = relative.repeat_interleave(backbone.config.num_attention_heads, dim=0).unsqueeze(0)
     return encoder(states, allowed, output_hidden_states=False, relative_pos=relative).last_hidden_state

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, DebertaV2Config, DistilBertConfig, RobertaConfig, RobertaModel
 
-from gliznet.attention.invariant import allowed_pairs, check_supported, segments, shared_positions
-from gliznet.config import GliZNetOptions
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.scoring import score_texts
+from gliznet.options import GliZNetOptions
+from gliznet.order_invariant import allowed_pairs, check_supported, label_numbers, shared_positions
+from gliznet.predictor import score_texts
+from tests.factories import make_gliznet
 
 KINDS = ["bert", "deberta", "modernbert"]
 CONTEXTS = [{"label_context": "text"}, {"label_context": "none"}, {"label_context": "none", "label_frame": True}]
@@ -18,13 +19,13 @@ WORDS = ["sports", "business", "science", "politics", "very", "positive", "neutr
 
 
 @pytest.fixture(scope="module")
-def models(build):
+def models():
     """One model a family and context, built once."""
     made = {}
     for kind in KINDS:
         for i, context in enumerate(CONTEXTS):
             o = GliZNetOptions(max_length=64, order_invariant=True, head_init="scaled", label_reserve=26, **context)
-            made[kind, i] = build(kind, o)
+            made[kind, i] = make_gliznet(kind, o)
     return made
 
 
@@ -81,39 +82,39 @@ def test_label_context(models, kind: str) -> None:
             batch = tokenizer([text], [[label]]).inputs()
             is_lab = batch["input_ids"] == tokenizer.lab_token_id
             with torch.inference_mode():
-                H = model._encode(batch["input_ids"], batch["attention_mask"], batch["lmask"], is_lab)[0]
+                H = model.encode(batch["input_ids"], batch["attention_mask"], batch["lmask"], is_lab)[0]
             vectors.append(H[is_lab[0]])
-            states.append(H[: int((segments(batch["lmask"], is_lab) == 0).sum())])
+            states.append(H[: int((label_numbers(batch["lmask"], is_lab) == 0).sum())])
         assert torch.allclose(vectors[0], vectors[1], atol=1e-5) is not sees
         assert torch.allclose(states[0], states[2], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "roberta"])
-def test_text_states_are_those_of_the_text_alone(build, encoder_of, kind: str) -> None:
+def test_text_states_are_those_of_the_text_alone(kind: str) -> None:
     """The encoder sees a text just as in its pretraining, at the positions it knows."""
     o = GliZNetOptions(max_length=64, order_invariant=True, label_reserve=26)
-    model, tokenizer = build("bert" if kind == "roberta" else kind, o)
+    model, tokenizer = make_gliznet("bert" if kind == "roberta" else kind, o)
     if kind == "roberta":
         shape = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "num_hidden_layers": 2}
         encoder = RobertaModel(RobertaConfig(vocab_size=1024, max_position_embeddings=80, pad_token_id=0, **shape))
         model = GliZNetForSequenceClassification.from_backbone(encoder.eval(), tokenizer).eval()
     batch = tokenizer(["the team won the cup"], [["sports", "very neutral"]]).inputs()
     is_lab = batch["input_ids"] == tokenizer.lab_token_id
-    n = int((segments(batch["lmask"], is_lab) == 0).sum())
+    n = int((label_numbers(batch["lmask"], is_lab) == 0).sum())
     with torch.inference_mode():
-        H = model._encode(batch["input_ids"], batch["attention_mask"], batch["lmask"], is_lab)
+        H = model.encode(batch["input_ids"], batch["attention_mask"], batch["lmask"], is_lab)
         alone = model.backbone(batch["input_ids"][:, :n], attention_mask=torch.ones(1, n)).last_hidden_state
     assert torch.allclose(H[:, :n], alone, atol=1e-5)
 
 
-def test_framed_label_is_encoded_as_a_text(build) -> None:
+def test_framed_label_is_encoded_as_a_text() -> None:
     """Warm start: before training the score is scale * (cosine of two mean-pooled sentences - offset)."""
     o = GliZNetOptions(
         max_length=64, order_invariant=True, label_context="none", label_frame=True, lab_init="sep",
         text_repr="mean", label_repr="mean", head_init="identity",
     )  # fmt: skip
     for kind in ("bert", "modernbert", "deberta"):
-        model, tokenizer = build(kind, o)
+        model, tokenizer = make_gliznet(kind, o)
         texts, labels = ["the team won the cup", "oil"], ["very positive", "sports", "central bank politics"]
 
         def sentence(text: str, model=model, tokenizer=tokenizer) -> torch.Tensor:
@@ -133,7 +134,7 @@ def test_positions_and_pairs() -> None:
     lmask = torch.tensor([[0, 0, 0, 1, 0, 2, 2, 0, 0]])
     is_lab = torch.tensor([[0, 0, 0, 0, 1, 0, 0, 1, 0]]).bool()
     attention = torch.tensor([[1, 1, 1, 1, 1, 1, 1, 1, 0]])
-    segment = segments(lmask, is_lab)
+    segment = label_numbers(lmask, is_lab)
     assert segment.tolist() == [[0, 0, 0, 1, 1, 2, 2, 2, 0]]
     assert shared_positions(segment, is_lab, attention, None)[0, :8].tolist() == [0, 1, 2, 3, 4, 3, 4, 5]
     assert shared_positions(segment, is_lab, attention, 1)[0, :8].tolist() == [0, 1, 2, 1, 2, 1, 2, 3]
@@ -155,10 +156,10 @@ def test_unproven_encoders_are_refused() -> None:
         check_supported(config)
 
 
-def test_eager_and_sdpa_agree(build, encoder_of) -> None:
+def test_eager_and_sdpa_agree() -> None:
     o = GliZNetOptions(max_length=64, order_invariant=True, head_init="scaled")
     for kind in ("bert", "modernbert"):
-        model, tokenizer = build(kind, o)
+        model, tokenizer = make_gliznet(kind, o)
         sdpa = score_texts(model, tokenizer, ["the cup", "oil"], WORDS)
         model.backbone.set_attn_implementation("eager")
         assert np.abs(score_texts(model, tokenizer, ["the cup", "oil"], WORDS) - sdpa).max() < 1e-5

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from torch import nn
 
-from gliznet.encoders import fast_dropout as module
-from gliznet.encoders.fast_dropout import FastDropout, accelerate_dropout, fast_dropout, keep_mask
+from gliznet.fast import dropout as module
+from gliznet.fast.dropout import FastDropout, fast_dropout, keep_mask, use_fast_dropout
+from tests.factories import make_encoder
 
 P = 0.1
 
@@ -80,11 +81,11 @@ def test_gradients_flow_through_what_is_kept(dtype: torch.dtype) -> None:
     assert torch.allclose(x.grad * x, y)
 
 
-def test_modules_keep_their_state_and_do_nothing_in_eval_mode(encoder_of) -> None:
-    encoder = encoder_of("deberta")
+def test_modules_keep_their_state_and_do_nothing_in_eval_mode() -> None:
+    encoder = make_encoder("deberta")
     before = copy.deepcopy(encoder)
-    accelerate_dropout(encoder)
-    accelerate_dropout(encoder)
+    use_fast_dropout(encoder)
+    use_fast_dropout(encoder)
     assert any(type(one) is FastDropout for one in encoder.modules())
     assert not any(type(one) is nn.Dropout for one in encoder.modules())
     assert encoder.state_dict().keys() == before.state_dict().keys()
@@ -94,14 +95,14 @@ def test_modules_keep_their_state_and_do_nothing_in_eval_mode(encoder_of) -> Non
 
 
 @pytest.mark.parametrize("kind", ["bert", "modernbert"])
-def test_eval_mode_gives_the_same_states(kind: str, encoder_of) -> None:
-    encoder = encoder_of(kind).eval()
+def test_eval_mode_gives_the_same_states(kind: str) -> None:
+    encoder = make_encoder(kind).eval()
     ids = torch.randint(5, 200, (3, 12))
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0
     with torch.no_grad():
         expected = encoder(ids, attention_mask=mask).last_hidden_state
-        accelerate_dropout(encoder)
+        use_fast_dropout(encoder)
         found = encoder(ids, attention_mask=mask).last_hidden_state
     assert torch.equal(found[mask.bool()], expected[mask.bool()])
 
@@ -141,27 +142,16 @@ def test_attention_with_dropout_has_the_mean_of_attention_without() -> None:
     assert ((draws.mean(0) - expected).abs() < 5 * error).all() and draws.std(0).min() > 0
 
 
-@pytest.mark.parametrize("case", ["causal", "position bias", "fewer key heads", "no dropout"])
-def test_what_it_does_not_know_goes_to_transformers(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
-    monkeypatch.setattr(module, "sdpa_attention_forward", lambda *a, **k: called.append(k) or (torch.zeros(1), None))
-    q, k = torch.randn(1, 4, 3, 8), torch.randn(1, 2 if case == "fewer key heads" else 4, 3, 8)
-    layer = nn.Module() if case == "causal" else Layer()
-    more = {"position_bias": torch.zeros(1, 4, 3, 3)} if case == "position bias" else {}
-    module.attention(layer, q, k, k, None, dropout=0.0 if case == "no dropout" else P, **more)
-    assert len(called) == 1
-
-
 @pytest.mark.parametrize("kind", ["bert", "deberta", "modernbert"])
-def test_a_training_step_drops(kind: str, encoder_of) -> None:
-    encoder = encoder_of(kind).train()
+def test_a_training_step_drops(kind: str) -> None:
+    encoder = make_encoder(kind).train()
     for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "embedding_dropout"):
         if hasattr(encoder.config, key):
             setattr(encoder.config, key, P)
     for one in encoder.modules():
         if isinstance(one, nn.Dropout):
             one.p = P
-    accelerate_dropout(encoder)
+    use_fast_dropout(encoder)
     ids = torch.randint(5, 200, (2, 9))
     torch.manual_seed(0)
     first = encoder(ids).last_hidden_state

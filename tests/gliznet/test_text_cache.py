@@ -9,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     CamembertConfig,
     CamembertModel,
-    DebertaV2Config,
     DebertaV2Model,
     ElectraConfig,
     ElectraModel,
@@ -21,14 +20,15 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from gliznet import scoring
-from gliznet.attention.cached import can_cache, encode_labels
-from gliznet.attention.invariant import SUPPORTED
-from gliznet.config import GliZNetOptions
+from gliznet import predictor
+from gliznet.fast.text_cache import can_cache_texts, encode_labels
 from gliznet.model import GliZNetForSequenceClassification
-from gliznet.scoring import ScoringReport, score_texts
+from gliznet.options import GliZNetOptions
+from gliznet.order_invariant import SUPPORTED
+from gliznet.predictor import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from gliznet.truncation import LabelBudgetError
+from tests.factories import TOKENIZERS, deberta_config, make_gliznet, sharpen
 
 TEXTS = ["the team won the cup", "shares fell " * 40, "", "a new phone"]
 WORDS = ["sports", "business", "science", "politics", "very", "positive", "neutral", "comp", "sys", "mac", "misc"]
@@ -55,19 +55,19 @@ def options(**changes) -> GliZNetOptions:
 
 
 def both(model, tokenizer, texts, labels, monkeypatch, **settings) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of texts and labels apart, and of joint sequences."""
+    """Scores of texts and labels encoded apart, and of joint sequences."""
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "_apart", lambda *_: True)
+        patch.setattr(predictor, "_use_text_cache", lambda *_: True)
         apart = score_texts(model, tokenizer, texts, labels, **settings)
-        patch.setattr(scoring, "_apart", lambda *_: False)
+        patch.setattr(predictor, "_use_text_cache", lambda *_: False)
         return apart, score_texts(model, tokenizer, texts, labels, **settings)
 
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("kind", ["bert", "deberta", "modernbert"])
-def test_scores_are_those_of_joint_sequences(build, monkeypatch, kind: str, context: dict, head: dict) -> None:
-    model, tokenizer = build(kind, options(**context, **head))
+def test_scores_are_those_of_joint_sequences(monkeypatch, kind: str, context: dict, head: dict) -> None:
+    model, tokenizer = make_gliznet(kind, options(**context, **head))
     apart, joint = both(model, tokenizer, TEXTS, LABELS, monkeypatch)
     assert np.abs(apart - joint).max() < 1e-5 and np.ptp(joint) > 0.1
     low, _ = both(model, tokenizer, TEXTS, LABELS[:30], monkeypatch, autocast_dtype="bf16")
@@ -75,42 +75,38 @@ def test_scores_are_those_of_joint_sequences(build, monkeypatch, kind: str, cont
 
 
 def encoder_test(encoder, tokenizer, monkeypatch) -> None:
-    with torch.no_grad():
-        for weight in encoder.parameters():
-            if weight.dim() > 1:
-                weight.mul_(4)
-    model = GliZNetForSequenceClassification.from_backbone(encoder.eval(), tokenizer)
-    assert can_cache(model.backbone)
+    model = GliZNetForSequenceClassification.from_backbone(sharpen(encoder), tokenizer)
+    assert can_cache_texts(model.backbone)
     apart, joint = both(model, tokenizer, TEXTS, LABELS[:20], monkeypatch)
     assert np.abs(apart - joint).max() < 1e-5 and np.ptp(joint) > 0.1
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_all_supported_families(backends, monkeypatch, kind: str) -> None:
+def test_all_supported_families(monkeypatch, kind: str) -> None:
     assert {*OTHERS, "bert", "deberta-v2", "modernbert"} == set(SUPPORTED)
     torch.manual_seed(0)
     made, config = OTHERS[kind]
     width = {"embedding_size": 16} if kind == "electra" else {}  # with a projection, as Electra-small has
     encoder = made(config(**SHAPE, num_hidden_layers=2, max_position_embeddings=80, pad_token_id=0, **width))
-    encoder_test(encoder, GliZNETTokenizer(backends["bert"](), options(head_init="scaled")), monkeypatch)
+    encoder_test(encoder, GliZNETTokenizer(TOKENIZERS["bert"](), options(head_init="scaled")), monkeypatch)
 
 
 @pytest.mark.parametrize("switches", DEBERTAS)
-def test_every_kind_of_relative_position(backends, monkeypatch, switches: dict) -> None:
+def test_every_kind_of_relative_position(monkeypatch, switches: dict) -> None:
     torch.manual_seed(0)
-    plain = {"position_biased_input": False, "type_vocab_size": 0, "max_position_embeddings": 64}
-    encoder = DebertaV2Model(
-        DebertaV2Config(**SHAPE, num_hidden_layers=2, relative_attention=True, **(plain | switches))
+    encoder_test(
+        DebertaV2Model(deberta_config(norm_rel_ebd="none", **switches)),
+        GliZNETTokenizer(TOKENIZERS["deberta"](), options(head_init="scaled")),
+        monkeypatch,
     )
-    encoder_test(encoder, GliZNETTokenizer(backends["deberta"](), options(head_init="scaled")), monkeypatch)
 
 
-def test_an_encoder_whose_layers_are_not_known_takes_joint_sequences(backends) -> None:
-    plain = {"position_biased_input": True, "type_vocab_size": 0, "max_position_embeddings": 300}
-    encoder = DebertaV2Model(DebertaV2Config(**SHAPE, num_hidden_layers=1, relative_attention=False, **plain)).eval()
-    tokenizer = GliZNETTokenizer(backends["deberta"](), options(head_init="scaled"))
+def test_an_encoder_whose_layers_are_not_known_takes_joint_sequences() -> None:
+    plain = {"position_biased_input": True, "max_position_embeddings": 300}
+    encoder = DebertaV2Model(deberta_config(relative_attention=False, **plain)).eval()
+    tokenizer = GliZNETTokenizer(TOKENIZERS["deberta"](), options(head_init="scaled"))
     model = GliZNetForSequenceClassification.from_backbone(encoder, tokenizer)
-    assert not can_cache(model.backbone)
+    assert not can_cache_texts(model.backbone)
     report = ScoringReport()
     assert np.isfinite(score_texts(model, tokenizer, TEXTS, LABELS, report=report)).all()
     assert report.sequences > len(TEXTS)
@@ -119,9 +115,9 @@ def test_an_encoder_whose_layers_are_not_known_takes_joint_sequences(backends) -
 
 
 @pytest.mark.parametrize("kind", ["bert", "deberta"])
-def test_the_text_is_encoded_once_and_work_grows_linearly(build, kind: str) -> None:
+def test_the_text_is_encoded_once_and_work_grows_linearly(kind: str) -> None:
     """Tokens that pass the first layer, and floating-point operations of everything, for 32, 64, ... 256 labels."""
-    model, tokenizer = build(kind, options(head_init="scaled"))
+    model, tokenizer = make_gliznet(kind, options(head_init="scaled"))
     model.requires_grad_(False)  # the counter cannot follow gradients in inference mode
     labels = [" ".join(words) for words in product(WORDS, repeat=3)][:256]
     assert {len(ids) for ids in tokenizer.label_pieces(labels)} == {3}
@@ -142,8 +138,8 @@ def test_the_text_is_encoded_once_and_work_grows_linearly(build, kind: str) -> N
     assert work[128] - work[64] == pytest.approx(2 * (work[64] - work[32]), rel=1e-3)
 
 
-def test_labels_that_see_no_text_are_encoded_once_in_all(build) -> None:
-    model, tokenizer = build("bert", options(label_context="none"))
+def test_labels_that_see_no_text_are_encoded_once_in_all() -> None:
+    model, tokenizer = make_gliznet("bert", options(label_context="none"))
     report = ScoringReport()
     score_texts(model, tokenizer, TEXTS, LABELS, report=report)
     texts = sum(min(len(ids), 62) + 2 for ids in tokenizer.tokenize_texts(TEXTS))
@@ -153,8 +149,8 @@ def test_labels_that_see_no_text_are_encoded_once_in_all(build) -> None:
 
 
 @pytest.mark.parametrize("budget", [1, 150, 4096])
-def test_batches_and_progress(build, budget: int) -> None:
-    model, tokenizer = build("bert", options(head_init="scaled"))
+def test_batches_and_progress(budget: int) -> None:
+    model, tokenizer = make_gliznet("bert", options(head_init="scaled"))
     exact = np.concatenate([score_texts(model, tokenizer, [text], LABELS) for text in TEXTS])
     steps: list[tuple[int, int]] = []
     model.train()

@@ -1,1 +1,0 @@
-"""Attention patterns that GliZNet adds to unchanged encoders."""

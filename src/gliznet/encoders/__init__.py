@@ -1,1 +1,0 @@
-"""Faster, exact replacements for parts of transformers' encoders."""

@@ -1,0 +1,317 @@
+"""Order-invariant encoding in two parts: a text once, then any number of labels against its keys and values.
+
+The text attends to nothing but itself, so its states are those of the text alone. A label needs of them only each
+layer's keys and values, and with `label_context="none"` not even these. For inference; the states equal those of
+`order_invariant.encode_order_invariant`, which takes both parts in one sequence and is what training uses.
+
+First the two parts, then what they need of each family of encoders. B batch, K labels, M tokens of a label, S tokens
+of a text, T tokens, D hidden size, H attention heads, d head size.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
+
+from gliznet.fast.deberta import has_fast_attention
+from gliznet.options import GliZNetOptions
+from gliznet.order_invariant import ABSOLUTE, first_position
+
+# What positions add to attention scores: to those with the text (B, H, K, M, S), to those with itself (B, H, K, M, M).
+PositionScores = tuple[Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """Texts after the encoder.
+
+    Attributes:
+        last: (B, S, D) last hidden states.
+        mask: (B, S) bool, true at tokens.
+        layers: keys and values (B, H, S, d) of each layer; empty where labels see no text.
+    """
+
+    last: Tensor
+    mask: Tensor
+    layers: list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class LabelPositions:
+    """Positions of label tokens; all labels of a text have the same.
+
+    Attributes:
+        positions: (B, K * M), counted from 0.
+        distance: (B, M, S) position of a label's token minus that of a text's token; None where labels see no text.
+        labels, tokens: K and M.
+    """
+
+    positions: Tensor
+    distance: Tensor | None
+    labels: int
+    tokens: int
+
+    @classmethod
+    def of(cls, text: TextStates | None, ids: Tensor, options: GliZNetOptions) -> "LabelPositions":
+        """Labels start right after their text; where they see none, at 0 with their own [CLS], at 1 without it."""
+        B, K, M = ids.shape
+        step = torch.arange(M, device=ids.device)
+        if text is None:
+            return cls((step + int(not options.label_frame)).repeat(B, K), None, K, M)
+        start = text.mask.sum(1, keepdim=True)  # (B, 1)
+        index = torch.arange(text.mask.shape[1], device=ids.device)
+        distance = (start + step).unsqueeze(2) - index  # (B, M, S)
+        return cls((start + step).repeat(1, K), distance, K, M)
+
+
+@torch.inference_mode()
+def encode_text(backbone: Any, ids: Tensor, mask: Tensor, options: GliZNetOptions) -> TextStates:
+    """Encode texts by themselves.
+
+    Args:
+        backbone: an encoder in eval mode for which `can_cache_texts` is true.
+        ids, mask: (B, S), padding on the right.
+        options: `label_context`.
+    """
+    family = _family(backbone)
+    seen = options.label_context == "text"
+    output = backbone(input_ids=ids, attention_mask=mask, output_hidden_states=seen)
+    layers = []
+    if seen:
+        positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        for layer, h in zip(family.layers, output.hidden_states[:-1], strict=True):
+            keys, values = family.project(layer, h, positions, (1, 2))
+            layers.append((keys, values))
+    return TextStates(output.last_hidden_state, mask.bool(), layers)
+
+
+@torch.inference_mode()
+def encode_labels(backbone: Any, text: TextStates | None, ids: Tensor, mask: Tensor, options: GliZNetOptions) -> Tensor:
+    """Last hidden states (B, K, M, D) of labels, each beside its text, or alone with `label_context="none"`.
+
+    Args:
+        backbone: the encoder that made `text`.
+        text: of B texts; None with `label_context="none"`.
+        ids, mask: (B, K, M) tokens of each label with its [LAB], padding on the right; (1, K, M) for all texts alike.
+        options: `label_context`, `label_frame`.
+    """
+    family = _family(backbone)
+    if text is not None:
+        ids, mask = ids.expand(len(text.mask), -1, -1), mask.expand(len(text.mask), -1, -1)
+    positions = LabelPositions.of(text, ids, options)
+    no_text = None if text is None else ~text.mask[:, None, None, None]  # (B, 1, 1, 1, S): padding
+    no_label = ~mask.bool()[:, None, :, None]  # (B, 1, K, 1, M)
+    h = family.embed(ids.flatten(1), positions.positions, mask.flatten(1).long())  # (B, K M, D)
+    for i, layer in enumerate(family.layers):
+        text_layer = None if text is None else text.layers[i]
+        h = family.finish(layer, h, _attend(family, layer, h, text_layer, positions, no_text, no_label))
+    return family.last(h).unflatten(1, ids.shape[1:])
+
+
+def _attend(
+    family: "BertFamily",
+    layer: Any,
+    h: Tensor,
+    text_layer: tuple[Tensor, Tensor] | None,
+    positions: LabelPositions,
+    no_text: Tensor | None,
+    no_label: Tensor,
+) -> Tensor:
+    """What label tokens mix from their text's keys and values and from their own label, (B, K M, D)."""
+    q, k, v = (
+        one.unflatten(2, (positions.labels, positions.tokens))
+        for one in family.project(layer, h, positions.positions, (0, 1, 2))
+    )  # (B, H, K, M, d)
+    text_keys = None if text_layer is None else text_layer[0]
+    bias_text, bias_label = family.position_scores(layer, q, k, text_keys, positions)
+    low = torch.finfo(q.dtype).min / 2
+    to_label = q @ k.transpose(-1, -2)  # (B, H, K, M, M)
+    to_label = (to_label if bias_label is None else to_label + bias_label).masked_fill(no_label, low)
+    if text_layer is None:
+        mixed = to_label.softmax(-1).to(v.dtype) @ v
+    else:
+        keys, values = text_layer
+        assert no_text is not None
+        to_text = (q.flatten(2, 3) @ keys.transpose(-1, -2)).unflatten(2, q.shape[2:4])  # (B, H, K, M, S)
+        to_text = (to_text if bias_text is None else to_text + bias_text).masked_fill(no_text, low)
+        S = to_text.shape[-1]
+        weights = torch.cat([to_text, to_label], dim=-1).softmax(-1).to(v.dtype)  # (B, H, K, M, S + M)
+        mixed = (weights[..., :S].flatten(2, 3) @ values).unflatten(2, q.shape[2:4])  # (B, H, K, M, d)
+        mixed = mixed + weights[..., S:] @ v
+    return mixed.flatten(2, 3).transpose(1, 2).flatten(2)
+
+
+class BertFamily:
+    """BERT and its like: learned absolute positions, a norm after each half of a layer."""
+
+    projections = ("query", "key", "value")  # attribute names
+
+    def __init__(self, backbone: Any) -> None:
+        self.backbone, self.config = backbone, backbone.config
+        self.layers = self._layers()
+        self.head_size = self.config.hidden_size // self.config.num_attention_heads
+
+    def _layers(self) -> Any:
+        return self.backbone.encoder.layer
+
+    def embed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """First hidden states (B, T, D)."""
+        h = self.backbone.embeddings(input_ids=ids, position_ids=(positions + first_position(self.config)) * mask)
+        return self.backbone.embeddings_project(h) if hasattr(self.backbone, "embeddings_project") else h
+
+    def project(self, layer: Any, h: Tensor, positions: Tensor, which: tuple[int, ...]) -> list[Tensor]:
+        """Those of queries (0), keys (1) and values (2) that `which` names, (B, H, T, d) each; queries scaled."""
+        made = [getattr(layer.attention.self, self.projections[i])(h) for i in which]
+        made = [one.unflatten(-1, (-1, self.head_size)).transpose(1, 2) for one in made]
+        return [one * self.scale(layer) if i == 0 else one for i, one in zip(which, made, strict=True)]
+
+    def scale(self, layer: Any) -> float:
+        """Factor of the scores."""
+        return self.head_size**-0.5
+
+    def position_scores(
+        self, layer: Any, q: Tensor, k: Tensor, text_keys: Tensor | None, positions: LabelPositions
+    ) -> PositionScores:
+        """What positions add to the scores of q (B, H, K, M, d) with text_keys (B, H, S, d) and with k (as q)."""
+        return None, None
+
+    def finish(self, layer: Any, h: Tensor, context: Tensor) -> Tensor:
+        """The layer's output from its input and what its attention mixed, (B, T, D) each."""
+        attended = layer.attention.output(context, h)
+        return layer.output(layer.intermediate(attended), attended)
+
+    def last(self, h: Tensor) -> Tensor:
+        """What comes after the last layer."""
+        return h
+
+
+class DebertaFamily(BertFamily):
+    """DeBERTa-v2/v3 with fast attention: relative positions in every layer (see `fast.deberta`)."""
+
+    projections = ("query_proj", "key_proj", "value_proj")
+
+    def embed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        return self.backbone.embeddings(input_ids=ids, position_ids=positions * mask, mask=mask)
+
+    def scale(self, layer: Any) -> float:
+        return layer.attention.self.scale  # scores have up to three terms
+
+    def position_scores(
+        self, layer: Any, q: Tensor, k: Tensor, text_keys: Tensor | None, positions: LabelPositions
+    ) -> PositionScores:
+        """q . key[distance] + k . query[distance], from tables (H, 2r - 1, d) with one vector per distance.
+
+        Keys are sorted by falling distance, queries by rising distance.
+        """
+        M, S = positions.tokens, 0 if text_keys is None else text_keys.shape[2]
+        relative = self.backbone.encoder.get_rel_embedding()
+        tables = layer.attention.self.tables(
+            relative, S + M
+        )  # (H, 2r - 1, d): keys by falling distance, queries rising
+        r = next((table.shape[1] + 1) // 2 for table in tables if table is not None)
+        step = torch.arange(M, device=q.device)
+        own = _label_scores(q, k, tables, slice(r - M, r + M - 1), M - 1 + step[:, None] - step)
+        if text_keys is None:
+            return None, own
+        assert positions.distance is not None
+        distance = positions.distance.clamp(min=0)[:, None, None]  # (B, 1, 1, M, S); what is clamped is padding
+        # Distances 0 .. S + M - 1: the last rows of the keys' first half, the first of the queries' second.
+        keys = None if tables[0] is None else tables[0][:, r - S - M : r]
+        queries = None if tables[1] is None else tables[1][:, r - 1 : r - 1 + S + M]
+        return _text_scores(q, text_keys, keys, queries, distance), own
+
+
+def _label_scores(q: Tensor, k: Tensor, tables: Any, window: slice, index: Tensor) -> Tensor:
+    """Scores (B, H, K, M, M) of label tokens with those of their label; `index` (M, M): distances from the smallest."""
+    size = window.stop - window.start
+    added = q.new_zeros(())
+    if tables[0] is not None:
+        product = q @ tables[0][:, window].transpose(-1, -2).unsqueeze(1)  # (B, H, K, M, 2M - 1)
+        added = added + product.gather(-1, (size - 1 - index).expand(*q.shape[:-1], -1))
+    if tables[1] is not None:
+        product = k @ tables[1][:, window].transpose(-1, -2).unsqueeze(1)
+        added = added + product.gather(-1, index.T.expand(*k.shape[:-1], -1)).transpose(-1, -2)
+    return added
+
+
+def _text_scores(q: Tensor, text_keys: Tensor, keys: Tensor | None, queries: Tensor | None, distance: Tensor) -> Tensor:
+    """Scores (B, H, K, M, S) of label tokens with those of the text; `distance` (B, 1, 1, M, S)."""
+    added = q.new_zeros(())
+    if keys is not None:
+        product = q @ keys.transpose(-1, -2).unsqueeze(1)  # (B, H, K, M, S + M)
+        added = added + product.gather(-1, (keys.shape[1] - 1 - distance).expand(*q.shape[:-1], -1))
+    if queries is not None:  # the same for all labels
+        product = text_keys @ queries.transpose(-1, -2)  # (B, H, S, S + M)
+        index = distance[:, 0].transpose(-1, -2).expand(-1, q.shape[1], -1, -1)  # (B, H, S, M)
+        added = added + product.gather(-1, index).transpose(-1, -2).unsqueeze(2)
+    return added
+
+
+class ModernBertFamily(BertFamily):
+    """ModernBERT: rotary positions, a norm before each half of a layer, local attention in most layers."""
+
+    def _layers(self) -> Any:
+        return self.backbone.layers
+
+    def embed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        return self.backbone.embeddings(input_ids=ids)
+
+    def project(self, layer: Any, h: Tensor, positions: Tensor, which: tuple[int, ...]) -> list[Tensor]:
+        """As `BertFamily.project`; queries and keys are rotated."""
+        h, joint = layer.attn_norm(h), layer.attn.Wqkv
+        weight = joint.weight.chunk(3)
+        bias = (None,) * 3 if joint.bias is None else joint.bias.chunk(3)
+        cos, sin = self.backbone.rotary_emb(h, positions, layer.attention_type)
+        made = []
+        for i in which:
+            one = F.linear(h, weight[i], bias[i]).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+            if i < 2:
+                one = apply_rotary_pos_emb(one, one, cos, sin)[0]
+            made.append(one * self.head_size**-0.5 if i == 0 else one)
+        return made
+
+    def position_scores(
+        self, layer: Any, q: Tensor, k: Tensor, text_keys: Tensor | None, positions: LabelPositions
+    ) -> PositionScores:
+        """Nothing, or in a layer of local attention a very low number beyond its window."""
+        if layer.attention_type != "sliding_attention":
+            return None, None
+        step = torch.arange(positions.tokens, device=q.device)
+        far_label = (step[:, None] - step).abs() > self.config.sliding_window  # (M, M)
+        far_text = None
+        if positions.distance is not None:
+            far_text = (positions.distance.abs() > self.config.sliding_window)[:, None, None]  # (B, 1, 1, M, S)
+        low, zero = torch.finfo(q.dtype).min / 4, q.new_zeros(())
+        return None if far_text is None else zero.masked_fill(far_text, low), zero.masked_fill(far_label, low)
+
+    def finish(self, layer: Any, h: Tensor, context: Tensor) -> Tensor:
+        h = h + layer.attn.out_drop(layer.attn.Wo(context))
+        return h + layer.mlp(layer.mlp_norm(h))
+
+    def last(self, h: Tensor) -> Tensor:
+        return self.backbone.final_norm(h)
+
+
+def _family_class(backbone: Any) -> type[BertFamily] | None:
+    """Which class knows the layers of an encoder; None: text and labels have to go through it in one sequence."""
+    kind = backbone.config.model_type
+    if kind == "deberta-v2":
+        return DebertaFamily if has_fast_attention(backbone.encoder) else None
+    if kind == "modernbert":
+        return ModernBertFamily
+    return BertFamily if kind in ABSOLUTE else None
+
+
+def can_cache_texts(backbone: Any) -> bool:
+    """Whether an encoder's layers are known well enough to encode texts and labels apart."""
+    return _family_class(backbone) is not None
+
+
+def _family(backbone: Any) -> BertFamily:
+    family = _family_class(backbone)
+    if family is None:
+        raise ValueError(f"encoders of type {backbone.config.model_type!r} cannot encode texts and labels apart")
+    return family(backbone)
