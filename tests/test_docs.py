@@ -66,11 +66,6 @@ def test_readme_is_short_and_needs_no_sideways_scrolling() -> None:
     assert len(text.splitlines()) <= 160
 
 
-def test_the_list_of_config_keys_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config-keys"]) == 0
-    assert (ROOT / "docs" / "configuration-keys.md").read_text(encoding="utf-8") == capsys.readouterr().out
-
-
 def snippets() -> list[tuple[str, str, str]]:
     """(page, base config, overlay) of each yaml snippet that is one."""
     found = []

@@ -110,7 +110,7 @@ def check_spec(plan: Plan) -> dict[str, Any]:
         "packages": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages),
         "sources": plan.sources,
         "missing": dict(out_of_reach(plan)),
-        "datasets": {name: plan.dataset_spec(name)["expected_rows"] for name in plan.all_datasets},
+        "datasets": {name: plan.dataset_spec(name).get("expected_rows") for name in plan.all_datasets},
         "gpus": plan.gpus,
         "label_sets": plan.label_sets_spec,
     }
@@ -151,10 +151,10 @@ def _files(layout: Layout, sources: list[str]) -> Iterator[Row]:
     yield "ok", "sources", f"{len(sources)} named, {whole} fetched and whole"
 
 
-def _datasets(layout: Layout, expected: dict[str, dict[str, int]]) -> Iterator[Row]:
+def _datasets(layout: Layout, expected: dict[str, dict[str, int] | None]) -> Iterator[Row]:
     """What the cards of prepared sets count."""
     for name, rows in expected.items():
-        words = " + ".join(f"{count:,} {split}" for split, count in rows.items())
+        words = " + ".join(f"{count:,} {split}" for split, count in (rows or {}).items()) or "rows"
         if not layout.dataset_card(name).is_file():
             yield "ok", "dataset", f"{name}: {words} expected, not prepared yet"
             continue

@@ -44,13 +44,10 @@ def readme(arguments: argparse.Namespace) -> None:
 
 
 def config_keys(arguments: argparse.Namespace) -> None:
-    """print every config key, what it may hold and its default, as Markdown"""
-    from zsbench.config.keys import markdown
-    from zsbench.config.load import load_yaml
-    from zsbench.store.layout import WORKFLOW
+    """print every config key, what it may hold and its default, as Markdown; --schema: as a JSON schema for editors"""
+    from zsbench.config.keys import editor_schema, markdown
 
-    schemas = WORKFLOW / "schemas"
-    print(markdown(*(load_yaml(schemas / f"{name}.schema.yaml") for name in ("config", "presets"))), end="")
+    print(editor_schema() if arguments.schema else markdown(), end="")
 
 
 def list_systems(arguments: argparse.Namespace) -> None:
@@ -67,7 +64,7 @@ def list_datasets(arguments: argparse.Namespace) -> None:
 
     for name, preset in load_resources(arguments.resources)["datasets"].items():
         labels = len(next(iter(preset["verbalisations"].values())))
-        rows = sum(preset["expected_rows"].values())
+        rows = sum(preset.get("expected_rows", {}).values())
         print(f"{name:24} {preset['task']:9} {labels:3} labels  {rows:6} rows  {preset['title']}")
 
 
@@ -200,6 +197,7 @@ def _add_listing_verbs(verbs: "argparse._SubParsersAction[Parser]") -> None:
     verb.set_defaults(function=list_datasets)
     add_resources(verb)
     verb = verbs.add_parser("config-keys", help=config_keys.__doc__)
+    verb.add_argument("--schema", action="store_true")
     verb.set_defaults(function=config_keys)
     verb = verbs.add_parser("import-scores", help=import_scores.__doc__)
     verb.add_argument("--root", type=prepared_layout, required=True, help="results/<run>")

@@ -7,7 +7,8 @@ import yaml
 from zsbench.config.load import load_yaml, resolve
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.tables_published import PUBLISHED, load_published, published
+from zsbench.config.published import load_published
+from zsbench.reporting.tables_published import PUBLISHED, published
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
 
