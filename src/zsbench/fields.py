@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +38,7 @@ class Strict(BaseModel):
     """A mapping with these keys and no others. No value is converted, and a key that is null is a key left out."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    null_is_a_value: ClassVar[bool] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -46,7 +47,7 @@ class Strict(BaseModel):
             return value
         if info.context is not None:
             info.context[id(value)] = cls  # for the message about a key it does not have
-        return {key: entry for key, entry in value.items() if entry is not None}
+        return value if cls.null_is_a_value else _entries(value)
 
 
 class Overrides(BaseModel):
@@ -141,8 +142,9 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
     kind, context = error["type"], error.get("ctx", {})
     shown = f"{value!r:.80}"
     if kind in MISSING:
-        path.append(context.get("discriminator", "").strip("'") or str(error["loc"][-1]))
-        found, allowed = "required", context.get("expected_tags", "").replace("'", "")
+        name = context.get("discriminator", "").strip("'") or error["loc"][-1]
+        path += [name] if path[-1:] != [name] else []
+        found, allowed = "required", ""
     elif kind == "extra_forbidden":
         fields = owners[id(parent)].model_fields
         found = "unknown key" + suggest(path[-1], [field.alias or name for name, field in fields.items()])
@@ -160,16 +162,21 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
         if isinstance(context["error"], KeyProblem) and context["error"].key:
             path.append(context["error"].key)
     else:
-        words = error["msg"].replace("Input should be ", "").replace("dictionary or instance of", "mapping:")
-        found, allowed = shown, words.replace("dictionary", "mapping of keys")
+        words = re.sub(r"^\w+ should (be |have )|^a valid | after validation.*| or instance of.*", "", error["msg"])
+        found, allowed = shown, words.replace("a valid ", "").replace("dictionary", "mapping").replace("string", "text")
     return ".".join(map(str, path)) or "(top level)", found, allowed
 
 
 def _path(location: tuple[Any, ...], raw: Any) -> tuple[list[Any], Any, Any]:
-    """The keys of a location, the value there and what holds it; names of types in it are no keys."""
-    path, parent = [], None
+    """The keys of a location, the value there and what holds it.
+
+    A location also names types, which are no keys: the branches of a union, and the kind or family that chose one.
+    """
+    path, parent, tagged = [], None, False
     for step in location:
+        tag = isinstance(raw, dict) and not tagged and step in (raw.get("family"), raw.get("kind"))
         inside = step in raw if isinstance(raw, dict) else isinstance(raw, list) and isinstance(step, int)
-        if inside:
+        if inside and not tag:
             path, parent, raw = [*path, step], raw, raw[step]
+        tagged = tag
     return path, raw, parent

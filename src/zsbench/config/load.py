@@ -31,6 +31,7 @@ SUFFIXES: dict[str, dict[str, Any]] = {  # of a file's name -> its format
     ".json": {"type": "json"},
     ".parquet": {"type": "parquet"},
 }
+PRESETS = ("sources", "datasets", "training_sets")
 PACKED = (".gz", ".bz2", ".xz", ".zip")
 
 
@@ -113,7 +114,7 @@ def resolve(config: Config, workflow: Path) -> Config:
     run, problems = validate(RunConfig, config)
     _refuse(problems)
     presets = _project_presets(workflow / "resources")
-    for kind in ("sources", "datasets", "training_sets"):
+    for kind in PRESETS:
         own, known = getattr(run, kind), getattr(presets, kind)
         problems += [
             f"`{kind}.{name}`: the id is taken by a preset of the project; choose another" for name in own.keys() & known
@@ -122,8 +123,9 @@ def resolve(config: Config, workflow: Path) -> Config:
     problems += _complete(presets)
     _refuse(problems)
     _refuse(problems_of_references(run, presets))
+    written = {kind: config.get(kind) or {} for kind in PRESETS}  # whole, they are in what is returned
     config.clear()
-    config.update(with_derived(run, presets).model_dump(by_alias=True))
+    config.update(with_derived(run, presets).model_dump(by_alias=True) | written)
     return _plain(presets, workflow / "resources")
 
 

