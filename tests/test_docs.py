@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zsbench.cli.main import main
 from zsbench.config.load import load_yaml, resolve
 from zsbench.reporting.readme import outside_blocks
 

@@ -26,7 +26,7 @@ BOUNDS = ("ge", "gt", "le", "lt")
 MISSING = ("missing", "union_tag_not_found")
 
 
-class KeyProblem(ValueError):
+class EntryError(ValueError):
     """What is wrong with a key of the mapping that is being checked; `key` is "" for the mapping itself."""
 
     def __init__(self, key: str, problem: str) -> None:
@@ -159,7 +159,7 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
         found, allowed = shown, WORDS.get(context["pattern"], f"what matches {context['pattern']}")
     elif kind == "value_error":
         found, allowed = str(context["error"]), ""
-        if isinstance(context["error"], KeyProblem) and context["error"].key:
+        if isinstance(context["error"], EntryError) and context["error"].key:
             path.append(context["error"].key)
     else:
         words = re.sub(r"^\w+ should (be |have )|^a valid | after validation.*| or instance of.*", "", error["msg"])
@@ -172,7 +172,8 @@ def _path(location: tuple[Any, ...], raw: Any) -> tuple[list[Any], Any, Any]:
 
     A location also names types, which are no keys: the branches of a union, and the kind or family that chose one.
     """
-    path, parent, tagged = [], None, False
+    path: list[Any] = []
+    parent, tagged = None, False
     for step in location:
         tag = isinstance(raw, dict) and not tagged and step in (raw.get("family"), raw.get("kind"))
         inside = step in raw if isinstance(raw, dict) else isinstance(raw, list) and isinstance(step, int)

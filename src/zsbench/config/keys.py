@@ -1,4 +1,4 @@
-"""The config's model for editors (`workflow/schemas/config.schema.json`) and for readers (`docs/configuration-keys.md`)."""
+"""The config's model for editors (`workflow/schemas/config.schema.json`) and readers (`docs/configuration-keys.md`)."""
 
 import json
 from collections.abc import Iterator
@@ -111,12 +111,12 @@ def _allowed(node: Node, schema: Node) -> str:
     """What a value may be, in words."""
     node = _resolved(node, schema)
     if "anyOf" in node:
-        words = dict.fromkeys(_allowed(choice, schema) for choice in node["anyOf"])
-        return " or ".join(word for word in words if word != "null")
+        choices = dict.fromkeys(_allowed(choice, schema) for choice in node["anyOf"])
+        return " or ".join(choice for choice in choices if choice != "null")
     if "enum" in node or "const" in node:
         return ", ".join(map(_word, node.get("enum", [node.get("const")])))
     kind = node.get("type", "any value")
-    words = KINDS.get(kind, kind)
+    words: str = KINDS.get(kind, kind)
     if kind == "array":
         words = f"list of {_allowed(node.get('items', {}), schema)}"
     if kind == "object" and isinstance(node.get("additionalProperties"), dict):

@@ -3,7 +3,7 @@ such labels apart for a reason that nobody sees or drop what is left of them."""
 
 import unicodedata
 
-from zsbench.fields import KeyProblem
+from zsbench.fields import EntryError
 
 # Characters of these categories are invisible, but for what shapes letters and emoji: joiners, and the tags of flags.
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -14,7 +14,7 @@ def check_labels(key: str, labels: list[str]) -> None:
     """Refuse labels that hold what nobody sees, and labels that read alike.
 
     Raises:
-        KeyProblem: names the label and the code point.
+        EntryError: names the label and the code point.
     """
     first: dict[str, str] = {}
     for i, label in enumerate(labels):
@@ -22,10 +22,10 @@ def check_labels(key: str, labels: list[str]) -> None:
             if unicodedata.category(letter) in INVISIBLE and letter not in SHAPING:
                 name = unicodedata.name(letter, "a control character")
                 problem = f"{label!r:.80} holds U+{ord(letter):04X} {name}; allowed: visible characters and spaces"
-                raise KeyProblem(f"{key}.{i}", problem)
+                raise EntryError(f"{key}.{i}", problem)
         if (same := first.setdefault(fold(label), label)) is not label:
             allowed = "labels that differ by more than case, spaces, width or accents spelt in another way"
-            raise KeyProblem(key, f"labels read alike: {ascii(same):.80} and {ascii(label):.80}; allowed: {allowed}")
+            raise EntryError(key, f"labels read alike: {ascii(same):.80} and {ascii(label):.80}; allowed: {allowed}")
 
 
 def fold(label: str) -> str:

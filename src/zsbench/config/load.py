@@ -117,7 +117,8 @@ def resolve(config: Config, workflow: Path) -> Config:
     for kind in PRESETS:
         own, known = getattr(run, kind), getattr(presets, kind)
         problems += [
-            f"`{kind}.{name}`: the id is taken by a preset of the project; choose another" for name in own.keys() & known
+            f"`{kind}.{name}`: the id is taken by a preset of the project; choose another"
+            for name in own.keys() & known
         ]
         known |= own
     problems += _complete(presets)
@@ -158,8 +159,8 @@ def _secrets(config: Config) -> Iterator[str]:
     for key, value in walk(config):
         if isinstance(value, str) and holds_secret(key.rpartition(".")[2], value):
             yield (
-                f"`{key}`: looks like a secret, which a config must not hold (it is copied into cards and logs); put it "
-                "in an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
+                f"`{key}`: looks like a secret, which a config must not hold (it is copied into cards and logs); put "
+                "it in an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
             )
 
 

@@ -1,11 +1,11 @@
 """Every key of a config: its type, its default and what it means. Validation, the editors' schema and the page of keys
 are made of this file.
 
-A config is a `RunConfig`; its `sources`, `datasets` and `training_sets` add to the project's own (`Presets`). What types
-cannot say, that an id exists or that a split has rows, is in `zsbench.config.references`.
+A config is a `RunConfig`; its `sources`, `datasets` and `training_sets` add to the project's own (`Presets`). What
+types cannot say, that an id exists or that a split has rows, is in `zsbench.config.references`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
@@ -17,9 +17,9 @@ from zsbench.families import FAMILIES
 from zsbench.fields import (
     Count,
     Entries,
+    EntryError,
     Id,
     Inside,
-    KeyProblem,
     Overrides,
     Seed,
     Some,
@@ -68,7 +68,7 @@ class Files(Strict):
     @model_validator(mode="after")
     def _one_origin(self) -> Any:
         if (self.source is None) == (self.path is None):
-            raise KeyProblem("source", "one of `source` and `path` is needed")
+            raise EntryError("source", "one of `source` and `path` is needed")
         return self
 
 
@@ -76,9 +76,9 @@ class Gold(Strict):
     """What the gold column holds. Without values, bins and encoding it holds the labels as text."""
 
     column: Text
-    values: (
-        Annotated[Unique[int | bool | Annotated[str, Field(min_length=1)]], Field(min_length=2)] | None
-    ) = absent("the file's value of each label, in label order")
+    values: Annotated[Unique[int | bool | Annotated[str, Field(min_length=1)]], Field(min_length=2)] | None = absent(
+        "the file's value of each label, in label order"
+    )
     bins: Annotated[list[Annotated[list[float], Field(min_length=2, max_length=2)]], Field(min_length=2)] | None = (
         absent("an interval of ratings for each label, ends inside")
     )
@@ -87,18 +87,18 @@ class Gold(Strict):
     @model_validator(mode="after")
     def _told_apart(self) -> Any:
         if sum(value is not None for value in (self.values, self.bins, self.encoding)) > 1:
-            raise KeyProblem("", "several of `values`, `bins` and `encoding`; allowed: one of them")
+            raise EntryError("", "several of `values`, `bins` and `encoding`; allowed: one of them")
         for low, high in self.bins or ():
             if low > high:
-                raise KeyProblem("bins", f"[{low}, {high}] is empty; allowed: the smaller end first")
+                raise EntryError("bins", f"[{low}, {high}] is empty; allowed: the smaller end first")
         ordered = sorted(self.bins or ())
         for (_, before), (low, high) in zip(ordered, ordered[1:], strict=False):
             if low <= before:
-                raise KeyProblem("bins", f"[{low}, {high}] overlaps the one that ends at {before}; ends are inside")
+                raise EntryError("bins", f"[{low}, {high}] overlaps the one that ends at {before}; ends are inside")
         try:
             readings(self.values or [])
         except ValueError as error:
-            raise KeyProblem("values", f"{error}; allowed: a value of its own for each label") from None
+            raise EntryError("values", f"{error}; allowed: a value of its own for each label") from None
         return self
 
 
@@ -137,7 +137,7 @@ class Dataset(Files):
     @model_validator(mode="after")
     def _labels_fit(self) -> Any:
         if (self.labels is None) == (not self.verbalisations):
-            raise KeyProblem("labels", "one of `labels` and `verbalisations` is needed")
+            raise EntryError("labels", "one of `labels` and `verbalisations` is needed")
         if self.labels:
             self.verbalisations, self.labels = {"plain": self.labels}, None
         first = next(iter(self.verbalisations.values()))
@@ -148,12 +148,12 @@ class Dataset(Files):
         for wording, labels in self.verbalisations.items():
             key = f"verbalisations.{wording}"
             if len(labels) != count:
-                raise KeyProblem(key, f"{len(labels)} labels for the {count} values of gold; allowed: one each")
+                raise EntryError(key, f"{len(labels)} labels for the {count} values of gold; allowed: one each")
             check_labels(key, labels)
             folded = [fold(label) for label in labels]
             same, order = orders.setdefault(tuple(sorted(folded)), (wording, folded))
             if order != folded:
-                raise KeyProblem(key, f"the labels of {same!r} in another order; all wordings have one order")
+                raise EntryError(key, f"the labels of {same!r} in another order; all wordings have one order")
         return self
 
 
@@ -185,7 +185,7 @@ class Suite(Strict):
     datasets: Some[Id]
     rows: Annotated[int, Field(ge=2)] | Entries[Annotated[int, Field(ge=2)]] | None = Field(
         None,
-        description="a seeded, stratified part of each split; numbers by dataset leave the others whole; null: all rows",
+        description="a seeded, stratified part of each split; numbers by dataset leave others whole; null: all rows",
     )
     sample_seed: Seed = 0
     verbalisations: Entries[Id] = Field({}, description="dataset -> wording; the first where not given")
@@ -200,11 +200,11 @@ class Suite(Strict):
     def _fits_task(self) -> Any:
         if self.metric not in METRICS[self.task]:
             allowed = ", ".join(METRICS[self.task])
-            raise KeyProblem("metric", f"{self.metric!r} in a suite of task {self.task!r}; allowed: {allowed}")
+            raise EntryError("metric", f"{self.metric!r} in a suite of task {self.task!r}; allowed: {allowed}")
         defaults = {"folds": 5, "fold_seed": 0, "partitions": 20}
         for key in ("protocols", *defaults):
             if self.task == "single" and getattr(self, key) is not None:
-                raise KeyProblem(key, "is for suites of task 'multi'; leave it out")
+                raise EntryError(key, "is for suites of task 'multi'; leave it out")
             if self.task == "multi" and getattr(self, key) is None:
                 setattr(self, key, defaults.get(key))
         return self
@@ -235,7 +235,8 @@ class Statistics(Strict):
     seed: Seed = 0
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     margin: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.01, description="a difference of the headline metric that would not matter; the verdict within it is no effect"
+        0.01,
+        description="a difference of the headline metric that would not matter; the verdict within it is no effect",
     )
     system: Id | None = Field(
         None, description="whose deltas the suite tables print; the first that is not a control where not given"
@@ -255,7 +256,7 @@ class Switches(Overrides, Strict):
     null_is_a_value = True  # of `focal_gamma`
 
 
-Recipe: Any = create_model(
+Recipe: TypeAlias = create_model(  # type: ignore[valid-type]
     "Recipe",
     __base__=Strict,
     __doc__="How anything is trained; all keys are needed.",
@@ -263,35 +264,37 @@ Recipe: Any = create_model(
     seeds=(Some[Annotated[int, Field(ge=0, le=9999)]], Field(description="each trains a model of its own")),
 )
 ENTIRE_RUN = ("strategy", "gpus")  # keys of the recipe that single models cannot change
-OwnRecipe: Any = create_model(
+OwnRecipe: TypeAlias = create_model(  # type: ignore[valid-type]
     "OwnRecipe",
     __base__=Part,
     __doc__="Keys of `recipe` that are other for this model.",
     **{key: field for key, field in fields_of(RecipeFields, optional=True).items() if key not in ENTIRE_RUN},
 )
-Options: Any = create_model("Options", __base__=Switches, __doc__="Switches of GliZNet.", **fields_of(GliZNetOptions))
+Options: TypeAlias = create_model(  # type: ignore[valid-type]
+    "Options", __base__=Switches, __doc__="Switches of GliZNet.", **fields_of(GliZNetOptions)
+)
 
 
 class GliZNet(Strict):
     """Variants of GliZNet, each with switches of its own over the base's."""
 
-    base: Options = Field({}, validate_default=True, description="switches of every variant")  # type: ignore[valid-type]
-    variants: Entries[Options] = {}  # type: ignore[valid-type]
+    base: Options = Field({}, validate_default=True, description="switches of every variant")
+    variants: Entries[Options] = {}
     compounds: Entries[Annotated[list[Id], Field(min_length=2, max_length=2)]] = Field(
         {}, description="[variant, against]: a contrast that is meant to differ in several factors"
     )
 
     @model_validator(mode="after")
     def _variants_differ(self) -> Any:
-        base, seen = self.base.model_dump(), {}  # type: ignore[attr-defined]
+        base, seen = self.base.model_dump(), dict[Any, str]()
         for name, own in self.variants.items():
             try:
-                options = GliZNetOptions(**base | own.model_dump())  # type: ignore[attr-defined]
+                options = GliZNetOptions(**base | own.model_dump())
             except ValueError as error:
                 switch, _, problem = str(error).partition(": ")
-                raise KeyProblem(f"variants.{name}.{switch}", problem) from None
+                raise EntryError(f"variants.{name}.{switch}", problem) from None
             if (same := seen.setdefault(options, name)) != name:
-                raise KeyProblem(f"variants.{name}", f"has the same switches as {same!r}; two variants must differ")
+                raise EntryError(f"variants.{name}", f"has the same switches as {same!r}; two variants must differ")
         return self
 
 
@@ -329,12 +332,12 @@ class Hybrid(Strict):
 
 def _by_family(name: str, base: type, options: dict[str, type]) -> Any:
     """One model for each family: its own keys and those of `base`."""
-    models = [
+    models: Any = [
         create_model(
             f"{name}_{family}",
             __base__=(base, keys),
             __doc__=f"{FAMILIES[family].summary}.",
-            family=(Literal[family], Field()),
+            family=(Literal[family], Field()),  # type: ignore[arg-type]
         )
         for family, keys in options.items()
     ]
@@ -357,12 +360,14 @@ class System(Part):
     seen: Unique[Id] | None = absent("data sets the model was trained on; [] is none; unknown where not given")
 
 
-Trained = _by_family(
+Trained: TypeAlias = _by_family(  # type: ignore[valid-type]
     "Trained",
     TrainedModel,
     {name: family.training_options for name, family in FAMILIES.items() if family.training_options},
 )
-SystemEntry = _by_family("System", System, {name: family.options for name, family in FAMILIES.items()})
+SystemEntry: TypeAlias = _by_family(  # type: ignore[valid-type]
+    "System", System, {name: family.options for name, family in FAMILIES.items()}
+)
 
 
 # How fast it is.
@@ -449,7 +454,9 @@ class Speed(Strict):
     mixed: Mixed
     sweep: Sweep
     training: SpeedTraining
-    compiled: Compiled | None = Field(None, description="torch.compile against eager on the first shape; null: left out")
+    compiled: Compiled | None = Field(
+        None, description="torch.compile against eager on the first shape; null: left out"
+    )
     hybrid: SpeedHybrid
     memory: Memory
 
@@ -500,5 +507,5 @@ class RunConfig(Strict):
     def _has_recipe(self) -> Any:
         trained = [*self.gliznet.variants, *self.trained, *self.hybrid]
         if trained and self.recipe is None:
-            raise KeyProblem("recipe", f"required, since {trained[0]!r} is trained")
+            raise EntryError("recipe", f"required, since {trained[0]!r} is trained")
         return self

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from zsbench.config.load import load_yaml
 from zsbench.errors import ConfigError, suggest
-from zsbench.fields import KeyProblem, Some, Strict, Text, absent, validate
+from zsbench.fields import EntryError, Some, Strict, Text, absent, validate
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -40,20 +40,20 @@ class Publication(Strict):
     @model_validator(mode="after")
     def _a_number_for_every_column(self) -> Any:
         if (self.metric is None) == (self.columns is None):
-            raise KeyProblem("metric", "one of `metric` and `columns` is needed")
+            raise EntryError("metric", "one of `metric` and `columns` is needed")
         if self.columns and len(self.datasets) > 1:
-            raise KeyProblem("datasets", f"{len(self.datasets)}; with `columns` there is one")
+            raise EntryError("datasets", f"{len(self.datasets)}; with `columns` there is one")
         columns = self.columns or self.datasets
         labels = [column for column in columns if column.startswith("f1:")]
         for name, row in self.systems.items():
             key = f"systems.{name}"
             if len(row.values) != len(columns):
-                raise KeyProblem(f"{key}.values", f"{len(row.values)} values for {len(columns)} columns")
+                raise EntryError(f"{key}.values", f"{len(row.values)} values for {len(columns)} columns")
             needed = "protocol" if self.columns else "average"
             if getattr(row, needed) is None:
-                raise KeyProblem(f"{key}.{needed}", "required")
+                raise EntryError(f"{key}.{needed}", "required")
             if row.thresholds is not None and len(row.thresholds) != len(labels):
-                raise KeyProblem(f"{key}.thresholds", f"{len(row.thresholds)} thresholds for {len(labels)} labels")
+                raise EntryError(f"{key}.thresholds", f"{len(row.thresholds)} thresholds for {len(labels)} labels")
         return self
 
 
@@ -79,7 +79,7 @@ class Published(Strict):
         for name, entry in self.publications.items():
             for dataset in entry.datasets:
                 if dataset not in self.rows:
-                    raise KeyProblem(
+                    raise EntryError(
                         f"publications.{name}.datasets", f"{dataset!r} is not known{suggest(dataset, self.rows)}"
                     )
         return self

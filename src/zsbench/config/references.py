@@ -1,4 +1,4 @@
-"""What types cannot say of a config: ids exist and are used once, splits have what protocols, hybrids and systems need."""
+"""What types cannot say of a config: ids exist and are used once, splits are there for what needs them."""
 
 import importlib.util
 from collections.abc import Iterable, Iterator

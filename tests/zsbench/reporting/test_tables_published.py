@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from zsbench.config.load import load_yaml, resolve
+from zsbench.config.published import load_published
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
-from zsbench.config.published import load_published
 from zsbench.reporting.tables_published import PUBLISHED, published
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json

@@ -16,7 +16,7 @@ from zsbench.data.sources.mirror import fetch_mirror
 from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors
 from zsbench.errors import suggest
-from zsbench.fields import Inside, KeyProblem, Sha256, Strict, Text, absent
+from zsbench.fields import EntryError, Inside, Sha256, Strict, Text, absent
 from zsbench.store.integrity import listing
 from zsbench.store.provenance import digest, file_sha256, write_json
 from zsbench.store.secrets import mask_all
@@ -34,7 +34,7 @@ class Authored(Strict):
     def _is_there(self) -> Any:
         known = [path.name for path in AUTHORED.glob("*.jsonl")]
         if self.file not in known:
-            raise KeyProblem("file", f"{self.file!r} is not known{suggest(self.file, known)}")
+            raise EntryError("file", f"{self.file!r} is not known{suggest(self.file, known)}")
         return self
 
     def delivered(self) -> list[str]:

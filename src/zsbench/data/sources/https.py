@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.hub import Repo, Revision, check_space
-from zsbench.fields import Inside, KeyProblem, Sha256, Strict, Url, absent
+from zsbench.fields import EntryError, Inside, Sha256, Strict, Url, absent
 from zsbench.store.progress import say_for
 from zsbench.store.provenance import file_sha256
 
@@ -39,7 +39,7 @@ class Https(Strict):
         try:
             address(self.model_dump())
         except FetchError as error:
-            raise KeyProblem("url", str(error)) from None
+            raise EntryError("url", str(error)) from None
         return self
 
     def delivered(self) -> list[str]:
