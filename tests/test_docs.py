@@ -1,6 +1,5 @@
 """Docs, README and docstrings: examples run, files and links exist, what is generated is current."""
 
-import copy
 import doctest
 import importlib
 import re
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from zsbench.config.load import load_yaml, resolve
+from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.reporting.readme import outside_blocks
 
 ROOT = Path(__file__).parents[1]
@@ -88,17 +87,8 @@ def test_a_config_with_the_snippet_can_run(
     (tmp_path / "my_pkg").mkdir()
     (tmp_path / "my_pkg" / "my_mod.py").write_text("class MySystem: ...")
     monkeypatch.syspath_prepend(tmp_path)
-    config = merged(load_yaml(ROOT / base), yaml.safe_load(overlay))
+    config = merge(load_yaml(ROOT / base), yaml.safe_load(overlay))
     resolve(config, ROOT / "workflow")
-
-
-def merged(base: dict, over: dict) -> dict:
-    """As Snakemake lays one config file over another."""
-    whole = copy.deepcopy(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(whole.get(key), dict)
-        whole[key] = merged(whole[key], value) if both else value
-    return whole
 
 
 def test_snippets_are_found() -> None:

@@ -34,7 +34,7 @@ class Options(BaseModel):
     stand here alone.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=(), defer_build=True)
 
 
 class Pretrained(Options):

@@ -37,7 +37,9 @@ class EntryError(ValueError):
 class Strict(BaseModel):
     """A mapping with these keys and no others. No value is converted, and a key that is null is a key left out."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
     null_is_a_value: ClassVar[bool] = False
 
     @model_validator(mode="before")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from zsbench.errors import ConfigError, suggest
-from zsbench.families import MissingPackageError, versions
 from zsbench.store.secrets import holds_secret
 
 if TYPE_CHECKING:
@@ -136,6 +135,8 @@ def check_installed(key: str, family: str) -> None:
     Raises:
         ConfigError: names the package and how to install it.
     """
+    from zsbench.families import MissingPackageError, versions
+
     try:
         versions(family)
     except MissingPackageError as error:

@@ -27,7 +27,6 @@ PLUMBING = {
     "zsbench": "its version",
     "zsbench.cli.arguments": "reads the command line",
     "zsbench.config.load": "refuses a config, or passes it on",
-    "zsbench.config.checks": "likewise",
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
     "zsbench.store.integrity": "refuses damaged files",

@@ -68,7 +68,7 @@ def test_expected_rows_are_those_of_the_presets(reported):
 def test_a_missing_value_is_named(tmp_path):
     text = PUBLISHED.read_text(encoding="utf-8").replace("[0.8752, ", "[", 1)
     (tmp_path / "published.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match="P1, GliZNet has 9 values for 10 columns"):
+    with pytest.raises(ValueError, match="`publications.P1.systems.GliZNet.values`"):
         load_published(tmp_path / "published.yaml")
 
 
