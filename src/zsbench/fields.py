@@ -165,7 +165,13 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
             path.append(context["error"].key)
     else:
         words = re.sub(r"^\w+ should (be |have )|^a valid | after validation.*| or instance of.*", "", error["msg"])
-        found, allowed = shown, words.replace("a valid ", "").replace("dictionary", "mapping").replace("string", "text")
+        found, allowed = (
+            shown,
+            words.replace("a valid ", "")
+            .replace("input was not ", "a ")
+            .replace("dictionary", "mapping")
+            .replace("string", "text"),
+        )
     return ".".join(map(str, path)) or "(top level)", found, allowed
 
 

@@ -16,7 +16,7 @@ rule train_model:
         code=code_of_training,
         root=root_of_outputs,
         spec=spec_of("training", "model", "seed"),
-        strategy=plan.config["recipe"]["strategy"],
+        strategy=plan.strategy,
     message:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:

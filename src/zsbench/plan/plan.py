@@ -112,6 +112,11 @@ class Plan:
         return (self.config["recipe"] or {}).get("gpus", 1)
 
     @property
+    def strategy(self) -> str:
+        """How a training is spread over them."""
+        return (self.config["recipe"] or {}).get("strategy", "single")
+
+    @property
     def training_sets(self) -> list[str]:
         """Every training set of the run."""
         return list(dict.fromkeys(spec["recipe"]["training_set"] for spec in self.trained.values()))
