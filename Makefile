@@ -25,7 +25,7 @@ $(VENV)/.done: constraints.txt pyproject.toml
 demo: setup
 	$(RUN) --show-failed-logs
 	$(RUN) --report reports/embedded/snakemake-report.zip
-	@$(BIN)/zsbench show reports/embedded
+	@$(BIN)/zsbench show embedded
 
 speed: setup
 	$(RUN) --show-failed-logs speed
@@ -40,9 +40,9 @@ rehearsal: OVERLAY := workflow/configs/rehearsal.yaml
 rehearsal: setup
 	$(BIN)/python -m tests.rehearsal mirror $(ZSBENCH_MIRROR)
 	$(REHEARSE) data --configfile config.yaml $(OVERLAY)
-	$(BIN)/python -m tests.rehearsal scores --root results/rehearsal --config $(OVERLAY)
+	$(BIN)/python -m tests.rehearsal scores --run rehearsal --config $(OVERLAY)
 	$(BIN)/python -m tests.rehearsal endpoint --port 18427 -- $(REHEARSE) all speed --configfile config.yaml $(OVERLAY)
-	@$(BIN)/zsbench show reports/rehearsal
+	@$(BIN)/zsbench show rehearsal
 
 # The committed sample report, the tables of README and docs and the data card's results are those of the last `make demo`; the speed
 # page is that of the last `make speed`, which may be older.
@@ -51,7 +51,7 @@ sample:
 	if [ -d reports/embedded/speed ]; then rm -rf reports/sample/speed && cp -r reports/embedded/speed reports/sample/; fi
 	cp -r reports/embedded/index.html reports/embedded/REPORT.md reports/embedded/tables reports/embedded/figures reports/sample/
 	$(BIN)/zsbench readme reports/sample README.md docs/results.md docs/speed.md
-	$(BIN)/python -m authored results --root results/embedded
+	$(BIN)/python -m authored results --run embedded
 
 test: export OMP_NUM_THREADS := 1
 test: setup

@@ -23,8 +23,8 @@ include: "workflow/rules/speed.smk"
 
 onsuccess:  # that a cell failed stops nothing, but the run must not end as if all were well
     scored = any(job.rule.name == "measure" for job in workflow.dag.jobs)
-    if scored and overview.failures(plan):
-        raise WorkflowError(overview.failures(plan))
+    if scored and progress.failures(plan):
+        raise WorkflowError(progress.failures(plan))
 
 
 rule all:

@@ -1,37 +1,47 @@
 """`python -m authored check|results`: the sets that this project wrote, and the measurements on their cards."""
 
-import argparse
 import sys
+from pathlib import Path
+from typing import Annotated
 
-from zsbench.cli.arguments import PREPARED_RUN, existing_folder
+import typer
+
+from zsbench.cli.main import run
+from zsbench.cli.paths import existing_folder, prepared_run
+
+app = typer.Typer(rich_markup_mode=None, help=__doc__)
+measured_run = existing_folder("a run that trains on hardset-mini", "analysis/hardset.json", base="results")
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m authored", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="check the sets against every rule they promise to keep")
-    check.add_argument("--against", type=PREPARED_RUN, help="results/<run>: also check overlap with its test sets")
-    results = commands.add_parser("results", help="put a finished run's measurements on hardset-mini's card")
-    measured = existing_folder("results/<run>, after a run that trains on hardset-mini", "analysis/hardset.json")
-    results.add_argument("--root", type=measured, required=True, help="results/<run>")
-    results.add_argument("--trained", default="gliznet-full", help="system trained on hardset-mini")
-    results.add_argument("--untrained", default="biencoder", help="the same backbone, untrained")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "results":
-        from authored.card_results import write_card_results
-
-        write_card_results(arguments.root, arguments.trained, arguments.untrained)
-        return 0
+@app.command()
+def check(
+    against: Annotated[
+        Path | None, typer.Option(parser=prepared_run, metavar="RUN", help="also check overlap with its test sets")
+    ] = None,
+) -> None:
+    """Check the sets against every rule they promise to keep."""
     import pandas as pd
 
     from authored.check_topics import run_checks
 
     texts = {}
-    for path in sorted(arguments.against.glob("datasets/*/rows.parquet")) if arguments.against else ():
+    for path in sorted(against.glob("datasets/*/rows.parquet")) if against else ():
         if path.parent.name != "topics-mini":
             texts[path.parent.name] = pd.read_parquet(path, columns=["text"])["text"].tolist()
-    return run_checks(texts)
+    raise typer.Exit(run_checks(texts))
+
+
+@app.command()
+def results(
+    run: Annotated[Path, typer.Option("--run", "--root", parser=measured_run, metavar="RUN", help="a run")],
+    trained: Annotated[str, typer.Option(help="system trained on hardset-mini")] = "gliznet-full",
+    untrained: Annotated[str, typer.Option(help="the same backbone, untrained")] = "biencoder",
+) -> None:
+    """Put a finished run's measurements on hardset-mini's card."""
+    from authored.card_results import write_card_results
+
+    write_card_results(run, trained, untrained)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(app, "python -m authored"))

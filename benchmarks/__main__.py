@@ -1,37 +1,40 @@
 """`python -m benchmarks run|page`: what `snakemake speed` calls."""
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from zsbench.cli.arguments import existing_file, read_spec
-from zsbench.store.secrets import masked_output
+import typer
+
+from zsbench.cli.jobs import RunOption
+from zsbench.cli.main import run as run_app
+from zsbench.cli.paths import existing_file
+
+app = typer.Typer(rich_markup_mode=None, help=__doc__)
+record_file = existing_file("results/<run>/speed/speed.json, which `snakemake speed` measures")
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="measure speed; stopped at any point, the same command continues")
-    run.add_argument("--root", type=Path, required=True, help="results/<run>")
-    run.add_argument("--spec", type=read_spec, required=True, help="@results/RUN/config.json:speed")
-    page = commands.add_parser("page", help="write the speed page, its tables and its figure from a record")
-    page.add_argument("record", type=existing_file("results/<run>/speed/speed.json, which `snakemake speed` measures"))
-    page.add_argument("--out", type=Path, required=True, help="folder to write to (reports/<run>/speed)")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "page":
-        from benchmarks.page import write_speed_page
+@app.command()
+def run(run: RunOption) -> None:
+    """Measure speed; stopped at any point, the same command continues."""
+    from benchmarks.run import run_speed
 
-        print(f"The speed page: {write_speed_page(arguments.record, arguments.out)[-1]}")
-        return 0
-    from benchmarks.run import GateError, run_speed
+    run_speed(run.root, run.plan.spec("speed"))
 
-    with masked_output():
-        try:
-            run_speed(arguments.root, arguments.spec)
-        except GateError as error:
-            print(f"speed: {error}", file=sys.stderr)
-            return 1
-    return 0
+
+@app.command()
+def page(
+    record: Annotated[Path, typer.Argument(parser=record_file, metavar="RECORD")],
+    out: Annotated[Path, typer.Option(help="folder to write to (reports/<run>/speed)")],
+) -> None:
+    """Write the speed page, its tables and its figure from a record."""
+    from benchmarks.page import write_speed_page
+
+    print(f"The speed page: {write_speed_page(record, out)[-1]}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return run_app(app, "python -m benchmarks", arguments)
 
 
 if __name__ == "__main__":

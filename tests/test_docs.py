@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.cli import get_docs_for_click
+from typer.main import get_command
 
+from zsbench.cli.app import app
 from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.reporting.readme import outside_blocks
 
@@ -62,6 +65,13 @@ def test_readme_is_short_and_needs_no_sideways_scrolling() -> None:
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert max(line.replace("\\|", "").count("|") for line in tables) <= 6  # five columns
     assert len(text.splitlines()) <= 160
+
+
+def test_the_page_of_the_command_line_is_current() -> None:
+    command = get_command(app)
+    with command.make_context("zsbench", [], resilient_parsing=True) as context:
+        page = get_docs_for_click(obj=command, ctx=context, name="zsbench", title="Command line")
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == page.strip() + "\n"
 
 
 def snippets() -> list[tuple[str, str, str]]:

@@ -10,13 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["GRID", "CrossFit", "apply_thresholds", "cross_fit", "f1_per_label", "fit_thresholds"]
+__all__ = ["GRID", "CrossFit", "apply_thresholds", "cross_fit", "f1", "f1_per_label", "fit_thresholds"]
 
 GRID = np.arange(1, 99) / 100.0  # 0.01, 0.02, ..., 0.98: the published grid, without arange's rounding drift
 
 
+def f1(hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """F1 from counts of true positives, predictions and positives: 2 hits / (predicted + positive), 0 where both are 0.
+
+    The arrays broadcast; counts may be weighted, and are divided in double precision whatever their type.
+    """
+    total = predicted + positive
+    return np.divide(2 * hits, total, out=np.zeros(np.shape(total)), where=total > 0, dtype=np.float64)
+
+
 def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """F1 of each label, 2 tp / (2 tp + fp + fn), and 0 where there is neither a prediction nor a positive.
+    """F1 of each label.
 
     Args:
         predictions: (n, L) of 0 and 1.
@@ -26,8 +35,7 @@ def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
         (L,) in [0, 1].
     """
     predicted, positive = np.asarray(predictions, dtype=bool), np.asarray(gold, dtype=bool)
-    hits = (predicted & positive).sum(axis=0)
-    return _ratio(2.0 * hits, predicted.sum(axis=0) + positive.sum(axis=0))
+    return f1((predicted & positive).sum(axis=0), predicted.sum(axis=0), positive.sum(axis=0))
 
 
 def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
@@ -57,8 +65,7 @@ def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     # Rows in bins above g are the predicted positives at grid point g: sums from the right, without bin 0.
     predicted = count[:, :0:-1].cumsum(axis=1)[:, ::-1]  # (L, G)
     true_positive = hits[:, :0:-1].cumsum(axis=1)[:, ::-1]
-    f1 = _ratio(2.0 * true_positive, predicted + gold.sum(axis=0)[:, None])
-    return GRID[f1.argmax(axis=1)]
+    return GRID[f1(true_positive, predicted, gold.sum(axis=0)[:, None]).argmax(axis=1)]
 
 
 def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray | float) -> np.ndarray:
@@ -116,11 +123,6 @@ def cross_fit(scores: np.ndarray, gold: np.ndarray, folds: int = 5, seed: int = 
     thresholds = np.stack([fit_thresholds(scores[fold_of_row != f], gold[fold_of_row != f]) for f in range(folds)])
     predictions = (scores >= thresholds[fold_of_row]).astype(np.int8)
     return CrossFit(predictions=predictions, thresholds=thresholds, fold_of_row=fold_of_row)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Elementwise quotient, 0 where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=np.asarray(denominator) > 0)
 
 
 def _checked(scores: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ from zsbench.errors import suggest
 T = TypeVar("T")
 WORDS: dict[str, str] = {}  # pattern -> what it allows, in words
 BOUNDS = ("ge", "gt", "le", "lt")
+TERMS = {"a valid ": "", "Input was not ": "a ", "dictionary": "mapping", "string": "text"}  # pydantic's -> plain
 MISSING = ("missing", "union_tag_not_found")
 
 
@@ -164,14 +165,10 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
         if isinstance(context["error"], EntryError) and context["error"].key:
             path.append(context["error"].key)
     else:
-        words = re.sub(r"^\w+ should (be |have )|^a valid | after validation.*| or instance of.*", "", error["msg"])
-        found, allowed = (
-            shown,
-            words.replace("a valid ", "")
-            .replace("input was not ", "a ")
-            .replace("dictionary", "mapping")
-            .replace("string", "text"),
-        )
+        words = re.sub(r"^\w+ should (be |have )| after validation.*| or instance of.*", "", error["msg"])
+        for term, plain in TERMS.items():
+            words = words.replace(term, plain)
+        found, allowed = shown, words
     return ".".join(map(str, path)) or "(top level)", found, allowed
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.zsbench.resolved_config import training_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 
@@ -23,9 +24,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU they ru
 def test_bf16_training_through_the_launcher(layout: Layout) -> None:
     recipe = RECIPE | {"precision": "bf16", "steps": 12, "evaluate_every": 6}
     spec = {"id": "gliznet-full", "family": "gliznet", "seed": 1, "recipe": recipe, "options": {}}
-    configs = Path(__file__).parents[2] / "workflow" / "accelerate"
-    command = [sys.executable, "-m", "zsbench.cli", "launch", "--configs", str(configs), "--"]
-    command += ["-m", "zsbench.training.run", "--root", str(layout.root), "--spec", json.dumps(spec)]
+    training_config(layout.root, spec)
+    command = [sys.executable, "-m", "zsbench.cli", "launch", "--strategy", "single", "--", "-m", "zsbench.cli"]
+    command += ["job", "train", "--root", str(layout.root), "--model", "gliznet-full", "--seed", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
     assert done.returncode == 0, done.stderr
     record = read_json(layout.model("gliznet-full", 1))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from zsbench.cli.arguments import read_spec
 from zsbench.config.load import load_yaml, resolve
 from zsbench.plan.plan import Plan
 
@@ -75,12 +74,13 @@ def test_jobs_read_from_the_resolved_config_what_was_planned(name: str, tmp_path
     plan = Plan(config, resolve(config, REPOSITORY / "workflow"))
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"config": plan.config, "resources": plan.resources}))
+    read = Plan(**json.loads(file.read_text()))
     jobs = [("analysis",), ("overlap",), ("manifest",), *(("source", name) for name in plan.sources)]
     jobs += [("dataset", name) for name in plan.all_datasets]
     jobs += [("training", name, "1") for name in plan.trained]
     jobs += [("score", cell[0], cell[2], str(cell[3])) for cell in plan.cells]
     for job in jobs:
-        assert read_spec(":".join([f"@{file}", *job])) == plan.spec(*job)
+        assert read.spec(*job) == plan.spec(*job)
 
 
 def test_a_readme_or_a_docstring_reruns_nothing(project: Project) -> None:

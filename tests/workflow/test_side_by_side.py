@@ -112,7 +112,7 @@ def test_a_job_hears_of_its_workflow_only_from_its_own_shell(project: Project) -
     process = start(project.folder, f"results/one/{ROWS}", "--configfile", "one.yaml")
     said, _ = process.communicate(timeout=120)
     words = (project.folder / "words").read_text()
-    assert words.startswith(f"--end-with {process.pid} fetch --root results/one "), said
+    assert words.startswith(f"--end-with {process.pid} job fetch --run one "), said
     environment = (project.folder / "environment").read_text()
     assert not [line for line in environment.splitlines() if line.endswith(f"={process.pid}")]
 

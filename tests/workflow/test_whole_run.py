@@ -223,8 +223,8 @@ def test_damaged_cached_scores_are_made_anew(
 def test_damaged_features_are_made_anew(undisturbed: WholeRun, layout: Layout, kind: str) -> None:
     for name in ("tokens-*", "nli-*", "descriptions-*"):
         damage(next(layout.root.glob(f"features/*/*/{name}")), kind, 0)
-    spec = canonical_json(PLAN.hybrid_spec("hybrid", 1))
-    command = [sys.executable, "-m", "zsbench.cli", "train-hybrid", "--root", str(layout.root), "--spec", spec]
+    words = ["job", "train-hybrid", "--root", str(layout.root), "--model", "hybrid", "--seed", "1"]
+    command = [sys.executable, "-m", "zsbench.cli", *words]
     done = subprocess.run(command, env=undisturbed.environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr.count("made again") >= 3, done.stderr
     for kept in ("features", "models"):

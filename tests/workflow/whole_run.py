@@ -91,10 +91,10 @@ sys.addaudithook(note)
 LEFT = ("*.tmp", ".writing-*", ".*.partial", ".*.part", "partial", "work", "*.new")  # names of things half done
 KINDS = {  # what may be killed -> words of its command line, and words that it does not hold
     "workflow": (("-m", "snakemake"), ()),
-    "launcher": (("zsbench", "launch"), ("zsbench.jobs.worker",)),
-    "trainer": (("zsbench.jobs.worker", "train"), ()),
-    "scorer": (("zsbench.jobs.worker", "score"), ()),
-    "renderer": (("zsbench", "reports/tiny"), ("bash", "tee")),
+    "launcher": (("zsbench", "launch"), ("bash",)),
+    "trainer": (("zsbench.cli job train",), ("launch",)),
+    "scorer": (("zsbench.cli job score",), ("launch",)),
+    "renderer": (("job tables",), ("bash",)),
 }
 
 

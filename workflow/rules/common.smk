@@ -8,9 +8,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import zsbench
-from zsbench.cli import overview
 from zsbench.config.load import ConfigError, load_yaml, merge, resolve
 from zsbench.data.fetched import file_at_hand
+from zsbench.plan import progress
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import canonical_json, file_sha256, write_text
 from zsbench.plan.code_identity import code_digest
@@ -45,10 +45,9 @@ LABEL_SETS = ROOT / "analysis" / "label_sets.json"
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     free_stale_lock(Path())
 
-# Bash's parent is the snakemake that started it, on whichever machine: a job started by hand or by srun has none.
-shell.prefix(
-    'set -euo pipefail; zsbench() {{ command zsbench --end-with $PPID "$@"; }}; '
-)
+# A job ends with the parent of its shell: the snakemake that started it, on whichever machine. A job started by hand or
+# by srun has none. (`exec` takes the place of the pipeline's subshell.)
+shell.prefix('set -euo pipefail; zsbench() {{ exec zsbench --end-with $PPID "$@"; }}; ')
 
 
 onstart:
@@ -60,19 +59,9 @@ onstart:
     )
 
 
-def root_of_outputs(wildcards, output):
-    """results/<run> or reports/<run>: where a job's outputs lie."""
-    return "/".join(Path(output[0]).parts[:2])
-
-
 def folder_of_outputs(wildcards, output):
     """The folder that a job's first output lies in."""
     return str(Path(output[0]).parent)
-
-
-def root_of_inputs(wildcards, input):
-    """results/<run>: where a rendering job's first input lies."""
-    return "/".join(Path(input[0]).parts[:2])
 
 
 def spec_of(kind, *wildcard_names):
@@ -90,16 +79,6 @@ def score_specs(wildcards):
     """A params function: a spec as canonical JSON for every suite that a scoring job covers."""
     specs = plan.score_specs(wildcards.system, wildcards.seed)
     return [canonical_json(spec) for spec in specs]
-
-
-def score_jobs(wildcards):
-    """A params function: the same specs as the job reads them. (A shell line is made when its job runs: the variable of a
-    loop around the rule would have its last value there.)"""
-    specs = plan.score_specs(wildcards.system, wildcards.seed)
-    return [
-        f"@{ROOT}/config.json:score:{spec['suite']}:{spec['system']}:{spec['seed']}"
-        for spec in specs
-    ]
 
 
 def content_of_source(wildcards):
@@ -192,7 +171,7 @@ def reported(kind, name, suffix, label):
 
 # Once, not by each job: another machine need not see the files that sources are copies of.
 if workflow.is_main_process:
-    for lost in overview.lost_files(plan):
+    for lost in progress.lost_files(plan):
         raise WorkflowError(lost)
 
 
@@ -212,6 +191,6 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    logger.info(overview.summary(plan))
-    if overview.warning(plan):
-        logger.warning(overview.warning(plan))
+    logger.info(progress.summary(plan))
+    if progress.warning(plan):
+        logger.warning(progress.warning(plan))

@@ -12,12 +12,11 @@ rule fetch:
         network=1,
     params:
         content=content_of_source,
-        root=root_of_outputs,
         spec=spec_of("source", "source"),
     message:
         "fetch {wildcards.source}"
     shell:
-        "zsbench fetch --root {params.root} --spec @{params.root}/config.json:source:{wildcards.source} 2>&1 | tee {log}"
+        "zsbench job fetch --run {plan.run} --source {wildcards.source} 2>&1 | tee {log}"
 
 
 rule manifest:
@@ -32,12 +31,11 @@ rule manifest:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.fetched"),
-        root=ROOT,
         spec=spec_of("manifest"),
     message:
         "gather what {} sources came from".format(len(plan.sources))
     shell:
-        "zsbench manifest --root {params.root} --spec @{params.root}/config.json:manifest 2>&1 | tee {log}"
+        "zsbench job manifest --run {plan.run} 2>&1 | tee {log}"
 
 
 rule prepare:
@@ -52,12 +50,11 @@ rule prepare:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.prepare"),
-        root=root_of_outputs,
         spec=spec_of("dataset", "dataset"),
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "zsbench prepare --root {params.root} --spec @{params.root}/config.json:dataset:{wildcards.dataset} 2>&1 | tee {log}"
+        "zsbench job prepare --run {plan.run} --dataset {wildcards.dataset} 2>&1 | tee {log}"
 
 
 rule prepare_training:
@@ -72,12 +69,11 @@ rule prepare_training:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.training_sets"),
-        root=root_of_outputs,
         spec=spec_of("training_set", "training_set"),
     message:
         "prepare {wildcards.training_set}"
     shell:
-        "zsbench prepare-training --root {params.root} --spec @{params.root}/config.json:training_set:{wildcards.training_set} 2>&1 | tee {log}"
+        "zsbench job prepare-training --run {plan.run} --training-set {wildcards.training_set} 2>&1 | tee {log}"
 
 
 rule overlap:
@@ -92,12 +88,11 @@ rule overlap:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.data.contamination"),
-        root=root_of_outputs,
         spec=spec_of("overlap"),
     message:
         "look for test texts in the training sets"
     shell:
-        "zsbench overlap --root {params.root} --spec @{params.root}/config.json:overlap 2>&1 | tee {log}"
+        "zsbench job overlap --run {plan.run} 2>&1 | tee {log}"
 
 
 rule check:
@@ -106,10 +101,7 @@ rule check:
     localrule: True
     conda:
         "../envs/zsbench.yaml"
-    params:
-        root=ROOT,
-        spec=canonical_json(overview.check_spec(plan)),
     message:
-        "check what the run stands on"
+        "check what the run depends on"
     shell:
-        "zsbench check --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+        "zsbench job check --run {plan.run} 2>&1 | tee {log}"

@@ -18,12 +18,11 @@ if plan.label_sets_spec:
             "../envs/zsbench.yaml"
         params:
             code=code_digest("zsbench.evaluation.label_sets"),
-            root=root_of_outputs,
             spec=canonical_json(plan.label_sets_spec),
         message:
             "look which label sets the systems to be trained cannot take"
         shell:
-            "zsbench label-sets --root {params.root} --spec {params.spec:q} 2>&1 | tee {log}"
+            "zsbench job label-sets --run {plan.run} 2>&1 | tee {log}"
 
 
 for suites, systems in plan.systems_by_suites.items():
@@ -50,14 +49,12 @@ for suites, systems in plan.systems_by_suites.items():
             gpu=1,
         params:
             code=code_of_system,
-            root=root_of_outputs,
             specs=score_specs,
-            jobs=score_jobs,
             failures=failures_before,
         message:
             "score {wildcards.system}, seed {wildcards.seed}: " + ", ".join(suites)
         shell:
-            "zsbench launch -- -m zsbench.cli score --root {params.root} --spec {params.jobs} 2>&1 | tee {log}"
+            "zsbench launch -- -m zsbench.cli job score --run {plan.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 rule measure:
@@ -76,12 +73,11 @@ rule measure:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.evaluation.measure"),
-        root=root_of_outputs,
         spec=spec_of("analysis"),
     message:
         "measure {} cells".format(len(plan.cells))
     shell:
-        "zsbench measure --root {params.root} --spec @{params.root}/config.json:analysis 2>&1 | tee {log}"
+        "zsbench job measure --run {plan.run} 2>&1 | tee {log}"
 
 
 rule compare:
@@ -89,19 +85,19 @@ rule compare:
         frames=rules.measure.output.frames,
         scores=[layout.scores(*cell) for cell in plan.cells],
     output:
-        ROOT / "analysis" / "deltas.parquet",
+        deltas=ROOT / "analysis" / "deltas.parquet",
+        ranks=ROOT / "analysis" / "ranks.parquet",
     log:
         ROOT / "logs" / "compare.log",
     conda:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.evaluation.compare"),
-        root=root_of_outputs,
         spec=spec_of("analysis"),
     message:
         "compare systems: paired deltas with intervals"
     shell:
-        "zsbench compare-cells --root {params.root} --spec @{params.root}/config.json:analysis 2>&1 | tee {log}"
+        "zsbench job compare --run {plan.run} 2>&1 | tee {log}"
 
 
 if plan.hardset_spec:
@@ -122,9 +118,8 @@ if plan.hardset_spec:
             "../envs/zsbench.yaml"
         params:
             code=code_digest("zsbench.evaluation.hardset"),
-            root=root_of_outputs,
             spec=spec_of("hardset"),
         message:
             "measure hardset-mini's test split: trained against untrained"
         shell:
-            "zsbench hardset --root {params.root} --spec @{params.root}/config.json:hardset 2>&1 | tee {log}"
+            "zsbench job hardset --run {plan.run} 2>&1 | tee {log}"

@@ -14,11 +14,10 @@ rule train_model:
         gpu=plan.gpus,
     params:
         code=code_of_training,
-        root=root_of_outputs,
         spec=spec_of("training", "model", "seed"),
         strategy=plan.strategy,
     message:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:
         "${{ZSBENCH_STEP:-}} zsbench launch --gpus {resources.gpu} --strategy {params.strategy}"
-        " -- -m zsbench.training.run --root {params.root} --spec @{params.root}/config.json:training:{wildcards.model}:{wildcards.seed} 2>&1 | tee {log}"
+        " -- -m zsbench.cli job train --run {plan.run} --model {wildcards.model} --seed {wildcards.seed} 2>&1 | tee {log}"

@@ -14,12 +14,11 @@ rule train_hybrid:
         gpu=1,
     params:
         code=code_digest("zsbench.training.hybrid"),
-        root=root_of_outputs,
         spec=spec_of("hybrid", "hybrid", "seed"),
     message:
         "train {wildcards.hybrid}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli train-hybrid --root {params.root} --spec @{params.root}/config.json:hybrid:{wildcards.hybrid}:{wildcards.seed} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli job train-hybrid --run {plan.run} --model {wildcards.hybrid} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 ruleorder: train_hybrid > train_model

@@ -9,6 +9,7 @@ ANALYSIS = [
         "cost",
         "sensitivity",
         "deltas",
+        "ranks",
     )
 ]
 
@@ -39,13 +40,11 @@ rule write_tables:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.reporting.tables"),
-        root=root_of_inputs,
-        reports=root_of_outputs,
         spec=spec_of("analysis"),
     message:
         "write the tables"
     shell:
-        "zsbench tables --root {params.root} --spec @{params.root}/config.json:analysis --out {params.reports}/tables 2>&1 | tee {log}"
+        "zsbench job tables --run {plan.run} 2>&1 | tee {log}"
 
 
 rule write_figures:
@@ -67,13 +66,11 @@ rule write_figures:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.reporting.figures"),
-        root=root_of_inputs,
-        reports=root_of_outputs,
         spec=spec_of("analysis"),
     message:
         "draw the figures"
     shell:
-        "zsbench figures --root {params.root} --spec @{params.root}/config.json:analysis --out {params.reports}/figures 2>&1 | tee {log}"
+        "zsbench job figures --run {plan.run} 2>&1 | tee {log}"
 
 
 SPEED_PAGE = REPORTS / "speed" / "speed.md"
@@ -101,12 +98,10 @@ rule write_report:
         "../envs/zsbench.yaml"
     params:
         code=code_digest("zsbench.reporting.pages"),
-        root=root_of_inputs,
-        reports=root_of_outputs,
         spec=spec_of("analysis"),
         # A speed page that is there is shown. No input: an edit of a model must not measure speed anew for the report.
         speed=file_sha256(SPEED_PAGE) if SPEED_PAGE.is_file() else "",
     message:
         "write the report"
     shell:
-        "zsbench report --root {params.root} --spec @{params.root}/config.json:analysis --out {params.reports} 2>&1 | tee {log}"
+        "zsbench job report --run {plan.run} 2>&1 | tee {log}"

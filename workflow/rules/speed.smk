@@ -16,12 +16,11 @@ if plan.speed_spec:
             gpu=1,
         params:
             code=code_digest("benchmarks.run"),
-            root=root_of_outputs,
             spec=spec_of("speed"),
         message:
             "measure speed"
         shell:
-            "zsbench launch -- -m benchmarks run --root {params.root} --spec @{params.root}/config.json:speed 2>&1 | tee {log}"
+            "zsbench launch -- -m benchmarks run --run {plan.run} 2>&1 | tee {log}"
 
     rule write_speed_page:
         input:

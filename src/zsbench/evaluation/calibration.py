@@ -15,19 +15,45 @@ def are_probabilities(scores: np.ndarray) -> bool:
     return bool(scores.min() >= 0.0 and scores.max() <= 1.0)
 
 
-def confidence(scores: np.ndarray, probabilities: bool) -> np.ndarray:
-    """Confidence of the argmax: its score where scores are probabilities, else its share of the softmax over labels.
+def softmax(scores: np.ndarray, temperature: float | np.ndarray = 1.0) -> np.ndarray:
+    """Softmax over labels of scores / temperature, (n, L); `temperature` is one number, or (n, 1)."""
+    scaled = scores / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def fitted_temperature(scores: np.ndarray, gold: np.ndarray) -> float:
+    """The temperature that makes the gold labels most likely (Guo et al., ICML 2017), between 0.001 and 1,000.
 
     Args:
         scores: (n, L).
-        probabilities: the system's scores lie in [0, 1] on every dataset of the suite.
-
-    Returns:
-        (n,) in [0, 1].
+        gold: (n, L) bool, one label a row.
     """
-    if probabilities:
-        return scores.max(axis=1)
-    return 1.0 / np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    found = minimize_scalar(
+        lambda log: -log_softmax(scores / np.exp(log), axis=1)[gold].mean(),
+        bounds=np.log([1e-3, 1e3]),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def probabilities(scores: np.ndarray, gold: np.ndarray, kind: str) -> np.ndarray:
+    """What a system's scores say about each label, (n, L).
+
+    Args:
+        kind: "score": as they are, being in [0, 1]; "softmax"; "cosine": a softmax whose temperature was fitted on the
+            other half of the rows, since a cosine has no scale of its own.
+    """
+    if kind == "score":
+        return scores
+    if kind == "softmax" or len(scores) < 2:
+        return softmax(scores)
+    half = np.random.default_rng(0).permutation(len(scores)) % 2  # (n,)
+    temperatures = [fitted_temperature(scores[half != mine], gold[half != mine]) for mine in (0, 1)]
+    return softmax(scores, np.array(temperatures)[half][:, None])
 
 
 @dataclass(frozen=True)
@@ -55,21 +81,34 @@ def bins(confidences: np.ndarray, correct: np.ndarray) -> Bins:
     return Bins(count, *sums)
 
 
-def brier(confidences: np.ndarray, correct: np.ndarray) -> float:
-    """Mean squared distance of confidence and outcome."""
-    from sklearn.metrics import brier_score_loss
+def calibrated_ece(confidences: np.ndarray, runs: int = 100) -> float:
+    """The ECE that these confidences would show if they were right: its mean where answers are right by their chance.
 
-    return float(brier_score_loss(np.asarray(correct, int), confidences, pos_label=1))
+    With few rows in a bin the ECE of a calibrated system is far from 0 (consistency resampling, Broecker and Smith,
+    2007)."""
+    chance = np.random.default_rng(0).random((runs, len(confidences)))
+    return float(np.mean([bins(confidences, drawn < confidences).ece for drawn in chance]))
+
+
+def brier(probabilities: np.ndarray, gold: np.ndarray) -> float:
+    """Mean over rows of the squared distance sum_l (p_l - g_l)^2 (Brier, 1950): of all labels, since that of the top
+    one alone is best for a system that is surely wrong.
+
+    Args:
+        probabilities, gold: (n, L).
+    """
+    return float(((probabilities - gold) ** 2).sum(axis=1).mean())
 
 
 def auroc(confidences: np.ndarray, correct: np.ndarray) -> float | None:
     """Chance that a right answer has more confidence than a wrong one, ties counting half.
 
-    None where all are right or all are wrong.
+    Confidences are rounded to 1e-9: what rounding does to equal scores is no order. None where all are right or all are
+    wrong.
     """
     from sklearn.metrics import roc_auc_score
 
     correct = np.asarray(correct, dtype=bool)
     if correct.all() or not correct.any():
         return None
-    return float(roc_auc_score(correct, confidences))
+    return float(roc_auc_score(correct, np.round(confidences, 9)))

@@ -1,7 +1,6 @@
 """The files around a cell: the prepared rows that it reads block by block, the scores and the card that it writes."""
 
 import os
-import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import canonical_json, digest, file_sha256, write_atomic, write_json
+from zsbench.store.provenance import digest, file_sha256, write_atomic, write_json
 from zsbench.store.secrets import mask_all
 from zsbench.store.status import OK
 
@@ -70,7 +69,7 @@ def write_cell(layout: Layout, cell: "Cell", write: Callable[[Path], object], re
         "source": cell.system["source"],
         "device": cell.device,
         "key": cell.key,
-        "command": f"zsbench score --root results/{layout.root.name} --spec {shlex.quote(canonical_json(spec))}",
+        "command": f"zsbench job score --run {layout.root.name} --system {spec['system']} --seed {spec['seed']}",
         "volatile": list(VOLATILE),
     }
     write_json(layout.card(*where), mask_all(card))

@@ -1,48 +1,76 @@
-"""Every difference that a table prints: `analysis/deltas.parquet`, from stored scores alone.
+"""Every difference that a table prints: `analysis/deltas.parquet`, and ranks: `analysis/ranks.parquet`, from stored
+scores alone.
 
-Axis legend: D draws, S seeds, n rows, L labels, M prediction sets.
+Axis legend: D draws, S seeds, K partitions of `cv` (1 elsewhere), n rows, L labels, V variants.
 """
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zsbench.evaluation import verdicts
 from zsbench.evaluation.cells import paired_cells, suite_systems
-from zsbench.evaluation.f1 import point_macro_f1
 from zsbench.evaluation.measure import decide, write_frame
-from zsbench.evaluation.protocols import Decision
+from zsbench.evaluation.metrics import METRICS, point
 from zsbench.evaluation.statistics import (
-    bootstrap_macro_f1,
-    difference,
-    holm,
+    Spread,
+    bootstrap,
+    degrees_of_freedom,
+    interval,
     mcnemar,
-    seed_effects,
-    seed_sd,
+    p_value,
+    ranks,
+    seed_spread,
+    shapley,
+    step_down_max_t,
+    swapped,
 )
-from zsbench.plan.comparisons import Pair, hybrid_pairs, single_pairs, topic_pairs
+from zsbench.plan.comparisons import FIXED, Pair, hybrid_pairs, single_pairs, topic_pairs
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest
 
 AVERAGE = "average"
+TUNED, CROSS_FITTED = "val-tuned", "cv"
+SHAPLEY = "thresholds (Shapley)"
+CHECKPOINTS, TRAININGS = "checkpoints", "trainings"
+RARE = 5  # a label with fewer gold rows is reported
 COLUMNS = [
     *("table", "suite", "dataset", "metric", "protocol", "split", "system", "baseline", "baseline_protocol"),
     *("factor", "levels", "delta", "low", "high", "p", "p_holm", "tests"),
-    *("n_rows", "n_sets", "n_seeds", "n_baseline_seeds", "mcnemar_p"),
+    *("unit", "df", "error", "equivalence_low", "equivalence_high", "mde", "verdict", "needs_rows", "needs_seeds"),
+    *("optimism", "rare_labels", "n_rows", "n_sets", "n_seeds", "n_baseline_seeds", "mcnemar_p"),
 ]
+RANK_COLUMNS = ["suite", "protocol", "split", "system", "value", "rank", "rank_low", "rank_high", "p_best"]
+
+Key = tuple[str, str, str]  # split, system, protocol
+Test = tuple[Key, Key]  # the two sides of a comparison, in sorted order
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What every system of a suite answered on one dataset.
+
+    Attributes:
+        gold: (n, L) bool, of each split.
+        systems: (S, K, n, L) predictions, or scores where the metric reads them.
+    """
+
+    gold: dict[str, np.ndarray]
+    systems: dict[Key, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Macro-F1 of one system on one dataset under one protocol: by seed, and by seed in every draw.
+    """A metric of one system on one dataset, or its mean over datasets, under one protocol.
 
     Attributes:
-        points: (S,).
-        draws: (D, S).
+        points: (S,) by seed.
+        draws: (D, S) in every draw of rows.
         correct: (n,) right and wrong rows of the first seed (all labels right, where there are many).
     """
 
@@ -52,22 +80,70 @@ class Sample:
     correct: np.ndarray
 
 
-Samples = dict[tuple[str, str, str], Sample]  # (split, system, protocol)
+@dataclass(frozen=True)
+class Evidence:
+    """One dataset resampled: every system's metric in shared draws of rows, every test's differences in shared swaps.
+
+    Attributes:
+        null: (D,) differences of each test when luck decides which side gave which answer.
+        unseen: of each split, see `verdicts.unseen_variance`.
+        rare: of each split, how many labels have 1 to `RARE` - 1 gold rows.
+    """
+
+    samples: dict[Key, Sample]
+    null: dict[Test, np.ndarray]
+    unseen: dict[str, float]
+    rare: dict[str, int]
+
+
+@dataclass
+class Measured:
+    """A difference on one dataset or on their average, before and after the correction of its family.
+
+    Attributes:
+        low, high: percentile interval.
+        p: two-sided; nan where no test is made (two seeds; thresholds tuned on the reported rows).
+        null: (D,) differences that luck makes, of rows and of seeds.
+        scale: their standard deviation, by which differences of one family are made comparable.
+        precision: of the difference.
+        df: degrees of freedom of the seeds' variance; nan without one.
+        unit: what the statement is about: these "checkpoints", or "trainings" of these recipes.
+    """
+
+    delta: float
+    low: float
+    high: float
+    p: float
+    null: np.ndarray
+    scale: float
+    precision: verdicts.Precision
+    df: float
+    unit: str
+    n_rows: int
+    n_seeds: int
+    n_baseline_seeds: int
+    rare_labels: int
+    mcnemar_p: float
+    n_sets: int = 1
+    p_holm: float = math.nan
+    tests: int = 0
+    critical: float = math.nan
 
 
 def compare(root: Path, spec: dict[str, Any]) -> None:
-    """Write `analysis/deltas.parquet`: paired differences with interval, p, Holm's p and McNemar's p.
+    """Write `analysis/deltas.parquet` and `analysis/ranks.parquet`.
 
-    Tables: `gliclass_suite` (the named system against every other), `ablations` (contrasts derived from the variants),
-    `peers` (the named system and every other trained kind against each other), `topics`, `topic_deltas` (ablations of
-    the hybrid); see `pairs`. Each pair has a row a dataset and a row `average`, in which datasets are strata; both are
-    over the datasets that both sides have scores on (`n_sets` of them), and a pair without any has no row. Holm's
-    families: the average rows of a table (under one protocol, on one split), and apart from them its dataset rows;
-    comparisons with controls are outside (p_holm missing).
+    Which comparisons are made: see `plan.comparisons`. Each has a row a dataset and a row `average`, in which datasets
+    are strata; both are over the datasets that both sides have scores on (`n_sets` of them), and a comparison without
+    any has no row.
+
+    What is tested together: all comparisons of a suite under one protocol on one split, each once, whatever tables show
+    it. Comparisons with controls are checks, and those that confound system and thresholds are sums of others: both
+    stay out (`p_holm` missing). Dataset cells are tested only where the average is significant.
 
     Args:
         root: `results/<run>`.
-        spec: the analysis spec.
+        spec: the analysis spec. A suite's `metric` is one of `metrics.METRICS` (default macro_f1).
 
     Raises:
         IntegrityError: a cell is missing, damaged or unpaired.
@@ -76,85 +152,356 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     """
     layout = Layout(Path(root))
     rows: list[dict[str, Any]] = []
+    ranking: list[dict[str, Any]] = []
     named, known = spec["statistics"]["system"], [system["id"] for system in spec["systems"]]
     if named not in known:
         raise ValueError(f"statistics.system: {named!r} is not a system of the run; allowed: {', '.join(known)}")
     for suite, entry in spec["suites"].items():
-        samples = {dataset["id"]: sample(layout, suite, dataset, spec) for dataset in entry["datasets"]}
-        shared = available(samples)
         single = all(dataset["task"] == "single" for dataset in entry["datasets"])
+        metric = entry.get("metric", "macro_f1")
+        answers = {dataset["id"]: answers_of(layout, suite, dataset, spec) for dataset in entry["datasets"]}
+        shared = available({name: found.systems for name, found in answers.items()})
         pairs = [*single_pairs(spec, suite)] if single else [*topic_pairs(spec, suite, shared)]
         pairs += [] if single else hybrid_pairs(spec, suite, shared)
-        for pair in pairs:
-            rows += delta_rows(pair, samples, spec["statistics"])
-    correct_families(rows)
+        tests = list(dict.fromkeys(test_of(pair) for pair in pairs))
+        evidence = {
+            name: resample(name, found, tests, metric, single, spec["statistics"]) for name, found in answers.items()
+        }
+        suite_rows = Comparisons(evidence, bases(spec, suite), spec["statistics"]).rows(pairs)
+        rows += [row | {"metric": metric} for row in suite_rows]
+        ranking += rank_rows(suite, evidence, [s["id"] for s in suite_systems(spec, suite) if not s["control"]])
     write_frame(layout, "deltas", rows, COLUMNS)
+    write_frame(layout, "ranks", ranking, RANK_COLUMNS)
 
 
-def available(samples: dict[str, Samples]) -> set[tuple[str, str, str]]:
+def answers_of(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, Any]) -> Answers:
+    """The decisions of every system on one dataset, under every protocol."""
+    entry = spec["suites"][suite]
+    scores = METRICS[entry.get("metric", "macro_f1")].reads == "scores"
+    found = Answers({}, {})
+    for system, cells in paired_cells(layout, suite, dataset, suite_systems(spec, suite)):
+        by_seed = [decide(cell, dataset["task"], entry) for cell in cells]
+        for decisions in zip(*by_seed, strict=True):  # one protocol and split, all seeds
+            first = decisions[0]
+            found.gold[first.split] = cells[0].gold[first.rows]
+            found.systems[first.split, system["id"], first.protocol] = np.stack(
+                [cell.scores[first.rows][None] for cell in cells]
+                if scores
+                else [decision.partitions for decision in decisions]
+            )
+    return found
+
+
+def available(scored: dict[str, Collection[Key]]) -> set[Key]:
     """(split, system, protocol) that can be compared: decided on every dataset on which the system has scores at all.
 
     A protocol that a dataset does not allow (no test split) is left out for every system.
     """
-    scored = [found for found in samples.values() if found]
-    everywhere = [{(split, protocol) for split, _, protocol in found} for found in scored]
+    found = [keys for keys in scored.values() if keys]
+    everywhere = [{(split, protocol) for split, _, protocol in keys} for keys in found]
     places = set.intersection(*everywhere) if everywhere else set()
-    return {key for found in scored for key in found if (key[0], key[2]) in places}
+    return {key for keys in found for key in keys if (key[0], key[2]) in places}
 
 
-def sample(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, Any]) -> Samples:
-    """Bootstrap every system of the suite on one dataset; all share the draws of each split's rows."""
-    statistics, single = spec["statistics"], dataset["task"] == "single"
-    decided: dict[str, list[tuple[dict[str, Any], tuple[Decision, ...]]]] = {}
-    gold: dict[str, np.ndarray] = {}
-    for system, cells in paired_cells(layout, suite, dataset, suite_systems(spec, suite)):
-        by_seed = [decide(cell, dataset["task"], spec["suites"][suite]) for cell in cells]
-        for decisions in zip(*by_seed, strict=True):  # one protocol and split, all seeds
-            decided.setdefault(decisions[0].split, []).append((system, decisions))
-            gold[decisions[0].split] = cells[0].gold[decisions[0].rows]
-    found: Samples = {}
-    for split, sets in decided.items():
-        predictions = np.stack([decision.predictions for _, decisions in sets for decision in decisions])  # (M, n, L)
-        seed = int(digest([statistics["seed"], dataset["id"], split]), 16)
-        draws = bootstrap_macro_f1(gold[split], predictions, statistics["draws"], seed, skip_absent=single)
-        points = point_macro_f1(gold[split], predictions, skip_absent=single)
-        start = 0
-        for system, decisions in sets:
-            stop = start + len(decisions)
-            correct = (predictions[start] == gold[split]).all(axis=1)
-            key = split, system["id"], decisions[0].protocol
-            found[key] = Sample(system["id"], points[start:stop], draws[:, start:stop], correct)
-            start = stop
+def sides_of(pair: Pair) -> tuple[Key, Key]:
+    return (pair.split, pair.system, pair.protocol), (pair.split, pair.baseline, pair.baseline_protocol)
+
+
+def test_of(pair: Pair) -> Test:
+    """The test behind a pair: the same whichever side a table puts first."""
+    first, second = sorted(sides_of(pair))
+    return first, second
+
+
+def bases(spec: dict[str, Any], suite: str) -> dict[str, str]:
+    """What a system is a variant of: GliZNet's variants are trained from one base config, as are a hybrid's."""
+    return {
+        system["id"]: system["family"] if system["family"] in ("gliznet", "hybridnli") else system["id"]
+        for system in suite_systems(spec, suite)
+        if system["trained"]
+    }
+
+
+def resample(
+    dataset: str, answers: Answers, tests: Iterable[Test], metric: str, single: bool, statistics: dict[str, Any]
+) -> Evidence:
+    """Bootstrap every system and swap the answers of every test on one dataset; all share the draws of a split."""
+    found = Evidence({}, {}, {}, {})
+    for split, gold in answers.gold.items():
+        keys = [key for key in answers.systems if key[0] == split]
+        sets = {key: answers.systems[key] for key in keys}
+        flat = np.concatenate([of_system.reshape(-1, *gold.shape) for of_system in sets.values()])  # (M, n, L)
+        starts = np.cumsum([0, *(len(s) * s.shape[1] for s in sets.values())])
+        places = {
+            key: np.arange(start, start + s.shape[0] * s.shape[1]).reshape(s.shape[:2])
+            for (key, s), start in zip(sets.items(), starts, strict=False)
+        }
+        seed = int(digest([statistics["seed"], dataset, split]), 16)
+        draws = bootstrap(metric, gold, flat, statistics["draws"], seed, single)
+        points = point(metric, gold, flat, single)
+        for key, place in places.items():
+            correct = (sets[key][0, 0] == gold).all(axis=1)
+            found.samples[key] = Sample(key[1], points[place].mean(axis=1), draws[:, place].mean(axis=2), correct)
+        here = [test for test in tests if all(key in places for key in test)]
+        if here:
+            paired = [paired_places(places[first], places[second]) for first, second in here]
+            null = swapped(metric, gold, flat, paired, statistics["draws"], seed, single)
+            found.null.update(zip(here, null.T, strict=True))
+        counts = gold.sum(axis=0)
+        found.unseen[split] = verdicts.unseen_variance(gold)
+        found.rare[split] = int(((counts > 0) & (counts < RARE)).sum())
     return found
 
 
-def delta_rows(pair: Pair, samples: dict[str, Samples], statistics: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a dataset that both sides have and one for their average (also of a single dataset)."""
-    keys = (pair.split, pair.system, pair.protocol), (pair.split, pair.baseline, pair.baseline_protocol)
-    common = {name: found for name, found in samples.items() if all(key in found for key in keys)}
-    if not common:
-        return
-    sides = [[of_dataset[key] for of_dataset in common.values()] for key in keys]
-    names = [*common, AVERAGE]
-    for name, system, baseline in zip(names, *([*side, average(side)] for side in sides), strict=True):
-        found = difference(*paired(system, baseline, statistics), statistics["level"])
-        yield {
+def paired_places(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Answer sets (S, K) of two sides one by one; a side with fewer seeds or partitions gives its own again."""
+    shape = tuple(max(sizes) for sizes in zip(first.shape, second.shape, strict=True))
+    wanted = np.ix_(*(np.arange(size) for size in shape))
+    return tuple(  # type: ignore[return-value]
+        side[wanted[0] % side.shape[0], wanted[1] % side.shape[1]].ravel() for side in (first, second)
+    )
+
+
+@dataclass
+class Comparisons:
+    """The comparisons of one suite.
+
+    Attributes:
+        evidence: of each dataset.
+        base: of each trained system, what it is a variant of (see `bases`).
+        statistics: `draws`, `seed`, `level`, `margin`.
+    """
+
+    evidence: dict[str, Evidence]
+    base: dict[str, str]
+    statistics: dict[str, Any]
+    _spreads: dict[Any, tuple[Spread, Spread]] = field(default_factory=dict)
+
+    def rows(self, pairs: list[Pair]) -> Iterator[dict[str, Any]]:
+        """One row for each dataset that both sides of a pair have, and one for their average."""
+        found: dict[Test, dict[str, Measured]] = {}
+        families: dict[tuple[str, str], list[dict[str, Measured]]] = {}
+        for pair in pairs:
+            test = test_of(pair)
+            levels = self.levels(test)
+            if test in found or not levels:
+                continue
+            found[test] = {name: self.measured(test, sets) for name, sets in levels.items()}
+            if pair.corrected and not math.isnan(found[test][AVERAGE].p):
+                families.setdefault((pair.protocol, pair.split), []).append(found[test])
+        for family in families.values():
+            correct(family, self.statistics["level"])
+        for pair in pairs:
+            for name, measured in found.get(test_of(pair), {}).items():
+                yield self.row(pair, name, measured)
+            if pair.factor == "system + thresholds":
+                yield from self.shapley_rows(pair)
+
+    def levels(self, test: Test) -> dict[str, list[str]]:
+        """Datasets of each row: every one alone that both sides have, then all of these."""
+        common = [name for name, found in self.evidence.items() if all(key in found.samples for key in test)]
+        return {**{name: [name] for name in common}, AVERAGE: common} if common else {}
+
+    def sample(self, key: Key, datasets: list[str]) -> Sample:
+        return average([self.evidence[name].samples[key] for name in datasets])
+
+    def measured(self, test: Test, datasets: list[str]) -> Measured:
+        """The difference of a test on one dataset, or on the average of several."""
+        first, second = (self.sample(key, datasets) for key in test)
+        null = np.mean([self.evidence[name].null[test] for name in datasets], axis=0)
+        drawn = first.draws.mean(axis=1) - second.draws.mean(axis=1)
+        split, counts = test[0][0], (len(first.points), len(second.points))
+        unseen = sum(self.evidence[name].unseen[split] for name in datasets) / len(datasets) ** 2
+        effects, parts = self.seeds(test, datasets)
+        seeds = sum(spread.variance / count for spread, count in parts)
+        either = sum(min(spread.variance, spread.rows) / count for spread, count in parts)
+        rows = float(drawn.var(ddof=1))
+        shared = max(0.0, rows - sum(spread.rows / count for spread, count in parts))
+        shrink = math.sqrt(shared / rows) if rows > 0 else 1.0  # errors of single trainings are in the seeds' errors
+        drawn = drawn.mean() + shrink * (drawn - drawn.mean()) + effects
+        null = shrink * null + effects
+        known = [(spread.variance / count, spread.df) for spread, count in parts]
+        tested = 2 not in counts and not tuned_against_other(test)
+        delta = float(first.points.mean() - second.points.mean())
+        low, high = interval(drawn, self.statistics["level"])
+        return Measured(
+            delta=delta,
+            low=low,
+            high=high,
+            p=p_value(delta, null) if tested else math.nan,
+            null=null,
+            scale=math.sqrt(float(((null - effects) ** 2).mean()) + seeds) or 1.0,
+            precision=verdicts.Precision(
+                shared + unseen, seeds - either, either, degrees_of_freedom(shared + unseen, *known)
+            ),
+            df=degrees_of_freedom(0.0, *known) if parts else math.nan,
+            unit=TRAININGS if parts and tested else CHECKPOINTS,
+            n_rows=len(first.correct),
+            n_seeds=counts[0],
+            n_baseline_seeds=counts[1],
+            n_sets=len(datasets),
+            rare_labels=sum(self.evidence[name].rare[split] for name in datasets),
+            mcnemar_p=mcnemar(first.correct, second.correct) if len(datasets) == 1 else math.nan,
+        )
+
+    def seeds(self, test: Test, datasets: list[str]) -> tuple[np.ndarray, list[tuple[Spread, float]]]:
+        """Errors (D,) of a difference that the choice of seeds makes, and (variance of one training, trainings).
+
+        Nothing for sides with one seed: a difference between checkpoints. Errors are Student's t: normal ones, the same
+        of a system in all its comparisons, over a common estimate of their variance.
+        """
+        (_, one, protocol), (_, other, other_protocol) = test
+        samples = [self.sample(key, datasets) for key in test]
+        counts = [len(sample.points) for sample in samples]
+        draws = self.statistics["draws"]
+        if one == other:  # a system under another protocol shares its seeds
+            if counts[0] < 2:
+                return np.zeros(draws), []
+            points = (samples[0].points - samples[1].points)[None]
+            moved = (samples[0].draws - samples[1].draws)[:, None]
+            spread = seed_spread(points, moved)[1]
+            effects = self.errors(one, math.sqrt(spread.variance / counts[0]), spread.df, one)
+            return effects, [(spread, counts[0])]
+        spreads = [self.spread(key, datasets) if count > 1 else None for key, count in zip(test, counts, strict=True)]
+        blocked = (
+            one in self.base
+            and self.base[one] == self.base.get(other)
+            and protocol == other_protocol
+            and counts[0] == counts[1] > 1
+        )
+        effects = np.zeros(draws)
+        parts: list[tuple[Spread, float]] = []
+        for (_, system, _), found, count, sign in zip(test, spreads, counts, (1, -1), strict=True):
+            if found is not None:
+                spread = found[0] if blocked else found[1]
+                base = self.base.get(system, system)
+                effects += sign * self.errors(system, math.sqrt(spread.variance / count), spread.df, base)
+                parts.append((spread, count))
+        if blocked:  # one estimate, not two
+            parts = [(parts[0][0], counts[0] / 2)]
+        return effects, parts
+
+    def errors(self, system: str, scale: float, df: float, base: str) -> np.ndarray:
+        """(D,) Student's t errors of a system's mean over seeds."""
+
+        def generator(*names: str) -> np.random.Generator:
+            return np.random.default_rng(int(digest([self.statistics["seed"], "seeds", *names]), 16))
+
+        draws = self.statistics["draws"]
+        if scale == 0:
+            return np.zeros(draws)
+        return (
+            scale * generator(system).standard_normal(draws) * np.sqrt(df / generator("of", base).chisquare(df, draws))
+        )
+
+    def spread(self, key: Key, datasets: list[str]) -> tuple[Spread, Spread]:
+        """Variance between the seeds of a system, pooled over the variants of its base on these datasets."""
+        split, system, protocol = key
+        base, wanted = self.base.get(system), len(self.evidence[datasets[0]].samples[key].points)
+        place = split, protocol, tuple(datasets), base or system, wanted
+        if place not in self._spreads:
+            variants = [
+                found
+                for found in ((split, name, protocol) for name, its in self.base.items() if its == base)
+                if all(found in self.evidence[name].samples for name in datasets)
+            ] or [key]
+            samples = [self.sample(found, datasets) for found in variants]
+            samples = [sample for sample in samples if len(sample.points) == wanted]
+            self._spreads[place] = seed_spread(
+                np.stack([sample.points for sample in samples]), np.stack([sample.draws for sample in samples], axis=1)
+            )
+        return self._spreads[place]
+
+    def row(self, pair: Pair, dataset: str, measured: Measured) -> dict[str, Any]:
+        """A row of the frame; numbers change sides where the table puts the test's second side first."""
+        level, margin = self.statistics["level"], self.statistics["margin"]
+        sign = 1 if sides_of(pair)[0] == test_of(pair)[0] else -1
+        ends = sorted((sign * measured.low, sign * measured.high))
+        delta, precision = sign * measured.delta, measured.precision
+        equivalence = verdicts.equivalence_interval(delta, precision, level)
+        critical = measured.critical
+        if math.isnan(critical):
+            critical = float(np.quantile(np.abs(measured.null), level)) / measured.scale
+        tested = not math.isnan(measured.p)
+        p = measured.p_holm if pair.corrected else measured.p
+        word = verdicts.verdict(p, equivalence, margin, level) if tested else ""
+        seeds = measured.n_seeds if measured.unit == TRAININGS else 1
+        enough = verdicts.needs(precision, critical, margin, measured.n_rows, seeds)
+        counts = measured.n_seeds, measured.n_baseline_seeds
+        return {
             **dataclasses.asdict(pair),
-            **dataclasses.asdict(found),
-            "dataset": name,
-            "metric": "macro_f1",
-            "p_holm": math.nan,
-            "tests": 0,
-            "n_rows": len(system.correct),
-            "n_sets": len(common) if name == AVERAGE else 1,
-            "n_seeds": len(system.points),
-            "n_baseline_seeds": len(baseline.points),
-            "mcnemar_p": math.nan if name == AVERAGE else mcnemar(system.correct, baseline.correct),
+            "dataset": dataset,
+            "delta": delta,
+            "low": ends[0],
+            "high": ends[1],
+            "p": measured.p,
+            "p_holm": measured.p_holm if pair.corrected else math.nan,
+            "tests": measured.tests if pair.corrected else 0,
+            "unit": measured.unit,
+            "df": measured.df,
+            "error": precision.error,
+            "equivalence_low": equivalence[0],
+            "equivalence_high": equivalence[1],
+            "mde": verdicts.detectable(precision, critical),
+            "verdict": word,
+            "needs_rows": enough[0] if word == verdicts.UNDECIDED else math.nan,
+            "needs_seeds": enough[1] if word == verdicts.UNDECIDED else math.nan,
+            "optimism": self.optimism(pair, dataset),
+            "rare_labels": measured.rare_labels,
+            "n_rows": measured.n_rows,
+            "n_sets": measured.n_sets,
+            "n_seeds": counts[sign < 0],
+            "n_baseline_seeds": counts[sign > 0],
+            "mcnemar_p": measured.mcnemar_p,
         }
+
+    def optimism(self, pair: Pair, dataset: str) -> float:
+        """What a system gains by being tuned on the rows that are reported: `val-tuned` minus `cv` on the same rows."""
+        keys = [(pair.split, pair.system, protocol) for protocol in (TUNED, CROSS_FITTED)]
+        datasets = self.levels(test_of(pair))[dataset]
+        if pair.protocol != TUNED or any(key not in self.evidence[name].samples for name in datasets for key in keys):
+            return math.nan
+        tuned, fitted = (self.sample(key, datasets).points.mean() for key in keys)
+        return float(tuned - fitted)
+
+    def shapley_rows(self, pair: Pair) -> Iterator[dict[str, Any]]:
+        """The share of fitted thresholds in what a system with them gains over a baseline at 0.5.
+
+        The two orders are the rows `thresholds` of the baseline and of the system; this is their mean.
+        """
+        sides = [
+            (pair.baseline, FIXED),
+            (pair.baseline, pair.protocol),
+            (pair.system, FIXED),
+            (pair.system, pair.protocol),
+        ]
+        keys = [(pair.split, *side) for side in sides]
+        for dataset, names in self.levels(test_of(pair)).items():
+            if any(key not in self.evidence[name].samples for name in names for key in keys):
+                return
+            samples = [self.sample(key, names) for key in keys]
+            delta = shapley(*(sample.points.mean() for sample in samples))
+            drawn = shapley(*(sample.draws.mean(axis=1) for sample in samples))
+            low, high = interval(drawn, self.statistics["level"])
+            yield {
+                **dataclasses.asdict(dataclasses.replace(pair, factor=SHAPLEY)),
+                "dataset": dataset,
+                "delta": float(delta),
+                "low": low,
+                "high": high,
+                "tests": 0,
+                "unit": CHECKPOINTS,
+                "n_rows": len(samples[0].correct),
+                "n_sets": len(names),
+                "verdict": "",
+                "rare_labels": 0,
+                "n_seeds": len(samples[3].points),
+                "n_baseline_seeds": len(samples[0].points),
+            }
 
 
 def average(samples: list[Sample]) -> Sample:
-    """Mean macro-F1 over datasets, seed by seed and draw by draw: datasets are strata, a seed is one model."""
+    """Mean over datasets, seed by seed and draw by draw: datasets are strata, a seed is one model."""
     return Sample(
         samples[0].system,
         np.mean([sample.points for sample in samples], axis=0),
@@ -163,33 +510,62 @@ def average(samples: list[Sample]) -> Sample:
     )
 
 
-def paired(system: Sample, baseline: Sample, statistics: dict[str, Any]) -> tuple[float, np.ndarray]:
-    """Delta of the means over seeds, and its draws (D,): rows drawn in common, seed effects drawn for each system.
+def tuned_against_other(test: Test) -> bool:
+    """Whether one side alone was tuned on the rows that are reported: a gain that is there without any effect."""
+    protocols = {protocol for _, _, protocol in test}
+    return len(protocols) == 2 and TUNED in protocols
 
-    A system against itself under another protocol shares its seeds, so its effects are those of the differences.
+
+def correct(family: list[dict[str, Measured]], level: float) -> None:
+    """Fill `p_holm`, `tests` and `critical`: of the averages, then of the dataset cells of those that are significant.
+
+    A cell's p is at least that of its average.
     """
-    delta = float(system.points.mean() - baseline.points.mean())
-    draws = system.draws.mean(axis=1) - baseline.draws.mean(axis=1)
-    if system.system == baseline.system:
-        sd = (system.points - baseline.points).std(ddof=1) if len(system.points) > 1 else 0.0
-        return delta, draws + sd * _effects(system, statistics)
-    for side, sign in ((system, 1.0), (baseline, -1.0)):
-        draws = draws + sign * seed_sd(side.points, side.draws) * _effects(side, statistics)
-    return delta, draws
+    _step_down([levels[AVERAGE] for levels in family], level)
+    for levels in family:
+        for cell in levels.values():
+            cell.critical = levels[AVERAGE].critical
+    gated = [levels for levels in family if levels[AVERAGE].p_holm < 1 - level]
+    cells = [cell for levels in gated for name, cell in levels.items() if name != AVERAGE]
+    if cells:
+        _step_down(cells, level)
+    for levels in gated:
+        for cell in levels.values():
+            cell.p_holm = max(cell.p_holm, levels[AVERAGE].p_holm)
 
 
-def _effects(sample: Sample, statistics: dict[str, Any]) -> np.ndarray:
-    seed = int(digest([statistics["seed"], "seeds", sample.system]), 16)
-    return seed_effects(len(sample.points), statistics["draws"], seed)
+def _step_down(tests: list[Measured], level: float) -> None:
+    observed = np.array([abs(test.delta) / test.scale for test in tests])
+    null = np.abs(np.stack([test.null / test.scale for test in tests], axis=1))
+    adjusted, critical = step_down_max_t(observed, null, level)
+    for test, p in zip(tests, adjusted.tolist(), strict=True):
+        test.p_holm, test.tests, test.critical = p, len(tests), critical
 
 
-def correct_families(rows: list[dict[str, Any]]) -> None:
-    """Fill `p_holm` and `tests` (the size of the family) in place."""
-    families: dict[tuple[str, str, str, bool], list[dict[str, Any]]] = {}
-    for row in rows:
-        if row["corrected"]:
-            key = row["table"], row["protocol"], row["split"], row["dataset"] == AVERAGE
-            families.setdefault(key, []).append(row)
-    for family in families.values():
-        for row, p in zip(family, holm(np.array([row["p"] for row in family])), strict=True):
-            row["p_holm"], row["tests"] = float(p), len(family)
+def rank_rows(suite: str, evidence: dict[str, Evidence], systems: list[str]) -> Iterator[dict[str, Any]]:
+    """Each system's rank on the average over datasets, with the central 95 % of its ranks in the draws, and the share
+    of draws in which it is first. For systems with scores on every dataset; rows are resampled, seeds are not."""
+    places = dict.fromkeys((key[2], key[0]) for found in evidence.values() for key in found.samples)
+    for protocol, split in places:
+        keys = [(split, name, protocol) for name in systems]
+        keys = [key for key in keys if all(key in found.samples for found in evidence.values())]
+        if len(keys) < 2:
+            continue
+        samples = [average([found.samples[key] for found in evidence.values()]) for key in keys]
+        values = np.array([sample.points.mean() for sample in samples])
+        drawn = ranks(np.stack([sample.draws.mean(axis=1) for sample in samples], axis=1))  # (D, M)
+        best = drawn == drawn.min(axis=1, keepdims=True)
+        first = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        for place, (key, rank) in enumerate(zip(keys, ranks(values), strict=True)):
+            yield {
+                "suite": suite,
+                "protocol": protocol,
+                "split": split,
+                "system": key[1],
+                "value": float(values[place]),
+                "rank": float(rank),
+                "rank_low": float(low[place]),
+                "rank_high": float(high[place]),
+                "p_best": float(first[place]),
+            }

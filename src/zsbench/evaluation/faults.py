@@ -40,7 +40,7 @@ def faults(root: Path) -> Iterator[None]:
     except (IntegrityError, MemoryError):
         raise
     except Exception as error:
-        if cannot_write(error, root) is not None:
+        if cannot_write(error) is not None:
             raise
         if not isinstance(error, LabelSetError):
             traceback.print_exception(error, file=sys.stderr)

@@ -12,17 +12,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.evaluation.calibration import BINS, Bins, are_probabilities, auroc, bins, brier, confidence
+from zsbench.evaluation.calibration import (
+    BINS,
+    Bins,
+    are_probabilities,
+    auroc,
+    bins,
+    brier,
+    calibrated_ece,
+    probabilities,
+)
 from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
-from zsbench.evaluation.metrics import multi_label, per_label, single_label
-from zsbench.evaluation.protocols import Decision, argmax, thresholded
+from zsbench.evaluation.metrics import chance, multi_label, per_label, single_label
+from zsbench.evaluation.protocols import Decision, Folds, argmax, thresholded
 from zsbench.store import integrity
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json, write_atomic, write_json
 from zsbench.systems.controls import RANDOM, draw
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
-CALIBRATION_COLUMNS = ["suite", "dataset", "system", "seed", "confidence_kind", "rows", "ece", "brier", "auroc"]
+CALIBRATION_COLUMNS = [
+    "suite",
+    "dataset",
+    "system",
+    "seed",
+    "confidence_kind",
+    "rows",
+    "ece",
+    "ece_calibrated",
+    "brier",
+    "auroc",
+]
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
@@ -35,9 +55,12 @@ FRAMES = {
     "cost": COST_COLUMNS,
     "sensitivity": SENSITIVITY_COLUMNS,
 }
+OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
 # Columns that may hold missing values: stored as floating point also when every value is missing.
-NUMBERS = {"value", "auroc", "confidence", "accuracy", "p_holm", "mcnemar_p", *COST_FIELDS} - {"texts"}
+NUMBERS = {"value", "auroc", "confidence", "accuracy", *COST_FIELDS} - {"texts"}
+NUMBERS |= {"p", "p_holm", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
+NUMBERS |= {"needs_rows", "needs_seeds"}
 
 
 def measure(root: Path, spec: dict[str, Any]) -> None:
@@ -56,7 +79,11 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
     layout = Layout(Path(root))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
     controls = {system["id"]: system["settings"].get("control") for system in spec["systems"]}
-    for suite, dataset, cells, probabilities in _systems_on_datasets(layout, spec):
+    guessing: dict[str, float] = {}  # of the rows of a single-label dataset
+    for suite, dataset, cells, in_range in _systems_on_datasets(layout, spec):
+        rows_digest = cells[0].rows_digest
+        if dataset["task"] == "single" and rows_digest not in guessing:
+            guessing[rows_digest] = chance(cells[0].gold)
         pooled: list[Bins] = []
         for cell in cells:
             decisions = decide(cell, dataset["task"], spec["suites"][suite])
@@ -64,7 +91,8 @@ def measure(root: Path, spec: dict[str, Any]) -> None:
                 metrics = expected_rows(cell, controls[cell.system], dataset, spec["suites"][suite])
             else:
                 metrics = list(metric_rows(cell, dataset, decisions))
-            calibration, found = calibration_row(cell, dataset["task"], probabilities)
+            metrics += list(over_chance(metrics, guessing.get(rows_digest)))
+            calibration, found = calibration_row(cell, dataset["task"], in_range)
             pooled.append(found)
             rows["metrics"] += metrics
             rows["calibration"].append(calibration)
@@ -99,7 +127,7 @@ def decide(cell: Cell, task: str, suite: dict[str, Any]) -> list[Decision]:
     """The cell's predictions: argmax for one label a row, else each protocol of its suite."""
     if task == "single":
         return argmax(cell)
-    return thresholded(cell, suite["protocols"], suite["folds"], suite["fold_seed"])
+    return thresholded(cell, suite["protocols"], Folds(suite["folds"], suite["fold_seed"], suite["partitions"]))
 
 
 def _systems_on_datasets(
@@ -113,9 +141,9 @@ def _systems_on_datasets(
             for system, cells in paired_cells(layout, suite, dataset, systems):
                 found[system["id"]].append((dataset, cells))
         for of_system in found.values():
-            probabilities = all(are_probabilities(cell.scores) for _, cells in of_system for cell in cells)
+            in_range = all(are_probabilities(cell.scores) for _, cells in of_system for cell in cells)
             for dataset, cells in of_system:
-                yield suite, dataset, cells, probabilities
+                yield suite, dataset, cells, in_range
 
 
 def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:
@@ -131,15 +159,35 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
             "split": decision.split,
         }
         whole = single_label if dataset["task"] == "single" else multi_label
-        for metric, value in whole(gold, decision.predictions).items():
+        for metric, value in _mean([whole(gold, predictions) for predictions in decision.partitions]).items():
             yield where | {"metric": metric, "label": "", "value": value}
         if dataset["task"] == "single":
             continue
-        values = per_label(gold, decision.predictions, cell.scores[decision.rows])
+        scores = cell.scores[decision.rows]
+        values = [per_label(gold, predictions, scores) for predictions in decision.partitions]
         for index, label in enumerate(dataset["label_names"]):
             threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
-            for metric, of_label in (values[index] | threshold).items():
+            for metric, of_label in (_mean([found[index] for found in values]) | threshold).items():
                 yield where | {"metric": metric, "label": label, "value": of_label}
+
+
+def _mean(found: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Mean of each metric; None where it has no value."""
+    return {
+        name: None if found[0][name] is None else float(np.mean([values[name] for values in found]))
+        for name in found[0]
+    }
+
+
+def over_chance(rows: list[dict[str, Any]], guessing: float | None) -> Iterator[dict[str, Any]]:
+    """Macro-F1 as the share of what lies above chance, (F - F0) / (1 - F0): twenty labels and two weigh alike in a
+    mean.
+        Args:
+            guessing: F0; None where rows have several labels.
+    """
+    for row in rows:
+        if guessing is not None and row["metric"] == "macro_f1":
+            yield row | {"metric": OVER_CHANCE, "value": (row["value"] - guessing) / (1 - guessing)}
 
 
 def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
@@ -148,6 +196,7 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     The cell stores one of them, which calibration and figures of single rows show.
     """
     gold, found = cell.gold.astype(float), []
+    suite = suite | {"partitions": 1}  # the draws average over more than partitions do
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
         found.append(list(metric_rows(drawn, dataset, decide(drawn, dataset["task"], suite))))
@@ -156,18 +205,24 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     return [row | {"value": value} for row, value in zip(found[0], means, strict=True)]
 
 
-def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[str, Any], Bins]:
+def calibration_row(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, Any], Bins]:
     """ECE, Brier and AUROC of one cell, and its reliability bins.
 
     Single label: confidence of the argmax against its correctness. Multi-label: each (row, label) score against the
     label's presence, on the test split where there is one, else on validation.
+
+    Args:
+        in_range: the system's scores lie in [0, 1] on every dataset of the suite.
     """
     if task == "single":
-        confidences, kind = confidence(cell.scores, probabilities), "score" if probabilities else "softmax"
+        kind = "cosine" if cell.card.get("family") == "biencoder" else "score" if in_range else "softmax"
+        stated = probabilities(cell.scores, cell.gold, kind)
+        confidences, squares = stated.max(axis=1), brier(stated, cell.gold)
         correct = cell.gold[np.arange(len(cell.gold)), cell.winners]
     else:
         rows = cell.split == ("test" if "test" in cell.split else "validation")
         confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"
+        squares = brier(confidences[:, None], correct[:, None])
     found = bins(confidences, correct)
     row = {
         "suite": cell.suite,
@@ -177,7 +232,8 @@ def calibration_row(cell: Cell, task: str, probabilities: bool) -> tuple[dict[st
         "confidence_kind": kind,
         "rows": len(confidences),
         "ece": found.ece,
-        "brier": brier(confidences, correct),
+        "ece_calibrated": calibrated_ece(confidences),
+        "brier": squares,
         "auroc": auroc(confidences, correct),
     }
     return row, found
@@ -240,5 +296,7 @@ def summary(
         "seed": cell.seed,
         "scores_sha256": cell.card["scores_sha256"],
         "decisions": blocks,
-        "calibration": {key: calibration[key] for key in ("confidence_kind", "ece", "brier", "auroc")},
+        "calibration": {
+            key: calibration[key] for key in ("confidence_kind", "ece", "ece_calibrated", "brier", "auroc")
+        },
     }

@@ -27,26 +27,44 @@ class Decision:
     Attributes:
         split: the split whose rows are decided.
         rows: indices of these rows in the cell.
-        predictions: (len(rows), L) bool.
-        thresholds: (L,), mean over folds under `cv`; None where none is used.
+        partitions: (K, len(rows), L) bool: predictions under each of the K partitions of `cv`, else once. A metric is
+            the mean over them.
+        thresholds: (L,), mean over folds and partitions under `cv`; None where none is used.
         fitted_on: the split the thresholds came from; "" where nothing was fitted.
     """
 
     protocol: str
     split: str
     rows: np.ndarray
-    predictions: np.ndarray
+    partitions: np.ndarray
     thresholds: np.ndarray | None
     fitted_on: str
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """(len(rows), L) bool, of the first partition."""
+        return self.partitions[0]
 
 
 def argmax(cell: Cell) -> list[Decision]:
     """One label a row, the highest score; equals are drawn for."""
     predictions = one_hot(cell.winners, cell.scores.shape[1])
-    return [Decision("argmax", str(cell.split[0]), np.arange(len(predictions)), predictions, None, "")]
+    return [Decision("argmax", str(cell.split[0]), np.arange(len(predictions)), predictions[None], None, "")]
 
 
-def thresholded(cell: Cell, protocols: list[str], folds: int, fold_seed: int) -> list[Decision]:
+@dataclass(frozen=True)
+class Folds:
+    """How `cv` shares out rows: `count` folds under each of `partitions` seeded partitions.
+
+    The same for every system, since it depends on the row count alone. One partition would be one draw of luck.
+    """
+
+    count: int = 5
+    seed: int = 0
+    partitions: int = 20
+
+
+def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision]:
     """Decisions of a multi-label cell under each protocol that its splits allow.
 
     - `fixed-0.5`: validation, and test where there is one;
@@ -56,7 +74,7 @@ def thresholded(cell: Cell, protocols: list[str], folds: int, fold_seed: int) ->
 
     Args:
         protocols: names out of the four above.
-        folds, fold_seed: the partition of `cv`; the same for every system, since it depends on the row count alone.
+        folds: of `cv`.
 
     Raises:
         ValueError: a protocol is unknown.
@@ -68,8 +86,8 @@ def thresholded(cell: Cell, protocols: list[str], folds: int, fold_seed: int) ->
         for split in PROTOCOLS[protocol]:
             rows = np.flatnonzero(cell.split == split)
             if len(rows):
-                predictions, thresholds, fitted_on = _DECIDE[protocol](cell, rows, folds, fold_seed)
-                found.append(Decision(protocol, split, rows, predictions.astype(bool), thresholds, fitted_on))
+                partitions, thresholds, fitted_on = _DECIDE[protocol](cell, rows, folds)
+                found.append(Decision(protocol, split, rows, partitions.astype(bool), thresholds, fitted_on))
     return found
 
 
@@ -94,7 +112,7 @@ def representative_decision(cell: Cell) -> Decision:
     chosen = representative((name, split) for name in protocols for split in PROTOCOLS[name] if split in splits)
     if chosen is None:
         raise ValueError(f"cell {cell.name}: has neither validation nor test rows")
-    return next(found for found in thresholded(cell, [chosen[0]], FOLDS, FOLD_SEED) if found.split == chosen[1])
+    return next(found for found in thresholded(cell, [chosen[0]], Folds()) if found.split == chosen[1])
 
 
 REPRESENTATIVE = (
@@ -104,7 +122,6 @@ REPRESENTATIVE = (
     ("fixed-0.5", "validation"),
     ("val-tuned", "validation"),
 )
-FOLDS, FOLD_SEED = 5, 0  # the defaults of `suites.topics`
 
 # The splits each protocol reports on.
 PROTOCOLS = {
@@ -117,29 +134,33 @@ PROTOCOLS = {
 _Decided = tuple[np.ndarray, np.ndarray, str]
 
 
-def _fixed(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
-    return apply_thresholds(cell.scores[rows], FIXED), np.full(cell.scores.shape[1], FIXED), ""
+def _fixed(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
+    return apply_thresholds(cell.scores[rows], FIXED)[None], np.full(cell.scores.shape[1], FIXED), ""
 
 
-def _val_tuned(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
+def _val_tuned(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
     thresholds = fit_thresholds(cell.scores[rows], cell.gold[rows])
-    return apply_thresholds(cell.scores[rows], thresholds), thresholds, "validation"
+    return apply_thresholds(cell.scores[rows], thresholds)[None], thresholds, "validation"
 
 
-def _cv(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
-    fitted = cross_fit(cell.scores[rows], cell.gold[rows], folds, fold_seed)
-    return fitted.predictions, fitted.thresholds.mean(axis=0), "validation (other folds)"
+def _cv(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
+    fitted = [
+        cross_fit(cell.scores[rows], cell.gold[rows], folds.count, folds.seed + partition)
+        for partition in range(folds.partitions)
+    ]
+    thresholds = np.mean([one.thresholds for one in fitted], axis=(0, 1))
+    return np.stack([one.predictions for one in fitted]), thresholds, "validation (other folds)"
 
 
-def _held_out(cell: Cell, rows: np.ndarray, folds: int, fold_seed: int) -> _Decided:
+def _held_out(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
     seen = np.flatnonzero(cell.split == "validation")
     if not len(seen):
         raise ValueError(f"cell {cell.name}: protocol 'held-out' needs validation rows to fit on")
     thresholds = fit_thresholds(cell.scores[seen], cell.gold[seen])
-    return apply_thresholds(cell.scores[rows], thresholds), thresholds, "validation"
+    return apply_thresholds(cell.scores[rows], thresholds)[None], thresholds, "validation"
 
 
-_DECIDE: dict[str, Callable[[Cell, np.ndarray, int, int], _Decided]] = {
+_DECIDE: dict[str, Callable[[Cell, np.ndarray, Folds], _Decided]] = {
     "fixed-0.5": _fixed,
     "val-tuned": _val_tuned,
     "cv": _cv,

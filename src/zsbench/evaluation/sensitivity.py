@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zsbench.evaluation.f1 import point_macro_f1
+from zsbench.evaluation.metrics import point
 from zsbench.evaluation.ties import winners
 from zsbench.families import JOINT
 
@@ -96,7 +96,7 @@ def _record(kind: str, results: list[np.ndarray], gold: np.ndarray, task: str) -
     `flip_low` and `flip_high`: 95 % interval of the flip rate, by a bootstrap over rows.
     """
     # scikit-learn says the same (tested), but importing it takes longer than most of these scorings.
-    values = point_macro_f1(gold, np.stack(results), skip_absent=task == "single").tolist()
+    values = point("macro_f1", gold, np.stack(results), single=task == "single").tolist()
     flipped = np.array([(predicted != results[0]).any(axis=1) for predicted in results[1:]]).reshape(-1, len(gold))
     of_row = flipped.mean(axis=0) if len(flipped) else np.zeros(len(gold))  # (n,)
     picked = np.random.default_rng(0).integers(len(gold), size=(BOOTSTRAP, len(gold)))

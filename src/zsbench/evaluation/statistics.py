@@ -1,27 +1,32 @@
-"""Paired differences and what can be said about them: bootstrap intervals, p values, Holm, McNemar.
+"""Paired differences and what can be said about them: resampled rows, swapped answers, seeds, corrections.
 
-Axis legend: D draws, n rows, L labels, M prediction sets (system x seed x protocol), S seeds.
+Axis legend: D draws, n rows, L labels, M answer sets (system x seed x partition), S seeds, V variants, P pairs.
 
-All draws of rows are shared by all prediction sets of a dataset, so every difference is one within a draw: paired.
+All draws of rows, and all swaps, are shared by all answer sets of a dataset, so every difference is one within a draw:
+paired. What to conclude from them is in `verdicts`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from zsbench.evaluation.f1 import macro_f1
+from zsbench.evaluation.metrics import METRICS
 
-CHUNK = 4_000_000  # weights held at a time (16 MB)
+CHUNK = 4_000_000  # numbers held at a time (16 MB)
+ROUNDING = 1e-9  # differences that rounding alone may make
 
 
-def row_weights(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+def row_weights(n: int, draws: int, seed: int, width: int = 1) -> Iterator[np.ndarray]:
     """How often each of n rows occurs in each bootstrap draw, in chunks (c, n) that add up to `draws` draws.
 
     Each draw takes n rows with replacement: counts are multinomial(n, 1/n). float32 is exact for counts below 2^24.
+
+    Args:
+        width: numbers that the caller makes of each draw; chunks keep these in memory, too.
     """
-    generator, size = np.random.default_rng(seed), max(1, CHUNK // n)
+    generator, size = np.random.default_rng(seed), max(1, CHUNK // max(n, width))
     for start in range(0, draws, size):
         c = min(size, draws - start)
         picked = generator.integers(0, n, size=(c, n), dtype=np.int32).astype(np.int64)
@@ -29,92 +34,192 @@ def row_weights(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(picked.ravel(), minlength=c * n).reshape(c, n).astype(np.float32)
 
 
-def bootstrap_macro_f1(
-    gold: np.ndarray, predictions: np.ndarray, draws: int, seed: int, skip_absent: bool
-) -> np.ndarray:
-    """Macro-F1 of each prediction set in each bootstrap draw of rows.
+def coins(n: int, draws: int, seed: int, width: int = 1) -> Iterator[np.ndarray]:
+    """Whether each of n rows has its answers swapped (1) or not (0), in chunks (c, n) that add up to `draws`."""
+    generator, size = np.random.default_rng(seed), max(1, CHUNK // max(n, width))
+    for start in range(0, draws, size):
+        yield (generator.random((min(size, draws - start), n), dtype=np.float32) < 0.5).astype(np.float32)
 
-    Weighted confusion counts by matrix products: with W (D, n) the rows' counts, hits = W [gold and prediction] and
+
+def bootstrap(metric: str, gold: np.ndarray, answers: np.ndarray, draws: int, seed: int, single: bool) -> np.ndarray:
+    """A metric of each answer set in each bootstrap draw of rows (Efron and Tibshirani, 1993).
+
+    Weighted counts by matrix products: with W (D, n) the rows' counts, hits = W [gold and prediction] and
     predicted = W [prediction], both (D, M L); no draw copies a row.
 
     Args:
+        metric: a name in `metrics.METRICS`.
         gold: (n, L) bool.
-        predictions: (M, n, L) bool.
+        answers: (M, n, L) bool predictions, or scores for a metric that reads them.
         draws: D.
         seed: of the row draws; two calls with the same seed and rows are paired.
+        single: each row has one label.
 
     Returns:
         (D, M).
     """
-    M, n, L = predictions.shape
-    flat = predictions.transpose(1, 0, 2).reshape(n, M * L)  # (n, M L)
-    predicted = flat.astype(np.float32)
-    hits = (flat & np.tile(gold, M)).astype(np.float32)
-    positive = gold.astype(np.float32)
-    found = []
-    for weights in row_weights(n, draws, seed):
+    M, n, L = answers.shape
+    chosen = METRICS[metric]
+    if chosen.reads == "scores":
+        return np.concatenate([chosen.function(weights, gold, answers) for weights in row_weights(n, draws, seed)])
+    hits, predicted = _indicators(gold, answers)
+    positive, occurs = gold.astype(np.float32), gold.any(axis=0) if single else None
+    values = []
+    for weights in row_weights(n, draws, seed, M * L):
         shape = len(weights), M, L
         wanted = (weights @ positive)[:, None]  # (c, 1, L)
-        found.append(
-            macro_f1((weights @ hits).reshape(shape), (weights @ predicted).reshape(shape), wanted, skip_absent)
-        )
-    return np.concatenate(found)
+        counts = (weights @ hits).reshape(shape), (weights @ predicted).reshape(shape)
+        values.append(chosen.function(*counts, wanted, occurs))
+    return np.concatenate(values)
 
 
-def seed_sd(points: np.ndarray, draws: np.ndarray) -> float:
-    """Standard deviation between seeds that the choice of rows does not explain; 0 for one seed.
+def _indicators(gold: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[gold and prediction] and [prediction], both (n, M L) float32."""
+    M, n, L = answers.shape
+    flat = answers.transpose(1, 0, 2).reshape(n, M * L)
+    return (flat & np.tile(gold, M)).astype(np.float32), flat.astype(np.float32)
 
-    Seeds judged on the same finite rows differ for two reasons: the models differ, and each errs on other rows. The
-    variance between the points holds both; the second is what the bootstrap shows within draws, and is taken off, since
-    the row draws hold it already.
+
+def swapped(
+    metric: str,
+    gold: np.ndarray,
+    answers: np.ndarray,
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    draws: int,
+    seed: int,
+    single: bool,
+) -> np.ndarray:
+    """Differences of each pair when a fair coin decides, row by row, which side gave which answer.
+
+    Approximate randomisation (Noreen, 1989; Yeh, COLING 2000): if the two sides do not differ, swapping their answers
+    to a row changes nothing but luck, so these differences are what luck makes. Swapped counts are the counts plus
+    Z ([other side] - [this side]) with Z (D, n) the coins: matrix products again.
 
     Args:
-        points: (S,) metric of each seed.
-        draws: (D, S) metric of each seed in each draw of rows.
+        metric, gold, answers, single: as in `bootstrap`.
+        pairs: places in `answers` of the first and the second side, equally many: the seeds of each.
+        draws: D.
+        seed: of the coins, which all pairs share.
+
+    Returns:
+        (D, P) differences, means over a pair's seeds.
     """
-    if len(points) == 1:
-        return 0.0
-    moved = draws - draws.mean(axis=0)
-    rows_alone = moved.var(axis=1, ddof=1).mean()
-    return math.sqrt(max(0.0, float(points.var(ddof=1)) - float(rows_alone)))
+    M, n, L = answers.shape
+    chosen, result = METRICS[metric], []
+    if chosen.reads == "scores":
+        twice = np.concatenate([gold, gold])
+        for z in coins(n, draws, seed):
+            both = np.concatenate([1 - z, z], axis=1), np.concatenate([z, 1 - z], axis=1)  # (c, 2 n)
+            columns = []
+            for a, b in pairs:
+                stacked = np.concatenate([answers[a], answers[b]], axis=1)  # (S, 2 n, L)
+                first, second = (chosen.function(weights, twice, stacked) for weights in both)
+                columns.append((first - second).mean(axis=1))
+            result.append(np.stack(columns, axis=1))
+        return np.concatenate(result)
+    hits, predicted = _indicators(gold, answers)
+    whole = [indicator.sum(axis=0).reshape(M, L) for indicator in (hits, predicted)]
+    positive, occurs = gold.sum(axis=0).astype(np.float32), gold.any(axis=0) if single else None
+    widest = max([M, *(len(a) for a, _ in pairs)])
+    for z in coins(n, draws, seed, widest * L):
+        shape = len(z), M, L
+        moving = (z @ hits).reshape(shape), (z @ predicted).reshape(shape)
+        columns = []
+        for a, b in pairs:
+            gained = [of_rows[:, b] - of_rows[:, a] for of_rows in moving]  # (c, S, L), by the first side
+            these = [total[a] + more for total, more in zip(whole, gained, strict=True)]
+            others = [total[b] - more for total, more in zip(whole, gained, strict=True)]
+            difference = chosen.function(*these, positive, occurs) - chosen.function(*others, positive, occurs)
+            columns.append(difference.mean(axis=1))
+        result.append(np.stack(columns, axis=1))
+    return np.concatenate(result)
 
 
-def seed_effects(seeds: int, draws: int, seed: int) -> np.ndarray:
-    """Standardised errors (D,) of a mean over S seeds: Student's t with S - 1 degrees of freedom, over sqrt(S).
+def interval(samples: np.ndarray, level: float) -> tuple[float, float]:
+    """Percentile interval: the central `level` of (D,) bootstrap draws (Efron and Tibshirani, 1993)."""
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
-    Multiplied by the standard deviation between seeds they are the second level of the hierarchy. Drawing S seeds with
-    replacement out of S = 3 would give intervals far too short where seeds matter (a simulated coverage of 80 % at
-    nominal 95 %): the variance is a third too small, and three values have no tails. 0 for one seed: an interval over
-    one seed says nothing about other seeds, and tables note it.
+
+def p_value(delta: float, null: np.ndarray) -> float:
+    """Two-sided p: (#(|null| >= |delta|) + 1) / (D + 1), the difference itself being one of the swaps.
+
+    Phipson and Smyth (2010): without the + 1 a p of 0 is possible, and the error exceeds its level.
+
+    Args:
+        null: (D,) differences that luck makes.
     """
-    if seeds == 1:
-        return np.zeros(draws)
-    return np.random.default_rng(seed).standard_t(seeds - 1, size=draws) / math.sqrt(seeds)
+    return float((np.count_nonzero(np.abs(null) >= abs(delta) - ROUNDING) + 1) / (len(null) + 1))
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A delta with its percentile interval and two-sided p."""
+class Spread:
+    """Variance between trainings, for one way to compare.
 
-    delta: float
-    low: float
-    high: float
-    p: float
+    Attributes:
+        variance: of one training's metric around its recipe's, as observed on these rows.
+        rows: the part of it that is there since each training errs on other rows.
+        df: degrees of freedom of `variance`.
+    """
+
+    variance: float
+    rows: float
+    df: float
 
 
-def difference(delta: float, samples: np.ndarray, level: float) -> Difference:
-    """Interval and p of a delta from its bootstrap draws.
+def seed_spread(points: np.ndarray, draws: np.ndarray) -> tuple[Spread, Spread]:
+    """Variance between seeds, pooled over the V variants of one base: (blocked on seed, not blocked).
 
-    The interval holds the central `level` of the draws. p = 2 min(#(draw <= 0), #(draw >= 0)) counted with the usual
-    + 1, so it is at least 2 / (D + 1), and it is below 1 - level exactly when the interval leaves out 0.
+    Seeds of all variants form a two-way table, point = variant + seed + rest (Fisher's randomised blocks). A contrast
+    of two variants compares them seed by seed, so only the rest counts:
+
+        rest = sum (y_vs - y_v. - y_.s + y_..)^2 / ((V - 1)(S - 1)),  df = (V - 1)(S - 1)
+
+    A comparison with anything else is not blocked; its variance is that within variants,
+    (blocks + (V - 1) rest) / V with blocks = V sum (y_.s - y_..)^2 / (S - 1), and df by Satterthwaite (1946). V = 1 is
+    the sample variance with S - 1 degrees of freedom, for both.
+
+    Pooling is Smyth's (2004) moderated t with variances that are taken to be equal; a variant that collapses breaks
+    that. Seeds on the same finite rows also differ since each errs on other rows. That part, the mean square of the
+    draws around their means, is in the row draws, too, and must not count twice. It is taken off the row draws: taken
+    off here, a small estimate would become 0 and Student's t would lose its tails (a simulated coverage of 90 %).
 
     Args:
-        samples: (D,) deltas of the draws.
-        level: e.g. 0.95.
+        points: (V, S) metric of each variant and seed, S >= 2.
+        draws: (D, V, S) the same in each draw of rows.
     """
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    tail = min(np.count_nonzero(samples <= 0), np.count_nonzero(samples >= 0))
-    return Difference(float(delta), float(low), float(high), min(1.0, 2.0 * (tail + 1) / (len(samples) + 1)))
+    V, S = points.shape
+    observed = _mean_squares(points)
+    of_rows = [float(part.mean()) for part in _mean_squares(draws - draws.mean(axis=0))]
+    blocks, rest = (float(part) for part in observed)
+    if V == 1:
+        spread = Spread(blocks, of_rows[0], S - 1)
+        return spread, spread
+    blocked = Spread(rest, of_rows[1], (V - 1) * (S - 1))
+    parts = blocks / V, rest * (V - 1) / V
+    squares = parts[0] ** 2 / (S - 1) + parts[1] ** 2 / ((V - 1) * (S - 1))
+    df = sum(parts) ** 2 / squares if squares > 0 else S - 1
+    return blocked, Spread(sum(parts), (of_rows[0] + (V - 1) * of_rows[1]) / V, df)
+
+
+def _mean_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squares of seeds and of the rest (0 for one variant) in tables (..., V, S)."""
+    V, S = values.shape[-2:]
+    seeds = values.mean(axis=-2, keepdims=True) - values.mean(axis=(-2, -1), keepdims=True)
+    rest = values - values.mean(axis=-1, keepdims=True) - seeds
+    blocks = V * (seeds**2).sum(axis=(-2, -1)) / (S - 1)
+    return blocks, (rest**2).sum(axis=(-2, -1)) / max(1, (V - 1) * (S - 1))
+
+
+def degrees_of_freedom(fixed: float, *parts: tuple[float, float]) -> float:
+    """Degrees of freedom of a variance (Satterthwaite, 1946): total^2 / sum(part^2 / df).
+
+    Args:
+        fixed: the part that is as good as known.
+        parts: (estimated part, its df).
+    """
+    estimated = sum(part**2 / df for part, df in parts)
+    return (fixed + sum(part for part, _ in parts)) ** 2 / estimated if estimated > 0 else math.inf
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -128,6 +233,28 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def step_down_max_t(observed: np.ndarray, null: np.ndarray, level: float) -> tuple[np.ndarray, float]:
+    """Holm's steps with the joint distribution of the tests in place of Bonferroni's bound.
+
+    Sorted t_(1) >= ... >= t_(m): adjusted p_(i) = max_{j <= i} P(max over k >= j of null t_(k) >= t_(j)) (Westfall and
+    Young, 1993; Romano and Wolf, 2005). Tests that share systems move together, so this costs less power than Holm.
+
+    Args:
+        observed: (m,) absolute statistics, each a difference over its standard error.
+        null: (D, m) absolute statistics of the same draws under the null.
+        level: e.g. 0.95.
+
+    Returns:
+        adjusted p (m,), and the critical value: the `level` quantile of the largest null statistic.
+    """
+    order = np.argsort(-observed, kind="stable")
+    largest = np.maximum.accumulate(null[:, order[::-1]], axis=1)[:, ::-1]  # (D, m): of test j and all below it
+    exceed = (largest >= observed[order] - ROUNDING).sum(axis=0)
+    adjusted = np.empty(len(observed))
+    adjusted[order] = np.maximum.accumulate((exceed + 1) / (len(null) + 1))
+    return adjusted, float(np.quantile(largest[:, 0], level))
 
 
 def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
@@ -146,6 +273,16 @@ def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
     return float(binomtest(only, only + against, 0.5).pvalue)
 
 
-def smallest_corrected_p(draws: int, tests: int) -> float:
-    """The least p that Holm's correction of `tests` tests can give with `draws` draws."""
-    return min(1.0, 2.0 * tests / (draws + 1))
+def shapley(neither: np.ndarray, first: np.ndarray, second: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """Share of the first of two changes in what both bring: its mean over the two orders (Shapley, 1953).
+
+    ((first - neither) + (both - second)) / 2, elementwise: points, or draws of them.
+    """
+    return ((first - neither) + (both - second)) / 2
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks along the last axis, 1 the highest; equals share the mean of their ranks. (..., M) -> (..., M)."""
+    from scipy.stats import rankdata
+
+    return rankdata(-values, axis=-1)

@@ -1,7 +1,7 @@
 """`zsbench launch`: run a module on leased GPUs, or on the CPU of a machine that has none.
 
-Lease, `CUDA_VISIBLE_DEVICES`, free port, `accelerate launch` with the strategy's config. Imports no model code, so
-that a launcher that waits for a device costs next to nothing.
+A job with a strategy goes through `accelerate launch` with the strategy's config and a port of its own; any other is
+this launcher's child. Imports no model code, so that a launcher that waits for a device costs next to nothing.
 """
 
 import importlib.util
@@ -11,20 +11,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Literal
 
-from zsbench.jobs.leases import device_file, lease_devices, lease_folder, lease_port
-from zsbench.jobs.worker import LAUNCHER, LEASED, die_with_parent
+from zsbench.jobs.leases import lease_devices, lease_folder, lease_port
+from zsbench.jobs.worker import LAUNCHER, die_with_parent
 from zsbench.store.layout import WORKFLOW
 from zsbench.store.progress import say_for
 
 CONFIGS = WORKFLOW / "accelerate"
-STRATEGIES = ("single", "ddp", "zero2", "fsdp")
+Strategy = Literal["single", "ddp", "zero2", "fsdp"]
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Resident memory of a job on the CPU. oneDNN and PyTorch keep up to 1024 compiled operations each, 1 to 3 MB for every
 # shape of bf16 matrices; and glibc, whose threshold for blocks of their own grows with what is freed, spreads the
@@ -35,7 +35,7 @@ CPU_MEMORY = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={4 << 20}:glibc.malloc.hugetlb=1",
 }
-GRACE_SECONDS = 30.0  # between asking a job to stop and killing it
+GRACE_SECONDS = 30  # between asking a job to stop and killing it
 
 
 class LaunchError(RuntimeError):
@@ -114,8 +114,8 @@ def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
     return Nodes(count, int(environment["SLURM_NODEID"]), shown.stdout.split()[0], port)
 
 
-def accelerate_command(strategy: str, processes: int, nodes: Nodes, port: int, configs: Path) -> list[str]:
-    """`accelerate launch` up to and including the worker module.
+def accelerate_command(strategy: Strategy, processes: int, nodes: Nodes, port: int, configs: Path) -> list[str]:
+    """`accelerate launch` up to and including the worker module, which ties each process to the launcher.
 
     Raises:
         LaunchError: the strategy has no config, or needs a package that is not installed.
@@ -137,7 +137,7 @@ def accelerate_command(strategy: str, processes: int, nodes: Nodes, port: int, c
 
 def launch(
     gpus: int,
-    strategy: str,
+    strategy: Strategy | None,
     command: list[str],
     leases: Path | None = None,
     configs: Path = CONFIGS,
@@ -148,60 +148,52 @@ def launch(
     Args:
         gpus: GPUs of the job, over all its machines; one process each. On a machine without a GPU the job is one
             process on the CPU (the effective batch stays: accumulation follows from the number of processes).
-        strategy: "single", "ddp", "zero2" or "fsdp".
+        strategy: how accelerate starts the job's processes; None for a job of one plain process.
         command: `["-m", "package.module", ...]` or `["script.py", ...]`.
         leases: the lease folder; None for the machine's (`zsbench.jobs.leases.lease_folder()`).
-        configs: folder of accelerate's launch configs, one a strategy.
+        configs: folder of accelerate's launch configs, one per strategy.
         cpu: stay on the CPU with `gpus` processes (gloo), also where there are GPUs.
 
     Returns:
         The job's exit code; 128 + n when signal n ended it.
 
     Raises:
-        LaunchError: more GPUs asked for than there are, an unknown strategy, or one that does not fit.
+        LaunchError: more GPUs asked for than there are, or a strategy that does not fit.
     """
     say, leases = say_for("launch"), leases or lease_folder()
     devices = Devices({}) if cpu else visible_devices(os.environ)
     processes, nodes = job_shape(gpus, strategy, devices, slurm_nodes(os.environ), cpu)
     if processes * nodes.count < gpus:
         say(f"no GPU on this machine: one process on the CPU instead of {gpus} on GPUs")
-    on_cpu = devices.fake or not devices.names
-    environment = dict(os.environ) | {LAUNCHER: str(os.getpid()), LEASED: "", "CUDA_VISIBLE_DEVICES": ""}
+    environment = dict(os.environ) | {LAUNCHER: str(os.getpid()), "CUDA_VISIBLE_DEVICES": ""}
     environment["HF_HUB_OFFLINE"] = "1"  # only fetch opens connections
+    on_cpu = devices.fake or not devices.names
     if on_cpu:
         environment["ACCELERATE_USE_CPU"] = "true"
-        environment = CPU_MEMORY | environment  # what the user has set stays
+        environment = CPU_MEMORY | environment  # the user's own settings win
     with ExitStack() as stack:
+        held: dict[str, int] = {}
         if devices.names:
             held = stack.enter_context(lease_devices(leases, list(devices.names.values()), processes, say))
-            environment |= _naming(devices, held)
-            environment[LEASED] = os.pathsep.join(str(device_file(leases, device)) for device in held)
-        if on_cpu and processes * nodes.count == 1:
-            # One process on the CPU needs nothing of accelerate's launcher, whose imports cost seconds.
-            program = [sys.executable, "-m", "zsbench.jobs.worker"]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(name for name, uuid in devices.names.items() if uuid in held)
+            # Indices mean what nvidia-smi numbers, from which the leases' identities come.
+            environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        if strategy is None or (on_cpu and processes * nodes.count == 1):
+            program = [sys.executable]  # needs nothing of accelerate's launcher, whose imports cost seconds
         else:
             port = nodes.port or stack.enter_context(lease_port(leases))
             program = accelerate_command(strategy, processes, nodes, port, configs)
-        return run_job([*program, *command], environment)
+        return run_job([*program, *command], environment, held.values())
 
 
-def _naming(devices: Devices, held: list[str]) -> dict[str, str]:
-    """Environment by which CUDA shows the leased devices and no others."""
-    names = ",".join(name for name, device in devices.names.items() if device in held)
-    # Indices mean what nvidia-smi numbers, from which the leases' identities come.
-    return {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": os.environ.get("CUDA_DEVICE_ORDER", "PCI_BUS_ID")}
-
-
-def job_shape(gpus: int, strategy: str, devices: Devices, nodes: Nodes, cpu: bool) -> tuple[int, Nodes]:
+def job_shape(gpus: int, strategy: Strategy | None, devices: Devices, nodes: Nodes, cpu: bool) -> tuple[int, Nodes]:
     """Processes on this machine, and the machines of the job.
 
     Raises:
         LaunchError: the numbers do not fit; the message says what does.
     """
-    if strategy not in STRATEGIES:
-        raise LaunchError(f"strategy {strategy!r} is not known; allowed: {', '.join(STRATEGIES)}")
-    if gpus < 1 or (strategy == "single" and gpus != 1):
-        raise LaunchError(f"gpus is {gpus} with strategy {strategy!r}; allowed: 1 for single, 1 or more for the others")
+    if gpus < 1 or (strategy in (None, "single") and gpus != 1):
+        raise LaunchError(f"gpus: {gpus} with strategy {strategy}; allowed: 1, or more with ddp, zero2 or fsdp")
     if gpus % nodes.count:
         raise LaunchError(f"{gpus} GPUs cannot be shared evenly by {nodes.count} machines; choose a multiple of them")
     here = gpus // nodes.count
@@ -211,51 +203,39 @@ def job_shape(gpus: int, strategy: str, devices: Devices, nodes: Nodes, cpu: boo
         return 1, Nodes()
     if here > len(devices.names):
         raise LaunchError(
-            f"{here} GPUs asked for, this process may use {len(devices.names)} ({', '.join(devices.names)}): "
+            f"the job needs {here} GPUs, and this process may use {len(devices.names)} ({', '.join(devices.names)}): "
             "ask for fewer (the effective batch stays the same) or widen CUDA_VISIBLE_DEVICES"
         )
     return here, nodes
 
 
-def run_job(command: list[str], environment: dict[str, str]) -> int:
-    """Run a job in its own process group; signals to this process go to it, and it ends when this process ends."""
-    received: list[int] = []
-    with _handling(lambda number, _: received.append(number)):
-        job = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=die_with_parent
-        )
-        deadline = float("inf")
-        forwarded = 0
-        while True:
-            try:
-                code = job.wait(timeout=0.5)
-                break
-            except subprocess.TimeoutExpired:
-                pass
-            if len(received) > forwarded:
-                forwarded = len(received)
-                deadline = min(deadline, time.monotonic() + GRACE_SECONDS)
-                os.killpg(job.pid, received[-1])
-            if time.monotonic() > deadline:
-                os.killpg(job.pid, signal.SIGKILL)
-    _end_group(job.pid)
-    return 128 - code if code < 0 else code
+def run_job(command: list[str], environment: dict[str, str], leases: Collection[int] = ()) -> int:
+    """Run a job in its own process group. It is sent this process's signals, holds its leases and ends with it.
 
+    Returns:
+        Its exit code; 128 + n when signal n ended it.
+    """
+    job = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+        pass_fds=tuple(leases),
+        preexec_fn=die_with_parent,
+    )
 
-def _end_group(group: int) -> None:
-    """Kill what a finished job left in its process group."""
+    def pass_on(number: int, _: FrameType | None) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL if number == signal.SIGALRM else number)
+        signal.alarm(GRACE_SECONDS)
+
+    before = {number: signal.signal(number, pass_on) for number in (*FORWARDED, signal.SIGALRM)}
     try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-@contextmanager
-def _handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Install `handler` for the forwarded signals, and put back what was there."""
-    before = {number: signal.signal(number, handler) for number in FORWARDED}
-    try:
-        yield
+        code = job.wait()
     finally:
-        for number, old in before.items():
-            signal.signal(number, old)
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(job.pid, signal.SIGKILL)  # what a finished job left in its group
+    return 128 - code if code < 0 else code

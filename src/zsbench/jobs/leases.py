@@ -1,8 +1,8 @@
 """Leases: file locks by which any number of launchers on one machine share GPUs and ports without a server.
 
-A lease is a kernel lock (`flock`) on a small file: it ends with the processes that hold it, however they end, so
-nothing is ever left to clean up. A launcher takes the lock of each device; every process of its job joins it. A
-device is free only when both are gone, so a launcher that was killed does not hand on a GPU that its job still leaves.
+A lease is a kernel lock (`flock`) on an open file. A launcher hands the open file to its job, so the lease lasts until
+both have ended, however they end: nothing is ever left to clean up, and a killed launcher does not hand on a GPU that
+its job still uses.
 """
 
 import fcntl
@@ -28,67 +28,49 @@ def lease_folder() -> Path:
 
 
 def _open(path: Path) -> int:
-    """Open a lease file for locking; any user may lock a file that another user made."""
+    """Open a lease file, which any user may lock whoever made it: so neither umask nor O_CREAT may interfere."""
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o1777)
     with suppress(FileExistsError):
-        created = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
-        os.fchmod(created, 0o666)  # whatever the umask says
-        return created
-    return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        os.fchmod(handle, 0o666)
+        return handle
+    return os.open(path, os.O_RDWR)
 
 
-def device_file(folder: Path, device: str) -> Path:
-    """Lease file of one device, named by its identity (a UUID, or an index where no UUID is known)."""
-    return folder / f"gpu-{''.join(c if c.isalnum() or c == '-' else '_' for c in device)}.lock"
-
-
-def _try_lease(path: Path) -> int | None:
-    """The open file that holds a lease, or None when any process of another job has it."""
+def _try_lock(path: Path) -> int | None:
+    """The open file that holds the lock, or None where another process has it."""
     handle = _open(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         return None
-    os.ftruncate(handle, 0)
-    os.write(handle, f"{os.getpid()}\n".encode())
-    # Shared from here on, so that the job's processes can join; only `allocate.lock`'s holder asks for it exclusively.
-    fcntl.flock(handle, fcntl.LOCK_SH)
     return handle
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = _open(path)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _try_devices(folder: Path, devices: Sequence[str], count: int) -> dict[str, int]:
     """Lease `count` devices or none at all: {device: open lease file}."""
     held: dict[str, int] = {}
-    with _locked(folder / "allocate.lock"):
-        for device in devices:
-            handle = _try_lease(device_file(folder, device))
-            if handle is not None:
-                held[device] = handle
-            if len(held) == count:
-                return held
-        for handle in held.values():
-            os.close(handle)
+    for device in devices:
+        name = "".join(c if c.isalnum() or c == "-" else "_" for c in device)
+        if (handle := _try_lock(folder / f"gpu-{name}.lock")) is not None:
+            held[device] = handle
+        if len(held) == count:
+            return held
+    for handle in held.values():
+        os.close(handle)
     return {}
 
 
 @contextmanager
-def lease_devices(folder: Path, devices: Sequence[str], count: int, say: Callable[[str], None]) -> Iterator[list[str]]:
-    """Hold `count` of `devices` while the block runs; waits, in the order of asking, until they are free.
+def lease_devices(
+    folder: Path, devices: Sequence[str], count: int, say: Callable[[str], None]
+) -> Iterator[dict[str, int]]:
+    """Hold `count` of `devices` while the block runs; waits, first come first served, until they are free.
 
-    Launchers that may use the same devices queue behind one another, so that a job that needs two is not passed by
+    Launchers that may use the same devices queue behind one another, so that a job that needs two is not overtaken by
     an endless row of jobs that need one.
 
     Args:
@@ -96,36 +78,25 @@ def lease_devices(folder: Path, devices: Sequence[str], count: int, say: Callabl
         devices: identities of the devices this job may use; at least `count`.
         count: how many it needs (>= 1).
         say: prints a line while waiting.
+
+    Yields:
+        The leased devices, each with its open lease file: a process that inherits the file holds the lease too.
     """
     with ExitStack() as stack:
-        with _locked(folder / f"queue-{digest(sorted(devices))}.lock"):
+        queue = _open(folder / f"queue-{digest(sorted(devices))}.lock")
+        try:
+            fcntl.flock(queue, fcntl.LOCK_EX)
             said = time.monotonic()
             while not (held := _try_devices(folder, devices, count)):
                 if time.monotonic() - said > SAY_SECONDS:
                     said = time.monotonic()
-                    say(f"waiting for {count} of {len(devices)} GPUs; {_holders(folder, devices)}")
+                    say(f"waiting for {count} of {len(devices)} GPUs; other jobs hold their leases in {folder}")
                 time.sleep(POLL_SECONDS)
+        finally:
+            os.close(queue)
         for handle in held.values():
             stack.callback(os.close, handle)
-        yield list(held)
-
-
-def _holders(folder: Path, devices: Sequence[str]) -> str:
-    """Who leased which device last, for a waiting message."""
-    lines = []
-    for device in devices:
-        path = device_file(folder, device)
-        owner = path.read_text().strip() if path.exists() else ""
-        lines.append(f"{device}: process {owner or 'unknown'}")
-    return ", ".join(lines)
-
-
-def join_leases(files: Sequence[str]) -> list[int]:
-    """Called by a process of a job: hold the job's device leases too, for as long as this process lives."""
-    handles = [_open(Path(file)) for file in files]
-    for handle in handles:
-        fcntl.flock(handle, fcntl.LOCK_SH)
-    return handles
+        yield held
 
 
 @contextmanager
@@ -136,9 +107,10 @@ def lease_port(folder: Path) -> Iterator[int]:
         OSError: no port in `PORTS` is free.
     """
     for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-        handle = _open(folder / f"port-{port}.lock")
+        handle = _try_lock(folder / f"port-{port}.lock")
+        if handle is None:
+            continue
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.socket() as probe:
                 probe.bind(("", port))
         except OSError:

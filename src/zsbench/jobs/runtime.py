@@ -1,15 +1,18 @@
-"""Process-wide settings and measurements of every verb that runs a model."""
+"""Where models run, and what running them costs. Imports torch only where there may be a GPU."""
 
 import contextlib
+import os
 import resource
 import time
 from pathlib import Path
 
-import torch
-
 
 def prepare_torch() -> str:
     """Where models run: "cuda" or "cpu"."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # as `zsbench launch` says it; torch takes seconds to say the same
+        return "cpu"
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -19,6 +22,8 @@ class Meter:
     def __init__(self, device: str) -> None:
         self.device = device
         if device == "cuda":
+            import torch
+
             torch.cuda.reset_peak_memory_stats()
         else:
             with contextlib.suppress(OSError):  # Linux: tells the peak of one dataset from that of the one before
@@ -31,6 +36,8 @@ class Meter:
     def peak_mb(self) -> float:
         """MiB."""
         if self.device == "cuda":
+            import torch
+
             return round(torch.cuda.max_memory_allocated() / 2**20, 1)
         status = Path("/proc/self/status")
         if status.is_file():

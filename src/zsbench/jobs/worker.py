@@ -1,35 +1,52 @@
-"""First code of every process that `zsbench launch` starts: tie it to its launcher, then run the job's own module.
+"""How a job's processes end together with what started them, however that ends.
 
-python -m zsbench.jobs.worker -m package.module arguments...
-python -m zsbench.jobs.worker script.py arguments...
+`python -m zsbench.jobs.worker -m package.module arguments...` (or `script.py arguments...`) is what accelerate starts
+as each process of a distributed job: it ties itself to its launcher, then runs the job.
 """
 
 import os
 import runpy
+import signal
 import sys
+import threading
 from pathlib import Path
+from select import select
 
-from zsbench.jobs.leases import join_leases
-
-LAUNCHER = "ZSBENCH_LAUNCHER"  # process id of the launcher
-LEASED = "ZSBENCH_LEASED"  # lease files of the job's devices
-KEPT: list[int] = []  # open lease files; closing one would give its lease up
+LAUNCHER = "ZSBENCH_LAUNCHER"  # process id of the launcher, for the processes that it started
 
 
 def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends; elsewhere only the lease waits for it."""
+    """Ask Linux to kill this process when its parent ends; a no-op elsewhere."""
     if sys.platform == "linux":
         import ctypes
-        import signal
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
+def end_with(process: int) -> None:
+    """Be killed as soon as another process of this machine ends, so that the next run has no rival.
+
+    Args:
+        process: id of the snakemake that started this job's shell, as that shell sees it; 0 and 1 are not watched: they
+            are a container's own.
+    """
+    if process < 2 or not hasattr(os, "pidfd_open"):  # only Linux has it
+        return
+    try:
+        watched = os.pidfd_open(process)
+    except ProcessLookupError:
+        sys.exit("the workflow that started this job is gone")
+
+    def wait() -> None:
+        select([watched], [], [])  # readable when the process has ended
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> None:
     die_with_parent()
-    files = [file for file in os.environ.get(LEASED, "").split(os.pathsep) if file]
-    KEPT.extend(join_leases(files))
     try:
         os.kill(int(os.environ[LAUNCHER]), 0)
     except ProcessLookupError:

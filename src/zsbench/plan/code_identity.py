@@ -25,7 +25,6 @@ PLUMBING = {
     "gliznet.card": "writes a checkpoint's README",
     "hybridnli": "exports names",
     "zsbench": "its version",
-    "zsbench.cli.arguments": "reads the command line",
     "zsbench.config.load": "refuses a config, or passes it on",
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
@@ -38,8 +37,8 @@ PLUMBING = {
     "zsbench.families": "lists the families; keys name a family's own modules and options",
     "zsbench.systems": "lists the families; the folder it names for a model has its content in the keys",
     "zsbench.training.families": "lists the tasks; keys name a family's own",
-    "zsbench.jobs.worker": "starts processes",
-    "zsbench.jobs.workplace": "locks the folder, and words its errors",
+    "zsbench.jobs.worker": "ends processes",
+    "zsbench.jobs.workplace": "frees locks, and words errors of the disk",
 }
 
 

@@ -28,7 +28,7 @@ class Pair:
     baseline_protocol: str
     factor: str = ""
     levels: str = ""
-    corrected: bool = True  # a comparison with a control is a check, not a finding: it stays out of Holm's family
+    corrected: bool = True  # belongs to the family that is tested; checks against controls and sums of others do not
 
 
 def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
@@ -70,7 +70,7 @@ def topic_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
     - `system`: a system against an NLI system, the protocol being the same;
     - `thresholds`: one system with fitted thresholds against itself at 0.5;
     - `system + thresholds`: fitted thresholds against an NLI system at 0.5, the way headlines are made; it confounds
-      the two above.
+      the two above, so it is not tested with them.
     Baselines are all systems of family `nli`.
 
     Args:
@@ -93,7 +93,7 @@ def topic_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
                 continue
             yield replace(itself, baseline=baseline, baseline_protocol=protocol, factor="system")
             if protocol != FIXED and (split, baseline, FIXED) in available:
-                yield replace(itself, baseline=baseline, factor="system + thresholds")
+                yield replace(itself, baseline=baseline, factor="system + thresholds", corrected=False)
 
 
 HYBRID_FACTORS = {  # setting of a hybrid -> what the contrast is called

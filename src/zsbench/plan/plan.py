@@ -176,7 +176,7 @@ class Plan:
                 | {"wordings": len(self.resources["datasets"][name]["verbalisations"])}
                 for name in entry["datasets"]
             ]
-            own = {key: entry[key] for key in ("protocols", "folds", "fold_seed") if key in entry}
+            own = {key: entry[key] for key in ("protocols", "folds", "fold_seed", "partitions") if key in entry}
             suites[suite] = {"datasets": datasets, **own}
         systems = [
             {

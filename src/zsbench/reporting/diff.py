@@ -1,10 +1,7 @@
-"""What changed between two runs, or between two systems: paired differences with intervals, and facts that differ.
+"""What changed between two runs, or between two systems: paired differences with intervals, and facts that differ."""
 
-Axis legend: D draws, n rows, M prediction sets, S seeds.
-"""
-
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +10,13 @@ import pandas as pd
 
 from zsbench.config.load import ConfigError
 from zsbench.evaluation.cells import Cell
-from zsbench.evaluation.compare import Sample, average, paired
-from zsbench.evaluation.f1 import point_macro_f1
+from zsbench.evaluation.compare import Answers, Comparisons, Evidence, Test, resample
 from zsbench.evaluation.protocols import representative_decision
-from zsbench.evaluation.statistics import bootstrap_macro_f1, difference, holm
+from zsbench.evaluation.statistics import holm
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError, digest, read_json
+from zsbench.store.provenance import IntegrityError, read_json
 from zsbench.store.status import OK, status
 from zsbench.systems.controls import RANDOM
 
@@ -29,6 +25,7 @@ SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two sy
 STATISTICS = {"draws": 10_000, "seed": 0, "level": 0.95}  # the defaults of a config's `statistics`
 COLUMNS = ["suite", "dataset", "system", "a", "b", "delta", "low", "high", "p", "p_holm", "n_rows", "seeds"]
 Key = tuple[str, str, str]  # suite, dataset, system
+TEST: Test = (("", "b", ""), ("", "a", ""))  # b minus a; both sides are decided in one way
 Cells = dict[Key, Callable[[], list[Cell]]]  # read when called: all seeds of one system on one dataset
 
 
@@ -75,7 +72,7 @@ def compare_runs(
     if not shared:
         raise IntegrityError(f"{a} and {b} have no cell in common (suite, dataset and system)")
     notes = [f"only in {a if key in left else b}: {'/'.join(key)}" for key in left | right if key not in shared]
-    found: dict[Key, tuple[Sample, Sample]] = {}
+    found: dict[tuple[str, str], dict[str, Evidence]] = {}  # (suite, system) -> of each dataset
     for key in shared:
         sides = left[key](), right[key]()
         if sides[0][0].rows_digest != sides[1][0].rows_digest:
@@ -84,9 +81,16 @@ def compare_runs(
         if systems is not None and any(side[0].card["settings"].get("control") in RANDOM for side in sides):
             raise ConfigError(f"systems: {key[2]}: a random control's cell is one draw, and its delta would be luck")
         notes += _facts(key, sides[0][0].card, sides[1][0].card, FACTS if systems is None else SETTING)
-        found[key] = _samples(key, sides, statistics)
-    rows = [_row(key, *pair, statistics) for key, pair in found.items()]
-    rows += list(_averages(found, statistics, notes))
+        found.setdefault((key[0], key[2]), {})[key[1]] = _evidence(key[1], sides, statistics)
+    base = {} if systems else {"a": "", "b": ""}  # seeds of the same recipe are compared one by one
+    rows = []
+    for (suite, system), evidence in found.items():
+        comparisons = Comparisons(evidence, base, statistics)
+        rows += [_row(comparisons, suite, system, name, [name]) for name in evidence]
+        if len({tuple(len(sample.points) for sample in one.samples.values()) for one in evidence.values()}) > 1:
+            notes.append(f"no average, seeds differ between datasets: {suite}/{system}")
+        else:
+            rows.append(_row(comparisons, suite, system, AVERAGE, list(evidence)))
     return Comparison(_corrected(pd.DataFrame(rows, columns=COLUMNS)), notes)
 
 
@@ -119,49 +123,45 @@ def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cell
     return {(suite, dataset, name): read for (suite, dataset, own), read in cells.items() if own == system}
 
 
-def _samples(key: Key, sides: tuple[list[Cell], list[Cell]], statistics: dict[str, Any]) -> tuple[Sample, Sample]:
+def _evidence(dataset: str, sides: tuple[list[Cell], list[Cell]], statistics: dict[str, Any]) -> Evidence:
     """Both sides in the same draws of rows."""
-    decisions = [representative_decision(cell) for side in sides for cell in side]
-    single, gold = sides[0][0].card["task"] == "single", sides[0][0].gold[decisions[0].rows]
-    predictions = np.stack([decision.predictions for decision in decisions])  # (M, n, L)
-    seed = int(digest([statistics["seed"], key[1]]), 16)
-    draws = bootstrap_macro_f1(gold, predictions, statistics["draws"], seed, skip_absent=single)  # (D, M)
-    points = point_macro_f1(gold, predictions, skip_absent=single)
-    correct = (predictions == gold).all(axis=2)  # (M, n)
-    k = len(sides[0])
-    hashes = [[cell.card["scores_sha256"] for cell in side] for side in sides]
-    # One name for both sides makes `paired` take seed by seed differences: right when they are the same scores.
-    names = (key[2], key[2]) if hashes[0] == hashes[1] else (f"a {key[2]}", f"b {key[2]}")
-    return (
-        Sample(names[0], points[:k], draws[:, :k], correct[0]),
-        Sample(names[1], points[k:], draws[:, k:], correct[k]),
+    first = representative_decision(sides[0][0])
+    answers = [np.stack([representative_decision(cell).partitions for cell in side]) for side in sides]
+    keys = reversed(TEST)
+    return resample(
+        dataset,
+        Answers({"": sides[0][0].gold[first.rows]}, dict(zip(keys, answers, strict=True))),
+        [TEST],
+        "macro_f1",
+        sides[0][0].card["task"] == "single",
+        statistics,
     )
 
 
-def _row(key: Key, a: Sample, b: Sample, statistics: dict[str, Any]) -> dict[str, Any]:
-    tested = asdict(difference(*paired(b, a, statistics), statistics["level"]))
-    where = dict(zip(("suite", "dataset", "system"), key, strict=True))
-    means = {"a": float(a.points.mean()), "b": float(b.points.mean())}
-    return where | means | tested | {"n_rows": len(a.correct), "seeds": f"{len(a.points)}, {len(b.points)}"}
-
-
-def _averages(
-    found: dict[Key, tuple[Sample, Sample]], statistics: dict[str, Any], notes: list[str]
-) -> Iterator[dict[str, Any]]:
-    """A row for each system's mean over the datasets of a suite that both runs share."""
-    for suite, system in dict.fromkeys((suite, system) for suite, _, system in found):
-        own = [pair for key, pair in found.items() if (key[0], key[2]) == (suite, system)]
-        if len({(len(a.points), len(b.points)) for a, b in own}) > 1:
-            notes.append(f"no average, seeds differ between datasets: {suite}/{system}")
-            continue
-        yield _row((suite, AVERAGE, system), average([a for a, _ in own]), average([b for _, b in own]), statistics)
+def _row(comparisons: Comparisons, suite: str, system: str, name: str, datasets: list[str]) -> dict[str, Any]:
+    tested = comparisons.measured(TEST, datasets)
+    b, a = (float(comparisons.sample(key, datasets).points.mean()) for key in TEST)
+    return {
+        "suite": suite,
+        "dataset": name,
+        "system": system,
+        "a": a,
+        "b": b,
+        "delta": tested.delta,
+        "low": tested.low,
+        "high": tested.high,
+        "p": tested.p,
+        "n_rows": tested.n_rows,
+        "seeds": f"{tested.n_baseline_seeds}, {tested.n_seeds}",
+    }
 
 
 def _corrected(frame: pd.DataFrame) -> pd.DataFrame:
-    """Holm's correction, among averages and among single datasets apart."""
-    for _, family in frame.groupby(frame["dataset"] == AVERAGE):
+    """Holm's correction, among averages and among single datasets apart; two seeds have no p."""
+    tested = frame[frame["p"].notna()]
+    for _, family in tested.groupby(tested["dataset"] == AVERAGE):
         frame.loc[family.index, "p_holm"] = holm(family["p"].to_numpy())
-    return frame
+    return frame.astype({"p_holm": float})
 
 
 def _facts(key: Key, left: dict[str, Any], right: dict[str, Any], facts: tuple[str, ...]) -> list[str]:
@@ -179,8 +179,8 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     head = " ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True))
     lines = [
         f"macro-F1 (topics: held-out where there are test rows, else cv); a: {a}, b: {b};"
-        " delta = b - a; paired bootstrap; p corrected by Holm (averages apart"
-        f" from datasets), * below {SIGNIFICANT}",
+        " delta = b - a; intervals by a paired bootstrap; p by swapped answers, none for two seeds,"
+        f" corrected by Holm (averages apart from datasets), * below {SIGNIFICANT}",
         "",
         f"{head}       a       b    delta  interval             p",
     ]
@@ -189,5 +189,6 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
         name = " ".join(text.ljust(width) for text, width in zip(names, widths, strict=True))
         interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
         mark = "*" if row.p_holm < SIGNIFICANT else ""
-        lines.append(f"{name}  {row.a:.4f}  {row.b:.4f}  {row.delta:+.4f}  {interval}  {row.p_holm:.4f}{mark}")
+        p = f"{row.p_holm:.4f}{mark}" if row.p_holm == row.p_holm else "–"
+        lines.append(f"{name}  {row.a:.4f}  {row.b:.4f}  {row.delta:+.4f}  {interval}  {p}")
     return "\n".join([*lines, *([""] if comparison.notes else []), *comparison.notes]) + "\n"

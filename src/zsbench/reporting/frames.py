@@ -18,10 +18,12 @@ from zsbench.store.status import FAILED, NOT_APPLICABLE, OK, status
 COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
-        "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_sets n_seeds"
+        "table suite dataset metric protocol split system baseline factor delta low high p p_holm tests unit mde"
+        " verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels n_rows n_sets n_seeds"
         " mcnemar_p"
     ),
-    "calibration": "suite dataset system seed ece brier auroc",
+    "ranks": "suite protocol split system value rank rank_low rank_high p_best",
+    "calibration": "suite dataset system seed ece ece_calibrated brier auroc",
     "reliability": "suite dataset system bin low high count confidence accuracy",
     "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",

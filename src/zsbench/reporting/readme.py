@@ -143,7 +143,7 @@ def _negated(text: str) -> str:
 
 def _control(row: Row) -> bool:
     """Controls are known by name; those of other names by a difference that is not corrected."""
-    return row["System"] in CONTROLS or (row["interval"] != EMPTY and row["p (Holm)"] == EMPTY)
+    return row["System"] in CONTROLS or (row["p"] != EMPTY and row["p (Holm)"] == EMPTY)
 
 
 def headline(reports: Path) -> str:

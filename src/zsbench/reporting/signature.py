@@ -2,8 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from zsbench.evaluation.statistics import smallest_corrected_p
-from zsbench.reporting.frames import SIGNIFICANT, RunData
+from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.store.provenance import digest
 from zsbench.systems.controls import RANDOM
 
@@ -31,7 +30,7 @@ def signature(run: RunData, suite: str, metric: str) -> str:
         "seeds": ",".join(map(str, seeds)) or "none",
         "ci": f"bootstrap-{statistics['draws']}@{statistics['level']:g}",
         "rng": str(statistics["seed"]),
-        "p": "holm",
+        "p": "swaps+max-t",
         "zsbench": package_version(),
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
@@ -40,24 +39,27 @@ def signature(run: RunData, suite: str, metric: str) -> str:
 def interval_note(run: RunData) -> str:
     """How intervals and p values were made."""
     statistics = run.spec["statistics"]
+    draws = f"{statistics['draws']:,}"
     return (
-        f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows"
-        f" ({statistics['draws']:,} draws), datasets as strata, plus a Student-t effect of seeds for systems with"
-        " several; p is two-sided from the same draws; p (Holm) is corrected over the table's comparisons."
+        f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows ({draws} draws),"
+        " datasets as strata; where systems have several seeds, a Student-t error of seeds is added, its variance"
+        f" pooled over the variants of one base. p: two-sided, from {draws} runs in which a coin decides, row by row,"
+        " which of the two systems gave which answer."
     )
 
 
 def seeds_note(run: RunData, suite: str) -> str:
-    """Over how many seeds the trained systems were averaged, and what one seed leaves out."""
+    """Over how many seeds the trained systems were averaged, and what few seeds leave out."""
     counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"] and suite in entry["suites"]}
     if not counts:
         return "No system of this run was trained by it."
     if counts == {1}:
         return (
-            "Trained systems have one seed: intervals hold the choice of rows alone, and say nothing about how another"
-            " training of the same system would score."
+            "Trained systems have one seed: every difference is one between these checkpoints, and says nothing about"
+            " how another training of the same system would score."
         )
-    return f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have none."
+    few = " Two seeds support no verdict, so comparisons of such systems have no p." if 2 in counts else ""
+    return f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have none.{few}"
 
 
 def rows_note(run: RunData, suite: str, splits: tuple[str, ...]) -> str:
@@ -88,14 +90,24 @@ def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | 
     return max(found, default=None)
 
 
-def resolution_note(run: RunData, table: str) -> list[str]:
-    """Warns where the draws are too few for any difference of the largest family to survive the correction."""
-    frame, draws = run.deltas[run.deltas["table"] == table], run.spec["statistics"]["draws"]
-    tests = int(frame["tests"].max()) if len(frame) else 0
-    least = smallest_corrected_p(draws, tests)
-    if least < SIGNIFICANT:
-        return []
-    return [
-        f"With {draws:,} draws the least p (Holm) that {tests} comparisons can have is {least:.3f}: none of them can be"
-        " called significant; raise statistics.draws."
+def family_note(run: RunData, table: str) -> list[str]:
+    """How many comparisons were tested together, and where labels have too few rows."""
+    frame = run.deltas[run.deltas["table"] == table]
+    whole = frame[(frame["dataset"] == AVERAGE) & (frame["tests"] > 0)]
+    places = whole.groupby(["protocol", "split"], sort=False, observed=True)["tests"].max()
+    sizes = [
+        f"{size:.0f}" if len(places) == 1 else f"{size:.0f} ({', '.join(place)})" for place, size in places.items()
     ]
+    rare = frame[(frame["dataset"] != AVERAGE) & (frame["rare_labels"] > 0)]
+    labels = rare.groupby("dataset", sort=False, observed=True)["rare_labels"].max()
+    notes = []
+    if sizes:
+        notes.append(
+            f"p (Holm): Holm's steps with the joint distribution of all comparisons of the suite under one protocol,"
+            f" each tested once whatever tables show it: {'; '.join(sizes)}. A dataset's own difference is tested only"
+            " where the average is significant."
+        )
+    if len(labels):
+        found = ", ".join(f"{dataset} {count:.0f}" for dataset, count in labels.items())
+        notes.append(f"Labels with fewer than five rows, whose F1 is little but luck: {found}.")
+    return notes

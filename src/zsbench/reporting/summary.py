@@ -96,7 +96,7 @@ def _suite(run: RunData) -> str:
         f" systems{whole}."
     )
     first, second = ranking.index[:2]
-    tested, how = delta_of(run, first, second), "Holm-corrected within its table"
+    tested, how = delta_of(run, first, second), "corrected over all pairs of the suite"
     if tested is None:
         tested, how = _test_now(run, first, second), "of this one pair, which was picked for being on top"
     verdict = "significant" if tested["p_holm"] < SIGNIFICANT else "not significant"

@@ -62,22 +62,25 @@ def calibration(run: RunData) -> Table:
     frame = _ordered(run, run.frame("calibration"))
     rows = []
     for (system, dataset), group in frame.groupby(["system", "dataset"], sort=False):
-        values = [number(group[column].mean()) for column in ("ece", "brier", "auroc")]
+        values = [number(group[column].mean()) for column in ("ece", "ece_calibrated", "brier", "auroc")]
         rows.append(
             [system, _titles(run)[dataset], group["confidence_kind"].iloc[0], f"{group['rows'].iloc[0]}", *values]
         )
     for (_, dataset, system), missing in run.missing.items():
-        rows.append([system, _titles(run)[dataset], *[missing.word] * 5])
+        rows.append([system, _titles(run)[dataset], *[missing.word] * 6])
     notes = [
-        "ECE over 15 equal bins, Brier score and AUROC of confidence against correctness; lower, lower and higher is"
-        " better.",
+        "ECE over 15 equal bins, Brier score over all labels (0 to 2; with several labels a text 0 to 1 a label) and"
+        " AUROC of confidence against correctness; lower, lower and higher is better. If calibrated: the ECE that the"
+        " same confidences would show on as many rows if they were right.",
         "Confidence is the top score where all of a system's scores lie in [0, 1] (score), else the top label's share"
-        " of a softmax over the labels (softmax); with several labels a text it is every (text, label) score against"
-        " the label's presence (label score).",
+        " of a softmax over the labels (softmax; cosine: with a temperature fitted on the other half of the rows). With"
+        " several labels a text it is every (text, label) score against the label's presence (label score).",
         f"{EMPTY}: undefined, every answer is right or every answer is wrong.",
         *missing_notes(run, run.spec["suites"]),
     ]
-    return Table("calibration", ["System", "Dataset", "Confidence", "n", "ECE", "Brier", "AUROC"], rows, notes)
+    return Table(
+        "calibration", ["System", "Dataset", "Confidence", "n", "ECE", "If calibrated", "Brier", "AUROC"], rows, notes
+    )
 
 
 def cost(run: RunData) -> Table:

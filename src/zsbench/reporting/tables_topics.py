@@ -5,11 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from zsbench.evaluation.compare import SHAPLEY
 from zsbench.plan.comparisons import HYBRID_TABLE
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.marks import CHOSEN, CHOSEN_NOTE, chosen_on, published_on
 from zsbench.reporting.missing import chunks_note, missing_notes
-from zsbench.reporting.signature import best_trivial, interval_note, resolution_note, rows_note, seeds_note, signature
+from zsbench.reporting.signature import best_trivial, family_note, interval_note, rows_note, seeds_note, signature
 from zsbench.reporting.table import Table, interval, number, p_value
 from zsbench.reporting.tables_suite import TEST_TITLES, delta_cells
 
@@ -43,7 +44,7 @@ def topics(run: RunData, reported: dict[str, Any]) -> Table:
         "Source reported: printed elsewhere, on that publication's rows; it enters no test.",
         *attribution(run),
         interval_note(run),
-        *resolution_note(run, SUITE),
+        *family_note(run, SUITE),
         seeds_note(run, SUITE),
         *missing_notes(run, [SUITE]),
         *chunks_note(run, SUITE),
@@ -124,15 +125,29 @@ def topic_deltas(run: RunData) -> Table:
         " leaves NLI out, one of nli the heads, half weighs both alike). Then what fitted thresholds give an NLI system"
         " by themselves. Then every system against an NLI system under one protocol.",
         CHOSEN_NOTE,
-        f"p (Holm) is corrected within a protocol, apart for the ablations and for the rest of the table {SUITE}.",
+        "Intervals and p of fitted thresholds are given these thresholds: the luck of fitting is not in them.",
+        *optimism_note(run),
         interval_note(run),
-        *resolution_note(run, SUITE),
+        *family_note(run, SUITE),
         seeds_note(run, SUITE),
         *missing_notes(run, [SUITE]),
         rows_note(run, SUITE, ("validation", "test")),
     ]
     columns = ["System", "Against", "Factor", "Levels", "Protocol", "Rows", "Δ", *TEST_TITLES]
     return Table("topic_deltas", columns, rows, notes, signature(run, SUITE, "macro-f1"))
+
+
+def optimism_note(run: RunData) -> list[str]:
+    """How much of val-tuned is that thresholds were fitted on the rows that are reported."""
+    frame = run.deltas[(run.deltas["dataset"] == AVERAGE) & (run.deltas["factor"] == "thresholds")]
+    found = frame["optimism"].dropna()
+    if found.empty:
+        return []
+    return [
+        f"val-tuned against 0.5 has no p: thresholds gain on the rows they were fitted on, whatever they are worth. Its"
+        f" optimism, val-tuned minus cv on the same rows: {number(found.median())} in the median of {len(found)}"
+        f" systems, at most {number(found.max())}."
+    ]
 
 
 def attribution(run: RunData) -> list[str]:
@@ -161,24 +176,31 @@ def baseline_of(run: RunData, hybrid: dict[str, Any]) -> str | None:
 
 
 def _sentence(run: RunData, frame: pd.DataFrame, total: dict[str, Any]) -> str:
-    """Total gain = thresholds alone + the rest, with interval and corrected p of the rest; "" where they do not add up,
-    since the parts are over other datasets."""
+    """What thresholds are of a gain, in both orders and in their mean, and what the hybrid adds under one protocol; ""
+    where they do not add up, since the parts are over other datasets."""
     same = (frame["protocol"] == total["protocol"]) & (frame["split"] == total["split"])
 
-    def one(system: str, factor: str) -> Any:
-        pick = (frame["system"] == system) & (frame["baseline"] == total["baseline"]) & (frame["factor"] == factor)
+    def one(system: str, baseline: str, factor: str) -> Any:
+        pick = (frame["system"] == system) & (frame["baseline"] == baseline) & (frame["factor"] == factor)
         return frame[same & pick].iloc[0]
 
-    tuning, rest = one(total["baseline"], "thresholds"), one(total["system"], "system")
+    name, against = total["system"], total["baseline"]
+    tuning, rest = one(against, against, "thresholds"), one(name, against, "system")
+    last, shared = one(name, name, "thresholds"), one(name, against, SHAPLEY)
     chosen = any(chosen_on(run, total["system"], dataset, total["split"]) for dataset in run.datasets(SUITE))
     if len({total["n_sets"], tuning["n_sets"], rest["n_sets"]}) > 1:
         return ""
-    share = f" ({tuning['delta'] / total['delta']:.0%})" if total["delta"] > 0 and tuning["delta"] >= 0 else ""
+    gained = total["delta"] > 0
+
+    def part(row: Any) -> str:
+        return number(row["delta"]) + (f" ({row['delta'] / total['delta']:.0%})" if gained else "")
+
     verb = "gains" if total["delta"] >= 0 else "loses"
     return (
-        f"{total['system']}, {total['protocol']} on {total['split']}: {verb} {number(abs(total['delta']))} macro F1"
-        f" over {total['baseline']} at 0.5. Fitting thresholds for {total['baseline']} in the same way gives"
-        f" {number(tuning['delta'])} of it{share}; what the hybrid adds to that is {number(rest['delta'])}"
+        f"{name}, {total['protocol']} on {total['split']}: {verb} {number(abs(total['delta']))} macro F1"
+        f" over {against} at 0.5. Of that, fitted thresholds are {part(tuning)} if they come first (for {against}),"
+        f" {part(last)} if last (for {name}), {part(shared)} {interval(shared['low'], shared['high'])} as the Shapley"
+        f" value; what the hybrid adds under that protocol is {number(rest['delta'])}"
         f" {interval(rest['low'], rest['high'])}, p (Holm) {p_value(rest['p_holm'])}."
         f"{' Its weights were chosen on these rows.' if chosen else ''}"
     )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 
 from gliznet.texts import check_texts, space_out_tokens
 
@@ -69,6 +68,8 @@ class Adapter:
     def __init__(self, spec: dict[str, Any]) -> None:
         if spec["precision"] not in ("fp32", "bf16"):
             raise ValueError(f"precision={spec['precision']!r} is not allowed; it must be 'fp32' or 'bf16'")
+        import torch  # not above: controls and imported scores run without it
+
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision: str = spec["precision"]
         self.token_budget: int = spec["token_budget"]
@@ -83,7 +84,11 @@ class Adapter:
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where the run asks for it."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        if self.precision != "bf16":
+            return nullcontext()
+        import torch
+
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def count(self, **cut: int) -> None:
         """Add to the truncation counts."""

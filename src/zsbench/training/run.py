@@ -1,15 +1,12 @@
-"""One training job: `accelerate launch -m zsbench.training.run --root results/RUN --spec SPEC`.
+"""One training job: `zsbench job train`, which the rule `train_model` starts through `zsbench launch`.
 
-Started by the rule `train_model` through `zsbench launch`; under ddp, zero2 and fsdp several processes run it.
+Under ddp, zero2 and fsdp several processes run it.
 """
 
-import argparse
 import gc
 import importlib
 import os
 import shutil
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +21,10 @@ from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_same
 from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
-from zsbench.jobs.workplace import cannot_write
 from zsbench.store.integrity import check_listed, check_rows
 from zsbench.store.layout import Layout
 from zsbench.store.progress import say_for
 from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_json
-from zsbench.store.secrets import masked_output
 from zsbench.training.families import TASKS, training_code
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
@@ -152,24 +147,3 @@ def _finish(spec: dict[str, Any], record: dict[str, Any], trainer: Trainer, reco
     facts = {"spec": spec, "environment": environment(), "source": training_code(spec["family"])}
     write_json(record_path, facts | record | {"volatile": list(VOLATILE)})
     shutil.rmtree(trainer.work)
-
-
-def main() -> None:
-    from zsbench.cli.arguments import read_spec
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="results/<run>")
-    parser.add_argument("--spec", type=read_spec, required=True, help="training spec")
-    arguments = parser.parse_args()
-    with masked_output():
-        try:
-            train_job(arguments.spec, Layout(arguments.root))
-        except Exception as error:
-            message = cannot_write(error, arguments.root)
-            if message is None:
-                traceback.print_exc()
-            sys.exit(message or 1)
-
-
-if __name__ == "__main__":
-    main()

@@ -95,7 +95,13 @@ def analysis_spec() -> dict:
         | {"suites": ["gliclass", "topics"], "control": True}
         for name in CANARIES
     ]
-    topics = {"datasets": [dataset("topics", "multi", TOPICS)], "protocols": PROTOCOL_NAMES, "folds": 5, "fold_seed": 0}
+    topics = {
+        "datasets": [dataset("topics", "multi", TOPICS)],
+        "protocols": PROTOCOL_NAMES,
+        "folds": 5,
+        "fold_seed": 0,
+        "partitions": 2,
+    }
     suites = {"gliclass": {"datasets": [dataset("news", "single", LABELS)]}, "topics": topics}
     return {"run": "r", "suites": suites, "systems": names}
 

@@ -1,92 +1,167 @@
-"""The command line: quick to start, errors in one line."""
+"""The command line: quick to start, exit codes, errors in one sentence."""
 
-import json
 import os
+import re
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from tests.zsbench.conftest import REPOSITORY
-from zsbench.cli.main import JOB_VERBS, RENDER_VERBS, build_parser, main
+from tests.zsbench.resolved_config import source_config
+from zsbench import __version__
+from zsbench.cli.main import main, run
+from zsbench.config.load import ConfigError
 
 
-def test_every_verb_explains_itself() -> None:
-    for function in {**JOB_VERBS, **RENDER_VERBS}.values():
-        assert function.__doc__ and len(function.__doc__) > 20
-    assert "import-scores" in build_parser().format_help()
+def zsbench(*words: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "zsbench.cli", *words]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, **settings)  # type: ignore[call-overload]
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_help_lists_user_commands_and_hides_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    commands = re.findall(r"^  ([a-z-]+) ", capsys.readouterr().out.partition("Commands:")[2], re.MULTILINE)
+    assert {"show", "compare", "explain", "export", "import-scores", "systems", "fetch"} <= set(commands)
+    assert "job" not in commands
+    assert main(["job", "score", "--help"]) == 0
+    assert {"--run", "--system", "--seed"} <= set(re.findall(r"--\w+", capsys.readouterr().out))
 
 
 def test_starting_the_command_line_loads_no_model_library() -> None:
-    heavy = "print(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
-    code = f"import sys, zsbench.cli.main; zsbench.cli.main.build_parser(); {heavy}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
+    heavy = "{'torch', 'transformers', 'pandas', 'numpy'}"
+    code = f"import sys, zsbench.cli.app; sys.exit(bool({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize("verb", [["--help"], ["systems"], ["datasets"], ["show", "reports/sample"]])
-def test_verbs_without_a_model_start_in_half_a_second(verb: list[str]) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["systems"], ["datasets"], ["show", "reports/sample"]])
+def test_commands_without_a_model_start_in_half_a_second(words: list[str]) -> None:
     """CPU time, so that a busy machine does not fail it."""
     seconds = []
     for _ in range(2):  # the first may have to compile
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "zsbench.cli", *verb], cwd=REPOSITORY, check=True, capture_output=True)
+        assert zsbench(*words).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.5
 
 
-def test_an_error_for_the_user_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = json.dumps({"id": "mine", "kind": "local", "path": str(tmp_path / "none.csv"), "mirror": None})
-    assert main(["fetch", "--root", str(tmp_path), "--spec", spec]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("zsbench fetch: no file") and error.count("\n") == 1
+def test_completion_knows_options_and_runs(tmp_path: Path) -> None:
+    (tmp_path / "results" / "mine").mkdir(parents=True)
+
+    def complete(words: str) -> str:
+        asked = {"_ZSBENCH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+        code = "import sys; from zsbench.cli.app import app; app(prog_name='zsbench')"
+        environment = os.environ | asked | {"PYTHONPATH": str(REPOSITORY / "src")}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True).stdout
+
+    assert "mine" in complete("zsbench compare ")
+    assert "ddp" in complete("zsbench launch --strategy ")
+
+
+app = typer.Typer()
+
+
+@app.command()
+def ends(how: str) -> None:
+    """A command that ends as it is told."""
+    raise {
+        "code": typer.Exit(3),
+        "config": ConfigError("run: must be a slug"),
+        "stopped": KeyboardInterrupt(),
+        "bug": ZeroDivisionError("of ours"),
+        "leaves": SystemExit("the launcher is gone"),
+    }[how]
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "lines", "last"),
+    [
+        ("code", 3, 0, ""),
+        ("config", 1, 1, "Error: run: must be a slug"),
+        ("stopped", 130, 1, "stopped; the same command continues"),
+        ("leaves", 1, 1, "the launcher is gone"),
+        ("bug", 1, None, "Error: of ours"),  # after its traceback
+    ],
+)
+def test_how_commands_end(
+    how: str, code: int, lines: int | None, last: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(app, "program", [how]) == code
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1:] == ([last] if last else [])
+    assert len(said) == lines if lines is not None else "Traceback" in said[0]
+
+
+def test_an_error_of_a_job_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source_config(tmp_path, "mine", {"kind": "local", "path": str(tmp_path / "none.csv")})
+    assert main(["job", "fetch", "--root", str(tmp_path), "--source", "mine"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "none.csv" in said
     assert not (tmp_path / "fetch" / "mine" / "manifest.json").exists()
 
 
-def test_listing_what_there_is(
+def test_listings_work_outside_the_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # outside the repository
-    assert main(["systems"]) == 0
-    assert main(["datasets"]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert main(["systems"]) == main(["datasets"]) == 0
     printed = capsys.readouterr().out
     assert "biencoder" in printed and "movie-snippets" in printed and "20 labels" in printed
 
 
-NOWHERE = {  # verbs with a path that is not there or is something else -> words that the one line must hold
-    "show reports/nosuch": "no folder reports/nosuch; expected reports/<run>",
-    "show empty": "empty has no tables/*.md; expected reports/<run>",
-    "show scores.csv": "no folder scores.csv",
-    "readme reports/nosuch README.md": "no folder reports/nosuch",
-    "same empty nosuch": "no folder nosuch; expected results/<run> or reports/<run>",
-    "compare empty empty": "empty has no cells/*; expected results/<run>",
-    "compare nosuch nosuch": "no folder nosuch",
-    "explain nosuch": "no folder nosuch; expected results/<run>/cells/<suite>",
-    "explain scores.csv": "has no card.json; expected results/<run>/cells/<suite>",
-    "export btzsc nosuch biencoder": "no folder nosuch",
-    "export model-index nosuch biencoder": "no folder nosuch",
-    "datasets --resources nosuch": "no folder nosuch; expected the presets",
-    "datasets --resources empty": "empty has no sources.yaml; expected the presets",
-    "fetch --lock --config nosuch.yaml": "no file nosuch.yaml; expected a config",
-    "import-scores --root empty --system a --dataset b scores.csv": "empty has no datasets/*/rows.parquet",
-    "score --root results/x --spec @nosuch.json:score:a:b:1": "no file nosuch.json",
-}
+WRONG = [
+    "show nosuch",
+    "show empty",
+    "show scores.csv",
+    "readme nosuch README.md",
+    "same empty nosuch",
+    "compare empty empty",
+    "compare nosuch nosuch",
+    "explain nosuch",
+    "explain scores.csv",
+    "export btzsc nosuch biencoder",
+    "datasets --resources nosuch",
+    "datasets --resources empty",
+    "fetch --lock --config nosuch.yaml",
+    "fetch",
+    "import-scores --run empty --system a --dataset b scores.csv",
+    "job score --run nosuch --system a --seed 1",
+    "job score --run empty --system a",
+    "launch --strategy dpp -- -m json.tool",
+    "nosuch",
+    "",
+]
 
 
-@pytest.mark.parametrize("words", NOWHERE)
-def test_a_wrong_path_is_one_line_that_says_what_was_expected(
+@pytest.mark.parametrize("words", WRONG)
+def test_a_wrong_command_line_is_exit_code_2_with_the_reason_last(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "scores.csv").write_text("sample_id\n")
-    with pytest.raises(SystemExit) as end:
-        main(words.split())
-    said = capsys.readouterr().err
-    assert end.value.code == 2 and said.count("\n") == 1 and NOWHERE[words] in said, said
+    assert main(words.split()) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines()[-1].startswith("Error: ") if words else "Usage" in said.out + said.err
+
+
+def test_a_run_is_named_by_its_id_or_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("text,label\na,0\n")
+    source_config(tmp_path / "results" / "mine", "rows", {"kind": "local", "path": "rows.csv"})
+    for name in ("mine", "results/mine"):
+        assert main(["job", "fetch", "--run", name, "--source", "rows"]) == 0
+        (tmp_path / "results" / "mine" / "fetch" / "rows" / "manifest.json").unlink()
 
 
 def test_a_report_without_a_table_that_the_readme_shows_is_one_line(
@@ -100,14 +175,16 @@ def test_a_report_without_a_table_that_the_readme_shows_is_one_line(
     assert said.count("\n") == 1 and "gliclass_suite" in said
 
 
-def test_a_spec_can_be_a_file(tmp_path: Path) -> None:
-    (tmp_path / "spec.json").write_text('{"id": "x"}')
-    arguments = build_parser().parse_args(["score", "--root", "results/x", "--spec", f"@{tmp_path / 'spec.json'}"])
-    assert arguments.spec == [{"id": "x"}]
-
-
 def test_a_terminal_in_ascii_shows_the_tables() -> None:
-    command = [sys.executable, "-m", "zsbench.cli", "show", "reports/sample"]
-    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    done = zsbench("show", "reports/sample", env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and "gliznet-full" in done.stdout, done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = ["bash", "-c", f"{sys.executable} -m zsbench.cli show reports/sample | true"]
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stderr == ""
+
+
+def test_a_control_is_scored_without_a_model_library() -> None:
+    code = "import sys, zsbench.evaluation.scoring, zsbench.systems.controls; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

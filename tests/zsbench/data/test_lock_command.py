@@ -1,6 +1,5 @@
 """`zsbench fetch --lock` and what follows from it, through the command line and the config, against a loopback hub."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import pytest
 import yaml
 from hub_server import COMMIT, Repo, serve
 
+from tests.zsbench.resolved_config import source_config
 from zsbench.config.load import load_resources
 from zsbench.store.provenance import read_json
 
@@ -47,22 +47,22 @@ def zsbench(hub, tmp_path):
     return call
 
 
-def spec(tmp_path, name="cr"):
-    """What a fetch job of this source is given (`Plan.source_spec`)."""
-    source = load_resources(tmp_path / "resources")["sources"][name]
-    return json.dumps(source | {"id": name, "mirror": None})
+def fetch_job(tmp_path, run):
+    """A fetch job of the source `cr`, as the presets and the lock are now."""
+    source_config(tmp_path / "results" / run, "cr", load_resources(tmp_path / "resources")["sources"]["cr"])
+    return ("job", "fetch", "--run", run, "--source", "cr")
 
 
 def test_locked_once_then_every_fetch_verifies(zsbench, hub, tmp_path):
-    refused = zsbench("fetch", "--root", "results/a", "--spec", spec(tmp_path))
+    refused = zsbench(*fetch_job(tmp_path, "a"))
     assert refused.returncode == 1 and "zsbench fetch --lock" in refused.stderr
     done = zsbench("fetch", "--lock", "--resources", "resources")
     assert done.returncode == 0 and done.stdout == "resources/lock.yaml: 1 sources pinned\n"
-    assert zsbench("fetch", "--root", "results/a", "--spec", spec(tmp_path)).returncode == 0
+    assert zsbench(*fetch_job(tmp_path, "a")).returncode == 0
     manifest = read_json(tmp_path / "results/a/fetch/cr/manifest.json")
     assert (manifest["revision"], manifest["verified"]) == (COMMIT, "lock")
     hub.repos["datasets/SetFit/CR"].files["test.jsonl"] = ROWS + ROWS  # history rewritten under the same commit
-    changed = zsbench("fetch", "--root", "results/b", "--spec", spec(tmp_path))
+    changed = zsbench(*fetch_job(tmp_path, "b"))
     assert changed.returncode == 1 and "are pinned" in changed.stderr
     assert not (tmp_path / "results/b/fetch/cr/files").exists()
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zsbench.cli.main import main
+from zsbench.data.fetched import write_run_manifest
 from zsbench.data.sources.fetch import fetch
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, read_json
@@ -13,7 +13,7 @@ def test_every_source_with_origin_revision_sizes_and_sums(tmp_path: Path) -> Non
     layout = Layout(tmp_path / "results" / "tiny")
     fetch({"kind": "local", "path": str(tmp_path / "mine.csv")}, layout.fetched("mine"))
     fetch({"kind": "authored", "file": "topics-mini.jsonl"}, layout.fetched("topics"))
-    assert main(["manifest", "--root", str(layout.root), "--spec", '{"sources": ["mine", "topics"]}']) == 0
+    write_run_manifest(layout, ["mine", "topics"])
     manifest = read_json(layout.manifest)
     assert manifest["run"] == "tiny" and list(manifest["sources"]) == ["mine", "topics"]
     mine = manifest["sources"]["mine"]

@@ -97,6 +97,7 @@ def make_spec(seeds=(1, 2, 3), draws=500):
                 "protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"],
                 "folds": 5,
                 "fold_seed": 0,
+                "partitions": 3,
             },
         },
         "systems": systems,
@@ -110,7 +111,7 @@ def make_spec(seeds=(1, 2, 3), draws=500):
             },
             "compounds": {"warm": ["warm", "full"]},
         },
-        "statistics": {"draws": draws, "seed": 11, "level": 0.95, "system": "gliznet-full"},
+        "statistics": {"draws": draws, "seed": 11, "level": 0.95, "margin": 0.01, "system": "gliznet-full"},
         "sensitivity": {},
     }
 

@@ -8,7 +8,16 @@ from scipy.special import softmax
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from zsbench.evaluation.calibration import BINS, are_probabilities, auroc, bins, brier, confidence
+from zsbench.evaluation.calibration import (
+    BINS,
+    are_probabilities,
+    auroc,
+    bins,
+    brier,
+    calibrated_ece,
+    fitted_temperature,
+    probabilities,
+)
 
 quick = settings(max_examples=25, deadline=None)
 
@@ -49,15 +58,66 @@ def test_bins_of_seeds_add_up_and_one_is_in_the_last_bin():
 
 @quick
 @given(st.integers(0, 1000), st.integers(3, 100))
-def test_brier_and_auroc_are_sklearns(seed, n):
+def test_auroc_is_sklearns(seed, n):
     rng = np.random.default_rng(seed)
     confidences, correct = rng.random(n).round(1), rng.random(n) < 0.5
-    assert brier(confidences, correct) == pytest.approx(np.mean((confidences - correct) ** 2))
-    assert brier(confidences, correct) == pytest.approx(brier_score_loss(correct, confidences, pos_label=1))
     if 0 < correct.sum() < n:
         above = [(a > b) + 0.5 * (a == b) for a in confidences[correct] for b in confidences[~correct]]
         assert auroc(confidences, correct) == pytest.approx(np.mean(above))
         assert auroc(confidences, correct) == pytest.approx(roc_auc_score(correct, confidences))
+
+
+def test_rounding_makes_no_order_of_equal_confidences():
+    equal = np.array([0.1 + 0.2, 0.3, 0.1 + 0.2, 0.3])
+    assert auroc(equal, np.array([True, False, True, False])) == 0.5
+
+
+@quick
+@given(st.integers(0, 1000), st.integers(3, 100), st.integers(2, 6))
+def test_brier_is_sklearns_of_all_labels(seed, n, labels):
+    rng = np.random.default_rng(seed)
+    stated, wanted = softmax(rng.normal(size=(n, labels)), axis=1), rng.integers(labels, size=n)
+    expected = brier_score_loss(wanted, stated, labels=range(labels), scale_by_half=False)
+    assert brier(stated, np.eye(labels)[wanted]) == pytest.approx(expected)
+
+
+def test_brier_ranks_the_system_that_is_surely_wrong_last():
+    gold = np.eye(3)[[0, 1, 2, 0]]
+    sure, wrong, unsure = gold, np.roll(gold, 1, axis=1), np.full((4, 3), 1 / 3)
+    assert brier(sure, gold) == 0 < brier(unsure, gold) < brier(wrong, gold) == 2
+
+
+def test_a_calibrated_system_shows_the_ece_that_is_said_of_it():
+    rng = np.random.default_rng(1)
+    for n in (50, 2000):
+        confidences = rng.random(n)
+        found = [bins(confidences, rng.random(n) < confidences).ece for _ in range(200)]
+        assert calibrated_ece(confidences) == pytest.approx(np.mean(found), rel=0.1)
+        assert (calibrated_ece(confidences) > 0.05) == (n == 50)
+
+
+def test_torchmetrics_agrees_on_the_ece():
+    import torch
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    rng = np.random.default_rng(0)
+    confidences = rng.random(500)
+    correct = rng.random(500) < 0.7
+    expected = binary_calibration_error(torch.tensor(confidences), torch.tensor(correct.astype(int)), n_bins=BINS)
+    assert bins(confidences, correct).ece == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_cosines_get_a_temperature_of_other_rows():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 4)) * 3
+    gold = (softmax(logits, axis=1).cumsum(axis=1) > rng.random((4000, 1))).argmax(axis=1)[:, None] == np.arange(4)
+    assert fitted_temperature(logits, gold) == pytest.approx(1.0, abs=0.1)
+    assert fitted_temperature(logits / 20, gold) == pytest.approx(1 / 20, rel=0.1)
+    stated = probabilities(logits / 20, gold, "cosine")
+    assert bins(stated.max(axis=1), gold[np.arange(4000), stated.argmax(axis=1)]).ece < 0.03
+    changed = gold.copy()
+    changed[0] = np.roll(gold[0], 1)
+    np.testing.assert_array_equal(probabilities(logits / 20, changed, "cosine")[0], stated[0])
 
 
 def test_auroc_is_missing_where_all_is_right_or_wrong():
@@ -65,10 +125,10 @@ def test_auroc_is_missing_where_all_is_right_or_wrong():
     assert auroc(np.array([0.1, 0.9]), np.array([False, False])) is None
 
 
-def test_confidence_is_the_score_of_probabilities_and_a_softmax_of_others():
-    scores = np.array([[0.2, 0.9], [0.6, 0.1]])
-    assert confidence(scores, probabilities=True).tolist() == [0.9, 0.6]
-    logits = np.array([[3.0, -1.0, 800.0], [0.0, 0.0, 0.0]])
-    assert confidence(logits, probabilities=False) == pytest.approx(softmax(logits, axis=1).max(axis=1))
+def test_scores_are_taken_as_they_are_and_logits_through_a_softmax():
+    scores, logits = np.array([[0.2, 0.9], [0.6, 0.1]]), np.array([[3.0, -1.0, 800.0], [0.0, 0.0, 0.0]])
+    gold = np.zeros((2, 2), bool)
+    assert probabilities(scores, gold, "score") is scores
+    assert probabilities(logits, gold, "softmax") == pytest.approx(softmax(logits, axis=1))
     assert are_probabilities(scores)
     assert not are_probabilities(logits)

@@ -8,8 +8,9 @@ import pytest
 from zsbench.config.model import Suite
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import single_label
-from zsbench.evaluation.protocols import FOLD_SEED, FOLDS, argmax, representative, representative_decision, thresholded
+from zsbench.evaluation.protocols import Folds, argmax, representative, representative_decision, thresholded
 
+FOLDS = Folds(5, 0, 3)
 ALL = ["fixed-0.5", "val-tuned", "cv", "held-out"]
 
 IDS, NAMES = [f"row {i}" for i in range(80)], [f"label {i}" for i in range(5)]
@@ -24,8 +25,8 @@ def make_cell(seed=0, n=80, labels=5, test=True) -> Cell:
     return Cell("topics", "d", "s", 1, "", split, gold, scores, {}, IDS, NAMES)
 
 
-def decisions(cell, protocols=ALL):
-    return {(one.protocol, one.split): one for one in thresholded(cell, protocols, folds=5, fold_seed=0)}
+def decisions(cell, protocols=ALL, folds=FOLDS):
+    return {(one.protocol, one.split): one for one in thresholded(cell, protocols, folds)}
 
 
 def test_each_protocol_reports_on_its_splits():
@@ -51,19 +52,19 @@ def test_thresholds_do_not_move_when_the_test_gold_is_permuted():
     after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}, IDS, NAMES))
     for key, decision in before.items():
         assert np.array_equal(decision.thresholds, after[key].thresholds)
-        assert np.array_equal(decision.predictions, after[key].predictions)
+        assert np.array_equal(decision.partitions, after[key].partitions)
 
 
 def test_a_row_of_a_fold_does_not_choose_its_own_threshold():
     cell = make_cell(n=40)
-    before = decisions(cell)["cv", "validation"].predictions
+    before = decisions(cell)["cv", "validation"].partitions
     for row in range(0, 20, 5):
         gold = cell.gold.copy()
         gold[row] = ~gold[row]
         after = decisions(Cell("topics", "d", "s", 1, "", cell.split, gold, cell.scores, {}, IDS, NAMES))[
             "cv", "validation"
         ]
-        assert np.array_equal(before[row], after.predictions[row])
+        assert np.array_equal(before[:, row], after.partitions[:, row])
 
 
 def test_held_out_uses_the_thresholds_of_val_tuned():
@@ -76,12 +77,14 @@ def test_held_out_without_validation_rows_is_an_error():
     cell = make_cell()
     split = np.array(["test"] * len(cell.split), dtype=object)
     with pytest.raises(ValueError, match="topics/d/s/seed1.*needs validation rows"):
-        thresholded(Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}, IDS, NAMES), ["held-out"], 5, 0)
+        thresholded(
+            Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}, IDS, NAMES), ["held-out"], Folds()
+        )
 
 
 def test_an_unknown_protocol_is_named():
     with pytest.raises(ValueError, match="'oracle' is not known; allowed: fixed-0.5, val-tuned, cv, held-out"):
-        thresholded(make_cell(), ["oracle"], 5, 0)
+        thresholded(make_cell(), ["oracle"], Folds())
 
 
 def constant(gold, ids, names):
@@ -129,13 +132,13 @@ def test_one_number_stands_for_a_system_under_the_protocol_that_flatters_least()
 @pytest.mark.parametrize("test", [True, False])
 def test_the_decision_of_one_number_is_that_of_the_default_config(test):
     cell = replace(make_cell(test=test), card={"task": "multi"})
-    found, measured = representative_decision(cell), decisions(cell)
+    found, measured = representative_decision(cell), decisions(cell, folds=Folds())
     expected = measured[representative(measured)]
     assert (found.protocol, found.split) == (expected.protocol, expected.split)
-    assert np.array_equal(found.predictions, expected.predictions)
+    assert np.array_equal(found.partitions, expected.partitions)
     assert np.array_equal(found.rows, expected.rows)
 
 
 def test_the_folds_of_one_number_are_the_configs_defaults():
     suite = Suite(task="multi", datasets=["topics-mini"])
-    assert (suite.folds, suite.fold_seed) == (FOLDS, FOLD_SEED)
+    assert Folds(suite.folds, suite.fold_seed, suite.partitions) == Folds()

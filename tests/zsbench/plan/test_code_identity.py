@@ -18,9 +18,9 @@ SRC = code_identity.SRC
 SETTINGS = {"custom": {"class": "json:JSONDecoder"}}  # of the standard library, as a user's own code
 SENSITIVITY = "zsbench.evaluation.sensitivity"  # by the scoring job, under a key of its own
 # What names, starts, masks, prints, checks and shows things.
-INDIFFERENT = [*PLUMBING, "zsbench.cli.main", "zsbench.jobs.launch", "zsbench.plan.plan", "zsbench.cli.verbs"]
+INDIFFERENT = [*PLUMBING, "zsbench.cli.main", "zsbench.jobs.launch", "zsbench.plan.plan", "zsbench.cli.report"]
 INDIFFERENT += [
-    "zsbench.cli.overview",
+    "zsbench.plan.progress",
     "zsbench.reporting.tables",
     "zsbench.reporting.pages",
     "zsbench.data.sources.hub",
@@ -232,7 +232,7 @@ def test_downloading_is_no_part_of_what_reads_downloads(module: str) -> None:
 
 
 def test_imports_inside_functions_count() -> None:
-    assert "zsbench.reporting.explain" in direct_imports("zsbench.cli.verbs")
+    assert "zsbench.reporting.explain" in direct_imports("zsbench.cli.report")
 
 
 def test_unknown_module_is_named() -> None:

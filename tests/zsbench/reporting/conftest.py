@@ -13,7 +13,7 @@ from zsbench.reporting.pages import write_report
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """`root` (results/<run>) and `spec`."""
-    root, spec = tmp_path_factory.mktemp("made") / "results" / "synthetic", made_up_run.spec_of(seeds=(1, 2))
+    root, spec = tmp_path_factory.mktemp("made") / "results" / "synthetic", made_up_run.spec_of(seeds=(1, 2, 3))
     made_up_run.make_run(root, spec)
     return SimpleNamespace(root=root, spec=spec)
 

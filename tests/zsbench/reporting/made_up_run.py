@@ -56,7 +56,7 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
     if topics:
         protocols = ["fixed-0.5", "val-tuned", "cv", "held-out"]
         entry = _dataset("topics-mini", "Topics (authored)", "multi", TOPICS, "mixed")
-        suites["topics"] = {"datasets": [entry], "protocols": protocols, "folds": 5, "fold_seed": 0}
+        suites["topics"] = {"datasets": [entry], "protocols": protocols, "folds": 5, "fold_seed": 0, "partitions": 2}
     systems = [
         {
             "id": name,
@@ -75,7 +75,7 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
         "suites": suites,
         "systems": [system for system in systems if system["suites"]],
         "gliznet": {"base": {}, "variants": VARIANTS, "compounds": {"warm": ["warm", "full"]}},
-        "statistics": {"draws": 1000, "seed": 11, "level": 0.95, "system": REFERENCE},
+        "statistics": {"draws": 1000, "seed": 11, "level": 0.95, "margin": 0.01, "system": REFERENCE},
         "sensitivity": {"orders": 9, "wordings": True},
     }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.zsbench.resolved_config import scoring_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, write_json
 from zsbench.store.secrets import holds_secret, mask
@@ -85,22 +86,12 @@ def layout(tmp_path: Path) -> Layout:
 
 
 def score(layout: Layout, family: str, settings: dict) -> subprocess.CompletedProcess[str]:
-    spec = {"suite": "gliclass", "system": "mine", "family": family, "settings": settings, "model": None, "seed": 0}
-    spec |= {"datasets": ["news"], "precision": "fp32", "token_budget": 64}
-    own = layout.root.parents[1]
-    path = os.pathsep.join([str(own), *sys.path])
-    command = [
-        sys.executable,
-        "-m",
-        "zsbench.cli.main",
-        "score",
-        "--root",
-        str(layout.root),
-        "--spec",
-        json.dumps(spec),
-    ]
-    environment = os.environ | SECRETS | {"PYTHONPATH": path}
-    return subprocess.run(command, capture_output=True, text=True, cwd=own, env=environment)
+    scoring_config(layout.root, "mine", {"family": family, "suites": ["gliclass"], **settings})
+    folder = layout.root.parents[1]
+    words = ["job", "score", "--root", str(layout.root), "--system", "mine", "--seed", "0"]
+    environment = os.environ | SECRETS | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    command = [sys.executable, "-m", "zsbench.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 def leaks(layout: Layout, done: subprocess.CompletedProcess[str]) -> list[str]:

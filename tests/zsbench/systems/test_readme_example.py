@@ -1,6 +1,5 @@
 """README's worked example of a user's own system: its very code, installed as a package and scored by the command."""
 
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.zsbench.resolved_config import scoring_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 
@@ -54,9 +54,11 @@ def installed(tmp_path_factory) -> Path:
 
 
 def score(run: Layout, spec: dict, *paths: Path) -> subprocess.CompletedProcess:
-    """`zsbench score`, as a rule calls it."""
+    """`zsbench job score`, as a rule calls it."""
+    scoring_config(run.root, spec["system"], {"family": spec["family"], "suites": [spec["suite"]], **spec["settings"]})
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [REPOSITORY / "src", *paths]))}
-    command = [sys.executable, "-m", "zsbench.cli", "score", "--root", str(run.root), "--spec", json.dumps(spec)]
+    words = ["job", "score", "--root", run.root, "--system", spec["system"], "--seed", str(spec["seed"])]
+    command = [sys.executable, "-m", "zsbench.cli", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.zsbench.resolved_config import training_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 from zsbench.training.loop import NonFiniteLossError, Trainer
@@ -35,19 +36,11 @@ def weights(layout: Layout, model: str = "gliznet-full") -> dict[str, torch.Tens
 
 
 def start(layout: Layout, spec: dict, processes: int = 1) -> subprocess.Popen:
-    """The training module as its own process (or several, over gloo)."""
-    arguments = ["-m", "zsbench.training.run", "--root", str(layout.root), "--spec", json.dumps(spec)]
-    command = [sys.executable, *arguments]
-    if processes > 1:
-        launch = ["-m", "zsbench.cli", "launch", "--cpu", "--gpus", str(processes), "--strategy", "ddp"]
-        command = [
-            sys.executable,
-            *launch,
-            "--configs",
-            str(Path(__file__).parents[3] / "workflow" / "accelerate"),
-            "--",
-            *arguments,
-        ]
+    """The training job as its own process (or several, over gloo)."""
+    training_config(layout.root, spec)
+    job = ["-m", "zsbench.cli", "job", "train", "--root", layout.root, "--model", spec["id"], "--seed", "3"]
+    launch = ["-m", "zsbench.cli", "launch", "--cpu", "--gpus", str(processes), "--strategy", "ddp", "--"]
+    command = [sys.executable, *(launch if processes > 1 else []), *job]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 

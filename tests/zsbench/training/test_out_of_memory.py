@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.zsbench.resolved_config import training_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 from zsbench.training.loop import Trainer
@@ -18,7 +19,6 @@ from zsbench.training.run import train_job
 
 from .conftest import RECIPE, finish_backbone
 
-CONFIGS = Path(__file__).parents[3] / "workflow" / "accelerate"
 STEADY = {"vicreg_weight": 0.0, "bce_mean": "sample", "bce_weight": 0.0, "dropout": 0.0}  # the same by any passes
 
 
@@ -78,14 +78,14 @@ def test_the_next_size_makes_up_the_effective_batch(effective: int, world: int, 
 DRIVER = """
 import torch
 from zsbench.training.loop import Trainer
-from zsbench.training.run import main
+from zsbench.cli.main import main
 step = Trainer._step
 def guarded(self, number):
     if self.per_device_batch > 2 and self.accelerator.process_index == 1:
         raise torch.OutOfMemoryError("made up")
     step(self, number)
 Trainer._step = guarded
-main()
+raise SystemExit(main())
 """
 
 
@@ -94,12 +94,13 @@ def test_several_processes_end_and_the_same_command_continues(layout: Layout, tm
     (tmp_path / "driver.py").write_text(DRIVER)
     recipe = RECIPE | {"per_device_batch": 4, "effective_batch": 8, "gpus": 2, "strategy": "ddp", "steps": 2}
     command = [sys.executable, "-m", "zsbench.cli", "launch", "--cpu", "--gpus", "2", "--strategy", "ddp"]
-    command += ["--configs", str(CONFIGS), "--", str(tmp_path / "driver.py"), "--root", str(layout.root)]
-    command += ["--spec", json.dumps(spec_of(recipe, "two"))]
+    command += ["--", str(tmp_path / "driver.py"), "job", "train", "--root", str(layout.root)]
+    command += ["--model", "gliznet-two", "--seed", "3"]
+    training_config(layout.root, spec_of(recipe, "gliznet-two"))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert first.returncode != 0 and "run the same command again" in first.stderr
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert again.returncode == 0, again.stderr
-    record = read_json(layout.model("two", 3))
+    record = read_json(layout.model("gliznet-two", 3))
     assert (record["per_device_batch"], record["accumulation"], record["did_not_fit"]) == (2, 2, [4])

@@ -15,6 +15,7 @@ from accelerate.utils import DeepSpeedPlugin, DistributedType
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from safetensors.torch import load_file
 
+from tests.zsbench.resolved_config import training_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 from zsbench.training.loop import Trainer
@@ -35,13 +36,14 @@ torch.set_num_threads(1)
 assert PartialState(cpu=True).distributed_type is DistributedType.MULTI_CPU
 PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 {prepare}
-from zsbench.training import loop, run
+from zsbench.cli.main import main
+from zsbench.training import loop
 made = loop.Trainer.__init__
 def watched(self, *arguments):
     made(self, *arguments)
     {check}
 loop.Trainer.__init__ = watched
-run.main()
+raise SystemExit(main())
 """
 FSDP = {
     "prepare": "from torch.distributed.fsdp import FSDPModule",
@@ -102,21 +104,22 @@ def test_two_processes_that_shard_train_as_one_does(
     spec = {"id": "one", "family": "gliznet", "seed": 3, "recipe": recipe, "options": OPTIONS}
     alone = Trainer(build_task(spec, layout), Recipe(**recipe), 3, tmp_path / "one", 8, lambda text: None).run()
     spec |= {
-        "id": "two",
+        "id": "gliznet-two",
         "recipe": recipe | {"strategy": strategy, "gpus": 2, "per_device_batch": 2, "precision": precision},
     }
     (tmp_path / "worker.py").write_text(WORKERS[strategy])
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
     command += ["--rdzv_backend", "c10d", "--rdzv_endpoint", "127.0.0.1:0", str(tmp_path / "worker.py")]
-    command += ["--root", str(layout.root), "--spec", json.dumps(spec)]
+    command += ["job", "train", "--root", str(layout.root), "--model", "gliznet-two", "--seed", "3"]
+    training_config(layout.root, spec)
     environment = os.environ | launch_environment(strategy) | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    record = read_json(layout.model("two", 3))
+    record = read_json(layout.model("gliznet-two", 3))
     assert (record["world_size"], record["accumulation"]) == (2, 2)
     curves = [[entry["losses"]["total"] for entry in run["history"]] for run in (alone, record)]
     np.testing.assert_allclose(*curves, rtol=1e-4 if precision == "fp32" else 2e-2)
-    folders = next((tmp_path / "one").glob("best-*")), layout.checkpoint("two", 3)
+    folders = next((tmp_path / "one").glob("best-*")), layout.checkpoint("gliznet-two", 3)
     whole, sharded = (load_file(folder / "model.safetensors") for folder in folders)
     assert {name: w.shape for name, w in whole.items()} == {name: w.shape for name, w in sharded.items()}
     if precision == "fp32" and alone["best"]["step"] == record["best"]["step"]:

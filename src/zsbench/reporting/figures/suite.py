@@ -25,7 +25,7 @@ def interval_text(run: RunData) -> str:
     statistics = run.spec["statistics"]
     return (
         f"{statistics['level'] * 100:g} % intervals from a paired bootstrap over sample ids ({statistics['draws']:,}"
-        " draws; with an effect of seeds where there are several), p values Holm-corrected within the table"
+        " draws; with an effect of seeds where there are several), p values corrected over all pairs of the suite"
     )
 
 

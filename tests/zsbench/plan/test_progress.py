@@ -1,4 +1,4 @@
-"""What a run says of itself before it starts: counts, what is out of reach, what it stands on."""
+"""What of a run is done, and which sources are out of reach."""
 
 import re
 from pathlib import Path
@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.zsbench.conftest import REPOSITORY
-from zsbench.cli.overview import check, check_spec, out_of_reach, summary, warning
 from zsbench.config.load import load_yaml, merge, resolve
-from zsbench.data.sources.fetch import fetch
 from zsbench.plan.plan import Plan
+from zsbench.plan.progress import out_of_reach, summary, warning
 from zsbench.store.provenance import write_json
 
 
@@ -72,35 +71,3 @@ def test_the_summary_counts_what_is_done(mirror_plan: Plan) -> None:
     write_json(mirror_plan.layout.card(*last), {})
     write_json(mirror_plan.layout.model("gliznet-full", 1), {})
     assert re.search(r"9 trainings \(1 done\), \d+ scorings \(1 done\)", summary(mirror_plan))
-
-
-def test_check_fails_on_what_stands_in_the_way(mirror_plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check(mirror_plan.layout.root, check_spec(mirror_plan)) == 1
-    assert "FAIL  source    cr: the mirror mirror lacks dataset SetFit/CR" in capsys.readouterr().out
-    for name in mirror_plan.sources:
-        if "repo" in mirror_plan.source_spec(name):
-            place(mirror_plan, name).parent.mkdir(parents=True, exist_ok=True)
-            place(mirror_plan, name).write_text("{}")
-    fetch(mirror_plan.source_spec("cr"), mirror_plan.layout.fetched("cr"), mirror="mirror")
-    assert check(mirror_plan.layout.root, check_spec(mirror_plan)) == 0
-    shown = capsys.readouterr().out
-    assert "10 named, 1 fetched and whole" in shown and "cr: 376 test expected, not prepared yet" in shown
-    (mirror_plan.layout.fetched("cr").parent / "files" / "test.jsonl").write_text("changed")
-    assert check(mirror_plan.layout.root, check_spec(mirror_plan)) == 1
-    assert "changed since it was made" in capsys.readouterr().out
-
-
-def test_check_shows_what_cards_count_and_which_devices_there_are(
-    mirror_plan: Plan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quality = {"empty_texts": 215, "duplicate_texts": 0, "rows_without_gold": 0}
-    card = {"revision": "a" * 40, "quality": quality, "replica": False}
-    write_json(mirror_plan.layout.dataset_card("20-newsgroups"), card)
-    spec = check_spec(mirror_plan) | {"missing": {}, "gpus": 2}
-    assert check(mirror_plan.layout.root, spec) == 0
-    shown = capsys.readouterr().out
-    assert "20-newsgroups: 7,532 test at aaaaaaaaaaaaaaa; 215 empty texts\n" in shown and "no GPU" in shown
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setenv("ZSBENCH_FAKE_GPUS", "1")
-    assert check(mirror_plan.layout.root, spec) == 1
-    assert "FAIL  devices   1 GPUs for this process, a training takes 2" in capsys.readouterr().out

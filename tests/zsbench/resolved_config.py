@@ -1,0 +1,45 @@
+"""`config.json` of a run, with as much in it as one job needs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from zsbench.store.layout import Layout
+
+
+def write_config(root: Path, config: dict[str, Any], resources: dict[str, Any] | None = None) -> None:
+    """Write what jobs of the run in `root` read."""
+    root.mkdir(parents=True, exist_ok=True)
+    resolved = {"config": {"run": root.name, **config}, "resources": resources or {}}
+    Layout(root).config.write_text(json.dumps(resolved), encoding="utf-8")
+
+
+def source_config(root: Path, name: str, source: dict[str, Any]) -> None:
+    """For `zsbench job fetch --source NAME`."""
+    write_config(root, {"data": {"mirror": None}}, {"sources": {name: source}})
+
+
+def training_config(root: Path, spec: dict[str, Any]) -> None:
+    """For `zsbench job train`: what gives this spec (`Plan.training_spec`)."""
+    gliznet: dict[str, Any] = {"base": {}, "variants": {}}
+    trained = {}
+    if spec["family"] == "gliznet":
+        gliznet = {"base": spec["options"], "variants": {spec["id"].removeprefix("gliznet-"): {}}}
+    else:
+        trained = {spec["id"]: {"family": spec["family"], **spec["options"]}}
+    write_config(root, {"recipe": spec["recipe"] | {"seeds": [spec["seed"]]}, "gliznet": gliznet, "trained": trained})
+
+
+def scoring_config(root: Path, system: str, entry: dict[str, Any]) -> None:
+    """For `zsbench job score` of one system, whose entry names its suite, on the dataset `news`."""
+    (suite,) = entry["suites"]
+    config = {
+        "suites": {suite: {"datasets": ["news"]}},
+        "recipe": {"seeds": [0]},
+        "gliznet": {"base": {}, "variants": {}},
+        "trained": {},
+        "hybrid": {},
+        "systems": {system: entry},
+        "scoring": {"precision": "fp32", "token_budget": 64},
+    }
+    write_config(root, config)
