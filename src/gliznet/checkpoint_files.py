@@ -1,4 +1,4 @@
-"""A model's folder before anything of it is run or allocated: no pickles, no remote code, whole files, sane sizes."""
+"""Checks of a model's folder before anything is run or allocated: no pickles, no code, whole files, sane sizes."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def check_files(folder: Path) -> Weights:
             The message names the file, the key, the value and what is allowed.
     """
     for path in (folder, *(path for path in folder.rglob("*") if path.is_dir() and path.name not in _UNREAD)):
-        pickles = sorted({found.name for pattern in _PICKLES for found in path.glob(pattern)})
+        pickles = sorted({file.name for pattern in _PICKLES for file in path.glob(pattern)})
         if pickles and not any(path.glob("*.safetensors")):
             raise ValueError(
                 f"{path} has pickled weights ({', '.join(pickles)}), which are never read; safetensors are"
@@ -92,7 +92,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _blocks(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping in a config with its dotted prefix: encoders are configured in configs of their own."""
+    """Every mapping in a config with its dotted prefix: encoders have nested configs."""
     if isinstance(value, dict):
         yield key, value
         for name, entry in value.items():

@@ -53,7 +53,7 @@ class GliZNetConfig(PretrainedConfig):
         backbone_config: dict[str, Any] | PretrainedConfig | None = None,
         lab_token_id: int | None = None,
         losses: list[str] | None = None,
-        **kwargs: Any,  # the signature transformers calls; every key is either an option or one of its own
+        **kwargs: Any,  # the signature transformers calls; every key is an option or one of transformers'
     ) -> None:
         if kwargs.get("auto_map"):
             raise ValueError(f"auto_map: {kwargs['auto_map']!r} asks for remote code, which is never run; remove it")

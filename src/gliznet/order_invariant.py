@@ -2,7 +2,7 @@
 
 Text tokens attend to text only. The tokens of a label (its pieces and its [LAB]) attend to the text (unless
 `label_context="none"`) and to each other. Every label has the same positions: it starts right after the text, as if it
-were the only one (with `label_context="none"` it has the positions of a text of its own).
+were the only one (with `label_context="none"` it has the positions of a separate text).
 
 This module encodes text and labels in one sequence; `fast.text_cache` gives the same states with each text encoded
 once. B batch, T tokens, D hidden size, H attention heads.

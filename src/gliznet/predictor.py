@@ -51,18 +51,14 @@ class ScoringReport:
     """What scoring cut and computed; fill one by passing it to `score_texts`.
 
     Attributes:
-        texts, pairs: texts, and (text, label) pairs scored.
         truncated_texts: texts that lost tokens in at least one of their sequences.
         truncated_labels, lost_labels: (text, label) pairs, non-zero under reference truncation only.
-        sequences, real_tokens, padded_tokens: encoder rows, their tokens, and tokens with padding.
+        real_tokens, padded_tokens: tokens that the encoder read, without and with padding.
     """
 
-    texts: int = 0
-    pairs: int = 0
     truncated_texts: int = 0
     truncated_labels: int = 0
     lost_labels: int = 0
-    sequences: int = 0
     real_tokens: int = 0
     padded_tokens: int = 0
 
@@ -215,7 +211,7 @@ def score_texts(
         alone does not fit a sequence.
     """
     label_sets, shared = _label_sets(labels, len(texts))
-    distinct = [list(dict.fromkeys(one)) for one in label_sets]
+    distinct = [list(dict.fromkeys(names)) for names in label_sets]
     budget = device_token_budget(model.device.type) if token_budget is None else token_budget
     scores = [np.full(len(distinct[0 if shared else i]), -np.inf, dtype=np.float32) for i in range(len(texts))]
     report = ScoringReport() if report is None else report
@@ -226,7 +222,7 @@ def score_texts(
         else:
             sequences = _sequences(tokenizer, texts, distinct, shared)
             _score_sequences(model, tokenizer, sequences, budget, scores, autocast, progress, report)
-    columns = [[one.index(label) for label in full] for one, full in zip(distinct, label_sets, strict=True)]
+    columns = [[unique.index(name) for name in names] for unique, names in zip(distinct, label_sets, strict=True)]
     if shared:
         return np.stack(scores)[:, columns[0]] if scores else np.zeros((0, len(label_sets[0])), dtype=np.float32)
     return [row[column] for row, column in zip(scores, columns, strict=True)]
@@ -240,12 +236,12 @@ def _label_sets(labels: LabelSets, texts: int) -> tuple[list[list[str]], bool]:
     """
     if isinstance(labels, str):
         raise TypeError(f"labels: {labels!r:.60} is a single text; must be a list of labels")
-    given = [one if isinstance(one, str) else list(map(str, one)) for one in labels]
-    if all(isinstance(one, str) for one in given):
+    given = [entry if isinstance(entry, str) else list(map(str, entry)) for entry in labels]
+    if all(isinstance(entry, str) for entry in given):
         if not given and texts:
             raise ValueError("labels: is empty; give at least one label")
         return [list(map(str, given))], True
-    if any(isinstance(one, str) for one in given):
+    if any(isinstance(entry, str) for entry in given):
         raise ValueError("labels: mixes strings and lists; give one list of strings, or one list per text")
     if len(given) != texts:
         raise ValueError(f"labels: {len(given)} lists for {texts} texts; give one list, or one per text")
@@ -309,24 +305,22 @@ def _score_sequences(
     report: ScoringReport,
 ) -> None:
     """Write the logits of each sequence to `scores[text][columns]`, and count into the report."""
-    batches = token_budget_batches([len(one.row.input_ids) for one in sequences], budget)
-    report.texts += len({one.text for one in sequences})
-    report.truncated_texts += len({one.text for one in sequences if one.row.text_cut})
-    report.truncated_labels += sum(one.row.labels_cut for one in sequences)
-    report.lost_labels += sum(one.row.labels_lost for one in sequences)
-    report.pairs += sum(len(one.columns) for one in sequences)
-    report.sequences += len(sequences)
-    report.real_tokens += sum(len(one.row.input_ids) for one in sequences)
-    report.padded_tokens += sum(len(b) * max(len(sequences[i].row.input_ids) for i in b) for b in batches)
+    lengths = [len(sequence.row.input_ids) for sequence in sequences]
+    batches = token_budget_batches(lengths, budget)
+    report.truncated_texts += len({sequence.text for sequence in sequences if sequence.row.text_cut})
+    report.truncated_labels += sum(sequence.row.labels_cut for sequence in sequences)
+    report.lost_labels += sum(sequence.row.labels_lost for sequence in sequences)
+    report.real_tokens += sum(lengths)
+    report.padded_tokens += sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     done = 0
     for batch in batches:
         group = [sequences[i] for i in batch]
-        inputs = tokenizer.pad([one.row for one in group]).inputs()
+        inputs = tokenizer.pad([sequence.row for sequence in group]).inputs()
         inputs = {name: tensor.to(model.device, non_blocking=True) for name, tensor in inputs.items()}
         with autocast():
-            output = model(**inputs, num_labels=max(len(one.columns) for one in group))
-        for one, row in zip(group, output.logits.cpu().numpy(), strict=True):
-            scores[one.text][one.columns] = row[: len(one.columns)]
+            output = model(**inputs, num_labels=max(len(sequence.columns) for sequence in group))
+        for sequence, row in zip(group, output.logits.cpu().numpy(), strict=True):
+            scores[sequence.text][sequence.columns] = row[: len(sequence.columns)]
         done += len(group)
         if progress is not None:
             progress(done, len(sequences))
@@ -366,15 +360,12 @@ def _score_with_text_cache(
     batches = token_budget_batches([len(row) + widest for row in rows], budget)
 
     times = 1 if o.label_context == "none" else len(rows)  # that the labels are encoded
-    report.texts += len(rows)
     report.truncated_texts += sum(len(text) > room for text in ids)
-    report.pairs += len(rows) * len(labels)
-    report.sequences += len(rows)
     report.real_tokens += sum(map(len, rows)) + times * sum(int(chunk.mask.sum()) for chunk in chunks)
     report.padded_tokens += sum(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
     report.padded_tokens += times * sum(chunk.mask.numel() for chunk in chunks)
 
-    chunks = [_LabelChunk(one.columns, one.ids.to(device), one.mask.to(device)) for one in chunks]
+    chunks = [_LabelChunk(chunk.columns, chunk.ids.to(device), chunk.mask.to(device)) for chunk in chunks]
     alone = None
     if o.label_context == "none":  # these states are the same beside every text
         with autocast():

@@ -138,11 +138,11 @@ class GliZNETTokenizer:
         if new:
             frame = [self.backend.cls_token_id] if self.options.label_frame else []
             ids = self._ids([label.strip() for label in new])
-            self._pieces |= {label: frame + one if one else [] for label, one in zip(new, ids, strict=True)}
+            self._pieces |= {label: frame + row if row else [] for label, row in zip(new, ids, strict=True)}
         pieces = [self._pieces[label] for label in labels]
         if not all(pieces):
-            empty = labels[[not one for one in pieces].index(True)]
-            raise ValueError(f"the label {empty!r} gives no word piece with this tokenizer")
+            i = pieces.index([])
+            raise ValueError(f"labels[{i}]: {labels[i]!r} gives no word piece with this tokenizer")
         return pieces
 
     def _ids(self, strings: list[str]) -> list[list[int]]:

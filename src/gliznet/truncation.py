@@ -42,7 +42,7 @@ def text_room(labels: Sequence[int], options: GliZNetOptions) -> int:
         LabelBudgetError: less than `min_text_tokens`, or (order-invariant) a label longer than its reserve.
     """
     if options.order_invariant:
-        alone = options.label_context == "none"  # then labels have positions of their own, and the text has all
+        alone = options.label_context == "none"  # then labels have separate positions, and the text has all
         limit, name = (options.max_length, "max_length") if alone else (options.label_reserve, "label_reserve")
         longest = max(labels, default=0) + 1
         if longest > limit:

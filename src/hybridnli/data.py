@@ -71,7 +71,7 @@ TOPICS = LabelSet(
 
 
 def published_split(n: int, seed: int = 42, train_fraction: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
-    """The split of the published run: Python's generator shuffles the indices, the first part trains.
+    """The split of the published run: Python's generator shuffles the indices, the first ones train.
 
     The model card calls the split stratified; the published code does not stratify, and neither does this.
 

@@ -285,9 +285,9 @@ def pair_scores(
     """
     if len(texts) != len(hypothesis_lists):
         raise ValueError(f"hypothesis_lists: {len(hypothesis_lists)} for {len(texts)} texts; give one list per text")
-    hypotheses = [hypothesis for one in hypothesis_lists for hypothesis in one]
+    hypotheses = [hypothesis for group in hypothesis_lists for hypothesis in group]
     index = {hypothesis: i for i, hypothesis in enumerate(dict.fromkeys(hypotheses))}
-    counts = [len(one) for one in hypothesis_lists]
+    counts = [len(group) for group in hypothesis_lists]
     rows, columns = np.repeat(np.arange(len(texts)), counts), [index[hypothesis] for hypothesis in hypotheses]
     pairs = np.array([rows, columns], dtype=np.int64)  # (2, m)
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(list(index))

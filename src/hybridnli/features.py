@@ -154,15 +154,15 @@ def build_store(
         scored = builder.add_nli(unique, encoder.hypotheses(descriptions))
     rows = [text_hash(text) for text in texts]
     shard, start, lengths = _locate(tokens, rows)
-    label_shard, label_row, _ = _locate(embedded, [text_hash(text) for text in descriptions])
-    places = zip(label_shard.tolist(), label_row.tolist(), strict=True)
+    label_shard, label_start, _ = _locate(embedded, [text_hash(text) for text in descriptions])
+    label_rows = zip(label_shard.tolist(), label_start.tolist(), strict=True)
     return FeatureStore(
         folder=root,
         model_name=encoder.name,
         descriptions=dict(labels_descriptions),
         template=encoder.template,
         nli=_stored_nli(scored, rows, encoder.hypotheses(descriptions)),
-        label_embs=np.concatenate([embedded[number].values[row : row + 1] for number, row in places]),
+        label_embs=np.concatenate([embedded[i].values[row : row + 1] for i, row in label_rows]),
         lengths=lengths,
         _dtype=dtype,
         _shards=tokens,
@@ -173,12 +173,12 @@ def build_store(
 
 def _locate(shards: list[Shard], rows: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shard, first array row and length of each named row, (rows,) int64 each."""
-    places = {
-        row: (number, int(end - length), int(length))
-        for number, shard in enumerate(shards)
+    location = {
+        row: (i, int(end - length), int(length))
+        for i, shard in enumerate(shards)
         for row, length, end in zip(shard.rows, shard.lengths, shard.lengths.cumsum(), strict=True)
     }
-    shard, start, length = np.array([places[row] for row in rows], dtype=np.int64).T
+    shard, start, length = np.array([location[row] for row in rows], dtype=np.int64).T
     return shard, start, length
 
 

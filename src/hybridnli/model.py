@@ -93,11 +93,11 @@ def _project(layers: Sequence[nn.Sequential], x: Tensor) -> Tensor:
     """normalize(LN(GELU(W x + b))) with the weights of head s for x[s]: (S, N, D) -> (S, N, P)."""
     linears: list[Any] = [layer[0] for layer in layers]
     norms: list[Any] = [layer[2] for layer in layers]
-    weight = torch.stack([one.weight for one in linears]).transpose(1, 2)  # (S, D, P)
-    bias = torch.stack([one.bias for one in linears]).unsqueeze(1)  # (S, 1, P)
+    weight = torch.stack([linear.weight for linear in linears]).transpose(1, 2)  # (S, D, P)
+    bias = torch.stack([linear.bias for linear in linears]).unsqueeze(1)  # (S, 1, P)
     y = F.gelu(torch.baddbmm(bias, x, weight))
     y = F.layer_norm(y, y.shape[-1:], eps=norms[0].eps)
-    gain, shift = (torch.stack([getattr(one, name) for one in norms]).unsqueeze(1) for name in ("weight", "bias"))
+    gain, shift = (torch.stack([getattr(norm, name) for norm in norms]).unsqueeze(1) for name in ("weight", "bias"))
     return F.normalize(y * gain + shift, dim=-1)
 
 

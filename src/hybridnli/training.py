@@ -21,7 +21,7 @@ from hybridnli.losses import blend_loss, kl_loss, poly_loss
 from hybridnli.model import HybridNLIPolyEncoder, blend
 from hybridnli.thresholds import apply_thresholds, f1_per_label
 
-__all__ = ["SELECTIONS", "HybridOptions", "TrainedHeads", "train_heads"]
+__all__ = ["SELECTIONS", "HybridOptions", "TrainedHeads", "head_probabilities", "train_heads"]
 
 EVAL_TOKENS = 32768  # padded tokens in a batch without gradients
 
@@ -72,27 +72,14 @@ class TrainedHeads:
         history: one record per epoch: `epoch` (from 1), `lr`, `loss` ({term: mean over batches, unweighted}, and
             `total`, weighted), `alpha` ({label: value}), `validation` (by `options.selection`).
         best_epoch: epoch of the weights in `model`; of equal ones the first.
-        options: as given.
-        seed: as given.
     """
 
     model: HybridNLIPolyEncoder
     history: list[dict[str, Any]]
     best_epoch: int
-    options: HybridOptions
-    seed: int
-
-    @property
-    def alphas(self) -> np.ndarray:
-        """Blend weights of the specialists, (S,) float64."""
-        return _alphas(self.model)
-
-    def poly_probabilities(self, store: FeatureStore, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Probabilities of the heads alone, (n, S) float32."""
-        return _poly_probabilities(self.model, store, np.asarray(indices, dtype=np.int64))
 
     def scores(self, store: FeatureStore, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Hybrid scores, (n, L) float64."""
+        """Hybrid scores of rows of a store, (n, L) float64."""
         return _hybrid_scores(self.model, store, np.asarray(indices, dtype=np.int64))
 
 
@@ -147,7 +134,7 @@ def train_heads(
         elif epoch - best_epoch >= options.patience:
             break
     model.load_state_dict(best_state)
-    return TrainedHeads(model=model.eval(), history=history, best_epoch=best_epoch, options=options, seed=seed)
+    return TrainedHeads(model.eval(), history, best_epoch)
 
 
 def _train_epoch(
@@ -202,7 +189,8 @@ def _loss_terms(
 
 
 @torch.no_grad()
-def _poly_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
+def head_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
+    """Probabilities of the heads alone for rows of a store, (n, S) float32; the model is put in evaluation mode."""
     model.eval()
     out = np.empty((len(rows), len(model.labels.specialists)), dtype=np.float32)
     for batch in token_budget_batches(store.lengths[rows].tolist(), EVAL_TOKENS):
@@ -212,7 +200,8 @@ def _poly_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: 
 
 
 def _hybrid_scores(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
-    poly = _poly_probabilities(model, store, rows)
+    """(n, L) float64."""
+    poly = head_probabilities(model, store, rows)
     return blend(store.nli[rows], poly, _alphas(model), model.labels.specialist_columns)
 
 

@@ -18,16 +18,6 @@ from tests.factories import make_encoder
 P = 0.1
 
 
-@given(st.integers(1, 5000), st.floats(0.01, 0.99), st.integers(0, 2**31))
-@settings(max_examples=50, deadline=None)
-def test_the_kept_share_is_as_likely_as_binomial_draws(n: int, p: float, seed: int) -> None:
-    torch.manual_seed(seed)
-    keep, scale = keep_mask(torch.Size([n]), p)
-    assert abs(1 / scale - (1 - p)) <= 2**-17 and keep.shape == (n,)
-    chance = binom.cdf(int(keep.sum()), n, 1 - p), binom.sf(int(keep.sum()) - 1, n, 1 - p)
-    assert min(chance) > 1e-9
-
-
 NEAR = [1e-12, 1e-6, 7e-6, 1e-5, 1e-4, 1e-3, 0.003, 0.004]
 EXTREMES = [0.0, *NEAR, *(1 - p for p in NEAR[1:]), 1.0]
 

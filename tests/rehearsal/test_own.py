@@ -1,6 +1,5 @@
 """The rehearsal's own systems: every adapter family has one, scores come in as csv, a model answers on loopback."""
 
-import copy
 import re
 import sys
 from pathlib import Path
@@ -8,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from snakemake.utils import update_config
 
 from tests.rehearsal.__main__ import main
 from tests.rehearsal.own import WordCount, endpoint, with_endpoint
 from tests.zsbench.conftest import checked
 from zsbench import systems
-from zsbench.config.load import load_resources, load_yaml
+from zsbench.config.load import load_resources, load_yaml, merge
 from zsbench.evaluation.scoring import score_job
 from zsbench.plan.plan import Plan
 from zsbench.store.layout import Layout
@@ -29,9 +27,7 @@ LABELS = ["money", "health", "computer chips"]
 
 @pytest.fixture(scope="module")
 def plan(paper) -> Plan:
-    config = copy.deepcopy(paper)
-    update_config(config, load_yaml(OVERLAY))
-    return Plan(checked(config), load_resources(REPOSITORY / "workflow" / "resources"))
+    return Plan(checked(merge(paper, load_yaml(OVERLAY))), load_resources(REPOSITORY / "workflow" / "resources"))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ rule train_model:
     params:
         code=code_of_training,
         spec=spec_of("training", "model", "seed"),
-        strategy=plan.config["recipe"]["strategy"],
+        strategy=plan.strategy,
     message:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:

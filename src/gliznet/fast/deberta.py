@@ -190,7 +190,7 @@ class FastSelfAttention(_CachesInEval, DisentangledSelfAttention):
         """Position scores (b, H, T, T) of q and k (b, H, T, d), which are these rows of the batch."""
         if positions.matrix is None:
             return by_distance(q, k, *tables)
-        indices = [one if one.shape[0] == 1 else one[rows] for one in positions.rows(self.pos_ebd_size)]
+        indices = [index if index.shape[0] == 1 else index[rows] for index in positions.rows(self.pos_ebd_size)]
         return gathered_bias(q, k, *tables, *indices)
 
     def _project(self, rel: Tensor) -> Tables:
@@ -249,8 +249,8 @@ class FastSelfAttention(_CachesInEval, DisentangledSelfAttention):
             return None if keys is None else keys[:, window], None if queries is None else queries[:, window]
         reach = max(MIN_REACH, 1 << (positions.length - 1).bit_length())
         if reach not in cache.tables:
-            keys, queries = self._distance_tables(reach, cache.rel_embeddings)
-            cache.tables[reach] = tuple(None if one is None else one.contiguous() for one in (keys, queries))
+            tables = self._distance_tables(reach, cache.rel_embeddings)
+            cache.tables[reach] = tuple(None if table is None else table.contiguous() for table in tables)
         return cache.tables[reach]
 
 

@@ -122,8 +122,8 @@ def _attend(
 ) -> Tensor:
     """What label tokens mix from their text's keys and values and from their own label, (B, K M, D)."""
     q, k, v = (
-        one.unflatten(2, (positions.labels, positions.tokens))
-        for one in family.project(layer, h, positions.positions, (0, 1, 2))
+        projected.unflatten(2, (positions.labels, positions.tokens))
+        for projected in family.project(layer, h, positions.positions, (0, 1, 2))
     )  # (B, H, K, M, d)
     text_keys = None if text_layer is None else text_layer[0]
     bias_text, bias_label = family.position_scores(layer, q, k, text_keys, positions)
@@ -164,9 +164,12 @@ class BertFamily:
 
     def project(self, layer: Any, h: Tensor, positions: Tensor, which: tuple[int, ...]) -> list[Tensor]:
         """Those of queries (0), keys (1) and values (2) that `which` names, (B, H, T, d) each; queries scaled."""
-        made = [getattr(layer.attention.self, self.projections[i])(h) for i in which]
-        made = [one.unflatten(-1, (-1, self.head_size)).transpose(1, 2) for one in made]
-        return [one * self.scale(layer) if i == 0 else one for i, one in zip(which, made, strict=True)]
+        projected = []
+        for i in which:
+            x = getattr(layer.attention.self, self.projections[i])(h)
+            x = x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+            projected.append(x * self.scale(layer) if i == 0 else x)
+        return projected
 
     def scale(self, layer: Any) -> float:
         """Factor of the scores."""
@@ -265,13 +268,13 @@ class ModernBertFamily(BertFamily):
         weight = joint.weight.chunk(3)
         bias = (None,) * 3 if joint.bias is None else joint.bias.chunk(3)
         cos, sin = self.backbone.rotary_emb(h, positions, layer.attention_type)
-        made = []
+        projected = []
         for i in which:
-            one = F.linear(h, weight[i], bias[i]).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+            x = F.linear(h, weight[i], bias[i]).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
             if i < 2:
-                one = apply_rotary_pos_emb(one, one, cos, sin)[0]
-            made.append(one * self.head_size**-0.5 if i == 0 else one)
-        return made
+                x = apply_rotary_pos_emb(x, x, cos, sin)[0]
+            projected.append(x * self.head_size**-0.5 if i == 0 else x)
+        return projected
 
     def position_scores(
         self, layer: Any, q: Tensor, k: Tensor, text_keys: Tensor | None, positions: LabelPositions

@@ -10,10 +10,11 @@ import pandas as pd
 from zsbench.data.errors import DataError
 from zsbench.data.fetched import fetched_file, open_fetched
 from zsbench.data.gold import gold_indices
-from zsbench.data.quality import quality
 from zsbench.data.readers import check_texts, read_frame
 from zsbench.store.integrity import write_rows
 from zsbench.store.provenance import digest, file_sha256, write_atomic, write_json
+
+LONG_WORDS = 350  # about 512 word pieces: texts above it meet a 512-token limit
 
 
 def stratified_sample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray:
@@ -25,7 +26,9 @@ def stratified_sample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray
     keys = [tuple(labels) for labels in gold]
     if rows >= len(keys):
         return np.arange(len(keys))
-    strata = {key: [i for i, other in enumerate(keys) if other == key] for key in sorted(set(keys))}
+    strata: dict[tuple[int, ...], list[int]] = {key: [] for key in sorted(set(keys))}
+    for i, key in enumerate(keys):
+        strata[key].append(i)
     ideal = {key: rows * len(members) / len(keys) for key, members in strata.items()}
     share = {key: int(value) for key, value in ideal.items()}
     by_remainder = sorted(strata, key=lambda key: (share[key] > 0, share[key] - ideal[key], key))
@@ -67,6 +70,31 @@ def published_parts(rows: int, seed: int, validation_share: float | None = None)
     return parts.tolist()
 
 
+def quality(frame: pd.DataFrame, spec: dict[str, Any]) -> dict[str, Any]:
+    """Counts over the whole published set, before any sampling.
+
+    Args:
+        frame: `split`, `text`, `gold` (list of label indices).
+        spec: the preset (`labels`, `task`).
+
+    Returns:
+        rows, empty and duplicate texts, rows without gold, mean and 95th percentile of words, share of texts above
+        `LONG_WORDS` words, and rows of each label.
+    """
+    words = frame["text"].str.split().map(len)
+    counts = pd.Series([index for gold in frame["gold"] for index in gold], dtype="int64").value_counts()
+    return {
+        "rows": len(frame),
+        "empty_texts": int((frame["text"].str.strip() == "").sum()),
+        "duplicate_texts": int(frame["text"].duplicated().sum()),
+        "rows_without_gold": int((frame["gold"].map(len) == 0).sum()),
+        "words_mean": round(float(words.mean()), 1) if len(frame) else 0.0,
+        "words_p95": round(float(words.quantile(0.95)), 1) if len(frame) else 0.0,
+        "long_share": round(float((words > LONG_WORDS).mean()), 4) if len(frame) else 0.0,
+        "rows_per_label": {label: int(counts.get(i, 0)) for i, label in enumerate(spec["labels"])},
+    }
+
+
 def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """All rows of a preset: `split`, `text`, `gold` (list of label indices), and the source's manifest."""
     folder, manifest = open_fetched(manifest_path)
@@ -98,12 +126,12 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
         manifest_path: manifest of the fetched source.
 
     Raises:
-        DataError: no rows, or not the number of rows that the preset expects.
+        DataError: no rows, or not the number of rows that its preset expects, if any.
     """
     frame, manifest = read_rows(spec, manifest_path)
     found = {split: int(count) for split, count in frame["split"].value_counts().items()}
     # A rehearsal's stand-in files have fewer rows; their card says that they are stand-ins.
-    if found != spec["expected_rows"] and not manifest.get("replica"):
+    if found != spec.get("expected_rows", found) and not manifest.get("replica"):
         raise DataError(f"{spec['id']}: found rows {found}, the preset expects {spec['expected_rows']}")
     if spec["task"] == "single":
         # Rows that no label covers (a neutral rating, no gold) cannot be judged; they are counted, never class 0.

@@ -26,7 +26,6 @@ PLUMBING = {
     "hybridnli": "exports names",
     "zsbench": "its version",
     "zsbench.config.load": "refuses a config, or passes it on",
-    "zsbench.config.checks": "likewise",
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
     "zsbench.store.cells": "writes whole cells and refuses damaged ones",

@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        return tuple(self.config["recipe"]["seeds"])
+        return tuple((self.config["recipe"] or {}).get("seeds", ()))
 
     def datasets(self, suite: str) -> list[str]:
         return self.config["suites"].get(suite, {}).get("datasets", [])
@@ -89,7 +89,7 @@ class Plan:
     @cached_property
     def trained(self) -> dict[str, dict[str, Any]]:
         """Training specs by model id: every GliZNet variant, then every competitor trained on the same recipe."""
-        recipe = {key: value for key, value in self.config["recipe"].items() if key != "seeds"}
+        recipe = {key: value for key, value in (self.config["recipe"] or {}).items() if key != "seeds"}
         specs = {}
         for name, overrides in self.config["gliznet"]["variants"].items():
             options = self.config["gliznet"]["base"] | overrides
@@ -109,7 +109,12 @@ class Plan:
     @property
     def gpus(self) -> int:
         """Devices per training."""
-        return self.config["recipe"]["gpus"]
+        return (self.config["recipe"] or {}).get("gpus", 1)
+
+    @property
+    def strategy(self) -> str:
+        """How a training is spread over them."""
+        return (self.config["recipe"] or {}).get("strategy", "single")
 
     @property
     def training_sets(self) -> list[str]:

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from zsbench.config.published import load_published
 from zsbench.plan import contents
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
 from zsbench.reporting.table import Table, write_table
 from zsbench.reporting.tables_checks import calibration, cost, integrity, sensitivity
-from zsbench.reporting.tables_published import PUBLISHED, load_published, published
+from zsbench.reporting.tables_published import PUBLISHED, published
 from zsbench.reporting.tables_suite import ablations, peers, suite
 from zsbench.reporting.tables_topics import topic_deltas, topics
 

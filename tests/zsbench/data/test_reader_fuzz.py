@@ -19,9 +19,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from zsbench.config.load import ConfigError, load_yaml
+from zsbench.config.published import load_published
 from zsbench.data.errors import DataError
 from zsbench.data.prepare import prepare_dataset
-from zsbench.reporting.tables_published import PUBLISHED, load_published, published
+from zsbench.reporting.tables_published import PUBLISHED, published
 from zsbench.store.integrity import write_rows
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, write_json
