@@ -8,6 +8,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import zsbench
+import zsbench.store.layout
 from zsbench.config.load import ConfigError, load_yaml, merge, resolve
 from zsbench.data.fetched import file_at_hand
 from zsbench.plan import progress
@@ -19,7 +20,7 @@ from zsbench.training.families import training_code
 from zsbench.jobs.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
-WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
+WORKFLOW = Path(os.path.relpath(zsbench.store.layout.WORKFLOW))
 PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 
 
@@ -50,13 +51,25 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 shell.prefix('set -euo pipefail; zsbench() {{ exec zsbench --end-with $PPID "$@"; }}; ')
 
 
-onstart:
-    # Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument).
+def write_config():
+    """Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument)."""
     # The order of keys has a meaning (the first wording of a preset), so they are not sorted.
     write_text(
         layout.config,
         json.dumps({"config": plan.config, "resources": plan.resources}, indent=1),
     )
+
+
+onstart:
+    write_config()
+
+
+if (
+    workflow.is_main_process
+    and not workflow.modifier.is_main_snakefile()
+    and not workflow.output_settings.dryrun
+):
+    write_config()  # Snakemake calls no onstart of a module
 
 
 def folder_of_outputs(wildcards, output):

@@ -15,7 +15,7 @@ from zsbench import systems
 from zsbench.data.prepare import prepare_dataset
 from zsbench.evaluation.measure import measure, sensitivity_records
 from zsbench.evaluation.metrics import multi_label
-from zsbench.evaluation.protocols import PROTOCOLS, thresholded
+from zsbench.evaluation.protocols import PROTOCOLS, Folds, thresholded
 from zsbench.evaluation.scoring import score_job
 from zsbench.evaluation.sensitivity import SensitivityOptions, answers
 from zsbench.store.integrity import listing
@@ -153,7 +153,7 @@ def topic_chance(made: Layout, protocol: str, split: str, draws: int = 60) -> li
     found = []
     for _ in range(draws):
         random = replace(cell, scores=rng.random(cell.scores.shape))
-        decision = next(d for d in thresholded(random, [protocol], 5, 0) if d.split == split)
+        decision = next(d for d in thresholded(random, [protocol], Folds()) if d.split == split)
         found.append(multi_label(decision.predictions, cell.gold[decision.rows])["macro_f1"])
     return found
 
