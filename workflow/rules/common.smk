@@ -14,9 +14,7 @@ from zsbench.data.fetched import file_at_hand
 from zsbench.plan import progress
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import canonical_json, file_sha256, write_text
-from zsbench.plan.code_identity import code_digest
-from zsbench.systems import system_code
-from zsbench.training.families import training_code
+from zsbench.plan.code_identity import code_digest, system_code, training_code
 from zsbench.jobs.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
@@ -147,7 +145,7 @@ def system_model(wildcards):
 def code_of_system(wildcards):
     """A params function: the code a system's scores depend on."""
     system = plan.systems[wildcards.system]
-    return system_code(system.id, system.family, system.settings)
+    return system_code(system.family, system.settings)
 
 
 def failures_before(wildcards):

@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zsbench import systems
 from zsbench.evaluation.sensitivity import SensitivityOptions, answers
 from zsbench.families import INSENSITIVE, JOINT
 from zsbench.jobs.runtime import Meter, prepare_torch
@@ -33,8 +32,8 @@ from zsbench.store.layout import Layout
 from zsbench.store.progress import counter_for, say_for
 from zsbench.store.provenance import IntegrityError, digest, environment, file_sha256, read_json, write_json, write_text
 from zsbench.store.secrets import mask
-from zsbench.systems import LabelSetError
-from zsbench.systems.base import Rows, RowSystem, TaskSystem, well_formed
+from zsbench.systems import DatasetRows, LabelSetError, RowSystem, TaskSystem, load
+from zsbench.systems.texts import well_formed
 
 SPLITS = {"single": ("test",), "multi": ("validation", "test")}  # the rows that the protocols of a task look at
 PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
@@ -56,7 +55,7 @@ class CellTask:
         dataset: id of the test set.
         rows: its prepared rows.
         facts: its card.
-        system: identity of the system (`zsbench.systems.identity`).
+        system: identity of the system (`zsbench.systems.load.identity`).
         device: "cpu" | "cuda": scores of the two differ in rounding.
     """
 
@@ -107,7 +106,7 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
     """
     device, layout = prepare_torch(), Layout(Path(root))
     say = say_for(f"score {specs[0]['system']} seed {specs[0]['seed']}")
-    identity = systems.identity(specs[0], layout)
+    identity = load.identity(specs[0], layout)
 
     @cache
     def loaded() -> Any:
@@ -115,7 +114,7 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
         started = time.perf_counter()
         try:
             with faults():
-                system = systems.build(specs[0], layout)
+                system = load.build(specs[0], layout)
         except CellError as fault:
             return fault
         say(f"loaded in {time.perf_counter() - started:.1f} s")
@@ -270,7 +269,7 @@ def _row_blocks(system: RowSystem, cell: CellTask) -> Iterator[Block]:
     columns = ["sample_id", "split", "gold"]
     table = pq.read_table(cell.rows, columns=columns, filters=[("split", "in", cell.splits)]).to_pydict()
     ids, splits, gold = (table[column] for column in columns)
-    scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
+    scores = system.score_rows(DatasetRows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
     yield ids, splits, gold, _checked(scores, cell, ids)
 
 

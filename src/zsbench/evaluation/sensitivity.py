@@ -14,7 +14,7 @@ import numpy as np
 from zsbench.evaluation.ties import winners
 
 if TYPE_CHECKING:  # importing it would import torch
-    from zsbench.systems.base import System
+    from zsbench.systems import System
 
 
 @dataclass(frozen=True)

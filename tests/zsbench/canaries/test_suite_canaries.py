@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from benchmarks.measures import GateError, gate
-from zsbench import systems
 from zsbench.data.prepare import prepare_dataset
 from zsbench.evaluation.measure import measure, sensitivity_records
 from zsbench.evaluation.metrics import multi_label
@@ -21,6 +20,7 @@ from zsbench.evaluation.sensitivity import SensitivityOptions, answers
 from zsbench.store.integrity import listing
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json, write_json
+from zsbench.systems import load
 
 from ..training.conftest import WORDS
 from .canaries import CANARIES, ROWS, CanarySystem, interval
@@ -73,7 +73,7 @@ def made(tmp_path_factory) -> Layout:
         return CanarySystem(spec["system"], spec["task"] == "multi")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(systems, "build", build)
+        patch.setattr(load, "build", build)
         for name in CANARIES:
             for spec in (score_spec("gliclass", "news", name), score_spec("topics", "topics", name)):
                 score_job(layout.root, spec)

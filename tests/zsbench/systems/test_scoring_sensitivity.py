@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsbench import systems
 from zsbench.evaluation.measure import sensitivity_records
 from zsbench.evaluation.scoring import score_job
 from zsbench.evaluation.sensitivity import SensitivityOptions, answers, label_orders, subsample
 from zsbench.evaluation.ties import winners
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
+from zsbench.systems import load
 
 TEXTS = [f"text {i}" for i in range(40)]
 GOLD = [[i % 3] for i in range(40)]
@@ -95,7 +95,7 @@ def test_the_cell_holds_it_and_it_is_not_scored_again(run, make_spec, tmp_path, 
     path = layout.sensitivity("gliclass", "news", spec["system"], 1)
     stored = read_json(path)
     assert np.shape(stored["order"]) == (3, 8) and np.shape(stored["verbalisation"]) == (2, 8)
-    monkeypatch.setattr(systems, "build", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(load, "build", lambda *_: pytest.fail("a model was loaded"))
     score_job(layout.root, spec)
     assert read_json(path) == stored
 

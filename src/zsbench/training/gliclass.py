@@ -12,14 +12,11 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from gliznet.batching import token_budget_batches
-from zsbench.systems.base import Neutraliser
-from zsbench.training.recipe import Recipe
-from zsbench.training.rows import EvaluationRows, Rows, draw_labels
-from zsbench.training.task import Task
+from zsbench.systems.texts import EscapeSpecialTokens
+from zsbench.training.task import VALIDATION_TOKENS, Task
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = [LABEL, SEPARATOR]
-VALIDATION_TOKENS = 4096  # padded tokens of a validation batch
 
 
 class GLiClassTask(Task):
@@ -28,56 +25,27 @@ class GLiClassTask(Task):
     Model and loss have the package's defaults (first-token pooling, dot-product scorer, focal loss with alpha 0.5 and
     gamma 2); only what its default cannot be (the kind of problem, and labels before the text, so that a long text
     loses words and no labels) is set, as its own training script does.
-
-    Args:
-        backbone: folder of the encoder and its tokenizer.
-        options: none are known; the package's defaults are what is compared.
-        seed: seed of the projections' initial weights and of the markers' embeddings.
     """
 
     model: Any  # the package is not typed
 
-    def __init__(
-        self,
-        backbone: Path,
-        options: dict[str, Any],
-        train: Rows,
-        validation: EvaluationRows,
-        seed: int,
-        recipe: Recipe,
-    ) -> None:
-        if options:
-            raise ValueError(f"options={options!r} are not allowed: GLiClass is trained as its package makes it")
+    def load(self, backbone: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
         self.tokenizer.add_tokens(MARKERS, special_tokens=True)
-        self.tokenizer.model_max_length = recipe.max_length  # where the adapter cuts a model that was trained here
-        self.neutralise = Neutraliser(self.tokenizer, MARKERS)
-        torch.manual_seed(seed)
+        self.tokenizer.model_max_length = self.recipe.max_length  # where the adapter cuts a model trained here
+        self.escape = EscapeSpecialTokens(self.tokenizer, MARKERS)
         self.model = _fresh_model(backbone, self.tokenizer)
-        self.train, self.validation, self.max_labels = train, validation, recipe.max_labels
-        self.lengths = train.lengths
 
-    def encode(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> list[list[int]]:
+    def encode(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[list[int]]:
         """Token ids of each text behind its own labels, cut at the end."""
-        plain = [self.neutralise(labels) for labels in label_sets]
-        heads = ["".join(LABEL + label for label in labels) + SEPARATOR for labels in plain]
-        whole = [head + text for head, text in zip(heads, self.neutralise(texts), strict=True)]
+        heads = ["".join(LABEL + label for label in self.escape(labels)) + SEPARATOR for labels in label_lists]
+        whole = [head + text for head, text in zip(heads, self.escape(texts), strict=True)]
         return self.tokenizer(whole, truncation=True)["input_ids"]
 
-    def pad(self, ids: Sequence[list[int]]) -> dict[str, torch.Tensor]:
-        """What the model reads of a batch."""
-        batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
-        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-
-    def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
-        """Tensors of a micro-batch and its targets (B, K)."""
-        drawn = [draw_labels(self.train, row, self.max_labels, seed) for row in rows]
-        ids = self.encode([self.train.texts[row] for row in rows], [labels for labels, _ in drawn])
-        shape = (len(rows), max(len(values) for _, values in drawn))
-        targets = torch.full(shape, float(self.model.config.ignore_index))  # (B, K)
-        for target, (_, values) in zip(targets, drawn, strict=True):
-            target[: len(values)] = torch.tensor(values, dtype=torch.float32)
-        return self.pad(ids) | {"labels": targets}
+    def collate(
+        self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        return self.pad(self.encode(texts, label_lists)) | {"labels": targets}
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """The package's own loss."""
@@ -103,11 +71,6 @@ class GLiClassTask(Task):
 
     def is_encoder(self, name: str) -> bool:
         return name.startswith("model.encoder_model.")
-
-    def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
-        """The package's own format, loaded by `GLiClassModel.from_pretrained`."""
-        self.model.save_pretrained(folder, state_dict=state)
-        self.tokenizer.save_pretrained(folder)
 
 
 def _fresh_model(backbone: Path, tokenizer: Any) -> Any:

@@ -12,17 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from gliznet.batching import token_budget_batches
-from zsbench.systems.base import Neutraliser
-from zsbench.training.recipe import Recipe
-from zsbench.training.rows import EvaluationRows, Rows, draw_labels
-from zsbench.training.task import Task
+from zsbench.systems.texts import EscapeSpecialTokens
+from zsbench.training.task import VALIDATION_TOKENS, Task
 
 if TYPE_CHECKING:  # seconds to import, and only this family needs it
     from sentence_transformers import SentenceTransformer
 
 SCALE = 20.0  # of the cosines: the default of sentence-transformers' MultipleNegativesRankingLoss
-IGNORED = -100.0  # target of a cell without a label
-VALIDATION_TOKENS = 4096  # padded tokens of a validation batch
 WEIGHTS = "sentences.0.model."  # where the encoder is in the state of `BiEncoder`
 
 
@@ -34,7 +30,7 @@ def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torc
 
     Args:
         cosine: (B, K) cosines.
-        targets: (B, K) 1 true, 0 false, `IGNORED` no label.
+        targets: (B, K) 1 true, 0 false, `task.IGNORED` no label.
 
     Returns:
         A scalar; a text without a false label adds zero.
@@ -76,58 +72,39 @@ class BiEncoderTask(Task):
     That loss is sentence-transformers' usual one for pairs with negatives, and the one most embedding models were
     trained with, so that a backbone that is one goes on as it was. Negatives are a row's own false labels only: label
     names recur, so another row's label may well be true of this text; and every other family sees no more than those.
-
-    Args:
-        backbone: folder of the encoder and its tokenizer.
-        options: none are known.
-        seed: not used: a bi-encoder has no fresh weights.
     """
 
     model: BiEncoder
 
-    def __init__(
-        self,
-        backbone: Path,
-        options: dict[str, Any],
-        train: Rows,
-        validation: EvaluationRows,
-        seed: int,
-        recipe: Recipe,
-    ) -> None:
-        if options:
-            raise ValueError(f"options={options!r} are not allowed: a bi-encoder has none")
-        sentences = _mean_pooling(backbone, recipe.max_length)
+    def load(self, backbone: Path) -> None:
+        sentences = _mean_pooling(backbone, self.recipe.max_length)
         for name, parameter in sentences.named_parameters():
             if ".pooler." in name:
-                parameter.requires_grad_(False)  # no part of the scores
-        self.model = BiEncoder(sentences)
-        self.tokenizer, self.max_length = sentences.tokenizer, recipe.max_length
-        self.neutralise = Neutraliser(self.tokenizer)
-        self.train, self.validation, self.max_labels = train, validation, recipe.max_labels
-        self.lengths = train.lengths
+                parameter.requires_grad_(False)  # not used by the scores
+        self.model, self.tokenizer = BiEncoder(sentences), sentences.tokenizer
+        self.escape = EscapeSpecialTokens(self.tokenizer)
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids, cut at the end."""
-        return self.tokenizer(self.neutralise(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        return self.tokenizer(self.escape(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
 
-    def pad(self, ids: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Padded ids and their mask, each (B, T)."""
-        batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
-        return batch["input_ids"], batch["attention_mask"]
-
-    def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    def collate(
+        self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Tokens of the texts (B, T) and of the batch's different labels (U, T); columns and targets (B, K)."""
-        drawn = [draw_labels(self.train, row, self.max_labels, seed) for row in rows]
-        place = {name: i for i, name in enumerate(dict.fromkeys(name for names, _ in drawn for name in names))}
-        shape = (len(rows), max(len(values) for _, values in drawn))
-        columns, targets = torch.zeros(shape, dtype=torch.long), torch.full(shape, IGNORED)  # (B, K)
-        for i, (names, values) in enumerate(drawn):
-            columns[i, : len(names)] = torch.tensor([place[name] for name in names])
-            targets[i, : len(names)] = torch.tensor(values, dtype=torch.float32)
-        text_ids, text_mask = self.pad(self.tokens([self.train.texts[row] for row in rows]))
-        label_ids, label_mask = self.pad(self.tokens(list(place)))
-        tokens = {"text_ids": text_ids, "text_mask": text_mask, "label_ids": label_ids, "label_mask": label_mask}
-        return tokens | {"columns": columns, "targets": targets}
+        index = {name: i for i, name in enumerate(dict.fromkeys(name for labels in label_lists for name in labels))}
+        columns = torch.zeros(targets.shape, dtype=torch.long)  # (B, K)
+        for row, labels in zip(columns, label_lists, strict=True):
+            row[: len(labels)] = torch.tensor([index[name] for name in labels])
+        text, label = self.pad(self.tokens(texts)), self.pad(self.tokens(list(index)))
+        return {
+            "text_ids": text["input_ids"],
+            "text_mask": text["attention_mask"],
+            "label_ids": label["input_ids"],
+            "label_mask": label["attention_mask"],
+            "columns": columns,
+            "targets": targets,
+        }
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """`multiple_negatives_loss` of the batch."""
@@ -154,9 +131,10 @@ class BiEncoderTask(Task):
         """Unit embeddings (n, D)."""
         ids = self.tokens(texts)
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
-        parts = [self.model.embed(*(x.to(device) for x in self.pad([ids[i] for i in batch]))) for batch in batches]
-        out = np.empty((len(ids), parts[0].shape[1]), dtype=np.float32)
-        out[np.concatenate(batches)] = torch.cat(parts).float().cpu().numpy()
+        padded = [self.pad([ids[i] for i in batch]) for batch in batches]
+        vectors = [self.model.embed(*(tensor.to(device) for tensor in batch.values())) for batch in padded]
+        out = np.empty((len(ids), vectors[0].shape[1]), dtype=np.float32)
+        out[np.concatenate(batches)] = torch.cat(vectors).float().cpu().numpy()
         return out
 
     def is_encoder(self, name: str) -> bool:
