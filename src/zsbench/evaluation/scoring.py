@@ -128,16 +128,18 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
             system.task = task
         return system
 
-    cells: dict[str, dict[str, str]] = {}
+    sums: dict[str, dict[str, str]] = {"scores": {}, "sensitivity": {}, "cards": {}}
     for spec in specs:
         for dataset in spec["datasets"]:
             facts = read_json(layout.dataset_card(dataset))
             cell = CellTask(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device)
             card = _score_cell(layout, cell, partial(system_for, spec["task"]))
-            paths = (layout.card(*cell.id), layout.scores(*cell.id), layout.sensitivity(*cell.id))
-            cells[f"{spec['suite']}/{dataset}"] = {path.name: file_sha256(path) for path in paths if path.is_file()}
+            paths = (layout.scores(*cell.id), layout.sensitivity(*cell.id), layout.card(*cell.id))
+            for of_kind, path in zip(sums.values(), paths, strict=True):
+                if path.is_file():
+                    of_kind[f"{spec['suite']}/{dataset}"] = file_sha256(path)
             say(f"{dataset}: {card['status']}" + (f": {card['reason']}" if "reason" in card else ""))
-    write_json(layout.scored(specs[0]["system"], specs[0]["seed"]), {"cells": cells})
+    write_json(layout.scored(specs[0]["system"], specs[0]["seed"]), sums | {"volatile": ["cards"]})
 
 
 def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ PLUMBING = {
     "zsbench.store.provenance": "writes files, and makes the digests themselves",
     "zsbench.store.secrets": "masks what is printed and stored",
     "zsbench.plan.code_identity": "makes the keys",
+    "zsbench.errors": "names errors",
+    "zsbench.fields": "names kinds of config values",
     "zsbench.families": "lists the families; keys name a family's own modules and options",
     "zsbench.systems.load": "makes the keys; the folder it names for a model has its content in them",
     "zsbench.jobs.worker": "ends processes",
