@@ -2,6 +2,7 @@
 # make rehearsal   the paper run's config and rules over miniature replicas of every repository it names
 # make speed  how fast everything is, and its page; stopped at any point, the same command continues
 # make lint   formatters, linters, type check, docs    make simulations, make test-slow  statistics; long fault tests too
+# make test-slurm   the workflow on a SLURM cluster of two nodes, started here (root and apt)
 # Without a GPU, `gpu=2` means two single-threaded jobs at a time: the fastest use of two cores.
 PYTHON ?= python3.11
 VENV := .venv
@@ -10,7 +11,7 @@ RUN := $(BIN)/snakemake --cores 2 --resources gpu=2 network=2 --quiet host reaso
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup audit demo speed rehearsal sample test simulations test-slow lint docs clean
+.PHONY: setup audit demo speed rehearsal sample test simulations test-slow test-slurm lint docs clean
 
 setup: $(VENV)/.done
 
@@ -66,6 +67,10 @@ test-slow: export OMP_NUM_THREADS := 1
 test-slow: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[deepspeed]"
 	$(BIN)/pytest -m slow -n 2
+
+# The workflow on a SLURM of two nodes that lives as long as its tests; a line says why where none can be started.
+test-slurm: setup
+	tests/slurm/cluster.sh $(BIN)/pytest -n 3 -v tests/slurm
 
 lint: setup
 	$(BIN)/ruff check .

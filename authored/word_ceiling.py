@@ -12,9 +12,10 @@ import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from authored.findings import Finding, gather, words
+from zsbench.training.selection import mean_average_precision
 
 # Stated before anything was measured: pooled ROC-AUC over all test (text, label) pairs; 0.5 knows nothing.
 AUC_CEILING = 0.65
@@ -88,11 +89,6 @@ class _Features:
         return {"label": label, "overlap": overlap, "all": hstack([text, label, overlap]).tocsr()}
 
 
-def mean_average_precision(true: np.ndarray, scores: np.ndarray, row: np.ndarray) -> float:
-    """Average precision of each text's labels, averaged over texts. Args are (P,); `row` names the text of a pair."""
-    return float(np.mean([average_precision_score(true[row == i], scores[row == i]) for i in np.unique(row)]))
-
-
 def measure_words(rows: Sequence[dict[str, Any]]) -> dict[str, WordScores]:
     """Fit logistic regressions on the train split and score the test split.
 
@@ -106,8 +102,12 @@ def measure_words(rows: Sequence[dict[str, Any]]) -> dict[str, WordScores]:
     for name in fit:
         model = LogisticRegression(C=1.0, max_iter=500).fit(fit[name], train.true)
         scores[name] = model.decision_function(held_out[name])
+    of_text = [test.text == i for i in np.unique(test.text)]  # masks (P,)
+    true = [test.true[mask] for mask in of_text]
     return {
-        name: WordScores(float(roc_auc_score(test.true, value)), mean_average_precision(test.true, value, test.text))
+        name: WordScores(
+            float(roc_auc_score(test.true, value)), mean_average_precision([value[mask] for mask in of_text], true)
+        )
         for name, value in scores.items()
     }
 

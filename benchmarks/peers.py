@@ -20,7 +20,7 @@ from benchmarks.setting import Contender, Run, Setting, autocast
 from gliznet.fast.deberta import use_fast_attention
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import EvaluationRows, Rows
+from zsbench.training.rows import EvaluationRows, TrainingRows
 
 Piped = Callable[[Sequence[str], Sequence[str], int], np.ndarray]
 TEMPLATE = "This example is {}."
@@ -54,9 +54,9 @@ def gliclass(setting: Setting) -> list[Contender]:
     """The `gliclass` package's pipeline with each of its batch sizes; the page takes the best."""
     from gliclass import ZeroShotClassificationPipeline
 
-    from zsbench.training.gliclass_task import GLiClassTask
+    from zsbench.training.gliclass import GLiClassTask
 
-    rows = Rows([], [], []), EvaluationRows([], [], [])
+    rows = TrainingRows([], [], []), EvaluationRows([], [], [])
     task = GLiClassTask(setting.backbone, {}, *rows, setting.seed, recipe(setting, steps=1, batch=1))
     model = task.model
     scorer = ZeroShotClassificationPipeline(

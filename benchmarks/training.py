@@ -22,19 +22,19 @@ from gliznet.batching import token_budget_batches
 from gliznet.fast.deberta import use_fast_attention
 from gliznet.fast.dropout import use_fast_dropout
 from zsbench.data.authored_sets import HARDSET, read_authored
-from zsbench.training.gliznet_task import GliZNetTask
+from zsbench.training.gliznet import GliZNetTask
 from zsbench.training.loop import Trainer
-from zsbench.training.rows import EvaluationRows, Rows, draw_labels
+from zsbench.training.rows import EvaluationRows, TrainingRows, draw_labels
 
 NO_VALIDATION = EvaluationRows([], [], [])  # only steps are timed
 Clocks = tuple[float, float]
 Rounds = dict[str, list[dict[str, float]]]
 
 
-def training_rows() -> Rows:
+def training_rows() -> TrainingRows:
     """The train split of hardset-mini."""
     rows = [row for row in read_authored(HARDSET) if row["split"] == "train"]
-    return Rows([r["text"] for r in rows], [r["labels"] for r in rows], [r["not_labels"] for r in rows])
+    return TrainingRows([r["text"] for r in rows], [r["labels"] for r in rows], [r["not_labels"] for r in rows])
 
 
 def measure_training(setting: Setting, steps: int, batch: int, repeats: int) -> Rounds:
@@ -63,7 +63,7 @@ def _since(start: Clocks, end: Clocks | None = None) -> dict[str, float]:
     return {"wall": end[0] - start[0], "cpu": end[1] - start[1]}
 
 
-def _ours(setting: Setting, rows: Rows, steps: int, batch: int, folder: Path) -> Callable[[], dict[str, float]]:
+def _ours(setting: Setting, rows: TrainingRows, steps: int, batch: int, folder: Path) -> Callable[[], dict[str, float]]:
     plan = recipe(setting, steps, batch)
     task = GliZNetTask(setting.backbone, {}, rows, NO_VALIDATION, setting.seed, plan)
     done = 0
@@ -97,13 +97,15 @@ class _Stamps(TrainerCallback):
         self.ended = _now()
 
 
-def _gliclass(setting: Setting, rows: Rows, steps: int, batch: int, folder: Path) -> Callable[[], dict[str, float]]:
+def _gliclass(
+    setting: Setting, rows: TrainingRows, steps: int, batch: int, folder: Path
+) -> Callable[[], dict[str, float]]:
     """The package's trainer, dataset and collator, without augmentation (which ours does not do either)."""
     from gliclass.data_processing import AugmentationConfig, DataCollatorWithPadding, GLiClassDataset
     from gliclass.training import Trainer as PackageTrainer
     from gliclass.training import TrainingArguments
 
-    from zsbench.training.gliclass_task import GLiClassTask
+    from zsbench.training.gliclass import GLiClassTask
 
     task = GLiClassTask(setting.backbone, {}, rows, NO_VALIDATION, setting.seed, recipe(setting, steps, batch))
     drawn = [draw_labels(rows, row, 20, (setting.seed, 0)) for row in range(len(rows.texts))]

@@ -1,6 +1,6 @@
 """The feature store: what the frozen encoder says about each text, computed once and read ever after.
 
-    <folder>/<key>/key.json                    what the features depend on, for readers
+    <folder>/<key>/key.json                    what the features depend on, and the name of the model
                    tokens-*.safetensors        (sum of T, D) token embeddings, ragged
                    descriptions-*.safetensors  (L, D) label embeddings
                    nli-*.safetensors           (n, L) entailment scores
@@ -40,7 +40,7 @@ class FeatureStore:
 
     Attributes:
         folder: where the files are.
-        model_name: of the encoder.
+        model_name: of the encoder that made them.
         descriptions: label name -> description, in column order.
         template: hypothesis template of the NLI scores.
         nli: (n, L) float32 entailment scores.
@@ -141,14 +141,13 @@ def build_store(
         "max_length": max_length,
         "nli_max_length": encoder.max_length if nli_max_length is None else nli_max_length,
     }
-    content = json.dumps(key, sort_keys=True)
-    root = Path(folder) / hashlib.sha256(content.encode()).hexdigest()[:16]
+    root = Path(folder) / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     budget = encoder.token_budget if token_budget is None else token_budget
     builder = _Builder(encoder, root, key, budget, progress, {} if checked is None else checked)
     unique = {text_hash(text): text for text in texts}
     descriptions = list(labels_descriptions.values())
     with writing(root):  # a second process waits, then finds everything there
-        (root / "key.json").write_text(content)
+        model_name = _model_name(root / "key.json", key, encoder.name)
         tokens = builder.add_tokens(unique)
         embedded = builder.add_descriptions(descriptions)
         scored = builder.add_nli(unique, encoder.hypotheses(descriptions))
@@ -158,7 +157,7 @@ def build_store(
     label_rows = zip(label_shard.tolist(), label_start.tolist(), strict=True)
     return FeatureStore(
         folder=root,
-        model_name=encoder.name,
+        model_name=model_name,
         descriptions=dict(labels_descriptions),
         template=encoder.template,
         nli=_stored_nli(scored, rows, encoder.hypotheses(descriptions)),
@@ -169,6 +168,15 @@ def build_store(
         _shard=shard,
         _start=start,
     )
+
+
+def _model_name(path: Path, key: dict[str, Any], name: str) -> str:
+    """The model's name when the first features were made; `key.json` is written if it is not there, or not whole."""
+    try:
+        return json.loads(path.read_text())["model_name"]
+    except (OSError, ValueError):
+        path.write_text(json.dumps({**key, "model_name": name}))
+        return name
 
 
 def _locate(shards: list[Shard], rows: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -4,10 +4,13 @@ A new family is an entry here and a module with its adapter (and, where the benc
 lists families reads `FAMILIES`. Importing this module imports no model library.
 """
 
+import importlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -30,8 +33,7 @@ Task = Literal["single", "multi"]
 class Options(BaseModel):
     """Keys of an entry in the config besides the ones that every family has (`family`, `suites`, `seen`; `recipe`).
 
-    Adapters read theirs with `model_construct(**settings)`: a checked config needs no second check, and the defaults
-    stand here alone.
+    Adapters read theirs with `model_construct(**settings)`: the config was checked, and the defaults are only here.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=(), defer_build=True)
@@ -129,7 +131,7 @@ class Family:
 
     Attributes:
         summary: one line for `zsbench systems`.
-        module: its adapter; has `build(spec, layout)`.
+        adapter: "module:Class" that scores; made as `Class(spec, layout)`.
         options: of its entries under `systems`.
         packages: distributions that it computes with; their versions are part of a cell's key.
         extra: optional dependencies of this project to install for it.
@@ -142,7 +144,7 @@ class Family:
     """
 
     summary: str
-    module: str
+    adapter: str
     options: type[Options]
     packages: tuple[str, ...]
     extra: str | None = None
@@ -152,6 +154,16 @@ class Family:
     task_class: str | None = None
     training_options: type[Options] | None = None
     model_type: str | None = None
+
+    @property
+    def module(self) -> str:
+        """Of the adapter."""
+        return self.adapter.partition(":")[0]
+
+    @property
+    def task_module(self) -> str:
+        """Of the task; "" where the bench does not train the family."""
+        return (self.task_class or "").partition(":")[0]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -172,47 +184,47 @@ TORCH = ("torch", "transformers", "tokenizers")
 FAMILIES = {
     "gliznet": Family(
         "GliZNet: one encoder pass for a text and all its labels",
-        "zsbench.systems.gliznet",
+        "zsbench.systems.gliznet:GliZNetSystem",
         Pretrained,
         TORCH,
         joint=True,
-        task_class="zsbench.training.gliznet_task:GliZNetTask",
+        task_class="zsbench.training.gliznet:GliZNetTask",
     ),
     "nli": Family(
         "NLI cross-encoder, one pass per pair",
-        "zsbench.systems.nli",
+        "zsbench.systems.nli:NLISystem",
         NLIOptions,
         TORCH,
-        task_class="zsbench.training.nli_task:NLITask",
+        task_class="zsbench.training.nli:NLITask",
         training_options=NLITrainingOptions,
         model_type="nli",
     ),
     "biencoder": Family(
         "cosine of sentence embeddings, label embeddings cached",
-        "zsbench.systems.biencoder",
+        "zsbench.systems.biencoder:BiEncoderSystem",
         BiEncoderOptions,
         (*TORCH, "sentence-transformers"),
-        task_class="zsbench.training.biencoder_task:BiEncoderTask",
+        task_class="zsbench.training.biencoder:BiEncoderTask",
         training_options=Options,
         model_type="embedding",
     ),
     "control": Family(
         "trivial and perfect predictors that frame the rest",
-        "zsbench.systems.controls",
+        "zsbench.systems.controls:ControlSystem",
         ControlOptions,
         ("numpy",),
         reads_labels=False,
     ),
     "supervised": Family(
         "logistic regression on the dataset's own training rows",
-        "zsbench.systems.supervised",
+        "zsbench.systems.supervised:SupervisedSystem",
         SupervisedOptions,
         ("numpy", "scikit-learn"),
         reads_labels=False,
     ),
     "hybridnli": Family(
         "HybridNLI: NLI corrected by trained heads",
-        "zsbench.systems.hybrid",
+        "zsbench.systems.hybrid:HybridSystem",
         HybridOptions,
         TORCH,
         tasks=("multi",),
@@ -220,38 +232,38 @@ FAMILIES = {
     ),
     "gliclass": Family(
         "GLiClass uni-encoder, through its own package",
-        "zsbench.systems.gliclass",
+        "zsbench.systems.gliclass:GLiClassSystem",
         GLiClassOptions,
         (*TORCH, "gliclass"),
         extra="gliclass",
         joint=True,
-        task_class="zsbench.training.gliclass_task:GLiClassTask",
+        task_class="zsbench.training.gliclass:GLiClassTask",
         training_options=Options,
     ),
     "reranker": Family(
         "reranker (CrossEncoder), the label as query",
-        "zsbench.systems.reranker",
+        "zsbench.systems.reranker:RerankerSystem",
         RerankerOptions,
         (*TORCH, "sentence-transformers"),
         model_type="reranker",
     ),
     "custom": Family(
         "your own class with a method score(texts, labels)",
-        "zsbench.systems.custom",
+        "zsbench.systems.custom:CustomSystem",
         CustomOptions,
         (),
         joint=True,
     ),
     "imported": Family(
         "scores from a csv (`zsbench import-scores`)",
-        "zsbench.systems.imported",
+        "zsbench.systems.imported:ImportedSystem",
         Options,
         ("pandas",),
         reads_labels=False,
     ),
     "llm": Family(
         "generative model behind an OpenAI-compatible endpoint",
-        "zsbench.systems.llm",
+        "zsbench.systems.llm:LLMSystem",
         LLMOptions,
         (),
         joint=True,
@@ -262,6 +274,12 @@ TRAINABLE = tuple(name for name, family in FAMILIES.items() if family.task_class
 JOINT = tuple(name for name, family in FAMILIES.items() if family.joint)
 INSENSITIVE = tuple(name for name, family in FAMILIES.items() if not family.reads_labels)
 MODEL_TYPES = tuple(family.model_type for family in FAMILIES.values() if family.model_type)  # that BTZSC knows
+
+
+def import_class(dotted: str) -> Any:
+    """The class that "module:Class" names."""
+    module, _, name = dotted.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 class MissingPackageError(RuntimeError):
@@ -282,3 +300,20 @@ def versions(name: str) -> dict[str, str]:
             install = f"zsbench[{family.extra}]" if family.extra else package
             raise MissingPackageError(f"family {name!r} needs {package!r}; run `pip install {install}`") from error
     return found
+
+
+def package_files(dotted: str) -> list[Path]:
+    """Every .py of the top-level package (or module) of a user's class, without importing it.
+
+    Args:
+        dotted: "package.module:Class".
+
+    Raises:
+        MissingPackageError: no such package.
+    """
+    top = dotted.partition(":")[0].partition(".")[0]
+    spec = importlib.util.find_spec(top)
+    if spec is None or not (spec.origin or spec.submodule_search_locations):
+        raise MissingPackageError(f"no package {top!r}; install it first")
+    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+    return [file for folder in folders for file in sorted(folder.rglob("*.py"))] or [Path(str(spec.origin))]

@@ -102,13 +102,6 @@ def test_permuting_labels_permutes_scores(order: list[int], text_repr: str, enri
     assert torch.allclose(moved, logits[:, order], atol=1e-5)
 
 
-def test_bilinear_is_torchs() -> None:
-    torch.manual_seed(0)
-    scorer = LabelScorer(6, GliZNetOptions())
-    t, e = torch.randn(2, 3, 6), torch.randn(2, 3, 6)
-    assert torch.allclose(scorer(t, e), scorer.bilinear(t, e).squeeze(-1), atol=1e-6)
-
-
 def test_reference_head_has_its_parameters_and_range() -> None:
     model = aggregator(64)
     assert {name: tuple(p.shape) for name, p in model.named_parameters()} == {

@@ -39,7 +39,7 @@ def test_the_head_stays_in_float32_under_autocast(layout: Layout) -> None:
 
     task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": {}}, layout)
     model = task.model.to(DEVICE)
-    batch = {name: tensor.to(DEVICE) for name, tensor in task.collate([0, 1], (1, 0)).items()}
+    batch = {name: tensor.to(DEVICE) for name, tensor in task.batch([0, 1], (1, 0)).items()}
     with torch.autocast(DEVICE, dtype=torch.bfloat16):
         output = model(**batch)
     assert output.logits.dtype == torch.float32 and output.loss.dtype == torch.float32

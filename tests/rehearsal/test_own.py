@@ -11,12 +11,13 @@ import pytest
 from tests.rehearsal.__main__ import main
 from tests.rehearsal.own import WordCount, endpoint, with_endpoint
 from tests.zsbench.conftest import checked
-from zsbench import systems
 from zsbench.config.load import load_resources, load_yaml, merge
 from zsbench.evaluation.scoring import score_job
+from zsbench.families import FAMILIES
 from zsbench.plan.plan import Plan
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, read_json, write_json
+from zsbench.systems import load
 
 from .conftest import REPOSITORY
 
@@ -44,7 +45,7 @@ def run(tmp_path: Path) -> Layout:
 
 
 def test_the_rehearsal_has_a_system_of_every_family(plan) -> None:
-    assert {system.family for system in plan.systems.values()} == set(systems.FAMILIES)
+    assert {system.family for system in plan.systems.values()} == set(FAMILIES)
 
 
 def test_the_makefile_brings_what_the_overlay_asks_for(plan) -> None:
@@ -80,7 +81,7 @@ def test_the_model_judges_single_labels(plan, tmp_path: Path) -> None:
     with endpoint(0) as address:
         spec = plan.score_spec("topics", "llm", 0)
         spec["settings"] = spec["settings"] | {"url": address}
-        scores = systems.build(spec, Layout(tmp_path)).score(TEXTS[:1], LABELS)
+        scores = load.build(spec, Layout(tmp_path)).score(TEXTS[:1], LABELS)
     assert scores.shape == (1, 3) and scores[0, 0] > 0.8 and (scores[0, 1:] == 0.5).all()
 
 

@@ -1,5 +1,6 @@
 """A copy of the workflow whose outputs all exist, so that its plan can be asked what an edit reruns."""
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from zsbench.plan.plan import Plan
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -52,6 +55,12 @@ class Project:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(line.split("\t")[0])
         self.snakemake("--touch", "--forceall", config=config)
+        for file in self.folder.glob("results/*/config.json"):
+            plan = Plan(**json.loads(file.read_text()))
+            for cell in plan.cells:
+                path = self.folder / plan.layout.card(*cell)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("{}")
 
     def edit(self, name: str, old: str, new: str) -> None:
         path = self.folder / name

@@ -18,11 +18,17 @@ from .conftest import REPOSITORY, Project
 
 TARGETS = {"all", "data", "train", "evaluate", "tables", "figures", "report", "ablations", "topics", "check", "speed"}
 WRITE = {"write_tables", "write_figures", "write_report"}
-RENDER = {"measure", "compare", "write_tables", "write_figures", "write_report"}
+RENDER = {"compare", *WRITE}
 
 
 def test_a_finished_run_has_nothing_to_do(project: Project) -> None:
     assert not project.planned()
+
+
+def planned_run(project: Project) -> Plan:
+    """The plan of the copy's embedded run."""
+    config = load_yaml(project.folder / "workflow" / "configs" / "embedded.yaml")
+    return Plan(config, resolve(config, project.folder / "workflow"))
 
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -78,7 +84,7 @@ def test_jobs_read_from_the_resolved_config_what_was_planned(name: str, tmp_path
     jobs = [("analysis",), ("overlap",), ("manifest",), *(("source", name) for name in plan.sources)]
     jobs += [("dataset", name) for name in plan.all_datasets]
     jobs += [("training", name, "1") for name in plan.trained]
-    jobs += [("score", cell[0], cell[2], str(cell[3])) for cell in plan.cells]
+    jobs += [(kind, system, str(seed)) for kind in ("score", "measure") for system, seed in plan.jobs]
     for job in jobs:
         assert read.spec(*job) == plan.spec(*job)
 
@@ -92,14 +98,18 @@ def test_a_readme_or_a_docstring_reruns_nothing(project: Project) -> None:
 
 def test_an_edit_of_the_statistics_reruns_comparing_and_rendering_only(project: Project) -> None:
     project.add_code("src/zsbench/evaluation/statistics.py")
-    assert set(project.planned()) - {"all"} <= {"compare", "write_tables", "write_figures", "write_report"}
-    assert "compare" in project.planned()
+    assert set(project.planned()) - {"all"} == RENDER
+
+
+def test_an_edit_of_a_metric_scores_nothing(project: Project) -> None:
+    project.add_code("src/zsbench/evaluation/metrics.py")
+    assert set(project.planned()) - {"all"} == RENDER | {"measure"}
 
 
 @pytest.mark.parametrize(
     ("module", "reruns"),
     [
-        ("zsbench/reporting/table.py", {"write_tables", "write_report"}),
+        ("zsbench/reporting/summary.py", {"write_report"}),
         ("zsbench/data/sources/hub.py", set()),  # what was fetched stays fetched
         ("zsbench/jobs/launch.py", set()),  # how a job is started does not change what it computes
         ("zsbench/store/secrets.py", set()),  # nor what is masked in its log, though all that trains imports it
@@ -114,8 +124,8 @@ def test_an_edit_of_a_module_reruns_whose_code_it_is(project: Project, module: s
 def test_an_edit_of_one_adapter_scores_its_family_again_and_trains_nothing(project: Project) -> None:
     project.add_code("src/zsbench/systems/biencoder.py")
     planned = project.planned()
-    assert planned["score_gliclass_topics"] == 2  # biencoder and biencoder-mini
-    assert set(planned) == RENDER | {"score_gliclass_topics", "all"}
+    assert planned["score"] == planned["measure"] == 2  # biencoder and biencoder-mini
+    assert set(planned) == RENDER | {"score", "measure", "all"}
 
 
 def test_a_deleted_report_is_rendered_again_without_touching_a_model(project: Project) -> None:
@@ -123,14 +133,23 @@ def test_a_deleted_report_is_rendered_again_without_touching_a_model(project: Pr
     assert set(project.planned("report")) == WRITE | {"report"}
 
 
-def test_an_added_dataset_fetches_and_prepares_itself_and_trains_nothing(project: Project) -> None:
-    """Every system's scoring job of the suite runs; it takes the cells it has from the cache (tested there)."""
+def test_a_new_system_scores_and_measures_only_itself(project: Project) -> None:
+    entry = "systems:\n  twin: {family: biencoder, model: minilm, suites: [gliclass, topics]}"
+    project.edit("workflow/configs/embedded.yaml", "systems:", entry)
+    assert project.planned() == dict.fromkeys(["score", "measure", *RENDER, "all"], 1)
+
+
+def test_a_new_dataset_prepares_itself_and_is_scored_by_the_systems_of_its_suite(project: Project) -> None:
+    """Their scoring jobs run; cells that are there are not scored again (tested there)."""
     project.edit(
         "workflow/configs/embedded.yaml", "datasets: [20newsgroups-letters,", "datasets: [cr, 20newsgroups-letters,"
     )
     planned = project.planned()
-    assert planned["fetch"] == planned["prepare"] == 1
-    assert not planned["train_model"] and not planned["train_hybrid"] and not planned["score_topics"]
+    plan = planned_run(project)
+    scored = [system for system, _ in plan.jobs if "gliclass" in plan.systems[system].suites]
+    assert 1 < len(scored) < len(plan.jobs)
+    once = ["fetch", "manifest", "prepare", "overlap", "label_sets", *RENDER, "all"]
+    assert planned == dict.fromkeys(once, 1) | dict.fromkeys(["score", "measure"], len(scored))
 
 
 def test_an_edited_authored_set_is_fetched_and_prepared_again(project: Project) -> None:
@@ -147,7 +166,7 @@ def test_other_statistics_score_nothing(project: Project) -> None:
 def test_an_edit_of_a_loss_reruns_training_and_what_follows(project: Project) -> None:
     project.add_code("src/gliznet/losses.py")
     planned = project.planned()
-    assert planned["train_model"] > 0 and planned["score_gliclass_topics"] > 0
+    assert planned["train_model"] > 0 and planned["score"] > 0
     assert not planned["fetch"] and not planned["prepare"]
 
 
@@ -155,7 +174,7 @@ def test_an_edit_of_one_variant_reruns_that_variant(project: Project) -> None:
     project.edit("workflow/configs/embedded.yaml", "no-margin: {margin: 0.0}", "no-margin: {margin: 0.1}")
     planned = project.planned()
     assert planned["train_model"] == 1
-    assert planned["score_gliclass_topics"] == 1, "one process scores both suites"
+    assert planned["score"] == planned["measure"] == 1, "one process scores both suites"
     assert not planned["train_hybrid"] and not planned["fetch"] and not planned["prepare"]
 
 
@@ -207,14 +226,7 @@ def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> Non
     assert children_seconds() - started < 10, "seconds of CPU time: a busy machine does not fail it"
     assert planned["train_model"] == 3 * (13 + 3), "3 seeds of 13 variants and 3 peers"
     assert planned["fetch"] > 15
-    assert set(planned) >= RENDER | {
-        "prepare",
-        "prepare_training",
-        "train_hybrid",
-        "score_gliclass",
-        "score_topics",
-        "score_gliclass_topics",
-    }
+    assert set(planned) >= RENDER | {"prepare", "prepare_training", "train_hybrid", "score", "measure"}
 
 
 def test_a_users_own_code_and_scores_are_inputs(project: Project) -> None:
@@ -234,7 +246,7 @@ def test_a_users_own_code_and_scores_are_inputs(project: Project) -> None:
     (package / "my_mod.py").write_text("class MySystem: ...  # edited")
     scores.write_text("second")
     planned = project.planned(config=both)
-    assert planned["score_gliclass"] == 2 and not planned["train_model"] and not planned["score_gliclass_topics"]
+    assert planned["score"] == 2 and not planned["train_model"]
 
 
 def test_snakemakes_own_report_holds_every_table_and_figure_with_its_caption(finished: Project) -> None:

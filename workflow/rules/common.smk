@@ -8,18 +8,17 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 import zsbench
+import zsbench.store.layout
 from zsbench.config.load import ConfigError, load_yaml, merge, resolve
 from zsbench.data.fetched import file_at_hand
 from zsbench.plan import progress
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import canonical_json, file_sha256, write_text
-from zsbench.plan.code_identity import code_digest
-from zsbench.systems import system_code
-from zsbench.training.families import training_code
+from zsbench.plan.code_identity import code_digest, system_code, training_code
 from zsbench.jobs.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
-WORKFLOW = Path(os.path.relpath(workflow.basedir)) / "workflow"
+WORKFLOW = Path(os.path.relpath(zsbench.store.layout.WORKFLOW))
 PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 
 
@@ -75,12 +74,6 @@ def spec_of(kind, *wildcard_names):
     return spec
 
 
-def score_specs(wildcards):
-    """A params function: a spec as canonical JSON for every suite that a scoring job covers."""
-    specs = plan.score_specs(wildcards.system, wildcards.seed)
-    return [canonical_json(spec) for spec in specs]
-
-
 def content_of_source(wildcards):
     """A params function: the sum of the file on this machine that a source is a copy of, so that an edit is seen."""
     path = file_at_hand(plan.source_spec(wildcards.source))
@@ -100,10 +93,10 @@ def training_set_manifest(wildcards):
 def training_inputs(wildcards):
     """Backbone and rows of a training."""
     recipe = plan.trained[wildcards.model]["recipe"]
-    return [
-        layout.fetched(recipe["backbone"]),
-        layout.training_set(recipe["training_set"]),
-    ]
+    return {
+        "backbone": layout.fetched(recipe["backbone"]),
+        "rows": layout.training_set(recipe["training_set"]),
+    }
 
 
 def code_of_training(wildcards):
@@ -119,7 +112,7 @@ def hybrid_inputs(wildcards):
         if spec["nli_kind"] == "trained"
         else layout.fetched(spec["nli"])
     )
-    return [nli, layout.dataset(spec["dataset"])]
+    return {"nli": nli, "rows": layout.dataset(spec["dataset"])}
 
 
 def system_model(wildcards):
@@ -140,7 +133,7 @@ def system_model(wildcards):
 def code_of_system(wildcards):
     """A params function: the code a system's scores depend on."""
     system = plan.systems[wildcards.system]
-    return system_code(system.id, system.family, system.settings)
+    return system_code(system.family, system.settings)
 
 
 def failures_before(wildcards):
@@ -150,22 +143,31 @@ def failures_before(wildcards):
 
 
 def imported_scores(wildcards):
-    """Scores that were brought in; where some are missing, the job says which command brings them."""
+    """Imported scores; where some are missing, the job names the command that imports them."""
     system = plan.systems[wildcards.system]
     if system.family != "imported":
         return []
-    datasets = [name for suite in system.suites for name in plan.datasets(suite)]
-    files = [layout.imported(system.id, name) for name in datasets]
+    files = [layout.imported(system.id, name) for name in plan.datasets_of(system.id)]
     return [file for file in files if file.is_file()]
 
 
-def reported(kind, name, suffix, label):
+def scored_rows(wildcards):
+    """Prepared rows of every dataset that a system is scored on."""
+    return [layout.dataset(name) for name in plan.datasets_of(wildcards.system)]
+
+
+def scored_cards(wildcards):
+    """Cards of these datasets."""
+    return [layout.dataset_card(name) for name in plan.datasets_of(wildcards.system)]
+
+
+def reported(kind, name, item, suffix):
     """A file that Snakemake's own report shows, with its caption, category and label."""
     return report(
         REPORTS / kind / f"{name}.{suffix}",
-        caption=f"../report/{name}.rst",
+        caption=f"../report/{item.kind}.rst",
         category=kind.capitalize(),
-        labels={"name": name.replace("_", " "), "format": label},
+        labels={"name": name.replace("_", " "), "format": suffix},
     )
 
 
@@ -185,7 +187,6 @@ wildcard_constraints:
     training_set="|".join(plan.training_sets) or "none",
     model="|".join(plan.trained) or "none",
     hybrid="|".join(plan.config["hybrid"]) or "none",
-    suite="|".join(plan.config["suites"]),
     system="|".join(plan.systems),
     seed=r"\d+",
 

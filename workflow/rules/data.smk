@@ -3,7 +3,7 @@
 
 rule fetch:
     output:
-        ROOT / "fetch" / "{source}" / "manifest.json",
+        manifest=ROOT / "fetch" / "{source}" / "manifest.json",
     log:
         ROOT / "logs" / "fetch-{source}.log",
     conda:
@@ -11,36 +11,38 @@ rule fetch:
     resources:
         network=1,
     params:
+        run=plan.run,
         content=content_of_source,
         spec=spec_of("source", "source"),
     message:
         "fetch {wildcards.source}"
     shell:
-        "zsbench job fetch --run {plan.run} --source {wildcards.source} 2>&1 | tee {log}"
+        "zsbench job fetch --run {params.run} --source {wildcards.source} 2>&1 | tee {log}"
 
 
 rule manifest:
     input:
-        [layout.fetched(source) for source in plan.sources],
+        manifests=[layout.fetched(source) for source in plan.sources],
     output:
-        layout.manifest,
+        manifest=layout.manifest,
     log:
         ROOT / "logs" / "manifest.log",
     localrule: True
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.fetched"),
         spec=spec_of("manifest"),
     message:
-        "gather what {} sources came from".format(len(plan.sources))
+        "gather the origins of {} sources".format(len(plan.sources))
     shell:
-        "zsbench job manifest --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job manifest --run {params.run} 2>&1 | tee {log}"
 
 
 rule prepare:
     input:
-        dataset_manifest,
+        source=dataset_manifest,
     output:
         rows=ROOT / "datasets" / "{dataset}" / "rows.parquet",
         card=ROOT / "datasets" / "{dataset}" / "card.json",
@@ -49,17 +51,18 @@ rule prepare:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.prepare"),
         spec=spec_of("dataset", "dataset"),
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "zsbench job prepare --run {plan.run} --dataset {wildcards.dataset} 2>&1 | tee {log}"
+        "zsbench job prepare --run {params.run} --dataset {wildcards.dataset} 2>&1 | tee {log}"
 
 
 rule prepare_training:
     input:
-        training_set_manifest,
+        source=training_set_manifest,
     output:
         rows=ROOT / "training_sets" / "{training_set}" / "rows.parquet",
         card=ROOT / "training_sets" / "{training_set}" / "card.json",
@@ -68,31 +71,33 @@ rule prepare_training:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.training_sets"),
         spec=spec_of("training_set", "training_set"),
     message:
         "prepare {wildcards.training_set}"
     shell:
-        "zsbench job prepare-training --run {plan.run} --training-set {wildcards.training_set} 2>&1 | tee {log}"
+        "zsbench job prepare-training --run {params.run} --training-set {wildcards.training_set} 2>&1 | tee {log}"
 
 
 rule overlap:
     input:
-        [layout.dataset(dataset) for dataset in plan.all_datasets],
-        [layout.training_set(name) for name in plan.training_sets],
+        datasets=[layout.dataset(dataset) for dataset in plan.all_datasets],
+        training_sets=[layout.training_set(name) for name in plan.training_sets],
     output:
-        ROOT / "analysis" / "overlap.json",
+        overlap=ROOT / "analysis" / "overlap.json",
     log:
         ROOT / "logs" / "overlap.log",
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.contamination"),
         spec=spec_of("overlap"),
     message:
-        "look for test texts in the training sets"
+        "find test texts in the training sets"
     shell:
-        "zsbench job overlap --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job overlap --run {params.run} 2>&1 | tee {log}"
 
 
 rule check:
@@ -101,7 +106,9 @@ rule check:
     localrule: True
     conda:
         "../envs/zsbench.yaml"
+    params:
+        run=plan.run,
     message:
-        "check what the run depends on"
+        "check whether the run can start"
     shell:
-        "zsbench job check --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job check --run {params.run} 2>&1 | tee {log}"

@@ -3,9 +3,9 @@
 
 rule train_hybrid:
     input:
-        hybrid_inputs,
+        unpack(hybrid_inputs),
     output:
-        ROOT / "models" / "{hybrid}" / "seed{seed}" / "training.json",
+        training=ROOT / "models" / "{hybrid}" / "seed{seed}" / "training.json",
     log:
         ROOT / "logs" / "train-{hybrid}-seed{seed}.log",
     conda:
@@ -13,12 +13,13 @@ rule train_hybrid:
     resources:
         gpu=1,
     params:
+        run=plan.run,
         code=code_digest("zsbench.training.hybrid"),
         spec=spec_of("hybrid", "hybrid", "seed"),
     message:
         "train {wildcards.hybrid}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli job train-hybrid --run {plan.run} --model {wildcards.hybrid} --seed {wildcards.seed} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli job train-hybrid --run {params.run} --model {wildcards.hybrid} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 ruleorder: train_hybrid > train_model

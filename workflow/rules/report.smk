@@ -1,16 +1,9 @@
 """Tables, figures and pages: pure functions of the analysis frames."""
 
 ANALYSIS = [
-    ROOT / "analysis" / f"{name}.parquet"
-    for name in (
-        "metrics",
-        "calibration",
-        "reliability",
-        "cost",
-        "sensitivity",
-        "deltas",
-        "ranks",
-    )
+    *rules.compare.output.frames,
+    rules.compare.output.deltas,
+    rules.compare.output.ranks,
 ]
 
 TRAININGS = [
@@ -22,55 +15,63 @@ TRAININGS = [
 
 rule write_tables:
     input:
-        ANALYSIS,
+        frames=ANALYSIS,
+        cells=CELLS,
         models=TRAININGS,
         overlap=rules.overlap.output,
         cards=[layout.dataset_card(dataset) for dataset in plan.all_datasets],
         published=WORKFLOW / "resources" / "published.yaml",
     output:
-        [
+        tables=[
             REPORTS / "tables" / f"{name}.{kind}"
             for name in plan.tables
-            for kind in ("md", "tex", "notes.txt")
+            for kind in ("json", "md", "tex")
         ],
-        [reported("tables", name, "csv", "csv") for name in plan.tables],
+        data=[
+            reported("tables", name, item, "csv") for name, item in plan.tables.items()
+        ],
     log:
         ROOT / "logs" / "tables.log",
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.reporting.tables"),
         spec=spec_of("analysis"),
     message:
         "write the tables"
     shell:
-        "zsbench job tables --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job tables --run {params.run} 2>&1 | tee {log}"
 
 
 rule write_figures:
     input:
-        ANALYSIS,
-        scores=[layout.scores(*cell) for cell in plan.cells if cell[0] == "topics"],
+        frames=ANALYSIS,
+        cells=CELLS,
         models=TRAININGS,
     output:
-        REPORTS / "figures" / "figures.json",
-        [
+        index=REPORTS / "figures" / "figures.json",
+        data=[
             REPORTS / "figures" / f"{name}.{kind}"
             for name in plan.figures
             for kind in ("png", "csv")
         ],
-        [reported("figures", name, "svg", "svg") for name in plan.figures],
+        figures=[
+            reported("figures", name, item, "svg")
+            for name, item in plan.figures.items()
+        ],
     log:
         ROOT / "logs" / "figures.log",
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.reporting.figures"),
         spec=spec_of("analysis"),
     message:
         "draw the figures"
     shell:
-        "zsbench job figures --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job figures --run {params.run} 2>&1 | tee {log}"
 
 
 SPEED_PAGE = REPORTS / "speed" / "speed.md"
@@ -78,30 +79,30 @@ SPEED_PAGE = REPORTS / "speed" / "speed.md"
 
 rule write_report:
     input:
-        ANALYSIS,
-        rules.write_tables.output,
-        rules.write_figures.output,
-        cards=[layout.card(*cell) for cell in plan.cells],
-        metrics=[layout.metrics(*cell) for cell in plan.cells],
+        frames=ANALYSIS,
+        tables=rules.write_tables.output,
+        figures=rules.write_figures.output,
+        cells=CELLS,
         templates=sorted(PACKAGE.glob("reporting/templates/*")),
     output:
-        report(
+        page=report(
             REPORTS / "index.html",
             caption="../report/index.rst",
             category="Report",
             labels={"name": "whole report", "format": "html"},
         ),
-        REPORTS / "REPORT.md",
+        text=REPORTS / "REPORT.md",
     log:
         ROOT / "logs" / "report.log",
     conda:
         "../envs/zsbench.yaml"
     params:
-        code=code_digest("zsbench.reporting.pages"),
+        run=plan.run,
+        code=code_digest("zsbench.reporting.page"),
         spec=spec_of("analysis"),
         # A speed page that is there is shown. No input: an edit of a model must not measure speed anew for the report.
         speed=file_sha256(SPEED_PAGE) if SPEED_PAGE.is_file() else "",
     message:
         "write the report"
     shell:
-        "zsbench job report --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job report --run {params.run} 2>&1 | tee {log}"

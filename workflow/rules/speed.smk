@@ -4,9 +4,9 @@ if plan.speed_spec:
 
     rule measure_speed:
         input:
-            layout.fetched(plan.speed_spec["backbone"]),
+            backbone=layout.fetched(plan.speed_spec["backbone"]),
         output:
-            layout.speed,
+            record=layout.speed,
         log:
             ROOT / "logs" / "speed.log",
         conda:
@@ -15,29 +15,30 @@ if plan.speed_spec:
         resources:
             gpu=1,
         params:
+            run=plan.run,
             code=code_digest("benchmarks.run"),
             spec=spec_of("speed"),
         message:
             "measure speed"
         shell:
-            "zsbench launch -- -m benchmarks run --run {plan.run} 2>&1 | tee {log}"
+            "zsbench launch -- -m benchmarks run --run {params.run} 2>&1 | tee {log}"
 
     rule write_speed_page:
         input:
             record=layout.speed,
         output:
-            report(
+            page=report(
                 REPORTS / "speed" / "speed.md",
                 caption="../report/speed.rst",
                 category="Speed",
                 labels={"name": "speed", "format": "md"},
             ),
-            expand(
+            data=expand(
                 REPORTS / "speed" / "{name}.csv",
                 name=["targets", "mixed", "latency", "sweep", "gate"],
             ),
-            REPORTS / "speed" / "targets.md",
-            report(
+            targets=REPORTS / "speed" / "targets.md",
+            figure=report(
                 REPORTS / "speed" / "throughput_labels.svg",
                 caption="../report/throughput_labels.rst",
                 category="Speed",

@@ -14,10 +14,9 @@ results_or_reports = existing_folder("results/<run> or reports/<run>")
 @app.command(epilog="Example: zsbench show embedded")
 def show(run: Report) -> None:
     """Print the main tables of a report."""
-    for name in ("gliclass_suite", "ablations", "topics"):
-        path = run / "tables" / f"{name}.md"
-        if path.is_file():
-            print(path.read_text(encoding="utf-8"))
+    from zsbench.reporting.readme import show as text_of
+
+    print(text_of(run))
     print(f"The full report: {run / 'index.html'}")
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from zsbench.evaluation.ties import winners
+from zsbench.store.cells import OK, cell_name, read_files, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.store.status import OK, status
 
 SCORE_PREFIX = "score:"
 
@@ -55,16 +54,6 @@ class Cell:
     @property
     def name(self) -> str:
         return cell_name(self.suite, self.dataset, self.system, self.seed)
-
-
-def cell_name(suite: str, dataset: str, system: str, seed: int) -> str:
-    """How messages name a cell: the folder below `cells/`."""
-    return f"{suite}/{dataset}/{system}/seed{seed}"
-
-
-def suite_systems(spec: dict[str, Any], suite: str) -> list[dict[str, Any]]:
-    """The systems that were scored on a suite, in table order."""
-    return [system for system in spec["systems"] if suite in system["suites"]]
 
 
 def read_cells(layout: Layout, suite: str, dataset: dict[str, Any], system: dict[str, Any]) -> list[Cell]:
@@ -111,8 +100,7 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
         IntegrityError: a file is missing or changed since it was written, or does not fit the spec; names the cell.
     """
     name = cell_name(suite, dataset["id"], system, seed)
-    place = (suite, dataset["id"], system, seed)
-    card, table = checked_files(layout, place)
+    card, table = read_files(layout, (suite, dataset["id"], system, seed))
     columns = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
     labels = [column.removeprefix(SCORE_PREFIX) for column in columns]
     if labels != list(dataset["label_names"]):
@@ -133,26 +121,6 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
     identity.update(gold.tobytes())
     digest = identity.hexdigest()
     return Cell(suite, dataset["id"], system, seed, digest, split, gold, scores, card, sample_ids, labels)
-
-
-def checked_files(layout: Layout, place: tuple[str, str, str, int]) -> tuple[dict[str, Any], pa.Table]:
-    """Card and scores of a cell (suite, dataset, system, seed); the scores' bytes are those that the card recorded.
-
-    Raises:
-        IntegrityError: a file is missing or changed since it was written.
-    """
-    name = cell_name(*place)
-    scores_path, card_path = layout.scores(*place), layout.card(*place)
-    for path in (scores_path, card_path):
-        if not path.is_file():
-            raise IntegrityError(f"cell {name} is incomplete: {path} is missing; run the scoring again")
-    card = read_json(card_path)
-    content = scores_path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != card.get("scores_sha256"):
-        raise IntegrityError(
-            f"cell {name} is damaged: {scores_path} is not the file its card recorded; delete the cell"
-        )
-    return card, pq.read_table(pa.BufferReader(content))
 
 
 def _one_hot(column: pa.ChunkedArray, labels: int, name: str) -> np.ndarray:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from zsbench.evaluation import verdicts
-from zsbench.evaluation.cells import paired_cells, suite_systems
-from zsbench.evaluation.measure import decide, write_frame
+from zsbench.evaluation.cells import paired_cells
+from zsbench.evaluation.measure import write_frame
 from zsbench.evaluation.metrics import METRICS, point
+from zsbench.evaluation.protocols import read_decisions
 from zsbench.evaluation.statistics import (
     Spread,
     bootstrap,
@@ -30,7 +31,8 @@ from zsbench.evaluation.statistics import (
     step_down_max_t,
     swapped,
 )
-from zsbench.plan.comparisons import FIXED, Pair, hybrid_pairs, single_pairs, topic_pairs
+from zsbench.plan.comparisons import Pair, pairs_of
+from zsbench.plan.suites import FIXED, suite_systems
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest
 
@@ -157,12 +159,10 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     if named not in known:
         raise ValueError(f"statistics.system: {named!r} is not a system of the run; allowed: {', '.join(known)}")
     for suite, entry in spec["suites"].items():
-        single = all(dataset["task"] == "single" for dataset in entry["datasets"])
-        metric = entry.get("metric", "macro_f1")
+        single, metric = entry["task"] == "single", entry["metric"]
         answers = {dataset["id"]: answers_of(layout, suite, dataset, spec) for dataset in entry["datasets"]}
         shared = available({name: found.systems for name, found in answers.items()})
-        pairs = [*single_pairs(spec, suite)] if single else [*topic_pairs(spec, suite, shared)]
-        pairs += [] if single else hybrid_pairs(spec, suite, shared)
+        pairs = pairs_of(spec, suite, shared)
         tests = list(dict.fromkeys(test_of(pair) for pair in pairs))
         evidence = {
             name: resample(name, found, tests, metric, single, spec["statistics"]) for name, found in answers.items()
@@ -177,10 +177,10 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
 def answers_of(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, Any]) -> Answers:
     """The decisions of every system on one dataset, under every protocol."""
     entry = spec["suites"][suite]
-    scores = METRICS[entry.get("metric", "macro_f1")].reads == "scores"
+    scores = METRICS[entry["metric"]].reads == "scores"
     found = Answers({}, {})
     for system, cells in paired_cells(layout, suite, dataset, suite_systems(spec, suite)):
-        by_seed = [decide(cell, dataset["task"], entry) for cell in cells]
+        by_seed = [read_decisions(layout, cell) for cell in cells]
         for decisions in zip(*by_seed, strict=True):  # one protocol and split, all seeds
             first = decisions[0]
             found.gold[first.split] = cells[0].gold[first.rows]

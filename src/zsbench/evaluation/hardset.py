@@ -16,7 +16,7 @@ from zsbench.data.label_order import shown_labels
 from zsbench.store.integrity import open_model
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
-from zsbench.training.rows import average_precisions
+from zsbench.training.selection import average_precisions
 
 TOKEN_BUDGET = 4096
 

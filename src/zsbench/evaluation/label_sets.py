@@ -63,16 +63,16 @@ def _gliznet(layout: Layout, model: dict[str, Any]) -> Takes:
 def _gliclass(layout: Layout, model: dict[str, Any]) -> Takes:
     from transformers import AutoTokenizer
 
-    from zsbench.systems.base import Neutraliser
     from zsbench.systems.gliclass import LIMIT, MARKERS, label_chunks, lost_labels
+    from zsbench.systems.texts import EscapeSpecialTokens
 
     folder, _ = open_fetched(layout.fetched(model["backbone"]))
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.add_tokens(list(MARKERS), special_tokens=True)
-    limit, neutralise = min(LIMIT, model["options"]["max_length"]), Neutraliser(tokenizer, MARKERS)
+    limit, escape = min(LIMIT, model["options"]["max_length"]), EscapeSpecialTokens(tokenizer, MARKERS)
 
     def takes(labels: Sequence[str]) -> str:
-        names = neutralise(labels)
+        names = escape(labels)
         chunks = [names[chunk] for chunk in label_chunks(tokenizer, limit, names)]
         lost = [(lost_labels(tokenizer, limit, chunk), len(chunk)) for chunk in chunks]
         most, size = max(lost)

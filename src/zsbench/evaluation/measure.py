@@ -1,9 +1,8 @@
-"""From stored scores to numbers: every cell's `metrics.json` and the tidy frames that tables and figures read.
+"""From stored scores to numbers: every cell's decisions and `metrics.json`, then the tidy frames of all cells.
 
 A pure function of the cells: no model, no torch, no network.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +21,15 @@ from zsbench.evaluation.calibration import (
     calibrated_ece,
     probabilities,
 )
-from zsbench.evaluation.cells import Cell, paired_cells, suite_systems
-from zsbench.evaluation.metrics import chance, multi_label, per_label, single_label
-from zsbench.evaluation.protocols import Decision, Folds, argmax, thresholded
+from zsbench.evaluation.cells import Cell, read_cell
+from zsbench.evaluation.metrics import chance, multi_label, per_label, point, single_label
+from zsbench.evaluation.protocols import Decision, decide, write_decisions
+from zsbench.plan.suites import is_random, suite_systems
 from zsbench.store import integrity
+from zsbench.store.cells import OK, cell_name, status
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import read_json, write_atomic, write_json
-from zsbench.systems.controls import RANDOM, draw
+from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_atomic, write_json
+from zsbench.systems.controls import draw
 
 METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
 CALIBRATION_COLUMNS = [
@@ -57,63 +58,151 @@ FRAMES = {
 }
 OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
+BOOTSTRAP = 2000  # draws of rows behind the interval of a flip rate
 # Columns that may hold missing values: stored as floating point also when every value is missing.
 NUMBERS = {"value", "auroc", "confidence", "accuracy", *COST_FIELDS} - {"texts"}
 NUMBERS |= {"p", "p_holm", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
 NUMBERS |= {"needs_rows", "needs_seeds"}
 
 
-def measure(root: Path, spec: dict[str, Any]) -> None:
-    """Write every cell's `metrics.json` and `analysis/{metrics,calibration,reliability,cost,sensitivity}.parquet`.
+Spec = dict[str, Any]
 
-    A system without scores on a dataset (of one of its seeds, even) has no rows of it in the frames, and no decisions
-    in `metrics.json`.
+
+def measure(root: Path, spec: Spec) -> None:
+    """Measure every cell of a run in this process, then gather the frames.
 
     Args:
         root: `results/<run>`.
-        spec: the analysis spec: `suites`, `systems` (others of its keys are not used).
+        spec: the analysis spec.
 
     Raises:
-        IntegrityError: a cell is missing, damaged, or holds other rows than its neighbours; the message names it.
+        IntegrityError: see `measure_job`.
+    """
+    for system in spec["systems"]:
+        suites = {suite: entry for suite, entry in spec["suites"].items() if suite in system["suites"]}
+        for seed in system["seeds"]:
+            job = {"system": system["id"], "seed": seed, "settings": system["settings"], "suites": suites}
+            measure_job(root, job)
+    gather(root, spec)
+
+
+def measure_job(root: Path, spec: Spec) -> None:
+    """Write `decisions.parquet` and `metrics.json` of every cell of one system and seed, then `Layout.measured`.
+
+    Args:
+        root: `results/<run>`.
+        spec: `Plan.measure_spec`.
+
+    Raises:
+        IntegrityError: a cell is missing or damaged; the message names it.
+    """
+    layout, written = Layout(Path(root)), {}
+    for suite, entry in spec["suites"].items():
+        ids = [(suite, dataset["id"], spec["system"], spec["seed"]) for dataset in entry["datasets"]]
+        cells = {
+            dataset["id"]: read_cell(layout, suite, dataset, spec["system"], spec["seed"])
+            for cell, dataset in zip(ids, entry["datasets"], strict=True)
+            if has_scores(layout, cell)
+        }
+        in_range = all(are_probabilities(cell.scores) for cell in cells.values())
+        for cell_id, dataset in zip(ids, entry["datasets"], strict=True):
+            numbers: dict[str, Any] = {"decisions": []}  # of a cell without scores
+            if dataset["id"] in cells:
+                numbers = _measure_cell(layout, cells[dataset["id"]], dataset, entry, spec["settings"], in_range)
+            path = layout.metrics(*cell_id)
+            write_json(path, dict(zip(("suite", "dataset", "system", "seed"), cell_id, strict=True)) | numbers)
+            written[f"{suite}/{dataset['id']}"] = file_sha256(path)
+    write_json(layout.measured(spec["system"], spec["seed"]), {"cells": written})
+
+
+def has_scores(layout: Layout, cell: tuple[str, str, str, int]) -> bool:
+    """Whether the cell's card says that it holds scores.
+
+    Raises:
+        IntegrityError: there is no card.
+    """
+    card = layout.card(*cell)
+    if not card.is_file():
+        raise IntegrityError(
+            f"cell {cell_name(*cell)} is incomplete: {card} is missing; delete {layout.scored(*cell[2:])} and run again"
+        )
+    return status(read_json(card)) == OK
+
+
+def _measure_cell(
+    layout: Layout, cell: Cell, dataset: Spec, suite: Spec, settings: Spec, in_range: bool
+) -> dict[str, Any]:
+    """What `metrics.json` says of a cell besides its id. Writes its decisions."""
+    decisions = decide(cell, suite)
+    write_decisions(layout, cell, decisions)
+    if is_random({"settings": settings}):
+        metrics = expected_rows(cell, settings["control"], dataset, suite)
+    else:
+        metrics = list(metric_rows(cell, dataset, decisions))
+    metrics += list(over_chance(metrics, chance(cell.gold) if dataset["task"] == "single" else None))
+    calibration, of_bins = calibration_of(cell, dataset["task"], in_range)
+    sensitivity = layout.sensitivity(cell.suite, cell.dataset, cell.system, cell.seed)
+    return {
+        "scores_sha256": cell.card["scores_sha256"],
+        "label_names": dataset["label_names"],
+        "decisions": summary(decisions, metrics),
+        "calibration": calibration,
+        "reliability": of_bins,
+        "cost": {field: cell.card.get(field) for field in COST_FIELDS} | {"texts": len(cell.gold)},
+        "sensitivity": list(sensitivity_records(read_json(sensitivity), suite["metric"]))
+        if sensitivity.is_file()
+        else [],
+    }
+
+
+def gather(root: Path, spec: Spec) -> None:
+    """Write `analysis/{metrics,calibration,reliability,cost,sensitivity}.parquet` from every cell's `metrics.json`.
+
+    A system without scores on a dataset (of one of its seeds, even) has no rows of it: a mean over fewer seeds than the
+    system has on other datasets would compare other things.
+
+    Args:
+        root: `results/<run>`, measured.
+        spec: the analysis spec.
     """
     layout = Layout(Path(root))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
-    controls = {system["id"]: system["settings"].get("control") for system in spec["systems"]}
-    guessing: dict[str, float] = {}  # of the rows of a single-label dataset
-    for suite, dataset, cells, in_range in _systems_on_datasets(layout, spec):
-        rows_digest = cells[0].rows_digest
-        if dataset["task"] == "single" and rows_digest not in guessing:
-            guessing[rows_digest] = chance(cells[0].gold)
-        pooled: list[Bins] = []
-        for cell in cells:
-            decisions = decide(cell, dataset["task"], spec["suites"][suite])
-            if controls[cell.system] in RANDOM:
-                metrics = expected_rows(cell, controls[cell.system], dataset, spec["suites"][suite])
-            else:
-                metrics = list(metric_rows(cell, dataset, decisions))
-            metrics += list(over_chance(metrics, guessing.get(rows_digest)))
-            calibration, found = calibration_row(cell, dataset["task"], in_range)
-            pooled.append(found)
-            rows["metrics"] += metrics
-            rows["calibration"].append(calibration)
-            rows["cost"].append(cost_row(cell))
-            rows["sensitivity"] += sensitivity_rows(layout, cell)
-            path = layout.metrics(suite, cell.dataset, cell.system, cell.seed)
-            write_json(path, summary(cell, decisions, metrics, calibration))
-        rows["reliability"] += reliability_rows(cells[0], sum(pooled[1:], pooled[0]))
-    _without_numbers(layout, spec, {(row["suite"], row["dataset"], row["system"]) for row in rows["calibration"]})
+    for suite, entry in spec["suites"].items():
+        for system in suite_systems(spec, suite):
+            for dataset in entry["datasets"]:
+                paths = [layout.metrics(suite, dataset["id"], system["id"], seed) for seed in system["seeds"]]
+                measured = [read_json(path) for path in paths]
+                if all(one["decisions"] for one in measured):
+                    _add_rows(rows, measured)
     for name, columns in FRAMES.items():
         write_frame(layout, name, rows[name], columns)
 
 
-def _without_numbers(layout: Layout, spec: dict[str, Any], measured: set[tuple[str, str, str]]) -> None:
-    """`metrics.json` of the cells that nothing was measured on: the workflow expects one of every cell."""
-    for suite, entry in spec["suites"].items():
-        for dataset, system in itertools.product(entry["datasets"], suite_systems(spec, suite)):
-            if (suite, dataset["id"], system["id"]) not in measured:
-                for seed in system["seeds"]:
-                    where = {"suite": suite, "dataset": dataset["id"], "system": system["id"], "seed": seed}
-                    write_json(layout.metrics(*where.values()), where | {"decisions": []})
+def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, Any]]) -> None:
+    """Add the rows of one system on one dataset, all seeds, to the frames."""
+    for one in measured:
+        where = {key: one[key] for key in ("suite", "dataset", "system", "seed")}
+        for block in one["decisions"]:
+            decided = where | {"protocol": block["protocol"], "split": block["split"]}
+            for metric, value in block["metrics"].items():
+                rows["metrics"].append(decided | {"metric": metric, "label": "", "value": value})
+            for label in one["label_names"] if block["labels"] else ():
+                for metric, value in block["labels"][label].items():
+                    rows["metrics"].append(decided | {"metric": metric, "label": label, "value": value})
+        rows["calibration"].append(where | one["calibration"])
+        rows["cost"].append(where | one["cost"])
+        rows["sensitivity"] += [where | record for record in one["sensitivity"]]
+    pooled = {
+        key: np.sum([one["reliability"][key] for one in measured], axis=0) for key in ("count", "confidence", "correct")
+    }
+    where = {key: measured[0][key] for key in ("suite", "dataset", "system")}
+    for index, count in enumerate(pooled["count"].tolist()):  # an empty bin has no confidence and no accuracy
+        means = {
+            "confidence": pooled["confidence"][index] / count if count else None,
+            "accuracy": pooled["correct"][index] / count if count else None,
+        }
+        limits = {"bin": index, "low": index / BINS, "high": (index + 1) / BINS, "count": int(count)}
+        rows["reliability"].append(where | limits | means)
 
 
 def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
@@ -121,29 +210,6 @@ def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: 
     frame = pd.DataFrame(rows, columns=columns)
     frame = frame.astype({column: "float64" for column in columns if column in NUMBERS})
     write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: integrity.write_frame(path, frame))
-
-
-def decide(cell: Cell, task: str, suite: dict[str, Any]) -> list[Decision]:
-    """The cell's predictions: argmax for one label a row, else each protocol of its suite."""
-    if task == "single":
-        return argmax(cell)
-    return thresholded(cell, suite["protocols"], Folds(suite["folds"], suite["fold_seed"], suite["partitions"]))
-
-
-def _systems_on_datasets(
-    layout: Layout, spec: dict[str, Any]
-) -> Iterator[tuple[str, dict[str, Any], list[Cell], bool]]:
-    """(suite, dataset, cells of one system, whether the system's scores are probabilities on the whole suite)."""
-    for suite, entry in spec["suites"].items():
-        systems = suite_systems(spec, suite)
-        found: dict[str, list[tuple[dict[str, Any], list[Cell]]]] = {system["id"]: [] for system in systems}
-        for dataset in entry["datasets"]:
-            for system, cells in paired_cells(layout, suite, dataset, systems):
-                found[system["id"]].append((dataset, cells))
-        for of_system in found.values():
-            in_range = all(are_probabilities(cell.scores) for _, cells in of_system for cell in cells)
-            for dataset, cells in of_system:
-                yield suite, dataset, cells, in_range
 
 
 def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:
@@ -165,17 +231,19 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
             continue
         scores = cell.scores[decision.rows]
         values = [per_label(gold, predictions, scores) for predictions in decision.partitions]
+        known = [of_label["ap"] for of_label in values[0] if of_label["ap"] is not None]
+        yield where | {"metric": "mean_ap", "label": "", "value": float(np.mean(known)) if known else None}
         for index, label in enumerate(dataset["label_names"]):
             threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
-            for metric, of_label in (_mean([found[index] for found in values]) | threshold).items():
+            for metric, of_label in (_mean([labels[index] for labels in values]) | threshold).items():
                 yield where | {"metric": metric, "label": label, "value": of_label}
 
 
-def _mean(found: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Mean of each metric; None where it has no value."""
+def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
+    """Mean of each metric over partitions; None where it has no value."""
     return {
-        name: None if found[0][name] is None else float(np.mean([values[name] for values in found]))
-        for name in found[0]
+        name: None if value is None else float(np.mean([values[name] for values in partitions]))
+        for name, value in partitions[0].items()
     }
 
 
@@ -195,18 +263,18 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
 
     The cell stores one of them, which calibration and figures of single rows show.
     """
-    gold, found = cell.gold.astype(float), []
+    gold, draws = cell.gold.astype(float), []
     suite = suite | {"partitions": 1}  # the draws average over more than partitions do
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
-        found.append(list(metric_rows(drawn, dataset, decide(drawn, dataset["task"], suite))))
-    values = np.array([[row["value"] for row in rows] for rows in found], dtype=float)  # (draws, rows); None is nan
+        draws.append(list(metric_rows(drawn, dataset, decide(drawn, suite))))
+    values = np.array([[row["value"] for row in rows] for rows in draws], dtype=float)  # (draws, rows); None is nan
     means = [None if np.isnan(column).any() else float(column.mean()) for column in values.T]
-    return [row | {"value": value} for row, value in zip(found[0], means, strict=True)]
+    return [row | {"value": value} for row, value in zip(draws[0], means, strict=True)]
 
 
-def calibration_row(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, Any], Bins]:
-    """ECE, Brier and AUROC of one cell, and its reliability bins.
+def calibration_of(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """ECE, Brier and AUROC of one cell, and the counts and sums of its reliability bins.
 
     Single label: confidence of the argmax against its correctness. Multi-label: each (row, label) score against the
     label's presence, on the test split where there is one, else on validation.
@@ -223,80 +291,70 @@ def calibration_row(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, An
         rows = cell.split == ("test" if "test" in cell.split else "validation")
         confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"
         squares = brier(confidences[:, None], correct[:, None])
-    found = bins(confidences, correct)
-    row = {
-        "suite": cell.suite,
-        "dataset": cell.dataset,
-        "system": cell.system,
-        "seed": cell.seed,
+    of_cell: Bins = bins(confidences, correct)
+    values = {
         "confidence_kind": kind,
         "rows": len(confidences),
-        "ece": found.ece,
+        "ece": of_cell.ece,
         "ece_calibrated": calibrated_ece(confidences),
         "brier": squares,
         "auroc": auroc(confidences, correct),
     }
-    return row, found
+    sums = {"count": of_cell.count, "confidence": of_cell.confidence, "correct": of_cell.correct}
+    return values, {key: value.tolist() for key, value in sums.items()}
 
 
-def reliability_rows(cell: Cell, pooled: Bins) -> Iterator[dict[str, Any]]:
-    """The bins of one system on one dataset, pooled over seeds; an empty bin has no confidence and no accuracy."""
-    for index in range(BINS):
-        count = int(pooled.count[index])
+def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[str, Any]]:
+    """Rows of the frame `sensitivity` from the answers of a cell (`evaluation.sensitivity.answers`).
+
+    `mean`, `low` and `high` of the suite's metric over the K orders or wordings; `flip_rate`, the share of rows whose
+    answer differs from that to the labels in use, with a 95 % interval over rows; `floor`, the same when the same
+    labels are scored again.
+    """
+    gold = np.array(answers["gold"])
+    for kind in ("order", "verbalisation"):
+        if not answers[kind]:
+            continue
+        answered = np.array(answers[kind])  # (K, n)
+        values = headline(metric, gold, answered, answers["labels"])
+        of_row = (answered[1:] != answered[0]).mean(axis=0) if len(answered) > 1 else np.zeros(len(gold))
+        drawn = np.random.default_rng(0).integers(len(gold), size=(BOOTSTRAP, len(gold)))
+        low, high = np.quantile(of_row[drawn].mean(axis=1), [0.025, 0.975])
         yield {
-            "suite": cell.suite,
-            "dataset": cell.dataset,
-            "system": cell.system,
-            "bin": index,
-            "low": index / BINS,
-            "high": (index + 1) / BINS,
-            "count": count,
-            "confidence": float(pooled.confidence[index]) / count if count else None,
-            "accuracy": float(pooled.correct[index]) / count if count else None,
+            "kind": kind,
+            "k": len(answered),
+            "mean": float(values.mean()),
+            "low": float(values.min()),
+            "high": float(values.max()),
+            "flip_rate": float(of_row.mean()),
+            "flip_low": float(low),
+            "flip_high": float(high),
+            "floor": float((np.array(answers["again"]) != answered[0]).mean()),
+            "rows": len(gold),
         }
 
 
-def cost_row(cell: Cell) -> dict[str, Any]:
-    """What scoring the cell took, from its card."""
-    values = {field: cell.card.get(field) for field in COST_FIELDS} | {"texts": len(cell.gold)}
-    return {"suite": cell.suite, "dataset": cell.dataset, "system": cell.system, "seed": cell.seed} | values
+def headline(metric: str, gold: np.ndarray, answers: np.ndarray, labels: int) -> np.ndarray:
+    """A headline metric (K,) of answers (K, n) to rows with one label each, gold (n,)."""
+    one_hot = np.eye(labels, dtype=bool)
+    return point(metric, one_hot[gold], one_hot[answers], single=True)
 
 
-def sensitivity_rows(layout: Layout, cell: Cell) -> Iterator[dict[str, Any]]:
-    """Records of the cell's `sensitivity.json` (other label orders, other wordings), where the run made one."""
-    path = layout.cell(cell.suite, cell.dataset, cell.system, cell.seed) / "sensitivity.json"
-    for record in read_json(path)["records"] if path.is_file() else []:
-        where = {"dataset": cell.dataset, "system": cell.system, "seed": cell.seed}
-        yield where | {key: record[key] for key in SENSITIVITY_COLUMNS if key not in where}
-
-
-def summary(
-    cell: Cell, decisions: list[Decision], metrics: list[dict[str, Any]], calibration: dict[str, Any]
-) -> dict[str, Any]:
-    """`metrics.json`: one block a protocol and split, with the split its thresholds were fitted on."""
+def summary(decisions: list[Decision], metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One block per protocol and split, with the split its thresholds were fitted on."""
     blocks = []
     for decision in decisions:
-        mine = [row for row in metrics if (row["protocol"], row["split"]) == (decision.protocol, decision.split)]
-        labels = dict.fromkeys(row["label"] for row in mine if row["label"])
+        values = [row for row in metrics if (row["protocol"], row["split"]) == (decision.protocol, decision.split)]
+        labels = dict.fromkeys(row["label"] for row in values if row["label"])
         block = {
             "protocol": decision.protocol,
             "split": decision.split,
             "rows": len(decision.rows),
             "thresholds_fitted_on": decision.fitted_on,
-            "metrics": {row["metric"]: row["value"] for row in mine if not row["label"]},
+            "metrics": {row["metric"]: row["value"] for row in values if not row["label"]},
             "labels": {
-                label: {row["metric"]: row["value"] for row in mine if row["label"] == label} for label in labels
+                label: {row["metric"]: row["value"] for row in values if row["label"] == label} for label in labels
             },
         }
         blocks.append(block)
-    return {
-        "suite": cell.suite,
-        "dataset": cell.dataset,
-        "system": cell.system,
-        "seed": cell.seed,
-        "scores_sha256": cell.card["scores_sha256"],
-        "decisions": blocks,
-        "calibration": {
-            key: calibration[key] for key in ("confidence_kind", "ece", "ece_calibrated", "brier", "auroc")
-        },
-    }
+    return blocks

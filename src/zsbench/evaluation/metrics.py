@@ -1,4 +1,6 @@
-"""Every metric: the headline ones as functions of counts or scores, the others by scikit-learn's functions.
+"""Every metric, from counts or scores; tests hold them to scikit-learn and torchmetrics.
+
+A cell takes thousands of them (random controls, partitions of `cv`, draws), for which the libraries are too slow.
 
 Axis legend: n rows, L labels, M systems. Gold and predictions are (n, L) of 0 and 1; a single-label row holds one 1.
 """
@@ -53,33 +55,39 @@ def accuracy(
     return np.divide(hits.sum(axis=-1), positive.sum(axis=-1), dtype=np.float64)
 
 
-def mean_ap(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Mean over labels of average precision, sum_k (R_k - R_(k-1)) P_k over distinct scores, of weighted rows.
+def average_precision(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Average precision of each label, sum_k (R_k - R_(k-1)) P_k over distinct scores, of weighted rows.
 
-    Labels without a positive row among the weighted ones are left out.
+    Equal scores enter together, in whatever order the rows come, so a constant score has the label's prevalence.
 
     Args:
         weights: (c, n) how often each row counts, in c draws.
-        gold: (n, L).
-        scores: (M, n, L).
+        gold, scores: (n, L).
 
     Returns:
-        (c, M).
+        (c, L); nan for a label without a positive row among the weighted ones.
     """
-    result = np.empty((len(weights), len(scores)))
-    for system, of_system in enumerate(scores):
-        values = np.full((len(weights), gold.shape[1]), np.nan)
-        for label in range(gold.shape[1]):
-            order = np.argsort(-of_system[:, label], kind="stable")
-            last = np.flatnonzero(np.diff(of_system[order, label], append=-np.inf))  # of each run of equal scores
-            ordered = weights[:, order]
-            hits = np.cumsum(ordered * gold[order, label], axis=1, dtype=float)[:, last]
-            predicted = np.cumsum(ordered, axis=1, dtype=float)[:, last]
-            precision = np.divide(hits, predicted, out=np.zeros(hits.shape), where=predicted > 0)
-            gained = np.diff(hits, axis=1, prepend=0.0)
-            np.divide((gained * precision).sum(axis=1), hits[:, -1], out=values[:, label], where=hits[:, -1] > 0)
-        result[:, system] = np.nanmean(values, axis=1)
-    return result
+    values = np.full((len(weights), gold.shape[1]), np.nan)
+    for label in range(gold.shape[1]):
+        order = np.argsort(-scores[:, label], kind="stable")
+        last = np.flatnonzero(np.diff(scores[order, label], append=-np.inf))  # of each run of equal scores
+        ordered = weights[:, order]
+        hits = np.cumsum(ordered * gold[order, label], axis=1, dtype=float)[:, last]
+        predicted = np.cumsum(ordered, axis=1, dtype=float)[:, last]
+        gained = np.diff(hits, axis=1, prepend=0.0)
+        whole = hits[:, -1]
+        np.divide((gained * _ratio(hits, predicted)).sum(axis=1), whole, out=values[:, label], where=whole > 0)
+    return values
+
+
+def mean_ap(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Mean of `average_precision` over labels that have positive rows; scores (M, n, L) -> (c, M)."""
+    return np.stack([np.nanmean(average_precision(weights, gold, one), axis=1) for one in scores], axis=1)
+
+
+def _ratio(counts: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Elementwise quotient, 0 where there is nothing to divide by."""
+    return np.divide(counts, of, out=np.zeros(np.shape(of)), where=of > 0, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -143,42 +151,29 @@ def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
 
     A ratio without a denominator (no prediction, or no positive) counts as 0.
     """
-    from sklearn.metrics import precision_recall_fscore_support
-
     gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
-    precision, recall, _, _ = precision_recall_fscore_support(gold, predictions, average="macro", zero_division=0.0)
+    right, hits = gold == predictions, (gold & predictions).sum(axis=0)
     return {
         **{name: float(point(name, gold, predictions[None], single=False)[0]) for name in ("macro_f1", "micro_f1")},
-        "hamming_accuracy": float((gold == predictions).mean()),
-        "exact_match": float((gold == predictions).all(axis=1).mean()),
-        "macro_precision": float(precision),
-        "macro_recall": float(recall),
+        "hamming_accuracy": float(right.mean()),
+        "exact_match": float(right.all(axis=1).mean()),
+        "macro_precision": float(_ratio(hits, predictions.sum(axis=0)).mean()),
+        "macro_recall": float(_ratio(hits, gold.sum(axis=0)).mean()),
     }
 
 
 def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> list[dict[str, float | None]]:
-    """Precision, recall, F1 and average precision of each label.
-
-    Average precision does not depend on the threshold; equal scores enter it together, in whatever order the rows
-    come, so a constant score has the label's prevalence. It is None for a label without a positive row.
-    """
-    from sklearn.metrics import average_precision_score, precision_recall_fscore_support
-
-    gold, predictions = np.asarray(gold, dtype=int), np.asarray(predictions, dtype=int)
-    precision, recall, f1_values, positive = precision_recall_fscore_support(
-        gold, predictions, average=None, zero_division=0.0
-    )
-    known = np.flatnonzero(positive)
-    ap: dict[int, float] = {}
-    if len(known):
-        values = average_precision_score(gold[:, known], scores[:, known], average=None)
-        ap = dict(zip(known.tolist(), np.atleast_1d(values), strict=True))
+    """Precision, recall, F1 and average precision of each label; the last is None without a positive row."""
+    gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
+    hits, predicted, positive = (gold & predictions).sum(axis=0), predictions.sum(axis=0), gold.sum(axis=0)
+    (ap,) = average_precision(np.ones((1, len(gold))), gold, scores)
+    values = {
+        "precision": _ratio(hits, predicted),
+        "recall": _ratio(hits, positive),
+        "f1": f1(hits, predicted, positive),
+        "ap": ap,
+    }
     return [
-        {
-            "precision": float(precision[label]),
-            "recall": float(recall[label]),
-            "f1": float(f1_values[label]),
-            "ap": float(ap[label]) if label in ap else None,
-        }
+        {name: None if np.isnan(of_labels[label]) else float(of_labels[label]) for name, of_labels in values.items()}
         for label in range(gold.shape[1])
     ]

@@ -8,16 +8,24 @@ threshold takes all of a label's equal scores or none, and fitting takes the low
 one label at a time, so a constant scorer is always-positive or never-positive, in whatever order labels or rows come.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hybridnli.thresholds import apply_thresholds, cross_fit, fit_thresholds
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import one_hot
+from zsbench.plan.suites import PROTOCOLS
+from zsbench.store.integrity import read_frame, write_frame
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, write_atomic
 
 FIXED = 0.5
+COLUMNS = ["protocol", "split", "fitted_on", "thresholds", "predictions", "partitions", "scores_sha256"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,55 @@ class Decision:
     def predictions(self) -> np.ndarray:
         """(len(rows), L) bool, of the first partition."""
         return self.partitions[0]
+
+
+def decide(cell: Cell, suite: dict[str, Any]) -> list[Decision]:
+    """The cell's predictions: argmax for one label per row, else each protocol of its suite."""
+    if suite["task"] == "single":
+        return argmax(cell)
+    return thresholded(cell, suite["protocols"], Folds(suite["folds"], suite["fold_seed"], suite["partitions"]))
+
+
+def write_decisions(layout: Layout, cell: Cell, decisions: list[Decision]) -> None:
+    """`decisions.parquet` of a cell: one row per protocol and split, predictions as packed bits."""
+    rows = [
+        {
+            "protocol": decision.protocol,
+            "split": decision.split,
+            "fitted_on": decision.fitted_on,
+            "thresholds": decision.thresholds,
+            "predictions": np.packbits(decision.partitions).tobytes(),
+            "partitions": len(decision.partitions),
+            "scores_sha256": cell.card["scores_sha256"],
+        }
+        for decision in decisions
+    ]
+    path = layout.decisions(cell.suite, cell.dataset, cell.system, cell.seed)
+    write_atomic(path, lambda temporary: write_frame(temporary, pd.DataFrame(rows, columns=COLUMNS)))
+
+
+def read_decisions(layout: Layout, cell: Cell) -> list[Decision]:
+    """What `write_decisions` wrote for the scores that the cell holds.
+
+    Raises:
+        IntegrityError: there is no such file, it is damaged, or of other scores.
+    """
+    path = layout.decisions(cell.suite, cell.dataset, cell.system, cell.seed)
+    frame = read_frame(path, COLUMNS) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+    if set(frame["scores_sha256"]) != {cell.card["scores_sha256"]}:
+        raise IntegrityError(
+            f"cell {cell.name}: {path} does not belong to its scores; "
+            f"delete {layout.measured(cell.system, cell.seed)} and run again"
+        )
+    return [_decision(cell, row) for row in frame.to_dict("records")]
+
+
+def _decision(cell: Cell, row: dict[Any, Any]) -> Decision:
+    rows = np.flatnonzero(cell.split == row["split"])
+    shape = row["partitions"], len(rows), cell.scores.shape[1]
+    bits = np.unpackbits(np.frombuffer(row["predictions"], dtype=np.uint8), count=math.prod(shape))
+    partitions = bits.reshape(shape).astype(bool)
+    return Decision(row["protocol"], row["split"], rows, partitions, row["thresholds"], row["fitted_on"])
 
 
 def argmax(cell: Cell) -> list[Decision]:
@@ -122,14 +179,6 @@ REPRESENTATIVE = (
     ("fixed-0.5", "validation"),
     ("val-tuned", "validation"),
 )
-
-# The splits each protocol reports on.
-PROTOCOLS = {
-    "fixed-0.5": ("validation", "test"),
-    "val-tuned": ("validation",),
-    "cv": ("validation",),
-    "held-out": ("test",),
-}
 
 _Decided = tuple[np.ndarray, np.ndarray, str]
 

@@ -1,13 +1,16 @@
-"""Scoring: one (suite, system, seed) over all its datasets with one model load, into cells.
+"""Scoring: one system and seed over all datasets of its suites with one model load, into cells.
 
-A cell is content-addressed: what decides its scores makes a key, and scores of a known key are linked, not computed.
-So a suite extended by one dataset scores that one only, and where nothing is new no model is loaded.
+What decides a cell's scores makes its key, and a cell with that key is not scored again. So a suite extended by one
+dataset scores that one only, and where nothing is new no model is loaded.
 
 n rows, L labels.
 """
 
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,25 +18,28 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zsbench import systems
-from zsbench.evaluation.cell_files import count, frames, link, write_cell
-from zsbench.evaluation.faults import CellError, faults, remember
-from zsbench.evaluation.sensitivity import SensitivityOptions, measure
+from zsbench.evaluation.sensitivity import SensitivityOptions, answers
 from zsbench.families import INSENSITIVE, JOINT
 from zsbench.jobs.runtime import Meter, prepare_torch
+from zsbench.jobs.workplace import cannot_write
 from zsbench.plan.code_identity import code_digest
-from zsbench.store.integrity import check_rows, intact, intact_scores
+from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, scored_card, write_card, write_scores
+from zsbench.store.integrity import check_rows
 from zsbench.store.layout import Layout
 from zsbench.store.progress import counter_for, say_for
-from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_atomic, write_json
-from zsbench.store.secrets import mask_all
-from zsbench.systems.base import Rows, RowSystem, well_formed
+from zsbench.store.provenance import IntegrityError, digest, environment, file_sha256, read_json, write_json, write_text
+from zsbench.store.secrets import mask
+from zsbench.systems import DatasetRows, LabelSetError, RowSystem, TaskSystem, load
+from zsbench.systems.texts import well_formed
 
-SPLITS = {"gliclass": ("test",), "topics": ("validation", "test")}  # the rows a suite's protocols look at
+SPLITS = {"single": ("test",), "multi": ("validation", "test")}  # the rows that the protocols of a task look at
 PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
 SMALLEST_BLOCK = 128  # rows; fewer would leave nothing to sort by length
+LONGEST_REASON = 300  # characters
+VOLATILE = ("seconds", "texts_per_second", "peak_memory_mb", "environment")  # differ between equal runs
 
 
 class NonFiniteScoreError(RuntimeError):
@@ -41,17 +47,16 @@ class NonFiniteScoreError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One dataset of a scoring job.
+class CellTask:
+    """A cell to be scored.
 
     Attributes:
-        spec: the job's score spec.
+        spec: the score spec of its suite.
         dataset: id of the test set.
         rows: its prepared rows.
         facts: its card.
-        system: identity of the system (`zsbench.systems.identity`).
+        system: identity of the system (`zsbench.systems.load.identity`).
         device: "cpu" | "cuda": scores of the two differ in rounding.
-        root: `results/<run>`.
     """
 
     spec: dict[str, Any]
@@ -60,7 +65,10 @@ class Cell:
     facts: dict[str, Any]
     system: dict[str, Any]
     device: str
-    root: Path
+
+    @property
+    def id(self) -> CellId:
+        return self.spec["suite"], self.dataset, self.spec["system"], self.spec["seed"]
 
     @property
     def labels(self) -> list[str]:
@@ -74,104 +82,132 @@ class Cell:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return SPLITS[self.spec["suite"]]
+        return SPLITS[self.spec["task"]]
 
     @property
     def key(self) -> str:
         """Digest of everything that decides the scores."""
-        parts = [self.system, self.facts["rows_sha256"], self.labels, self.names, self.splits, self.spec["suite"]]
-        return digest([*parts, self.spec["precision"], self.spec["token_budget"], self.device])
+        rows = [self.facts["rows_sha256"], self.labels, self.names, self.splits, self.spec["task"]]
+        return digest([self.system, *rows, self.spec["precision"], self.spec["token_budget"], self.device])
 
 
-def score_job(root: Path, spec: dict[str, Any]) -> None:
-    """Score one system and seed on every dataset of a suite.
+def score_job(root: Path, *specs: dict[str, Any]) -> None:
+    """Score one system and seed on every dataset of its suites.
 
-    Writes `scores.parquet` and then `card.json` into each cell; a cell with a card is complete. Without scores
-    `scores.parquet` has no rows and the card's `status` is not "ok"; failures are also kept in `Layout.failures`.
+    A cell without scores has no rows in `scores.parquet`, and its card's `status` is not "ok"; failures also add to
+    `Layout.failures`. `Layout.scored`, written last, lists the cells.
 
     Args:
         root: `results/<run>`.
-        spec: `Plan.score_spec`.
+        specs: `Plan.score_spec`: one for each suite, of the same system and seed.
 
     Raises:
         IntegrityError: prepared rows, or the system's files, are not what their card says.
     """
-    device = prepare_torch()
-    layout = Layout(Path(root))
-    say = say_for(f"score {spec['suite']} {spec['system']} seed {spec['seed']}")
-    identity = systems.identity(spec, layout)
+    device, layout = prepare_torch(), Layout(Path(root))
+    say = say_for(f"score {specs[0]['system']} seed {specs[0]['seed']}")
+    identity = load.identity(specs[0], layout)
 
     @cache
     def loaded() -> Any:
         """The system, or why there is none, from the first dataset that needs it on."""
         started = time.perf_counter()
         try:
-            with faults(layout.root):
-                made = systems.build(spec, layout)
+            with faults():
+                system = load.build(specs[0], layout)
         except CellError as fault:
             return fault
         say(f"loaded in {time.perf_counter() - started:.1f} s")
-        return made
+        return system
 
-    def system() -> Any:
-        if isinstance(loaded(), CellError):
-            raise loaded()
-        return loaded()
+    def system_for(task: str) -> Any:
+        system = loaded()
+        if isinstance(system, CellError):
+            raise system
+        if isinstance(system, TaskSystem):
+            system.task = task
+        return system
 
-    for dataset in spec["datasets"]:
-        facts = read_json(layout.dataset_card(dataset))
-        cell = Cell(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device, layout.root)
-        stored, measured = (layout.root / "cache" / "scores" / f"{cell.key}.{kind}" for kind in ("parquet", "json"))
+    cells: dict[str, dict[str, str]] = {}
+    for spec in specs:
+        for dataset in spec["datasets"]:
+            facts = read_json(layout.dataset_card(dataset))
+            cell = CellTask(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device)
+            card = _score_cell(layout, cell, partial(system_for, spec["task"]))
+            paths = (layout.card(*cell.id), layout.scores(*cell.id), layout.sensitivity(*cell.id))
+            cells[f"{spec['suite']}/{dataset}"] = {path.name: file_sha256(path) for path in paths if path.is_file()}
+            say(f"{dataset}: {card['status']}" + (f": {card['reason']}" if "reason" in card else ""))
+    write_json(layout.scored(specs[0]["system"], specs[0]["seed"]), {"cells": cells})
+
+
+def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> dict[str, Any]:
+    """Score a cell, or keep the scores that it has under the same key; returns its card."""
+    record = scored_card(layout, cell.id, cell.key)
+    if record is None:
         try:
-            if not intact_scores(stored, measured, say):
-                write_json(measured, mask_all(_score(system(), cell, stored)))
+            record = {"status": OK, **_score(system(), layout, cell)}
         except CellError as fault:
-            record = remember(layout, cell.spec, cell.dataset, fault) | {"seen": seen(spec, dataset, layout)}
-            write_cell(layout, cell, partial(_write_blocks, cell=cell, blocks=iter(())), record)
-            say(f"{dataset}: {fault.status}: {fault.reason}")
-            continue
-        record = read_json(measured) | {"seen": seen(spec, dataset, layout)}
-        if "sensitivity" in spec:
-            try:
-                _write_sensitivity(layout, cell, system)
-            except CellError as fault:
-                record["no_sensitivity"] = remember(layout, cell.spec, cell.dataset, fault)
-                say(f"{dataset}: sensitivity {fault.status}: {fault.reason}")
-        else:  # of an earlier run that asked for it
-            where = layout.cell(spec["suite"], dataset, spec["system"], spec["seed"])
-            (where / "sensitivity.json").unlink(missing_ok=True)
-        write_cell(layout, cell, partial(link, stored), record)
-        say(f"{dataset}: cell {cell.key} written")
+            empty = write_scores(layout, cell.id, partial(_write_blocks, cell=cell, blocks=iter(())))
+            record = {"scores_sha256": empty, **remember(layout, cell, fault)}
+    record.pop("no_sensitivity", None)
+    if record["status"] == OK:
+        try:
+            _write_sensitivity(layout, cell, system)
+        except CellError as fault:
+            record["no_sensitivity"] = remember(layout, cell, fault)
+    spec, facts = cell.spec, cell.facts
+    card = {
+        **record,
+        **{name: spec[name] for name in ("suite", "system", "seed", "family", "settings", "precision", "token_budget")},
+        **{name: facts[name] for name in ("revision", "labels", "verbalisation", "task")},
+        "seen": seen(spec, cell.dataset, layout),
+        "dataset": cell.dataset,
+        "label_names": cell.names,
+        "labels_digest": digest(cell.labels),
+        "rows": {split: number for split, number in facts["rows"].items() if split in cell.splits},
+        "rows_sha256": facts["rows_sha256"],
+        "model": spec["model"],
+        "system_digest": digest(cell.system),
+        "weights_sha256": cell.system["weights_sha256"],
+        "source": cell.system["source"],
+        "device": cell.device,
+        "key": cell.key,
+        "command": f"zsbench job score --run {layout.root.name} --system {spec['system']} --seed {spec['seed']}",
+        "volatile": list(VOLATILE),
+    }
+    write_card(layout, cell.id, card)
+    return card
 
 
-def _write_sensitivity(layout: Layout, cell: Cell, system: Callable[[], Any]) -> None:
-    """`sensitivity.json` of a cell, from the cache where it was measured before."""
-    options = dict(cell.spec["sensitivity"])
+def _write_sensitivity(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> None:
+    """`sensitivity.json` of a cell: answers under other label orders and wordings; none where the run wants none."""
+    path = layout.sensitivity(*cell.id)
+    options = dict(cell.spec.get("sensitivity", {}))
+    if not options or cell.spec["family"] in INSENSITIVE:
+        path.unlink(missing_ok=True)
+        return
     others = options.pop("wordings", {}).get(cell.dataset, {})
     in_use = cell.facts["verbalisation"]
     wordings = {in_use: cell.labels} | {name: labels for name, labels in others.items() if name != in_use}
-    chosen = SensitivityOptions(**options)
-    joint = cell.spec["family"] in JOINT
+    chosen, joint = SensitivityOptions(**options), cell.spec["family"] in JOINT
     key = digest([cell.key, options, wordings, joint, code_digest("zsbench.evaluation.sensitivity")])
-    stored = layout.root / "cache" / "sensitivity" / f"{key}.json"
-    where = layout.cell(cell.spec["suite"], cell.dataset, cell.spec["system"], cell.spec["seed"])
-    (where / "sensitivity.json").unlink(missing_ok=True)
-    if cell.spec["family"] in INSENSITIVE:
-        return
-    if not intact(stored):
-        rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
-        texts = well_formed(rows["text"])
-        made = system()
-        with faults(cell.root):
-            records = measure(made, cell.spec["family"], texts, rows["gold"], wordings, cell.facts["task"], chosen)
-        write_json(stored, {"records": records})
-    write_json(where / "sensitivity.json", read_json(stored))
+    try:
+        if read_json(path)["key"] == key:
+            return
+    except (FileNotFoundError, IntegrityError):
+        pass
+    path.unlink(missing_ok=True)
+    rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
+    scorer = system()
+    with faults():
+        record = answers(scorer, well_formed(rows["text"]), rows["gold"], wordings, joint, chosen)
+    write_json(path, {"key": key, **record})
 
 
-def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
-    """Score one dataset into a file; what was measured while doing so."""
+def _score(system: Any, layout: Layout, cell: CellTask) -> dict[str, Any]:
+    """Write the scores of a cell; returns what was measured while doing so."""
     job = f"score {cell.dataset} {cell.spec['system']} seed {cell.spec['seed']}"
-    total = count(cell)
+    total = pq.read_table(cell.rows, columns=["split"], filters=[("split", "in", cell.splits)]).num_rows
     meter = Meter(cell.device)
     if cell.spec["family"] == "supervised":
         blocks = _supervised_blocks(system, cell)
@@ -179,9 +215,10 @@ def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
         blocks = _row_blocks(system, cell)
     else:
         blocks = _text_blocks(system, cell, total, job)
-    write_atomic(path, lambda temporary: _write_blocks(temporary, cell, blocks))
+    with faults():
+        sha256 = write_scores(layout, cell.id, lambda path: _write_blocks(path, cell, blocks))
     seconds = meter.seconds()
-    with faults(cell.root):
+    with faults():
         report = system.report() if hasattr(system, "report") else {}
     return {
         "seconds": round(seconds, 4),
@@ -190,7 +227,7 @@ def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
         "truncated_texts": 0,
         "truncated_labels": 0,
         **report,
-        "scores_sha256": file_sha256(path),
+        "scores_sha256": sha256,
         "dtype": getattr(system, "dtype", "float32"),
         "environment": environment(),
     }
@@ -199,33 +236,44 @@ def _score(system: Any, cell: Cell, path: Path) -> dict[str, Any]:
 Block = tuple[list[str], list[str], list[list[int]], np.ndarray]  # sample ids, splits, gold, scores (n, L)
 
 
-def _text_blocks(system: Any, cell: Cell, total: int, job: str) -> Iterator[Block]:
+def _text_blocks(system: Any, cell: CellTask, total: int, job: str) -> Iterator[Block]:
     """Scores of a system that sees texts and labels and nothing else."""
     count, done = counter_for(job), 0
     # Sorting by length happens inside a block, so blocks must not depend on the machine: scores would, in bf16.
     size = max(SMALLEST_BLOCK, PAIRS // len(cell.labels))
-    for batch in frames(cell, ["sample_id", "split", "gold", "text"], size):
+    for batch in _batches(cell, ["sample_id", "split", "gold", "text"], size):
         rows = batch.to_pydict()
-        with faults(cell.root):
-            scores = np.asarray(system.score(well_formed(rows["text"]), list(cell.labels)))
-            checked = _checked(scores, cell, rows["sample_id"])
-        yield rows["sample_id"], rows["split"], rows["gold"], checked
+        scores = np.asarray(system.score(well_formed(rows["text"]), list(cell.labels)))
+        yield rows["sample_id"], rows["split"], rows["gold"], _checked(scores, cell, rows["sample_id"])
         done += batch.num_rows
         count(done, total)
 
 
-def _row_blocks(system: RowSystem, cell: Cell) -> Iterator[Block]:
+def _batches(cell: CellTask, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+    """The scored rows in order, at most `size` at a time."""
+    pending: list[pa.RecordBatch] = []
+    with pq.ParquetFile(cell.rows, pre_buffer=False) as rows:  # row group by row group, none ahead
+        for batch in rows.iter_batches(size, columns=list({*columns, "split"}), use_threads=False):
+            wanted = pc.is_in(batch["split"], pa.array(cell.splits))
+            pending.append(batch.filter(wanted).select(columns))
+            while sum(batch.num_rows for batch in pending) >= size:
+                whole = pa.Table.from_batches(pending).combine_chunks()
+                yield whole.slice(0, size).to_batches()[0]
+                pending = whole.slice(size).to_batches()
+    if sum(batch.num_rows for batch in pending):
+        yield pa.Table.from_batches(pending).combine_chunks().to_batches()[0]
+
+
+def _row_blocks(system: RowSystem, cell: CellTask) -> Iterator[Block]:
     """Scores of a control, or scores computed elsewhere."""
     columns = ["sample_id", "split", "gold"]
     table = pq.read_table(cell.rows, columns=columns, filters=[("split", "in", cell.splits)]).to_pydict()
     ids, splits, gold = (table[column] for column in columns)
-    with faults(cell.root):
-        scores = system.score_rows(Rows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
-        checked = _checked(scores, cell, ids)
-    yield ids, splits, gold, checked
+    scores = system.score_rows(DatasetRows(cell.dataset, cell.facts["task"], list(cell.names), ids, splits, gold))
+    yield ids, splits, gold, _checked(scores, cell, ids)
 
 
-def _supervised_blocks(system: Any, cell: Cell) -> Iterator[Block]:
+def _supervised_blocks(system: Any, cell: CellTask) -> Iterator[Block]:
     """Scores of a model fitted on the dataset's train split; it is handed no gold of the rows it scores."""
     columns = ["sample_id", "split", "gold", "text"]
     train, scored = (
@@ -235,14 +283,12 @@ def _supervised_blocks(system: Any, cell: Cell) -> Iterator[Block]:
     gold = np.zeros((len(train["gold"]), len(cell.names)))
     for row, indices in zip(gold, train["gold"], strict=True):
         row[list(indices)] = 1.0
-    with faults(cell.root):
-        scores = system.fit_and_score(well_formed(train["text"]), gold, well_formed(scored["text"]))
-        checked = _checked(scores, cell, scored["sample_id"])
-    yield scored["sample_id"], scored["split"], scored["gold"], checked
+    scores = system.fit_and_score(well_formed(train["text"]), gold, well_formed(scored["text"]))
+    yield scored["sample_id"], scored["split"], scored["gold"], _checked(scores, cell, scored["sample_id"])
 
 
-def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
-    """Scores as float64 after checking their shape, finiteness and, for `topics`, range.
+def _checked(scores: np.ndarray, cell: CellTask, ids: list[str]) -> np.ndarray:
+    """Scores as float64 after checking their shape, finiteness and, for task multi, range.
 
     Raises:
         NonFiniteScoreError: NaN or infinite. ValueError: another shape, or no probability.
@@ -257,12 +303,12 @@ def _checked(scores: np.ndarray, cell: Cell, ids: list[str]) -> np.ndarray:
     if len(bad):
         shown = ", ".join(ids[i] for i in bad[:10])
         raise NonFiniteScoreError(f"{who}: NaN or infinite scores in {len(bad)} of {len(ids)} rows; sample ids {shown}")
-    if cell.spec["suite"] == "topics" and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-        raise ValueError(f"{who}: scores from {scores.min()} to {scores.max()}; suite 'topics' needs P in [0, 1]")
+    if cell.spec["task"] == "multi" and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
+        raise ValueError(f"{who}: scores from {scores.min()} to {scores.max()}; task 'multi' needs P in [0, 1]")
     return scores
 
 
-def _write_blocks(path: Path, cell: Cell, blocks: Iterator[Block]) -> None:
+def _write_blocks(path: Path, cell: CellTask, blocks: Iterator[Block]) -> None:
     """Stream blocks to parquet, one row group each."""
     fields = [("sample_id", pa.string()), ("split", pa.string()), ("gold", pa.list_(pa.int64()))]
     schema = pa.schema([*fields, *((f"score:{name}", pa.float64()) for name in cell.names)])
@@ -292,3 +338,45 @@ def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
         trained_on = read_json(layout.model(model, spec["seed"]))["spec"]["recipe"]["training_set"]
         return "yes" if trained_on == dataset else "unknown"
     return "unknown"
+
+
+class CellError(Exception):
+    """What a system raised, as its cell's card tells it: `status` and one line of `reason`."""
+
+    def __init__(self, error: Exception) -> None:
+        is_ours = type(error).__module__.partition(".")[0] in ("zsbench", "gliznet", "hybridnli")
+        text = " ".join(mask(str(error)).split())[:LONGEST_REASON]
+        self.reason = text if is_ours and text else f"{type(error).__name__}: {text}".rstrip(": ")
+        self.status = NOT_APPLICABLE if isinstance(error, LabelSetError) else FAILED
+        super().__init__(self.reason)
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Around calls of a system: what it raises becomes a `CellError`, and the other datasets go on.
+
+    Full disks, missing rights, memory that ran out and damaged files end the job.
+    """
+    try:
+        yield
+    except (IntegrityError, MemoryError):
+        raise
+    except Exception as error:
+        if cannot_write(error) is not None:
+            raise
+        if not isinstance(error, LabelSetError):
+            traceback.print_exception(error, file=sys.stderr)
+        raise CellError(error) from error
+
+
+def remember(layout: Layout, cell: CellTask, fault: CellError) -> dict[str, Any]:
+    """What a card says of something that is not there. A failure is remembered, so that the next command tries again.
+
+    Snakemake asks what was remembered (a parameter of the job): a line more is another parameter, and lines stay when
+    the cell is there at last, so nothing is scored again then.
+    """
+    if fault.status == FAILED:
+        path = layout.failures(cell.spec["system"], cell.spec["seed"])
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        write_text(path, f"{before}{cell.dataset}: {fault.reason}\n")
+    return {"status": fault.status, "reason": fault.reason}

@@ -13,7 +13,9 @@ import re
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from zsbench.families import FAMILIES, package_files
 from zsbench.store.provenance import digest, file_sha256
 
 SRC = Path(__file__).resolve().parents[2]
@@ -28,6 +30,7 @@ PLUMBING = {
     "zsbench.config.load": "refuses a config, or passes it on",
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
+    "zsbench.store.cells": "writes whole cells and refuses damaged ones",
     "zsbench.store.integrity": "refuses damaged files",
     "zsbench.store.layout": "names files",
     "zsbench.store.progress": "prints",
@@ -35,8 +38,7 @@ PLUMBING = {
     "zsbench.store.secrets": "masks what is printed and stored",
     "zsbench.plan.code_identity": "makes the keys",
     "zsbench.families": "lists the families; keys name a family's own modules and options",
-    "zsbench.systems": "lists the families; the folder it names for a model has its content in the keys",
-    "zsbench.training.families": "lists the tasks; keys name a family's own",
+    "zsbench.systems.load": "makes the keys; the folder it names for a model has its content in them",
     "zsbench.jobs.worker": "ends processes",
     "zsbench.jobs.workplace": "frees locks, and words errors of the disk",
 }
@@ -124,3 +126,18 @@ def code_digest(*modules: str, own: Collection[Path] = (), without: Collection[s
     files = sources(*modules, without=without)
     found = {path.relative_to(SRC.parent).as_posix(): _read(path.read_text(encoding="utf-8"))[0] for path in files}
     return digest(found | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(own)})
+
+
+def system_code(family: str, settings: dict[str, Any], without: Collection[str] = ()) -> str:
+    """Digest of the code that a system's scores depend on: scoring, its adapter, the package of a user's own class.
+
+    Args:
+        without: modules that do not count (`sources`).
+    """
+    own = package_files(settings["class"]) if family == "custom" else []
+    return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, own=own, without=without)
+
+
+def training_code(family: str) -> str:
+    """Digest of the code that a training of this family runs: the shared loop and its task."""
+    return code_digest("zsbench.training.run", FAMILIES[family].task_module)

@@ -1,18 +1,15 @@
-"""Which comparisons a run makes: the pairs behind the tables of differences."""
+"""Which comparisons a run makes: the pairs behind the tables of differences.
+
+First the pairs of each suite, then the ablation contrasts among them: variants that differ in exactly one named factor,
+derived from the config's overrides.
+"""
 
 import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zsbench.evaluation.cells import suite_systems
-from zsbench.evaluation.protocols import PROTOCOLS
-from zsbench.plan.contrasts import derive
-from zsbench.systems.controls import RANDOM
-
-FIXED = "fixed-0.5"
-ARGMAX = "argmax"
-HYBRID_TABLE = "topic_deltas"
+from zsbench.plan.suites import ARGMAX, FIXED, PROTOCOLS, SCORE_METRICS, is_random, suite_systems
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,23 @@ class Pair:
     corrected: bool = True  # belongs to the family that is tested; checks against controls and sums of others do not
 
 
+def pairs_of(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[Pair]:
+    """All pairs of a suite. `available`: as in `multi_pairs`."""
+    if spec["suites"][suite]["task"] == "single":
+        return [*single_pairs(spec, suite)]
+    return [*multi_pairs(spec, suite, available), *hybrid_pairs(spec, suite, available)]
+
+
+def suite_table(suite: str) -> str:
+    """Name of the table of a single-label suite."""
+    return f"{suite}_suite"
+
+
+def deltas_table(suite: str) -> str:
+    """Name of the table of differences of a multi-label suite."""
+    return f"{suite}_deltas"
+
+
 def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
     """Pairs of a single-label suite: the named system against each other one, ablation contrasts, trained peers."""
     systems = {system["id"]: system for system in suite_systems(spec, suite)}
@@ -41,19 +55,14 @@ def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
 
     if named in systems:
         for other in systems.values():
-            if other["id"] != named and not _random(other):
-                yield replace(pair(f"{suite}_suite", named, other["id"]), corrected=not other["control"])
+            if other["id"] != named and not is_random(other):
+                yield replace(pair(suite_table(suite), named, other["id"]), corrected=not other["control"])
     for item in derive(spec["gliznet"]):
         yield replace(
             pair("ablations", item.system, item.baseline), factor=item.factor, levels=" vs ".join(item.levels)
         )
     for first, second in itertools.combinations(peers(spec, suite), 2):
         yield pair("peers", first, second)
-
-
-def _random(system: dict[str, Any]) -> bool:
-    """A random control: its row in the tables is an expectation, and a delta from one draw would not be."""
-    return system["settings"].get("control") in RANDOM
 
 
 def peers(spec: dict[str, Any], suite: str) -> list[str]:
@@ -64,36 +73,47 @@ def peers(spec: dict[str, Any], suite: str) -> list[str]:
     return [named, *trained] if named in systems and named not in trained else trained
 
 
-def topic_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
-    """Pairs of the topic suite, each with the question that it answers as its factor.
+def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
+    """Pairs of a multi-label suite, each with the question that it answers as its factor.
 
     - `system`: a system against an NLI system, the protocol being the same;
     - `thresholds`: one system with fitted thresholds against itself at 0.5;
     - `system + thresholds`: fitted thresholds against an NLI system at 0.5, the way headlines are made; it confounds
       the two above, so it is not tested with them.
-    Baselines are all systems of family `nli`.
+    Baselines are all systems of family `nli`. A headline metric of scores knows no thresholds: systems alone are
+    compared.
 
     Args:
         available: (split, system, protocol) that every dataset of the suite has.
     """
     systems = suite_systems(spec, suite)
     baselines = [entry["id"] for entry in systems if entry["family"] == "nli"]
-    places = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
-    for (protocol, split), system in itertools.product(places, systems):
+    thresholds = spec["suites"][suite]["metric"] not in SCORE_METRICS
+    for (protocol, split), system in itertools.product(_decided(spec, suite, available), systems):
         name, control = system["id"], system["control"]
         if (split, name, protocol) not in available:  # no such split, or a protocol that the run does not ask for
             continue
-        if _random(system):
+        if is_random(system):
             continue
         itself = Pair(suite, suite, split, name, protocol, name, FIXED, "thresholds", corrected=not control)
-        if protocol != FIXED and not control and (split, name, FIXED) in available:
+        if thresholds and protocol != FIXED and not control and (split, name, FIXED) in available:
             yield itself
         for baseline in baselines:
             if baseline == name:
                 continue
             yield replace(itself, baseline=baseline, baseline_protocol=protocol, factor="system")
-            if protocol != FIXED and (split, baseline, FIXED) in available:
+            if thresholds and protocol != FIXED and (split, baseline, FIXED) in available:
                 yield replace(itself, baseline=baseline, factor="system + thresholds", corrected=False)
+
+
+def _decided(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[tuple[str, str]]:
+    """(protocol, split) to compare under: all, or where the metric reads scores the first protocol of each split."""
+    every = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
+    if spec["suites"][suite]["metric"] not in SCORE_METRICS:
+        return every
+    there = {(protocol, split) for split, _, protocol in available}
+    first = {split: protocol for protocol, split in reversed(every) if (protocol, split) in there}
+    return [(protocol, split) for split, protocol in first.items()]
 
 
 HYBRID_FACTORS = {  # setting of a hybrid -> what the contrast is called
@@ -121,25 +141,149 @@ def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[tuple[str, st
 
 
 def hybrid_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
-    """The hybrid's ablations under every protocol that both sides have.
-
-    Args:
-        available: as in `topic_pairs`.
-    """
-    places = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
+    """The hybrid's ablations under every protocol that both sides have. `available`: as in `multi_pairs`."""
     for (system, baseline, factor, levels), (protocol, split) in itertools.product(
-        hybrid_contrasts(spec, suite), places
+        hybrid_contrasts(spec, suite), _decided(spec, suite, available)
     ):
         if all((split, name, protocol) in available for name in (system, baseline)):
-            yield Pair(HYBRID_TABLE, suite, split, system, protocol, baseline, protocol, factor, levels)
+            yield Pair(deltas_table(suite), suite, split, system, protocol, baseline, protocol, factor, levels)
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Settings with dotted keys, without those that only name."""
-    found: dict[str, Any] = {}
+    dotted: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
+            dotted |= flat(value, f"{prefix}{key}.")
         elif prefix or key not in NAMES_ONLY:
-            found[prefix + key] = value
-    return found
+            dotted[prefix + key] = value
+    return dotted
+
+
+PREFIX = "gliznet-"  # a variant `full` is the system `gliznet-full`
+
+# Factor -> the option keys that set it. Keys that are not listed are factors of their own name.
+FACTORS = {
+    "VICReg": ("vicreg", "vicreg_weight"),
+    "margin": ("margin",),
+    "BCE weight": ("bce_weight",),
+    "softmax weight": ("softmax_weight",),
+    "text representation": ("text_repr",),
+    "label representation": ("label_repr",),
+    "head": ("head",),
+    "head start": ("head_init", "identity_scale", "identity_offset"),
+    "truncation": ("truncation",),
+    "label order": ("order_invariant", "label_reserve"),
+    "label context": ("label_context",),
+}
+_FACTOR_OF = {key: factor for factor, keys in FACTORS.items() for key in keys}
+_PLACE = {key: place for keys in FACTORS.values() for place, key in enumerate(keys)}  # the first key needs no name
+DEFAULT = "default"  # the level of a side that leaves a factor at its default
+
+
+class ConfoundedContrastError(ValueError):
+    """Two variants differ in several factors, so their difference says nothing about any one of them."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One comparison of an ablation table: `system` minus `baseline`, both system ids.
+
+    `factor` is the one factor that differs, or `compound NAME (n factors)` for a pair that config names as a compound.
+    """
+
+    system: str
+    baseline: str
+    factor: str
+    levels: tuple[str, str]
+
+
+def levels(options: dict[str, Any]) -> dict[str, str]:
+    """Factor -> its level in words, for the factors that `options` sets.
+
+    Switching VICReg off by its weight makes its kind moot, so that `off` is one level whatever kind was named.
+    """
+    found: dict[str, list[str]] = {}
+    for key in sorted(options, key=lambda key: (_PLACE.get(key, 0), key)):
+        words = key.replace("_", " ")
+        prefix = f"{words} " if _PLACE.get(key, 0) else ""
+        found.setdefault(_FACTOR_OF.get(key, words), []).append(prefix + _level(options[key]))
+    joined = {factor: ", ".join(parts) for factor, parts in found.items()}
+    if options.get("vicreg_weight") == 0:
+        joined["VICReg"] = "off"
+    return joined
+
+
+def _level(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, tuple[str, str]]:
+    """Factors in which two variants differ, with the level of each side ("default" where a side does not set it).
+
+    Raises:
+        ValueError: a variant that the config does not have.
+    """
+    sides = []
+    for name in (variant, against):
+        if name not in gliznet["variants"]:
+            raise ValueError(f"variant {name!r} is not known; available: {', '.join(gliznet['variants'])}")
+        sides.append(levels(gliznet["base"] | gliznet["variants"][name]))
+    factors = sorted(set(sides[0]) | set(sides[1]))
+    pairs = {factor: (sides[0].get(factor, DEFAULT), sides[1].get(factor, DEFAULT)) for factor in factors}
+    return {factor: pair for factor, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
+    """The contrast of two variants.
+
+    Args:
+        gliznet: `base`, `variants` (one-factor overrides) and `compounds` (name -> [variant, against]) of the config.
+
+    Raises:
+        ConfoundedContrastError: they differ in several factors and no compound names the pair; the message names them.
+        ValueError: a variant is unknown, or the two do not differ.
+    """
+    differences = differing(gliznet, variant, against)
+    if not differences:
+        raise ValueError(f"variants {variant!r} and {against!r} have the same settings; a contrast needs a difference")
+    systems = PREFIX + variant, PREFIX + against
+    if len(differences) == 1:
+        ((factor, pair),) = differences.items()
+        return Contrast(*systems, factor, pair)
+    for name, pair_named in gliznet["compounds"].items():
+        if list(pair_named) == [variant, against]:
+            shown = _side(differences, 0), _side(differences, 1)
+            return Contrast(*systems, f"compound {name} ({len(differences)} factors)", shown)
+    raise ConfoundedContrastError(
+        f"variants {variant!r} and {against!r} differ in {len(differences)} factors ({', '.join(differences)}); their "
+        f"difference cannot be put down to one. Compare variants one factor apart, or name the pair under "
+        f"gliznet.compounds: NAME: [{variant}, {against}]"
+    )
+
+
+def _side(differences: dict[str, tuple[str, str]], side: int) -> str:
+    """One side of a compound in words; just "default" where it sets none of the factors."""
+    if all(pair[side] == DEFAULT for pair in differences.values()):
+        return DEFAULT
+    return ", ".join(f"{factor}: {pair[side]}" for factor, pair in differences.items())
+
+
+def derive(gliznet: dict[str, Any]) -> Iterator[Contrast]:
+    """Every pair of variants one factor apart, then every compound.
+
+    The side with more overrides comes first (its delta says what the change does); of equals the later one in config.
+    """
+    names = list(gliznet["variants"])
+    named = {frozenset(pair) for pair in gliznet["compounds"].values()}
+    for index, later in enumerate(names):
+        for earlier in names[:index]:
+            if len(differing(gliznet, later, earlier)) == 1 and frozenset((later, earlier)) not in named:
+                pair = (later, earlier)
+                if len(gliznet["variants"][earlier]) > len(gliznet["variants"][later]):
+                    pair = (earlier, later)
+                yield contrast(gliznet, *pair)
+    for variant, against in gliznet["compounds"].values():
+        yield contrast(gliznet, variant, against)

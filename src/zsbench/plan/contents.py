@@ -1,144 +1,145 @@
-"""What a run fills: the tables and figures of its report, and in words what it lacks. A function of the config alone.
+"""What a run's report holds: its tables and figures, and in words what it lacks. A function of the analysis spec alone.
 
-The plan asks here which files to expect, the renderers which to write, the page what to call absent.
+The plan asks here which files to expect, the renderers which to write, the page what to call absent. A suite's own
+tables and figures are named after it: `<id>_suite` for one label per text, `<id>` and `<id>_deltas` for several.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from zsbench.families import INSENSITIVE, JOINT
-from zsbench.plan.comparisons import hybrid_contrasts, peers
-from zsbench.plan.contrasts import derive
+from zsbench.plan.comparisons import deltas_table, derive, hybrid_contrasts, peers, suite_table
+from zsbench.plan.suites import suite_systems, suites_of
 
-SUITE, TOPICS = "gliclass", "topics"
 Spec = dict[str, Any]  # the analysis spec
+
+OF_SINGLE = ("ablations", "peers", "sensitivity")  # tables over all single-label suites
+OF_ALL = ("published", "calibration", "cost", "integrity")
+
+
+@dataclass(frozen=True)
+class ReportItem:
+    """A table or figure.
+
+    Attributes:
+        kind: what it shows; also the name of its caption in `workflow/report/`.
+        suite: the suite that it is about; "" where it is about all.
+    """
+
+    kind: str
+    suite: str = ""
+
+
+def tables(spec: Spec) -> dict[str, ReportItem]:
+    """The run's tables by name, in the order of the report."""
+    single, multi = suites_of(spec, "single"), suites_of(spec, "multi")
+    found = {suite_table(suite): ReportItem("suite", suite) for suite in single}
+    found |= {name: ReportItem(name) for name in OF_SINGLE if single and not _lacks(spec, name)}
+    for suite in multi:
+        found[suite] = ReportItem("multi", suite)
+        if _has_deltas(spec, suite):
+            found[deltas_table(suite)] = ReportItem("deltas", suite)
+    return found | {name: ReportItem(name) for name in OF_ALL}
+
+
+def figures(spec: Spec) -> dict[str, ReportItem]:
+    """The run's figures by name, in the order of the report."""
+    single, multi = ([s for s in suites_of(spec, task) if _systems(spec, s)] for task in ("single", "multi"))
+    found: dict[str, ReportItem] = {}
+    for suite in single:
+        found[f"{suite}_heatmap"] = ReportItem("heatmap", suite)
+        if _is_compared(spec, suite):
+            found[f"{suite}_forest"] = ReportItem("forest", suite)
+    if suites_of(spec, "single") and not _lacks(spec, "ablations"):
+        found["ablations"] = ReportItem("ablations")
+    if single:
+        found |= {name: ReportItem(name) for name in ("cost", "throughput", "reliability")}
+        if not _lacks(spec, "sensitivity"):
+            found["sensitivity"] = ReportItem("sensitivity")
+    for suite in multi:
+        found |= {f"{suite}_{kind}": ReportItem(kind, suite) for kind in ("f1", "pr_curves", "threshold_sensitivity")}
+    trained = [entry["family"] == "hybridnli" for entry in spec["systems"] if entry["trained"]]
+    if any(trained):
+        found["alpha"] = ReportItem("alpha")
+    if not all(trained):
+        found["training_curves"] = ReportItem("training_curves")
+    return found
+
+
+def absent(spec: Spec) -> list[str]:
+    """What the run's config leaves empty, each as `no <what>: <why>`."""
+    return [f"no {what}: {why}" for what, why in _absent(spec)]
+
+
+def _absent(spec: Spec) -> Iterator[tuple[str, str]]:
+    single, multi = suites_of(spec, "single"), suites_of(spec, "multi")
+    if not single:
+        yield "single-label suite", "the config has no suite of task single"
+    for suite in single:
+        if not _systems(spec, suite):
+            yield f"plots of {suite}", "the suite has only controls"
+        if not _is_compared(spec, suite):
+            yield (
+                f"comparison of systems on {suite}",
+                "the suite has no second system to test statistics.system against",
+            )
+    for name, what in (
+        ("ablations", "ablations"),
+        ("peers", "comparison of trained kinds"),
+        ("sensitivity", "label orders and wordings"),
+    ):
+        if single and (why := _lacks(spec, name)):
+            yield what, why
+    if not multi:
+        yield "multi-label suite", "the config has no suite of task multi"
+    for suite in multi:
+        if not _systems(spec, suite):
+            yield f"plots of {suite}", "the suite has only controls"
+        if not _has_deltas(spec, suite):
+            yield f"differences on {suite}", "the suite has no NLI system and no second hybrid to compare with"
+    trained = [entry["family"] for entry in spec["systems"] if entry["trained"]]
+    if "hybridnli" not in trained:
+        yield "blend weights", "no hybrid was trained"
+    if set(trained) <= {"hybridnli"}:
+        yield "training curves", "nothing was trained by steps"
 
 
 def _systems(spec: Spec, suite: str) -> list[dict[str, Any]]:
     """Systems of a suite, controls aside."""
-    return [entry for entry in spec["systems"] if suite in entry["suites"] and not entry["control"]]
+    return [entry for entry in suite_systems(spec, suite) if not entry["control"]]
 
 
-def _compared(spec: Spec) -> bool:
+def _is_compared(spec: Spec, suite: str) -> bool:
     """The named system is in the suite and has somebody to be compared with."""
-    ids = [entry["id"] for entry in _systems(spec, SUITE)]
+    ids = [entry["id"] for entry in _systems(spec, suite)]
     return spec["statistics"]["system"] in ids and len(ids) > 1
 
 
-def _sensitive(spec: Spec) -> bool:
-    """Some system was asked for other label orders, or for other wordings of a dataset that has several."""
-    asked, systems = spec["sensitivity"], _systems(spec, SUITE)
-    families = {entry["family"] for entry in systems if entry["id"] in asked.get("systems", [entry["id"]])}
-    if asked.get("orders", 0) > 0 and not families.isdisjoint(JOINT):
+def _lacks(spec: Spec, table: str) -> str:
+    """Why a table over all single-label suites is empty; "" where it is not."""
+    single = suites_of(spec, "single")
+    if table == "ablations":
+        return "" if any(derive(spec["gliznet"])) else "no two variants differ in one factor, and no compound is named"
+    if table == "peers":
+        kinds = max((len(peers(spec, suite)) for suite in single), default=0)
+        return "" if kinds > 1 else "fewer than two kinds of system were trained"
+    if any(_is_sensitive(spec, suite) for suite in single):
+        return ""
+    return "scoring.sensitivity is not set, or no system and dataset have any"
+
+
+def _is_sensitive(spec: Spec, suite: str) -> bool:
+    """Some system was scored under other label orders, or under other wordings of a dataset that has several."""
+    options, systems = spec["sensitivity"], _systems(spec, suite)
+    families = {entry["family"] for entry in systems if entry["id"] in options.get("systems", [entry["id"]])}
+    if options.get("orders", 0) > 0 and not families.isdisjoint(JOINT):
         return True
-    worded = asked.get("wordings", False) and not families <= set(INSENSITIVE)
-    return worded and any(entry["wordings"] > 1 for entry in spec["suites"][SUITE]["datasets"])
+    worded = options.get("wordings", False) and not families <= set(INSENSITIVE)
+    return worded and any(entry["wordings"] > 1 for entry in spec["suites"][suite]["datasets"])
 
 
-def _topic_deltas(spec: Spec) -> bool:
+def _has_deltas(spec: Spec, suite: str) -> bool:
     """Two systems of which one is NLI, or a hybrid with an ablation."""
-    kinds = [entry["family"] for entry in _systems(spec, TOPICS)]
-    return ("nli" in kinds and len(kinds) > 1) or any(hybrid_contrasts(spec, TOPICS))
-
-
-def _trained_by_steps(spec: Spec) -> bool:
-    return any(entry["trained"] and entry["family"] != "hybridnli" for entry in spec["systems"])
-
-
-@dataclass(frozen=True)
-class Part:
-    """Tables and figures that need the same thing of a config; a file that several parts name needs all of them."""
-
-    title: str
-    without: str  # why the part is absent, after "no <title>: "
-    filled: Callable[[Spec], bool]
-    tables: tuple[str, ...] = ()
-    figures: tuple[str, ...] = ()
-
-
-PARTS = (
-    Part(
-        "single-label suite",
-        "the config has no suite gliclass",
-        lambda spec: SUITE in spec["suites"],
-        ("gliclass_suite", "ablations", "peers", "sensitivity"),
-        ("suite_heatmap", "delta_forest", "ablations", "cost", "throughput", "sensitivity", "reliability"),
-    ),
-    Part(
-        "plots of accuracy and cost",
-        "suite gliclass has only controls",
-        lambda spec: SUITE not in spec["suites"] or bool(_systems(spec, SUITE)),
-        figures=("suite_heatmap", "cost", "throughput", "reliability"),
-    ),
-    Part(
-        "comparison of systems",
-        "suite gliclass has no second system to test statistics.system against",
-        lambda spec: SUITE not in spec["suites"] or _compared(spec),
-        figures=("delta_forest",),
-    ),
-    Part(
-        "ablations",
-        "no two variants differ in exactly one factor, and no compound is named",
-        lambda spec: SUITE not in spec["suites"] or any(derive(spec["gliznet"])),
-        ("ablations",),
-        ("ablations",),
-    ),
-    Part(
-        "comparison of trained kinds",
-        "fewer than two kinds of system were trained",
-        lambda spec: SUITE not in spec["suites"] or len(peers(spec, SUITE)) > 1,
-        ("peers",),
-    ),
-    Part(
-        "label orders and wordings",
-        "scoring.sensitivity is not set, or no system and dataset have any",
-        lambda spec: SUITE not in spec["suites"] or _sensitive(spec),
-        ("sensitivity",),
-        ("sensitivity",),
-    ),
-    Part(
-        "topics",
-        "the config has no suite topics",
-        lambda spec: TOPICS in spec["suites"],
-        ("topics", "topic_deltas"),
-        ("topics_f1", "pr_curves", "threshold_sensitivity"),
-    ),
-    Part(
-        "plots of topics",
-        "suite topics has only controls",
-        lambda spec: TOPICS not in spec["suites"] or bool(_systems(spec, TOPICS)),
-        figures=("topics_f1", "pr_curves", "threshold_sensitivity"),
-    ),
-    Part(
-        "differences on topics",
-        "suite topics has no NLI system and no second hybrid to compare with",
-        lambda spec: TOPICS not in spec["suites"] or _topic_deltas(spec),
-        ("topic_deltas",),
-    ),
-    Part(
-        "blend weights",
-        "no hybrid was trained",
-        lambda spec: any(entry["family"] == "hybridnli" and entry["trained"] for entry in spec["systems"]),
-        figures=("alpha",),
-    ),
-    Part("training curves", "nothing was trained by steps", _trained_by_steps, figures=("training_curves",)),
-    Part("", "", lambda spec: True, ("published", "calibration", "cost", "integrity")),
-)
-
-
-def filled(spec: Spec, kind: str) -> list[str]:
-    """Names of the run's tables or figures.
-
-    Args:
-        spec: the analysis spec.
-        kind: "tables" or "figures".
-    """
-    without = {name for part in PARTS if not part.filled(spec) for name in getattr(part, kind)}
-    names = dict.fromkeys(name for part in PARTS for name in getattr(part, kind))
-    return [name for name in names if name not in without]
-
-
-def absent(spec: Spec) -> list[str]:
-    """What the run's config leaves empty, each as `no <part>: <why>`."""
-    return [f"no {part.title}: {part.without}" for part in PARTS if not part.filled(spec)]
+    families = [entry["family"] for entry in _systems(spec, suite)]
+    return ("nli" in families and len(families) > 1) or any(hybrid_contrasts(spec, suite))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.families import FAMILIES
-from zsbench.plan.contents import filled
+from zsbench.plan import contents
+from zsbench.plan.contents import ReportItem
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json
 
@@ -44,8 +45,8 @@ class Plan:
 
     def spec(self, kind: str, *names: str) -> Any:
         """A job's spec by what the job is about, as plain JSON: ("dataset", "imdb"), ("training", model, seed), ..."""
-        found = getattr(self, f"{kind}_spec")
-        return json.loads(canonical_json(found(*names) if callable(found) else found))
+        spec = getattr(self, f"{kind}_spec")
+        return json.loads(canonical_json(spec(*names) if callable(spec) else spec))
 
     @property
     def run(self) -> str:
@@ -94,9 +95,8 @@ class Plan:
             options = self.config["gliznet"]["base"] | overrides
             specs[f"gliznet-{name}"] = {"family": "gliznet", "recipe": recipe, "options": options}
         for name, entry in self.config["trained"].items():
-            own = recipe | entry.get("recipe", {})
             options = {key: value for key, value in entry.items() if key not in ("family", "recipe")}
-            specs[name] = {"family": entry["family"], "recipe": own, "options": options}
+            specs[name] = {"family": entry["family"], "recipe": recipe | entry.get("recipe", {}), "options": options}
         return specs
 
     def training_spec(self, model: str, seed: int) -> dict[str, Any]:
@@ -133,26 +133,24 @@ class Plan:
     @cached_property
     def systems(self) -> dict[str, System]:
         """Every system of the run by id, in the order of the tables."""
-        found = []
+        systems = []
         everywhere = tuple(self.config["suites"])
-        multi = tuple(suite for suite, entry in self.config["suites"].items() if entry["task"] == "multi")
         for name, spec in self.trained.items():
             takes = FAMILIES[spec["family"]].takes
             settings = {key: value for key, value in spec["options"].items() if key in takes}
-            found.append(System(name, spec["family"], settings, ("trained", name), self.seeds, everywhere))
+            systems.append(System(name, spec["family"], settings, ("trained", name), self.seeds, everywhere))
         for name, entry in self.config["hybrid"].items():
+            suites = tuple(suite for suite in everywhere if entry["dataset"] in self.datasets(suite))
             for blend in entry["blends"]:
-                own = name if blend == "learned" else f"{name}-{blend}"
+                system_id = name if blend == "learned" else f"{name}-{blend}"
                 settings = self.hybrid_spec(name, 0) | {"blend": blend, "hybrid": name}
-                found.append(System(own, "hybridnli", settings, ("hybrid", name), self.seeds, multi))
+                systems.append(System(system_id, "hybridnli", settings, ("hybrid", name), self.seeds, suites))
         for name, entry in self.config["systems"].items():
             settings = {key: value for key, value in entry.items() if key not in ("family", "model", "suites")}
             model = ("source", entry["model"]) if "model" in entry else None
-            found.append(System(name, entry["family"], settings, model, (UNTRAINED_SEED,), tuple(entry["suites"])))
-        kept = [
-            replace(system, suites=tuple(s for s in self.config["suites"] if s in system.suites)) for system in found
-        ]
-        return {system.id: system for system in kept if system.suites}
+            systems.append(System(name, entry["family"], settings, model, (UNTRAINED_SEED,), tuple(entry["suites"])))
+        in_order = [replace(one, suites=tuple(suite for suite in everywhere if suite in one.suites)) for one in systems]
+        return {system.id: system for system in in_order if system.suites}
 
     def _made_of(self, system: System) -> list[str]:
         """What a trained system was made of: backbone and training set, or a hybrid's NLI model and topic set."""
@@ -170,14 +168,13 @@ class Plan:
         """All that measuring, comparing and rendering depend on besides the cells."""
         suites = {}
         for suite, entry in self.config["suites"].items():
-            kept = ("id", "title", "task", "labels", "label_names", "domain")
+            shown = ("id", "title", "task", "labels", "label_names", "domain")
             datasets = [
-                {key: self.dataset_spec(name)[key] for key in kept}
+                {key: self.dataset_spec(name)[key] for key in shown}
                 | {"wordings": len(self.resources["datasets"][name]["verbalisations"])}
                 for name in entry["datasets"]
             ]
-            own = {key: entry[key] for key in ("protocols", "folds", "fold_seed", "partitions") if key in entry}
-            suites[suite] = {"datasets": datasets, **own}
+            suites[suite] = {"title": entry.get("title") or suite, "datasets": datasets, **self._decisions(suite)}
         systems = [
             {
                 "id": system.id,
@@ -192,9 +189,14 @@ class Plan:
             }
             for system in self.systems.values()
         ]
-        parts = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
-        asked = self.config["scoring"].get("sensitivity") or {}
-        return {**parts, "suites": suites, "systems": systems, "sensitivity": asked}
+        shared = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
+        sensitivity = self.config["scoring"].get("sensitivity") or {}
+        return {**shared, "suites": suites, "systems": systems, "sensitivity": sensitivity}
+
+    def _decisions(self, suite: str) -> dict[str, Any]:
+        """What the decisions on a suite depend on besides the scores."""
+        keys = ("task", "metric", "protocols", "folds", "fold_seed", "partitions")
+        return {key: self.config["suites"][suite][key] for key in keys if key in self.config["suites"][suite]}
 
     @property
     def manifest_spec(self) -> dict[str, Any]:
@@ -226,14 +228,14 @@ class Plan:
         for name, system in self.systems.items():
             kind, model = system.model or ("", "")
             if kind == "hybrid":
-                own = {"labels": self.dataset_spec(self.config["hybrid"][model]["dataset"])["labels"]}
+                facts = {"labels": self.dataset_spec(self.config["hybrid"][model]["dataset"])["labels"]}
             elif kind == "trained" and system.family in ("gliznet", "gliclass"):
                 spec = self.trained[model]
                 limits = {key: spec["recipe"][key] for key in ("max_length", "max_labels")}
-                own = {"backbone": spec["recipe"]["backbone"], "options": spec["options"] | limits}
+                facts = {"backbone": spec["recipe"]["backbone"], "options": spec["options"] | limits}
             else:
                 continue
-            models[name] = {"family": system.family, "suites": system.suites, **own}
+            models[name] = {"family": system.family, "suites": system.suites, **facts}
         suites = self.config["suites"]
         sets = {suite: {name: self.dataset_spec(name)["labels"] for name in self.datasets(suite)} for suite in suites}
         return {"models": models, "datasets": sets} if models else None
@@ -244,54 +246,55 @@ class Plan:
         return self.config["speed"] | {"run": self.run} if "speed" in self.config else None
 
     @property
-    def tables(self) -> list[str]:
-        """Names of the tables this run's config fills."""
-        return filled(self.analysis_spec, "tables")
+    def tables(self) -> dict[str, ReportItem]:
+        """The tables of this run's report by name."""
+        return contents.tables(self.analysis_spec)
 
     @property
-    def figures(self) -> list[str]:
-        """Names of the figures this run's config fills."""
-        return filled(self.analysis_spec, "figures")
+    def figures(self) -> dict[str, ReportItem]:
+        """The figures of this run's report by name."""
+        return contents.figures(self.analysis_spec)
 
-    def score_spec(self, suite: str, system: str, seed: int) -> dict[str, Any]:
-        """All that a scoring job depends on besides its input files."""
-        entry = self.systems[system]
-        spec = {
-            "suite": suite,
-            "system": system,
-            "family": entry.family,
-            "settings": entry.settings,
-            "model": entry.model,
-            "seed": int(seed),
-            "datasets": self.datasets(suite),
-            "precision": self.config["scoring"]["precision"],
-            "token_budget": self.config["scoring"]["token_budget"],
-        }
-        asked = self.config["scoring"].get("sensitivity")
-        if asked and suite == "gliclass" and entry.family != "control" and system in asked.get("systems", [system]):
-            presets = self.resources["datasets"]
-            wordings = (
-                {name: presets[name]["verbalisations"] for name in self.datasets(suite)} if asked["wordings"] else {}
-            )
-            options = {key: value for key, value in asked.items() if key != "systems"}
-            spec["sensitivity"] = options | {"wordings": wordings}
-        return spec
+    def score_spec(self, system: str, seed: int) -> list[dict[str, Any]]:
+        """All that a scoring job depends on besides its input files: a spec for each suite of the system."""
+        entry, scoring = self.systems[system], self.config["scoring"]
+        specs = []
+        for suite in entry.suites:
+            spec = {
+                "suite": suite,
+                "task": self.config["suites"][suite]["task"],
+                "system": system,
+                "family": entry.family,
+                "settings": entry.settings,
+                "model": entry.model,
+                "seed": int(seed),
+                "datasets": self.datasets(suite),
+                "precision": scoring["precision"],
+                "token_budget": scoring["token_budget"],
+            }
+            options = scoring.get("sensitivity")
+            wanted = options and entry.family != "control" and system in options.get("systems", [system])
+            if wanted and spec["task"] == "single":
+                presets = self.resources["datasets"] if options["wordings"] else {}
+                wordings = {name: presets[name]["verbalisations"] for name in self.datasets(suite) if presets}
+                spec["sensitivity"] = {key: value for key, value in options.items() if key != "systems"}
+                spec["sensitivity"]["wordings"] = wordings
+            specs.append(spec)
+        return specs
 
-    def score_specs(self, system: str, seed: int) -> list[dict[str, Any]]:
-        """Specs of one scoring job: one for each suite the system stands in."""
-        return [self.score_spec(suite, system, seed) for suite in self.systems[system].suites]
+    def measure_spec(self, system: str, seed: int) -> dict[str, Any]:
+        """All that the metrics of one system and seed depend on besides its scores."""
+        entry, suites = self.systems[system], {}
+        for suite in entry.suites:
+            facts = {name: self.dataset_spec(name) for name in self.datasets(suite)}
+            datasets = [{key: facts[name][key] for key in ("id", "task", "label_names")} for name in facts]
+            suites[suite] = {"datasets": datasets, **self._decisions(suite)}
+        return {"system": system, "seed": int(seed), "settings": entry.settings, "suites": suites}
 
     @property
-    def systems_by_suites(self) -> dict[tuple[str, ...], list[str]]:
-        """Suites -> the systems that stand in exactly these: a process scores all suites of its system."""
-        found: dict[tuple[str, ...], list[str]] = {}
-        for system in self.systems.values():
-            found.setdefault(system.suites, []).append(system.id)
-        return found
-
-    def score_jobs(self, suite: str) -> list[tuple[str, int]]:
-        """(system, seed) of every scoring job of a suite."""
-        return [(name, seed) for name, entry in self.systems.items() if suite in entry.suites for seed in entry.seeds]
+    def jobs(self) -> list[tuple[str, int]]:
+        """(system, seed) of every scoring job."""
+        return [(name, seed) for name, entry in self.systems.items() for seed in entry.seeds]
 
     @property
     def cells(self) -> list[tuple[str, str, str, int]]:
@@ -299,9 +302,14 @@ class Plan:
         return [
             (suite, dataset, system, seed)
             for suite in self.config["suites"]
-            for system, seed in self.score_jobs(suite)
+            for system, seed in self.jobs
+            if suite in self.systems[system].suites
             for dataset in self.datasets(suite)
         ]
+
+    def datasets_of(self, system: str) -> list[str]:
+        """Every dataset that a system is scored on."""
+        return [dataset for suite in self.systems[system].suites for dataset in self.datasets(suite)]
 
     @property
     def sources(self) -> list[str]:

@@ -9,10 +9,10 @@ from zsbench.data.errors import FetchError
 from zsbench.data.sources.hub import UNLOCKED, wanted_revision
 from zsbench.data.sources.mirror import look_up
 from zsbench.plan.plan import Plan
+from zsbench.store.cells import FAILED, status
 from zsbench.store.integrity import intact
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
-from zsbench.store.status import FAILED, status
 
 
 def summary(plan: Plan) -> str:

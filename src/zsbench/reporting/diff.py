@@ -13,12 +13,12 @@ from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Answers, Comparisons, Evidence, Test, resample
 from zsbench.evaluation.protocols import representative_decision
 from zsbench.evaluation.statistics import holm
+from zsbench.plan.suites import RANDOM
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
+from zsbench.store.cells import OK, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.store.status import OK, status
-from zsbench.systems.controls import RANDOM
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")
 SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two systems share in a fair comparison

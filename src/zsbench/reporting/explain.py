@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from zsbench.evaluation.cells import Cell, cell_name, read_cell
+from zsbench.evaluation.cells import Cell, read_cell
 from zsbench.evaluation.measure import DRAWS
+from zsbench.plan.suites import RANDOM
+from zsbench.store.cells import OK, cell_name, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.store.status import OK, status
-from zsbench.systems.controls import RANDOM
 
 LONGEST = 160  # characters of a fact
 CARD_LINES = (

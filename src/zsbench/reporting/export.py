@@ -12,10 +12,10 @@ from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import argmax, representative_decision
 from zsbench.families import FAMILIES, MODEL_TYPES
 from zsbench.reporting.explain import open_cell
-from zsbench.reporting.signature import package_version
+from zsbench.reporting.tables.base import package_version
+from zsbench.store.cells import OK, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.store.status import OK, status
 
 # Our id -> BTZSC's name and task group: the same sets, though BTZSC draws rows and words labels in its own way.
 BTZSC = {
@@ -212,8 +212,9 @@ def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
         found = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: found[name] for name in ("macro_f1", "accuracy")}
     decision = representative_decision(cell)
-    found = multi_label(cell.gold[decision.rows], decision.predictions)
-    return decision.split, decision.protocol, {name: found[name] for name in ("macro_f1", "micro_f1", "exact_match")}
+    found = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
+    names = ("macro_f1", "micro_f1", "exact_match")
+    return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in found])) for name in names}
 
 
 def _means(found: list[dict[str, float]]) -> dict[str, float]:

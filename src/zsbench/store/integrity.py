@@ -4,7 +4,6 @@ What made a file recorded its sum; whoever reads it asks here, so that a file th
 job that would have used it, with its name and with what to delete.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,16 +71,6 @@ def intact(path: Path) -> bool:
     except (FileNotFoundError, IntegrityError):
         return False
     return True
-
-
-def intact_scores(stored: Path, measured: Path, say: Callable[[str], None]) -> bool:
-    """Whether the cache holds these scores (`measured` names their sum); what was damaged since is to be made anew."""
-    if not (stored.is_file() and measured.is_file()):
-        return False
-    if intact(measured) and file_sha256(stored) == read_json(measured)["scores_sha256"]:
-        return True
-    say(f"{stored} or the record beside it was changed since it was written: scoring again")
-    return False
 
 
 def write_rows(path: Path, frame: "pd.DataFrame") -> None:

@@ -1,4 +1,4 @@
-"""Where every file of a run lies. Rules and verbs both ask here, so a path is spelt once."""
+"""Where every file of a run lies. Rules and jobs both ask here, so a path is spelt once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +66,22 @@ class Layout:
 
     def card(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
         return self.cell(suite, dataset, system, seed) / "card.json"
+
+    def scored(self, system: str, seed: int | str) -> Path:
+        """What a scoring job wrote: the cells of its system and seed, with the sum of each."""
+        return self.root / "scores" / system / f"seed{seed}.json"
+
+    def measured(self, system: str, seed: int | str) -> Path:
+        """What a measuring job wrote: the metrics of these cells, with the sum of each."""
+        return self.root / "metrics" / system / f"seed{seed}.json"
+
+    def sensitivity(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        """Answers under other label orders and wordings; no file where the run wants none."""
+        return self.cell(suite, dataset, system, seed) / "sensitivity.json"
+
+    def decisions(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
+        """Predictions of a cell under each protocol."""
+        return self.cell(suite, dataset, system, seed) / "decisions.parquet"
 
     def failures(self, system: str, seed: int | str) -> Path:
         """A line for every time that a cell of this scoring job failed; no file where none ever did."""

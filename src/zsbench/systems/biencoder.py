@@ -9,46 +9,42 @@ from sentence_transformers import SentenceTransformer
 
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
+from zsbench.families import BiEncoderOptions
 from zsbench.store.layout import Layout
-from zsbench.systems import model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request
-from zsbench.systems.modules import check_modules
+from zsbench.systems.base import Adapter, check_weights
+from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
 class BiEncoderSystem(Adapter):
     """A sentence-transformers folder.
-
-    Settings: `template` (what of the label is embedded, default "{}"), `text_prompt` and `label_prompt` (put before
-    texts and labels; left out, they are the model's own query and document prompts, which most models leave empty).
 
     A cosine is no probability: where labels are judged one by one the score is (1 + cosine) / 2, which lies in [0, 1]
     but has no calibrated 1/2.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
-        super().__init__(spec)
-        folder = model_folder(spec, layout)
-        check_files(folder)
+        super().__init__(spec, layout)
+        check_files(self.folder)
         self.model = SentenceTransformer(
-            str(folder),
+            str(self.folder),
             device=str(self.device),
             local_files_only=True,
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True},
         ).eval()
-        check_modules(self.model, folder)
-        settings, own = spec["settings"], dict[str, Any](self.model.prompts)
-        self.template: str = settings.get("template") or "{}"
-        self.text_prompt: str = settings.get("text_prompt", own.get("query", ""))
-        self.label_prompt: str = settings.get("label_prompt", own.get("document", ""))
+        check_weights(self.model, self.folder)
+        options, prompts = BiEncoderOptions.model_construct(**spec["settings"]), dict[str, Any](self.model.prompts)
+        self.template = options.template
+        self.text_prompt: str = prompts.get("query", "") if options.text_prompt is None else options.text_prompt
+        self.label_prompt: str = prompts.get("document", "") if options.label_prompt is None else options.label_prompt
         self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
         self.model.max_seq_length = self.limit  # where the package cuts
-        self.neutralise = Neutraliser(self.model.tokenizer)
+        self.escape = EscapeSpecialTokens(self.model.tokenizer)
         self._labels: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str], prompt: str) -> tuple[torch.Tensor, int]:
         """Unit embeddings (n, D) float32 in input order, and how many texts were cut."""
-        plain = self.neutralise(texts)
+        plain = self.escape(texts)
         encoded = self.model.tokenizer([prompt + text for text in plain], truncation=False, verbose=False)["input_ids"]
         lengths = [len(ids) for ids in encoded]
         out = torch.empty(len(plain), self.model.get_embedding_dimension() or 0, device=self.device)
@@ -65,7 +61,7 @@ class BiEncoderSystem(Adapter):
         return out, sum(length > self.limit for length in lengths)
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L); see `base.System`."""
+        """Scores (n, L); see `System`."""
         check_request(texts, labels)
         new = [label for label in dict.fromkeys(labels) if label not in self._labels]
         if new:
@@ -78,8 +74,3 @@ class BiEncoderSystem(Adapter):
         self.count(truncated_texts=cut)
         cosine = (E @ torch.stack([self._labels[label] for label in labels]).T).cpu().numpy()  # (n, L)
         return np.clip((1 + cosine) / 2, 0, 1) if self.probabilities else cosine
-
-
-def build(spec: dict[str, Any], layout: Layout) -> BiEncoderSystem:
-    """Load the model that the spec names."""
-    return BiEncoderSystem(spec, layout)

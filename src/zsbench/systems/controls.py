@@ -1,17 +1,14 @@
 """Controls: predictors without a model, that frame every table. They alone may see the gold. n rows, L labels."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from zsbench.config.load import suggest
+from zsbench.families import ControlOptions
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest
-from zsbench.systems import UnknownSystemError
-
-if TYPE_CHECKING:  # importing it would import torch, which measuring does without
-    from zsbench.systems.base import Rows
+from zsbench.systems import DatasetRows
 
 
 def majority(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -70,7 +67,6 @@ CONTROLS: dict[str, Callable[[str, np.ndarray, np.random.Generator], np.ndarray]
     "position-first": position_first,
     "position-last": position_last,
 }
-RANDOM = ("prior-random", "uniform-random", "shuffled-oracle")  # measured as the mean over many draws
 
 
 def draw(name: str, seed: int, dataset: str, task: str, splits: np.ndarray, gold: np.ndarray) -> np.ndarray:
@@ -88,25 +84,12 @@ def draw(name: str, seed: int, dataset: str, task: str, splits: np.ndarray, gold
     return scores
 
 
-class Control:
+class ControlSystem:
     """One control; its random numbers follow from (control, seed, dataset)."""
 
-    def __init__(self, name: str, seed: int) -> None:
-        self.name, self.seed = name, seed
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        self.name, self.seed = ControlOptions.model_construct(**spec["settings"]).control, spec["seed"]
 
-    def score_rows(self, rows: "Rows") -> np.ndarray:
+    def score_rows(self, rows: DatasetRows) -> np.ndarray:
         """Scores (n, L) in [0, 1], as `draw` says."""
         return draw(self.name, self.seed, rows.dataset, rows.task, np.array(rows.splits), rows.matrix)
-
-
-def build(spec: dict[str, Any], layout: Layout) -> Control:
-    """The control that `settings.control` names.
-
-    Raises:
-        UnknownSystemError: no such control.
-    """
-    name = spec["settings"].get("control")
-    if name not in CONTROLS:
-        hint = suggest(str(name), CONTROLS)
-        raise UnknownSystemError(f"systems.{spec['system']}.control: {name!r} is not known{hint}")
-    return Control(name, spec["seed"])

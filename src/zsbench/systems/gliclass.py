@@ -16,10 +16,12 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_loaded
+from zsbench.families import GLiClassOptions
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
-from zsbench.systems import LabelSetError, UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request
+from zsbench.systems import LabelSetError, UnknownSystemError
+from zsbench.systems.base import Adapter
+from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = (LABEL, SEPARATOR, "<<EXAMPLE>>")
@@ -31,40 +33,37 @@ class GLiClassSystem(Adapter):
     """A uni-encoder checkpoint; its scores are those of the package's own pipeline on one text at a time.
 
     Labels that one sequence does not hold are scored in chunks, as by the package's chunking pipeline.
-
-    Settings: `prompt` (a task description put before the text; none by default, and the same for every text).
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
-        super().__init__(spec)
-        folder = model_folder(spec, layout)
-        check_files(folder)
-        _check_config(folder, spec["system"])
+        super().__init__(spec, layout)
+        check_files(self.folder)
+        _check_config(self.folder, spec["system"])
         from gliclass import GLiClassModel
 
         model, info = GLiClassModel.from_pretrained(
-            str(folder), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+            str(self.folder), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
-        check_loaded(model, info, str(folder), exact=False)
+        check_loaded(model, info, str(self.folder), exact=False)
         self.model = model.to(self.device).eval()
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        self.neutralise = Neutraliser(self.tokenizer, MARKERS)
-        self.prompt: str = spec["settings"].get("prompt") or ""
+        self.tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
+        self.escape = EscapeSpecialTokens(self.tokenizer, MARKERS)
+        self.prompt = GLiClassOptions.model_construct(**spec["settings"]).prompt
         # A model of this run was trained with the recipe's max_length, which its tokenizer keeps.
-        own = self.tokenizer.model_max_length if spec["model"][0] == "trained" else LIMIT
-        self.limit = length_limit(self.model, LIMIT, own)
+        trained_with = self.tokenizer.model_max_length if spec["model"][0] == "trained" else LIMIT
+        self.limit = length_limit(self.model, LIMIT, trained_with)
         # Its other poolings run over padding too, so there only texts of equal length may share a batch.
         self.pads = self.model.config.pooling_strategy in ("first", "pass")
         self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Logits (n, L), or their sigmoids; see `base.System`.
+        """Logits (n, L), or their sigmoids; see `System`.
 
         Raises:
             LabelSetError: a sequence does not hold the labels of a chunk.
         """
         check_request(texts, labels)
-        plain, names = self.neutralise(texts), self.neutralise(labels)
+        plain, names = self.escape(texts), self.escape(labels)
         chunks = label_chunks(self.tokenizer, self.limit, names)
         self._chunks, first = len(chunks), self.model.config.prompt_first
         logits, cut = np.empty((len(texts), len(labels)), dtype=np.float32), set[int]()
@@ -151,8 +150,3 @@ def _check_config(folder: Path, system: str) -> None:
         raise UnknownSystemError(
             f"systems.{system}.model: architecture {config['architecture_type']!r}; allowed: uni-encoder"
         )
-
-
-def build(spec: dict[str, Any], layout: Layout) -> GLiClassSystem:
-    """Load the model that the spec names."""
-    return GLiClassSystem(spec, layout)

@@ -10,8 +10,9 @@ from gliznet.predictor import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from gliznet.truncation import LabelBudgetError
 from zsbench.store.layout import Layout
-from zsbench.systems import LabelSetError, model_folder
-from zsbench.systems.base import Adapter, check_request
+from zsbench.systems import LabelSetError
+from zsbench.systems.base import Adapter
+from zsbench.systems.texts import check_request
 
 LOST = np.float32(-1e30)  # logit of a label that reference truncation cut off: below all others, and still a number
 
@@ -20,14 +21,13 @@ class GliZNetSystem(Adapter):
     """Logits, or their sigmoids where labels are judged one by one."""
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
-        super().__init__(spec)
-        folder = model_folder(spec, layout)
-        self.model = GliZNetForSequenceClassification.from_pretrained(folder).to(self.device).eval()
-        self.tokenizer = GliZNETTokenizer.from_pretrained(folder)
+        super().__init__(spec, layout)
+        self.model = GliZNetForSequenceClassification.from_pretrained(self.folder).to(self.device).eval()
+        self.tokenizer = GliZNETTokenizer.from_pretrained(self.folder)
         self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L); see `base.System`.
+        """Scores (n, L); see `System`.
 
         Raises:
             LabelSetError: one label alone does not fit a sequence.
@@ -64,8 +64,3 @@ class GliZNetSystem(Adapter):
     def report(self) -> dict[str, int]:
         """Counts since the last call, and in how many chunks the labels were scored last, if in several."""
         return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})
-
-
-def build(spec: dict[str, Any], layout: Layout) -> GliZNetSystem:
-    """Load the checkpoint that the spec names."""
-    return GliZNetSystem(spec, layout)

@@ -1,4 +1,4 @@
-"""Scores that somebody else computed, from a csv: one row a sample, one column a label."""
+"""Scores that somebody else computed, from a csv: one row per sample, one column per label."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,8 @@ from zsbench.data.errors import DataError
 from zsbench.data.readers import read_frame as read_table
 from zsbench.store.integrity import read_frame, write_frame
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError, digest, file_sha256, read_json, write_atomic
-from zsbench.systems import UnknownSystemError
-from zsbench.systems.base import Rows
+from zsbench.store.provenance import IntegrityError, read_json, write_atomic
+from zsbench.systems import DatasetRows, UnknownSystemError
 
 ID = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # as in a config: nothing that could leave the run's folder
 SCORE = "score:"  # before a label: the name of its column here and in cells, so that no label can be "sample_id"
@@ -27,7 +26,7 @@ class ScoresFileError(UnknownSystemError):
 def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     """Check a csv against a prepared dataset and keep it for the system `system` (family `imported`).
 
-    Columns: `sample_id` as in the dataset's rows.parquet, and one column a label (`score:label`, or `label` alone).
+    Columns: `sample_id` as in the dataset's rows.parquet, and one column per label (`score:label`, or `label` alone).
 
     Args:
         root: `results/<run>`.
@@ -36,7 +35,7 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
         csv: the file.
 
     Returns:
-        Rows kept.
+        Rows imported.
 
     Raises:
         ScoresFileError: no id, no such file or dataset, no csv in UTF-8, columns missing, unknown or given twice, ids
@@ -48,25 +47,29 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     columns = _columns(csv, dataset, list(frame.columns), names)
     known = set(pd.read_parquet(layout.dataset(dataset), columns=["sample_id"])["sample_id"])
     samples = frame["sample_id"].tolist()
-    strange = [sample for sample in samples if sample not in known]
-    if strange or frame["sample_id"].duplicated().any():
-        bad = strange[0] if strange else frame["sample_id"][frame["sample_id"].duplicated()].iloc[0]
-        raise ScoresFileError(f"{csv}: sample_id {bad!r} {'is not in ' + repr(dataset) if strange else 'repeats'}")
+    unknown = [sample for sample in samples if sample not in known]
+    if unknown or frame["sample_id"].duplicated().any():
+        bad = unknown[0] if unknown else frame["sample_id"][frame["sample_id"].duplicated()].iloc[0]
+        raise ScoresFileError(f"{csv}: sample_id {bad!r} {'is not in ' + repr(dataset) if unknown else 'repeats'}")
     values = _numbers(csv, frame, columns)
-    kept = pd.DataFrame(values, columns=[f"{SCORE}{name}" for name in names])
-    kept.insert(0, "sample_id", samples)
-    write_atomic(layout.imported(system, dataset), lambda path: write_frame(path, kept))
-    return len(kept)
+    scores = pd.DataFrame(values, columns=[f"{SCORE}{name}" for name in names])
+    scores.insert(0, "sample_id", samples)
+    write_atomic(layout.imported(system, dataset), lambda path: write_frame(path, scores))
+    return len(scores)
 
 
 def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
     """Names of a prepared dataset's labels, after checking both ids: they become parts of a path."""
     for what, name in (("--system", system), ("--dataset", dataset)):
         if not ID.fullmatch(name):
-            raise ScoresFileError(f"{what} {name!r} is no id; allowed: lower-case letters, digits and single hyphens")
+            raise ScoresFileError(
+                f"{what}: {name!r} is not an id; allowed: lower-case letters, digits and single hyphens"
+            )
     card = layout.dataset_card(dataset)
     if not card.is_file():
-        raise ScoresFileError(f"--dataset {dataset!r}: there is no {card}; prepare it first")
+        raise ScoresFileError(
+            f"--dataset: {dataset!r} is not prepared ({card} does not exist); run `snakemake data` first"
+        )
     facts = read_json(card)
     return facts.get("label_names", facts["labels"])
 
@@ -74,7 +77,7 @@ def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
 def _read(csv: Path) -> pd.DataFrame:
     """The file as texts, so that nothing is guessed: pandas takes "True" for 1 and a row too long for an index."""
     if not Path(csv).is_file():
-        raise ScoresFileError(f"{csv}: there is no such file")
+        raise ScoresFileError(f"{csv}: no such file")
     try:
         return read_table(Path(csv), {"type": "table"})
     except DataError as error:
@@ -99,7 +102,7 @@ def _columns(csv: Path, dataset: str, there: list[str], names: list[str]) -> lis
             raise ScoresFileError(f"{csv}: no column {name!r}{suggest(name, there)}")
     extra = [column for column in there if column not in ("sample_id", *columns)]
     if extra:
-        raise ScoresFileError(f"{csv}: column {extra[0]!r} is no label of {dataset!r}{suggest(extra[0], names)}")
+        raise ScoresFileError(f"{csv}: column {extra[0]!r} is not a label of {dataset!r}{suggest(extra[0], names)}")
     return columns
 
 
@@ -113,19 +116,14 @@ def _numbers(csv: Path, frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
     return values
 
 
-def source_of(spec: dict[str, Any], layout: Layout) -> str:
-    """Identity of all stored scores of a system."""
-    files = [layout.imported(spec["system"], dataset) for dataset in spec["datasets"]]
-    return digest([(file.name, file_sha256(file)) for file in files if file.is_file()])
-
-
-class ImportedScores:
+class ImportedSystem:
     """Hands out stored scores by sample id."""
 
-    def __init__(self, system: str, layout: Layout) -> None:
-        self.system, self.layout = system, layout
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        self.system: str = spec["system"]
+        self.layout = layout
 
-    def score_rows(self, rows: Rows) -> np.ndarray:
+    def score_rows(self, rows: DatasetRows) -> np.ndarray:
         """Scores (n, L).
 
         Raises:
@@ -147,8 +145,3 @@ class ImportedScores:
                 f"have no scores, first {missing[0]!r}; complete the csv and {how}"
             )
         return frame.loc[rows.sample_ids, columns].to_numpy()
-
-
-def build(spec: dict[str, Any], layout: Layout) -> ImportedScores:
-    """The stored scores of the system that the spec names."""
-    return ImportedScores(spec["system"], layout)

@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from zsbench.families import LLMOptions
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json, digest, read_json, write_json
 from zsbench.store.secrets import also_mask, mask, mask_all
-from zsbench.systems import UnknownSystemError
-from zsbench.systems.base import check_request
+from zsbench.systems import TaskSystem, UnknownSystemError
+from zsbench.systems.texts import check_request
 
 SINGLE = (
     "You classify texts. The user sends a JSON object with `text` and `labels`. Answer with the key of the one label "
@@ -52,54 +53,46 @@ class EndpointError(RuntimeError):
         super().__init__(mask(message))
 
 
-class LLMSystem:
-    """One request a text (single label), or one a (text, label) where labels are judged one by one.
+class LLMSystem(TaskSystem):
+    """One request per text (single label), or one per (text, label) where labels are judged one by one.
 
-    Settings: `url` (".../v1"), `name` (the model's), `key_variable` (environment variable of the key, optional),
-    `parallel` (requests at a time, default 4), `leave_out` (request fields that the server refuses: `max_tokens`,
-    `logprobs`, `temperature`). Scores are log-probabilities of the answers where the endpoint offers them and an answer
-    is one token, else 0 for the chosen label and `UNSEEN` for the others. A reply without an allowed answer (a
-    refusal, say) is an unanswered row, counted on the card: all its labels tie, and a label judged alone gets 0.
-    Answers are kept in the run's cache; what is no answer is asked for again.
+    Scores are log-probabilities of the answers where the endpoint offers them and an answer is one token, else 0 for
+    the chosen label and `UNSEEN` for the others. A reply without an allowed answer (a refusal, say) is an unanswered
+    row, counted on the card: all its labels tie, and a label judged alone gets 0. Answers are kept in the run's cache;
+    a reply without one is requested again.
     """
 
     dtype = "unknown"
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
-        settings = spec["settings"]
-        for key in ("url", "name"):
-            if not settings.get(key):
-                raise UnknownSystemError(f"systems.{spec['system']}.{key}: is missing; the family llm needs it")
-        self.url, self.name = settings["url"].rstrip("/"), settings["name"]
-        self.key_variable = settings.get("key_variable")
-        if self.key_variable and self.key_variable not in os.environ:
-            raise UnknownSystemError(f"systems.{spec['system']}.key_variable: {self.key_variable} is not set")
-        if self.key_variable:
-            also_mask(self.key_variable)
-        self.parallel: int = settings.get("parallel", 4)
-        self.leave_out: list[str] = settings.get("leave_out", [])
-        self.judge_each: bool = spec["suite"] == "topics"
+        self.options = LLMOptions.model_construct(**spec["settings"])
+        self.url, variable = self.options.url.rstrip("/"), self.options.key_variable
+        if variable and variable not in os.environ:
+            raise UnknownSystemError(f"systems.{spec['system']}.key_variable: {variable} is not set")
+        if variable:
+            also_mask(variable)
+        self.task = spec["task"]
         self.folder: Path = layout.root / "cache" / "llm"
         self._lock = threading.Lock()  # of the counts: answers arrive in several threads
         self._clear()
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L); see `base.System`."""
+        """Scores (n, L); see `System`."""
         check_request(texts, labels)
-        asked: list[tuple[str, dict[str, Any], list[str]]]
-        if self.judge_each:
-            asked = [(YES_NO, {"text": text, "label": label}, ["yes", "no"]) for text in texts for label in labels]
+        requests: list[tuple[str, dict[str, Any], list[str]]]
+        if self.probabilities:
+            requests = [(YES_NO, {"text": text, "label": label}, ["yes", "no"]) for text in texts for label in labels]
         else:
             keys = answer_keys(len(labels))
             menu = dict(zip(keys, labels, strict=True))
-            asked = [(SINGLE, {"text": text, "labels": menu}, keys) for text in texts]
-        keys = [canonical_json(content) for _, content, _ in asked]
-        once = dict(zip(keys, asked, strict=True))  # equal texts are asked once: two threads would write one file
-        with ThreadPoolExecutor(self.parallel) as pool:
+            requests = [(SINGLE, {"text": text, "labels": menu}, keys) for text in texts]
+        keys = [canonical_json(content) for _, content, _ in requests]
+        once = dict(zip(keys, requests, strict=True))  # equal texts are sent once: two threads would write one file
+        with ThreadPoolExecutor(self.options.parallel) as pool:
             answers = dict(zip(once, pool.map(lambda request: self._answer(*request), once.values()), strict=True))
         rows = [answers[key] for key in keys]  # (requests, answers) log-probabilities, or None
         self._add(unanswered=sum(row is None for row in rows))
-        if self.judge_each:
+        if self.probabilities:
             yes = [0.0 if row is None else 1 / (1 + math.exp(row[1] - row[0])) for row in rows]
             return np.array(yes).reshape(len(texts), len(labels))
         unseen = [UNSEEN] * len(labels)
@@ -124,24 +117,24 @@ class LLMSystem:
     def _answer(self, task: str, content: dict[str, Any], answers: Sequence[str]) -> list[float] | None:
         """Log-probability of each allowed answer; None where the reply has none of them."""
         body: dict[str, Any] = {
-            "model": self.name,
+            "model": self.options.name,
             "messages": [
                 {"role": "system", "content": task},
                 {"role": "user", "content": json.dumps(content, ensure_ascii=False)},
             ],
         }
-        for field, values in OPTIONAL.items():
-            if field not in self.leave_out:
-                body |= values
+        for field, extra in OPTIONAL.items():
+            if field not in self.options.leave_out:
+                body |= extra
         path = self.folder / f"{digest([self.url, body])}.json"
         if path.is_file():
             self._add(from_cache=1)
             return log_probabilities(read_json(path), answers)
         reply = mask_all(self._request(body))
-        found = log_probabilities(reply, answers)
-        if found is not None:
+        values = log_probabilities(reply, answers)
+        if values is not None:
             write_json(path, reply)
-        return found
+        return values
 
     def _request(self, body: dict[str, Any]) -> dict[str, Any]:
         """One chat completion; waits and repeats while the endpoint is busy, as long as it asks for.
@@ -150,8 +143,8 @@ class LLMSystem:
             EndpointError: it refused the request, or gave no chat completion `ATTEMPTS` times.
         """
         headers = {"Content-Type": "application/json"}
-        if self.key_variable:
-            headers["Authorization"] = f"Bearer {os.environ[self.key_variable]}"
+        if self.options.key_variable:
+            headers["Authorization"] = f"Bearer {os.environ[self.options.key_variable]}"
         data = json.dumps(body).encode()
         for attempt in range(ATTEMPTS):
             request = urllib.request.Request(f"{self.url}/chat/completions", data, headers)
@@ -238,8 +231,3 @@ def log_probabilities(reply: dict[str, Any], answers: Sequence[str]) -> list[flo
         if token["token"].strip().casefold() == chosen.casefold() and best:
             return [best.get(answer, UNSEEN) for answer in folded]
     return [0.0 if answer == chosen else UNSEEN for answer in answers]
-
-
-def build(spec: dict[str, Any], layout: Layout) -> LLMSystem:
-    """The endpoint that the spec names."""
-    return LLMSystem(spec, layout)

@@ -9,50 +9,48 @@ from sentence_transformers import CrossEncoder
 
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
+from zsbench.families import RerankerOptions
 from zsbench.store.layout import Layout
-from zsbench.systems import UnknownSystemError, model_folder
-from zsbench.systems.base import Adapter, Neutraliser, check_request
-from zsbench.systems.modules import check_modules
+from zsbench.systems import UnknownSystemError
+from zsbench.systems.base import Adapter, check_weights
+from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
 class RerankerSystem(Adapter):
     """One score a (label, text) pair; causal models (Qwen3-Reranker) give logit("yes") - logit("no").
-
-    Settings: `template` (the query made of a label, default "{}"), `prompt` (an instruction, for models that take one).
 
     Raises:
         UnknownSystemError: a model with several outputs a pair (an NLI model: family nli).
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
-        super().__init__(spec)
-        folder = model_folder(spec, layout)
-        check_files(folder)
+        super().__init__(spec, layout)
+        check_files(self.folder)
         self.model = CrossEncoder(
-            str(folder),
+            str(self.folder),
             device=str(self.device),
             local_files_only=True,
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True, "dtype": torch.float32},
         ).eval()
-        check_modules(self.model, folder)
+        check_weights(self.model, self.folder)
         if self.model.num_labels != 1:
             raise UnknownSystemError(
                 f"systems.{spec['system']}.model: {self.model.num_labels} outputs a pair, a reranker has 1"
             )
-        self.template: str = spec["settings"].get("template") or "{}"
-        self.prompt: str | None = spec["settings"].get("prompt")
-        self.neutralise = Neutraliser(self.model.tokenizer)
+        options = RerankerOptions.model_construct(**spec["settings"])
+        self.template, self.prompt = options.template, options.prompt
+        self.escape = EscapeSpecialTokens(self.model.tokenizer)
         self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
         self.model.max_seq_length = self.limit  # where the package cuts
         # Tokens around query and passage: specials, or the whole chat template of a causal model.
         self.frame: int = self.model.preprocess([("", "")], prompt=self.prompt)["input_ids"].shape[1]
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L), or their sigmoids; see `base.System`."""
+        """Scores (n, L), or their sigmoids; see `System`."""
         check_request(texts, labels)
-        passages = self.neutralise(texts)
-        queries = self.neutralise([self.template.format(label) for label in labels])
+        passages = self.escape(texts)
+        queries = self.escape([self.template.format(label) for label in labels])
         both = self._lengths(passages)[:, None] + self._lengths(queries) + self.frame  # (n, L)
         self.count(truncated_texts=int((both > self.limit).any(axis=1).sum()))
         lengths = both.ravel()
@@ -81,8 +79,3 @@ class RerankerSystem(Adapter):
             "input_ids"
         ]
         return np.array([len(row) for row in ids], dtype=np.int64)
-
-
-def build(spec: dict[str, Any], layout: Layout) -> RerankerSystem:
-    """Load the model that the spec names."""
-    return RerankerSystem(spec, layout)

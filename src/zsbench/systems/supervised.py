@@ -5,20 +5,19 @@ from typing import Any
 
 import numpy as np
 
+from zsbench.families import SupervisedOptions
 from zsbench.store.layout import Layout
-from zsbench.systems import UnknownSystemError
 
 
-class Supervised:
+class SupervisedSystem:
     """One logistic regression a label, fitted anew for each dataset.
 
-    Args:
-        features: `words` (TF-IDF of words and word pairs, sublinear) or `length` (log of the number of words, whose
-            score beyond chance is a leak of the dataset: texts of some labels are longer).
+    Features are `words` (TF-IDF of words and word pairs, sublinear) or `length` (log of the number of words, whose
+    score beyond chance is a leak of the dataset: texts of some labels are longer).
     """
 
-    def __init__(self, features: str) -> None:
-        self.features = features
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        self.features = SupervisedOptions.model_construct(**spec["settings"]).features
 
     def fit_and_score(self, texts: Sequence[str], gold: np.ndarray, others: Sequence[str]) -> np.ndarray:
         """P(label | text) of the others, (n, L) in [0, 1].
@@ -46,15 +45,3 @@ class Supervised:
 def log_words(texts: Sequence[str]) -> np.ndarray:
     """(n, 1) log of 1 + the number of words."""
     return np.log1p([[len(text.split())] for text in texts])
-
-
-def build(spec: dict[str, Any], layout: Layout) -> Supervised:
-    """The model that `settings.features` names.
-
-    Raises:
-        UnknownSystemError: other features.
-    """
-    features = spec["settings"].get("features")
-    if features not in ("words", "length"):
-        raise UnknownSystemError(f"systems.{spec['system']}.features: {features!r}; allowed: words, length")
-    return Supervised(features)

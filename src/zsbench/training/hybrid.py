@@ -1,4 +1,4 @@
-"""HybridNLI: the feature store of a topic set, and the heads trained on it.
+"""HybridNLI: heads trained on the features of a topic set.
 
 n texts, L labels.
 """
@@ -11,18 +11,15 @@ import numpy as np
 import pandas as pd
 
 from hybridnli.checkpoint import save_checkpoint
-from hybridnli.encoder import NLIEncoder
-from hybridnli.features import CheckedShards, FeatureStore, build_store
 from hybridnli.thresholds import fit_thresholds
 from hybridnli.training import HybridOptions, TrainedHeads, train_heads
-from zsbench.data.fetched import open_fetched
 from zsbench.jobs.runtime import prepare_torch
 from zsbench.plan.code_identity import code_digest
-from zsbench.store.integrity import check_rows, listing, open_model
+from zsbench.store.integrity import check_rows, listing
 from zsbench.store.layout import Layout
-from zsbench.store.progress import counter_for, say_for
+from zsbench.store.progress import say_for
 from zsbench.store.provenance import environment, file_sha256, read_json, write_json
-from zsbench.systems.base import Neutraliser, well_formed
+from zsbench.systems.hybrid_features import CHECKPOINT, features, open_encoder
 from zsbench.training.selection import NEVER_MOVED, never_moved
 
 OPTION_NAMES = {  # config key -> HybridOptions field
@@ -38,57 +35,6 @@ OPTION_NAMES = {  # config key -> HybridOptions field
     "proj_dim": "proj_dim",
     "selection": "selection",
 }
-CHECKPOINT = "multihead_v2.pt"  # the published file name
-
-
-def nli_folder(spec: dict[str, Any], layout: Layout) -> Path:
-    """Folder of the hybrid's NLI model: this run's training of the same seed, or a fetched one."""
-    if spec["nli_kind"] == "trained":
-        return open_model(layout, spec["nli"], spec["seed"])
-    return open_fetched(layout.fetched(spec["nli"]))[0]
-
-
-def store_folder(spec: dict[str, Any], layout: Layout) -> Path:
-    """Folder of the features of the hybrid's NLI model, made by the present code; all hybrids over one share it."""
-    seed = spec["seed"] if spec["nli_kind"] == "trained" else "-any"
-    return layout.root / "features" / f"{spec['nli']}-seed{seed}-{code_digest('hybridnli.features')}"
-
-
-def open_encoder(spec: dict[str, Any], layout: Layout, device: str) -> NLIEncoder:
-    """The frozen NLI model with the hybrid's template."""
-    dtype = {"fp32": "float32", "bf16": "bfloat16"}[spec["precision"]]
-    return NLIEncoder(nli_folder(spec, layout), template=spec["template"], device=device, dtype=dtype)
-
-
-def features(
-    spec: dict[str, Any],
-    layout: Layout,
-    encoder: NLIEncoder,
-    texts: list[str],
-    descriptions: dict[str, str],
-    checked: CheckedShards | None = None,
-) -> FeatureStore:
-    """Features of these texts; what the store does not hold yet is computed, by one process at a time.
-
-    Args:
-        checked: one dict for all calls of a caller that goes through texts in blocks: no file is read twice.
-    """
-    folder = store_folder(spec, layout)
-    counters = {stage: counter_for(f"features {spec['nli']} {stage}", unit) for stage, unit in STAGES.items()}
-    neutralise = Neutraliser(encoder.tokenizer)
-    return build_store(
-        encoder,
-        neutralise(well_formed(texts)),
-        dict(zip(descriptions, neutralise(list(descriptions.values())), strict=True)),
-        folder,
-        max_length=spec["training"]["max_length"],
-        token_budget=spec["token_budget"],
-        progress=lambda stage, done, total: counters[stage](done, total),
-        checked=checked,
-    )
-
-
-STAGES = {"tokens": "texts", "nli": "pairs"}
 
 
 def train_hybrid(root: Path, spec: dict[str, Any]) -> None:

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import get_cosine_schedule_with_warmup
 
 from gliznet.fast.dropout import use_fast_dropout
 from zsbench.store.integrity import check_listed, listing
 from zsbench.store.provenance import IntegrityError, read_json, write_json
-from zsbench.training.order import step_rows
 from zsbench.training.recipe import Recipe
+from zsbench.training.rows import step_rows
 from zsbench.training.selection import NEVER_MOVED, never_moved
-from zsbench.training.sharding import fit_plugins
 from zsbench.training.task import Task
 
 PROGRESS = "progress.json"  # of a saved state; written last
@@ -122,7 +123,7 @@ class Trainer:
         self.model.train()
         self.accelerator.step = 0  # what `accumulate` counts; a state may be continued with another batch size
         for rows in self._micro_batches(step):
-            batch = self._to_device(self.task.collate(rows, (self.seed, step)))
+            batch = self._to_device(self.task.batch(rows, (self.seed, step)))
             # Gradients are exchanged once a step, after the last micro-batch; `backward` takes the mean over them.
             with self.accelerator.accumulate(self.model):
                 with self.accelerator.autocast():
@@ -165,7 +166,7 @@ class Trainer:
         """Norm of each term's own gradient on the first micro-batch of a step; {} where parameters are sharded."""
         if self.recipe.strategy not in ("single", "ddp"):
             return {}
-        batch = self._to_device(self.task.collate(self._micro_batches(step)[0], (self.seed, step)))
+        batch = self._to_device(self.task.batch(self._micro_batches(step)[0], (self.seed, step)))
         model = self.accelerator.unwrap_model(self.model)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with self.accelerator.autocast():
@@ -252,3 +253,29 @@ def put_in_place(fresh: Path, folder: Path) -> None:
     """Give a complete folder the place of an older one; killed in between, the fresh one is still there."""
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
+
+
+def layer_classes(model: torch.nn.Module) -> list[str]:
+    """Names of the classes that a model stacks: what FSDP shards one by one (it refuses the stack itself)."""
+    stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    return sorted({type(layer).__name__ for stack in stacks for layer in stack})
+
+
+def fit_plugins(state: Any, model: torch.nn.Module, recipe: Recipe, per_device_batch: int, accumulation: int) -> None:
+    """Complete the plugin that the launch config asked for, if any; before `Accelerator.prepare`.
+
+    Args:
+        state: `Accelerator.state`.
+        model: what is trained.
+        per_device_batch: rows of a forward pass; accumulation: forward passes per step.
+    """
+    if state.distributed_type == DistributedType.FSDP:
+        state.fsdp_plugin.transformer_cls_names_to_wrap = layer_classes(model)
+        # Autocast sets the precision, and leaves heads in float32; accelerate would cast every weight and output.
+        state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy()
+    if state.distributed_type == DistributedType.DEEPSPEED:
+        state.deepspeed_plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": per_device_batch,  # otherwise read off a data loader, and there is none
+            "gradient_accumulation_steps": accumulation,
+            "gradient_clipping": recipe.max_grad_norm,  # its engine clips, not the loop
+        }

@@ -1,6 +1,8 @@
-"""Rows of a training set: to learn from, with labels drawn per step, and to choose models by, in a fixed order."""
+"""Rows of a training set: to learn from and to choose models by; and which rows and labels each step sees.
 
-from collections.abc import Sequence
+Order and labels are pure functions of (seed, step), so a resumed training continues exactly.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pyarrow.parquet as pq
 
 
 @dataclass(frozen=True)
-class Rows:
+class TrainingRows:
     """One split of a training set: `texts[i]` with its true and its plausible false labels."""
 
     texts: list[str]
@@ -33,13 +35,13 @@ class EvaluationRows:
     targets: list[np.ndarray]
 
 
-def read_training_rows(path: Path) -> Rows:
+def read_training_rows(path: Path) -> TrainingRows:
     """The train split of a prepared training set.
 
     Raises:
         ValueError: it has no rows.
     """
-    return Rows(*_read(path, "train", ("text", "labels", "not_labels")))
+    return TrainingRows(*_read(path, "train", ("text", "labels", "not_labels")))
 
 
 def read_evaluation_rows(path: Path, split: str = "validation") -> EvaluationRows:
@@ -59,7 +61,7 @@ def _read(path: Path, split: str, columns: tuple[str, ...]) -> list[list[Any]]:
     return [table[name].to_pylist() for name in columns]
 
 
-def draw_labels(rows: Rows, row: int, limit: int, seed: tuple[int, ...]) -> tuple[list[str], list[int]]:
+def draw_labels(rows: TrainingRows, row: int, limit: int, seed: tuple[int, ...]) -> tuple[list[str], list[int]]:
     """Up to `limit` labels of a row in random order, with their targets: positives are kept first.
 
     The number of negatives is uniform between one and all that fit, so that label sets of many sizes are seen.
@@ -80,29 +82,33 @@ def draw_labels(rows: Rows, row: int, limit: int, seed: tuple[int, ...]) -> tupl
     return [labels[i] for i in order], [int(i < len(positives)) for i in order]
 
 
-def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) average precision of each text's labels, scikit-learn's definition (no interpolation).
+def step_rows(lengths: np.ndarray, step: int, batch: int, seed: int, window: int = 8) -> np.ndarray:
+    """Rows of optimiser step `step`.
 
-    Labels with equal scores enter the ranking together, so their order cannot matter: a constant score gives the share
-    of true labels.
+    Every epoch is a fresh permutation; inside a window of `window` batches rows are sorted by length, so that batches
+    hold rows of similar length, and the batches of a window come in random order.
 
     Args:
-        scores, targets: n arrays (K_i,); each text has a true and a false label.
-    """
-    from sklearn.metrics import average_precision_score
+        lengths: (n,) length of each training row.
+        step: 0-based optimiser step.
+        batch: rows per step (the effective batch). A last, short batch of an epoch is left out.
+        seed: order seed.
+        window: batches sorted together.
 
-    return np.array([average_precision_score(t, s) for s, t in zip(scores, targets, strict=True)])
-
-
-def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Mean over texts of the average precision of the text's labels.
-
-    Texts without a true or without a false label rank nothing and are left out.
+    Returns:
+        (batch,) row indices.
 
     Raises:
-        ValueError: no text is left.
+        ValueError: fewer rows than one batch.
     """
-    ranked = [(s, t) for s, t in zip(scores, targets, strict=True) if 0 < t.sum() < len(t)]
-    if not ranked:
-        raise ValueError("no row has both a true and a false label, so nothing can be ranked")
-    return float(average_precisions(*zip(*ranked, strict=True)).mean())
+    per_epoch = len(lengths) // batch
+    if per_epoch == 0:
+        raise ValueError(f"the training set has {len(lengths)} rows, fewer than one effective batch of {batch}")
+    epoch, position = divmod(step, per_epoch)
+    generator = np.random.default_rng((seed, epoch))
+    order = generator.permutation(len(lengths))[: per_epoch * batch]
+    start = position // window * window
+    rows = order[start * batch : min(start + window, per_epoch) * batch]
+    rows = rows[np.argsort(lengths[rows], kind="stable")].reshape(-1, batch)  # (batches of the window, batch)
+    shuffled = np.random.default_rng((seed, epoch, start)).permutation(len(rows))
+    return rows[shuffled[position - start]]

@@ -4,7 +4,6 @@ Under ddp, zero2 and fsdp several processes run it.
 """
 
 import gc
-import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,11 +20,12 @@ from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_same
 from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
+from zsbench.families import FAMILIES, import_class
+from zsbench.plan.code_identity import training_code
 from zsbench.store.integrity import check_listed, check_rows
 from zsbench.store.layout import Layout
 from zsbench.store.progress import say_for
 from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_json
-from zsbench.training.families import TASKS, training_code
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
@@ -52,8 +52,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
         )
     rows = check_rows(layout.training_set(recipe.training_set))
     train, validation = read_training_rows(rows), read_evaluation_rows(rows)
-    module, name = TASKS[spec["family"]]
-    task = getattr(importlib.import_module(module), name)
+    task = import_class(str(FAMILIES[spec["family"]].task_class))
     return task(backbone, spec["options"], train, validation, spec["seed"], recipe)
 
 

@@ -1,6 +1,8 @@
-"""Whether the metric that chose a training's weights chose anything."""
+"""The metric that chooses a training's weights, and whether it chose anything."""
 
 from collections.abc import Sequence
+
+import numpy as np
 
 NEVER_MOVED = (
     "the selection metric never moved: no validation was better than the first, so the weights of the first are kept,"
@@ -8,10 +10,38 @@ NEVER_MOVED = (
 )
 
 
+def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+    """(n,) average precision of each text's labels, scikit-learn's definition (no interpolation).
+
+    Labels with equal scores enter the ranking together, so their order cannot matter: a constant score gives the share
+    of true labels.
+
+    Args:
+        scores, targets: n arrays (K_i,); each text has a true and a false label.
+    """
+    from sklearn.metrics import average_precision_score
+
+    return np.array([average_precision_score(t, s) for s, t in zip(scores, targets, strict=True)])
+
+
+def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
+    """Mean over texts of the average precision of the text's labels.
+
+    Texts without a true or without a false label rank nothing and are left out.
+
+    Raises:
+        ValueError: no text is left.
+    """
+    ranked = [(s, t) for s, t in zip(scores, targets, strict=True) if 0 < t.sum() < len(t)]
+    if not ranked:
+        raise ValueError("no row has both a true and a false label, so nothing can be ranked")
+    return float(average_precisions(*zip(*ranked, strict=True)).mean())
+
+
 def never_moved(values: Sequence[float]) -> bool:
     """Whether no validation after the first was better than it: falling, or tied throughout.
 
     Args:
-        values: the selection metric at each validation, in order. One alone chose nothing, and is no answer: False.
+        values: the selection metric at each validation, in order. One alone chose nothing: False.
     """
     return len(values) > 1 and not any(value > values[0] for value in values[1:])

@@ -1,33 +1,80 @@
-"""What the training loop needs of a model family."""
+"""What the training loop needs of a model family, and what all families do alike: labels drawn, batches made, models
+chosen.
+
+B batch, K labels, T tokens.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from zsbench.training.rows import EvaluationRows, Rows, mean_average_precision
+from zsbench.training.recipe import Recipe
+from zsbench.training.rows import EvaluationRows, TrainingRows, draw_labels
+from zsbench.training.selection import mean_average_precision
+
+IGNORED = -100.0  # target of a cell without a label
+VALIDATION_TOKENS = 4096  # padded tokens of a validation batch
 
 
 class Task(ABC):
     """One family's model, the rows it is trained on and the rows it is chosen by.
 
+    Args:
+        backbone: folder of the encoder and its tokenizer.
+        options: switches of the family, as in the config.
+        train: training rows, of which `batch` draws labels.
+        validation: rows with their labels in the stored order (`zsbench.data.label_order`).
+        seed: seed of the initial weights that are not the backbone's.
+        recipe: how it is trained.
+
     Attributes:
         model: what is trained.
-        train: training rows; `collate` draws labels from them.
-        validation: rows with their labels in the stored order (`zsbench.data.label_order`).
         lengths: (n,) approximate number of tokens per training row, used to batch rows of similar length.
     """
 
     model: torch.nn.Module
-    train: Rows
-    validation: EvaluationRows
-    lengths: np.ndarray
+    tokenizer: Any
+
+    def __init__(
+        self,
+        backbone: Path,
+        options: dict[str, Any],
+        train: TrainingRows,
+        validation: EvaluationRows,
+        seed: int,
+        recipe: Recipe,
+    ) -> None:
+        self.options, self.train, self.validation, self.recipe = options, train, validation, recipe
+        self.lengths = train.lengths
+        self.labels_per_text = recipe.max_labels
+        torch.manual_seed(seed)
+        self.load(backbone)
 
     @abstractmethod
-    def collate(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    def load(self, backbone: Path) -> None:
+        """Set `tokenizer` and `model`: the pretrained encoder with the family's fresh weights."""
+
+    def batch(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """Tensors of a micro-batch; everything random in it is a function of `seed` and the row."""
+        drawn = [draw_labels(self.train, row, self.labels_per_text, seed) for row in rows]
+        targets = torch.full((len(rows), max(len(values) for _, values in drawn)), IGNORED)  # (B, K)
+        for target, (_, values) in zip(targets, drawn, strict=True):
+            target[: len(values)] = torch.tensor(values, dtype=torch.float32)
+        return self.collate([self.train.texts[row] for row in rows], [labels for labels, _ in drawn], targets)
+
+    @abstractmethod
+    def collate(
+        self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Tensors of texts, each with its own labels.
+
+        Args:
+            targets: (B, K) 1 true, 0 false, `IGNORED` no label.
+        """
 
     @abstractmethod
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
@@ -56,6 +103,13 @@ class Task(ABC):
     def is_encoder(self, name: str) -> bool:
         """Whether the named parameter belongs to the pretrained encoder (trained at `learning_rate`)."""
 
-    @abstractmethod
     def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
         """Write a loadable checkpoint with these weights."""
+        model: Any = self.model
+        model.save_pretrained(folder, state_dict=state)
+        self.tokenizer.save_pretrained(folder)
+
+    def pad(self, ids: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """Padded `input_ids` and their `attention_mask`, each (B, T)."""
+        batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
+        return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}

@@ -11,16 +11,16 @@ import pandas as pd
 import pytest
 
 from benchmarks.measures import GateError, gate
-from zsbench import systems
 from zsbench.data.prepare import prepare_dataset
-from zsbench.evaluation.measure import measure
+from zsbench.evaluation.measure import measure, sensitivity_records
 from zsbench.evaluation.metrics import multi_label
-from zsbench.evaluation.protocols import PROTOCOLS, thresholded
+from zsbench.evaluation.protocols import PROTOCOLS, Folds, thresholded
 from zsbench.evaluation.scoring import score_job
-from zsbench.evaluation.sensitivity import SensitivityOptions, order_sensitivity
+from zsbench.evaluation.sensitivity import SensitivityOptions, answers
 from zsbench.store.integrity import listing
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json, write_json
+from zsbench.systems import load
 
 from ..training.conftest import WORDS
 from .canaries import CANARIES, ROWS, CanarySystem, interval
@@ -70,19 +70,21 @@ def made(tmp_path_factory) -> Layout:
     prepare(layout, "topics", rows, TOPICS, "multi")
 
     def build(spec: dict, layout: Layout) -> CanarySystem:
-        return CanarySystem(spec["system"], spec["suite"] == "topics")
+        return CanarySystem(spec["system"], spec["task"] == "multi")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(systems, "build", build)
+        patch.setattr(load, "build", build)
         for name in CANARIES:
-            score_job(layout.root, score_spec("gliclass", "news", name))
-            score_job(layout.root, score_spec("topics", "topics", name))
+            for spec in (score_spec("gliclass", "news", name), score_spec("topics", "topics", name)):
+                score_job(layout.root, spec)
     measure(layout.root, analysis_spec())
     return layout
 
 
 def score_spec(suite: str, dataset: str, name: str) -> dict:
-    spec = {"suite": suite, "datasets": [dataset], "system": name, "seed": 0, "family": "control", "model": None}
+    task = "multi" if suite == "topics" else "single"
+    spec = {"suite": suite, "task": task, "datasets": [dataset], "system": name, "seed": 0}
+    spec |= {"family": "control", "model": None}
     return spec | {"settings": {"control": name}, "precision": "fp32", "token_budget": 512}
 
 
@@ -95,14 +97,10 @@ def analysis_spec() -> dict:
         | {"suites": ["gliclass", "topics"], "control": True}
         for name in CANARIES
     ]
-    topics = {
-        "datasets": [dataset("topics", "multi", TOPICS)],
-        "protocols": PROTOCOL_NAMES,
-        "folds": 5,
-        "fold_seed": 0,
-        "partitions": 2,
-    }
-    suites = {"gliclass": {"datasets": [dataset("news", "single", LABELS)]}, "topics": topics}
+    topics = {"task": "multi", "metric": "macro_f1", "datasets": [dataset("topics", "multi", TOPICS)]}
+    topics |= {"protocols": PROTOCOL_NAMES, "folds": 5, "fold_seed": 0, "partitions": 2}
+    news = {"task": "single", "metric": "macro_f1", "datasets": [dataset("news", "single", LABELS)]}
+    suites = {"gliclass": news, "topics": topics}
     return {"run": "r", "suites": suites, "systems": names}
 
 
@@ -155,7 +153,7 @@ def topic_chance(made: Layout, protocol: str, split: str, draws: int = 60) -> li
     found = []
     for _ in range(draws):
         random = replace(cell, scores=rng.random(cell.scores.shape))
-        decision = next(d for d in thresholded(random, [protocol], 5, 0) if d.split == split)
+        decision = next(d for d in thresholded(random, [protocol], Folds()) if d.split == split)
         found.append(multi_label(decision.predictions, cell.gold[decision.rows])["macro_f1"])
     return found
 
@@ -175,12 +173,14 @@ def test_no_canary_gets_above_random_scores_on_topics(made, protocol: str, split
 
 def test_sensitivity_gives_the_position_canaries_a_guess_and_calls_them_unstable(made) -> None:
     rows = pd.read_parquet(made.dataset("news"))
-    texts, gold = rows["text"].tolist(), np.eye(4, dtype=bool)[[row[0] for row in rows["gold"]]]
+    texts, gold = rows["text"].tolist(), [list(row) for row in rows["gold"]]
     options = SensitivityOptions(orders=6, rows=len(rows), seed=1)
     _, high = interval(guesses(made))
 
     def record(name: str) -> dict:
-        return order_sensitivity(CanarySystem(name, False), texts, gold, LABELS, "single", options)
+        given = answers(CanarySystem(name, False), texts, gold, {"plain": LABELS}, True, options)
+        [found] = sensitivity_records(given, "macro_f1")
+        return found
 
     for name in ("position_first", "position_last"):
         assert record(name)["mean"] < high and record(name)["flip_rate"] > 0.5, name

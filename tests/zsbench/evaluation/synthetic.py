@@ -82,6 +82,8 @@ def make_spec(seeds=(1, 2, 3), draws=500):
         "run": "synthetic",
         "suites": {
             "gliclass": {
+                "task": "single",
+                "metric": "macro_f1",
                 "datasets": [
                     {"id": "alpha", "title": "Alpha", "task": "single", "labels": ["no", "yes"], "domain": "reviews"}
                     | {"label_names": ["no", "yes"]},
@@ -90,6 +92,8 @@ def make_spec(seeds=(1, 2, 3), draws=500):
                 ],
             },
             "topics": {
+                "task": "multi",
+                "metric": "macro_f1",
                 "datasets": [
                     {"id": "mini", "title": "Mini", "task": "multi", "labels": [f"about {t}" for t in TOPICS]}
                     | {"label_names": TOPICS, "domain": "mixed"}

@@ -16,10 +16,10 @@ from zsbench.evaluation.compare import (
     correct,
     resample,
 )
+from zsbench.evaluation.measure import measure
 from zsbench.evaluation.metrics import one_hot
 from zsbench.evaluation.statistics import mcnemar
-from zsbench.plan.comparisons import hybrid_contrasts
-from zsbench.plan.contrasts import ConfoundedContrastError
+from zsbench.plan.comparisons import ConfoundedContrastError, hybrid_contrasts
 from zsbench.store.layout import Layout
 
 HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}
@@ -201,6 +201,7 @@ def test_seeds_widen_the_interval_and_pooling_narrows_it_again():
 
 def test_mistakes_in_the_spec_are_named(tmp_path):
     spec = make_run(tmp_path, make_spec(seeds=(1,), draws=100), rows=20)
+    measure(tmp_path, spec)
     unknown = spec | {"statistics": spec["statistics"] | {"system": "gliznet-ful"}}
     with pytest.raises(ValueError, match="system: 'gliznet-ful' is not a system of the run; allowed: gliznet-"):
         compare(tmp_path, unknown)
@@ -208,7 +209,7 @@ def test_mistakes_in_the_spec_are_named(tmp_path):
     compare(tmp_path, spec | {"gliznet": stray})  # two factors apart and not named: no contrast is derived
     found = pd.read_parquet(tmp_path / "analysis" / "deltas.parquet")
     assert "ablations" not in set(found["table"])
-    from zsbench.plan.contrasts import contrast
+    from zsbench.plan.comparisons import contrast
 
     with pytest.raises(ConfoundedContrastError, match="head, margin"):
         contrast(stray, "warm", "full")
@@ -236,7 +237,7 @@ def test_hybrids_that_differ_in_one_setting_are_contrasts():
 
 
 def test_hybrid_ablations_have_a_row_a_protocol(deltas, metrics):
-    rows = deltas[(deltas["table"] == "topic_deltas") & (deltas["dataset"] == "mini")]
+    rows = deltas[(deltas["table"] == "topics_deltas") & (deltas["dataset"] == "mini")]
     assert set(zip(rows["system"], rows["baseline"], strict=True)) == {("hybrid-heads", "hybrid")}
     assert set(rows["protocol"]) == {"fixed-0.5", "val-tuned", "cv", "held-out"}
     row = rows[rows["protocol"] == "cv"].iloc[0]

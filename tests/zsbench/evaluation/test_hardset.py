@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zsbench.evaluation.hardset import bundle_means
-from zsbench.training.rows import average_precisions
+from zsbench.training.selection import average_precisions
 
 
 def test_average_precision_by_hand() -> None:

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import f1_score
 from synthetic import make_run, make_spec, system, write_cell
 
-from zsbench.evaluation.measure import measure
+from zsbench.evaluation.compare import compare
+from zsbench.evaluation.measure import gather, measure, measure_job
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_json
 
@@ -65,17 +66,18 @@ def test_reliability_counts_all_rows_of_all_seeds(analysed):
     assert found["topics", "mini", "hybrid"] == 3 * 60 * 5
 
 
-def test_sensitivity_records_of_cells_are_collected(small):
+def test_sensitivity_is_measured_from_the_answers_of_cells(small):
     root, spec = small
-    record = {"kind": "order", "k": 4, "mean": 0.5, "low": 0.4, "high": 0.6, "flip_rate": 0.1, "rows": 10, "values": []}
-    record |= {"flip_low": 0.0, "flip_high": 0.3, "floor": 0.0}
-    write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", {"records": [record]})
+    spec["suites"]["gliclass"]["metric"] = "accuracy"
+    gold = [0, 1, 0, 1]
+    stored = {"key": "k", "labels": 2, "gold": gold, "order": [gold, [1, 1, 0, 1]], "verbalisation": [], "again": gold}
+    write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", stored)
     measure(root, spec)
     (found,) = pd.read_parquet(root / "analysis" / "sensitivity.parquet").to_dict("records")
-    assert found == {"dataset": "alpha", "system": "gliznet-full", "seed": 1} | {
-        key: record[key]
-        for key in ("kind", "k", "mean", "low", "high", "flip_rate", "flip_low", "flip_high", "floor", "rows")
-    }
+    expected = {"kind": "order", "dataset": "alpha", "system": "gliznet-full", "seed": 1, "k": 2, "rows": 4}
+    expected |= {"mean": 0.875, "low": 0.75, "high": 1.0, "flip_rate": 0.25, "floor": 0.0}
+    assert expected.items() <= found.items()
+    assert 0 <= found["flip_low"] <= 0.25 <= found["flip_high"] <= 1
 
 
 @pytest.mark.parametrize("damage", ["scores", "card", "missing"])
@@ -120,6 +122,7 @@ def test_a_cell_that_does_not_fit_is_named(small, change, message):
     rewrite(Layout(root), ("gliclass", "beta", "nli-mini", 1), change)
     with pytest.raises(IntegrityError, match=rf"gliclass/beta/nli-mini/seed1.*{message}|{message}.*nli-mini"):
         measure(root, spec)
+        compare(root, spec)
 
 
 def test_measuring_and_comparing_import_no_torch(small):
@@ -159,3 +162,33 @@ def test_a_random_control_is_its_expectation_and_not_its_cells_draw(tmp_path):
     np.testing.assert_array_equal(draws[0], draws[1])
     labels = [len(dataset["labels"]) for dataset in spec["suites"]["gliclass"]["datasets"]]
     np.testing.assert_allclose(draws[0], 1 / np.array(labels), atol=4 * 0.065 / 10)  # 60 rows, 100 draws
+
+
+def test_a_system_is_measured_by_itself_and_then_gathered(small):
+    """What the jobs do one by one is what `measure` does at once."""
+    root, spec = small
+    measure(root, spec)
+    frames = {path.name: path.read_bytes() for path in (root / "analysis").glob("*.parquet")}
+    system = next(entry for entry in spec["systems"] if entry["id"] == "nli-mini")
+    changed = Layout(root).metrics("topics", "mini", "nli-mini", 1)
+    changed.unlink()
+    others = {path: path.stat().st_mtime_ns for path in root.glob("cells/*/*/*/*/metrics.json")}
+    job = {"system": "nli-mini", "seed": 1, "settings": system["settings"], "suites": spec["suites"]}
+    measure_job(root, job)
+    assert set(read_json(Layout(root).measured("nli-mini", 1))["cells"]) == {
+        "gliclass/alpha",
+        "gliclass/beta",
+        "topics/mini",
+    }
+    assert changed.is_file()
+    assert all(path.stat().st_mtime_ns == time for path, time in others.items() if "nli-mini" not in str(path))
+    gather(root, spec)
+    assert frames == {path.name: path.read_bytes() for path in (root / "analysis").glob("*.parquet")}
+
+
+def test_comparing_refuses_decisions_of_other_scores(small):
+    root, spec = small
+    measure(root, spec)
+    rewrite(Layout(root), ("gliclass", "beta", "nli-mini", 1), lambda table: table.assign(**{"score:a": 0.5}))
+    with pytest.raises(IntegrityError, match="gliclass/beta/nli-mini/seed1"):
+        compare(root, spec)

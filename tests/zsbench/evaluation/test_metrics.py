@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, f1_score, precision_score
+from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support, precision_score
 
 from zsbench.evaluation.metrics import METRICS, mean_ap, multi_label, one_hot, per_label, point, single_label
 
@@ -102,3 +102,16 @@ def test_torchmetrics_agrees_on_every_headline_metric():
     expected = float(multilabel_average_precision(*tensors, 4, average="macro"))
     assert point("mean_ap", gold, scores[None], single=False)[0] == pytest.approx(expected, abs=1e-6)
     assert set(METRICS) == {"macro_f1", "micro_f1", "accuracy", "mean_ap"}
+
+
+@quick
+@given(st.integers(0, 10_000), st.integers(1, 30), st.integers(2, 4))
+def test_values_of_labels_are_scikit_learns(seed, n, labels):
+    rng = np.random.default_rng(seed)
+    gold, scores = rng.random((n, labels)) < 0.3, rng.random((n, labels)).round(1)
+    found = per_label(gold, scores >= 0.5, scores)
+    expected = precision_recall_fscore_support(gold, scores >= 0.5, average=None, zero_division=0.0)
+    for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
+        assert [label[name] for label in found] == pytest.approx(list(values))
+    for index in np.flatnonzero(gold.any(axis=0)):
+        assert found[index]["ap"] == pytest.approx(average_precision_score(gold[:, index], scores[:, index]))

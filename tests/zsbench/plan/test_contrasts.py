@@ -2,7 +2,7 @@
 
 import pytest
 
-from zsbench.plan.contrasts import ConfoundedContrastError, contrast, derive, differing, levels
+from zsbench.plan.comparisons import ConfoundedContrastError, contrast, derive, differing, levels
 
 
 def gliznet(compounds=None, base=None, **variants):

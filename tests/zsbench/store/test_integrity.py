@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zsbench.store.integrity import check_listed, check_rows, intact_scores, listing, read_frame, write_frame
+from zsbench.store.integrity import check_listed, check_rows, listing, read_frame, write_frame
 from zsbench.store.provenance import IntegrityError, file_sha256, write_json
 
 COLUMNS = ["system", "label", "seed", "value", "p"]
@@ -69,13 +69,3 @@ def test_rows_are_those_of_their_card(tmp_path: Path) -> None:
     rows.write_bytes(b"rowz")
     with pytest.raises(IntegrityError, match="rows.parquet was changed since it was prepared"):
         check_rows(rows)
-
-
-def test_cached_scores_are_used_only_as_they_were_written(tmp_path: Path) -> None:
-    stored, measured, said = tmp_path / "k.parquet", tmp_path / "k.json", []
-    assert not intact_scores(stored, measured, said.append) and not said
-    stored.write_bytes(b"scores")
-    write_json(measured, {"scores_sha256": file_sha256(stored)})
-    assert intact_scores(stored, measured, said.append)
-    stored.write_bytes(b"scorez")
-    assert not intact_scores(stored, measured, said.append) and "scoring again" in said[0]

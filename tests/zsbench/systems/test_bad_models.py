@@ -14,9 +14,9 @@ from transformers import AutoModel
 
 from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_same
-from zsbench import systems
 from zsbench.evaluation.scoring import score_job
 from zsbench.store.layout import Layout
+from zsbench.systems import UnknownSystemError, load
 
 TENSOR = "layer.1.attention.self.query.weight"
 
@@ -121,8 +121,8 @@ def test_it_is_refused_by_name_and_at_once(copied, make_spec, family: str, fault
     layout, folder = copied(family)
     change(folder)
     started = time.process_time()
-    with pytest.raises(systems.UnknownSystemError, match=f"systems.{family}-system: (?s:.*){message}"):
-        systems.build(make_spec(family, model=MODELS[family]), layout)
+    with pytest.raises(UnknownSystemError, match=f"systems.{family}-system: (?s:.*){message}"):
+        load.build(make_spec(family, model=MODELS[family]), layout)
     assert time.process_time() - started < 5  # nothing large was built first
 
 
@@ -130,7 +130,7 @@ def test_it_is_refused_by_name_and_at_once(copied, make_spec, family: str, fault
 def test_whole_models_pass(copied, make_spec, family: str) -> None:
     layout, folder = copied(family)
     check_files(folder)
-    assert systems.build(make_spec(family, model=MODELS[family]), layout).score(["a"], ["b", "c"]).shape == (1, 2)
+    assert load.build(make_spec(family, model=MODELS[family]), layout).score(["a"], ["b", "c"]).shape == (1, 2)
 
 
 def test_a_limit_on_layers_is_no_number_of_layers(copied) -> None:
@@ -143,8 +143,8 @@ def test_a_limit_on_layers_is_no_number_of_layers(copied) -> None:
 def test_a_gliznet_names_tensors_it_has_no_place_for(copied, make_spec) -> None:
     layout, folder = copied("gliznet")
     tensors(lambda stored, name: stored.update(strange=torch.zeros(2)))(folder)
-    with pytest.raises(systems.UnknownSystemError, match="unexpected: strange"):
-        systems.build(make_spec("gliznet", model=MODELS["gliznet"]), layout)
+    with pytest.raises(UnknownSystemError, match="unexpected: strange"):
+        load.build(make_spec("gliznet", model=MODELS["gliznet"]), layout)
 
 
 def test_code_in_a_sentence_transformers_folder_does_not_run(copied, make_spec, tmp_path) -> None:
@@ -153,8 +153,8 @@ def test_code_in_a_sentence_transformers_folder_does_not_run(copied, make_spec, 
     modules[1]["type"] = "own_module.Own"
     (folder / "own_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Own: ...\n")
     (folder / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(systems.UnknownSystemError, match=r"own_module\.Own"):
-        systems.build(make_spec("biencoder", model=MODELS["biencoder"]), layout)
+    with pytest.raises(UnknownSystemError, match=r"own_module\.Own"):
+        load.build(make_spec("biencoder", model=MODELS["biencoder"]), layout)
     assert not (tmp_path / "ran").exists()
 
 
@@ -162,8 +162,8 @@ def test_a_pickle_in_a_module_of_a_sentence_encoder_is_refused(copied, make_spec
     layout, folder = copied("biencoder")
     (folder / "2_Dense").mkdir()
     torch.save({"linear.weight": torch.zeros(2, 2)}, folder / "2_Dense" / "pytorch_model.bin")
-    with pytest.raises(systems.UnknownSystemError, match="2_Dense has pickled weights"):
-        systems.build(make_spec("biencoder", model=MODELS["biencoder"]), layout)
+    with pytest.raises(UnknownSystemError, match="2_Dense has pickled weights"):
+        load.build(make_spec("biencoder", model=MODELS["biencoder"]), layout)
 
 
 def test_a_backbone_to_train_is_held_to_the_same(copied) -> None:

@@ -7,7 +7,7 @@ import pytest
 from odd_requests import REFUSED, SCORED, many_labels
 from tiny_run import MODELS
 
-from zsbench import systems
+from zsbench.systems import load
 from zsbench.systems.llm import LLMSystem
 
 FAMILIES = MODELS | {"llm": None}
@@ -17,7 +17,7 @@ FAMILIES = MODELS | {"llm": None}
 def adapters(gliclass, reranker, make_spec):
     """(family, suite) -> adapter, each loaded once."""
     return {
-        (family, suite): systems.build(
+        (family, suite): load.build(
             make_spec(family, suite, model, {"url": "http://127.0.0.1:9", "name": "m"} if model is None else {}),
             gliclass,
         )

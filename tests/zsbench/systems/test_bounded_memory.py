@@ -14,7 +14,7 @@ import json, sys
 from pathlib import Path
 import numpy as np, pandas as pd
 from tiny_run import score_spec, write_dataset
-from zsbench import systems
+from zsbench.systems import load
 from zsbench.evaluation.scoring import score_job
 from zsbench.store.layout import Layout
 from zsbench.jobs.runtime import Meter
@@ -23,8 +23,8 @@ class Zeros:
     def score(self, texts, labels):
         return np.zeros((len(texts), len(labels)))
 
-systems.build = lambda spec, layout: Zeros()
-systems.identity = lambda spec, layout: {"weights_sha256": None, "source": "test"}
+load.build = lambda spec, layout: Zeros()
+load.identity = lambda spec, layout: {"weights_sha256": None, "source": "test"}
 layout, words = Layout(Path(sys.argv[1])), np.random.default_rng(0).integers(0, 10**9, 100_000).astype(str)
 peaks = []
 for name, rows in (("warm", 4_000), ("small", 4_000), ("large", 40_000)):

@@ -12,12 +12,12 @@ from tiny_run import HYBRID_TRAINING as TRAINING
 from tiny_run import finish_source, make_hybrid, source_folder
 
 from hybridnli import training
-from zsbench import systems
 from zsbench.evaluation.protocols import Folds, thresholded
 from zsbench.evaluation.scoring import score_job
 from zsbench.reporting.explain import open_cell
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, read_json, write_json
+from zsbench.systems import UnknownSystemError, load
 from zsbench.training.hybrid import train_hybrid
 from zsbench.training.selection import NEVER_MOVED
 
@@ -28,7 +28,7 @@ def trained(run, tmp_path_factory) -> Layout:
 
 
 def blend(layout, make_spec, name):
-    return systems.build(make_spec("hybridnli", "topics", ("hybrid", "hybrid"), {"blend": name}), layout)
+    return load.build(make_spec("hybridnli", "topics", ("hybrid", "hybrid"), {"blend": name}), layout)
 
 
 def test_the_record_tells_the_training(trained):
@@ -52,7 +52,7 @@ def test_the_blends_are_the_mixtures_they_say(trained, make_spec):
     np.testing.assert_allclose(
         scores["learned"][:, 0], alpha * scores["nli"][:, 0] + (1 - alpha) * scores["heads"][:, 0], atol=1e-6
     )
-    nli = systems.build(make_spec("nli", "topics", ("trained", "nli")), trained).score(texts, labels)
+    nli = load.build(make_spec("nli", "topics", ("trained", "nli")), trained).score(texts, labels)
     np.testing.assert_allclose(scores["nli"], nli, atol=1e-5)
 
 
@@ -86,13 +86,8 @@ def test_test_rows_do_not_reach_the_training(trained, make_spec, tmp_path):
     write_json(other.dataset_card("topics"), card | {"rows_sha256": file_sha256(other.dataset("topics"))})
     train_hybrid(other.root, SPEC)
     before, after = (read_json(layout.model("hybrid", 1)) for layout in (trained, other))
-    for fact in ("best", "history", "thresholds"):
+    for fact in ("weights_sha256", "best", "history", "thresholds"):
         assert before[fact] == after[fact], fact
-    heads = [
-        torch.load(layout.checkpoint("hybrid", 1) / "multihead_v2.pt", weights_only=True)["poly_heads_state"]
-        for layout in (trained, other)
-    ]
-    torch.testing.assert_close(*heads, rtol=0, atol=0)
     spec = make_spec("hybridnli", "topics", ("hybrid", "hybrid"), {"blend": "learned"})
     cells = []
     for layout in (trained, other):
@@ -128,9 +123,7 @@ def test_other_labels_are_refused(trained, make_spec):
         blend(trained, make_spec, "learned").score(["a"], ["x", "y", "z"])
 
 
-def test_mistakes_are_named(trained, make_spec):
-    with pytest.raises(systems.UnknownSystemError, match="blend: 'lerned'.*did you mean 'learned'"):
-        blend(trained, make_spec, "lerned")
+def test_an_unknown_label_without_a_head_is_named(trained):
     with pytest.raises(ValueError, match="nli_only: 'Helth' is no label"):
         train_hybrid(trained.root, SPEC | {"nli_only": ["Helth"]})
 
@@ -151,13 +144,11 @@ def test_a_published_checkpoint_is_a_system_too(trained, make_spec):
     texts, labels = ["markets rallied", "new chips"], read_json(trained.dataset_card("topics"))["labels"]
     spec = make_spec("hybridnli", "topics", ("source", "published-hybrid"), {"nli": "tiny-nli"})
     np.testing.assert_allclose(
-        systems.build(spec, trained).score(texts, labels),
+        load.build(spec, trained).score(texts, labels),
         blend(trained, make_spec, "learned").score(texts, labels),
         atol=1e-6,
     )
-    assert systems.identity(spec, trained)["weights_sha256"]
-    with pytest.raises(systems.UnknownSystemError, match="nli: is missing"):
-        systems.build(spec | {"settings": {}}, trained)
+    assert load.identity(spec, trained)["weights_sha256"]
 
 
 def test_heads_over_another_nli_model_are_refused(trained, make_spec, tmp_path):
@@ -165,5 +156,5 @@ def test_heads_over_another_nli_model_are_refused(trained, make_spec, tmp_path):
     shutil.copytree(trained.root, other.root)
     record = read_json(other.model("hybrid", 1))
     write_json(other.model("hybrid", 1), record | {"nli_identity": "0"})
-    with pytest.raises(systems.UnknownSystemError, match="train it again"):
+    with pytest.raises(UnknownSystemError, match="train it again"):
         blend(other, make_spec, "learned")

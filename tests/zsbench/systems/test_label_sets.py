@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from tiny_run import TOPICS, finish_model, source_folder, without_scores, write_dataset
 
-from zsbench import systems
 from zsbench.evaluation.label_sets import check_label_sets, refusals
 from zsbench.evaluation.scoring import score_job
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
+from zsbench.systems import LabelSetError, load
 
 LONG = "markets rallied as banks reported rising earnings "
 SETS = {
@@ -45,10 +45,10 @@ def test_what_is_refused_before_training_is_refused_by_the_scorer(layout, make_s
     said = {dataset: reason for _, dataset, reason in refusals(layout, spec_of(family))}
     assert set(said) == REFUSED[family]
     model = ("trained", "gliznet-full" if family == "gliznet" else "gliclass")
-    system = systems.build(make_spec(family, model=model), layout)
+    system = load.build(make_spec(family, model=model), layout)
     for name, labels in SETS.items():
         if name in said:
-            with pytest.raises(systems.LabelSetError) as refused:
+            with pytest.raises(LabelSetError) as refused:
                 system.score(["a"], labels)
             assert said[name] in str(refused.value)
         else:

@@ -16,8 +16,8 @@ from transformers import (
     RobertaConfig,
 )
 
-from zsbench import systems
 from zsbench.store.layout import Layout
+from zsbench.systems import load
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 IDS = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
@@ -77,7 +77,7 @@ def test_a_long_text_is_cut_to_the_models_positions(family, kind, stated, tmp_pa
     save(family, kind, stated, source_folder(layout, "tiny"))
     finish_source(layout, "tiny")
     template = {"template": "{}"} if family == "nli" else {}
-    system = systems.build(make_spec(family, model=["source", "tiny"], settings=template), layout)
+    system = load.build(make_spec(family, model=["source", "tiny"], settings=template), layout)
     scores = system.score(["markets rallied " * 100, "money"], ["tech", "money"])
     assert np.isfinite(scores).all()
     assert kind in ("deberta", "modernbert") or system.report()["truncated_texts"] == 1

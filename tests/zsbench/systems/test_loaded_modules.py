@@ -12,16 +12,15 @@ from tiny_run import HYBRID_SPEC, MODELS, make_hybrid
 
 from tests.zsbench.training.conftest import RECIPE
 from tests.zsbench.training.conftest import layout as trainable  # noqa: F401  (a fixture)
+from zsbench.families import FAMILIES, TRAINABLE
 from zsbench.plan.code_identity import PLUMBING, SRC, sources
-from zsbench.systems import FAMILIES
 from zsbench.systems.imported import import_scores
-from zsbench.training.families import TASKS
 
 SENSITIVITY = {"orders": 1, "rows": 4, "seed": 0, "wordings": {}}
 OWN = "class Own:\n    def score(self, texts, labels):\n        return [[0.5] * len(labels) for _ in texts]\n"
 JOBS = {
     **{f"score {name}": ("zsbench.evaluation.scoring", family.module) for name, family in FAMILIES.items()},
-    **{f"train {name}": ("zsbench.training.run", module) for name, (module, _) in TASKS.items()},
+    **{f"train {name}": ("zsbench.training.run", FAMILIES[name].task_module) for name in TRAINABLE},
     "train hybrid": ("zsbench.training.hybrid",),
 }
 
@@ -52,7 +51,7 @@ def train_jobs(root: Path, hybrid: Path) -> dict[str, list]:
             str(root),
             {"id": family, "family": family, "seed": 3, "recipe": recipe, "options": options.get(family, {})},
         ]
-        for family in TASKS
+        for family in TRAINABLE
     }
     return jobs | {"train hybrid": ["hybrid", str(hybrid), HYBRID_SPEC | {"id": "again"}]}
 

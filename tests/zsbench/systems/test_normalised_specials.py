@@ -1,6 +1,5 @@
 """A full-width "＜/s＞" is "</s>" once XLM-R's tokenizer has normalised it: no family makes a token of it."""
 
-import importlib
 import random
 
 import pytest
@@ -13,12 +12,12 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from gliznet.tokenizer import GliZNETTokenizer
-from zsbench import systems
+from zsbench.families import FAMILIES, TRAINABLE, import_class
 from zsbench.store.layout import Layout
-from zsbench.systems.base import Neutraliser
-from zsbench.training.families import TASKS
+from zsbench.systems import load
+from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.recipe import Recipe
-from zsbench.training.rows import Rows
+from zsbench.training.rows import TrainingRows
 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz<>/[]."
@@ -68,7 +67,7 @@ def test_no_text_gives_a_special_id(parts: list) -> None:
     tokenizer = xlmr()
     tokenizer.add_tokens([AddedToken(marker, normalized=True) for marker in MARKERS])
     text = "".join(part if isinstance(part, str) else chr(part) for part in parts)
-    (plain,) = Neutraliser(tokenizer, MARKERS)([text])
+    (plain,) = EscapeSpecialTokens(tokenizer, MARKERS)([text])
     ids = tokenizer(plain, add_special_tokens=False)["input_ids"]
     forbidden = {0, 1, 2, 4, *tokenizer.convert_tokens_to_ids(list(MARKERS))}
     assert forbidden.isdisjoint(ids)
@@ -79,7 +78,7 @@ def test_no_text_gives_a_special_id(parts: list) -> None:
 
 def test_other_texts_stay_as_they_are() -> None:
     texts = ["ｆｕｌｌ ｗｉｄｔｈ", "a < b / s > c", "", "é\u00a0x"]
-    assert Neutraliser(xlmr())(texts) == texts
+    assert EscapeSpecialTokens(xlmr())(texts) == texts
 
 
 @pytest.mark.parametrize("evil", EVIL)
@@ -89,7 +88,7 @@ def test_systems_read_no_special_token_out_of_texts_and_labels(family, evil, tmp
     save(family, "bert", 64, source_folder(layout, "tiny"), xlmr())
     finish_source(layout, "tiny")
     template = {"template": "{}"} if family == "nli" else {}
-    system = systems.build(make_spec(family, model=["source", "tiny"], settings=template), layout)
+    system = load.build(make_spec(family, model=["source", "tiny"], settings=template), layout)
     model = system.encoder.model if family == "nli" else system.model
     table = next(module for name, module in model.named_modules() if name.endswith("word_embeddings"))
     seen: list[torch.Tensor] = []
@@ -103,19 +102,18 @@ def test_systems_read_no_special_token_out_of_texts_and_labels(family, evil, tmp
     assert read(f"cat {evil} cat", f"money {evil}") == read("cat money cat", "money money")
 
 
-@pytest.mark.parametrize("family", TASKS)
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_training_reads_no_special_token_out_of_texts_and_labels(family, tmp_path) -> None:
     tokenizer = xlmr()
     tokenizer.save_pretrained(tmp_path)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     BertModel(BertConfig(vocab_size=len(tokenizer) + 4, **shape)).save_pretrained(tmp_path)
-    module, name = TASKS[family]
-    make = getattr(importlib.import_module(module), name)
+    make = import_class(str(FAMILIES[family].task_class))
 
     def read(text: str, label: str) -> dict[int, int]:
-        rows = Rows([text], [[label]], [["cat"]])
+        rows = TrainingRows([text], [[label]], [["cat"]])
         task = make(tmp_path, {"template": "a {}"} if family == "nli" else {}, rows, rows, 1, RECIPE)
-        batch = task.collate([0], (1, 0))
+        batch = task.batch([0], (1, 0))
         return counts(torch.cat([ids.flatten() for key, ids in batch.items() if key.endswith("_ids")]))
 
     expected = read("cat money cat", "money money")

@@ -1,6 +1,5 @@
-"""Cells: content, cards, cache, atomicity, refusals."""
+"""Cells: content, cards, what is scored again, atomicity, refusals."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -10,11 +9,11 @@ import pandas as pd
 import pytest
 from tiny_run import finish_source, without_scores
 
-from zsbench import systems
 from zsbench.evaluation.scoring import score_job
 from zsbench.plan import code_identity
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest, file_sha256, read_json, write_json
+from zsbench.systems import LabelSetError, TaskSystem, load
 
 FAMILIES = {
     "gliznet": {"model": ("trained", "gliznet-full")},
@@ -26,7 +25,7 @@ FAMILIES = {
 @pytest.fixture
 def fresh(run, tmp_path) -> Layout:
     """A run of one's own."""
-    shutil.copytree(run.root, tmp_path / "run", ignore=shutil.ignore_patterns("cells", "cache", "features"))
+    shutil.copytree(run.root, tmp_path / "run", ignore=shutil.ignore_patterns("cells", "scores", "cache", "features"))
     return Layout(tmp_path / "run")
 
 
@@ -53,7 +52,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch):
     made = Recorder()
-    monkeypatch.setattr(systems, "build", lambda spec, layout: made)
+    monkeypatch.setattr(load, "build", lambda spec, layout: made)
     return made
 
 
@@ -116,42 +115,28 @@ def test_an_edit_of_the_fast_attention_scores_nli_again(fresh, make_spec, record
     assert recorder.asked
 
 
-def test_nothing_new_loads_no_model_and_gives_the_same_bytes(fresh, make_spec, monkeypatch):
+def test_nothing_new_loads_no_model_and_leaves_the_same_bytes(fresh, make_spec, monkeypatch):
     spec = make_spec("nli", model=("source", "tiny-nli"))
     score_job(fresh.root, spec)
-    card, sha = (
-        read(fresh, "gliclass", "news", spec)[1],
-        file_sha256(fresh.scores("gliclass", "news", spec["system"], 1)),
-    )
-    shutil.rmtree(fresh.root / "cells")
-    monkeypatch.setattr(systems, "build", lambda *_: pytest.fail("a model was loaded"))
+    paths = [path for path in fresh.root.rglob("*") if path.is_file() and path.parts[-2] != "logs"]
+    before = {path: path.read_bytes() for path in paths}
+    fresh.scored(spec["system"], 1).unlink()  # as Snakemake does before it runs the job again
+    monkeypatch.setattr(load, "build", lambda *_: pytest.fail("a model was loaded"))
     score_job(fresh.root, spec)
-    assert read(fresh, "gliclass", "news", spec)[1] == card
-    assert file_sha256(fresh.scores("gliclass", "news", spec["system"], 1)) == sha
+    assert {path: path.read_bytes() for path in paths} == before
 
 
-def test_a_cell_shares_the_disk_space_of_the_cache_and_is_newer_than_its_inputs(fresh, make_spec, recorder):
-    spec = make_spec("nli", model=("source", "tiny-nli"))
-    score_job(fresh.root, spec)
-    (stored,) = (fresh.root / "cache" / "scores").glob("*.parquet")
-    os.utime(stored, (1, 1))
-    shutil.rmtree(fresh.root / "cells")
-    score_job(fresh.root, spec)
-    cell = fresh.scores("gliclass", "news", spec["system"], 1)
-    assert cell.samefile(stored)
-    assert cell.stat().st_mtime >= fresh.dataset("news").stat().st_mtime  # else Snakemake would score again
-
-
-def test_a_file_system_without_hard_links_gets_a_copy(fresh, make_spec, recorder, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", refuse)
-    spec = make_spec("nli", model=("source", "tiny-nli"))
-    score_job(fresh.root, spec)
-    (stored,) = (fresh.root / "cache" / "scores").glob("*.parquet")
-    cell = fresh.scores("gliclass", "news", spec["system"], 1)
-    assert not cell.samefile(stored) and file_sha256(cell) == file_sha256(stored)
+def test_the_job_lists_its_cells_with_their_sums(fresh, make_spec, recorder):
+    spec = make_spec("nli", model=("source", "tiny-nli"), datasets=["news", "more"])
+    other = make_spec("nli", "topics", model=("source", "tiny-nli"), datasets=[])
+    score_job(fresh.root, spec, other)
+    cells = read_json(fresh.scored(spec["system"], 1))["cells"]
+    assert set(cells) == {"gliclass/news", "gliclass/more"}
+    place = ("gliclass", "news", spec["system"], 1)
+    assert cells["gliclass/news"] == {
+        "card.json": file_sha256(fresh.card(*place)),
+        "scores.parquet": file_sha256(fresh.scores(*place)),
+    }
 
 
 @pytest.mark.parametrize("change", ["weights", "settings", "precision", "rows", "labels"])
@@ -190,7 +175,6 @@ def test_non_finite_scores_fail_the_cell_and_name_it(fresh, make_spec, recorder)
     score_job(fresh.root, spec)
     card = without_scores(fresh, spec)
     assert card["status"] == "failed" and re.search("nli-system.*'news'.*news-31", card["reason"])
-    assert not list((fresh.root / "cache").rglob("*.parquet"))
 
 
 def test_a_wrong_shape_or_range_is_refused(fresh, make_spec, recorder):
@@ -205,7 +189,7 @@ def test_a_wrong_shape_or_range_is_refused(fresh, make_spec, recorder):
 
 FAULTS = {  # what a system does on one dataset -> (status, what the card says)
     "raises": (lambda *_: 1 / 0, "failed", "ZeroDivisionError: division by zero"),
-    "refuses": (lambda *_: raise_(systems.LabelSetError("too many")), "not-applicable", "too many"),
+    "refuses": (lambda *_: raise_(LabelSetError("too many")), "not-applicable", "too many"),
     "nan": (lambda texts, labels: np.full((len(texts), len(labels)), np.nan), "failed", "NaN or infinite scores"),
     "own file": (lambda *_: Path("/no/such/file").read_text(), "failed", "FileNotFoundError"),
 }  # fmt: skip
@@ -232,7 +216,7 @@ def test_a_fault_on_one_dataset_leaves_the_others_alone(fresh, make_spec, record
 
 def test_a_system_that_cannot_be_loaded_fails_all_its_cells_at_one_attempt(fresh, make_spec, monkeypatch):
     tried = []
-    monkeypatch.setattr(systems, "build", lambda *_: tried.append(1) or raise_(RuntimeError("no such tensor")))
+    monkeypatch.setattr(load, "build", lambda *_: tried.append(1) or raise_(RuntimeError("no such tensor")))
     spec = make_spec("nli", model=("source", "tiny-nli"), datasets=["news", "more"])
     score_job(fresh.root, spec)
     assert [without_scores(fresh, spec, name)["reason"] for name in spec["datasets"]] == [
@@ -246,7 +230,7 @@ def test_what_would_end_every_cell_ends_the_job(fresh, make_spec, recorder, erro
     recorder.score = lambda *_: raise_(error)
     with pytest.raises(type(error)):
         score_job(fresh.root, make_spec("nli", model=("source", "tiny-nli")))
-    assert not list(fresh.root.rglob("card.json.*")) and not (fresh.root / "cells").exists()
+    assert not list(fresh.root.glob("cells/**/*.*")) and not (fresh.root / "scores").exists()
 
 
 def test_failures_are_counted_until_the_cell_is_there_and_refusals_are_not(fresh, make_spec, recorder):
@@ -259,7 +243,7 @@ def test_failures_are_counted_until_the_cell_is_there_and_refusals_are_not(fresh
         seen.append(fresh.failures(spec["system"], 1).read_text())
     assert len({*seen}) == 2 and seen[1].startswith(seen[0]) and seen[1] == seen[2] == seen[3]
     assert read(fresh, "gliclass", "news", spec)[1]["status"] == "ok"
-    recorder.score = lambda *_: raise_(systems.LabelSetError("no"))
+    recorder.score = lambda *_: raise_(LabelSetError("no"))
     score_job(fresh.root, spec | {"system": "other"})
     assert not fresh.failures("other", 1).exists()
 
@@ -278,38 +262,35 @@ def test_scores_stand_without_a_sensitivity_that_failed(fresh, make_spec, record
 
 
 def test_a_kill_between_scores_and_card_leaves_no_complete_cell(fresh, make_spec, recorder, monkeypatch):
-    from zsbench.evaluation import cell_files
+    from zsbench.evaluation import scoring
+
+    def killed(*_):
+        raise KeyboardInterrupt
 
     spec = make_spec("nli", model=("source", "tiny-nli"))
     score_job(fresh.root, spec)
-    real = cell_files.write_json
-
-    def killed(path, value):
-        if path.name == "card.json":
-            raise KeyboardInterrupt
-        real(path, value)
-
-    monkeypatch.setattr(cell_files, "write_json", killed)
-    with pytest.raises(KeyboardInterrupt):
-        score_job(fresh.root, spec)
+    fresh.scored(spec["system"], 1).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "write_card", killed)
+        with pytest.raises(KeyboardInterrupt):
+            score_job(fresh.root, spec | {"precision": "bf16"})
     assert not fresh.card("gliclass", "news", spec["system"], 1).exists()
-    monkeypatch.setattr(cell_files, "write_json", real)
+    assert not fresh.scored(spec["system"], 1).exists()
+    score_job(fresh.root, spec)
+    assert fresh.card("gliclass", "news", spec["system"], 1).exists()
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "card.json"])
+def test_a_damaged_cell_is_scored_again(fresh, make_spec, recorder, name):
+    spec = make_spec("nli", model=("source", "tiny-nli"))
+    score_job(fresh.root, spec)
+    path = fresh.cell("gliclass", "news", spec["system"], 1) / name
+    before = file_sha256(fresh.scores("gliclass", "news", spec["system"], 1))
+    path.write_bytes(path.read_bytes()[:-2])
     recorder.asked.clear()
     score_job(fresh.root, spec)
-    assert fresh.card("gliclass", "news", spec["system"], 1).exists() and not recorder.asked
-
-
-def test_a_damaged_cache_is_made_anew(fresh, make_spec, recorder):
-    spec = make_spec("nli", model=("source", "tiny-nli"))
-    score_job(fresh.root, spec)
-    before = file_sha256(fresh.scores("gliclass", "news", spec["system"], 1))
-    for kind in ("parquet", "json"):
-        stored = next((fresh.root / "cache" / "scores").glob(f"*.{kind}"))
-        stored.write_bytes(stored.read_bytes()[:-2])
-        recorder.asked.clear()
-        score_job(fresh.root, spec)
-        assert recorder.asked, "scored again"
-        assert read(fresh, "gliclass", "news", spec)[1]["scores_sha256"] == before
+    assert recorder.asked
+    assert read(fresh, "gliclass", "news", spec)[1]["scores_sha256"] == before
 
 
 def test_blocks_do_not_change_rows(fresh, make_spec, recorder, monkeypatch):
@@ -326,13 +307,20 @@ def test_blocks_do_not_change_rows(fresh, make_spec, recorder, monkeypatch):
     ]
 
 
-def test_one_load_for_a_whole_suite(fresh, make_spec, monkeypatch):
+def test_one_load_for_all_suites_and_tasks(fresh, make_spec, monkeypatch):
     made = []
-    monkeypatch.setattr(systems, "build", lambda spec, layout: made.append(1) or Recorder())
-    score_job(fresh.root, make_spec("nli", model=("source", "tiny-nli"), datasets=["news", "more"]))
+
+    class Asked(TaskSystem):
+        def __init__(self, task):
+            self.task = task
+
+        def score(self, texts, labels):
+            return np.full((len(texts), len(labels)), 0.5 if self.task == "multi" else 2.0)
+
+    monkeypatch.setattr(load, "build", lambda spec, layout: made.append(Asked(spec["task"])) or made[-1])
+    specs = [make_spec("nli", model=("source", "tiny-nli")), make_spec("nli", "topics", model=("source", "tiny-nli"))]
+    specs.append(specs[0] | {"suite": "third", "datasets": ["more"]})
+    score_job(fresh.root, *specs)
     assert len(made) == 1
-
-
-def test_an_unknown_family_gets_a_suggestion(fresh, make_spec):
-    with pytest.raises(systems.UnknownSystemError, match="did you mean 'gliznet'"):
-        score_job(fresh.root, make_spec("gliznt"))
+    values = [read(fresh, spec["suite"], spec["datasets"][0], spec)[0].iloc[:, -1].unique().tolist() for spec in specs]
+    assert values == [[2.0], [0.5], [2.0]]

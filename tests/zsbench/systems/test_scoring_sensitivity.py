@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsbench import systems
+from zsbench.evaluation.measure import sensitivity_records
 from zsbench.evaluation.scoring import score_job
-from zsbench.evaluation.sensitivity import SensitivityOptions, label_orders, measure, predictions, subsample
+from zsbench.evaluation.sensitivity import SensitivityOptions, answers, label_orders, subsample
+from zsbench.evaluation.ties import winners
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
+from zsbench.systems import load
 
 TEXTS = [f"text {i}" for i in range(40)]
 GOLD = [[i % 3] for i in range(40)]
@@ -42,47 +44,40 @@ def test_orders_are_permutations_and_differ(n, count, seed):
     assert len({tuple(order) for order in orders}) == len(orders)
 
 
+def measure(system, wordings, options, joint=True):
+    return list(sensitivity_records(answers(system, TEXTS, GOLD, wordings, joint, options), "macro_f1"))
+
+
 def test_a_fair_system_never_flips():
-    records = measure(Fair(), "gliznet", TEXTS, GOLD, WORDINGS, "single", SensitivityOptions(rows=20))
+    records = measure(Fair(), WORDINGS, SensitivityOptions(rows=20))
     assert [record["kind"] for record in records] == ["order", "verbalisation"]
     for record in records:
         assert record["mean"] == record["low"] == record["high"] == 1.0 and record["flip_rate"] == 0.0
-    assert records[0]["rows"] == 20 and records[1]["values"] == {"plain": 1.0, "loud": 1.0}
+    assert records[0]["rows"] == 20 and records[1]["k"] == 2
 
 
 def test_a_system_that_likes_the_first_label_flips():
     options = SensitivityOptions(orders=5, rows=40)
-    [record] = measure(First(), "gliznet", TEXTS, GOLD, {"plain": WORDINGS["plain"]}, "single", options)
+    [record] = measure(First(), {"plain": WORDINGS["plain"]}, options)
     orders = label_orders(3, 5, 0)
     assert record["k"] == len(orders)
     assert record["flip_rate"] == pytest.approx(np.mean([order[0] != 0 for order in orders[1:]]))
 
 
 def test_only_joint_families_are_permuted():
-    records = measure(First(), "nli", TEXTS, GOLD, WORDINGS, "single", SensitivityOptions())
+    records = measure(First(), WORDINGS, SensitivityOptions(), joint=False)
     assert [record["kind"] for record in records] == ["verbalisation"]
-
-
-def test_predictions():
-    scores = np.array([[0.6, 0.6, 0.1], [0.2, 0.1, 0.4]])
-    single = predictions(scores, "single", ["a", "b"], ["x", "y", "z"])
-    assert single[0].tolist() in ([True, False, False], [False, True, False])
-    assert single[1].tolist() == [False, False, True]
-    assert predictions(scores, "multi", ["a", "b"], ["x", "y", "z"]).tolist() == [
-        [True, True, False],
-        [False, False, False],
-    ]
 
 
 def test_equal_scores_are_drawn_for():
     texts = [f"text {i}" for i in range(400)]
-    counts = predictions(np.zeros((400, 2)), "single", texts, ["x", "y"]).sum(axis=0)
+    counts = np.bincount(winners(np.zeros((400, 2)), texts, ["x", "y"]))
     assert counts.tolist() == pytest.approx([200, 200], abs=4 * 10)
 
 
 def test_the_subsample_is_seeded():
-    assert subsample(GOLD, 10, 1).tolist() == subsample(GOLD, 10, 1).tolist() != subsample(GOLD, 10, 2).tolist()
-    assert len(subsample(GOLD, 100, 1)) == 40
+    assert subsample(40, 10, 1).tolist() == subsample(40, 10, 1).tolist() != subsample(40, 10, 2).tolist()
+    assert len(subsample(40, 100, 1)) == 40
 
 
 def test_wrong_options_are_named():
@@ -90,20 +85,19 @@ def test_wrong_options_are_named():
         SensitivityOptions(rows=0)
 
 
-def test_the_cell_keeps_it_and_the_cache_too(run, make_spec, tmp_path, monkeypatch):
+def test_the_cell_holds_it_and_it_is_not_scored_again(run, make_spec, tmp_path, monkeypatch):
     layout = Layout(tmp_path / "run")
     shutil.copytree(run.root, layout.root, ignore=shutil.ignore_patterns("cells", "cache"))
     wordings = {"news": {"plain": ["money", "health", "chips"], "other": ["banks", "doctors", "power"]}}
     wanted = {"orders": 2, "rows": 8, "seed": 0, "wordings": wordings}
     spec = make_spec("gliznet", model=("trained", "gliznet-full"), sensitivity=wanted)
     score_job(layout.root, spec)
-    path = layout.cell("gliclass", "news", spec["system"], 1) / "sensitivity.json"
-    records = read_json(path)["records"]
-    assert [(record["kind"], record["k"]) for record in records] == [("order", 3), ("verbalisation", 2)]
-    shutil.rmtree(layout.root / "cells")
-    monkeypatch.setattr(systems, "build", lambda *_: pytest.fail("a model was loaded"))
+    path = layout.sensitivity("gliclass", "news", spec["system"], 1)
+    stored = read_json(path)
+    assert np.shape(stored["order"]) == (3, 8) and np.shape(stored["verbalisation"]) == (2, 8)
+    monkeypatch.setattr(load, "build", lambda *_: pytest.fail("a model was loaded"))
     score_job(layout.root, spec)
-    assert read_json(path)["records"] == records
+    assert read_json(path) == stored
 
 
 def test_controls_have_none(run, make_spec):
@@ -123,11 +117,9 @@ class Moody:
 
 
 def test_the_floor_is_measured_and_the_interval_holds_the_rate():
-    fair = measure(Fair(), "gliznet", TEXTS, GOLD, WORDINGS, "single", SensitivityOptions(rows=40))
+    fair = measure(Fair(), WORDINGS, SensitivityOptions(rows=40))
     assert {(record["floor"], record["flip_low"], record["flip_high"]) for record in fair} == {(0.0, 0.0, 0.0)}
-    [moody] = measure(
-        Moody(), "gliznet", TEXTS, GOLD, {"plain": WORDINGS["plain"]}, "single", SensitivityOptions(rows=40)
-    )
+    [moody] = measure(Moody(), {"plain": WORDINGS["plain"]}, SensitivityOptions(rows=40))
     assert moody["floor"] > 0.4 and 0 < moody["flip_low"] < moody["flip_rate"] < moody["flip_high"] < 1
 
 

@@ -4,21 +4,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zsbench import systems
 from zsbench.evaluation.scoring import score_job, seen
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
-from zsbench.systems.supervised import Supervised
+from zsbench.systems.supervised import SupervisedSystem
 
 TEXTS = ["stocks fell", "stocks rose today", "flu spreads", "the flu season of this winter is long"] * 5
 GOLD = np.array([[1, 0], [1, 0], [0, 1], [0, 1]] * 5)
 
 
+def supervised(features):
+    return SupervisedSystem({"settings": {"features": features}}, None)
+
+
 def test_words_learn_words_and_length_learns_length():
     others = ["flu", "stocks"]
-    words = Supervised("words").fit_and_score(TEXTS, GOLD, others)
+    words = supervised("words").fit_and_score(TEXTS, GOLD, others)
     assert words.argmax(axis=1).tolist() == [1, 0] and (words >= 0).all() and (words <= 1).all()
-    lengths = Supervised("length").fit_and_score(TEXTS, GOLD, ["a " * 2, "b " * 2, "c " * 9])
+    lengths = supervised("length").fit_and_score(TEXTS, GOLD, ["a " * 2, "b " * 2, "c " * 9])
     assert lengths[0].tolist() == lengths[1].tolist() != lengths[2].tolist()
     assert lengths[2, 1] > lengths[0, 1]
 
@@ -52,11 +55,6 @@ def test_the_gold_of_scored_rows_changes_no_score(run, make_spec, tmp_path):
     write_json(other.dataset_card("topics"), card)
     after, _ = cells(other, spec)
     pd.testing.assert_frame_equal(before.filter(like="score:"), after.filter(like="score:"))
-
-
-def test_unknown_features_are_named(run, make_spec):
-    with pytest.raises(systems.UnknownSystemError, match="'letters'; allowed: words, length"):
-        systems.build(make_spec("supervised", "topics", settings={"features": "letters"}), run)
 
 
 def test_a_trained_model_inherits_that_nobody_knows_what_its_backbone_read(run, make_spec):

@@ -215,6 +215,7 @@ def score_spec(family: str, suite: str = "gliclass", model=None, settings=None, 
     """A score spec as the plan writes it."""
     spec = {
         "suite": suite,
+        "task": "single" if suite == "gliclass" else "multi",
         "system": f"{family}-system",
         "family": family,
         "settings": settings or {},

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from zsbench.training.order import step_rows
-from zsbench.training.rows import Rows, draw_labels, mean_average_precision, read_evaluation_rows
+from zsbench.training.rows import TrainingRows, draw_labels, read_evaluation_rows, step_rows
+from zsbench.training.selection import mean_average_precision
 
 
 @settings(max_examples=30, deadline=None)
@@ -45,7 +45,7 @@ def test_order_differs_between_seeds_and_epochs() -> None:
 @given(st.integers(0, 8), st.integers(0, 20), st.integers(2, 12), st.integers(0, 1000))
 def test_positives_are_kept_and_targets_are_true(n_pos: int, n_neg: int, limit: int, seed: int) -> None:
     positives, negatives = [f"p{i}" for i in range(n_pos)], [f"n{i}" for i in range(n_neg)]
-    rows = Rows(["text"], [positives], [negatives])
+    rows = TrainingRows(["text"], [positives], [negatives])
     labels, targets = draw_labels(rows, 0, limit, (seed, 1))
     assert len(labels) == len(targets) == len(set(labels)) <= limit
     assert [label.startswith("p") for label in labels] == [bool(target) for target in targets]
@@ -56,13 +56,13 @@ def test_positives_are_kept_and_targets_are_true(n_pos: int, n_neg: int, limit: 
 
 
 def test_labels_are_drawn_anew_each_epoch() -> None:
-    rows = Rows(["text"], [["a", "b"]], [list("cdefghijkl")])
+    rows = TrainingRows(["text"], [["a", "b"]], [list("cdefghijkl")])
     assert len({tuple(draw_labels(rows, 0, 12, (1, step))[0]) for step in range(20)}) > 10
 
 
 def test_neither_a_labels_place_nor_its_place_in_the_file_tells_anything() -> None:
     """A joint encoder trained on true labels first would learn the place; files list labels by importance."""
-    rows, draws = Rows(["text"], [list("abc")], [list("defghijkl")]), 2000
+    rows, draws = TrainingRows(["text"], [list("abc")], [list("defghijkl")]), 2000
     drawn = [draw_labels(rows, 0, 12, (1, step)) for step in range(draws)]
     share = np.mean([np.mean(targets) for _, targets in drawn])
     for place in (0, 1, -1):

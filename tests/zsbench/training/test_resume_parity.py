@@ -1,6 +1,5 @@
 """A training that was killed after its first validation ends with the weights of an undisturbed one: all families."""
 
-import importlib
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,8 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model, ModernBertConfig, ModernBertModel
 
+from zsbench.families import FAMILIES, TRAINABLE, import_class
 from zsbench.store.layout import Layout
-from zsbench.training.families import TASKS
 from zsbench.training.loop import Trainer
 from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
@@ -45,7 +44,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", ENCODERS)
-@pytest.mark.parametrize("family", TASKS)
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_a_resumed_training_is_the_undisturbed_one(
     family: str, kind: str, precision: str, layout: Layout, recipe: dict, tmp_path: Path
 ) -> None:
@@ -53,15 +52,13 @@ def test_a_resumed_training_is_the_undisturbed_one(
     torch.manual_seed(0)
     ENCODERS[kind]().save_pretrained(backbone)
     settings = Recipe(**recipe | {"steps": 6, "precision": precision})
-    module, name = TASKS[family]
+    task_class = import_class(str(FAMILIES[family].task_class))
     path = layout.training_set("colours")
     rows = read_training_rows(path), read_evaluation_rows(path)
 
     def trainer(work: Path) -> Trainer:
         AcceleratorState._reset_state(reset_partial_state=True)  # a process of its own would start with another one
-        task: Task = getattr(importlib.import_module(module), name)(
-            backbone, OPTIONS.get(family, {}), *rows, 3, settings
-        )
+        task: Task = task_class(backbone, OPTIONS.get(family, {}), *rows, 3, settings)
         return Trainer(task, settings, 3, work, 8, lambda _: None)
 
     whole = trainer(tmp_path / "whole")

@@ -18,10 +18,9 @@ from safetensors.torch import load_file
 from tests.zsbench.resolved_config import training_config
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
-from zsbench.training.loop import Trainer
+from zsbench.training.loop import Trainer, fit_plugins, layer_classes
 from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task
-from zsbench.training.sharding import fit_plugins, layer_classes
 
 from .conftest import finish_backbone
 

@@ -13,7 +13,7 @@ import torch
 
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
-from zsbench.training import gliznet_task
+from zsbench.training.gliznet import GliZNetTask
 from zsbench.training.run import train_job
 
 from .conftest import finish_backbone
@@ -28,7 +28,7 @@ class StopError(Exception):
 
 def interrupted(layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Train up to the second saved state; returns the work folder."""
-    inner = gliznet_task.GliZNetTask.validate
+    inner = GliZNetTask.validate
     seen = []
 
     def validate(self, model, device):
@@ -37,10 +37,10 @@ def interrupted(layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch) -
             raise StopError
         return inner(self, model, device)
 
-    monkeypatch.setattr(gliznet_task.GliZNetTask, "validate", validate)
+    monkeypatch.setattr(GliZNetTask, "validate", validate)
     with pytest.raises(StopError):
         train_job(spec_of(recipe), layout)
-    monkeypatch.setattr(gliznet_task.GliZNetTask, "validate", inner)
+    monkeypatch.setattr(GliZNetTask, "validate", inner)
     return layout.model("gliznet-full", 3).with_name("work")
 
 

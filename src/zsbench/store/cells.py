@@ -1,0 +1,77 @@
+"""The files of a cell, the scores of one (suite, dataset, system, seed): written, and read after checking.
+
+A cell is `scores.parquet` and `card.json`, which is written last and marks the cell as complete. Its `key` is a digest
+of everything that decides the scores, so a cell with the wanted key is never scored again.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_atomic, write_json
+from zsbench.store.secrets import mask_all
+
+# What a card says under `status`. A cell that is not ok holds no scores, and its card says why (`reason`).
+OK = "ok"
+NOT_APPLICABLE = "not-applicable"  # the system cannot take the label set: the same whenever it is tried
+FAILED = "failed"  # the system raised, or gave no usable scores: the next command tries again
+
+CellId = tuple[str, str, str, int]  # suite, dataset, system, seed
+
+
+def status(card: dict[str, Any]) -> str:
+    """What a card says of its cell."""
+    return str(card.get("status", OK))
+
+
+def cell_name(suite: str, dataset: str, system: str, seed: int) -> str:
+    """How messages name a cell: the folder below `cells/`."""
+    return f"{suite}/{dataset}/{system}/seed{seed}"
+
+
+def write_scores(layout: Layout, cell: CellId, write: Callable[[Path], object]) -> str:
+    """Let `write` fill the cell's file of scores; returns its sha256. The cell is incomplete until its card follows."""
+    layout.card(*cell).unlink(missing_ok=True)
+    write_atomic(layout.scores(*cell), write)
+    return file_sha256(layout.scores(*cell))
+
+
+def write_card(layout: Layout, cell: CellId, card: dict[str, Any]) -> None:
+    """Write the card, which completes the cell."""
+    write_json(layout.card(*cell), mask_all(card))
+
+
+def scored_card(layout: Layout, cell: CellId, key: str) -> dict[str, Any] | None:
+    """The card of a whole cell with this key; None where the cell is absent, damaged, without scores or outdated."""
+    try:
+        card = read_json(layout.card(*cell))
+        if status(card) == OK and card["key"] == key and file_sha256(layout.scores(*cell)) == card["scores_sha256"]:
+            return card
+    except (FileNotFoundError, IntegrityError):
+        pass
+    return None
+
+
+def read_files(layout: Layout, cell: CellId) -> tuple[dict[str, Any], pa.Table]:
+    """Card and scores of a cell; the scores' bytes are those that the card recorded.
+
+    Raises:
+        IntegrityError: a file is missing or changed since it was written.
+    """
+    scores_path, card_path = layout.scores(*cell), layout.card(*cell)
+    remedy = f"delete {layout.scored(*cell[2:])} and run again"
+    for path in (scores_path, card_path):
+        if not path.is_file():
+            raise IntegrityError(f"cell {cell_name(*cell)} is incomplete: {path} is missing; {remedy}")
+    card = read_json(card_path)
+    content = scores_path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != card.get("scores_sha256"):
+        raise IntegrityError(
+            f"cell {cell_name(*cell)} is damaged: {scores_path} is not the file its card recorded; {remedy}"
+        )
+    return card, pq.read_table(pa.BufferReader(content))

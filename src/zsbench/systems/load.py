@@ -1,0 +1,95 @@
+"""From a score spec (`Plan.score_spec`) to a system that is ready to score, and to the identity of what it computes.
+
+Importing this module imports no model library.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from zsbench.data.fetched import open_fetched
+from zsbench.families import FAMILIES, import_class, versions
+from zsbench.plan.code_identity import system_code
+from zsbench.store.integrity import open_model
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest, file_sha256, read_json
+from zsbench.systems import UnknownSystemError
+
+
+def build(spec: dict[str, Any], layout: Layout) -> Any:
+    """Load a system.
+
+    Args:
+        spec: family, settings, model, seed, precision, token_budget, suite, system.
+        layout: of the run whose models it may need.
+
+    Returns:
+        A `System` (`score(texts, labels)`) or a `RowSystem` (`score_rows(rows)`).
+
+    Raises:
+        UnknownSystemError: the spec, or the files it names, make no such system.
+    """
+    adapter = import_class(FAMILIES[spec["family"]].adapter)
+    try:
+        return adapter(spec, layout)
+    except UnknownSystemError:
+        raise
+    except (ValueError, OSError) as error:  # of the files: sizes, tensors, pickles, remote code, damage
+        raise UnknownSystemError(f"systems.{spec['system']}: cannot be loaded: {error}") from error
+
+
+def model_folder(spec: dict[str, Any], layout: Layout) -> Path:
+    """Folder of the system's checkpoint: trained in this run, or fetched."""
+    kind, model = spec["model"]
+    return layout.fetched(model).parent / "files" if kind == "source" else layout.checkpoint(model, spec["seed"])
+
+
+def weights_sha256(folder: Path) -> str:
+    """Identity of a checkpoint folder: names and contents of all its files (documentation left out).
+
+    Raises:
+        FileNotFoundError: the folder holds no files.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() != ".md")
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no model files; train or fetch the model first")
+    return digest([(str(path.relative_to(folder)), file_sha256(path)) for path in files])
+
+
+def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
+    """All that a system's scores depend on besides texts and labels, without loading it: part of a cell's key."""
+    family, settings = spec["family"], {name: value for name, value in spec["settings"].items() if name != "seen"}
+    defaults = FAMILIES[family].options.model_construct(**settings).model_dump(by_alias=True)
+    return {
+        "family": family,
+        "settings": defaults | settings,
+        "seed": spec["seed"] if family == "control" else None,  # a model's seed is in its weights
+        "weights_sha256": _weights(spec, layout),
+        # Sensitivity is measured by the same job, and has a key of its own.
+        "source": system_code(family, settings, without=("zsbench.evaluation.sensitivity",)),
+        "packages": versions(family),
+    }
+
+
+def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
+    """Identity of the files that the system computes with: checkpoints, imported scores.
+
+    Raises:
+        IntegrityError: a file of a checkpoint is missing or changed since it was made.
+    """
+    if spec["family"] == "imported":
+        files = [layout.imported(spec["system"], dataset) for dataset in spec["datasets"]]
+        return digest([(file.name, file_sha256(file)) for file in files if file.is_file()])
+    if not spec["model"]:
+        return None
+    kind, model = spec["model"]
+    if kind == "source":
+        open_fetched(layout.fetched(model))
+    else:
+        open_model(layout, model, spec["seed"])
+    weights = weights_sha256(model_folder(spec, layout))
+    if spec["family"] != "hybridnli":
+        return weights
+    # The heads correct one NLI model's features.
+    if kind == "source":
+        return digest([weights, weights_sha256(open_fetched(layout.fetched(spec["settings"]["nli"]))[0])])
+    return digest([weights, read_json(layout.model(model, spec["seed"]))["nli_identity"]])

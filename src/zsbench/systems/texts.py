@@ -1,0 +1,78 @@
+"""Texts and labels on their way into a model: checked, made well-formed, and without the power of special tokens."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from gliznet.texts import check_texts, space_out_tokens
+
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def check_request(texts: Sequence[str], labels: Sequence[str]) -> None:
+    """What every adapter asks of its arguments: a list of strings that have an encoding, and visible labels.
+
+    Raises:
+        TypeError: one string in place of a list, or an element that is not a string.
+        ValueError: no labels, a label without a visible character, or half of a surrogate pair (`well_formed` replaces
+            it in texts).
+    """
+    check_texts("texts", texts)
+    check_texts("labels", labels)
+    if not len(labels):
+        raise ValueError("labels: is empty; give at least one label")
+    for i, label in enumerate(labels):
+        if not label.strip():
+            raise ValueError(f"labels[{i}]: {label!r} is empty; a label must have a visible character")
+
+
+def well_formed(texts: Sequence[str]) -> list[str]:
+    """Texts that every tokenizer accepts: halves of surrogate pairs, which have no encoding, become U+FFFD."""
+    return [
+        text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if not text.isascii() and SURROGATES.search(text)
+        else text
+        for text in texts
+    ]
+
+
+def special_tokens(tokenizer: Any) -> list[str]:
+    """Every special token of a tokenizer, also those without a role of their own, such as a chat's "<|im_end|>"."""
+    added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return [*tokenizer.all_special_tokens, *added]
+
+
+class EscapeSpecialTokens:
+    """Takes the special meaning from tokens that a text spells out, so that a text cannot add labels.
+
+    Args:
+        tokenizer: whose special tokens are meant.
+        markers: further strings that it turns into tokens of their own, such as "<<LABEL>>".
+    """
+
+    def __init__(self, tokenizer: Any, markers: Sequence[str] = ()) -> None:
+        tokens = {token for token in (*special_tokens(tokenizer), *markers) if len(token) > 1}
+        longest_first = sorted(tokens, key=lambda token: (-len(token), token))
+        self.pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self.tokenizer = tokenizer
+        vocabulary = tokenizer.get_vocab()
+        self.ids = frozenset(vocabulary[token] for token in tokens if token in vocabulary) - {tokenizer.unk_token_id}
+        # A full-width "\uff1c/s\uff1e" is a "</s>" once it is normalised, and the vocabulary may hold that as a piece.
+        normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+        self.normalise = None if normalizer is None else normalizer.normalize_str
+
+    def __call__(self, texts: Sequence[str]) -> list[str]:
+        """ "[SEP]" becomes "[ SEP]": a space after the first character of each marker, and no other change.
+
+        What becomes a marker only when the tokenizer normalises it gets a space between all its characters.
+        """
+        pattern = self.pattern
+        if pattern is None:
+            return list(texts)
+        plain = [pattern.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text) for text in texts]
+        if self.normalise is None:
+            return plain
+        return [
+            space_out_tokens(self.tokenizer, text, self.ids) if pattern.search(self.normalise(text)) else text
+            for text in plain
+        ]

@@ -1,0 +1,101 @@
+"""GLiClass as a task of the shared training loop: the uni-encoder and the loss of package `gliclass`.
+
+B batch, K labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoTokenizer
+
+from gliznet.batching import token_budget_batches
+from zsbench.systems.texts import EscapeSpecialTokens
+from zsbench.training.task import VALIDATION_TOKENS, Task
+
+LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
+MARKERS = [LABEL, SEPARATOR]
+
+
+class GLiClassTask(Task):
+    """`<<LABEL>>a<<LABEL>>b<<SEP>>text` in one pass, each label's marker scored against the first token.
+
+    Model and loss have the package's defaults (first-token pooling, dot-product scorer, focal loss with alpha 0.5 and
+    gamma 2); only what its default cannot be (the kind of problem, and labels before the text, so that a long text
+    loses words and no labels) is set, as its own training script does.
+    """
+
+    model: Any  # the package is not typed
+
+    def load(self, backbone: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
+        self.tokenizer.add_tokens(MARKERS, special_tokens=True)
+        self.tokenizer.model_max_length = self.recipe.max_length  # where the adapter cuts a model trained here
+        self.escape = EscapeSpecialTokens(self.tokenizer, MARKERS)
+        self.model = _fresh_model(backbone, self.tokenizer)
+
+    def encode(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[list[int]]:
+        """Token ids of each text behind its own labels, cut at the end."""
+        heads = ["".join(LABEL + label for label in self.escape(labels)) + SEPARATOR for labels in label_lists]
+        whole = [head + text for head, text in zip(heads, self.escape(texts), strict=True)]
+        return self.tokenizer(whole, truncation=True)["input_ids"]
+
+    def collate(
+        self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        return self.pad(self.encode(texts, label_lists)) | {"labels": targets}
+
+    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The package's own loss."""
+        return {"total": model(**batch, max_num_classes=batch["labels"].shape[1]).loss}
+
+    @torch.inference_mode()
+    def score(
+        self,
+        model: torch.nn.Module,
+        texts: Sequence[str],
+        label_lists: Sequence[Sequence[str]],
+        device: torch.device,
+    ) -> list[np.ndarray]:
+        """Logits of the labels' markers."""
+        ids = self.encode(texts, label_lists)
+        scores: list[np.ndarray] = [np.empty(0)] * len(ids)
+        for batch in token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS):
+            inputs = {name: tensor.to(device) for name, tensor in self.pad([ids[i] for i in batch]).items()}
+            logits = model(**inputs, max_num_classes=max(len(label_lists[i]) for i in batch)).logits  # (B, K)
+            for i, row in zip(batch, logits.float().cpu().numpy(), strict=True):
+                scores[i] = row[: len(label_lists[i])]
+        return scores
+
+    def is_encoder(self, name: str) -> bool:
+        return name.startswith("model.encoder_model.")
+
+
+def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
+    """A fresh GLiClass head on the pretrained encoder, with rows for the marker tokens."""
+    from gliclass import GLiClassModel, GLiClassModelConfig
+
+    encoder_config = AutoConfig.from_pretrained(backbone, trust_remote_code=False)
+    encoder_config.name_or_path = "backbone"  # a checkpoint must not hold a folder of this machine
+    config = GLiClassModelConfig(
+        encoder_config=encoder_config,
+        encoder_model="backbone",
+        class_token_index=tokenizer.convert_tokens_to_ids(LABEL),
+        text_token_index=tokenizer.convert_tokens_to_ids(SEPARATOR),
+        problem_type="multi_label_classification",
+        prompt_first=True,
+    )
+    model = GLiClassModel(config)
+    # The package would read pickles too, and in whatever precision the file has.
+    encoder = type(model.model.encoder_model).from_pretrained(
+        backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
+    model.model.encoder_model = encoder
+    model.resize_token_embeddings(max(len(tokenizer), encoder.get_input_embeddings().num_embeddings))
+    for name, parameter in model.named_parameters():
+        # No part of the scores; several processes would wait for their gradients.
+        if ".pooler." in name or name == "model.logit_scale":
+            parameter.requires_grad_(False)
+    return model

@@ -1,0 +1,83 @@
+"""A two-class NLI cross-encoder as a task of the shared training loop: the rows as (text, hypothesis) pairs.
+
+P pairs of a micro-batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+
+from gliznet.fast.deberta import use_fast_attention
+from hybridnli.encoder import NLIEncoder, pair_scores
+from zsbench.systems.texts import EscapeSpecialTokens
+from zsbench.training.task import IGNORED, Task
+
+PAIRS_PER_TEXT = 3  # a cross-encoder pays one pass per label: pairs drawn of each text and step
+LABELS = {"entailment": 0, "not_entailment": 1}
+
+
+class NLITask(Task):
+    """Entailment of `options["template"].format(label)` by the text."""
+
+    model: PreTrainedModel
+
+    def load(self, backbone: Path) -> None:
+        self.template, self.labels_per_text = self.options["template"], PAIRS_PER_TEXT
+        self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
+        self.tokenizer.model_max_length = self.recipe.max_length
+        self.escape = EscapeSpecialTokens(self.tokenizer)
+        names = {i: name for name, i in LABELS.items()}
+        config = AutoConfig.from_pretrained(
+            backbone, num_labels=2, label2id=LABELS, id2label=names, trust_remote_code=False
+        )
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+        )
+        use_fast_attention(self.model)  # before the first step: a training that is resumed must not compute otherwise
+        self.lengths = np.array([len(text.split()) for text in self.train.texts])
+
+    def collate(
+        self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Tokens of the pairs and their classes (P,)."""
+        pairs = [
+            (text, self.template.format(label))
+            for text, labels in zip(texts, label_lists, strict=True)
+            for label in labels
+        ]
+        encoded = self.tokenizer(
+            self.escape([text for text, _ in pairs]),
+            self.escape([hypothesis for _, hypothesis in pairs]),
+            truncation="only_first",
+            max_length=self.recipe.max_length,
+            padding=True,
+            return_tensors="pt",
+        )
+        true = targets[targets != IGNORED] == 1  # (P,), in the order of the pairs
+        classes = torch.where(true, LABELS["entailment"], LABELS["not_entailment"])
+        return dict(encoded) | {"classes": classes}
+
+    def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """Cross-entropy over the two classes."""
+        inputs = {name: tensor for name, tensor in batch.items() if name != "classes"}
+        return {"total": F.cross_entropy(model(**inputs).logits.float(), batch["classes"])}
+
+    def score(
+        self,
+        model: torch.nn.Module,
+        texts: Sequence[str],
+        label_lists: Sequence[Sequence[str]],
+        device: torch.device,
+    ) -> list[np.ndarray]:
+        """P(entailment) of each (text, hypothesis) pair, scored on its own."""
+        dtype = "bfloat16" if self.recipe.precision == "bf16" else "float32"
+        encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype=dtype)
+        hypotheses = [encoder.hypotheses(self.escape(labels)) for labels in label_lists]
+        return pair_scores(encoder, self.escape(texts), hypotheses)
+
+    def is_encoder(self, name: str) -> bool:
+        return name.startswith(self.model.base_model_prefix + ".") and ".pooler." not in name

@@ -1,0 +1,157 @@
+"""The workflow on a real SLURM, at the smallest size: started by `make test-slurm` on the login node of cluster.sh.
+
+The GPUs are none, so trainings take their CPU path (gloo) with as many processes as SLURM gave GPUs.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from filelock import FileLock
+
+from ..workflow.whole_run import CONFIG, KINDS, RECIPE, REPOSITORY, WholeRun, write_mirror
+
+pytestmark = [
+    pytest.mark.skipif("ZSBENCH_TEST_CLUSTER" not in os.environ, reason="no throwaway cluster (make test-slurm)"),
+    pytest.mark.timeout(900),
+]
+PROFILE = Path("workflow/profiles/slurm")
+# As the docs have it for a site without accounting; and this cluster is quick, so look often.
+SITE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "5"]
+TRAINING = "results/tiny/models/gliznet-full/seed1/training.json"
+
+
+class SlurmRun(WholeRun):
+    """The tiny run, submitted from the login node."""
+
+    def __init__(self, folder: Path, mirror: Path, **recipe: object) -> None:
+        super().__init__(folder, mirror)
+        recipe = RECIPE | {"steps": 12, "patience": 12} | recipe  # long enough to be stopped on the way
+        (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | {"hybrid": {}, "recipe": recipe}))
+        # The cluster's folder of leases, which each node has to itself.
+        self.environment |= {"SBATCH_PARTITION": "gpu", "ZSBENCH_LEASES": os.environ["ZSBENCH_LEASES"]}
+
+    def submit(self, target: str) -> subprocess.Popen:
+        """The one command of these tests."""
+        command = ["snakemake", "--profile", str(PROFILE), *SITE, target, "--configfile", "tiny.yaml"]
+        with (self.folder / "log").open("a") as log:
+            return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
+
+    def jobs(self) -> dict[str, dict[str, str]]:
+        """What SLURM knows of this run's jobs of late, by id."""
+        shown = subprocess.run(["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True).stdout
+        jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
+        return {job["JobId"]: job for job in jobs if job.get("WorkDir") == str(self.folder)}
+
+    def trainers(self) -> list[psutil.Process]:
+        """The training's processes, on all nodes."""
+        wanted, other = KINDS["trainer"]
+        found = []
+        for process in psutil.process_iter(["cmdline", "cwd"]):
+            words = " ".join(process.info["cmdline"] or ())
+            if process.info["cwd"] == str(self.folder) and all(word in words for word in wanted):
+                found += [process] if not any(word in words for word in other) else []
+        return found
+
+    def freeze_training(self) -> str:
+        """Wait for the training to have saved a state, and stop its processes, so that it is alive when it is killed.
+
+        Returns:
+            Its job's id.
+        """
+        wait_until((self.folder / TRAINING).with_name("work").joinpath("state").exists)
+        for process in self.trainers():
+            process.send_signal(signal.SIGSTOP)
+        (job,) = (id for id, job in self.jobs().items() if "train_model" in job["Comment"])
+        return job
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def assert_continued(self, processes: int) -> None:
+        """The training went on from its saved state, in so many processes."""
+        assert "continuing after step" in (self.results / "logs" / "train-gliznet-full-seed1.log").read_text()
+        assert yaml.safe_load((self.folder / TRAINING).read_text())["world_size"] == processes
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def scontrol(*words: str) -> None:
+    subprocess.run(["scontrol", *words], check=True)
+
+
+@pytest.fixture(scope="session")
+def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Replicas of what the run fetches; made once for all of pytest's processes."""
+    folder = tmp_path_factory.getbasetemp().parent / "replicas"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            write_mirror(folder)
+    return folder / "mirror"
+
+
+def test_fetch_to_tables_with_a_training_that_scancel_ended(tmp_path: Path, mirror: Path) -> None:
+    run = SlurmRun(tmp_path / "run", mirror)
+    first = run.submit("tables")
+    subprocess.run(["scancel", run.freeze_training()], check=True)
+    assert first.wait() == 1, run.log()
+    assert run.submit("tables").wait() == 0, run.log()
+    run.assert_continued(processes=1)
+    assert (run.reports / "tables" / "topics.md").is_file()
+
+    rules = {job["Comment"].removeprefix("rule_").split("_wildcards")[0]: job for job in run.jobs().values()}
+    assert set(rules) == {
+        "prepare", "prepare_training", "overlap", "train_model", "score", "measure", "compare", "write_tables"
+    }, "fetch stays on the submitting node"  # fmt: skip
+    shape = [rules["train_model"][key] for key in ("TresPerJob", "NumCPUs", "MinMemoryNode", "TimeLimit")]
+    assert shape == ["gres:gpu:1", "8", "48000M", "12:00:00"], "as the profile has it"
+
+
+def test_two_gpus_of_one_node_and_a_time_limit(tmp_path: Path, mirror: Path) -> None:
+    run = SlurmRun(tmp_path / "run", mirror, strategy="ddp", gpus=2)
+    first = run.submit(TRAINING)
+    job = run.freeze_training()
+    scontrol("update", f"jobid={job}", "EndTime=now")
+    assert first.wait() == 1, run.log()
+    assert run.jobs()[job]["JobState"] == "TIMEOUT"
+    assert run.submit(TRAINING).wait() == 0, run.log()
+    run.assert_continued(processes=2)
+
+
+def test_two_nodes_and_one_that_goes_down(tmp_path: Path, mirror: Path) -> None:
+    """Profile and ZSBENCH_STEP are those of the docs; SLURM queues the job again, and the workflow waits for it."""
+    run = SlurmRun(tmp_path / "run", mirror, strategy="ddp", gpus=2)
+    docs = (REPOSITORY / "docs" / "machines.md").read_text(encoding="utf-8")
+    profile = yaml.safe_load((run.folder / PROFILE / "config.yaml").read_text())
+    profile["set-resources"] |= yaml.safe_load(re.search(r"```yaml\n(set-resources:.*?)```", docs, re.S)[1])[
+        "set-resources"
+    ]
+    (run.folder / PROFILE / "config.yaml").write_text(yaml.safe_dump(profile))
+    run.environment["ZSBENCH_STEP"] = re.search(r'export ZSBENCH_STEP="(.+)"', docs)[1]
+
+    workflow = run.submit(TRAINING)
+    job = run.freeze_training()
+    assert run.jobs()[job]["NumNodes"] == "2"
+    scontrol("update", "nodename=n2", "state=drain", "reason=test")
+    assert run.jobs()[job]["JobState"] == "RUNNING", "a node that is drained finishes what it has"
+    scontrol("update", "nodename=n2", "state=down", "reason=test")
+    wait_until(lambda: run.jobs()[job]["JobState"] == "PENDING")
+    scontrol("update", "nodename=n2", "state=resume")
+    wait_until(lambda: not run.trainers())  # SLURM waits two minutes instead
+    scontrol("update", f"jobid={job}", "StartTime=now")
+    assert workflow.wait() == 0, run.log()
+    assert run.jobs()[job]["Restarts"] == "1"
+    run.assert_continued(processes=2)
