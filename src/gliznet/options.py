@@ -81,9 +81,9 @@ class GliZNetOptions:
     def __post_init__(self) -> None:
         for option in dataclasses.fields(self):
             _check(option, getattr(self, option.name))
-        if not any((self.softmax_weight, self.bce_weight, self.vicreg_weight, self.align_weight)):
-            names = "softmax_weight, bce_weight, vicreg_weight, align_weight"
-            raise ValueError(f"{names}: all are 0; at least one must be > 0")
+        weights = [option.name for option in dataclasses.fields(self) if option.name.endswith("_weight")]
+        if not any(getattr(self, name) for name in weights):
+            raise ValueError(f"{', '.join(weights)}: all are 0; at least one must be > 0")
         if self.head != "bilinear" and self.head_init != "default":
             raise ValueError(f"head_init: {self.head_init!r} needs head='bilinear', got head={self.head!r}")
         if self.order_invariant and self.enrichment:

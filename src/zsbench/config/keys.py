@@ -116,7 +116,7 @@ def _allowed(node: Node, schema: Node) -> str:
     if "enum" in node or "const" in node:
         return ", ".join(map(_word, node.get("enum", [node.get("const")])))
     kind = node.get("type", "any value")
-    words: str = KINDS.get(kind, kind)
+    words = str(KINDS.get(kind, kind))
     if kind == "array":
         words = f"list of {_allowed(node.get('items', {}), schema)}"
     if kind == "object" and isinstance(node.get("additionalProperties"), dict):

@@ -236,7 +236,7 @@ class Statistics(Strict):
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     margin: Annotated[float, Field(gt=0, le=1)] = Field(
         0.01,
-        description="a difference of the headline metric that would not matter; the verdict within it is no effect",
+        description="a difference of the headline metric that would not matter",
     )
     system: Id | None = Field(
         None, description="whose deltas the suite tables print; the first that is not a control where not given"

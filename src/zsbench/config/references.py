@@ -1,13 +1,12 @@
 """What types cannot say of a config: ids exist and are used once, splits are there for what needs them."""
 
-import importlib.util
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
 from zsbench.config.model import Dataset, Presets, RunConfig, Suite
 from zsbench.errors import suggest
-from zsbench.families import FAMILIES, MissingPackageError, versions
+from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
 
 Problems = Iterator[str]  # each as "`key`: problem; allowed: ..."
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (holm)", "δ", "average δ"}  # table columns
@@ -199,9 +198,10 @@ def _systems(run: RunConfig, presets: Presets) -> Problems:
             if source := getattr(entry, given, None):
                 yield from _weights(f"{key}.{given}", source, presets)
         if family == "custom":
-            package = entry.class_.partition(":")[0].partition(".")[0]
-            if importlib.util.find_spec(package) is None:
-                yield f"`{key}.class`: no package {package!r}; install it first"
+            try:
+                package_files(entry.class_)
+            except MissingPackageError as error:
+                yield f"`{key}.class`: {error}"
         for dataset in entry.seen or ():
             yield from _known(f"{key}.seen", dataset, presets.datasets)
         if family == "supervised":

@@ -16,15 +16,14 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal
 
 from zsbench.jobs.leases import lease_devices, lease_folder, lease_port
 from zsbench.jobs.worker import LAUNCHER, die_with_parent
 from zsbench.store.layout import WORKFLOW
 from zsbench.store.progress import say_for
+from zsbench.training.recipe import Strategy
 
 CONFIGS = WORKFLOW / "accelerate"
-Strategy = Literal["single", "ddp", "zero2", "fsdp"]
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # Resident memory of a job on the CPU. oneDNN and PyTorch keep up to 1024 compiled operations each, 1 to 3 MB for every
 # shape of bf16 matrices; and glibc, whose threshold for blocks of their own grows with what is freed, spreads the
@@ -125,8 +124,8 @@ def accelerate_command(strategy: Strategy, processes: int, nodes: Nodes, port: i
     config = configs / f"{strategy}.yaml"
     if not config.is_file():
         raise LaunchError(f"strategy {strategy!r} needs its launch config {config}, which does not exist")
-    if strategy == "zero2" and importlib.util.find_spec("deepspeed") is None:
-        raise LaunchError("strategy 'zero2' needs the package deepspeed: install it, or choose ddp or fsdp")
+    if "DEEPSPEED" in config.read_text(encoding="utf-8") and importlib.util.find_spec("deepspeed") is None:
+        raise LaunchError(f"strategy {strategy!r} needs the package deepspeed: install it, or choose ddp or fsdp")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
     command += ["--quiet", "--num_processes", str(processes * nodes.count), "--num_machines", str(nodes.count)]
     command += ["--machine_rank", str(nodes.rank), "--main_process_port", str(port)]

@@ -9,6 +9,9 @@ def _key(description: str, **bounds: float) -> Any:
     return field(metadata={"description": description, **bounds})
 
 
+Strategy = Literal["single", "ddp", "zero2", "fsdp"]  # launch configs of accelerate: workflow/accelerate
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Hyper-parameters of one training. The config has no hidden defaults: every field is written there.
@@ -34,7 +37,7 @@ class Recipe:
     evaluate_every: int = _key("steps between validations; also how often a resumable state is written", ge=1)
     patience: int = _key("validations without improvement before stopping", ge=1)
     precision: Literal["fp32", "bf16"] = _key("bf16 is autocast")
-    strategy: Literal["single", "ddp", "zero2", "fsdp"] = _key("launch config of accelerate")
+    strategy: Strategy = _key("how accelerate spreads a training over GPUs")
     gpus: int = _key("processes, one per GPU; 1 on a machine without", ge=1, le=64)
 
     def accumulation(self, world_size: int, per_device_batch: int) -> int:
