@@ -112,7 +112,9 @@ def measure_job(root: Path, spec: Spec) -> None:
             path = layout.metrics(*cell_id)
             write_json(path, dict(zip(("suite", "dataset", "system", "seed"), cell_id, strict=True)) | numbers)
             sums[f"{suite}/{dataset['id']}"] = file_sha256(path)
-    write_json(layout.measured(spec["system"], spec["seed"]), {"cells": list(sums), "metrics": sums, "volatile": ["metrics"]})
+    write_json(
+        layout.measured(spec["system"], spec["seed"]), {"cells": list(sums), "metrics": sums, "volatile": ["metrics"]}
+    )
 
 
 def has_scores(layout: Layout, cell: tuple[str, str, str, int]) -> bool:
