@@ -19,7 +19,7 @@ def run(run: RunOption) -> None:
     """Measure speed; stopped at any point, the same command continues."""
     from benchmarks.run import run_speed
 
-    run_speed(run.root, run.plan.spec("speed"))
+    run_speed(run.root, run.spec("speed"))
 
 
 @app.command()

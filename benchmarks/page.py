@@ -22,12 +22,12 @@ from zsbench.reporting.figures.style import (
     house_style,
     legend_below,
     log_ticks,
-    look,
     new_figure,
     panels,
     save,
+    series_style,
 )
-from zsbench.reporting.pages import SPEED_FACTS, SPEED_FIGURE
+from zsbench.reporting.page import SPEED_FACTS, SPEED_FIGURE
 from zsbench.store.provenance import read_json, write_json, write_text
 
 TITLES = {
@@ -94,9 +94,9 @@ def throughput_labels(data: dict[str, Any]) -> Drawing:
         for name, place in places.items():
             chosen = (table["backbone"] == backbone) & (table["tokens"] == tokens) & (table["system"] == name)
             part = table[chosen].sort_values("labels")
-            axis.plot(part["labels"], part["texts/s"], linewidth=1.8, markersize=6, **look(place))
+            axis.plot(part["labels"], part["texts/s"], linewidth=1.8, markersize=6, **series_style(place))
             axis.fill_between(
-                part["labels"], part["low"], part["high"], color=look(place)["color"], alpha=0.15, linewidth=0
+                part["labels"], part["low"], part["high"], color=series_style(place)["color"], alpha=0.15, linewidth=0
             )
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")

@@ -16,7 +16,7 @@ from benchmarks.parts import Parts
 from benchmarks.tables import compiled
 from benchmarks.timing import interleave, rates, ratio
 from benchmarks.workloads import make_labels, make_texts, mixed_lengths
-from zsbench.reporting.pages import Section, add_speed
+from zsbench.reporting.page import Section, add_speed
 from zsbench.store.provenance import write_json
 
 from .made_up_record import record

@@ -1,18 +1,21 @@
 """A report made from replicas says so before anything else."""
 
-import json
-from types import SimpleNamespace
+from pathlib import Path
 
-from zsbench.reporting.summary import _replicas
+import pytest
+
+from zsbench.reporting.frames import RunData
+from zsbench.reporting.summary import sentences
 from zsbench.store.layout import Layout
+from zsbench.store.provenance import write_json
 
 
-def test_replicas_are_announced(tmp_path):
-    layout = Layout(tmp_path)
-    run = SimpleNamespace(layout=layout, datasets=lambda suite: ["cr"] if suite == "gliclass" else ["topics"])
-    assert _replicas(run) == ""  # a report drawn from frames alone has no cards
-    for name, replica in (("topics", False), ("cr", True)):
-        path = layout.dataset_card(name)
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"replica": replica}))
-        assert _replicas(run).startswith("This is a rehearsal") is replica
+@pytest.mark.parametrize("replica", [True, False])
+def test_replicas_are_announced(tmp_path: Path, replica: bool) -> None:
+    datasets = [{"id": name, "title": name} for name in ("cr", "sst2")]
+    suite = {"title": "s", "task": "single", "metric": "macro_f1", "datasets": datasets}
+    spec = {"suites": {"s": suite}, "systems": [], "gliznet": {"base": {}, "variants": {}}, "sensitivity": {}}
+    spec |= {"statistics": {"system": "gliznet-full"}}
+    for name in ("cr", "sst2"):
+        write_json(Layout(tmp_path).dataset_card(name), {"replica": replica and name == "cr"})
+    assert sentences(RunData(tmp_path, spec))[0].startswith("This is a rehearsal") == replica

@@ -114,7 +114,7 @@ def test_fetch_to_tables_with_a_training_that_scancel_ended(tmp_path: Path, mirr
 
     rules = {job["Comment"].removeprefix("rule_").split("_wildcards")[0]: job for job in run.jobs().values()}
     assert set(rules) == {
-        "prepare", "prepare_training", "overlap", "train_model", "score_topics", "measure", "compare", "write_tables"
+        "prepare", "prepare_training", "overlap", "train_model", "score", "measure", "compare", "write_tables"
     }, "fetch stays on the submitting node"  # fmt: skip
     shape = [rules["train_model"][key] for key in ("TresPerJob", "NumCPUs", "MinMemoryNode", "TimeLimit")]
     assert shape == ["gres:gpu:1", "8", "48000M", "12:00:00"], "as the profile has it"

@@ -109,7 +109,7 @@ def test_an_edit_of_a_metric_scores_nothing(project: Project) -> None:
 @pytest.mark.parametrize(
     ("module", "reruns"),
     [
-        ("zsbench/reporting/table.py", {"write_tables", "write_report"}),
+        ("zsbench/reporting/summary.py", {"write_report"}),
         ("zsbench/data/sources/hub.py", set()),  # what was fetched stays fetched
         ("zsbench/jobs/launch.py", set()),  # how a job is started does not change what it computes
         ("zsbench/store/secrets.py", set()),  # nor what is masked in its log, though all that trains imports it

@@ -1,7 +1,8 @@
-"""The workflow as somebody else's module: what `snakedeploy deploy-workflow` writes, run in a folder of its own."""
+"""The workflow as a module in another folder, as `snakedeploy deploy-workflow` and config/README.md write it."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,16 +22,14 @@ module zsbench:
         config
 
 use rule * from zsbench
-
-onsuccess:
-    zsbench.onsuccess()
 """
 
 
 def test_a_module_in_another_folder_runs(tmp_path: Path) -> None:
     config = CONFIG | {"run": "one"}
+    by_hand = re.search(r"```python\n(.*?)```", (REPOSITORY / "config" / "README.md").read_text(), re.S)[1]
     for name, text in {
-        "workflow/Snakefile": DEPLOYED,
+        "workflow/Snakefile": DEPLOYED + by_hand,
         "config/config.yaml": yaml.safe_dump(config),
         "rows.csv": "text,label\na,0\nb,1\n",
     }.items():

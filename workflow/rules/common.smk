@@ -49,25 +49,13 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 shell.prefix('set -euo pipefail; zsbench() {{ exec zsbench --end-with $PPID "$@"; }}; ')
 
 
-def write_config():
-    """Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument)."""
+onstart:
+    # Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument).
     # The order of keys has a meaning (the first wording of a preset), so they are not sorted.
     write_text(
         layout.config,
         json.dumps({"config": plan.config, "resources": plan.resources}, indent=1),
     )
-
-
-onstart:
-    write_config()
-
-
-if (
-    workflow.is_main_process
-    and not workflow.modifier.is_main_snakefile()
-    and not workflow.output_settings.dryrun
-):
-    write_config()  # Snakemake calls no onstart of a module
 
 
 def folder_of_outputs(wildcards, output):

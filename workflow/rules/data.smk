@@ -11,12 +11,13 @@ rule fetch:
     resources:
         network=1,
     params:
+        run=plan.run,
         content=content_of_source,
         spec=spec_of("source", "source"),
     message:
         "fetch {wildcards.source}"
     shell:
-        "zsbench job fetch --run {plan.run} --source {wildcards.source} 2>&1 | tee {log}"
+        "zsbench job fetch --run {params.run} --source {wildcards.source} 2>&1 | tee {log}"
 
 
 rule manifest:
@@ -30,12 +31,13 @@ rule manifest:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.fetched"),
         spec=spec_of("manifest"),
     message:
         "gather the origins of {} sources".format(len(plan.sources))
     shell:
-        "zsbench job manifest --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job manifest --run {params.run} 2>&1 | tee {log}"
 
 
 rule prepare:
@@ -49,12 +51,13 @@ rule prepare:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.prepare"),
         spec=spec_of("dataset", "dataset"),
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "zsbench job prepare --run {plan.run} --dataset {wildcards.dataset} 2>&1 | tee {log}"
+        "zsbench job prepare --run {params.run} --dataset {wildcards.dataset} 2>&1 | tee {log}"
 
 
 rule prepare_training:
@@ -68,12 +71,13 @@ rule prepare_training:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.training_sets"),
         spec=spec_of("training_set", "training_set"),
     message:
         "prepare {wildcards.training_set}"
     shell:
-        "zsbench job prepare-training --run {plan.run} --training-set {wildcards.training_set} 2>&1 | tee {log}"
+        "zsbench job prepare-training --run {params.run} --training-set {wildcards.training_set} 2>&1 | tee {log}"
 
 
 rule overlap:
@@ -87,12 +91,13 @@ rule overlap:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.data.contamination"),
         spec=spec_of("overlap"),
     message:
         "find test texts in the training sets"
     shell:
-        "zsbench job overlap --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job overlap --run {params.run} 2>&1 | tee {log}"
 
 
 rule check:
@@ -101,7 +106,9 @@ rule check:
     localrule: True
     conda:
         "../envs/zsbench.yaml"
+    params:
+        run=plan.run,
     message:
         "check whether the run can start"
     shell:
-        "zsbench job check --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job check --run {params.run} 2>&1 | tee {log}"

@@ -23,12 +23,13 @@ if plan.label_sets_spec:
         conda:
             "../envs/zsbench.yaml"
         params:
+            run=plan.run,
             code=code_digest("zsbench.evaluation.label_sets"),
             spec=canonical_json(plan.label_sets_spec),
         message:
             "find the label sets that systems to be trained cannot take"
         shell:
-            "zsbench job label-sets --run {plan.run} 2>&1 | tee {log}"
+            "zsbench job label-sets --run {params.run} 2>&1 | tee {log}"
 
 
 rule score:
@@ -46,13 +47,14 @@ rule score:
     resources:
         gpu=1,
     params:
+        run=plan.run,
         code=code_of_system,
         spec=spec_of("score", "system", "seed"),
         failures=failures_before,
     message:
         "score {wildcards.system}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli job score --run {plan.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli job score --run {params.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 rule measure:
@@ -65,12 +67,13 @@ rule measure:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.evaluation.measure"),
         spec=spec_of("measure", "system", "seed"),
     message:
         "measure {wildcards.system}, seed {wildcards.seed}"
     shell:
-        "zsbench job measure --run {plan.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
+        "zsbench job measure --run {params.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 rule compare:
@@ -89,12 +92,13 @@ rule compare:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.evaluation.compare"),
         spec=spec_of("analysis"),
     message:
         "compare systems: frames of all metrics, paired deltas with intervals"
     shell:
-        "zsbench job compare --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job compare --run {params.run} 2>&1 | tee {log}"
 
 
 if plan.hardset_spec:
@@ -114,9 +118,10 @@ if plan.hardset_spec:
         conda:
             "../envs/zsbench.yaml"
         params:
+            run=plan.run,
             code=code_digest("zsbench.evaluation.hardset"),
             spec=spec_of("hardset"),
         message:
             "measure hardset-mini's test split: trained against untrained"
         shell:
-            "zsbench job hardset --run {plan.run} 2>&1 | tee {log}"
+            "zsbench job hardset --run {params.run} 2>&1 | tee {log}"

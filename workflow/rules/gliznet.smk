@@ -13,6 +13,7 @@ rule train_model:
     resources:
         gpu=plan.gpus,
     params:
+        run=plan.run,
         code=code_of_training,
         spec=spec_of("training", "model", "seed"),
         strategy=plan.config["recipe"]["strategy"],
@@ -20,4 +21,4 @@ rule train_model:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:
         "${{ZSBENCH_STEP:-}} zsbench launch --gpus {resources.gpu} --strategy {params.strategy}"
-        " -- -m zsbench.cli job train --run {plan.run} --model {wildcards.model} --seed {wildcards.seed} 2>&1 | tee {log}"
+        " -- -m zsbench.cli job train --run {params.run} --model {wildcards.model} --seed {wildcards.seed} 2>&1 | tee {log}"

@@ -13,12 +13,13 @@ rule train_hybrid:
     resources:
         gpu=1,
     params:
+        run=plan.run,
         code=code_digest("zsbench.training.hybrid"),
         spec=spec_of("hybrid", "hybrid", "seed"),
     message:
         "train {wildcards.hybrid}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli job train-hybrid --run {plan.run} --model {wildcards.hybrid} --seed {wildcards.seed} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli job train-hybrid --run {params.run} --model {wildcards.hybrid} --seed {wildcards.seed} 2>&1 | tee {log}"
 
 
 ruleorder: train_hybrid > train_model

@@ -25,7 +25,7 @@ rule write_tables:
         tables=[
             REPORTS / "tables" / f"{name}.{kind}"
             for name in plan.tables
-            for kind in ("md", "tex", "notes.txt")
+            for kind in ("json", "md", "tex")
         ],
         data=[
             reported("tables", name, item, "csv") for name, item in plan.tables.items()
@@ -35,12 +35,13 @@ rule write_tables:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.reporting.tables"),
         spec=spec_of("analysis"),
     message:
         "write the tables"
     shell:
-        "zsbench job tables --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job tables --run {params.run} 2>&1 | tee {log}"
 
 
 rule write_figures:
@@ -64,12 +65,13 @@ rule write_figures:
     conda:
         "../envs/zsbench.yaml"
     params:
+        run=plan.run,
         code=code_digest("zsbench.reporting.figures"),
         spec=spec_of("analysis"),
     message:
         "draw the figures"
     shell:
-        "zsbench job figures --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job figures --run {params.run} 2>&1 | tee {log}"
 
 
 SPEED_PAGE = REPORTS / "speed" / "speed.md"
@@ -95,11 +97,12 @@ rule write_report:
     conda:
         "../envs/zsbench.yaml"
     params:
-        code=code_digest("zsbench.reporting.pages"),
+        run=plan.run,
+        code=code_digest("zsbench.reporting.page"),
         spec=spec_of("analysis"),
         # A speed page that is there is shown. No input: an edit of a model must not measure speed anew for the report.
         speed=file_sha256(SPEED_PAGE) if SPEED_PAGE.is_file() else "",
     message:
         "write the report"
     shell:
-        "zsbench job report --run {plan.run} 2>&1 | tee {log}"
+        "zsbench job report --run {params.run} 2>&1 | tee {log}"

@@ -15,12 +15,13 @@ if plan.speed_spec:
         resources:
             gpu=1,
         params:
+            run=plan.run,
             code=code_digest("benchmarks.run"),
             spec=spec_of("speed"),
         message:
             "measure speed"
         shell:
-            "zsbench launch -- -m benchmarks run --run {plan.run} 2>&1 | tee {log}"
+            "zsbench launch -- -m benchmarks run --run {params.run} 2>&1 | tee {log}"
 
     rule write_speed_page:
         input:

@@ -39,6 +39,17 @@ class Run:
         """reports/RUN, beside the results"""
         return self.root.parent.parent / "reports" / self.root.name
 
+    def spec(self, kind: str, *names: Any) -> Any:
+        """What one job depends on (`Plan.spec`).
+
+        Raises:
+            typer.BadParameter: the run has nothing of that name.
+        """
+        try:
+            return self.plan.spec(kind, *names)
+        except KeyError as error:
+            raise typer.BadParameter(f"{error} is not in {self.layout.config}") from error
+
 
 def open_run(text: str) -> Run:
     """A parser for a run's id or folder."""
@@ -86,7 +97,7 @@ def fetch(run: RunOption, source: Annotated[str, typer.Option()]) -> None:
     """Fetch one source."""
     from zsbench.data.sources.fetch import fetch as fetch_source
 
-    spec = run.plan.spec("source", source)
+    spec = run.spec("source", source)
     mirror = os.environ.get("ZSBENCH_MIRROR") or spec["mirror"]
     description = {key: value for key, value in spec.items() if key not in ("id", "mirror", "lock")}
     fetch_source(description, run.layout.fetched(source), mirror=mirror, lock=spec.get("lock"))
@@ -105,7 +116,7 @@ def prepare(run: RunOption, dataset: Annotated[str, typer.Option()]) -> None:
     """Prepare the rows of a fetched test set."""
     from zsbench.data.prepare import prepare_dataset
 
-    spec, layout = run.plan.spec("dataset", dataset), run.layout
+    spec, layout = run.spec("dataset", dataset), run.layout
     prepare_dataset(spec, layout.fetched(spec["source"]), layout.dataset(dataset), layout.dataset_card(dataset))
 
 
@@ -114,7 +125,7 @@ def prepare_training(run: RunOption, training_set: Annotated[str, typer.Option()
     """Prepare the rows of a training set."""
     from zsbench.data.training_sets import prepare_training_set
 
-    spec, layout = run.plan.spec("training_set", training_set), run.layout
+    spec, layout = run.spec("training_set", training_set), run.layout
     rows, card = layout.training_set(training_set), layout.training_set_card(training_set)
     prepare_training_set(spec, layout.fetched(spec["source"]), rows, card)
 
@@ -124,7 +135,7 @@ def overlap(run: RunOption) -> None:
     """Count test texts found in training sets."""
     from zsbench.data.contamination import write_overlap
 
-    spec = run.plan.spec("overlap")
+    spec = run.spec("overlap")
     write_overlap(run.root, spec["training_sets"], spec["datasets"])
 
 
@@ -133,7 +144,7 @@ def label_sets(run: RunOption) -> None:
     """Find label sets that a system cannot take."""
     from zsbench.evaluation.label_sets import check_label_sets
 
-    check_label_sets(run.root, run.plan.spec("label_sets"))
+    check_label_sets(run.root, run.spec("label_sets"))
 
 
 @app.command()
@@ -141,7 +152,7 @@ def train(run: RunOption, model: Model, seed: Seed) -> None:
     """Train one model."""
     from zsbench.training.run import train_job
 
-    train_job(run.plan.spec("training", model, seed), run.layout)
+    train_job(run.spec("training", model, seed), run.layout)
 
 
 @app.command()
@@ -149,7 +160,7 @@ def train_hybrid(run: RunOption, model: Model, seed: Seed) -> None:
     """Train the PolyEncoder heads of a hybrid."""
     from zsbench.training.hybrid import train_hybrid as train_heads
 
-    train_heads(run.root, run.plan.spec("hybrid", model, seed))
+    train_heads(run.root, run.spec("hybrid", model, seed))
 
 
 @app.command()
@@ -157,7 +168,7 @@ def score(run: RunOption, system: System, seed: Seed) -> None:
     """Score every dataset of a system's suites."""
     from zsbench.evaluation.scoring import score_job
 
-    score_job(run.root, *run.plan.spec("score", system, seed))
+    score_job(run.root, *run.spec("score", system, seed))
 
 
 @app.command()
@@ -165,7 +176,7 @@ def measure(run: RunOption, system: System, seed: Seed) -> None:
     """Compute metrics from stored scores."""
     from zsbench.evaluation.measure import measure_job
 
-    measure_job(run.root, run.plan.spec("measure", system, seed))
+    measure_job(run.root, run.spec("measure", system, seed))
 
 
 @app.command()
@@ -174,7 +185,7 @@ def compare(run: RunOption) -> None:
     from zsbench.evaluation.compare import compare as compare_cells
     from zsbench.evaluation.measure import gather
 
-    spec = run.plan.spec("analysis")
+    spec = run.spec("analysis")
     gather(run.root, spec)
     compare_cells(run.root, spec)
 
@@ -184,7 +195,7 @@ def hardset(run: RunOption) -> None:
     """Measure hardset-mini's test split."""
     from zsbench.evaluation.hardset import measure_hardset
 
-    measure_hardset(run.root, run.plan.spec("hardset"))
+    measure_hardset(run.root, run.spec("hardset"))
 
 
 @app.command()
@@ -192,7 +203,7 @@ def tables(run: RunOption) -> None:
     """Write the tables."""
     from zsbench.reporting.tables import write_tables
 
-    write_tables(run.root, run.plan.spec("analysis"), run.reports / "tables")
+    write_tables(run.root, run.spec("analysis"), run.reports / "tables")
 
 
 @app.command()
@@ -200,15 +211,15 @@ def figures(run: RunOption) -> None:
     """Draw the figures."""
     from zsbench.reporting.figures import write_figures
 
-    write_figures(run.root, run.plan.spec("analysis"), run.reports / "figures")
+    write_figures(run.root, run.spec("analysis"), run.reports / "figures")
 
 
 @app.command()
 def report(run: RunOption) -> None:
     """Write the page and REPORT.md."""
-    from zsbench.reporting.pages import write_report
+    from zsbench.reporting.page import write_report
 
-    write_report(run.root, run.plan.spec("analysis"), run.reports)
+    write_report(run.root, run.spec("analysis"), run.reports)
 
 
 @app.command()

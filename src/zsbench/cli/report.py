@@ -14,11 +14,9 @@ results_or_reports = existing_folder("results/<run> or reports/<run>")
 @app.command(epilog="Example: zsbench show embedded")
 def show(run: Report) -> None:
     """Print the main tables of a report."""
-    tables = run / "tables"
-    multi = [path.with_name(path.name.replace("_deltas", "")) for path in sorted(tables.glob("*_deltas.md"))]
-    for path in (*sorted(tables.glob("*_suite.md")), tables / "ablations.md", *multi):
-        if path.is_file():
-            print(path.read_text(encoding="utf-8"))
+    from zsbench.reporting.readme import show as text_of
+
+    print(text_of(run))
     print(f"The full report: {run / 'index.html'}")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from zsbench.reporting.table import EMPTY, Table, markdown_text
+from zsbench.reporting.render import EMPTY, words_markdown
 
 TITLES = ("Key", "Allowed", "Default", "Meaning")
 HEAD = """# Configuration keys
@@ -35,11 +35,11 @@ def markdown(schema: Node, presets: Node) -> str:
     for name in schema["properties"]:
         owner = presets if name in presets["properties"] else schema
         rows = [*_rows(name, owner["properties"][name], owner)]
-        parts.append(f"\n## `{name}`\n\n{markdown_text(Table(name, TITLES, rows))}")
+        parts.append(f"\n## `{name}`\n\n{words_markdown(TITLES, rows)}")
     options = schema["$defs"]["options"]
     rows = [*_rows("", options, schema, _defaults_of_options())]
     about = "Keys of `gliznet.base` and of each entry of `gliznet.variants`."
-    parts.append(f"\n## Switches of GliZNet\n\n{about}\n\n{markdown_text(Table('options', TITLES, rows))}")
+    parts.append(f"\n## Switches of GliZNet\n\n{about}\n\n{words_markdown(TITLES, rows)}")
     return "".join(parts)
 
 

@@ -1,5 +1,6 @@
-"""What a report reads: the analysis frames of a run, its scores, its training records; no metric is made here."""
+"""What a report reads: the analysis frames of a run, its cards and training records; no metric is made here."""
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from zsbench.evaluation.protocols import representative
-from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, read_files, status
+from zsbench.plan.suites import suites_of
+from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, read_files, status
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
@@ -17,22 +19,23 @@ from zsbench.store.provenance import read_json
 COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
-        "table suite dataset metric protocol split system baseline factor delta low high p p_holm tests unit mde"
-        " verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels n_rows n_sets n_seeds"
-        " mcnemar_p"
+        "table suite dataset metric protocol split system baseline baseline_protocol factor levels delta low high p"
+        " p_holm tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels"
+        " n_rows n_sets n_seeds mcnemar_p"
     ),
     "ranks": "suite protocol split system value rank rank_low rank_high p_best",
-    "calibration": "suite dataset system seed ece ece_calibrated brier auroc",
+    "calibration": "suite dataset system seed confidence_kind rows ece ece_calibrated brier auroc",
     "reliability": "suite dataset system bin low high count confidence accuracy",
     "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
 }
 SIGNIFICANT = 0.05  # Holm-corrected p below which a difference is called one
 HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
-AVERAGE = "average"  # the dataset name of deltas over a whole suite
-WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # what stands in the place of a number
-
-Place = tuple[str, str, str, int]  # suite, dataset, system, seed
+SERIES_COLORS = 8  # of `figures.style`, after which they return
+AVERAGE = "average"  # the dataset name of values over a whole suite
+SINGLE, MULTI = "single", "multi"  # tasks: one label per text, any number of labels per text
+WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown where a number is missing
+METRIC_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy", "mean_ap": "mean AP"}
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,7 @@ class RunData:
         """
         path = self.root / "analysis" / f"{name}.parquet"
         columns = COLUMNS[name].split()
-        if not path.is_file():
-            return pd.DataFrame(columns=columns)
-        return read_frame(path, columns)
+        return read_frame(path, columns) if path.is_file() else pd.DataFrame(columns=columns)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -93,9 +94,41 @@ class RunData:
         """The system whose deltas the tables print."""
         return self.spec["statistics"]["system"]
 
+    def suites(self, task: str) -> list[str]:
+        """Suites of a task, in config order."""
+        return suites_of(self.spec, task)
+
+    def suite_title(self, suite: str) -> str:
+        return self.spec["suites"][suite]["title"]
+
+    def metric(self, suite: str) -> str:
+        """The suite's headline metric, as `metrics.parquet` names it."""
+        return self.spec["suites"][suite]["metric"]
+
+    def metric_name(self, suite: str) -> str:
+        """The headline metric as a reader knows it: `macro-F1`."""
+        return METRIC_NAMES[self.metric(suite)]
+
+    def metric_title(self, suite: str) -> str:
+        """The same as a heading starts: `Macro-F1`."""
+        name = self.metric_name(suite)
+        return name[0].upper() + name[1:]
+
+    def decision(self, suite: str) -> tuple[str, str] | None:
+        """(protocol, split) that stands for a suite where there is room for one; None where nothing was measured."""
+        if self.spec["suites"][suite]["task"] == SINGLE:
+            return "argmax", "test"
+        rows = self.metrics[self.metrics["suite"] == suite]
+        return representative(zip(rows["protocol"], rows["split"], strict=True))
+
     def datasets(self, suite: str) -> dict[str, dict[str, Any]]:
         """Datasets of a suite by id, in table order."""
-        return {entry["id"]: entry for entry in self.spec["suites"].get(suite, {}).get("datasets", [])}
+        return {entry["id"]: entry for entry in self.spec["suites"][suite]["datasets"]}
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Dataset id -> title, over all suites."""
+        return {name: entry["title"] for suite in self.spec["suites"] for name, entry in self.datasets(suite).items()}
 
     def systems(self, suite: str, controls: bool = True) -> list[str]:
         """Systems of a suite in table order."""
@@ -105,8 +138,16 @@ class RunData:
             if suite in entry["suites"] and (controls or not entry["control"])
         ]
 
+    def system(self, name: str) -> dict[str, Any]:
+        """A system's entry in the spec; {} for one that the run does not have."""
+        return next((entry for entry in self.spec["systems"] if entry["id"] == name), {})
+
+    @cached_property
+    def controls(self) -> frozenset[str]:
+        return frozenset(entry["id"] for entry in self.spec["systems"] if entry["control"])
+
     def seeds(self, system: str) -> list[int]:
-        return next((list(entry["seeds"]) for entry in self.spec["systems"] if entry["id"] == system), [])
+        return list(self.system(system).get("seeds", []))
 
     def is_ablation(self, system: str) -> bool:
         """A GliZNet variant that exists to be contrasted: not the reference, not one side of a named compound."""
@@ -120,38 +161,43 @@ class RunData:
             and system != self.reference
         )
 
-    def headline(self, suite: str, limit: int = HEADLINE) -> list[str]:
+    def headline(self, *suites: str, limit: int = HEADLINE) -> list[str]:
         """The few systems that crowded figures show: the reference, the best others; no controls, no ablations."""
-        found = [name for name in self.systems(suite, controls=False) if not self.is_ablation(name)]
-        found.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
-        if len(found) <= limit:
-            return found
-        means: dict[str, list[float]] = {}
-        for (kind, _, system, _), value in self.main_metric().items():
-            if kind == suite:
-                means.setdefault(system, []).append(value)
-        quality = {name: sum(values) / len(values) for name, values in means.items() if self.complete(suite, name)}
-        best = sorted(found, key=lambda name: (name != self.reference, -quality.get(name, -1.0)))[:limit]
-        return [name for name in found if name in best]
+        names = [name for suite in suites for name in self.systems(suite, controls=False)]
+        names = [name for name in dict.fromkeys(names) if not self.is_ablation(name)]
+        names.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
+        if len(names) <= limit:
+            return names
+        quality = pd.concat([self.suite_means(suite)[AVERAGE].dropna() for suite in suites]).groupby(level=0).mean()
+        best = sorted(names, key=lambda name: (name != self.reference, -quality.get(name, -1.0)))[:limit]
+        return [name for name in names if name in best]
 
-    def shown_note(self, suite: str, names: list[str]) -> str:
-        """A caption's last words when a figure shows only some of the suite's systems."""
-        others = len(self.systems(suite, controls=False)) - len(names)
+    def shown_note(self, names: list[str], *suites: str) -> str:
+        """A caption's last words when a figure shows only some of the suites' systems."""
+        others = len({name for suite in suites for name in self.systems(suite, controls=False)}) - len(names)
         return f" {others} further systems (controls aside) are in the tables alone." if others > 0 else ""
 
     @cached_property
-    def places(self) -> dict[str, int]:
-        """A number a system, the same in every figure: those that headline figures show come first."""
-        controls = {entry["id"]: entry["control"] for entry in self.spec["systems"]}
-        names = [name for suite in self.spec["suites"] for name in self.headline(suite)]
-        names += sorted(controls, key=lambda name: (name != self.reference, controls[name], self.is_ablation(name)))
-        return {name: place for place, name in enumerate(dict.fromkeys(names))}
+    def series(self) -> dict[str, int]:
+        """Number of each system's `series_style`, the same in every figure: one colour once per suite's headline."""
+        numbers: dict[str, int] = {}
+        for suite in self.spec["suites"]:
+            names = self.headline(suite)
+            for name in names:
+                colors = {numbers[other] % SERIES_COLORS for other in names if other in numbers}
+                free = (n for n in itertools.count() if n not in numbers.values() and n % SERIES_COLORS not in colors)
+                numbers.setdefault(name, next(free))
+        ids = [entry["id"] for entry in self.spec["systems"]]
+        ids.sort(key=lambda name: (name != self.reference, name in self.controls, self.is_ablation(name)))
+        for name in ids:
+            numbers.setdefault(name, next(n for n in itertools.count() if n not in numbers.values()))
+        return numbers
 
     @cached_property
     def unmoved(self) -> frozenset[str]:
         """Systems with a seed whose training says that its selection metric never moved; of a hybrid, all that read
         its heads."""
-        still = {place for place, record in self.trainings().items() if record.get("selection_never_moved")}
+        still = {key for key, record in self.trainings.items() if record.get("selection_never_moved")}
         return frozenset(
             entry["id"]
             for entry in self.spec["systems"]
@@ -159,102 +205,118 @@ class RunData:
             if any((entry.get("model"), seed) in still for seed in entry["seeds"])
         )
 
-    def trained_on(self, suite: str, dataset: str) -> set[str]:
-        """Systems whose cards say that they were trained on the dataset."""
-        return {
-            system
-            for kind, name, system, seed in self.cells()
-            if (kind, name) == (suite, dataset) and (self.card(kind, name, system, seed) or {}).get("seen") == "yes"
-        }
+    def chosen_on(self, system: str, dataset: str, split: str) -> bool:
+        """Whether a multi-label system's weights were chosen on the rows of this split.
 
-    def suite_means(self, suite: str, metric: str = "macro_f1") -> pd.DataFrame:
-        """Mean over seeds of a test metric under argmax: systems as rows, dataset ids as columns, table order.
-
-        NaN where a system has no number. A last column `average` is the plain mean over datasets, only for systems
-        that have every dataset: averages over different sets are never ranked.
+        Heads that this run trains look at the validation rows of their dataset to stop; what a publisher's training
+        looked at is not known row by row, so every split of a dataset that it declares as seen counts.
         """
-        frame = self.metrics
+        entry = self.system(system)
+        if entry["settings"].get("blend") == "nli":  # reads no head
+            return False
+        if entry["trained"]:
+            return split == "validation" and entry["settings"].get("dataset") == dataset
+        return dataset in entry["settings"].get("seen", [])
+
+    def seen(self, suite: str, dataset: str) -> dict[str, str]:
+        """What each system's cards say of having been trained on the dataset: `yes`, `unknown` or `no`."""
+        answers: dict[str, str] = {}
+        for cell in self.cells():
+            if cell[:2] == (suite, dataset):
+                answer = str(self.cards[cell].get("seen", "unknown"))
+                rank = ("yes", "unknown", "no").index
+                answers[cell[2]] = min(answer, answers.get(cell[2], "no"), key=rank)
+        return answers
+
+    def means(self, suite: str, metric: str) -> pd.DataFrame:
+        """Mean over seeds of a metric under the suite's `decision`: systems as rows, dataset ids as columns."""
+        frame, shown = self.metrics, self.decision(suite)
         picked = frame[
             (frame["suite"] == suite)
             & (frame["metric"] == metric)
-            & (frame["split"] == "test")
-            & (frame["protocol"] == "argmax")
+            & (frame["protocol"] == (shown or ("", ""))[0])
+            & (frame["split"] == (shown or ("", ""))[1])
             & (frame["label"].fillna("") == "")
         ]
-        means = picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
+        return picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
+
+    def suite_means(self, suite: str, metric: str = "") -> pd.DataFrame:
+        """`means` of a metric, by default the headline metric, in table order, NaN where a system has no number.
+
+        A last column `average` is the plain mean over datasets, only for systems that have every dataset: averages
+        over different sets are never ranked.
+        """
+        means = self.means(suite, metric or self.metric(suite))
         missing = [(dataset, system) for kind, dataset, system in self.missing if kind == suite]
         columns = [name for name in self.datasets(suite) if name in {*means.columns, *(name for name, _ in missing)}]
         rows = [name for name in self.systems(suite) if name in {*means.index, *(name for _, name in missing)}]
         if not columns:
             return pd.DataFrame(columns=[AVERAGE], dtype=float)
-        means = means.reindex(index=rows, columns=columns)
+        means = means.reindex(index=rows, columns=columns).rename_axis(index="system", columns=None)
         means[AVERAGE] = means[columns].mean(axis=1, skipna=False)
         return means
 
-    def topic_protocol(self) -> tuple[str, str] | None:
-        """(protocol, split) that topic figures show, of those the run has."""
-        topics = self.metrics[self.metrics["suite"] == "topics"]
-        return representative(zip(topics["protocol"], topics["split"], strict=True))
-
-    def main_metric(self) -> dict[tuple[str, str, str, int], float]:
-        """Macro-F1 of every cell (suite, dataset, system, seed) under the protocol that the page shows first."""
-        shown = {"gliclass": ("argmax", "test"), "topics": self.topic_protocol()}
-        frame = self.metrics[self.metrics["metric"] == "macro_f1"]
+    def cell_values(self) -> dict[CellId, float]:
+        """Headline metric of every cell, under its suite's `decision`."""
+        shown = {suite: (self.metric(suite), *(self.decision(suite) or ("", ""))) for suite in self.spec["suites"]}
         return {
             (row.suite, row.dataset, row.system, int(row.seed)): float(row.value)
-            for row in frame.itertuples()
-            if shown.get(row.suite) == (row.protocol, row.split)
+            for row in self.metrics.itertuples()
+            if shown.get(row.suite) == (row.metric, row.protocol, row.split) and not row.label
         }
 
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
         """Stored scores of a cell, or None when the run has no such cell, or one without scores."""
-        place = (suite, dataset, system, seed)
-        return read_files(self.layout, place)[1].to_pandas() if place in self.cells() else None
-
-    def card(self, suite: str, dataset: str, system: str, seed: int) -> dict[str, Any] | None:
-        """Card of a cell, or None when the run has no such cell."""
-        path = self.layout.card(suite, dataset, system, seed)
-        return read_json(path) if path.is_file() else None
+        key = (suite, dataset, system, seed)
+        return read_files(self.layout, key)[1].to_pandas() if key in self.cells() else None
 
     @cached_property
-    def _cards(self) -> dict[Place, dict[str, Any]]:
-        """Cards of the run, in table order."""
-        places = [
+    def cards(self) -> dict[CellId, dict[str, Any]]:
+        """Card of every stored cell, in table order."""
+        keys = [
             (suite, dataset, system, seed)
             for suite in self.spec["suites"]
             for dataset in self.datasets(suite)
             for system in self.systems(suite)
             for seed in self.seeds(system)
         ]
-        return {place: read_json(self.layout.card(*place)) for place in places if self.layout.card(*place).is_file()}
+        return {key: read_json(self.layout.card(*key)) for key in keys if self.layout.card(*key).is_file()}
 
-    def cells(self) -> list[Place]:
-        """(suite, dataset, system, seed) of every stored cell that holds scores, in table order."""
-        return [place for place, card in self._cards.items() if status(card) == OK]
+    def dataset_card(self, dataset: str) -> dict[str, Any]:
+        """Card of a prepared dataset; {} where it was not prepared."""
+        path = self.layout.dataset_card(dataset)
+        return read_json(path) if path.is_file() else {}
+
+    def cells(self) -> list[CellId]:
+        """Every stored cell that holds scores, in table order."""
+        return [key for key, card in self.cards.items() if status(card) == OK]
 
     @cached_property
     def missing(self) -> dict[tuple[str, str, str], Missing]:
         """Every (suite, dataset, system) without a number, in table order: one seed without scores makes it so."""
-        found: dict[tuple[str, str, str], list[tuple[str, str, int]]] = {}
-        for (suite, dataset, system, seed), card in self._cards.items():
+        lost: dict[tuple[str, str, str], list[tuple[str, str, int]]] = {}
+        for (suite, dataset, system, seed), card in self.cards.items():
             if status(card) != OK:
-                found.setdefault((suite, dataset, system), []).append((status(card), card["reason"], seed))
-        return {
-            place: Missing(
-                *min(cells)[:2], tuple(seed for _, _, seed in cells)
-            )  # "failed" comes before "not-applicable"
-            for place, cells in found.items()
+                lost.setdefault((suite, dataset, system), []).append((status(card), card["reason"], seed))
+        return {  # "failed" comes before "not-applicable"
+            key: Missing(*min(cells)[:2], tuple(seed for _, _, seed in cells)) for key, cells in lost.items()
         }
+
+    def missing_word(self, suite: str, datasets: list[str], *systems: str) -> str:
+        """The word for why there is no number that needs all of these cells; "" where none is missing."""
+        keys = [(suite, dataset, system) for dataset in datasets for system in systems]
+        return min((self.missing[key].word for key in keys if key in self.missing), default="")
 
     def complete(self, suite: str, system: str) -> bool:
         """Whether the system has a number on every dataset of a suite."""
-        return not any((kind, name) == (suite, system) for kind, _, name in self.missing)
+        return not self.missing_word(suite, list(self.datasets(suite)), system)
 
+    @cached_property
     def trainings(self) -> dict[tuple[str, int], dict[str, Any]]:
         """Training records by (model, seed): models that are systems first, in table order, then the others by name."""
-        order = [entry["id"] for entry in self.spec["systems"]]
-        found = {}
-        for path in (self.root / "models").glob("*/seed*/training.json"):
-            found[path.parents[1].name, int(path.parent.name.removeprefix("seed"))] = read_json(path)
-        rank = {name: place for place, name in enumerate(order)}
-        return dict(sorted(found.items(), key=lambda item: (rank.get(item[0][0], len(rank)), item[0])))
+        rank = {entry["id"]: number for number, entry in enumerate(self.spec["systems"])}
+        records = {
+            (path.parents[1].name, int(path.parent.name.removeprefix("seed"))): read_json(path)
+            for path in (self.root / "models").glob("*/seed*/training.json")
+        }
+        return dict(sorted(records.items(), key=lambda item: (rank.get(item[0][0], len(rank)), item[0])))

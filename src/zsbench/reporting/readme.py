@@ -1,43 +1,41 @@
-"""The tables in README and docs/: rendered from a written report, never typed."""
+"""The tables in README and docs/: rendered from a written report's numbers, never typed."""
 
-import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE, plain
-from zsbench.reporting.table import EMPTY, Table, markdown_text
-from zsbench.systems.controls import CONTROLS
+import pandas as pd
 
-Row = dict[str, str]  # column title -> cell
+from zsbench.reporting.frames import AVERAGE, METRIC_NAMES
+from zsbench.reporting.render import (
+    MARKS,
+    SIDECAR,
+    Column,
+    Table,
+    cells,
+    interval_text,
+    number,
+    picked,
+    read_table,
+    to_markdown,
+    words_table,
+)
+from zsbench.reporting.tables.base import UNMOVED_NOTE
 
-# Block name -> the table (below `reports/<run>`, without ending) that fills it as it is.
-BLOCKS = {
-    "suite": "tables/gliclass_suite",
-    "ablations": "tables/ablations",
-    "topics": "tables/topics",
-    "speed": "speed/targets",
-}
-# Blocks that show some columns of a table: the table and the titles. Narrow enough for a page of text.
-NARROW = {
-    "verdicts": ("tables/ablations", ("Contrast", "Factor", "Average Δ", "interval", "p (Holm)")),
-    "ratios": ("speed/targets", ("backbone", "comparison", "labels", "times", "met")),
-}
-# Blocks that show a part: rows (or notes) that hold this text; the whole table is in the report.
-ONLY = {"topics": "held-out"}
-# Blocks whose table a report need not have, and what they say then.
-_NO_SPEED = "Not measured in the committed sample; `make speed` measures it, `make sample` then shows it here."
-WITHOUT = {"speed": _NO_SPEED, "ratios": _NO_SPEED}
 MOST_ROWS = 7  # of the headline
-_GOLD = ("oracle", "shuffled-oracle")  # controls that are told the answers
+SHOWN_PROTOCOL = "held-out"  # rows of a multi-label suite that a block shows; the whole table is in the report
+VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (Holm)")
+RATIOS = ("backbone", "comparison", "labels", "times", "met")
+NO_SPEED = "Not measured in the committed sample; `make speed` measures it, `make sample` then shows it here."
 _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)
 
 
 def render(text: str, reports: Path) -> str:
     """The text with every marked block filled from the report.
 
-    A block is `<!-- begin:suite -->` ... `<!-- end:suite -->`, each marker on a line of its own. Filling a filled text
-    again changes nothing.
+    A block is `<!-- begin:suite -->` ... `<!-- end:suite -->`, each marker on a line of its own. Its name is that of a
+    written table, or one of `BLOCKS`. Filling a filled text again changes nothing.
 
     Args:
         text: the whole Markdown file.
@@ -46,13 +44,10 @@ def render(text: str, reports: Path) -> str:
     Raises:
         ValueError: a block with an unknown name, one that ends under another name or not at all, or a table without
             a column that a block shows.
-        FileNotFoundError: the table of a block is not written, and the block needs one.
     """
 
-    def fill(found: re.Match[str]) -> str:
-        name, end = found.group(1), found.group(3)
-        if name not in _known():
-            raise ValueError(f"block {name!r}: unknown name; allowed: {', '.join(_known())}")
+    def fill(block: re.Match[str]) -> str:
+        name, end = block.group(1), block.group(3)
         if end != name:
             raise ValueError(f"block {name!r} ends as {end!r}")
         return f"<!-- begin:{name} -->\n{_body(name, reports)}\n<!-- end:{name} -->"
@@ -68,157 +63,144 @@ def outside_blocks(text: str) -> str:
     return _BLOCK.sub("", text)
 
 
-def _known() -> list[str]:
-    return [*BLOCKS, *NARROW, *COMPOSED]
+def written_tables(reports: Path) -> dict[str, Table]:
+    """Every table of a written report by name."""
+    folder = reports / "tables"
+    return {path.stem: read_table(folder, path.stem) for path in sorted(folder.glob(f"*.{SIDECAR}"))}
+
+
+def show(reports: Path) -> str:
+    """A report's main tables for a terminal: suites and ablations."""
+    tables = written_tables(reports).values()
+    shown = [table for kind in ("suite", "multi", "ablations") for table in tables if table.kind == kind]
+    return "\n".join(f"{table.title}\n\n{to_markdown(table)}" for table in shown)
 
 
 def _body(name: str, reports: Path) -> str:
-    if name in COMPOSED:
-        return COMPOSED[name](reports)
-    path = BLOCKS.get(name) or NARROW[name][0]
-    if name in WITHOUT and not (reports / f"{path}.md").is_file():
-        return WITHOUT[name]
-    if name in NARROW:
-        rows = _rows(reports, *NARROW[name])
-        titles = NARROW[name][1]
-        return markdown_text(Table(name, titles, [[row[title] for title in titles] for row in rows])).strip()
-    table = (reports / f"{path}.md").read_text(encoding="utf-8").strip()
-    return _part(table, ONLY[name]) if name in ONLY else table
+    if name in BLOCKS:
+        return BLOCKS[name](reports).strip()
+    if not (reports / "tables" / f"{name}.{SIDECAR}").is_file():
+        allowed = [*BLOCKS, *(path.stem for path in sorted((reports / "tables").glob(f"*.{SIDECAR}")))]
+        raise ValueError(f"block {name!r}: no such table; allowed: {', '.join(allowed)}")
+    table = read_table(reports / "tables", name)
+    return to_markdown(_held_out(table) if table.kind == "multi" else table).strip()
 
 
-def _rows(reports: Path, table: str, titles: tuple[str, ...]) -> list[Row]:
-    """A table's csv, every row with these columns.
-
-    Raises:
-        ValueError: a column is missing.
-    """
-    with (reports / f"{table}.csv").open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-    for title in titles:
-        if title not in (reader.fieldnames or ()):
-            raise ValueError(f"{reports / table}.csv: no column {title!r}; it has {', '.join(reader.fieldnames or ())}")
-    return rows
+def _held_out(table: Table) -> Table:
+    """The rows of one protocol, and the notes that explain them."""
+    part = replace(table, frame=table.frame[table.frame["protocol"] == SHOWN_PROTOCOL])
+    marks = {mark for row in cells(part) for cell in row for mark in cell.marks}
+    explained = [note for note in table.notes if note[0] in marks or f", {SHOWN_PROTOCOL} on " in note]
+    return replace(part, notes=tuple(explained))
 
 
-def _suite(reports: Path) -> tuple[Row, list[Row]]:
-    """The reference's row of the suite table, and every row, with Δ and interval as row minus reference.
-
-    The reference is what the others are compared with: a system with an average and no difference. Which way round the
-    table prints its differences shows in their signs, taken together.
-    """
-    rows = _rows(reports, "tables/gliclass_suite", ("System", "Average", "Δ", "interval", "p (Holm)", "Seeds"))
-    reference = next(row for row in rows if not _control(row) and _whole(row) and row["interval"] == EMPTY)
-    base = _whole(reference) or 0.0
-    agreement = 0.0
-    for row in rows:
-        if (value := _whole(row)) is not None and row["interval"] != EMPTY:
-            agreement += float(row["Δ"].split()[0]) * (value - base)
-    if agreement < 0:
-        rows = [row if row["interval"] == EMPTY else _turned(row) for row in rows]
-    return reference, rows
-
-
-def _whole(row: Row) -> float | None:
-    """The average, None where it is missing or over some of the sets only."""
-    found = re.fullmatch(r"(\d+\.\d+)( [^\w(]+)?", row["Average"])
-    return float(found[1]) if found else None
-
-
-def _turned(row: Row) -> Row:
-    """The row with its difference the other way round."""
-    delta, _, rest = row["Δ"].partition(" ")
-    low, high = row["interval"].strip("[]").split(", ")
-    return row | {
-        "Δ": " ".join([_negated(delta), *([rest] if rest else [])]),
-        "interval": f"[{_negated(high)}, {_negated(low)}]",
-    }
-
-
-def _negated(text: str) -> str:
-    if float(text) == 0:
-        return text
-    return f"+{text[1:]}" if text.startswith("-") else f"-{text.removeprefix('+')}"
-
-
-def _control(row: Row) -> bool:
-    """Controls are known by name; those of other names by a difference that is not corrected."""
-    return row["System"] in CONTROLS or (row["p"] != EMPTY and row["p (Holm)"] == EMPTY)
+def _suite(reports: Path) -> Table:
+    """The table of the report's first single-label suite."""
+    for path in sorted((reports / "tables").glob(f"*.{SIDECAR}")):
+        table = read_table(path.parent, path.stem)
+        if table.kind == "suite":
+            return table
+    raise ValueError(f"{reports}: no table of a single-label suite")
 
 
 def headline(reports: Path) -> str:
     """At most seven rows: the reference, the best systems, the best untrained one, the best control without gold."""
-    reference, rows = _suite(reports)
-    ranked = sorted((row for row in rows if _whole(row) is not None), key=lambda row: -(_whole(row) or 0.0))
-    systems = [row for row in ranked if not _control(row)]
-    untrained = next((row for row in systems if row["Seeds"] == EMPTY), None)
-    control = next((row for row in ranked if _control(row) and row["System"] not in _GOLD), None)
-    picked = [row["System"] for row in (reference, untrained, control) if row is not None]
-    picked += [row["System"] for row in systems if row["System"] not in picked][: MOST_ROWS - len(picked)]
-    shown = [row for row in ranked if row["System"] in picked]
-    titles = ("System", "Average", "Δ", "interval", "p (Holm)")
-    renamed = ("System", "Average macro-F1", f"Δ to {plain(reference['System'])}", "Interval of Δ", "p (Holm)")
-    table = Table("headline", renamed, [[row[title] for title in titles] for row in shown])
-    notes = [f"\n\n{UNMOVED_NOTE}"] if any(UNMOVED in row["System"] for row in shown) else []
-    return "".join([f"{markdown_text(table)}\n{_sentence(reference, systems, control)}", *notes])
+    rows, metric = _averages(_suite(reports))
+    ranked = rows[rows["n_sets"] == rows["of_sets"]].sort_values("value", ascending=False, kind="stable")
+    systems = ranked[~ranked["control"]]
+    reference = ranked[ranked["reference"]].iloc[0]
+    untrained = systems[systems["n_seeds"].isna()]["system"].tolist()[:1]
+    controls = ranked[ranked["control"] & ~ranked["system"].isin(["oracle", "shuffled-oracle"])]
+    names = list(dict.fromkeys([reference["system"], *untrained, *controls["system"].tolist()[:1]]))
+    names += [name for name in systems["system"] if name not in names][: MOST_ROWS - len(names)]
+    columns = (
+        Column("System", "system", marks=("system.unmoved",)),
+        Column(f"Average {metric}", "value", "number", marks=("below", "differs")),
+        Column(f"Δ to {reference['system']}", "delta", "signed", interval=("low", "high")),
+        Column("p (Holm)", "p_holm", "p", 4),
+    )
+    table = Table("", ranked[ranked["system"].isin(names)], columns)
+    parts = [to_markdown(table), _sentence(reference, systems, controls)]
+    marked = any(MARKS["unmoved"] in row[0].marks for row in cells(table))
+    return "\n".join([*parts, *(["", UNMOVED_NOTE] if marked else [])])
 
 
-def _sentence(reference: Row, systems: list[Row], control: Row | None) -> str:
+def _averages(table: Table) -> tuple[pd.DataFrame, str]:
+    """The rows of averages, with differences as row minus reference; name of their metric."""
+    rows = table.frame[table.frame["dataset"] == AVERAGE]
+    turned = rows.assign(delta=-rows["delta"], low=-rows["high"], high=-rows["low"])
+    return turned, METRIC_NAMES[rows["metric"].iloc[0]]
+
+
+def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFrame) -> str:
     """What the table says, with its interval."""
-    name, best = plain(reference["System"]), systems[0]
-    if best is reference and len(systems) > 1:
-        other = systems[1]
-        first = f"`{name}` has the highest average of {len(systems)} systems; `{plain(other['System'])}`, the next,"
-        first += f" differs from it by {other['Δ']} {other['interval']}"
-    elif best is reference:
-        first = f"`{name}` is the only system"
+    best, name = systems.iloc[0], reference["system"]
+    other = systems.iloc[min(1, len(systems) - 1)] if best["system"] == name else best
+    difference = f"{number(other['delta'], 3, signed=True)} {interval_text(other['low'], other['high'])}"
+    if len(systems) == 1:
+        said = f"`{name}` is the only system"
+    elif best["system"] == name:
+        said = (
+            f"`{name}` has the highest average of {len(systems)} systems; `{other['system']}`, the next, differs from"
+        )
+        said += f" it by {difference}"
     else:
-        first = f"`{plain(best['System'])}` has the highest average of {len(systems)} systems,"
-        first += f" {best['Δ']} {best['interval']} from `{name}`"
-    if control is None:
-        return f"{first}."
-    return f"{first}; the best control that reads no text, `{control['System']}`, reaches {_whole(control):.4f}."
+        said = f"`{best['system']}` has the highest average of {len(systems)} systems, {difference} from `{name}`"
+    if len(controls):
+        control = controls.iloc[0]
+        said += f"; the best control that reads no text, `{control['system']}`, reaches {control['value']:.3f}"
+    return f"{said}."
 
 
 def scale(reports: Path) -> str:
     """How small the run behind the sample is: sets, rows, seeds, steps of the reference."""
-    reference, _ = _suite(reports)
-    notes = (reports / "tables" / "gliclass_suite.notes.txt").read_text(encoding="utf-8")
-    counts = sorted({int(count.replace(",", "")) for count in re.findall(r" ([\d,]+) test @", notes)})
-    signed = dict(part.split(":", 1) for part in notes.strip().splitlines()[-1].split("|") if ":" in part)
-    seeds = len(signed["seeds"].split(",")) if signed.get("seeds", "none") != "none" else 0
-    rows = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    sets = f"{signed['sets']} test set{'s' * (signed['sets'] != '1')}"
-    parts = [_steps(reports, plain(reference["System"])), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
+    table = _suite(reports)
+    rows, _ = _averages(table)
+    reference = rows[rows["reference"]].iloc[0]
+    sizes = read_table(reports / "tables", "integrity").frame
+    counts = sorted(sizes[sizes["suite"].isin(rows["suite"])]["scored:test"].astype(int))
+    seeds = 0 if pd.isna(reference["n_seeds"]) else int(reference["n_seeds"])
+    shown = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
+    parts = [*_steps(reports, reference["system"]), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
     return (
-        f"**A demonstration, not a benchmark result**: a 22.7 M encoder, {', '.join(filter(None, parts))},"
-        f" {rows} rows of each of {sets}."
+        f"**A demonstration, not a benchmark result**: a 22.7 M encoder, {', '.join(parts)}, {shown} rows of each of"
+        f" {len(counts)} test set{'s' * (len(counts) != 1)}."
     )
 
 
-def _steps(reports: Path, system: str) -> str:
-    """How long a system was trained, from the curves of its training; "" where there are none."""
+def _steps(reports: Path, system: str) -> list[str]:
+    """How long a system was trained, from the curves of its training; [] where there are none."""
     path = reports / "figures" / "training_curves.csv"
     if not path.is_file():
-        return ""
-    with path.open(encoding="utf-8", newline="") as file:
-        steps = [int(row["step"]) for row in csv.DictReader(file) if row["model"] == system]
-    return f"{max(steps):,} training steps" if steps else ""
+        return []
+    curves = pd.read_csv(path)
+    steps = curves[curves["model"] == system]["step"]
+    return [f"{steps.max():,} training steps"] if len(steps) else []
 
 
-# Blocks that are put together from more than one file or rule.
-COMPOSED: dict[str, Callable[[Path], str]] = {"headline": headline, "scale": scale}
+def _verdicts(reports: Path) -> str:
+    table = picked(read_table(reports / "tables", "ablations"), VERDICTS)
+    return to_markdown(replace(table, notes=(), signature=""))
 
 
-def _part(table: str, wanted: str) -> str:
-    """Header and rule of an md table, the rows and notes that hold `wanted`, and the signature."""
-    head, *lines = table.split("\n")
-    rows = [line for line in lines[1:] if line.startswith("|") and wanted in line]
-    shown = "".join(rows)
+def _ratios(reports: Path) -> str:
+    path = reports / "speed" / "targets.csv"
+    if not path.is_file():
+        return NO_SPEED
+    return to_markdown(picked(words_table("targets", "", pd.read_csv(path, dtype=str, keep_default_na=False)), RATIOS))
 
-    def kept(note: str) -> bool:
-        """A note that begins with a sign explains it, and goes where the sign goes; the signature always goes."""
-        return wanted in note if note[2].isalnum() else note[2] in f"`{shown}"
 
-    notes = [line for line in lines[1:] if line.startswith("- ") and kept(line)]
-    return "\n".join([head, lines[0], *rows, "", *notes]).strip()
+def _speed(reports: Path) -> str:
+    path = reports / "speed" / "targets.md"
+    return path.read_text(encoding="utf-8") if path.is_file() else NO_SPEED
+
+
+# Blocks that are put together, rather than one table as it is.
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "headline": headline,
+    "scale": scale,
+    "suite": lambda reports: to_markdown(_suite(reports)),
+    "verdicts": _verdicts,
+    "ratios": _ratios,
+    "speed": _speed,
+}

@@ -1,31 +1,34 @@
 """`zsbench same`: whether two runs of one config hold the same content, times and environments aside.
 
-What may differ between equal runs says so itself: a card and a training record list it under `volatile`, the page
-marks it with the class `volatile`; tables and figures that are made of times are named here.
+What may differ between equal runs says so itself: a card and a training record list it under `volatile`, a table in
+its columns' roles. Figures that are made of times are named here. Files that show the numbers of others (pages,
+Markdown, LaTeX) are not compared: the numbers are.
 """
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from zsbench.reporting.render import SIDECAR, read_table
 from zsbench.store.provenance import read_json
 
-TIMED = ("cost", "throughput")  # tables and figures of speed and memory
+TIMED = ("cost", "throughput")  # figures of speed and memory
+VOLATILE = ["seconds", "texts_per_second", "peak_memory_mb"]  # columns of `cost.parquet`
 SKIPPED = ("logs", "cache", "failures")  # what jobs printed; what cells were copied from; attempts that came before
+RENDERED = (".html", ".md", ".tex", ".zip")  # made of what is compared
 
 
 def differences(a: Path, b: Path) -> list[str]:
     """Compare two folders of one kind: `results/<run>` with `results/<run>`, or `reports/<run>` with `reports/<run>`.
 
     Returns:
-        One line a file that only one of them has, or that differs by more than volatile values; [] for equal runs.
+        One line per file that only one of them has, or that differs by more than volatile values; [] for equal runs.
 
     Raises:
-        FileNotFoundError: one of them is no folder.
+        FileNotFoundError: one of them is no such directory.
     """
     names = [_names(folder) for folder in (a, b)]
     lone = [f"{name}: only in {a if name in names[0] else b}" for name in sorted(names[0] ^ names[1])]
@@ -34,14 +37,14 @@ def differences(a: Path, b: Path) -> list[str]:
 
 def _names(folder: Path) -> set[str]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; give results/<run> or reports/<run>")
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return {str(path) for path in found if path.parts[0] not in SKIPPED and not _aside(path)}
+        raise FileNotFoundError(f"{folder}: no such directory; give results/<run> or reports/<run>")
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in files if path.parts[0] not in SKIPPED and not _is_aside(path)}
 
 
-def _aside(path: Path) -> bool:
-    timed = path.stem in TIMED and path.parts[0] in ("tables", "figures")
-    return timed or path.name.startswith(".") or path.suffix == ".zip"  # lock files; Snakemake's own report
+def _is_aside(path: Path) -> bool:
+    timed = path.stem in TIMED and path.parts[0] == "figures"
+    return timed or path.name.startswith(".") or path.suffix in RENDERED  # a dot: lock files
 
 
 def content(path: Path) -> Any:
@@ -57,25 +60,15 @@ def _json(path: Path) -> Any:
 
 
 def _parquet(path: Path) -> Any:
-    if path.name != "cost.parquet":
+    return pd.read_parquet(path).drop(columns=VOLATILE).to_csv() if path.name == "cost.parquet" else path.read_bytes()
+
+
+def _csv(path: Path) -> Any:
+    """A table without its volatile columns; any other file whole."""
+    if not path.with_suffix(f".{SIDECAR}").is_file():
         return path.read_bytes()
-    return pd.read_parquet(path).drop(columns=["seconds", "texts_per_second", "peak_memory_mb"]).to_csv()
+    table = read_table(path.parent, path.stem)
+    return table.frame.drop(columns=[column.value for column in table.columns if column.volatile]).to_csv()
 
 
-def _page(path: Path) -> str:
-    """The page without what is marked."""
-    marked = re.compile(r'<(t[dh]|p|a|figure)\b[^>]*class="[^"]*\bvolatile\b[^"]*"[^>]*>.*?</\1>', re.DOTALL)
-    return marked.sub("", path.read_text(encoding="utf-8"))
-
-
-def _markdown(path: Path) -> str:
-    """REPORT.md without its table of times, its figures of times and its date."""
-    text, cost = path.read_text(encoding="utf-8"), path.with_name("tables") / "cost.md"
-    if path.name == "REPORT.md" and cost.is_file():
-        text = text.replace(cost.read_text(encoding="utf-8").strip(), "")
-    aside = [f"figures/{name}." for name in TIMED]
-    lines = [line for line in text.splitlines() if not any(name in line for name in aside)]
-    return "\n".join(line for line in lines if not line.startswith("Newest cell of this run"))
-
-
-READERS: dict[str, Callable[[Path], Any]] = {".json": _json, ".parquet": _parquet, ".html": _page, ".md": _markdown}
+READERS: dict[str, Callable[[Path], Any]] = {".json": _json, ".parquet": _parquet, ".csv": _csv}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.main import get_command
 
 from tests.zsbench.conftest import REPOSITORY
 from tests.zsbench.resolved_config import source_config
 from zsbench import __version__
+from zsbench.cli.app import app as cli
 from zsbench.cli.main import main, run
 from zsbench.config.load import ConfigError
 
@@ -66,6 +68,17 @@ def test_completion_knows_options_and_runs(tmp_path: Path) -> None:
 
     assert "mine" in complete("zsbench compare ")
     assert "ddp" in complete("zsbench launch --strategy ")
+
+
+def test_rules_call_jobs_with_the_options_that_these_have() -> None:
+    commands = get_command(cli).commands["job"].commands  # type: ignore[attr-defined]
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk"))
+    calls = re.findall(r"zsbench(?:\.cli)? job ([\w-]+)((?: --[\w-]+ \S+)*)", rules)
+    assert {kind for kind, _ in calls} == set(commands)
+    for kind, options in calls:
+        allowed = {name: param for param in commands[kind].params for name in param.opts}
+        given = [allowed[name] for name in re.findall(r"--[\w-]+", options)]
+        assert [param.name for param in commands[kind].params if param.required and param not in given] == [], kind
 
 
 app = typer.Typer()
@@ -153,6 +166,12 @@ def test_a_wrong_command_line_is_exit_code_2_with_the_reason_last(
     assert main(words.split()) == 2
     said = capsys.readouterr()
     assert said.err.splitlines()[-1].startswith("Error: ") if words else "Usage" in said.out + said.err
+
+
+def test_a_name_that_the_run_does_not_have_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source_config(tmp_path, "mine", {"kind": "local", "path": "rows.csv"})
+    assert main(["job", "fetch", "--root", str(tmp_path), "--source", "other"]) == 2
+    assert "'other'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_run_is_named_by_its_id_or_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

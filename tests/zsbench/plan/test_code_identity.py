@@ -21,7 +21,7 @@ INDIFFERENT = [*PLUMBING, "zsbench.cli.main", "zsbench.jobs.launch", "zsbench.pl
 INDIFFERENT += [
     "zsbench.plan.progress",
     "zsbench.reporting.tables",
-    "zsbench.reporting.pages",
+    "zsbench.reporting.page",
     "zsbench.data.sources.hub",
 ]
 

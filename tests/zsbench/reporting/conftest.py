@@ -7,7 +7,8 @@ import made_up_run
 import pytest
 
 from zsbench.reporting.figures import write_figures
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
+from zsbench.reporting.tables import write_tables
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def report(made: SimpleNamespace) -> Path:
     """`reports/<run>` of that run."""
     out = made.root.parents[1] / "reports" / "synthetic"
-    made_up_run.write_stand_in_tables(made.spec, made.root, out / "tables")
+    write_tables(made.root, made.spec, out / "tables")
     write_figures(made.root, made.spec, out / "figures")
     write_report(made.root, made.spec, out)
     return out

@@ -10,7 +10,7 @@ import pandas as pd
 from zsbench.evaluation.compare import compare
 from zsbench.evaluation.measure import measure
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import digest, read_json, write_atomic, write_json, write_text
+from zsbench.store.provenance import digest, read_json, write_atomic, write_json
 
 # id: (title, labels, domain)
 DATASETS = {
@@ -46,17 +46,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 ROWS = 60
 
 
-def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str, Any]:
+def spec_of(seeds: tuple[int, ...] = (1, 2, 3)) -> dict[str, Any]:
     """The analysis spec of the made-up run."""
     datasets = [
         _dataset(name, title, "single", [f"{name} label {k}" for k in range(count)], domain)
         for name, (title, count, domain) in DATASETS.items()
     ]
-    suites: dict[str, Any] = {"gliclass": {"datasets": datasets, "protocols": ["argmax"]}}
-    if topics:
-        protocols = ["fixed-0.5", "val-tuned", "cv", "held-out"]
-        entry = _dataset("topics-mini", "Topics (authored)", "multi", TOPICS, "mixed")
-        suites["topics"] = {"datasets": [entry], "protocols": protocols, "folds": 5, "fold_seed": 0, "partitions": 2}
+    entry = _dataset("topics-mini", "Topics (authored)", "multi", TOPICS, "mixed")
+    suites: dict[str, Any] = {"gliclass": single_suite(datasets), "topics": multi_suite([entry])}
     systems = [
         {
             "id": name,
@@ -78,6 +75,23 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3), topics: bool = True) -> dict[str
         "statistics": {"draws": 1000, "seed": 11, "level": 0.95, "margin": 0.01, "system": REFERENCE},
         "sensitivity": {"orders": 9, "wordings": True},
     }
+
+
+def single_suite(datasets: list[dict[str, Any]], title: str = "Single-label suite", **keys: str) -> dict[str, Any]:
+    """A suite of the analysis spec."""
+    return {
+        "title": title,
+        "task": "single",
+        "metric": "macro_f1",
+        "datasets": datasets,
+        "protocols": ["argmax"],
+    } | keys
+
+
+def multi_suite(datasets: list[dict[str, Any]], title: str = "Topics", **keys: str) -> dict[str, Any]:
+    """A suite of the analysis spec."""
+    decisions = {"protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"], "folds": 5, "fold_seed": 0, "partitions": 2}
+    return {"title": title, "task": "multi", "metric": "macro_f1", "datasets": datasets, **decisions} | keys
 
 
 def _settings(name: str, family: str) -> dict[str, Any]:
@@ -170,9 +184,9 @@ def _cell(
     scores = random.normal(size=(len(gold), len(entry["labels"])))
     for row, found in enumerate(gold):
         scores[row, found] += signal
-    if suite == "topics":
+    if entry["task"] == "multi":
         scores = 1 / (1 + np.exp(-(scores - signal / 2)))
-    splits = ["test"] * ROWS if suite == "gliclass" else ["validation"] * ROWS + ["test"] * ROWS
+    splits = ["test"] * ROWS if entry["task"] == "single" else ["validation"] * ROWS + ["test"] * ROWS
     frame = pd.DataFrame({"sample_id": [f"{k:016x}-0" for k in range(len(gold))], "split": splits, "gold": gold})
     for k, label in enumerate(entry["labels"]):
         frame[f"score:{label}"] = scores[:, k].astype(np.float32)
@@ -218,10 +232,12 @@ def _cell(
 def _sensitivity(spec: dict[str, Any]) -> pd.DataFrame:
     """Ranges over label orders (of systems that read all labels at once) and over wordings."""
     rows = []
-    datasets = [entry["id"] for entry in spec["suites"].get("gliclass", {}).get("datasets", [])]
+    suites = [suite for suite, entry in spec["suites"].items() if entry["task"] == "single"]
+    datasets = [(suite, entry["id"]) for suite in suites for entry in spec["suites"][suite]["datasets"]]
     for system in spec["systems"] if spec["sensitivity"] else ():
         name, family = system["id"], system["family"]
-        for place, dataset in enumerate(datasets if family != "control" and "gliclass" in system["suites"] else ()):
+        scored = [dataset for suite, dataset in datasets if suite in system["suites"]]
+        for place, dataset in enumerate(scored if family != "control" else ()):
             for kind, k in (("order", 10), ("verbalisation", 3)):
                 if kind == "verbalisation" or family == "gliznet":
                     spread = 0.02 + 0.02 * place
@@ -295,19 +311,3 @@ def _steps(family: str, random: np.random.Generator) -> list[dict[str, Any]]:
         }
         for k in range(20, 141, 20)
     ]
-
-
-def write_stand_in_tables(spec: dict[str, Any], root: Path, out: Path) -> None:
-    """A suite and an ablation table in the form of the written ones, so that pages are tested apart from tables."""
-    metrics = pd.read_parquet(root / "analysis" / "metrics.parquet")
-    whole = metrics[(metrics["suite"] == "gliclass") & (metrics["metric"] == "macro_f1")]
-    titles = {entry["id"]: entry["title"] for entry in spec["suites"]["gliclass"]["datasets"]}
-    means = whole.groupby(["system", "dataset"])["value"].mean().unstack()[list(titles)].rename(columns=titles)
-    suite = means.assign(Average=means.mean(axis=1)).map("{:.4f}".format).rename_axis("System").reset_index()
-    suite.loc[suite["System"] == "nli-mini", "Average"] += " *"
-    deltas = {"Contrast": ["no-margin vs full", "warm vs full"], "Δ": ["-0.0123", "+0.1050"], "p": ["0.2000", "–"]}
-    for name, frame in (("gliclass_suite", suite), ("ablations", pd.DataFrame(deltas))):
-        header = f"| {' | '.join(frame.columns)} |\n|{'---|' * len(frame.columns)}\n"
-        write_text(out / f"{name}.csv", frame.to_csv(index=False))
-        write_text(out / f"{name}.md", header + "".join(f"| {' | '.join(row)} |\n" for row in frame.to_numpy()))
-        write_text(out / f"{name}.notes.txt", "A note with <angles> & an ampersand.\n")

@@ -12,11 +12,10 @@ import pandas as pd
 import pytest
 
 from zsbench.evaluation.compare import compare
-from zsbench.plan.contents import PARTS, absent, filled
-from zsbench.reporting import figures
-from zsbench.reporting.figures import FIGURES
+from zsbench.plan.contents import absent, figures, tables
+from zsbench.reporting import figures as figure_files
 from zsbench.reporting.figures.style import Drawing
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
 from zsbench.reporting.tables import write_tables
 from zsbench.store.provenance import write_text
 
@@ -116,17 +115,18 @@ def shape(request: pytest.FixtureRequest, cells: Path, tmp_path_factory: pytest.
     analyse(cells, spec)
     write_tables(cells, spec, out / "tables")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "save", sketch)
-        figures.write_figures(cells, spec, out / "figures")
+        patch.setattr(figure_files, "save", sketch)
+        figure_files.write_figures(cells, spec, out / "figures")
     write_report(cells, spec, out)
     return spec, out
 
 
 def test_what_is_planned_is_what_is_written(shape: tuple[Spec, Path]) -> None:
     spec, out = shape
-    endings = {"tables": ("csv", "md", "tex", "notes.txt"), "figures": ("csv", "png", "svg")}
+    endings = {"tables": ("csv", "json", "md", "tex"), "figures": ("csv", "png", "svg")}
+    names = {"tables": tables(spec), "figures": figures(spec)}
     for kind, kinds in endings.items():
-        planned = {f"{name}.{ending}" for name in filled(spec, kind) for ending in kinds}
+        planned = {f"{name}.{ending}" for name in names[kind] for ending in kinds}
         assert planned | ({"figures.json"} if kind == "figures" else set()) == {
             path.name for path in (out / kind).iterdir()
         }
@@ -138,7 +138,3 @@ def test_the_page_says_what_is_absent(shape: tuple[Spec, Path]) -> None:
     assert ("Not in this report:" in text) == bool(absent(spec))
     for words in absent(spec):
         assert words in text and words in (out / "REPORT.md").read_text(encoding="utf-8")
-
-
-def test_figures_and_parts_name_the_same() -> None:
-    assert {name for part in PARTS for name in part.figures} == {entry.name for entry in FIGURES}

@@ -112,14 +112,14 @@ def test_page_compare_and_export_show_a_topic_system_under_one_protocol(
     if not test_rows:  # as the published set
         without_test_rows(root, made.spec)
     run = RunData(root, made.spec)
-    shown = run.main_metric()["topics", "topics-mini", "hybrid", 1]
+    shown = run.cell_values()["topics", "topics-mini", "hybrid", 1]
     _, results = model_index_to_eval_results(yaml.safe_load(model_index(root, "hybrid", 1))["model-index"])
     exported = next(found for found in results if found.metric_type == "f1")
-    protocol, split = run.topic_protocol() or ("", "")
+    protocol, split = run.decision("topics") or ("", "")
     assert (exported.metric_args["protocol"], exported.dataset_split) == (protocol, split)
     assert exported.metric_value == pytest.approx(shown, abs=1e-6)
     compared = compare_runs(root, root, ("hybrid", "gliznet-full"), {"draws": 20}).deltas
-    every = [run.main_metric()["topics", "topics-mini", "hybrid", seed] for seed in (1, 2, 3)]
+    every = [run.cell_values()["topics", "topics-mini", "hybrid", seed] for seed in (1, 2, 3)]
     assert compared[compared["dataset"] == "topics-mini"]["a"].item() == pytest.approx(sum(every) / 3)
 
 

@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
+import made_up_run
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,16 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from zsbench.reporting import figures
-from zsbench.reporting.figures import FIGURES, write_figures
-from zsbench.reporting.figures.style import COLORS, house_style, look, save
-from zsbench.reporting.frames import RunData
+from zsbench.plan.contents import figures
+from zsbench.reporting.figures import draw_figure, write_figures
+from zsbench.reporting.figures.style import COLORS, FIGURES, house_style, save, series_style
+from zsbench.reporting.frames import SERIES_COLORS, RunData
 from zsbench.store.provenance import IntegrityError
 
-NAMES = [entry.name for entry in FIGURES]
-ENTRIES = {entry.name: entry for entry in FIGURES}
-LEADS_WANT = {"suite_heatmap", "delta_forest", "ablations", "reliability", "topics_f1", "pr_curves"}
-LEADS_WANT |= {"threshold_sensitivity", "cost", "training_curves"}
+NAMES = list(figures(made_up_run.spec_of()))
 
 
 def undrawn_ticks(figure: Figure) -> set[int]:
@@ -57,9 +55,9 @@ def check_texts(figure: Figure) -> None:
 def test_texts_are_not_clipped_and_a_second_drawing_has_the_same_bytes(
     name: str, made: SimpleNamespace, report: Path, tmp_path: Path
 ) -> None:
+    drawing = draw_figure(RunData(made.root, made.spec), figures(made.spec)[name])
+    assert drawing is not None
     with house_style():
-        drawing = ENTRIES[name].draw(RunData(made.root, made.spec))
-        assert drawing is not None
         for path in save(drawing, tmp_path, name):
             assert path.read_bytes() == (report / "figures" / path.name).read_bytes(), path.name
         check_texts(drawing.figure)
@@ -68,7 +66,8 @@ def test_texts_are_not_clipped_and_a_second_drawing_has_the_same_bytes(
 
 def test_files_parse_and_are_listed(report: Path) -> None:
     index = json.loads((report / "figures" / "figures.json").read_text())
-    assert [entry["name"] for entry in index] == NAMES and set(NAMES) >= LEADS_WANT
+    assert [entry["name"] for entry in index] == NAMES
+    assert {item.kind for item in figures(made_up_run.spec_of()).values()} == set(FIGURES)
     for name in NAMES:
         text = (report / "figures" / f"{name}.svg").read_text()
         assert ET.fromstring(text).tag.endswith("svg")
@@ -78,16 +77,11 @@ def test_files_parse_and_are_listed(report: Path) -> None:
         assert len(pd.read_csv(report / "figures" / f"{name}.csv"))
 
 
-def test_what_the_run_does_not_have_is_not_drawn_and_stale_files_go(
-    made: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(figures, "FIGURES", [ENTRIES[name] for name in ("suite_heatmap", "cost", "topics_f1")])
-    spec = copy.deepcopy(made.spec)
-    del spec["suites"]["gliclass"]
-    spec["systems"] = [entry | {"suites": ["topics"]} for entry in spec["systems"] if "topics" in entry["suites"]]
+def test_stale_files_go(made: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "suite_heatmap.svg").write_text("of an earlier config")
-    names = {path.stem for path in write_figures(made.root, spec, tmp_path)}
-    assert names == {"topics_f1", "figures"}
+    spec = copy.deepcopy(made.spec)
+    spec["systems"] = [entry for entry in spec["systems"] if entry["control"]]
+    assert {path.stem for path in write_figures(made.root, spec, tmp_path)} <= {"figures", *figures(spec)}
     assert not (tmp_path / "suite_heatmap.svg").exists()
 
 
@@ -99,13 +93,13 @@ def test_heatmap_marks_what_the_deltas_call_significant(made: SimpleNamespace, r
     deltas = pd.read_parquet(made.root / "analysis" / "deltas.parquet")
     sure = deltas[(deltas["table"] == "gliclass_suite") & (deltas["p_holm"] < 0.05)]
     expected = {(row.baseline, row.dataset): "above" if row.delta < 0 else "below" for row in sure.itertuples()}
-    drawn = pd.read_csv(report / "figures" / "suite_heatmap.csv").dropna(subset=["mark"])
+    drawn = pd.read_csv(report / "figures" / "gliclass_heatmap.csv").dropna(subset=["mark"])
     assert {(row.system, row.dataset): row.mark for row in drawn.itertuples()} == expected
     assert expected
 
 
 def test_precision_of_a_random_guess_is_that_of_predicting_every_row(report: Path) -> None:
-    data = pd.read_csv(report / "figures" / "pr_curves.csv")
+    data = pd.read_csv(report / "figures" / "topics_pr_curves.csv")
     for _, one in data.groupby("label"):
         baseline = one[one["kind"] == "baseline"]
         assert baseline["recall"].tolist() == [0, 1] and baseline["precision"].nunique() == 1
@@ -119,10 +113,19 @@ def test_precision_of_a_random_guess_is_that_of_predicting_every_row(report: Pat
 
 
 def test_no_two_systems_look_the_same_and_colours_differ_in_grey() -> None:
-    assert len({str(look(place)) for place in range(64)}) == 64
-    assert len({look(place)["marker"] for place in range(12)}) == 12
+    assert len({str(series_style(number)) for number in range(64)}) == 64
+    assert len({series_style(number)["marker"] for number in range(12)}) == 12
     grey = sorted(0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:], 16) for c in COLORS)
     assert grey[-1] < 190  # none too pale on white
+    assert len(COLORS) == SERIES_COLORS
+
+
+def test_no_two_headline_systems_of_a_suite_share_a_colour(made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec)
+    for suite in made.spec["suites"]:
+        colors = [series_style(run.series[name])["color"] for name in run.headline(suite)]
+        assert len(set(colors)) == len(colors)
+    assert len(set(run.series.values())) == len(run.spec["systems"])
 
 
 def test_a_frame_without_a_promised_column_is_refused(tmp_path: Path, made: SimpleNamespace) -> None:

@@ -1,6 +1,5 @@
 """A run in which cells are missing: everything is written, names them, and averages say over which sets they are."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -10,13 +9,14 @@ import made_up_run
 import pandas as pd
 import pytest
 
-from zsbench.plan.contents import filled
+from zsbench.plan import contents
 from zsbench.reporting.diff import as_text, compare_runs
 from zsbench.reporting.explain import explain
 from zsbench.reporting.export import btzsc, model_index
 from zsbench.reporting.figures import write_figures
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.pages import write_report
+from zsbench.reporting.page import write_report
+from zsbench.reporting.render import read_table
 from zsbench.reporting.tables import write_tables
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
@@ -52,40 +52,35 @@ def lossy(made, tmp_path_factory) -> SimpleNamespace:
     return with_lost(made, tmp_path_factory.mktemp("lossy"), LOST)
 
 
-def rows(run: SimpleNamespace, name: str) -> list[dict[str, str]]:
-    with (run.out / "tables" / f"{name}.csv").open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+def frame(run: SimpleNamespace, name: str) -> pd.DataFrame:
+    return read_table(run.out / "tables", name).frame
 
 
-def suite(run: SimpleNamespace) -> dict[str, dict[str, str]]:
-    short = {entry["title"]: name for name, entry in RunData(run.root, run.spec).datasets("gliclass").items()}
-    return {
-        row["System"]: {short.get(key, key): text for key, text in row.items()} for row in rows(run, "gliclass_suite")
-    }
+def notes(run: SimpleNamespace, name: str) -> str:
+    return " ".join(read_table(run.out / "tables", name).notes)
 
 
 def test_the_suite_table_says_what_is_missing_and_over_which_sets_averages_are(lossy):
-    table, means = suite(lossy), RunData(lossy.root, lossy.spec).suite_means("gliclass")
-    assert table["nli-mini"]["newsgroups"] == "n/a" and table["gliznet-warm"]["r8"] == "failed"
-    assert {table["biencoder"][name] for name in (*made_up_run.DATASETS, "Average")} == {"failed"}
-    own = means.loc["nli-mini"].drop("average").mean()
-    assert table["nli-mini"]["Average"].startswith(f"{own:.4f} (3 of 4 sets)")
-    assert "sets)" not in table["gliznet-full"]["Average"]
-    notes = (lossy.out / "tables" / "gliclass_suite.notes.txt").read_text(encoding="utf-8")
-    assert (
-        f"n/a: nli-mini on {RunData(lossy.root, lossy.spec).datasets('gliclass')['newsgroups']['title']}: {WHY}."
-        in notes
-    )
-    assert "(seed 2): ZeroDivisionError: division by zero." in notes
+    table, means = frame(lossy, "gliclass_suite"), RunData(lossy.root, lossy.spec).suite_means("gliclass")
+    table = table.set_index(["system", "dataset"])
+    assert table.loc[("nli-mini", "newsgroups"), "status"] == "n/a"
+    assert table.loc[("gliznet-warm", "r8"), "status"] == "failed"
+    assert set(table.loc["biencoder", "status"]) == {"failed"} and table.loc["biencoder", "value"].isna().all()
+    average = table.loc[("nli-mini", "average")]
+    assert average["value"] == pytest.approx(means.loc["nli-mini"].drop("average").mean())
+    assert (average["n_sets"], average["of_sets"]) == (3, 4)
+    title = RunData(lossy.root, lossy.spec).titles["newsgroups"]
+    assert f"n/a: nli-mini on {title}: {WHY}." in notes(lossy, "gliclass_suite")
+    assert "(seed 2): ZeroDivisionError: division by zero." in notes(lossy, "gliclass_suite")
 
 
 def test_a_partial_average_is_never_the_best(lossy):
-    """gliznet-warm has the highest numbers by far; without r8 it is out of the ranking."""
-    text = (lossy.out / "tables" / "gliclass_suite.md").read_text(encoding="utf-8")
-    warm = next(line for line in text.splitlines() if line.startswith("| gliznet-warm"))
-    assert "(3 of 4 sets)" in warm and warm.count("**") == 6, "best on its three sets, not on the average"
-    first = (lossy.out / "REPORT.md").read_text(encoding="utf-8").split("leads the suite")[0].split()[-1]
-    assert first != "gliznet-warm"
+    """gliznet-warm has the highest average by far; without r8 it is out of the ranking."""
+    averages = frame(lossy, "gliclass_suite").query("dataset == 'average'").set_index("system")
+    rivals = averages[~averages["control"]]
+    assert rivals["value"].idxmax() == "gliznet-warm" and not averages.loc["gliznet-warm", "best"]
+    assert rivals["best"].sum() == 1
+    assert "gliznet-warm leads Single" not in (lossy.out / "REPORT.md").read_text(encoding="utf-8")
 
 
 def test_differences_are_over_the_sets_that_both_have(made, lossy):
@@ -102,32 +97,30 @@ def test_differences_are_over_the_sets_that_both_have(made, lossy):
     assert found["delta"] == pytest.approx(expected) and found["n_sets"] == 3 and found["n_rows"] == 180
     assert average(lossy, "gliznet-no-bce")["n_sets"] == 4
     assert "biencoder" not in set(deltas(lossy)["baseline"])
-    row = suite(lossy)["nli-mini"]
-    assert row["Δ"] == f"{expected:+.4f} (3 of 4 sets)"
-    warm = next(row for row in rows(lossy, "ablations") if row["Contrast"] == "gliznet-warm vs gliznet-full")
-    assert "failed" in warm.values() and warm["Average Δ"].endswith("(3 of 4 sets)")
+    warm = frame(lossy, "ablations").set_index(["system", "dataset"]).loc["gliznet-warm"]
+    assert warm.loc["r8", "status"] == "failed" and warm.loc["average", "n_sets"] == 3
 
 
 def test_topics_go_on_without_a_hybrid(lossy):
-    heads = [row for row in rows(lossy, "topics") if row["System"] == "hybrid-heads"]
-    assert heads and {row["Macro F1"] for row in heads} == {"failed"}
-    assert not [row for row in rows(lossy, "topic_deltas") if "hybrid-heads" in (row["System"], row["Against"])]
-    assert [row for row in rows(lossy, "topic_deltas") if row["System"] == "hybrid"]
+    heads = frame(lossy, "topics").query("system == 'hybrid-heads'")
+    assert len(heads) and set(heads["status"]) == {"failed"} and heads["macro_f1"].isna().all()
+    deltas = frame(lossy, "topics_deltas")
+    assert "hybrid-heads" not in {*deltas["system"], *deltas["baseline"]} and "hybrid" in set(deltas["system"])
 
 
 def test_everything_the_plan_expects_is_written_and_names_the_missing(lossy):
-    assert set(lossy.tables) == set(filled(lossy.spec, "tables"))
-    assert {path.stem for path in lossy.figures} >= set(filled(lossy.spec, "figures"))
+    assert set(lossy.tables) == set(contents.tables(lossy.spec))
+    assert {path.stem for path in lossy.figures} >= set(contents.figures(lossy.spec))
     captions = {entry["name"]: entry["caption"] for entry in read_json(lossy.out / "figures" / "figures.json")}
-    for name in ("suite_heatmap", "delta_forest", "ablations", "cost", "reliability"):
+    for name in ("gliclass_heatmap", "gliclass_forest", "ablations", "cost", "reliability"):
         assert WHY in captions[name], name
     assert "NaN scores" in captions["topics_f1"] and "n/a" not in captions["training_curves"]
     for name in ("cost", "calibration", "published", "sensitivity"):
-        assert WHY in (lossy.out / "tables" / f"{name}.notes.txt").read_text(encoding="utf-8"), name
+        assert WHY in notes(lossy, name), name
     page, report = ((lossy.out / name).read_text(encoding="utf-8") for name in ("index.html", "REPORT.md"))
     assert "Without numbers: " in report and WHY in report and "ZeroDivisionError" in report
     assert 'id="table-missing"' in page and "no &lt;such&gt; file_name &amp; 5 %" in page
-    assert "9 more hold no scores" in report
+    assert "11 more hold no scores" in report
     cells = Layout(lossy.root)
     assert all(cells.metrics(*place).is_file() for place in LOST), "the workflow expects one of every cell"
 
@@ -155,6 +148,6 @@ def test_a_run_whose_systems_all_failed_still_has_its_report(made, tmp_path):
         for seed in system["seeds"]
     }
     run = with_lost(made, tmp_path, lost)
-    assert {path.stem for path in run.figures} >= set(filled(run.spec, "figures"))
-    assert set(run.tables) == set(filled(run.spec, "tables"))
+    assert {path.stem for path in run.figures} >= set(contents.figures(run.spec))
+    assert set(run.tables) == set(contents.tables(run.spec))
     assert "out of luck" in (run.out / "REPORT.md").read_text(encoding="utf-8")

@@ -2,169 +2,149 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from zsbench.reporting.readme import BLOCKS, MOST_ROWS, headline, outside_blocks, render, scale
+from zsbench.reporting.readme import MOST_ROWS, NO_SPEED, headline, outside_blocks, render, scale, show
+from zsbench.reporting.render import Column, Table, write_table
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "reports" / "sample"
-TEXT = "before\n\n<!-- begin:suite -->\nold\n<!-- end:suite -->\n\nafter <!-- a comment -->\n"
 
 
-@pytest.fixture
-def tables(tmp_path: Path) -> Path:
-    for name in BLOCKS.values():
-        path = tmp_path / f"{name}.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"| {path.stem} |\n|---|\n| \\1 |\n")
-    return tmp_path
+def block(name: str, end: str = "") -> str:
+    return f"before\n\n<!-- begin:{name} -->\nold\n<!-- end:{end or name} -->\n\nafter <!-- a comment -->\n"
 
 
-def test_blocks_are_filled_and_filling_again_changes_nothing(tables: Path) -> None:
-    filled = render(TEXT, tables)
-    assert filled == TEXT.replace("old", "| gliclass_suite |\n|---|\n| \\1 |")
-    assert render(filled, tables) == filled
-    assert render("no block", tables) == "no block"
+def body(name: str, reports: Path) -> list[str]:
+    return render(block(name), reports).split(" -->\n")[1].split("\n<!--")[0].splitlines()
 
 
-def test_empty_blocks_are_filled(tables: Path) -> None:
-    text = "".join(f"<!-- begin:{name} -->\n<!-- end:{name} -->\n" for name in BLOCKS)
-    assert all(f"| {Path(table).name} |" in render(text, tables) for table in BLOCKS.values())
+def cells(lines: list[str]) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def test_a_block_is_a_written_table_and_filling_again_changes_nothing(report: Path) -> None:
+    for name in ("gliclass_suite", "suite", "ablations", "topics", "headline", "scale", "verdicts"):
+        filled = render(block(name), report)
+        assert (
+            "\nold\n" not in filled and filled.startswith("before\n\n<!-- begin:") and filled.endswith("comment -->\n")
+        )
+        assert render(filled, report) == filled
+    assert render("no block", report) == "no block"
+    assert body("suite", report) == body("gliclass_suite", report)
+    assert cells(body("verdicts", report))[0] == ["System", "Against", "Factor", "Average Δ", "p (Holm)"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "<!-- begin:sweet -->\n<!-- end:sweet -->",
-            "'sweet': unknown name; allowed: suite, ablations, topics, speed, verdicts, ratios, headline",
-        ),
-        ("<!-- begin:suite -->\n<!-- end:topics -->", "'suite' ends as 'topics'"),
+        (block("sweet"), "'sweet': no such table; allowed: headline, scale, suite, .*ablations"),
+        (block("suite", "topics"), "'suite' ends as 'topics'"),
         ("<!-- begin:suite -->\n", "begins but does not end"),
     ],
 )
-def test_bad_markers_are_refused(text: str, message: str, tables: Path) -> None:
+def test_bad_markers_are_refused(text: str, message: str, report: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        render(text, tables)
+        render(text, report)
 
 
-def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"gliclass_suite\.md"):
-        render(TEXT, tmp_path)
+def test_speed_blocks_show_the_speed_page_where_there_is_one(tmp_path: Path) -> None:
+    assert body("speed", tmp_path) == body("ratios", tmp_path) == [NO_SPEED]
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "targets.md").write_text("| t |\n|---|\n| 1 |\n")
+    (tmp_path / "speed" / "targets.csv").write_text(
+        "backbone,comparison,labels,times,low,met\nmini,a vs b,10,5.23,4,no\n"
+    )
+    assert body("speed", tmp_path) == ["| t |", "|---|", "| 1 |"]
+    assert cells(body("ratios", tmp_path))[2] == ["mini", "a vs b", "10", "5.23", "no"]
 
 
-def test_a_sample_without_a_speed_page_says_so(tables: Path) -> None:
-    text = "<!-- begin:speed -->\n<!-- end:speed -->"
-    assert "| targets |" in render(text, tables)
-    (tables / "speed" / "targets.md").unlink()
-    assert "Not measured in the committed sample; `make speed`" in render(text, tables)
+def test_a_multi_label_block_shows_held_out_rows_and_their_notes(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"system": ["a", "a"], "protocol": ["held-out", "cv"], "below": [True, False]})
+    frame["chosen"] = ~frame["below"]
+    columns = (Column("S", "system"), Column("P", "protocol", marks=("below", "chosen")))
+    notes = ("A note.", "a, held-out on test: gains", "† of a", "¶ not held-out")
+    table = Table("T", frame, columns, notes=notes, signature="sign", name="topics", kind="multi")
+    write_table(tmp_path / "tables", table)
+    lines = body("topics", tmp_path)
+    assert cells(lines)[2:] == [["a", "held-out †"]]
+    assert lines[-3:] == ["- a, held-out on test: gains", "- † of a", "- `sign`"]
 
 
-def test_the_topics_block_shows_the_held_out_rows_only(tables: Path) -> None:
-    rows = "| S | P |\n|---|---|\n| a | cv |\n| a | held-out |\n\n- note\n- a, held-out on test: gains\n- `signature`\n"
-    (tables / "tables" / "topics.md").write_text(rows)
-    filled = render("<!-- begin:topics -->\n<!-- end:topics -->", tables)
-    body = filled.split("-->")[1].split("<!--")[0].strip()
-    assert body == "| S | P |\n|---|---|\n| a | held-out |\n\n- a, held-out on test: gains\n- `signature`"
+# system, average, delta of the reference minus it, seeds, sets, control
+SYSTEMS = [
+    ("full", 0.5, None, 2, 2, False),
+    ("warm", 0.7, -0.2, 2, 2, False),
+    ("low", 0.4, 0.1, 2, 2, False),
+    ("part", 0.9, -0.1, 2, 1, False),
+    ("encoder", 0.6, -0.1, None, 2, False),
+    ("oracle", 1.0, None, None, 2, True),
+    ("majority", 0.3, 0.2, None, 2, True),
+    ("coin", 0.2, 0.3, None, 2, True),
+]
 
 
-def test_the_topics_block_explains_the_signs_that_it_shows_and_no_others(tables: Path) -> None:
-    rows = "| S | P |\n|---|---|\n| a § | held-out |\n| b | cv ¶ |\n\n- § of a\n- ¶ not held-out\n- `signature`\n"
-    (tables / "tables" / "topics.md").write_text(rows)
-    filled = render("<!-- begin:topics -->\n<!-- end:topics -->", tables)
-    body = filled.split("-->")[1].split("<!--")[0].strip()
-    assert body == "| S | P |\n|---|---|\n| a § | held-out |\n\n- § of a\n- `signature`"
-
-
-SUITE = """System,A,Average,Δ,interval,p,p (Holm),Seeds
-full,0.5 †,0.5000 †,–,–,–,–,2
-warm,0.7,0.7000 *,-0.2000,"[-0.3000, -0.1000]",0.0002,0.0020,2
-low,0.4,0.4000,+0.1000,"[0.0000, +0.2000]",0.0500,0.1000,2
-part,n/a,0.9000 (1 of 2 sets),-0.1000 (1 of 2 sets),"[-0.2000, +0.1000]",0.3,0.6,2
-encoder,0.6,0.6000,-0.1000,"[-0.2000, -0.0100]",0.0100,0.0300,–
-oracle,1.0,1.0000,–,–,–,–,–
-majority,0.3,0.3000,+0.2000,"[+0.1000, +0.3000]",0.0002,–,–
-coin,0.2,0.2000,+0.3000,"[+0.2000, +0.4000]",0.0002,–,–
-"""
-NOTES = (
-    "Rows @ revision: A 1,200 test @ 1.1; B 80 test @ 2.\nmetric:macro-f1|run:x|sets:2|labels:1|seeds:1,2|ci:b@0.95\n"
-)
-
-
-def write_suite(folder: Path, text: str) -> Path:
-    (folder / "tables").mkdir()
-    (folder / "tables" / "gliclass_suite.csv").write_text(text, encoding="utf-8")
-    (folder / "tables" / "gliclass_suite.notes.txt").write_text(NOTES, encoding="utf-8")
+def sample(folder: Path, systems: list[tuple] = SYSTEMS) -> Path:
+    """A report whose suite table and integrity table hold these averages."""
+    frame = pd.DataFrame(systems, columns=["system", "value", "delta", "n_seeds", "n_sets", "control"])
+    frame = frame.assign(
+        suite="s",
+        dataset="average",
+        metric="accuracy",
+        of_sets=2,
+        low=frame["delta"] - 0.1,
+        high=frame["delta"] + 0.05,
+        p_holm=0.002,
+        below=False,
+        differs=frame["system"] == "warm",
+        reference=frame["system"] == "full",
+    )
+    frame["system.unmoved"] = frame["system"] == "warm"
+    write_table(folder / "tables", Table("Suite", frame, name="s_suite", kind="suite"))
+    sizes = pd.DataFrame({"suite": ["s", "s", "other"], "scored:test": [1200, 80, 7]})
+    write_table(folder / "tables", Table("Integrity", sizes, name="integrity", kind="integrity"))
     return folder
 
 
-def cells(block: str) -> list[list[str]]:
-    lines = [line for line in block.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
 def test_the_headline_ranks_whole_averages_and_one_control_without_gold(tmp_path: Path) -> None:
-    text = headline(write_suite(tmp_path, SUITE))
-    title, _, *rows = cells(text)
-    assert title == ["System", "Average macro-F1", "Δ to full", "Interval of Δ", "p (Holm)"]
-    assert [row[0] for row in rows] == ["warm", "encoder", "full", "low", "majority"]
-    assert text.splitlines()[-1] == (
-        "`warm` has the highest average of 4 systems, +0.2000 [+0.1000, +0.3000] from `full`;"
-        " the best control that reads no text, `majority`, reaches 0.3000."
-    )
-
-
-def test_differences_are_row_minus_reference_whichever_way_the_table_prints_them(tmp_path: Path) -> None:
-    turned = headline(write_suite(tmp_path, SUITE))
-    assert cells(turned)[2:4] == [
-        ["warm", "0.7000 \\*", "+0.2000", "[+0.1000, +0.3000]", "0.0020"],
-        ["encoder", "0.6000", "+0.1000", "[+0.0100, +0.2000]", "0.0300"],
-    ]
-    (tmp_path / "other").mkdir()
-    straight = SUITE.replace('-0.2000,"[-0.3000, -0.1000]"', '+0.2000,"[+0.1000, +0.3000]"')
-    straight = straight.replace('-0.1000,"[-0.2000, -0.0100]"', '+0.1000,"[+0.0100, +0.2000]"')
-    straight = straight.replace('+0.1000,"[0.0000, +0.2000]"', '-0.1000,"[-0.2000, 0.0000]"')
-    straight = straight.replace('+0.2000,"[+0.1000, +0.3000]",0.0002,–', '-0.2000,"[-0.3000, -0.1000]",0.0002,–')
-    straight = straight.replace('+0.3000,"[+0.2000, +0.4000]",0.0002,–', '-0.3000,"[-0.4000, -0.2000]",0.0002,–')
-    assert headline(write_suite(tmp_path / "other", straight)) == turned
+    lines = headline(sample(tmp_path)).splitlines()
+    title, _, *rows = cells(lines)
+    assert title == ["System", "Average accuracy", "Δ to full", "p (Holm)"]
+    assert [row[0] for row in rows] == ["warm §", "encoder", "full", "low", "majority"]
+    assert rows[0][1:] == ["0.700 \\*", "+0.200 [+0.150, +0.300]", "0.0020"]  # row minus reference
+    assert rows[2][2] == "–" and lines[-1].startswith("§ ")
+    sentence = next(line for line in lines if line.startswith("`"))
+    assert "`warm`" in sentence and "+0.200 [+0.150, +0.300]" in sentence and "`majority`, reaches 0.300" in sentence
 
 
 def test_the_headline_keeps_reference_encoder_and_control_among_many(tmp_path: Path) -> None:
-    many = "".join(f'v{i},0.8,0.8{i:02}0,-0.3,"[-0.4, -0.2]",0.0002,0.0020,2\n' for i in range(20))
-    rows = cells(headline(write_suite(tmp_path, SUITE + many)))[2:]
+    many = [(f"v{i}", 0.8 + i / 100, -0.3, 2, 2, False) for i in range(20)]
+    rows = cells(headline(sample(tmp_path, SYSTEMS + many)).splitlines())[2:]
     assert len(rows) == MOST_ROWS
     assert [row[0] for row in rows] == ["v19", "v18", "v17", "v16", "encoder", "full", "majority"]
 
 
-def test_the_reference_may_be_the_best_and_carry_a_mark(tmp_path: Path) -> None:
-    text = headline(write_suite(tmp_path, SUITE.replace("full,0.5 †,0.5000 †", "full §,0.8,0.8000")))
-    assert cells(text)[0][2] == "Δ to full" and cells(text)[2][0] == "full §"
-    first, _, note = text.partition("\n\n")[2].partition("\n\n")
-    assert first.startswith("`full` has the highest average of 4 systems; `warm`, the next, differs from it by ")
-    assert note.startswith("§ ")
+def test_the_reference_may_be_the_best(tmp_path: Path) -> None:
+    text = headline(sample(tmp_path, [("full", 0.95, None, 2, 2, False), *SYSTEMS[1:]]))
+    assert "`full` has the highest average of 4 systems; `warm`, the next," in text
 
 
 def test_the_scale_is_that_of_the_report(tmp_path: Path) -> None:
-    write_suite(tmp_path, SUITE)
-    assert "2 seeds, 80 to 1,200 rows of each of 2 test sets" in scale(tmp_path)
+    assert "2 seeds, 80 to 1,200 rows of each of 2 test sets" in scale(sample(tmp_path))
     (tmp_path / "figures").mkdir()
-    curves = "model,seed,step\nfull,1,24\nfull,1,1048\nwarm,1,9999\n"
-    (tmp_path / "figures" / "training_curves.csv").write_text(curves)
+    (tmp_path / "figures" / "training_curves.csv").write_text("model,step\nfull,24\nfull,1048\nwarm,9999\n")
     assert "1,048 training steps, 2 seeds" in scale(tmp_path)
 
 
-def test_a_narrow_block_shows_its_columns_and_names_one_that_is_missing(tmp_path: Path) -> None:
-    text = "<!-- begin:verdicts -->\n<!-- end:verdicts -->"
-    (tmp_path / "tables").mkdir()
-    path = tmp_path / "tables" / "ablations.csv"
-    path.write_text("Contrast,Factor,Levels,Average Δ,interval,p,p (Holm)\na vs b,margin,0,+1,[1],0,0.1\n")
-    assert cells(render(text, tmp_path))[2] == ["a vs b", "margin", "+1", "[1]", "0.1"]
-    path.write_text("Contrast,Factor\na,b\n")
-    with pytest.raises(ValueError, match="no column 'Average Δ'; it has Contrast, Factor"):
-        render(text, tmp_path)
+def test_the_terminal_shows_suites_and_ablations(report: Path) -> None:
+    text = show(report)
+    assert text.count("gliznet-no-margin") > 3 and "Protocol" in text and "ECE" not in text
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason="no sample report in this checkout")
+@pytest.mark.skipif(
+    not (SAMPLE / "tables" / "ablations.json").is_file(), reason="no sample report with tidy tables in this checkout"
+)
 @pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/speed.md"])
 def test_the_pages_show_the_sample_report(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -1,46 +1,59 @@
-"""Tables of the made-up run: what they hold, that formats agree, that bytes do not change."""
+"""Tables of the made-up run: the numbers of their frames, the flags, that bytes do not change."""
 
-import csv
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from zsbench.reporting.frames import RunData
-from zsbench.reporting.marks import chosen_on
-from zsbench.reporting.sections import linker
+from zsbench.plan.contents import ReportItem, tables
+from zsbench.reporting.frames import AVERAGE, RunData
+from zsbench.reporting.page import linker
+from zsbench.reporting.render import Table, read_table
 from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables import write_tables
-from zsbench.reporting.tables_topics import attribution
+from zsbench.reporting.tables.base import BUILDERS, available_items, build_table, table
+from zsbench.reporting.tables.multi import attribution
 from zsbench.store.provenance import canonical_json, read_json, write_json
 
-NAMES = {"gliclass_suite", "ablations", "peers", "topics", "published", "calibration", "cost", "integrity"}
+ENDINGS = ("csv", "json", "md", "tex")
 
 
 @pytest.fixture(scope="module")
-def tables(made, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("tables")
-    assert set(write_tables(made.root, made.spec, folder)) >= NAMES
-    return folder
+def run(made: SimpleNamespace) -> RunData:
+    return RunData(made.root, made.spec)
 
 
-def rows(folder: Path, name: str) -> list[dict[str, str]]:
-    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+@pytest.fixture(scope="module")
+def copied(made: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> RunData:
+    """A run of its own, to be changed."""
+    return RunData(shutil.copytree(made.root, tmp_path_factory.mktemp("copy") / "run"), made.spec)
 
 
-def test_every_table_has_every_format(tables):
-    for name in NAMES:
-        for ending in ("csv", "md", "tex", "notes.txt"):
-            assert (tables / f"{name}.{ending}").stat().st_size > 0
+def built(run: RunData, name: str) -> Table:
+    return build_table(RunData(run.root, run.spec), name, available_items(run.spec)[name])
 
 
-def test_two_renderings_are_byte_identical_whatever_the_hash_seed(made, tables, tmp_path):
+def suite(run: RunData) -> pd.DataFrame:
+    return built(run, "gliclass_suite").frame.set_index(["system", "dataset"])
+
+
+def test_every_table_of_the_plan_is_written_in_every_form(made: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "stale.json").write_text("of an earlier config")
+    names = write_tables(made.root, made.spec, tmp_path)
+    assert names == list(tables(made.spec))
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{ending}" for name in names for ending in ENDINGS}
+
+
+def test_two_renderings_are_byte_identical_whatever_the_hash_seed(
+    made: SimpleNamespace, report: Path, tmp_path: Path
+) -> None:
     code = (
         "import json, sys; from zsbench.reporting.tables import write_tables; "
         "write_tables(sys.argv[1], json.load(sys.stdin), sys.argv[2])"
@@ -52,239 +65,208 @@ def test_two_renderings_are_byte_identical_whatever_the_hash_seed(made, tables, 
         check=True,
         env=os.environ | {"PYTHONHASHSEED": "7"},
     )
-    files = sorted(path.name for path in tables.iterdir())
-    assert files == sorted(path.name for path in tmp_path.iterdir())
-    for name in files:
-        assert (tables / name).read_bytes() == (tmp_path / name).read_bytes(), name
+    for path in (report / "tables").iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
 
 
-def test_the_suite_table_prints_the_means_and_the_deltas(made, tables):
-    run = RunData(made.root, made.spec)
-    means = run.suite_means("gliclass")
-    deltas = run.deltas[(run.deltas["table"] == "gliclass_suite") & (run.deltas["dataset"] == "average")]
-    deltas = deltas.set_index("baseline")
-    found = rows(tables, "gliclass_suite")
-    assert [row["System"] for row in found] == run.systems("gliclass")
-    for row in found:
-        system = row["System"]
-        assert row["Average"].split()[0] == f"{means.at[system, 'average']:.4f}"
-        for name, entry in run.datasets("gliclass").items():
-            assert row[entry["title"]].split()[0] == f"{means.at[system, name]:.4f}"
-        if system not in deltas.index:
-            assert system == run.reference or system.endswith("-random")
-            assert row["Δ"] == row["interval"] == row["p"] == "–"
-        else:
-            assert float(row["Δ"]) == pytest.approx(deltas.at[system, "delta"], abs=5e-5)
-            assert row["interval"] == f"[{deltas.at[system, 'low']:+.4f}, {deltas.at[system, 'high']:+.4f}]"
-            assert row["p"] == f"{deltas.at[system, 'p']:.4f}"
+@pytest.fixture
+def registered() -> Iterator[None]:
+    @table("counts", "cost", always=True)
+    def counts(run: RunData) -> Table:
+        return Table("Counts", pd.DataFrame({"cells": [len(run.cells())]}))
+
+    yield
+    from zsbench.reporting.tables import base
+
+    del BUILDERS["counts"]
+    base.ALWAYS.remove("counts")
 
 
-def test_marks_follow_their_definitions(made, tables):
-    run = RunData(made.root, made.spec)
-    means = run.suite_means("gliclass")
+def test_a_new_table_is_one_registered_function(made: SimpleNamespace, tmp_path: Path, registered: None) -> None:
+    assert write_tables(made.root, made.spec, tmp_path)[-1] == "counts"
+    assert read_table(tmp_path, "counts").frame["cells"].tolist() == [len(RunData(made.root, made.spec).cells())]
+
+
+def test_the_suite_table_holds_the_means_and_the_deltas(run: RunData) -> None:
+    frame, means = suite(run), run.suite_means("gliclass")
     deltas = run.deltas[run.deltas["table"] == "gliclass_suite"].set_index(["baseline", "dataset"])
+    assert frame["value"].to_dict() == pytest.approx(means.stack().to_dict())
+    for key, row in frame.iterrows():
+        if key not in deltas.index:
+            assert row["reference"] or key[0].endswith("-random")
+            assert pd.isna(row["delta"])
+        else:
+            numbers = ["delta", "low", "high", "p"]
+            assert row[numbers].tolist() == pytest.approx(deltas.loc[key, numbers].tolist(), nan_ok=True)
+    averages = frame.xs(AVERAGE, level="dataset")
+    assert (averages["n_sets"] == 4).all() and averages.loc["gliznet-full", "n_seeds"] == 3
+
+
+def test_flags_follow_their_definitions(run: RunData) -> None:
+    frame, means = suite(run), run.suite_means("gliclass")
     trivial = [name for name in run.systems("gliclass") if name.endswith("-random") or name == "majority"]
-    rivals = run.systems("gliclass", controls=False)
-    for row in rows(tables, "gliclass_suite"):
-        for name, entry in run.datasets("gliclass").items():
-            marks = row[entry["title"]].partition(" ")[2]
-            below = means.at[row["System"], name] < means.loc[trivial, name].max()
-            assert ("†" in marks) == (row["System"] in rivals and bool(below))
-            if (row["System"], name) in deltas.index:
-                assert ("*" in marks) == bool(deltas.at[(row["System"], name), "p_holm"] < 0.05)
+    rivals = means.loc[run.systems("gliclass", controls=False)]
+    for (system, dataset), row in frame.iterrows():
+        below = means.at[system, dataset] < means.loc[trivial, dataset].max()
+        assert row["below"] == (system in rivals.index and below)
+        assert row["best"] == (system in rivals.index and means.at[system, dataset] == rivals[dataset].max())
+        sure = row["p_holm"] < 0.05
+        assert row["differs"] == (sure and row["unit"] == "trainings")
+        assert row["checkpoint_differs"] == (sure and row["unit"] == "checkpoints")
 
 
-def test_a_system_that_saw_the_dataset_is_marked(made, tmp_path):
-    run = RunData(made.root, made.spec)
-    suite, dataset, system, seed = next(cell for cell in run.cells() if cell[0] == "gliclass")
-    path = run.layout.card(suite, dataset, system, seed)
+def test_a_system_that_saw_the_dataset_is_flagged(copied: RunData) -> None:
+    cell = next(cell for cell in copied.cells() if cell[0] == "gliclass")
+    path = copied.layout.card(*cell)
     before = path.read_bytes()
+    write_json(path, read_json(path) | {"seen": "yes"})
     try:
-        write_json(path, read_json(path) | {"seen": "yes"})
-        write_tables(made.root, made.spec, tmp_path)
+        flagged = suite(copied).query("seen").index.tolist()
+        integrity = built(copied, "integrity").frame.set_index("dataset")["seen_by"]
     finally:
         path.write_bytes(before)
-    title = run.datasets(suite)[dataset]["title"]
-    marked = {row["System"]: row[title] for row in rows(tmp_path, "gliclass_suite")}
-    assert "‡" in marked[system]
-    assert sum("‡" in text for text in marked.values()) == 1
-    assert system in next(row for row in rows(tmp_path, "integrity") if row["Dataset"] == title)["Seen by"]
+    assert flagged == [(cell[2], cell[1])]
+    assert integrity[cell[1]] == cell[2] and set(integrity.drop(cell[1])) == {"none"}
 
 
-def test_ablations_print_delta_interval_and_both_p(made, tables):
-    frame = RunData(made.root, made.spec).deltas
-    frame = frame[(frame["table"] == "ablations") & (frame["dataset"] == "average")]
-    found = rows(tables, "ablations")
-    assert [row["Factor"] for row in found] == frame["factor"].tolist()
-    assert [row["p (Holm)"] for row in found] == [f"{p:.4f}" for p in frame["p_holm"]]
+def test_contrasts_hold_the_deltas_of_every_dataset_and_their_average(run: RunData) -> None:
+    keys = ["system", "baseline", "dataset"]
+    for name in ("ablations", "peers"):
+        frame = built(run, name).frame.set_index(keys)
+        stored = run.deltas[run.deltas["table"] == name].set_index(keys)
+        assert len(stored) and frame["delta"].to_dict() == stored["delta"].to_dict()
+        assert {"mde", "verdict", "needs_rows", "equivalence_low"} <= set(frame)
 
 
-def test_topics_hold_protocols_side_by_side_and_reported_rows_apart(made, tables):
-    found = rows(tables, "topics")
-    measured = [row for row in found if row["Source"] == "measured"]
-    reported = [row for row in found if row["Source"] == "reported (P4)"]
-    assert len(measured) + len(reported) == len(found)
-    assert len(reported) == 5
-    places = {(row["Protocol"], row["Split"]) for row in measured}
-    assert {("val-tuned ‡", "validation"), ("cv", "validation"), ("held-out", "test"), ("fixed-0.5", "test")} <= places
-    tuned = next(row for row in reported if row["System"] == "HybridNLI v2 (val-tuned)")
-    assert (tuned["Macro F1"], tuned["Economy"]) == ("0.9054", "0.8584")
+def test_multi_label_rows_are_every_decision_and_reported_ones_stand_apart(run: RunData) -> None:
+    frame = built(run, "topics").frame
+    measured, reported = frame[frame["source"] == "measured"], frame[frame["source"] == "reported (P4)"]
+    assert len(measured) + len(reported) == len(frame) and len(reported) == 5
+    keys = ["system", "protocol", "split"]
+    stored = run.metrics[(run.metrics["suite"] == "topics") & (run.metrics["metric"] == "macro_f1")]
+    expected = stored.groupby(keys)["value"].mean().to_dict()
+    assert measured.set_index(keys)["macro_f1"].to_dict() == pytest.approx(expected)
+    tuned = reported.set_index("system").loc["HybridNLI v2 (val-tuned)"]
+    assert (tuned["macro_f1"], tuned["f1:Economy"]) == (0.9054, 0.8584)
+    assert (frame["tuned"] == (frame["protocol"] == "val-tuned")).all()
 
 
-def test_weights_chosen_on_the_reported_rows_are_marked_under_every_protocol_but_held_out(tables):
-    found = rows(tables, "topics")
-    marked = {(row["System"], row["Protocol"], row["Split"]) for row in found if "¶" in row["Protocol"]}
-    own = [("fixed-0.5 ¶", "validation"), ("cv ¶", "validation"), ("val-tuned ‡¶", "validation")]
-    here = {(system, *place) for system in ("hybrid", "hybrid-heads") for place in own}
-    assert here == {place for place in marked if not place[0].startswith("HybridNLI")}
-    there = {row["System"] for row in found if row["System"].startswith("HybridNLI")}
-    assert there and there == {name for name, _, _ in marked - here}
-    assert "¶ weights chosen on the very rows" in (tables / "topics.notes.txt").read_text(encoding="utf-8")
+def test_weights_chosen_on_the_reported_rows_are_flagged_under_every_protocol_but_held_out(run: RunData) -> None:
+    frame = built(run, "topics").frame
+    chosen = frame[frame["chosen"]]
+    own = chosen[chosen["source"] == "measured"]
+    expected = {
+        (system, protocol) for system in ("hybrid", "hybrid-heads") for protocol in ("fixed-0.5", "cv", "val-tuned")
+    }
+    assert set(zip(own["system"], own["protocol"], strict=True)) == expected and set(own["split"]) == {"validation"}
+    others = frame[frame["source"] != "measured"]
+    assert (others["chosen"] == others["system"].str.startswith("HybridNLI")).all()
 
 
-def test_a_publisher_who_saw_the_set_is_marked_on_all_its_splits(made):
-    entry = next(entry for entry in made.spec["systems"] if entry["id"] == "biencoder")
-    run = RunData(made.root, made.spec | {"systems": [entry | {"settings": {"seen": ["topics-mini"]}}]})
-    assert chosen_on(run, "biencoder", "topics-mini", "test") and not chosen_on(run, "biencoder", "other", "test")
+def test_a_publisher_who_saw_the_set_is_flagged_on_all_its_splits(run: RunData) -> None:
+    entry = next(entry for entry in run.spec["systems"] if entry["id"] == "biencoder")
+    seen = RunData(run.root, run.spec | {"systems": [entry | {"settings": {"seen": ["topics-mini"]}}]})
+    assert seen.chosen_on("biencoder", "topics-mini", "test") and not seen.chosen_on("biencoder", "other", "test")
 
 
-@pytest.fixture(scope="module")
-def unmoved(made, tmp_path_factory) -> Path:
-    """Tables of a run in which one seed of two systems says that its selection metric never moved."""
-    root = tmp_path_factory.mktemp("unmoved") / "run"
-    shutil.copytree(made.root, root)
+def test_a_system_whose_selection_never_moved_is_marked_in_every_table_it_enters(run: RunData, copied: RunData) -> None:
     for model in ("gliznet-no-bce", "nli-mini", "hybrid"):
-        path = root / "models" / model / "seed2" / "training.json"
+        path = copied.root / "models" / model / "seed2" / "training.json"
         write_json(path, read_json(path) | {"selection_never_moved": True})
-    write_tables(root, made.spec, root / "tables")
-    return root / "tables"
-
-
-def test_a_system_whose_selection_never_moved_is_marked_in_every_table_it_enters(tables, unmoved):
     names = {"gliznet-no-bce", "nli-mini", "hybrid", "hybrid-heads"}
-
-    def sides(found: list[dict[str, str]]) -> set[str]:
-        cells = [row.get(title, "") for row in found for title in ("System", "Against", "Contrast")]
-        return {side for cell in cells for side in cell.split(" vs ")}
-
-    for name in sorted(path.stem for path in tables.glob("*.csv")):
-        marked = {side.removesuffix(" §") for side in sides(rows(unmoved, name)) if side.endswith("§")}
-        assert marked == names & sides(rows(tables, name)), name
-        note = "§ with at least one seed" in (unmoved / f"{name}.notes.txt").read_text(encoding="utf-8")
-        assert note == bool(marked), name
-    assert {"gliclass_suite", "ablations", "peers", "topics", "topic_deltas"} <= {
-        path.stem.removesuffix(".notes") for path in unmoved.glob("*.txt") if "§" in path.read_text(encoding="utf-8")
-    }
-    assert r"\S{}" in (unmoved / "peers.tex").read_text(encoding="utf-8")
+    marked = set()
+    for name in available_items(run.spec):
+        frame, plain = built(copied, name).frame, built(run, name).frame
+        for side in ("system", "baseline"):
+            if side in frame:
+                flags = frame.get(f"{side}.unmoved", pd.Series(False, frame.index))
+                assert (flags == frame[side].isin(names)).all(), name
+                assert f"{side}.unmoved" not in plain
+                marked |= {name} if flags.any() else set()
+    assert marked >= {"gliclass_suite", "ablations", "peers", "topics", "topics_deltas", "cost"}
+    said = [text for text in sentences(RunData(copied.root, copied.spec)) if "§" in text]
+    assert len(said) == 1 and "gliznet-no-bce, nli-mini, hybrid and hybrid-heads" in said[0]
 
 
-def test_the_report_links_and_lists_a_marked_system(made, unmoved):
-    run = RunData(unmoved.parent, made.spec)
-    row = {"System": "hybrid §", "Dataset": "Topics (authored)"}
-    assert linker(run)(row, "System") == "#cell-topics-topics-mini-hybrid"
-    said = "in the training of gliznet-no-bce, nli-mini, hybrid and hybrid-heads"
-    assert any(said in text for text in sentences(run))
-    assert not any("§" in text for text in sentences(RunData(made.root, made.spec)))
+def test_numbers_link_to_their_cells(run: RunData) -> None:
+    shown = built(run, "topics")
+    row = {"system": "hybrid", "dataset": "topics-mini"}
+    assert linker(run, shown)(row, shown.columns[0]) == "#cell-topics-topics-mini-hybrid"
+    assert linker(run, shown)(row | {"baseline": "x"}, shown.columns[0]) == ""
+    assert linker(run, shown)(row | {"dataset": AVERAGE}, shown.columns[0]) == ""
 
 
-def test_topic_differences_print_the_deltas(made, tables):
-    written = rows(tables, "topic_deltas")
-    controls = {entry["id"] for entry in made.spec["systems"] if entry["control"]}
-    assert written and not controls & {row["System"] for row in written}
-    ablations = [row for row in written if row["System"] == "hybrid-heads" and row["Against"] == "hybrid"]
-    assert {(row["Factor"], row["Levels"]) for row in ablations} == {("blend of NLI and heads", "heads vs learned")}
-    deltas = pd.read_parquet(made.root / "analysis" / "deltas.parquet")
-    stored = deltas[(deltas["dataset"] == "average") & (deltas["table"] == "topic_deltas")]
-    stored = stored.set_index(["protocol", "split"])["delta"]
-    for row in ablations:
-        assert float(row["Δ"]) == pytest.approx(stored[row["Protocol"].removesuffix(" ¶"), row["Rows"]], abs=1e-4)
-        assert row["Protocol"].endswith("¶") == (row["Rows"] == "validation")
-    alone = [row for row in written if row["Factor"] == "thresholds"]
-    assert {row["System"] for row in alone} == {"nli-mini"} and {"cv vs fixed-0.5"} <= {
-        row["Protocol"] for row in alone
-    }
+def test_multi_label_differences_are_ablations_thresholds_and_systems_against_nli(run: RunData) -> None:
+    frame = built(run, "topics_deltas").frame
+    assert not run.controls & set(frame["system"])
+    heads = frame[(frame["system"] == "hybrid-heads") & (frame["baseline"] == "hybrid")]
+    assert set(zip(heads["factor"], heads["levels"], strict=True)) == {("blend of NLI and heads", "heads vs learned")}
+    assert (heads["chosen"] == (heads["split"] == "validation")).all()
+    alone = frame[frame["factor"] == "thresholds"]
+    assert set(alone["system"]) == {"nli-mini"} and {"cv vs fixed-0.5"} <= set(alone["protocols"])
 
 
-def test_the_sentence_on_thresholds_adds_up(made):
+def test_the_sentence_on_thresholds_adds_up(made: SimpleNamespace) -> None:
     settings = {"blend": "learned", "nli": "the-checkpoint"}
     systems = [
-        entry | {"model": "the-checkpoint"} if entry["id"] == "nli-mini" else entry | {"settings": settings}
+        entry | ({"model": "the-checkpoint"} if entry["id"] == "nli-mini" else {"settings": settings})
         for entry in made.spec["systems"]
         if entry["id"] in ("nli-mini", "hybrid")
     ]
-    said = attribution(RunData(made.root, made.spec | {"systems": systems}))
-    assert [sentence.split(":")[0] for sentence in said] == [
-        "hybrid, val-tuned on validation", "hybrid, cv on validation", "hybrid, held-out on test"
-    ]  # fmt: skip
+    said = attribution(RunData(made.root, made.spec | {"systems": systems}), "topics")
+    places = ("val-tuned on validation", "cv on validation", "held-out on test")
+    assert [sentence.split(":")[0] for sentence in said] == [f"hybrid, {place}" for place in places]
     for sentence in said:
-        gain = re.search(r"(gains|loses) (\d\.\d{4}) macro F1 over nli-mini at 0\.5\.", sentence)
-        parts = re.search(
-            r"are (\S+).* come first .*?, (\S+).* if last .*\), (\S+).*? \[.*Shapley.* protocol is (\S+) \[", sentence
-        )
-        total = float(gain[2]) * (1 if gain[1] == "gains" else -1)
-        assert total == pytest.approx(float(parts[1]) + float(parts[4]), abs=2e-4)
-        assert float(parts[3]) == pytest.approx((float(parts[1]) + float(parts[2])) / 2, abs=2e-4)
+        gain = re.search(r"(gains|loses) (\d\.\d{3})", sentence)
+        shares = re.search(r"are (\S+).* first .*?, (\S+).* last .*\), (\S+).*? \[.*Shapley.* it is (\S+) \[", sentence)
+        assert gain and shares
+        first, last, shapley, rest = map(float, shares.groups())
+        assert float(gain[2]) * (1 if gain[1] == "gains" else -1) == pytest.approx(first + rest, abs=2e-3)
+        assert shapley == pytest.approx((first + last) / 2, abs=2e-3)
 
 
-def test_notes_say_rows_seeds_method_and_signature(made, tables):
-    text = (tables / "gliclass_suite.md").read_text(encoding="utf-8")
-    assert "10,000 draws" in text or f"{made.spec['statistics']['draws']:,} draws" in text
-    assert "3 seeds" in text
-    assert "Rows @ revision:" in text
-    signature = text.rstrip().splitlines()[-1]
-    assert signature.startswith("- `metric:macro-f1|run:")
-    assert signature.strip("- `") == (tables / "gliclass_suite.tex").read_text(encoding="utf-8").splitlines()[0][2:]
+def test_the_signature_says_what_was_measured(run: RunData) -> None:
+    facts = dict(part.split(":", 1) for part in built(run, "gliclass_suite").signature.split("|"))
+    assert facts["metric"] == "macro_f1" and facts["suite"] == "gliclass" and facts["seeds"] == "1,2,3"
+    assert facts["ci"] == "bootstrap-1000@0.95" and facts["sets"] == "4"
 
 
-def test_calibration_and_cost_have_a_row_a_system(made, tables):
-    run = RunData(made.root, made.spec)
-    calibration = {(row["System"], row["Dataset"]) for row in rows(tables, "calibration")}
-    assert len(calibration) == len(run.frame("calibration").groupby(["system", "dataset"]))
-    cost = {(row["System"], row["Suite"]) for row in rows(tables, "cost")}
+def test_calibration_and_cost_have_a_row_per_system(run: RunData) -> None:
+    assert len(built(run, "calibration").frame) == len(run.frame("calibration").groupby(["system", "dataset"]))
+    cost = built(run, "cost").frame
     assert len(cost) == len(run.cost.groupby(["system", "suite"]))
+    assert cost["texts_per_second"].tolist() == pytest.approx((cost["texts"] / cost["seconds"]).tolist())
 
 
-def test_sensitivity_is_written_where_there_are_records(made, tmp_path):
-    run = RunData(made.root, made.spec)
-    path = made.root / "analysis" / "sensitivity.parquet"
-    before = path.read_bytes() if path.is_file() else None
-    dataset, system = next(iter(run.datasets("gliclass"))), run.reference
-    where = {"kind": "order", "dataset": dataset, "system": system, "k": 4, "mean": 0.5, "flip_rate": 0.25}
+def test_sensitivity_takes_means_of_seeds_and_their_extremes(copied: RunData) -> None:
+    where = {"kind": "order", "dataset": "r8", "system": copied.reference, "k": 4, "mean": 0.5, "flip_rate": 0.25}
     where |= {"flip_low": 0.1, "flip_high": 0.4, "floor": 0.0, "rows": 200}
     records = [where | {"seed": 1, "low": 0.4, "high": 0.6}, where | {"seed": 2, "low": 0.3, "high": 0.6}]
-    try:
-        pd.DataFrame(records).to_parquet(path, index=False)
-        assert "sensitivity" in write_tables(made.root, made.spec, tmp_path)
-    finally:
-        path.unlink()
-        if before is not None:
-            path.write_bytes(before)
-    (row,) = rows(tmp_path, "sensitivity")
-    assert [row[key] for key in ("k", "Mean", "Lowest", "Highest", "Spread", "Flip rate")] == [
-        "4", "0.5000", "0.3000", "0.6000", "0.2500", "0.2500"
-    ]  # fmt: skip
+    pd.DataFrame(records).to_parquet(copied.root / "analysis" / "sensitivity.parquet", index=False)
+    (row,) = built(copied, "sensitivity").frame.to_dict("records")
+    keys = ("k", "mean", "lowest", "highest", "spread", "flip_rate")
+    assert [row[key] for key in keys] == pytest.approx([4, 0.5, 0.3, 0.6, 0.25, 0.25])
 
 
-def test_overlap_with_training_texts_is_shown(made, tmp_path):
-    name, entry = next(iter(RunData(made.root, made.spec).datasets("gliclass").items()))
-    report = made.root / "analysis" / "overlap.json"
-    write_json(report, {name: {"made-overlap": {"exact": 2, "near": 1}, name: {"exact": 0, "near": 3}}})
-    try:
-        write_tables(made.root, made.spec, tmp_path)
-    finally:
-        report.unlink()
-    shown = next(row for row in rows(tmp_path, "integrity") if row["Dataset"] == entry["title"])["Overlap"]
-    assert shown == "made-overlap: 2 + 1; own: 0 + 3"
+def test_overlap_with_training_texts_is_counted_by_training_set(copied: RunData) -> None:
+    counts = {"made-overlap": {"exact": 2, "near": 1}, "r8": {"exact": 0, "near": 3}}
+    write_json(copied.root / "analysis" / "overlap.json", {"r8": counts})
+    row = built(copied, "integrity").frame.set_index("dataset").loc["r8"]
+    keys = ["exact:made-overlap", "near:made-overlap", "exact:own", "near:own"]
+    assert row[keys].tolist() == [2, 1, 0, 3]
 
 
-def test_the_summary_ranks_systems_that_were_trained_on_the_topic_set_apart(made, tmp_path):
+def test_the_summary_ranks_systems_that_were_trained_on_the_data_apart(copied: RunData) -> None:
     """Else a supervised row leads the zero-shot ones, and nothing says so."""
-    root = tmp_path / "run"
-    shutil.copytree(made.root, root)
-    plain = next(one for one in sentences(RunData(root, made.spec)) if one.startswith("On the topics"))
-    leader = plain.partition(") ")[2].split()[0]
-    for path in root.glob(f"cells/topics/*/{leader}/seed*/card.json"):
+    leader = str(copied.suite_means("topics")[AVERAGE].drop(list(copied.controls)).idxmax())
+    assert any(said.startswith(f"{leader} leads Topics") for said in sentences(copied))
+    for path in copied.root.glob(f"cells/topics/*/{leader}/seed*/card.json"):
         write_json(path, read_json(path) | {"seen": "yes"})
-    apart = next(one for one in sentences(RunData(root, made.spec)) if one.startswith("On the topics"))
-    assert f") {leader} has" not in apart and "of the systems that were not trained on the set" in apart
-    assert f"Of those that were, {leader} has the highest" in apart
+    said = sentences(RunData(copied.root, copied.spec))
+    assert not any(text.startswith(f"{leader} leads Topics") for text in said)
+    assert any(f"of those that were, {leader} has the highest" in text for text in said)
+
+
+def test_every_kind_of_the_plan_has_a_builder(made: SimpleNamespace) -> None:
+    assert {item.kind for item in tables(made.spec).values()} == set(BUILDERS)
+    assert ReportItem("suite", "gliclass") in tables(made.spec).values()

@@ -1,5 +1,6 @@
 """Numbers that others printed: complete, consistent with their own averages, and never compared across tests."""
 
+import made_up_run
 import pandas as pd
 import pytest
 import yaml
@@ -7,7 +8,7 @@ import yaml
 from zsbench.config.load import load_yaml, resolve
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.tables_published import PUBLISHED, load_published, published
+from zsbench.reporting.tables.published import PUBLISHED, load_published, published_table
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
 
@@ -84,26 +85,29 @@ def run_with(
     pd.DataFrame(rows).to_parquet(root / "analysis" / "metrics.parquet")
     for name, (_, count) in datasets.items():
         write_json(Layout(root).card("gliclass", name, "gliznet-full", 1), {"rows": {"test": count}})
-    entries = [{"id": name, "title": name, "labels": [], "label_names": []} for name in datasets]
+    entries = [{"id": name, "title": name, "task": "single", "labels": [], "label_names": []} for name in datasets]
     system = {"id": "gliznet-full", "suites": ["gliclass"], "seeds": [1], "control": False, "made_of": list(made_of)}
     system |= {"trained": True, "model": "gliznet-full", "settings": {}}
-    return RunData(root, {"suites": {"gliclass": {"datasets": entries}}, "systems": [system]})
+    return RunData(root, {"suites": {"gliclass": made_up_run.single_suite(entries)}, "systems": [system]})
+
+
+def of_gliznet(run: RunData, reported: dict) -> pd.DataFrame:
+    frame = published_table(run, reported).frame
+    frame = frame[(frame["system"] == "GliZNet") & (frame["source"] == "P1") & (frame["metric"] == "macro_f1")]
+    return frame.set_index("dataset")
 
 
 def test_difference_only_where_the_rows_are_the_published_ones(tmp_path, reported):
-    run = run_with(tmp_path, {"cr": (0.9, 376), "sst2": (0.8, 300)})
-    table = published(run, reported)
-    found = {(row[1], row[2]): row[5:] for row in table.rows if row[0] == "GliZNet" and row[4] == "macro_f1"}
-    assert found["P1", "cr"] == ["0.8752", "0.9000", "-0.0248", ""]
-    assert found["P1", "sst2"] == ["0.8839", "0.8000", "–", "other rows: 300 here, 1821 there"]
-    assert found["P1", "emotion"] == ["0.3991", "–", "–", ""]
-    assert found["P1", "average"] == ["0.6473", "–", "–", ""]
+    frame = of_gliznet(run_with(tmp_path, {"cr": (0.9, 376), "sst2": (0.8, 300)}), reported)
+    assert frame.loc["cr", "reported"] == 0.8752 and frame.loc["cr", "difference"] == pytest.approx(-0.0248)
+    assert frame.loc["sst2", "measured"] == 0.8 and frame.loc["sst2", "remark"] == "other rows: 300 here, 1821 there"
+    assert frame[["measured", "difference"]].notna().sum().tolist() == [2, 1]
 
 
 def test_a_system_made_of_other_things_is_shown_without_a_difference(tmp_path, reported):
     run = run_with(tmp_path, {"cr": (0.9, 376)}, made_of=("minilm", "hardset-mini"))
-    row = next(row for row in published(run, reported).rows if row[:3] == ["GliZNet", "P1", "cr"])
-    assert row[5:] == ["0.8752", "0.9000", "–", "made of minilm and hardset-mini here"]
+    row = of_gliznet(run, reported).loc["cr"]
+    assert row["measured"] == 0.9 and pd.isna(row["difference"]) and row["remark"].startswith("made of minilm")
 
 
 def test_the_paper_run_makes_what_the_publications_name(reported):
@@ -126,5 +130,5 @@ def test_the_average_is_compared_when_every_dataset_is_measured(tmp_path, report
     run = run_with(
         tmp_path, {name: (value, reported["rows"][name]) for name, value in zip(entry["datasets"], values, strict=True)}
     )
-    rows = [row for row in published(run, reported).rows if row[:3] == ["GliZNet", "P1", "average"]]
-    assert rows[0][5:] == ["0.6473", "0.6473", "0.0000", ""]
+    row = of_gliznet(run, reported).loc["average"]
+    assert row["measured"] == pytest.approx(0.6473, abs=5e-5) and row["difference"] == pytest.approx(0, abs=5e-5)

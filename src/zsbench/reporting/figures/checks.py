@@ -5,85 +5,88 @@ import pandas as pd
 from zsbench.reporting.figures.style import (
     MUTED,
     Drawing,
+    figure,
     legend_below,
     new_figure,
     panels,
     range_rows,
     unit_axes,
 )
-from zsbench.reporting.frames import RunData
+from zsbench.reporting.frames import SINGLE, RunData
 
-SUITE = "gliclass"
 THIN = "#a3a3a3"  # lines behind the one that counts, still seen in print
 KINDS = {"order": "label order", "verbalisation": "label wording"}
 
 
+@figure("reliability", "sensitivity", "Reliability")
 def reliability(run: RunData) -> Drawing | None:
-    """Accuracy against confidence: one panel a system, thin lines for datasets, a thick one for all rows together."""
+    """Accuracy against confidence: one panel per system, thin lines for datasets, a thick one for all rows together."""
     frame = run.frame("reliability")
-    frame = frame[(frame["suite"] == SUITE) & (frame["count"] > 0)]
-    names = [name for name in run.headline(SUITE) if name in set(frame["system"])]
+    suites = run.suites(SINGLE)
+    frame = frame[frame["suite"].isin(suites) & (frame["count"] > 0)]
+    names = [name for name in run.headline(*suites) if name in set(frame["system"])]
     if not names:
         return None
     columns = 2 if len(names) in (2, 4) else min(3, len(names))
-    figure = new_figure(0.8 + 2.6 * -(-len(names) // columns))
-    axes = panels(figure, len(names), columns, sharex=True, sharey=True)
+    canvas = new_figure(0.8 + 2.6 * -(-len(names) // columns))
+    axes = panels(canvas, len(names), columns, sharex=True, sharey=True)
     calibration = run.frame("calibration")
-    ece = calibration[calibration["suite"] == SUITE].groupby("system", observed=True)["ece"].mean()
+    ece = calibration[calibration["suite"].isin(suites)].groupby("system", observed=True)["ece"].mean()
     drawn = []
     for axis, name in zip(axes, names, strict=True):
-        part = frame[frame["system"] == name]
-        for _, single in part.groupby("dataset", observed=True):
+        bins = frame[frame["system"] == name]
+        for _, single in bins.groupby("dataset", observed=True):
             axis.plot(single["confidence"], single["accuracy"], color=THIN, linewidth=1.2)
-        pooled = _pooled(part)
+        pooled = _pooled(bins)
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axis.plot(pooled["confidence"], pooled["accuracy"], "o-", color="#0072b2", linewidth=2, markersize=5)
         drawn.append(pooled.assign(system=name, dataset="all"))
-        drawn.append(part[["system", "dataset", "bin", "count", "confidence", "accuracy"]])
+        drawn.append(bins[["system", "dataset", "bin", "count", "confidence", "accuracy"]])
     titles = [f"{name}\nECE {ece[name]:.3f}" for name in names]
     unit_axes(axes, titles, "confidence", "accuracy", columns)
     data = pd.concat(drawn)[["system", "dataset", "bin", "count", "confidence", "accuracy"]]
     alt = f"Reliability diagrams of {len(names)} systems; points below the diagonal are over-confident."
     caption = (
-        "Accuracy against confidence in bins; thick: all rows of the suite, thin: single datasets, dashed: perfect"
+        "Accuracy against confidence in bins; thick: all rows, thin: single datasets, dashed: perfect"
         " calibration. Below the dashed line a system is surer than it is right. ECE: mean over datasets and seeds."
-        + run.shown_note(SUITE, names)
+        + run.shown_note(names, *suites)
     )
-    return Drawing(figure, data, alt, caption)
+    return Drawing(canvas, data, alt, caption)
 
 
-def _pooled(part: pd.DataFrame) -> pd.DataFrame:
+def _pooled(bins: pd.DataFrame) -> pd.DataFrame:
     """Bins of all datasets together: means weighted by the rows in them."""
-    weighted = part.assign(confidence=part["confidence"] * part["count"], accuracy=part["accuracy"] * part["count"])
+    weighted = bins.assign(confidence=bins["confidence"] * bins["count"], accuracy=bins["accuracy"] * bins["count"])
     sums = weighted.groupby("bin", observed=True)[["count", "confidence", "accuracy"]].sum()
     sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["count"], axis=0)
     return sums.reset_index()
 
 
+@figure("sensitivity", "sensitivity", "Label order and wording")
 def sensitivity(run: RunData) -> Drawing | None:
     """Mean and range of macro-F1 over permutations of the labels and over their wordings."""
     frame = run.frame("sensitivity")
     kinds = [kind for kind in KINDS if kind in set(frame["kind"])]
-    names = [name for name in run.headline(SUITE) if name in set(frame["system"])]
-    entries = run.datasets(SUITE)
-    frame = frame[frame["system"].isin(names) & frame["dataset"].isin(entries)]
+    suites = run.suites(SINGLE)
+    names = [name for name in run.headline(*suites) if name in set(frame["system"])]
+    frame = frame[frame["system"].isin(names)]
     if frame.empty:
         return None
-    rows = [name for name in entries if name in set(frame["dataset"])]
-    parts = {"k": ("k", "max"), "mean": ("mean", "mean"), "low": ("low", "min"), "high": ("high", "max")}
+    rows = [name for name in run.titles if name in set(frame["dataset"])]
+    ranges = {"k": ("k", "max"), "mean": ("mean", "mean"), "low": ("low", "min"), "high": ("high", "max")}
     grouped = frame.groupby(["kind", "dataset", "system"], observed=True)
-    table = grouped.agg(**parts, flip_rate=("flip_rate", "mean")).reset_index()
-    figure = new_figure(1.5 + len(rows) * (0.24 + 0.13 * len(names)))
-    axes = panels(figure, len(kinds), len(kinds), sharey=True, sharex=True)
-    places = {name: run.places[name] for name in names}
+    table = grouped.agg(**ranges, flip_rate=("flip_rate", "mean")).reset_index()
+    canvas = new_figure(1.5 + len(rows) * (0.24 + 0.13 * len(names)))
+    axes = panels(canvas, len(kinds), len(kinds), sharey=True, sharex=True)
+    series = {name: run.series[name] for name in names}
     for axis, kind in zip(axes, kinds, strict=True):
-        range_rows(axis, table[table["kind"] == kind].rename(columns={"dataset": "row"}), rows, places)
+        range_rows(axis, table[table["kind"] == kind].rename(columns={"dataset": "row"}), rows, series)
         counts = table.loc[table["kind"] == kind, "k"].astype(int)
         axis.set_title(f"{KINDS[kind]} ({'up to ' * (counts.nunique() > 1)}{counts.max()})")
-        axis.set_xlabel("macro-F1 (part of the range)")
+        axis.set_xlabel("macro-F1 (axis cut)")
         axis.locator_params(axis="x", nbins=4)
-    axes[0].set_yticks(range(len(rows)), [entries[name]["title"] for name in rows])
-    legend_below(figure, places, lines=False)
+    axes[0].set_yticks(range(len(rows)), [run.titles[name] for name in rows])
+    legend_below(canvas, series, lines=False)
     widest = table.loc[(table["high"] - table["low"]).idxmax()]
     alt = (
         f"Range of macro-F1 over label orders and wordings. Widest: {widest['system']} on {widest['dataset']},"
@@ -92,6 +95,6 @@ def sensitivity(run: RunData) -> Drawing | None:
     caption = (
         "Macro-F1 of the same model on the same subsample under several seeded orders of its labels, and under the"
         " dataset's named wordings (how many: in the titles). Marks: means, lines: lowest to highest. No line: the"
-        " scores do not depend on it." + run.shown_note(SUITE, names)
+        " scores do not depend on it." + run.shown_note(names, *suites)
     )
-    return Drawing(figure, table, alt, caption)
+    return Drawing(canvas, table, alt, caption)

@@ -1,7 +1,7 @@
 """How every figure looks and how it is saved: one palette, one font size, bytes that depend on the drawing alone."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Drawing:
 
     Attributes:
         figure: the drawing.
-        data: the numbers that were drawn, one row a mark; saved beside the figure.
+        data: the numbers that were drawn, one row per mark; saved beside the figure.
         alt: what a reader who cannot see it should know.
         caption: what is shown, n, seeds and interval method.
     """
@@ -78,6 +78,28 @@ class Drawing:
     data: pd.DataFrame
     alt: str
     caption: str
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A kind of figure and where the page shows it."""
+
+    section: str  # of the page; `{suite}` stands for the suite's id
+    title: str  # `{metric}` stands for the suite's headline metric
+    draw: Callable[..., Drawing | None]
+
+
+FIGURES: dict[str, FigureKind] = {}  # by kind, see `plan.contents.ReportItem`
+
+
+def figure(kind: str, section: str, title: str) -> Callable[[Any], Any]:
+    """Register a function `(run)`, or `(run, suite)` of a kind that is drawn per suite, that returns a `Drawing`."""
+
+    def register(draw: Callable[..., Drawing | None]) -> Callable[..., Drawing | None]:
+        FIGURES[kind] = FigureKind(section, title, draw)
+        return draw
+
+    return register
 
 
 @contextmanager
@@ -103,13 +125,13 @@ def empty_drawing() -> Drawing:
     return Drawing(figure, pd.DataFrame(columns=["system"]), words, words)
 
 
-def look(place: int) -> dict[str, Any]:
-    """Colour, marker and dash of the system at this place of its list; the first 12 differ by marker alone."""
-    shifted = place + place // (2 * len(MARKERS))
+def series_style(number: int) -> dict[str, Any]:
+    """Colour, marker and dash of a figure's series; the first 12 differ by marker alone."""
+    shifted = number + number // (2 * len(MARKERS))
     return {
-        "color": COLORS[place % len(COLORS)],
+        "color": COLORS[number % len(COLORS)],
         "marker": MARKERS[shifted % len(MARKERS)],
-        "linestyle": DASHES[(place + place // len(COLORS)) % len(DASHES)],  # a colour that returns has another dash
+        "linestyle": DASHES[(number + number // len(COLORS)) % len(DASHES)],  # a colour that returns has another dash
     }
 
 
@@ -121,15 +143,15 @@ def log_ticks(axis: Axis, low: float, high: float) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def legend_below(figure: Figure | SubFigure, places: Mapping[str, int], columns: int = 3, lines: bool = True) -> None:
-    """A legend under the axes: the looks of the named places, in the order given, in as many columns as fit."""
+def legend_below(figure: Figure | SubFigure, series: Mapping[str, int], columns: int = 3, lines: bool = True) -> None:
+    """A legend under the axes: the styles of the named series, in the order given, in as many columns as fit."""
     handles = []
-    for name, place in places.items():
-        style = look(place)
+    for name, number in series.items():
+        style = series_style(number)
         if not lines:
             style["linestyle"] = "none"
         handles.append(Line2D([], [], label=name, markersize=6, linewidth=1.8, **style))
-    entry = 0.85 + 0.09 * max(map(len, places))  # inches of the longest entry, handle and gap included
+    entry = 0.85 + 0.09 * max(map(len, series))  # inches of the longest entry, handle and gap included
     fitting = max(1, int(figure.bbox.width / figure.dpi / entry))
     figure.legend(
         handles=handles,
@@ -149,21 +171,21 @@ def panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Any]
     return axes[:count]
 
 
-def range_rows(axis: Axes, table: pd.DataFrame, rows: Sequence[str], places: Mapping[str, int]) -> None:
-    """One band a row, one mark a system in it: its mean, and a line from its lowest to its highest value.
+def range_rows(axis: Axes, table: pd.DataFrame, rows: Sequence[str], series: Mapping[str, int]) -> None:
+    """One band per row, one mark per system in it: its mean, and a line from its lowest to its highest value.
 
     Args:
         table: `row`, `system`, `mean`, `low`, `high`.
         rows: values of `row`, from top to bottom.
-        places: looks of the systems.
+        series: numbers of the systems' styles.
     """
-    step = 0.76 / len(places)
-    for line, (name, place) in enumerate(places.items()):
-        part = table[table["system"] == name].set_index("row").reindex(rows)
-        y = np.arange(len(rows)) + (line - (len(places) - 1) / 2) * step
-        style = look(place) | {"linestyle": "none"}
-        axis.hlines(y, part["low"], part["high"], color=style["color"], linewidth=1.8)
-        axis.plot(part["mean"], y, markersize=6.5, **style)
+    step = 0.76 / len(series)
+    for line, (name, number) in enumerate(series.items()):
+        ranges = table[table["system"] == name].set_index("row").reindex(rows)
+        y = np.arange(len(rows)) + (line - (len(series) - 1) / 2) * step
+        style = series_style(number) | {"linestyle": "none"}
+        axis.hlines(y, ranges["low"], ranges["high"], color=style["color"], linewidth=1.8)
+        axis.plot(ranges["mean"], y, markersize=6.5, **style)
     for edge in range(1, len(rows)):
         axis.axhline(edge - 0.5, color=RULE, linewidth=0.8)
     axis.set_ylim(len(rows) - 0.5, -0.5)
@@ -173,16 +195,16 @@ def range_rows(axis: Axes, table: pd.DataFrame, rows: Sequence[str], places: Map
 
 def unit_axes(axes: Sequence[Axes], titles: Sequence[str], x: str, y: str, columns: int) -> None:
     """Small multiples over [0, 1] x [0, 1]: a title each, words and numbers at the grid's lower and left edge."""
-    for place, (axis, title) in enumerate(zip(axes, titles, strict=True)):
+    for number, (axis, title) in enumerate(zip(axes, titles, strict=True)):
         axis.set_title(title)
         axis.set_xlim(-0.02, 1.02)
         axis.set_ylim(-0.02, 1.05)
         axis.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
         axis.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
-        lowest = place + columns >= len(axes)
+        lowest = number + columns >= len(axes)
         axis.tick_params(labelbottom=lowest)
         axis.set_xlabel(x if lowest else "")
-        axis.set_ylabel(y if place % columns == 0 else "")
+        axis.set_ylabel(y if number % columns == 0 else "")
 
 
 def save(drawing: Drawing, folder: Path, name: str) -> list[Path]:

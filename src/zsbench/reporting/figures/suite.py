@@ -1,4 +1,4 @@
-"""Figures of the single-label suite: heat map, forest plots, accuracy against cost, throughput."""
+"""Figures of single-label suites: heat map, forest plots, quality against cost, throughput."""
 
 import numpy as np
 import pandas as pd
@@ -6,16 +6,24 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.transforms import blended_transform_factory
 
-from zsbench.reporting.figures.style import INK, MUTED, WIDTH, Drawing, legend_below, log_ticks, look, new_figure
-from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
-from zsbench.reporting.missing import sets_text
+from zsbench.reporting.figures.style import (
+    INK,
+    MUTED,
+    WIDTH,
+    Drawing,
+    figure,
+    legend_below,
+    log_ticks,
+    new_figure,
+    panels,
+    series_style,
+)
+from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, SINGLE, RunData
 
-SUITE = "gliclass"
 
-
-def seeds_text(run: RunData, suite: str) -> str:
+def seeds_text(run: RunData, *suites: str) -> str:
     """`trained systems: mean over 3 seeds` in words."""
-    counts = sorted({len(run.seeds(system)) for system in run.systems(suite, controls=False)})
+    counts = sorted({len(run.seeds(system)) for suite in suites for system in run.systems(suite, controls=False)})
     most = counts[-1] if counts else 1
     return "one seed each" if most == 1 else f"trained systems: mean over {most} seeds"
 
@@ -29,10 +37,9 @@ def interval_text(run: RunData) -> str:
     )
 
 
-def _verdicts(run: RunData) -> dict[tuple[str, str], str]:
+def _verdicts(run: RunData, suite: str) -> dict[tuple[str, str], str]:
     """Mark of a (system, dataset) cell: significantly above or below the reference system, or nothing."""
-    deltas = run.deltas
-    tested = deltas[(deltas["table"] == f"{SUITE}_suite") & (deltas["metric"] == "macro_f1")]
+    tested = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     marks = {}
     for row in tested.itertuples():
         if row.p_holm < SIGNIFICANT:
@@ -40,39 +47,40 @@ def _verdicts(run: RunData) -> dict[tuple[str, str], str]:
     return marks
 
 
-def suite_heatmap(run: RunData) -> Drawing | None:
-    """Macro-F1 of every system on every dataset; a mark where it differs significantly from the reference."""
-    means = run.suite_means(SUITE)
+@figure("heatmap", "suite-{suite}", "{metric} by dataset and system")
+def heatmap(run: RunData, suite: str) -> Drawing | None:
+    """Headline metric of every system on every dataset; a mark where it differs significantly from the reference."""
+    means, metric = run.suite_means(suite), run.metric_name(suite)
     if means.empty:
         return None
-    marks = _verdicts(run)
+    marks = _verdicts(run, suite)
     rows, columns = means.shape
-    figure = new_figure(1.9 + 0.34 * rows, width=max(WIDTH, 3.2 + 0.86 * columns))
-    axis = figure.subplots()
-    words = {(system, name): cell.word for (suite, name, system), cell in run.missing.items() if suite == SUITE}
+    canvas = new_figure(1.9 + 0.34 * rows, width=max(WIDTH, 3.2 + 0.86 * columns))
+    axis = canvas.subplots()
+    words = {(system, name): cell.word for (kind, name, system), cell in run.missing.items() if kind == suite}
     mesh = _heat(axis, means, marks, words)
-    titles = [entry["title"] for entry in run.datasets(SUITE).values()]
+    titles = [entry["title"] for entry in run.datasets(suite).values()]
     axis.set_xticks(_centers(columns), [*titles, "Average"], rotation=30, ha="left", rotation_mode="anchor")
     axis.xaxis.tick_top()
     axis.set_yticks(np.arange(rows) + 0.5, means.index)
     for label in axis.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == run.reference else "normal")
-    bar = figure.colorbar(mesh, ax=axis, orientation="horizontal", shrink=0.5, aspect=40, pad=0.02)
-    bar.set_label("macro-F1")
+    bar = canvas.colorbar(mesh, ax=axis, orientation="horizontal", shrink=0.5, aspect=40, pad=0.02)
+    bar.set_label(metric)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    data = means.rename_axis("system").reset_index().melt("system", var_name="dataset", value_name="macro_f1")
+    data = means.rename_axis("system").reset_index().melt("system", var_name="dataset", value_name=run.metric(suite))
     data["mark"] = [
         {"▲": "above", "▼": "below"}.get(marks.get((s, d), ""), "")
         for s, d in zip(data["system"], data["dataset"], strict=True)
     ]
     caption = (
-        f"Macro-F1 on the test split, argmax over the labels; {seeds_text(run, SUITE)}. ▲ / ▼: significantly above /"
-        f" below {run.reference} (bold) on the same rows; {interval_text(run)}."
+        f"{run.metric_title(suite)} on the test split, argmax over the labels; {seeds_text(run, suite)}. ▲ / ▼:"
+        f" significantly above / below {run.reference} (bold) on the same rows; {interval_text(run)}."
     )
-    ranked = means.loc[means.index.isin(run.systems(SUITE, controls=False)), AVERAGE].dropna()
-    alt = f"Table of colours: macro-F1 of {rows} systems on {columns - 1} datasets."
+    ranked = means.loc[means.index.isin(run.systems(suite, controls=False)), AVERAGE].dropna()
+    alt = f"Table of colours: {metric} of {rows} systems on {columns - 1} datasets."
     alt += f" Highest average: {ranked.idxmax()}, {ranked.max():.3f}." if len(ranked) else ""
-    return Drawing(figure, data, alt, caption)
+    return Drawing(canvas, data, alt, caption)
 
 
 GAP = 0.15  # between the datasets and their average, in cells
@@ -142,124 +150,125 @@ def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
     axis.locator_params(axis="x", nbins=5)
 
 
-def _forest_drawing(run: RunData, picked: pd.DataFrame, xlabel: str, subject: str, caption: str) -> Drawing | None:
+def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: str, caption: str) -> Drawing | None:
     """Forest plot of deltas that carry a `name`; the rows over all datasets lead, single ones are detail."""
-    whole, single = picked[picked["dataset"] == AVERAGE], picked[picked["dataset"] != AVERAGE]
+    whole, single = deltas[deltas["dataset"] == AVERAGE], deltas[deltas["dataset"] != AVERAGE]
     if whole.empty:
         return None
-    total = len(run.datasets(SUITE))
-    sets = {row.name: sets_text(int(row.n_sets), total) for row in whole[["name", "n_sets"]].itertuples(index=False)}
-    whole, single = (part.assign(name=part["name"] + part["name"].map(sets)) for part in (whole, single))
-    figure = new_figure(1.3 + 0.46 * len(whole), width=WIDTH + 1.2)
-    axis = figure.subplots()
+    suites = list(dict.fromkeys(deltas["suite"]))
+    partial = {
+        row.name: f" ({row.n_sets:.0f} of {len(run.datasets(row.suite))} sets)"
+        for row in whole[["suite", "name", "n_sets"]].itertuples(index=False)
+        if row.n_sets < len(run.datasets(row.suite))
+    }
+    whole, single = (rows.assign(name=rows["name"] + rows["name"].map(partial).fillna("")) for rows in (whole, single))
+    canvas = new_figure(1.3 + 0.46 * len(whole), width=WIDTH + 1.2)
+    axis = canvas.subplots()
     forest(axis, whole, single)
     axis.set_xlabel(xlabel)
     sure = whole[whole["p_holm"] < SIGNIFICANT]
-    alt = f"{subject}: {len(whole)} differences of average macro-F1 with intervals; {len(sure)} significant" + (
+    alt = f"{subject}: {len(whole)} average differences with intervals; {len(sure)} significant" + (
         f": {', '.join(f'{r.name} {r.delta:+.3f}' for r in sure.itertuples())}." if len(sure) else "."
     )
-    alt = alt.replace("\n", " ")
-    columns = ["name", "dataset", "system", "baseline", "delta", "low", "high", "p", "p_holm", "n_rows", "n_seeds"]
+    columns = ["suite", "name", "dataset", "system", "baseline"]
+    columns += ["delta", "low", "high", "p", "p_holm", "n_rows", "n_seeds"]
     legend = " Diamonds: average over datasets, filled where Holm p < 0.05; rings: single datasets."
-    rows = int(whole["n_rows"].max())
-    return Drawing(
-        figure,
-        picked[columns],
-        alt,
-        f"{caption}{legend} {rows:,} rows, {seeds_text(run, SUITE)}; {interval_text(run)}.",
-    )
+    rows = f" {int(whole['n_rows'].max()):,} rows, {seeds_text(run, *suites)}; {interval_text(run)}."
+    return Drawing(canvas, deltas[columns], alt.replace("\n", " "), f"{caption}{legend}{rows}")
 
 
-def delta_forest(run: RunData) -> Drawing | None:
+@figure("forest", "suite-{suite}", "The reference against each competitor")
+def delta_forest(run: RunData, suite: str) -> Drawing | None:
     """The reference system against each competitor."""
-    deltas = run.deltas
-    rivals = run.systems(SUITE, controls=False)
-    picked = deltas[
-        (deltas["suite"] == SUITE)
-        & (deltas["table"] == f"{SUITE}_suite")
-        & (deltas["metric"] == "macro_f1")
-        & (deltas["system"] == run.reference)
-        & (deltas["baseline"].isin(rivals))
-    ]
-    picked = picked.assign(name="against " + picked["baseline"].astype(str))
-    xlabel = f"macro-F1 of {run.reference} minus competitor's"
-    return _forest_drawing(
-        run, picked, xlabel, f"{run.reference} against each competitor", f"Right of 0: {run.reference} is better."
-    )
+    deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
+    deltas = deltas[deltas["baseline"].isin(run.systems(suite, controls=False))]
+    deltas = deltas.assign(name="against " + deltas["baseline"].astype(str))
+    xlabel = f"{run.metric_name(suite)} of {run.reference} minus competitor's"
+    subject, caption = f"{run.reference} against each competitor", f"Right of 0: {run.reference} is better."
+    return _forest_drawing(run, deltas, xlabel, subject, caption)
 
 
+@figure("ablations", "ablations", "What each factor changes")
 def ablations(run: RunData) -> Drawing | None:
     """One-factor contrasts between variants, and named compounds."""
-    deltas = run.deltas
-    picked = deltas[(deltas["table"] == "ablations") & (deltas["suite"] == SUITE) & (deltas["metric"] == "macro_f1")]
-    short = (
-        picked["system"].astype(str).str.removeprefix("gliznet-")
-        + " − "
-        + picked["baseline"].astype(str).str.removeprefix("gliznet-")
-    )
-    picked = picked.assign(name=picked["factor"].astype(str) + ":\n" + short)
+    deltas = run.deltas[(run.deltas["table"] == "ablations") & run.deltas["suite"].isin(run.suites(SINGLE))]
+    sides = [deltas[side].astype(str).str.removeprefix("gliznet-") for side in ("system", "baseline")]
+    name = deltas["factor"].astype(str) + ":\n" + sides[0] + " − " + sides[1]
+    suites = list(dict.fromkeys(deltas["suite"]))
+    if len(suites) > 1:
+        name = deltas["suite"].map(run.suite_title) + ", " + name
+    metrics = " or ".join(dict.fromkeys(map(run.metric_name, suites)))
     text = "Each line: two variants that differ in one named factor (or in a compound that the config names)."
-    return _forest_drawing(run, picked, "difference of macro-F1", "Ablations", text)
+    return _forest_drawing(run, deltas.assign(name=name), f"difference of {metrics}", "Ablations", text)
 
 
-def _speed(run: RunData) -> pd.DataFrame:
-    """Texts per second and average macro-F1 of each system that has both."""
-    cost = run.cost[run.cost["suite"] == SUITE]
+@figure("cost", "cost", "Quality against speed")
+def cost(run: RunData) -> Drawing | None:
+    """Average of each suite's headline metric against texts per second, a panel per suite."""
+    suites = [suite for suite in run.suites(SINGLE) if len(_speed(run, suite))]
+    if not suites:
+        return None
+    tables = {suite: _speed(run, suite) for suite in suites}
+    table = pd.concat([frame.assign(suite=suite) for suite, frame in tables.items()], ignore_index=True)
+    canvas = new_figure(1.2 + 3.0 * len(suites))
+    low, high = table["texts_per_second"].min() / 1.5, table["texts_per_second"].max() * 1.5
+    for axis, (suite, frame) in zip(panels(canvas, len(suites), 1, sharex=True), tables.items(), strict=True):
+        for row in frame.itertuples():
+            style = series_style(run.series[row.system]) | {"linestyle": "none"}
+            axis.plot(row.texts_per_second, row.value, markersize=10, **style)
+        axis.set_xscale("log")
+        axis.set_xlim(low, high)
+        log_ticks(axis.xaxis, low, high)
+        axis.set_ylabel(f"average {run.metric_name(suite)}\n(axis cut)")
+        axis.margins(y=0.12)
+        axis.grid()
+        if len(suites) > 1:
+            axis.set_title(run.suite_title(suite))
+    axis.set_xlabel("texts per second (log scale; right is faster)")
+    legend_below(canvas, {name: run.series[name] for name in dict.fromkeys(table["system"])}, lines=False)
+    fastest, best = table.loc[table["texts_per_second"].idxmax()], table.loc[table["value"].idxmax()]
+    alt = (
+        f"Quality against speed of {table['system'].nunique()} systems: {best.system} has the highest average"
+        f" ({best.value:.3f}), {fastest.system} is the fastest ({fastest.texts_per_second:.0f} texts/s)."
+    )
+    caption = (
+        "Average over a suite's datasets against scoring speed, all texts of the suite together;"
+        f" {seeds_text(run, *suites)}. Speeds are as measured in this run, on the device that the cards name."
+        + run.shown_note(list(dict.fromkeys(table["system"])), *suites)
+    )
+    return Drawing(canvas, table, alt, caption)
+
+
+def _speed(run: RunData, suite: str) -> pd.DataFrame:
+    """Texts per second and average headline metric (`value`) of each system that has both."""
+    cost = run.cost[run.cost["suite"] == suite]
     sums = cost.groupby("system", observed=True)[["texts", "seconds"]].sum()
     memory = cost.groupby("system", observed=True)["peak_memory_mb"].max()
     table = pd.DataFrame({"texts_per_second": sums["texts"] / sums["seconds"], "peak_memory_mb": memory})
-    table["macro_f1"] = run.suite_means(SUITE)[AVERAGE]
-    names = [name for name in run.headline(SUITE, limit=8) if name in table.index]
-    return table.loc[names].dropna(subset=["texts_per_second", "macro_f1"]).rename_axis("system").reset_index()
+    table["value"] = run.suite_means(suite)[AVERAGE]
+    names = [name for name in run.headline(suite, limit=8) if name in table.index]
+    return table.loc[names].dropna(subset=["texts_per_second", "value"]).rename_axis("system").reset_index()
 
 
-def cost(run: RunData) -> Drawing | None:
-    """Average macro-F1 against texts a second."""
-    table = _speed(run)
-    if table.empty:
-        return None
-    figure = new_figure(4.2)
-    axis = figure.subplots()
-    for row in table.itertuples():
-        style = look(run.places[row.system]) | {"linestyle": "none"}
-        axis.plot(row.texts_per_second, row.macro_f1, markersize=10, **style)
-    low, high = table["texts_per_second"].min() / 1.5, table["texts_per_second"].max() * 1.5
-    axis.set_xscale("log")
-    axis.set_xlim(low, high)
-    log_ticks(axis.xaxis, low, high)
-    axis.set_xlabel("texts per second (log scale; right is faster)")
-    axis.set_ylabel("average macro-F1\n(part of the range)")
-    axis.margins(y=0.12)
-    axis.grid()
-    legend_below(figure, {name: run.places[name] for name in table["system"]}, lines=False)
-    fastest, best = table.loc[table["texts_per_second"].idxmax()], table.loc[table["macro_f1"].idxmax()]
-    alt = (
-        f"Accuracy against speed of {len(table)} systems: {best.system} is the most accurate ({best.macro_f1:.3f}),"
-        f" {fastest.system} the fastest ({fastest.texts_per_second:.0f} texts/s)."
-    )
-    caption = (
-        "Average macro-F1 over the suite against scoring speed, all texts of the suite together;"
-        f" {seeds_text(run, SUITE)}. Speeds are as measured in this run, on the device that the cards name."
-        + run.shown_note(SUITE, table["system"].tolist())
-    )
-    return Drawing(figure, table, alt, caption)
-
-
+@figure("throughput", "cost", "Speed against the number of labels")
 def throughput(run: RunData) -> Drawing | None:
-    """Texts a second against the number of labels."""
-    labels = {name: len(entry["labels"]) for name, entry in run.datasets(SUITE).items()}
-    cost = run.cost[(run.cost["suite"] == SUITE) & run.cost["dataset"].isin(labels)]
-    names = [name for name in run.headline(SUITE, limit=8) if name in set(cost["system"])]
+    """Texts per second against the number of labels."""
+    suites = run.suites(SINGLE)
+    labels = {name: len(entry["labels"]) for suite in suites for name, entry in run.datasets(suite).items()}
+    cost = run.cost[run.cost["dataset"].isin(labels)]
+    names = [name for name in run.headline(*suites, limit=8) if name in set(cost["system"])]
     if not names:
         return None
     table = cost[cost["system"].isin(names)].assign(labels=cost["dataset"].map(labels))
     table = table.groupby(["system", "labels"], observed=True)[["texts", "seconds"]].sum().reset_index()
     table["texts_per_second"] = table["texts"] / table["seconds"]
-    figure = new_figure(4.2)
-    axis = figure.subplots()
+    canvas = new_figure(4.2)
+    axis = canvas.subplots()
     for name in names:
-        part = table[table["system"] == name].sort_values("labels")
-        axis.plot(part["labels"], part["texts_per_second"], linewidth=1.8, markersize=7, **look(run.places[name]))
+        line = table[table["system"] == name].sort_values("labels")
+        axis.plot(
+            line["labels"], line["texts_per_second"], linewidth=1.8, markersize=7, **series_style(run.series[name])
+        )
     axis.set_xscale("log")
     ticks = sorted(set(labels.values()))
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -269,10 +278,10 @@ def throughput(run: RunData) -> Drawing | None:
     axis.set_xlabel("labels of the dataset (log scale)")
     axis.set_ylabel("texts per second (log scale)")
     axis.grid()
-    legend_below(figure, {name: run.places[name] for name in names})
+    legend_below(canvas, {name: run.series[name] for name in names})
     alt = f"Texts per second of {len(names)} systems on datasets with {ticks[0]} to {ticks[-1]} labels."
     caption = (
         "Scoring speed against the number of labels, datasets with the same number together. Texts differ in length"
-        " between datasets, so a line shows labels and lengths at once." + run.shown_note(SUITE, names)
+        " between datasets, so a line shows labels and lengths at once." + run.shown_note(names, *suites)
     )
-    return Drawing(figure, table, alt, caption)
+    return Drawing(canvas, table, alt, caption)

@@ -4,7 +4,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from zsbench.reporting.figures.style import Drawing, legend_below, log_ticks, look, new_figure, panels
+from zsbench.reporting.figures.style import (
+    Drawing,
+    figure,
+    legend_below,
+    log_ticks,
+    new_figure,
+    panels,
+    series_style,
+)
 from zsbench.reporting.frames import RunData
 
 MOST_MODELS = 8
@@ -13,7 +21,7 @@ MOST_MODELS = 8
 def _histories(run: RunData) -> pd.DataFrame:
     """Rows model, seed, step, quantity, term, value of every model trained step by step."""
     rows = []
-    for (model, seed), record in run.trainings().items():
+    for (model, seed), record in run.trainings.items():
         for entry in record.get("history", []):
             if "alpha" not in entry:  # a hybrid counts epochs, and its own figure shows them
                 rows.append((model, seed, entry["step"], "validation", "", entry["validation"]))
@@ -23,44 +31,49 @@ def _histories(run: RunData) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "seed", "step", "quantity", "term", "value"])
 
 
-def _lines(axis: Axes, frame: pd.DataFrame, key: str, places: dict[str, int]) -> None:
+def _lines(axis: Axes, frame: pd.DataFrame, key: str, series: dict[str, int]) -> None:
     """Mean over seeds of each name's curve."""
-    for name, place in places.items():
+    for name, number in series.items():
         curve = frame[frame[key] == name].groupby("step")["value"].mean()
         axis.plot(
-            curve.index, curve.to_numpy(), markersize=5, linewidth=1.6, markevery=max(1, len(curve) // 8), **look(place)
+            curve.index,
+            curve.to_numpy(),
+            markersize=5,
+            linewidth=1.6,
+            markevery=max(1, len(curve) // 8),
+            **series_style(number),
         )
     axis.grid()
     axis.set_xlabel("step")
 
 
+@figure("training_curves", "training", "Training curves")
 def training_curves(run: RunData) -> Drawing | None:
     """Total loss and validation of every model; single terms and their gradient norms of the reference."""
     frame = _histories(run)
     if frame.empty:
         return None
-    found = list(dict.fromkeys(frame["model"]))
-    names = found[:MOST_MODELS]
-    models = {name: run.places.get(name, len(run.places) + place) for place, name in enumerate(names)}
+    trained = list(dict.fromkeys(frame["model"]))
+    names = trained[:MOST_MODELS]
+    models = {name: run.series.get(name, len(run.series) + number) for number, name in enumerate(names)}
     frame = frame[frame["model"].isin(names)]
     reference = run.reference if run.reference in models else names[0]
-    own = frame[frame["model"] == reference]
-    figure = new_figure(6.6)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.12, 1])  # type: ignore[misc]
+    canvas = new_figure(6.6)
+    upper, lower = canvas.subfigures(2, 1, height_ratios=[1.12, 1])  # type: ignore[misc]
     loss, validation = upper.subplots(1, 2)
     _lines(loss, frame[(frame["quantity"] == "loss") & (frame["term"] == "total")], "model", models)
     loss.set_title("total loss (training)")
     _lines(validation, frame[frame["quantity"] == "validation"], "model", models)
     validation.set_title("validation (mean AP)")
     legend_below(upper, models, columns=4)
-    _terms(lower, own, reference)
+    _terms(lower, frame[frame["model"] == reference], reference)
     seeds = frame.groupby("model")["seed"].nunique().max()
     best = frame[frame["quantity"] == "validation"].sort_values("value").iloc[-1]
     alt = (
         f"Training curves of {len(models)} models. Highest validation: {best['model']}, {best['value']:.3f} at step"
         f" {best['step']}."
     )
-    left = len(found) - len(names)
+    left = len(trained) - len(names)
     more = f" {left} further models are in the training table alone." if left else ""
     caption = (
         "Upper: total training loss (each point the mean since the one before; models with other terms have other"
@@ -68,30 +81,31 @@ def training_curves(run: RunData) -> Drawing | None:
         f" of {reference}, unweighted, and the norms of their"
         f" gradients. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
     )
-    return Drawing(figure, frame, alt, caption)
+    return Drawing(canvas, frame, alt, caption)
 
 
-def _terms(part: SubFigure, own: pd.DataFrame, reference: str) -> None:
+def _terms(lower: SubFigure, curves: pd.DataFrame, reference: str) -> None:
     """Loss terms of one model and, where they were measured, the norms of their gradients."""
-    names = [term for term in dict.fromkeys(own.loc[own["quantity"] == "loss", "term"]) if term != "total"]
-    terms = {term: place for place, term in enumerate(names or ["total"])}
-    norms = own[(own["quantity"] == "gradient norm") & own["term"].isin(terms)]
-    axes = part.subplots(1, 1 if norms.empty else 2, squeeze=False)[0]
-    _lines(axes[0], own[own["quantity"] == "loss"], "term", terms)
+    names = [term for term in dict.fromkeys(curves.loc[curves["quantity"] == "loss", "term"]) if term != "total"]
+    terms = {term: number for number, term in enumerate(names or ["total"])}
+    norms = curves[(curves["quantity"] == "gradient norm") & curves["term"].isin(terms)]
+    axes = lower.subplots(1, 1 if norms.empty else 2, squeeze=False)[0]
+    _lines(axes[0], curves[curves["quantity"] == "loss"], "term", terms)
     axes[0].set_title(f"terms of {reference}")
     if len(norms):
         _lines(axes[1], norms, "term", terms)
         axes[1].set_yscale("log")
         log_ticks(axes[1].yaxis, *axes[1].get_ylim())
         axes[1].set_title("their gradient norms (log)")
-    legend_below(part, terms, columns=4)
+    legend_below(lower, terms, columns=4)
 
 
+@figure("alpha", "training", "Blend weights over the epochs")
 def alpha(run: RunData) -> Drawing | None:
     """Blend weight of each label over the epochs of each hybrid."""
     rows = [
         (model, seed, entry["step"], label, value)
-        for (model, seed), record in run.trainings().items()
+        for (model, seed), record in run.trainings.items()
         for entry in record.get("history", [])
         for label, value in entry.get("alpha", {}).items()
     ]
@@ -99,16 +113,16 @@ def alpha(run: RunData) -> Drawing | None:
         return None
     data = pd.DataFrame(rows, columns=["model", "seed", "step", "label", "value"])
     models = list(dict.fromkeys(data["model"]))
-    labels = {label: place for place, label in enumerate(dict.fromkeys(data["label"]))}
+    labels = {label: number for number, label in enumerate(dict.fromkeys(data["label"]))}
     columns = min(2, len(models))
-    figure = new_figure(1.0 + 2.7 * -(-len(models) // columns))
-    for axis, model in zip(panels(figure, len(models), columns, sharey=True), models, strict=True):
+    canvas = new_figure(1.0 + 2.7 * -(-len(models) // columns))
+    for axis, model in zip(panels(canvas, len(models), columns, sharey=True), models, strict=True):
         _lines(axis, data[data["model"] == model], "label", labels)
         axis.set_title(model)
         axis.set_xlabel("epoch")
         axis.set_ylim(0, 1)
-    figure.axes[0].set_ylabel("alpha (1: NLI alone)")
-    legend_below(figure, labels, columns=4)
+    canvas.axes[0].set_ylabel("alpha (1: NLI alone)")
+    legend_below(canvas, labels, columns=4)
     last = data.sort_values("step").groupby(["model", "label"]).tail(1)
     span = f"{last['value'].min():.2f} to {last['value'].max():.2f}"
     alt = f"Blend weights of {len(labels)} labels over the epochs of {', '.join(models)}; they end at {span}."
@@ -117,4 +131,4 @@ def alpha(run: RunData) -> Drawing | None:
         f"Blend weight of each label after each epoch, mean over {seeds} seed{'s' if seeds > 1 else ''}. A model"
         " without a blend loss gives alpha no gradient, so its lines stay where they start."
     )
-    return Drawing(figure, data.rename(columns={"step": "epoch", "value": "alpha"}), alt, caption)
+    return Drawing(canvas, data.rename(columns={"step": "epoch", "value": "alpha"}), alt, caption)

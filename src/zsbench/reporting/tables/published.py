@@ -1,16 +1,16 @@
 """Reported numbers beside measured ones: shown together, never mixed."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from zsbench.config.checks import check_values
 from zsbench.config.load import ConfigError, check_id, check_schema, load_yaml
 from zsbench.reporting.frames import AVERAGE, RunData
-from zsbench.reporting.marks import UNMOVED, UNMOVED_NOTE
-from zsbench.reporting.missing import missing_notes
-from zsbench.reporting.table import EMPTY, Table, number, signed
+from zsbench.reporting.render import Column, Table
+from zsbench.reporting.tables.base import missing_notes, table
 from zsbench.store.layout import WORKFLOW
 
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"
@@ -53,45 +53,71 @@ def _check_publication(name: str, entry: dict[str, Any], rows: dict[str, int]) -
             raise ConfigError(f"{name}, {system} has {len(row['thresholds'])} thresholds for {len(labels)} labels")
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What this run has, by the keys that publications ask for."""
+@table("published", "reported")
+def published(run: RunData) -> Table:
+    """Every number that others printed, with this run's number where it scored the same test."""
+    reported = load_published(PUBLISHED)
+    return published_table(run, reported)
 
-    means: dict[tuple[str, ...], float]
-    counts: dict[tuple[str, str, str, str], int]
 
-
-def published(run: RunData, reported: dict[str, Any]) -> Table:
-    """`published`: every number that others printed, with this run's number where it scored the same test."""
-    rows, notes, mine = [], [], Measured(_means(run), _counts(run))
+def published_table(run: RunData, reported: dict[str, Any]) -> Table:
+    """The table of these publications."""
+    rows: list[dict[str, Any]] = []
+    keys = ["suite", "dataset", "system", "protocol", "split", "metric", "label"]
+    means = run.metrics.groupby(keys, sort=False)["value"].mean().to_dict()
     for name, entry in reported["publications"].items():
         for system, row in entry["systems"].items():
             for dataset, protocol, metric, value in _reported(entry, row):
-                measured, n = _measured(mine, entry, (row.get("measured", ""), dataset, protocol, metric))
-                cells = _cells(_expected(reported, entry, dataset), value, measured, n)
-                if measured is not None and row["measured"] in run.unmoved:
-                    cells[1] += f" {UNMOVED}"
-                missing = run.missing.get((entry["suite"], dataset, row.get("measured", "")))
-                if missing:
-                    cells[1] = missing.word
+                test = {"source": name, "dataset": dataset, "protocol": protocol, "metric": metric}
+                own = row.get("measured", "")
+                measured, n = _measured(run, means, entry, (own, dataset, protocol, metric))
+                sets = entry["datasets"] if dataset == AVERAGE else [dataset]
+                expected = sum(reported["rows"][name] for name in sets)
+                remark = ""
                 if measured is not None and (other := _other_parts(run, row)):
-                    cells[2:] = [EMPTY, f"made of {other} here"]
-                rows.append([system, name, dataset, protocol, metric, *cells])
-        notes.append(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}.")
+                    remark = f"made of {other} here"
+                elif measured is not None and n != expected:
+                    remark = f"other rows: {n} here, {expected} there"
+                rows.append(
+                    test
+                    | {
+                        "system": system,
+                        "measured_by": own if measured is not None else "",
+                        "reported": value,
+                        "measured": measured,
+                        "difference": value - measured if measured is not None and not remark else None,
+                        "remark": remark,
+                        "status": run.missing_word(entry["suite"], [dataset], own),
+                    }
+                )
     for name, entry in reported["throughput"].items():
         for system, row in entry["systems"].items():
-            for key, value in row.items():
-                rows.append([system, name, "speed", key, entry["unit"], number(value, 2), EMPTY, EMPTY, ""])
-        notes.append(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}.")
-    notes += [
+            speed = {"source": name, "dataset": "speed", "metric": entry["unit"], "system": system}
+            rows += [speed | {"protocol": key, "reported": value} for key, value in row.items()]
+    entries = {**reported["publications"], **reported["throughput"]}
+    notes = [
+        *(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}." for name, entry in entries.items()),
         "Difference is reported minus measured. It is left out where the run scored another number of rows than the"
         " publication or trained on another model or other texts, and speed is never compared across machines.",
         "Reported numbers enter no test of significance.",
         *missing_notes(run, run.spec["suites"]),
     ]
-    notes += [UNMOVED_NOTE] if any(UNMOVED in row[6] for row in rows) else []
-    columns = ["System", "Source", "Dataset", "Protocol", "Metric", "Reported", "Measured", "Difference", "Remark"]
-    return Table("published", columns, rows, notes)
+    texts, numbers = ["source", "dataset", "protocol", "metric", "system"], ["reported", "measured", "difference"]
+    words = ["measured_by", "remark", "status"]
+    frame = pd.DataFrame(rows, columns=[*texts, *numbers, *words]).astype(dict.fromkeys(numbers, float))
+    frame[words] = frame[words].fillna("")
+    columns = (
+        Column("System", "system"),
+        Column("Source", "source"),
+        Column("Dataset", "dataset"),
+        Column("Protocol", "protocol"),
+        Column("Metric", "metric"),
+        Column("Reported", "reported", "given"),
+        Column("Measured", "measured", "number", 4),
+        Column("Difference", "difference", "signed", 4, status=""),
+        Column("Remark", "remark"),
+    )
+    return Table("Reported and measured", frame, columns, notes=tuple(notes))
 
 
 def _reported(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
@@ -118,47 +144,20 @@ def _other_parts(run: RunData, row: dict[str, Any]) -> str:
     return " and ".join(parts) if parts != row.get("made_of", parts) else ""
 
 
-def _means(run: RunData) -> dict[tuple[str, ...], float]:
-    """(suite, dataset, system, protocol, split, metric, label) -> mean over seeds."""
-    keys = ["suite", "dataset", "system", "protocol", "split", "metric", "label"]
-    return run.metrics.groupby(keys, sort=False)["value"].mean().to_dict()
-
-
-def _counts(run: RunData) -> dict[tuple[str, str, str, str], int]:
-    """(suite, dataset, system, split) -> rows that were scored."""
-    found = {}
-    for suite, dataset, system, seed in run.cells():
-        for split, count in (run.card(suite, dataset, system, seed) or {}).get("rows", {}).items():
-            found[suite, dataset, system, split] = count
-    return found
-
-
-def _measured(run: Measured, entry: dict[str, Any], key: tuple[str, str, str, str]) -> tuple[float | None, int | None]:
+def _measured(
+    run: RunData, means: dict[Any, float], entry: dict[str, Any], key: tuple[str, str, str, str]
+) -> tuple[float | None, int | None]:
     """This run's value and number of rows for (system, dataset, protocol, metric); None where it has no such cell.
 
     The average is over the publication's datasets, and there only when the run has all of them.
     """
     system, dataset, protocol, metric = key
+    suite, split = entry["suite"], entry.get("split", "test")
     if dataset == AVERAGE:
-        parts = [_measured(run, entry, (system, name, protocol, metric)) for name in entry["datasets"]]
-        values, counts = [value for value, _ in parts if value is not None], [n for _, n in parts if n is not None]
-        return (sum(values) / len(parts), sum(counts)) if len(values) == len(parts) else (None, None)
+        singles = [_measured(run, means, entry, (system, name, protocol, metric)) for name in entry["datasets"]]
+        values, counts = [value for value, _ in singles if value is not None], [n for _, n in singles if n is not None]
+        return (sum(values) / len(singles), sum(counts)) if len(values) == len(singles) else (None, None)
     kind, _, label = metric.partition(":")
-    split = entry.get("split", "test")
-    value = run.means.get((entry["suite"], dataset, system, protocol, split, kind, label))
-    return value, run.counts.get((entry["suite"], dataset, system, split))
-
-
-def _expected(reported: dict[str, Any], entry: dict[str, Any], dataset: str) -> int:
-    """Rows of the published test."""
-    names = entry["datasets"] if dataset == AVERAGE else [dataset]
-    return sum(reported["rows"][name] for name in names)
-
-
-def _cells(expected: int, value: float, measured: float | None, n: int | None) -> list[str]:
-    """Reported, measured, difference, remark."""
-    if measured is None:
-        return [number(value), EMPTY, EMPTY, ""]
-    if n != expected:
-        return [number(value), number(measured), EMPTY, f"other rows: {n} here, {expected} there"]
-    return [number(value), number(measured), signed(value - measured), ""]
+    cards = (run.cards[cell] for cell in run.cells() if cell[:3] == (suite, dataset, system))
+    rows = next((card["rows"].get(split) for card in cards), None)
+    return means.get((suite, dataset, system, protocol, split, kind, label)), rows

@@ -1,0 +1,215 @@
+"""Tables about the measurement itself: sensitivity, calibration, cost, integrity."""
+
+import pandas as pd
+
+from zsbench.reporting.frames import SINGLE, WORDS, RunData
+from zsbench.reporting.render import EMPTY, Column, Table
+from zsbench.reporting.tables.base import missing_notes, ordered, table
+from zsbench.store.provenance import read_json
+
+SYSTEM, DATASET = Column("System", "system"), Column("Dataset", "title")
+
+
+@table("sensitivity", "sensitivity")
+def sensitivity(run: RunData) -> Table:
+    """Macro-F1 under other label orders and wordings."""
+    groups = ordered(run, run.frame("sensitivity")).groupby(["system", "dataset", "kind"], sort=False)
+    rows = [
+        {
+            **dict(zip(("system", "dataset", "kind"), key, strict=True)),
+            "title": run.titles[key[1]],
+            "k": group["k"].max(),
+            "rows": group["rows"].max(),
+            "mean": group["mean"].mean(),
+            "lowest": group["low"].min(),
+            "highest": group["high"].max(),
+            "spread": (group["high"] - group["low"]).mean(),
+            **{name: group[name].mean() for name in ("flip_rate", "flip_low", "flip_high", "floor")},
+        }
+        for key, group in groups
+    ]
+    columns = (
+        SYSTEM,
+        DATASET,
+        Column("Kind", "kind"),
+        Column("k", "k", "count"),
+        Column("Rows", "rows", "count"),
+        *(Column(name.capitalize(), name, "number") for name in ("mean", "lowest", "highest", "spread")),
+        Column("Flip rate", "flip_rate", "number", interval=("flip_low", "flip_high")),
+        Column("Floor", "floor", "number"),
+    )
+    notes = (
+        "Kind order: the same labels in k orders. Kind verbalisation: k named wordings of the labels.",
+        "Macro-F1 on a seeded part of the test rows, so means differ from the suite table. Spread is highest minus"
+        " lowest within a seed; lowest and highest are over all seeds.",
+        "Flip rate: rows whose decision changes, with the 95 % interval of a bootstrap over the rows. Floor: the same"
+        " when nothing but the order of the texts changes, which is rounding.",
+        *_not_measured(run),
+        *missing_notes(run, run.suites(SINGLE)),
+    )
+    names = ["system", "dataset", "kind", "title", "k", "rows", "mean", "lowest", "highest", "spread"]
+    names += ["flip_rate", "flip_low", "flip_high", "floor"]
+    return Table(
+        "Macro-F1 under other label orders and wordings", pd.DataFrame(rows, columns=names), columns, notes=notes
+    )
+
+
+def _not_measured(run: RunData) -> list[str]:
+    """Cells that have scores, but no sensitivity: a note each."""
+    lost = {cell: run.cards[cell]["no_sensitivity"] for cell in run.cells() if run.cards[cell].get("no_sensitivity")}
+    return [
+        f"{WORDS[why['status']]}: {system} (seed {seed}) on {run.titles[dataset]}: {why['reason']}"
+        for (_, dataset, system, seed), why in lost.items()
+    ]
+
+
+@table("calibration", "sensitivity")
+def calibration(run: RunData) -> Table:
+    """ECE, Brier and AUROC, means over seeds."""
+    groups = ordered(run, run.frame("calibration")).groupby(["suite", "system", "dataset"], sort=False)
+    measures = ("ece", "ece_calibrated", "brier", "auroc")
+    rows = [
+        {
+            **dict(zip(("suite", "system", "dataset"), key, strict=True)),
+            "title": run.titles[key[2]],
+            "confidence": group["confidence_kind"].iloc[0],
+            "rows": group["rows"].iloc[0],
+            **{name: group[name].mean() for name in measures},
+            "status": "",
+        }
+        for key, group in groups
+    ]
+    for (suite, dataset, system), lost in run.missing.items():
+        facts = {"suite": suite, "system": system, "dataset": dataset, "title": run.titles[dataset]}
+        rows.append(facts | {"confidence": lost.word, "status": lost.word})
+    columns = (
+        SYSTEM,
+        DATASET,
+        Column("Confidence", "confidence"),
+        Column("n", "rows", "count"),
+        Column("ECE", "ece", "number"),
+        Column("If calibrated", "ece_calibrated", "number"),
+        Column("Brier", "brier", "number"),
+        Column("AUROC", "auroc", "number"),
+    )
+    notes = (
+        "ECE over 15 equal bins, Brier score over all labels (0 to 2; with several labels per text 0 to 1 per label)"
+        " and AUROC of confidence against correctness; lower, lower and higher is better. If calibrated: the ECE that"
+        " the same confidences would show on as many rows if they were right.",
+        "Confidence is the top score where all of a system's scores lie in [0, 1] (score), else the top label's share"
+        " of a softmax over the labels (softmax; cosine: with a temperature fitted on the other half of the rows). With"
+        " several labels per text it is every (text, label) score against the label's presence (label score).",
+        f"{EMPTY}: undefined, every answer is right or every answer is wrong.",
+        *missing_notes(run, run.spec["suites"]),
+    )
+    names = ["suite", "system", "dataset", "title", "confidence", "rows", *measures, "status"]
+    frame = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(("rows", *measures), float))
+    return Table("How far confidence can be trusted", frame, columns, notes=notes)
+
+
+@table("cost", "cost")
+def cost(run: RunData) -> Table:
+    """Time, throughput, memory and truncation of scoring, a row per system and suite."""
+    rows = []
+    for (system, suite), group in ordered(run, run.cost).groupby(["system", "suite"], sort=False):
+        seconds, texts = group["seconds"].sum(min_count=1), group["texts"].sum()
+        devices = [run.cards[c].get("device", "unknown") for c in run.cells() if (c[0], c[2]) == (suite, system)]
+        rows.append(
+            {
+                "system": system,
+                "suite": suite,
+                "device": ", ".join(dict.fromkeys(map(str, devices))),
+                "texts": texts,
+                "seconds": seconds,
+                "texts_per_second": texts / seconds if seconds > 0 else None,
+                "peak_memory_mb": group["peak_memory_mb"].max(),
+                **{name: group[name].sum(min_count=1) for name in ("truncated_texts", "truncated_labels")},
+                "n_sets": group["dataset"].nunique(),
+                "of_sets": len(run.datasets(suite)),
+                "status": "",
+            }
+        )
+    shown = {(row["suite"], row["system"]) for row in rows}
+    for suite, system in dict.fromkeys((suite, system) for suite, _, system in run.missing):
+        if (suite, system) not in shown:
+            word = run.missing_word(suite, list(run.datasets(suite)), system)
+            rows.append({"system": system, "suite": suite, "device": word, "status": word})
+    columns = (
+        SYSTEM,
+        Column("Suite", "suite"),
+        Column("Device", "device"),
+        Column("Texts", "texts", "count", sets=("n_sets", "of_sets")),
+        Column("Seconds", "seconds", "number", 1, volatile=True),
+        Column("Texts/s", "texts_per_second", "number", 1, volatile=True),
+        Column("Peak MB", "peak_memory_mb", "count", volatile=True),
+        Column("Truncated texts", "truncated_texts", "count"),
+        Column("Truncated labels", "truncated_labels", "count"),
+    )
+    notes = (
+        "Scoring only, all datasets and seeds of the suite together; training is not in it. Times are of the machine"
+        " that the cards name and compare only within one.",
+        "Peak MB: the most memory that the scoring process held (of the GPU where the device is one). Truncated: texts"
+        " (or labels) that did not fit the system's token limit whole.",
+        *missing_notes(run, run.spec["suites"]),
+    )
+    numbers = ["texts", "seconds", "texts_per_second", "peak_memory_mb", "truncated_texts", "truncated_labels"]
+    numbers += ["n_sets", "of_sets"]
+    frame = pd.DataFrame(rows, columns=["system", "suite", "device", *numbers, "status"])
+    return Table("Time and memory of scoring", frame.astype(dict.fromkeys(numbers, float)), columns, notes=notes)
+
+
+QUALITY = {"rows": "Rows", "empty_texts": "Empty", "duplicate_texts": "Duplicate", "rows_without_gold": "Without gold"}
+
+
+@table("integrity", "integrity")
+def integrity(run: RunData) -> Table:
+    """Rows and anomalies of every dataset, overlap with training texts, and which systems were trained on it."""
+    path = run.root / "analysis" / "overlap.json"
+    overlap = read_json(path) if path.is_file() else {}
+    rows = []
+    for suite in run.spec["suites"]:
+        for name, entry in run.datasets(suite).items():
+            card, seen = run.dataset_card(name), run.seen(suite, name)
+            overlaps = {"own" if other == name else other: counts for other, counts in overlap.get(name, {}).items()}
+            rows.append(
+                {
+                    "suite": suite,
+                    "dataset": name,
+                    "title": entry["title"],
+                    "revision": str(card.get("revision", ""))[:12],
+                    **{f"scored:{split}": count for split, count in card.get("rows", {}).items()},
+                    **{key: card.get("quality", {}).get(key) for key in (*QUALITY, "long_share")},
+                    **{f"{k}:{other}": counts[k] for other, counts in overlaps.items() for k in ("exact", "near")},
+                    "seen_by": ", ".join(system for system, answer in seen.items() if answer == "yes") or "none",
+                    "unknown": sum(answer == "unknown" for answer in seen.values()),
+                }
+            )
+    frame = pd.DataFrame(rows)
+    texts = ("suite", "dataset", "title", "revision", "seen_by")
+    frame = frame.astype({name: float for name in frame.columns if name not in texts})
+    dynamic = [name.partition(":")[::2] for name in frame.columns if ":" in name]
+    columns = (
+        DATASET,
+        Column("Suite", "suite"),
+        Column("Revision", "revision"),
+        *(Column(f"Scored {split}", f"scored:{split}", "count") for kind, split in dynamic if kind == "scored"),
+        *(Column(title, key, "count") for key, title in QUALITY.items()),
+        Column("Long", "long_share", "share"),
+        *(
+            Column(f"Overlap {other}", f"exact:{other}", "count", plus=f"near:{other}")
+            for kind, other in dynamic
+            if kind == "exact"
+        ),
+        Column("Seen by", "seen_by"),
+        Column("Unknown", "unknown", "count"),
+    )
+    notes = (
+        "Rows to Long are of the whole published set, before any sampling; Scored is what this run scores. Nothing is"
+        " repaired: empty and duplicate texts are scored, rows without a gold label are counted and left out.",
+        "Long: share of texts above 350 words. Overlap, by training set: scored texts of five words or more that equal"
+        " a training text but for case and punctuation, plus those that share at least 40 % (and seven) of the word"
+        " triples of the shorter of the two with one. A dataset named here stands for its training split (own: this"
+        " dataset's), from which hybrids learn.",
+        "Seen: systems trained on the dataset, by their own declaration; unknown: systems that declare nothing.",
+    )
+    return Table("Rows, anomalies, overlap with training sets, seen flags", frame, columns, notes=notes)

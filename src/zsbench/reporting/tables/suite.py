@@ -1,0 +1,202 @@
+"""Single-label suites: every system on every dataset; ablation contrasts; trained systems against each other."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from zsbench.evaluation.measure import OVER_CHANCE
+from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
+from zsbench.reporting.render import EMPTY, MARKS, Column, Table
+from zsbench.reporting.tables.base import (
+    DIFFERS_NOTE,
+    best_trivial,
+    chunks_note,
+    delta_columns,
+    signature,
+    table,
+    test_notes,
+    verdict_columns,
+    verdict_note,
+    with_differs,
+)
+
+TESTS = ("delta", "low", "high", "p", "p_holm")  # of a row of the deltas
+
+
+@table("suite", "suite-{suite}")
+def suite(run: RunData, suite: str) -> Table:
+    """The headline metric of every system on every dataset, their average, and the reference's difference to each."""
+    datasets, metric, reference = run.datasets(suite), run.metric_title(suite), run.reference
+    deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
+    ranks = run.frame("ranks").query("suite == @suite")[["system", "rank", "rank_low", "rank_high", "p_best"]]
+    frame = with_differs(_with_deltas(_values(run, suite), deltas))
+    frame = frame.merge(ranks.assign(dataset=AVERAGE), on=["system", "dataset"], how="left")
+    rank = ("rank_low", "rank_high")
+    marks = ("below", "seen", "differs", "checkpoint_differs")
+    columns = [
+        Column("System", "system"),
+        *(
+            Column(entry["title"], "value", "number", marks=marks, bold="best", at=name)
+            for name, entry in datasets.items()
+        ),
+        Column("Average", "value", "number", sets=("n_sets", "of_sets"), marks=marks, bold="best", at=AVERAGE),
+        Column("Above chance", "over_chance", "number", at=AVERAGE, status=""),
+        Column("Rank", "rank", "given", interval=rank, at=AVERAGE, status=""),
+        Column("P(best)", "p_best", "number", 2, at=AVERAGE, status=""),
+        *delta_columns("Δ", AVERAGE),
+        Column("Seeds", "n_seeds", "count", at=AVERAGE, status=""),
+        Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
+    ]
+    notes = [
+        f"{metric}. Δ is {reference} minus the row's system, on the average. Above chance: average of"
+        " (F - F0) / (1 - F0) of macro-F1, with F0 of random answers: datasets of many labels and of two weigh alike.",
+        "Rank by the average among systems with every dataset, controls aside, with the central 95 % of its ranks and"
+        " P(best), the share of draws in which it is first: over other rows, not over other trainings.",
+        f"{MARKS['below']} below the best trivial control of the column; {MARKS['seen']} the system was trained on that"
+        f" dataset. Bold: best of the column, controls aside. Differs from {reference}: {DIFFERS_NOTE}",
+        "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
+        " the mark that compares with them does; they have no paired difference.",
+        *test_notes(run, deltas, suite),
+        *chunks_note(run, suite),
+    ]
+    title = f"{metric} of every system on every dataset"
+    return Table(
+        title,
+        frame,
+        tuple(columns),
+        ("system",),
+        "dataset",
+        notes=tuple(notes),
+        signature=signature(run, suite),
+    )
+
+
+def _values(run: RunData, suite: str) -> pd.DataFrame:
+    """A row per system and dataset, and one for the average, over the sets that the system has (`n_sets`)."""
+    means, datasets = run.suite_means(suite), list(run.datasets(suite))
+    over_chance = run.suite_means(suite, OVER_CHANCE).reindex(index=means.index, columns=means.columns)
+    partial = means.drop(columns=AVERAGE).mean(axis=1)  # also of systems that lack a dataset
+    seen = {dataset: run.seen(suite, dataset) for dataset in datasets}
+    rivals = means.loc[[name for name in means.index if name not in run.controls]]
+    best = rivals.max()
+    rows = []
+    for system in means.index:
+        averages = _seed_averages(run, suite, system)
+        for dataset in [*means.columns]:
+            needed = datasets if dataset == AVERAGE else [dataset]
+            limit = best_trivial(run, suite, means[dataset].dropna().to_dict())
+            value = partial[system] if dataset == AVERAGE else means.at[system, dataset]
+            whole = means.at[system, dataset]  # NaN for an average over some of the sets
+            rows.append(
+                {
+                    "suite": suite,
+                    "dataset": dataset,
+                    "system": system,
+                    "metric": run.metric(suite),
+                    "value": value,
+                    "over_chance": over_chance.at[system, dataset],
+                    "status": "" if pd.notna(value) else run.missing_word(suite, needed, system),
+                    "n_sets": int(means.loc[system, needed].notna().sum()) if dataset == AVERAGE else 1,
+                    "of_sets": len(needed),
+                    "n_seeds": len(averages) if run.system(system)["trained"] and len(averages) else None,
+                    "seed_sd": averages.std(ddof=1) if len(averages) > 1 else None,
+                    "control": system in run.controls,
+                    "below": limit is not None and system not in run.controls and bool(whole < limit),
+                    "seen": seen.get(dataset, {}).get(system) == "yes",
+                    "best": system not in run.controls and bool(whole == best[dataset]),
+                    "reference": system == run.reference,
+                }
+            )
+    flags = ["control", "below", "seen", "best", "reference"]
+    numbers = ["value", "over_chance", "n_sets", "of_sets", "n_seeds", "seed_sd"]
+    frame = pd.DataFrame(rows, columns=["suite", "dataset", "system", "metric", "status", *numbers, *flags])
+    return frame.astype(dict.fromkeys(numbers, float) | dict.fromkeys(flags, bool))
+
+
+def _with_deltas(values: pd.DataFrame, deltas: pd.DataFrame) -> pd.DataFrame:
+    """The values with the reference's tested difference to each; that of an average counts its own sets."""
+    tests = deltas.rename(columns={"system": "minuend", "baseline": "system"})
+    kept = [name for name in tests if name not in values or name in ("system", "dataset")]
+    frame = values.merge(tests[kept], on=["system", "dataset"], how="left")
+    return frame.astype(dict.fromkeys(TESTS, float))
+
+
+def _seed_averages(run: RunData, suite: str, system: str) -> pd.Series:
+    """Average over datasets of each seed."""
+    frame = run.metrics
+    picked = (frame["suite"] == suite) & (frame["system"] == system) & (frame["metric"] == run.metric(suite))
+    return frame[picked].groupby("seed")["value"].mean()
+
+
+@table("ablations", "ablations")
+def ablations(run: RunData) -> Table:
+    """Each contrast's difference on every dataset and on average."""
+    return _contrasts(
+        run,
+        "ablations",
+        "First variant minus second",
+        [
+            Column("System", "system"),
+            Column("Against", "baseline"),
+            Column("Factor", "factor"),
+            Column("Levels", "levels"),
+        ],
+        [
+            "Each row is one variant minus another that differs from it in exactly the named factor; a row named"
+            " compound differs in several, and is meant to.",
+            'Level "default" is the default of the option.',
+        ],
+    )
+
+
+@table("peers", "ablations")
+def peers(run: RunData) -> Table:
+    """Trained systems of different kinds against each other."""
+    return _contrasts(
+        run,
+        "peers",
+        "Trained systems against each other",
+        [Column("System", "system"), Column("Against", "baseline")],
+        ["Systems of different kinds that this run trained."],
+    )
+
+
+def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: Iterable[str]) -> Table:
+    """A table of differences over all single-label suites: one per dataset, then the average with its test."""
+    deltas = run.deltas[(run.deltas["table"] == name) & run.deltas["suite"].isin(run.suites(SINGLE))]
+    suites = [suite for suite in run.suites(SINGLE) if suite in set(deltas["suite"])] or run.suites(SINGLE)
+    keys = ["suite", "system", "baseline", "factor"]
+    datasets = {name: entry["title"] for suite in suites for name, entry in run.datasets(suite).items()}
+    frame = deltas.assign(status="", of_sets=deltas["suite"].map({s: len(run.datasets(s)) for s in suites}))
+    lost = [
+        {**dict(zip(keys, pair, strict=True)), "dataset": dataset, "levels": group["levels"].iloc[0], "status": word}
+        for pair, group in frame.groupby(keys, sort=False)
+        for dataset in run.datasets(pair[0])
+        if dataset not in set(group["dataset"]) and (word := run.missing_word(pair[0], [dataset], *pair[1:3]) or EMPTY)
+    ]
+    frame = pd.concat([frame, pd.DataFrame(lost)], ignore_index=True) if lost else frame
+    frame = frame.drop(columns="table").astype(dict.fromkeys(TESTS, float))
+    frame, marks = with_differs(frame), ("differs", "checkpoint_differs")
+    columns = [
+        *([Column("Suite", "suite")] if len(suites) > 1 else []),
+        *heads,
+        *(Column(text, "delta", "signed", marks=marks, at=dataset) for dataset, text in datasets.items()),
+        *delta_columns("Average Δ", AVERAGE),
+        *verdict_columns(run, AVERAGE),
+    ]
+    metrics = " and ".join(dict.fromkeys(map(run.metric_name, suites)))
+    shared = [
+        f"Differences of {metrics}, first minus second. {DIFFERS_NOTE}",
+        verdict_note(run),
+        *notes,
+        *test_notes(run, deltas, *suites),
+    ]
+    return Table(
+        title,
+        frame,
+        tuple(columns),
+        tuple(keys),
+        "dataset",
+        notes=tuple(shared),
+        signature=signature(run, suites[0]),
+    )
