@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Strategy = Literal["single", "ddp", "zero2", "fsdp"]  # launch configs of accelerate: workflow/accelerate
+# Launch configs of accelerate, in workflow/accelerate.
+Strategy = Literal["single", "ddp", "zero2", "fsdp"]
 
 
 @dataclass(frozen=True)
