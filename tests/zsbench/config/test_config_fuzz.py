@@ -63,7 +63,7 @@ def test_a_changed_config_plans_or_is_refused(changes: list[tuple[str, Any]]) ->
         assert str(error)
         return
     plan = Plan(config, resources)
-    specs = [plan.score_spec(suite, *job) for suite in config["suites"] for job in plan.score_jobs(suite)]
+    specs = [plan.score_spec(name, seed) for name, system in plan.systems.items() for seed in system.seeds]
     assert canonical_json([plan.analysis_spec, specs, plan.sources, plan.cells])
 
 
