@@ -18,6 +18,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.zsbench.config.test_config_fuzz import VALUES
 from zsbench.config.load import ConfigError, load_yaml
 from zsbench.config.published import load_published
 from zsbench.data.errors import DataError
@@ -28,8 +29,6 @@ from zsbench.store.integrity import write_rows
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, write_json
 from zsbench.systems.imported import ScoresFileError, import_scores
-
-from .test_config_fuzz import VALUES
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 LABELS = ["money", "chips"]
