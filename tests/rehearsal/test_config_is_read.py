@@ -50,7 +50,8 @@ def jobs(config: dict[str, Any], resources: dict[str, Any]) -> str:
         "datasets": [plan.dataset_spec(name) for name in plan.all_datasets],
         "training": [plan.training_spec(model, seed) for model in plan.trained for seed in plan.seeds],
         "hybrid": [plan.hybrid_spec(name, seed) for name in config["hybrid"] for seed in plan.seeds],
-        "scores": [plan.score_spec(name, seed) for name, system in plan.systems.items() for seed in system.seeds],
+        "scores": [plan.score_spec(*job) for job in plan.jobs],
+        "measures": [plan.measure_spec(*job) for job in plan.jobs],
         "analysis": plan.analysis_spec,
         "speed": plan.speed_spec,
         "resources": [plan.gpus, plan.strategy],  # of rule train_model

@@ -62,7 +62,7 @@ def test_the_class_the_csv_and_the_model_agree(plan, run: Layout, capsys) -> Non
     found = {}
     with endpoint(0) as address:
         for name in ("own-class", "own-scores", "llm"):
-            spec = plan.score_spec("gliclass", name, 0) | {"datasets": ["news"], "precision": "fp32"}
+            spec = plan.score_spec(name, 0)[0] | {"datasets": ["news"], "precision": "fp32"}
             if name == "llm":
                 spec["settings"] = spec["settings"] | {"url": address}
             score_job(run.root, spec)
@@ -79,7 +79,7 @@ def test_the_class_the_csv_and_the_model_agree(plan, run: Layout, capsys) -> Non
 
 def test_the_model_judges_single_labels(plan, tmp_path: Path) -> None:
     with endpoint(0) as address:
-        spec = plan.score_spec("topics", "llm", 0)
+        spec = next(spec for spec in plan.score_spec("llm", 0) if spec["task"] == "multi")
         spec["settings"] = spec["settings"] | {"url": address}
         scores = load.build(spec, Layout(tmp_path)).score(TEXTS[:1], LABELS)
     assert scores.shape == (1, 3) and scores[0, 0] > 0.8 and (scores[0, 1:] == 0.5).all()

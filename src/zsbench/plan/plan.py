@@ -108,7 +108,7 @@ class Plan:
 
     @property
     def gpus(self) -> int:
-        """Devices a training asks for."""
+        """Devices per training."""
         return (self.config["recipe"] or {}).get("gpus", 1)
 
     @property
@@ -153,7 +153,7 @@ class Plan:
         return {system.id: system for system in in_order if system.suites}
 
     def _made_of(self, system: System) -> list[str]:
-        """What a trained system was made of: backbone and training set, or a hybrid's NLI model and topic set."""
+        """What a trained system was made of: backbone and training set, or a hybrid's NLI model and dataset."""
         kind, name = system.model or ("", "")
         if kind == "trained":
             recipe = self.trained[name]["recipe"]
@@ -223,7 +223,7 @@ class Plan:
 
     @property
     def label_sets_spec(self) -> dict[str, Any] | None:
-        """Label sets, and what decides whether a system that the run trains can take one; None where all can."""
+        """Label sets, and what decides whether a trained system can take one; None where all can."""
         models: dict[str, dict[str, Any]] = {}
         for name, system in self.systems.items():
             kind, model = system.model or ("", "")

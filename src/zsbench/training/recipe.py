@@ -9,7 +9,8 @@ def _key(description: str, **bounds: float) -> Any:
     return field(metadata={"description": description, **bounds})
 
 
-Strategy = Literal["single", "ddp", "zero2", "fsdp"]  # launch configs of accelerate: workflow/accelerate
+# Launch configs of accelerate, in workflow/accelerate.
+Strategy = Literal["single", "ddp", "zero2", "fsdp"]
 
 
 @dataclass(frozen=True)

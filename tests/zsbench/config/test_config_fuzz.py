@@ -63,7 +63,7 @@ def test_a_changed_config_plans_or_is_refused(changes: list[tuple[str, Any]]) ->
         assert str(error)
         return
     plan = Plan(config, resources)
-    specs = [plan.score_spec(name, seed) for name, system in plan.systems.items() for seed in system.seeds]
+    specs = [plan.score_spec(*job) for job in plan.jobs]
     assert canonical_json([plan.analysis_spec, specs, plan.sources, plan.cells])
 
 
