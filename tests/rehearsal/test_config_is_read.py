@@ -54,7 +54,7 @@ def jobs(config: dict[str, Any], resources: dict[str, Any]) -> str:
         "measures": [plan.measure_spec(*job) for job in plan.jobs],
         "analysis": plan.analysis_spec,
         "speed": plan.speed_spec,
-        "resources": [plan.gpus, config["recipe"]["strategy"]],  # of rule train_model
+        "resources": [plan.gpus, plan.strategy],  # of rule train_model
     }
     return canonical_json(parts)
 

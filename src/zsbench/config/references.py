@@ -49,7 +49,7 @@ def with_derived(run: RunConfig, presets: Presets) -> RunConfig:
     for name, entry in run.systems.items():
         run.systems[name] = entry.model_copy(update={"suites": suites_of(run, entry)})
     if run.statistics.system is None:
-        ids = [name for name, _, _ in _all_systems(run)]
+        ids = _compared(run)
         named = [name for name in ids if name not in run.systems or run.systems[name].family != "control"]
         run.statistics.system = next(iter([*named, *ids]), None)
     return run
@@ -249,17 +249,21 @@ def _all_systems(run: RunConfig) -> Iterator[tuple[str, str, list[str]]]:
         yield name, f"systems.{name}", suites_of(run, system)
 
 
+def _compared(run: RunConfig) -> list[str]:
+    """Systems of the single suites, whose tables print deltas; where there is none, of all."""
+    single = {name for name, suite in run.suites.items() if suite.task == "single"}
+    return [name for name, _, suites in _all_systems(run) if not single or single & {*suites}]
+
+
 def _ids(run: RunConfig) -> Problems:
     """Every system has an id of its own, and the one whose deltas are printed is among them."""
     keys: dict[str, str] = {}
-    single = {name for name, suite in run.suites.items() if suite.task == "single"}
-    compared = []
-    for name, key, suites in _all_systems(run):
+    for name, key, _ in _all_systems(run):
         if keys.setdefault(name, key) != key:
             yield f"`{key}`: the id {name!r} is taken by {keys[name]}; choose another"
-        compared += [name] if single & {*suites} or not single else []
+    compared = _compared(run)
     if run.statistics.system is not None:
         yield from _known("statistics.system", run.statistics.system, compared)
     sensitivity = run.scoring.sensitivity
-    for name in (sensitivity.systems if sensitivity and single else None) or ():
+    for name in (sensitivity.systems if sensitivity else None) or ():
         yield from _known("scoring.sensitivity.systems", name, compared)
