@@ -212,9 +212,9 @@ def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
         found = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: found[name] for name in ("macro_f1", "accuracy")}
     decision = representative_decision(cell)
-    found = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
+    values = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
     names = ("macro_f1", "micro_f1", "exact_match")
-    return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in found])) for name in names}
+    return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in values])) for name in names}
 
 
 def _means(found: list[dict[str, float]]) -> dict[str, float]:
