@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ class Setting:
 
     backbone: Path
     device: str
-    precision: str
+    precision: Literal["fp32", "bf16"]
     max_tokens: int
     token_budget: int
     batch_sizes: tuple[int, ...]

@@ -15,6 +15,7 @@ FILES = {  # other than tests, that each extension may touch
     "family": 2,
     "loss-term": 2,
     "metric": 1,
+    "source-kind": 2,
     "strategy": 2,
     "suite": 1,
     "table": 1,

@@ -44,7 +44,8 @@ def own_scores(task, texts: list[str], names: list[str]) -> np.ndarray:
                 rows.append(task.model(**inputs, max_num_classes=len(names)).logits[0])
             else:
                 columns = torch.arange(len(names))[None]
-                rows.append(task.model(*task.pad(task.tokens([text])), *task.pad(task.tokens(names)), columns)[0])
+                inputs = (tensor for one in ([text], names) for tensor in task.pad(task.tokens(one)).values())
+                rows.append(task.model(*inputs, columns)[0])
     return torch.stack(rows).numpy()
 
 
