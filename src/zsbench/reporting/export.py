@@ -181,9 +181,7 @@ def _cells(root: Path, system: str) -> list[Cell]:
     paths = sorted((root / "cells").glob("*/*/*/seed*/card.json"))
     ids = [
         (suite, dataset, name, int(seed.removeprefix("seed")))
-        for suite, dataset, name, seed in (
-            p.parts[-5:-1] for p in sorted((root / "cells").glob("*/*/*/seed*/card.json"))
-        )
+        for suite, dataset, name, seed in (path.parts[-5:-1] for path in paths)
     ]
     known = sorted({cell_id[2] for cell_id in ids})
     if system not in known:
