@@ -226,13 +226,13 @@ def _means(metrics: list[dict[str, float]]) -> dict[str, float]:
 def _model_type(family: str, system: str, given: str) -> str:
     if given and given not in MODEL_TYPES:
         raise ConfigError(f"model type {given!r} is not known to BTZSC; allowed: {', '.join(MODEL_TYPES)}")
-    own = FAMILIES[family].model_type
-    if not given and own is None:
+    family_type = FAMILIES[family].model_type
+    if not given and family_type is None:
         raise ConfigError(
             f"{system} is of family {family!r}, for which BTZSC has no model type; say under which one it is to stand:"
             f" --model-type {{{', '.join(MODEL_TYPES)}}}"
         )
-    return given or str(own)
+    return given or str(family_type)
 
 
 def _parameters(root: Path, system: str) -> str:
