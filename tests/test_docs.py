@@ -1,6 +1,5 @@
 """Docs, README and docstrings: examples run, files and links exist, what is generated is current."""
 
-import copy
 import doctest
 import importlib
 import re
@@ -12,8 +11,7 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from zsbench.cli.app import app
-from zsbench.cli.main import main
-from zsbench.config.load import load_yaml, resolve
+from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.reporting.readme import outside_blocks
 
 ROOT = Path(__file__).parents[1]
@@ -69,11 +67,6 @@ def test_readme_is_short_and_needs_no_sideways_scrolling() -> None:
     assert len(text.splitlines()) <= 160
 
 
-def test_the_list_of_config_keys_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config-keys"]) == 0
-    assert (ROOT / "docs" / "configuration-keys.md").read_text(encoding="utf-8") == capsys.readouterr().out
-
-
 def test_the_page_of_the_command_line_is_current() -> None:
     command = get_command(app)
     with command.make_context("zsbench", [], resilient_parsing=True) as context:
@@ -104,17 +97,8 @@ def test_a_config_with_the_snippet_can_run(
     (tmp_path / "my_pkg").mkdir()
     (tmp_path / "my_pkg" / "my_mod.py").write_text("class MySystem: ...")
     monkeypatch.syspath_prepend(tmp_path)
-    config = merged(load_yaml(ROOT / base), yaml.safe_load(overlay))
+    config = merge(load_yaml(ROOT / base), yaml.safe_load(overlay))
     resolve(config, ROOT / "workflow")
-
-
-def merged(base: dict, over: dict) -> dict:
-    """As Snakemake lays one config file over another."""
-    whole = copy.deepcopy(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(whole.get(key), dict)
-        whole[key] = merged(whole[key], value) if both else value
-    return whole
 
 
 def test_snippets_are_found() -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-Id = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
-Template = Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$", max_length=200)]  # a text with one {} for the label
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+from zsbench.fields import Id, Template, Url, pattern
+
+Variable = Annotated[str, pattern(r"^[A-Za-z_]\w*$", "a name of a variable")]
 Control = Literal[
     "majority",
     "always-positive",
@@ -36,7 +36,7 @@ class Options(BaseModel):
     Adapters read theirs with `model_construct(**settings)`: the config was checked, and the defaults are only here.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=(), defer_build=True)
 
 
 class Pretrained(Options):
@@ -107,14 +107,16 @@ class RerankerOptions(Pretrained):
 class CustomOptions(Options):
     """Any class with `score(texts, labels)`."""
 
-    class_: str = Field(alias="class", pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", description="`package.module:Class`")
-    arguments: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
+    class_: Annotated[str, pattern(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "package.module:Class")] = Field(
+        alias="class", description="`package.module:Class`"
+    )
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="keyword arguments of the class")
 
 
 class LLMOptions(Options):
     """A generative model behind an OpenAI-compatible endpoint."""
 
-    url: str = Field(pattern=r"^https?://", description="of the endpoint, up to `/v1`")
+    url: Url = Field(description="of the endpoint, up to `/v1`")
     name: str = Field(description="the model's name there")
     key_variable: Variable | None = Field(None, description="environment variable that holds the key")
     parallel: int = Field(4, ge=1, le=64, description="requests at a time")

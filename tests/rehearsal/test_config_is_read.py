@@ -50,7 +50,8 @@ def jobs(config: dict[str, Any], resources: dict[str, Any]) -> str:
         "datasets": [plan.dataset_spec(name) for name in plan.all_datasets],
         "training": [plan.training_spec(model, seed) for model in plan.trained for seed in plan.seeds],
         "hybrid": [plan.hybrid_spec(name, seed) for name in config["hybrid"] for seed in plan.seeds],
-        "scores": [plan.score_spec(suite, *job) for suite in config["suites"] for job in plan.score_jobs(suite)],
+        "scores": [plan.score_spec(*job) for job in plan.jobs],
+        "measures": [plan.measure_spec(*job) for job in plan.jobs],
         "analysis": plan.analysis_spec,
         "speed": plan.speed_spec,
         "resources": [plan.gpus, config["recipe"]["strategy"]],  # of rule train_model

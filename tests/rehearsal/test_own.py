@@ -1,6 +1,5 @@
 """The rehearsal's own systems: every adapter family has one, scores come in as csv, a model answers on loopback."""
 
-import copy
 import re
 import sys
 from pathlib import Path
@@ -8,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from snakemake.utils import update_config
 
 from tests.rehearsal.__main__ import main
 from tests.rehearsal.own import WordCount, endpoint, with_endpoint
 from tests.zsbench.conftest import checked
-from zsbench.config.load import load_resources, load_yaml
+from zsbench.config.load import load_resources, load_yaml, merge
 from zsbench.evaluation.scoring import score_job
 from zsbench.families import FAMILIES
 from zsbench.plan.plan import Plan
@@ -30,9 +28,7 @@ LABELS = ["money", "health", "computer chips"]
 
 @pytest.fixture(scope="module")
 def plan(paper) -> Plan:
-    config = copy.deepcopy(paper)
-    update_config(config, load_yaml(OVERLAY))
-    return Plan(checked(config), load_resources(REPOSITORY / "workflow" / "resources"))
+    return Plan(checked(merge(paper, load_yaml(OVERLAY))), load_resources(REPOSITORY / "workflow" / "resources"))
 
 
 @pytest.fixture
@@ -66,7 +62,7 @@ def test_the_class_the_csv_and_the_model_agree(plan, run: Layout, capsys) -> Non
     found = {}
     with endpoint(0) as address:
         for name in ("own-class", "own-scores", "llm"):
-            spec = plan.score_spec("gliclass", name, 0) | {"datasets": ["news"], "precision": "fp32"}
+            spec = plan.score_spec(name, 0)[0] | {"datasets": ["news"], "precision": "fp32"}
             if name == "llm":
                 spec["settings"] = spec["settings"] | {"url": address}
             score_job(run.root, spec)
@@ -83,7 +79,7 @@ def test_the_class_the_csv_and_the_model_agree(plan, run: Layout, capsys) -> Non
 
 def test_the_model_judges_single_labels(plan, tmp_path: Path) -> None:
     with endpoint(0) as address:
-        spec = plan.score_spec("topics", "llm", 0)
+        spec = next(spec for spec in plan.score_spec("llm", 0) if spec["task"] == "multi")
         spec["settings"] = spec["settings"] | {"url": address}
         scores = load.build(spec, Layout(tmp_path)).score(TEXTS[:1], LABELS)
     assert scores.shape == (1, 3) and scores[0, 0] > 0.8 and (scores[0, 1:] == 0.5).all()

@@ -27,6 +27,7 @@ class Project:
             shutil.copytree(
                 REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
             )
+        (folder / "profiles").symlink_to("workflow/profiles")
 
     def snakemake(self, *arguments: str, config: str = "workflow/configs/embedded.yaml", refused: bool = False) -> str:
         """Run snakemake on the copy, with the copy's own modules; returns all it printed."""

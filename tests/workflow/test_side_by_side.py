@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import Project
+from .conftest import REPOSITORY, Project
 from .whole_run import CONFIG as TINY
 
 SLOW = """
@@ -79,6 +80,18 @@ def test_a_second_run_of_the_same_files_is_told_and_harms_nothing(tmp_path: Path
     assert first.returncode == 0, said
     assert (tmp_path / "results" / "a").read_text() == "once\n"
     assert not list((tmp_path / ".snakemake" / "locks").glob("*"))
+
+
+def test_what_a_killed_run_left_half_made_is_made_again_by_the_same_command(tmp_path: Path) -> None:
+    (tmp_path / "Snakefile").write_text(SLOW.replace("echo once >> started;", "touch {output} started;"))
+    shutil.copytree(REPOSITORY / "profiles", tmp_path / "profiles")
+    first = start(tmp_path)
+    wait_for(tmp_path / "started", first)
+    first.kill()
+    first.wait()
+    (tmp_path / "go").touch()
+    said, _ = start(tmp_path).communicate(timeout=60)
+    assert (tmp_path / "results" / "a").exists() and "Finished" in said, said
 
 
 def test_labels_longer_than_a_command_line_reach_their_job(project: Project) -> None:

@@ -1,6 +1,5 @@
 """A whole tiny run: without network, twice the same, killed at any point and continued by the same command."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -20,7 +19,7 @@ from zsbench.reporting.frames import RunData
 from zsbench.reporting.same import differences
 from zsbench.reporting.tables import write_tables
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError, canonical_json
+from zsbench.store.provenance import IntegrityError
 from zsbench.training.hybrid import train_hybrid
 from zsbench.training.run import build_task
 
@@ -113,7 +112,7 @@ def test_a_failed_cell_stops_nothing_and_the_same_command_tries_it_again(undistu
     assert go(*evaluate)[0] == 1
     assert len(Layout(run.results).failures("mine", 0).read_text().splitlines()) == 2
     planned = go("-n", *evaluate)[1]
-    assert re.search(r"^score_topics +1$", planned, re.M) and "1 of them failed before" in planned
+    assert re.search(r"^score +1$", planned, re.M) and "1 of them failed before" in planned
     (run.folder / "broken").unlink()
     code, text, _ = go(*evaluate)
     assert code == 0 and "out of order" not in text, text[-3000:]
@@ -139,7 +138,7 @@ def heads(layout: Layout) -> None:
 
 def score(layout: Layout) -> None:
     for system in ("gliznet-full", "hybrid"):
-        score_job(layout.root, json.loads(canonical_json(PLAN.score_spec("topics", system, 1))))
+        score_job(layout.root, *PLAN.spec("score", system, 1))
 
 
 def evaluate(layout: Layout) -> None:
@@ -180,6 +179,7 @@ READERS = {  # a stored file of each kind -> what reads it
     "cells/topics/*/gliznet-full/seed1/metrics.json": tell,
     "analysis/metrics.parquet": tables,
     "analysis/deltas.parquet": tables,
+    "analysis/ranks.parquet": tables,
     "analysis/cost.parquet": tables,
     "analysis/calibration.parquet": tables,
     "analysis/overlap.json": tables,
@@ -208,14 +208,11 @@ def test_a_damaged_file_is_refused_by_name(undisturbed: WholeRun, layout: Layout
 
 
 @pytest.mark.parametrize("kind", ["flipped", "cut"])
-@pytest.mark.parametrize("name", ["parquet", "json"])
-def test_damaged_cached_scores_are_made_anew(
-    undisturbed: WholeRun, layout: Layout, name: str, kind: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for path in layout.root.glob(f"cache/scores/*.{name}"):
+@pytest.mark.parametrize("name", ["scores.parquet", "card.json"])
+def test_damaged_cells_are_scored_again(undisturbed: WholeRun, layout: Layout, name: str, kind: str) -> None:
+    for path in layout.root.glob(f"cells/*/*/gliznet-full/*/{name}"):
         damage(path, kind, 1)
     score(layout)
-    assert "scoring again" in capfd.readouterr().err
     assert differences(undisturbed.results / "cells", layout.root / "cells") == []
 
 

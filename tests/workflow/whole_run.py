@@ -12,9 +12,8 @@ from pathlib import Path
 
 import psutil
 import yaml
-from snakemake.utils import validate
 
-from zsbench.config.load import check_schema, load_resources, load_yaml
+from zsbench.config.load import resolve
 from zsbench.plan.plan import Plan
 
 from .conftest import REPOSITORY, Project
@@ -217,10 +216,8 @@ def without_network() -> tuple[str, ...]:
 
 def tiny_plan() -> Plan:
     """The plan of the tiny run, as the Snakefile makes it."""
-    schema, config = REPOSITORY / "workflow" / "schemas" / "config.schema.yaml", copy.deepcopy(CONFIG)
-    check_schema(config, load_yaml(schema))
-    validate(config, str(schema))
-    return Plan(config, load_resources(REPOSITORY / "workflow" / "resources"))
+    config = copy.deepcopy(CONFIG)
+    return Plan(config, resolve(config, REPOSITORY / "workflow"))
 
 
 def damage(path: Path, kind: str, seed: int) -> None:

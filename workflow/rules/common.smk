@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 import zsbench
 import zsbench.store.layout
-from zsbench.config.load import ConfigError, load_yaml, resolve
+from zsbench.config.load import ConfigError, load_yaml, merge, resolve
 from zsbench.data.fetched import file_at_hand
 from zsbench.plan import progress
 from zsbench.plan.plan import Plan
@@ -25,11 +25,11 @@ PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
     try:
-        if (
-            workflow.is_main_process
-        ):  # Snakemake's own reader lets a key that stands twice pass
-            for path in workflow.overwrite_configfiles or workflow.configfiles:
-                load_yaml(path)
+        # Snakemake's own reader lets duplicate keys pass, and its merge keeps what an empty mapping empties.
+        files = [load_yaml(path) for path in workflow.configfiles]
+        merged = merge(*files, dict(workflow.config_settings.config))
+        config.clear()
+        config.update(merged)
         return Plan(config, resolve(config, WORKFLOW))
     except ConfigError as error:
         raise WorkflowError(str(error))

@@ -16,7 +16,7 @@ rule train_model:
         run=plan.run,
         code=code_of_training,
         spec=spec_of("training", "model", "seed"),
-        strategy=plan.config["recipe"]["strategy"],
+        strategy=plan.strategy,
     message:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:

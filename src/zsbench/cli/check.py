@@ -48,7 +48,8 @@ def _sources(plan: Plan) -> Iterator[Row]:
 def _datasets(plan: Plan) -> Iterator[Row]:
     """What the cards of prepared sets count."""
     for name in plan.all_datasets:
-        rows = " + ".join(f"{count:,} {split}" for split, count in plan.dataset_spec(name)["expected_rows"].items())
+        expected = plan.dataset_spec(name).get("expected_rows", {})
+        rows = " + ".join(f"{count:,} {split}" for split, count in expected.items()) or "any number of rows"
         if not plan.layout.dataset_card(name).is_file():
             yield "ok", "dataset", f"{name}: {rows} expected, not prepared yet"
             continue

@@ -26,19 +26,18 @@ def datasets(resources: Presets = PRESETS) -> None:
 
     for name, preset in load_resources(resources)["datasets"].items():
         labels = len(next(iter(preset["verbalisations"].values())))
-        rows = sum(preset["expected_rows"].values())
+        rows = sum(preset.get("expected_rows", {}).values())
         print(f"{name:24} {preset['task']:6} {labels:3} labels  {rows:6} rows  {preset['title']}")
 
 
 @app.command()
-def config_keys() -> None:
+def config_keys(
+    schema: Annotated[bool, typer.Option("--schema", help="as a JSON schema, for editors")] = False,
+) -> None:
     """Print every config key, as Markdown."""
-    from zsbench.config.keys import markdown
-    from zsbench.config.load import load_yaml
-    from zsbench.store.layout import WORKFLOW
+    from zsbench.config.keys import editor_schema, markdown
 
-    schemas = WORKFLOW / "schemas"
-    print(markdown(*(load_yaml(schemas / f"{name}.schema.yaml") for name in ("config", "presets"))), end="")
+    print(editor_schema() if schema else markdown(), end="")
 
 
 @app.command(epilog="Example: zsbench fetch --lock --config mine.yaml")

@@ -1,117 +1,129 @@
-"""Every config key with what it may hold and its default, as Markdown: `docs/configuration-keys.md`."""
+"""The config's model for editors (`workflow/schemas/config.schema.json`) and readers (`docs/configuration-keys.md`)."""
 
-import dataclasses
-import inspect
-import re
+import json
 from collections.abc import Iterator
 from typing import Any
 
-from zsbench.reporting.render import EMPTY, words_markdown
+from zsbench.config.model import RunConfig
 
-TITLES = ("Key", "Allowed", "Default", "Meaning")
 HEAD = """# Configuration keys
 
-Generated from the schemas in `workflow/schemas` with `zsbench config-keys > docs/configuration-keys.md`; a test
-keeps it current. `<id>` stands for any id of your own (lower-case letters, digits, single hyphens). A dash in the
-column Default: the key has none, and where its block needs it, the config must give it. How files override each other
-is in [configuration.md](configuration.md), what the switches of GliZNet do in [models/gliznet.md](models/gliznet.md).
+Generated from `zsbench.config.model` with `zsbench config-keys > docs/configuration-keys.md`; a test keeps it current.
+`<id>` stands for any id of your own (lower-case letters, digits, single hyphens). A dash in the column Default: the
+key has none, and where its block is there, the config must give it; an empty cell: it may be left out, which null does
+as well. How files override each other is in [configuration.md](configuration.md).
 """
-WORDS = {"string": "text", "object": "mapping", "array": "list", "boolean": "true or false"}  # of JSON's types
-ELSEWHERE = {
-    "options": "switches of GliZNet (below)",
-    "recipe": "keys of recipe",
-}  # definitions with a list of their own
+KINDS = {"string": "text", "object": "mapping", "array": "list", "boolean": "true or false"}
+BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+ELSEWHERE = {"Options": ("gliznet.base", "keys of `gliznet.base`"), "OwnRecipe": ("", "keys of `recipe`")}
 Node = dict[str, Any]
 
 
-def markdown(schema: Node, presets: Node) -> str:
-    """The whole page.
+def editor_schema() -> str:
+    """JSON schema of a config, as text. A file may be an overlay: no key is required, and null takes an entry away."""
+    schema = _schema()
+    for node in _nodes(schema):
+        node.pop("required", None)
+        for name, entry in node.get("properties", {}).items():
+            words = {key: entry.pop(key) for key in ("description", "default") if key in entry}
+            node["properties"][name] = _or_null(entry) | words
+        if isinstance(node.get("additionalProperties"), dict):
+            node["additionalProperties"] = _or_null(node["additionalProperties"])
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
-    Args:
-        schema: of a config, as read from its YAML file.
-        presets: schema of sources, datasets and training sets.
-    """
-    parts = [HEAD]
-    for name in schema["properties"]:
-        owner = presets if name in presets["properties"] else schema
-        rows = [*_rows(name, owner["properties"][name], owner)]
-        parts.append(f"\n## `{name}`\n\n{words_markdown(TITLES, rows)}")
-    options = schema["$defs"]["options"]
-    rows = [*_rows("", options, schema, _defaults_of_options())]
-    about = "Keys of `gliznet.base` and of each entry of `gliznet.variants`."
-    parts.append(f"\n## Switches of GliZNet\n\n{about}\n\n{words_markdown(TITLES, rows)}")
+
+def _or_null(node: Node) -> Node:
+    return node if {"type": "null"} in node.get("anyOf", ()) else {"anyOf": [node, {"type": "null"}]}
+
+
+def _schema() -> Node:
+    """Pydantic's schema, with one form each for choices and for mappings of ids."""
+    schema = RunConfig.model_json_schema(by_alias=True)
+    for node in _nodes(schema):
+        node.pop("discriminator", None)
+        if "oneOf" in node:
+            node["anyOf"] = node.pop("oneOf")
+        if "patternProperties" in node:
+            ((pattern, entry),) = node.pop("patternProperties").items()
+            node |= {"propertyNames": {"pattern": pattern}, "additionalProperties": entry}
+    return schema
+
+
+def _nodes(node: Node) -> list[Node]:
+    """A schema and every schema in it."""
+    below = [*node.get("properties", {}).values(), *node.get("$defs", {}).values(), *node.get("anyOf", ())]
+    below += [node[key] for key in ("items", "additionalProperties") if isinstance(node.get(key), dict)]
+    below += [*node.get("oneOf", ()), *node.get("patternProperties", {}).values()]
+    return [node, *(one for each in below for one in _nodes(each))]
+
+
+def markdown() -> str:
+    """The page of keys."""
+    schema, parts = _schema(), [HEAD]
+    for name, node in schema["properties"].items():
+        about = node.get("description") or _resolved(node, schema).get("description", "")
+        rows = [*_rows(name, node, schema, name in schema["required"])]
+        parts.append(f"\n## `{name}`\n\n{about}\n\n| Key | Allowed | Default | Meaning |\n|---|---|---|---|\n")
+        parts += [f"| {' | '.join(row)} |\n" for row in rows]
     return "".join(parts)
 
 
-def _defaults_of_options() -> dict[str, str]:
-    from gliznet.options import GliZNetOptions
-
-    return {field.name: _word(field.default) for field in dataclasses.fields(GliZNetOptions)}
-
-
-def _rows(key: str, node: Node, schema: Node, defaults: dict[str, str] | None = None) -> Iterator[list[str]]:
+def _rows(key: str, node: Node, schema: Node, required: bool, tag: str = "") -> Iterator[list[str]]:
     """A row for a key that holds a value, else the rows of the keys below it."""
-    whole, kind = _resolved(node, schema), _name(node)
-    below = dict(whole.get("properties", {}))
-    if isinstance(whole.get("additionalProperties"), dict) and kind != "rows":
-        below["<id>"] = whole["additionalProperties"]
-    elsewhere = kind in ELSEWHERE and (kind != "recipe" or "." in key) and key
-    if below and not elsewhere:
-        for name, child in below.items():
-            yield from _rows(f"{key}.{name}" if key else name, child, schema, defaults)
-        return
-    meaning = "" if kind == "id" and "description" not in node else whole.get("description", "")
-    meaning = meaning or _comments().get(key, "")
-    default = (defaults or {}).get(key) or (_word(whole["default"]) if "default" in whole else EMPTY)
-    yield [key, ELSEWHERE[kind] if elsewhere else _allowed(node, schema), default, meaning.replace("`", "")]
+    models = [one for one in _choices(node, schema) if "properties" in one]
+    entries = next((one["additionalProperties"] for one in _choices(node, schema) if _holds_models(one, schema)), None)
+    at, instead = ELSEWHERE.get(models[0]["title"], (key, "")) if len(models) == 1 else (key, "")
+    if entries is not None:
+        yield from _rows(f"{key}.<id>", entries, schema, required)
+    elif models and at == key:
+        shared = set.intersection(*(set(model["properties"]) for model in models))
+        for model in models:
+            kinds = [one["const"] for one in model["properties"].values() if "const" in one]
+            for name, below in model["properties"].items():
+                if "const" in below and model is models[0]:
+                    kinds_of_all = (one["properties"][name]["const"] for one in models)
+                    yield [f"`{key}.{name}`", ", ".join(kinds_of_all), "—", "decides what other keys there are"]
+                elif "const" not in below and (name not in shared or model is models[0]):
+                    suffix = f" ({kinds[0]})" if name not in shared else tag
+                    yield from _rows(f"{key}.{name}", below, schema, name in model.get("required", ()), suffix)
+    else:
+        default = "—" if required else _word(node["default"]) if node.get("default") is not None else ""
+        meaning = node.get("description", "").replace("|", "\\|")
+        yield [f"`{key}`{tag}", instead or _allowed(node, schema), default, meaning]
 
 
-def _name(node: Node) -> str:
-    """Name of the definition that a node refers to; "" for none."""
-    return next((part["$ref"].rsplit("/", 1)[1] for part in [node, *node.get("allOf", [])] if "$ref" in part), "")
+def _choices(node: Node, schema: Node) -> list[Node]:
+    """The schemas that a value may have."""
+    node = _resolved(node, schema)
+    return [one for choice in node["anyOf"] for one in _choices(choice, schema)] if "anyOf" in node else [node]
+
+
+def _holds_models(node: Node, schema: Node) -> bool:
+    entries = node.get("additionalProperties")
+    return isinstance(entries, dict) and any("properties" in one for one in _choices(entries, schema))
 
 
 def _resolved(node: Node, schema: Node) -> Node:
-    """The node with its reference filled in, its own words first."""
-    name = _name(node)
-    return _resolved(schema["$defs"][name], schema) | node if name else node
+    return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
 
 def _allowed(node: Node, schema: Node) -> str:
     """What a value may be, in words."""
-    if _name(node) in ("id", "ids"):
-        return {"id": "an id", "ids": "list of ids"}[_name(node)]
     node = _resolved(node, schema)
-    if "enum" in node:
-        return ", ".join(map(_word, node["enum"]))
-    kinds = node.get("type", "text")
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    words = [WORDS.get(kind, kind) for kind in kinds]
-    if "array" in kinds and "items" in node:
-        items = "ids" if _name(node["items"]) == "id" else _allowed(node["items"], schema)
-        words[kinds.index("array")] = f"list of {items}"
-    low, high = node.get("minimum"), node.get("maximum")
-    bounds = [f"from {low:,}"] if low is not None else []
-    bounds += [f"above {node['exclusiveMinimum']:,}"] if "exclusiveMinimum" in node else []
-    bounds += [f"to {high:,}"] if high is not None else []
-    bounds += [f"below {node['exclusiveMaximum']:,}"] if "exclusiveMaximum" in node else []
-    return " ".join([" or ".join(words), *bounds])
+    if "anyOf" in node:
+        choices = dict.fromkeys(_allowed(choice, schema) for choice in node["anyOf"])
+        return " or ".join(choice for choice in choices if choice != "null")
+    if "enum" in node or "const" in node:
+        return ", ".join(map(_word, node.get("enum", [node.get("const")])))
+    kind = node.get("type", "any value")
+    words = str(KINDS.get(kind, kind))
+    if kind == "array":
+        words = f"list of {_allowed(node.get('items', {}), schema)}"
+    if kind == "object" and isinstance(node.get("additionalProperties"), dict):
+        words = f"mapping of {_allowed(node['additionalProperties'], schema)}"
+    return " ".join([words, *(f"{word} {node[bound]:,}" for bound, word in BOUNDS.items() if bound in node)])
 
 
 def _word(value: Any) -> str:
     """A value as YAML has it."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, list):
-        return ", ".join(map(_word, value))
-    return "{}" if value == {} else str(value)
-
-
-def _comments() -> dict[str, str]:
-    """The notes beside the fields of the recipe, and the descriptions of GliZNet's switches."""
-    from gliznet.options import GliZNetOptions
-    from zsbench.training.recipe import Recipe
-
-    notes = re.findall(r"^    (\w+): [^#\n]*#\s+(.*)$", inspect.getsource(Recipe), re.MULTILINE)
-    recipe = {f"recipe.{name}": note for name, note in notes}
-    return recipe | {field.name: field.metadata["description"] for field in dataclasses.fields(GliZNetOptions)}
+    return ", ".join(map(_word, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False).strip('"')

@@ -126,12 +126,12 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
         manifest_path: manifest of the fetched source.
 
     Raises:
-        DataError: no rows, or not the number of rows that the preset expects.
+        DataError: no rows, or not the number of rows that its preset expects, if any.
     """
     frame, manifest = read_rows(spec, manifest_path)
     found = {split: int(count) for split, count in frame["split"].value_counts().items()}
     # A rehearsal's stand-in files have fewer rows; their card says that they are stand-ins.
-    if found != spec["expected_rows"] and not manifest.get("replica"):
+    if found != spec.get("expected_rows", found) and not manifest.get("replica"):
         raise DataError(f"{spec['id']}: found rows {found}, the preset expects {spec['expected_rows']}")
     if spec["task"] == "single":
         # Rows that no label covers (a neutral rating, no gold) cannot be judged; they are counted, never class 0.

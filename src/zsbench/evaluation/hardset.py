@@ -1,4 +1,4 @@
-"""hardset-mini's own test split: what training on its train split is worth, against the untrained sentence encoder.
+"""hardset-mini's test split: what training on its train split is worth, against the untrained sentence encoder.
 
 n texts, L_i labels of text i.
 """
@@ -28,7 +28,7 @@ def bundle_means(values: np.ndarray, bundles: Sequence[str]) -> np.ndarray:
 
 
 def trained_scores(checkpoint: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
-    """Logits of a trained GliZNet, one array (L_i,) a text."""
+    """Logits of a trained GliZNet, one array (L_i,) per text."""
     from gliznet.model import GliZNetForSequenceClassification
     from gliznet.predictor import score_texts
     from gliznet.tokenizer import GliZNETTokenizer
@@ -39,7 +39,7 @@ def trained_scores(checkpoint: Path, texts: list[str], labels: list[list[str]]) 
 
 
 def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
-    """Cosines of the sentence encoder, one array (L_i,) a text."""
+    """Cosines of the sentence encoder, one array (L_i,) per text."""
     from sentence_transformers import SentenceTransformer
 
     from gliznet.checkpoint_files import check_files
@@ -72,29 +72,29 @@ def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
     folder, _ = open_fetched(layout.fetched(spec["backbone"]))
     base = bundle_means(average_precisions(untrained_scores(folder, texts, labels), targets), bundles)
     generator = np.random.default_rng(spec["rng"])
-    found = []
+    rows_of_models = []
     for model in spec["models"]:
         scores = trained_scores(open_model(layout, model, spec["seed"]), texts, labels)
-        own = bundle_means(average_precisions(scores, targets), bundles)
+        trained = bundle_means(average_precisions(scores, targets), bundles)
         interval = bootstrap(
-            (own - base,),
+            (trained - base,),
             np.mean,
             n_resamples=spec["draws"],
             confidence_level=spec["level"],
             method="percentile",
             rng=generator,
         ).confidence_interval
-        found.append(
+        rows_of_models.append(
             {
                 "where": f"hardset-mini test, {model}",
                 "metric": "mean AP",
-                "trained": round(float(own.mean()), 4),
+                "trained": round(float(trained.mean()), 4),
                 "untrained": round(float(base.mean()), 4),
-                "difference": round(float((own - base).mean()), 4),
+                "difference": round(float((trained - base).mean()), 4),
                 "low": round(float(interval.low), 4),
                 "high": round(float(interval.high), 4),
                 "texts": len(texts),
                 "seeds": 1,
             }
         )
-    write_json(layout.root / "analysis" / "hardset.json", {"level": spec["level"], "rows": found})
+    write_json(layout.root / "analysis" / "hardset.json", {"level": spec["level"], "rows": rows_of_models})

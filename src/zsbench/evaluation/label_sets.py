@@ -16,17 +16,17 @@ Takes = Callable[[list[str]], str]  # labels -> why they cannot be taken; "" whe
 
 
 def check_label_sets(root: Path, spec: dict[str, Any]) -> None:
-    """Write `analysis/label_sets.json` and print a line for each refusal.
+    """Write `analysis/label_sets.json` and log each refusal.
 
     Args:
         root: `results/<run>`, backbones fetched.
         spec: `Plan.label_sets_spec`.
     """
     layout, say = Layout(Path(root)), say_for("label sets")
-    found = list(refusals(layout, spec))
-    for system, dataset, reason in found:
+    refused = list(refusals(layout, spec))
+    for system, dataset, reason in refused:
         say(f"{system} cannot take the labels of {dataset}, so that cell will be not applicable: {reason}")
-    entries = [{"system": system, "dataset": dataset, "reason": reason} for system, dataset, reason in found]
+    entries = [{"system": system, "dataset": dataset, "reason": reason} for system, dataset, reason in refused]
     write_json(layout.root / "analysis" / "label_sets.json", {"refused": entries})
 
 

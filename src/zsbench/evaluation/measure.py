@@ -96,7 +96,7 @@ def measure_job(root: Path, spec: Spec) -> None:
     Raises:
         IntegrityError: a cell is missing or damaged; the message names it.
     """
-    layout, written = Layout(Path(root)), {}
+    layout, sums = Layout(Path(root)), {}
     for suite, entry in spec["suites"].items():
         ids = [(suite, dataset["id"], spec["system"], spec["seed"]) for dataset in entry["datasets"]]
         cells = {
@@ -111,8 +111,10 @@ def measure_job(root: Path, spec: Spec) -> None:
                 numbers = _measure_cell(layout, cells[dataset["id"]], dataset, entry, spec["settings"], in_range)
             path = layout.metrics(*cell_id)
             write_json(path, dict(zip(("suite", "dataset", "system", "seed"), cell_id, strict=True)) | numbers)
-            written[f"{suite}/{dataset['id']}"] = file_sha256(path)
-    write_json(layout.measured(spec["system"], spec["seed"]), {"cells": written})
+            sums[f"{suite}/{dataset['id']}"] = file_sha256(path)
+    write_json(
+        layout.measured(spec["system"], spec["seed"]), {"cells": list(sums), "metrics": sums, "volatile": ["metrics"]}
+    )
 
 
 def has_scores(layout: Layout, cell: tuple[str, str, str, int]) -> bool:
@@ -144,6 +146,7 @@ def _measure_cell(
     sensitivity = layout.sensitivity(cell.suite, cell.dataset, cell.system, cell.seed)
     return {
         "scores_sha256": cell.card["scores_sha256"],
+        "volatile": ["cost"],
         "label_names": dataset["label_names"],
         "decisions": summary(decisions, metrics),
         "calibration": calibration,

@@ -1,4 +1,4 @@
-"""From scores to decisions: argmax for one label a row, thresholds for many.
+"""From scores to decisions: argmax for one label per row, thresholds for many.
 
 Axis legend: n rows, L labels. A function that fits thresholds gets scores and gold of the rows it may learn from, and
 only the scores of the rows it decides.
@@ -104,7 +104,7 @@ def _decision(cell: Cell, row: dict[Any, Any]) -> Decision:
 
 
 def argmax(cell: Cell) -> list[Decision]:
-    """One label a row, the highest score; equals are drawn for."""
+    """One label per row, the highest score; ties are drawn for."""
     predictions = one_hot(cell.winners, cell.scores.shape[1])
     return [Decision("argmax", str(cell.split[0]), np.arange(len(predictions)), predictions[None], None, "")]
 
@@ -136,7 +136,7 @@ def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision
     Raises:
         ValueError: a protocol is unknown.
     """
-    found: list[Decision] = []
+    decisions: list[Decision] = []
     for protocol in protocols:
         if protocol not in PROTOCOLS:
             raise ValueError(f"protocols: {protocol!r} is not known; allowed: {', '.join(PROTOCOLS)}")
@@ -144,23 +144,23 @@ def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision
             rows = np.flatnonzero(cell.split == split)
             if len(rows):
                 partitions, thresholds, fitted_on = _DECIDE[protocol](cell, rows, folds)
-                found.append(Decision(protocol, split, rows, partitions.astype(bool), thresholds, fitted_on))
-    return found
+                decisions.append(Decision(protocol, split, rows, partitions.astype(bool), thresholds, fitted_on))
+    return decisions
 
 
-def representative(places: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    """The (protocol, split) that stands for a topic system where there is room for one number; None without any.
+def representative(available: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+    """The (protocol, split) whose number is shown where a multi-label system gets one; None where there is none.
 
     First what no row had a say in that is reported: `held-out`. Then `cv`, whose thresholds no row chooses for itself
     (a hybrid's weights may be chosen on these rows: the tables mark that). Then 0.5, test rows before validation rows.
     Last `val-tuned`, which flatters.
     """
-    found = set(places)
-    return next((place for place in REPRESENTATIVE if place in found), None)
+    available = set(available)
+    return next((pair for pair in REPRESENTATIVE if pair in available), None)
 
 
 def representative_decision(cell: Cell) -> Decision:
-    """Argmax for one label a row, else the decision under `representative`; `cv` has the folds that a config has that
+    """Argmax for one label per row, else the decision under `representative`; `cv` has the folds that a config has that
     names none, since a cell alone does not know its run's."""
     if cell.card["task"] == "single":
         return argmax(cell)[0]
@@ -169,7 +169,7 @@ def representative_decision(cell: Cell) -> Decision:
     chosen = representative((name, split) for name in protocols for split in PROTOCOLS[name] if split in splits)
     if chosen is None:
         raise ValueError(f"cell {cell.name}: has neither validation nor test rows")
-    return next(found for found in thresholded(cell, [chosen[0]], Folds()) if found.split == chosen[1])
+    return next(one for one in thresholded(cell, [chosen[0]], Folds()) if one.split == chosen[1])
 
 
 REPRESENTATIVE = (

@@ -128,16 +128,18 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
             system.task = task
         return system
 
-    cells: dict[str, dict[str, str]] = {}
+    sums: dict[str, dict[str, str]] = {"scores": {}, "sensitivity": {}, "cards": {}}
     for spec in specs:
         for dataset in spec["datasets"]:
             facts = read_json(layout.dataset_card(dataset))
             cell = CellTask(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device)
             card = _score_cell(layout, cell, partial(system_for, spec["task"]))
-            paths = (layout.card(*cell.id), layout.scores(*cell.id), layout.sensitivity(*cell.id))
-            cells[f"{spec['suite']}/{dataset}"] = {path.name: file_sha256(path) for path in paths if path.is_file()}
+            paths = (layout.scores(*cell.id), layout.sensitivity(*cell.id), layout.card(*cell.id))
+            for of_kind, path in zip(sums.values(), paths, strict=True):
+                if path.is_file():
+                    of_kind[f"{spec['suite']}/{dataset}"] = file_sha256(path)
             say(f"{dataset}: {card['status']}" + (f": {card['reason']}" if "reason" in card else ""))
-    write_json(layout.scored(specs[0]["system"], specs[0]["seed"]), {"cells": cells})
+    write_json(layout.scored(specs[0]["system"], specs[0]["seed"]), sums | {"volatile": ["cards"]})
 
 
 def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> dict[str, Any]:
@@ -148,13 +150,13 @@ def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> di
             record = {"status": OK, **_score(system(), layout, cell)}
         except CellError as fault:
             empty = write_scores(layout, cell.id, partial(_write_blocks, cell=cell, blocks=iter(())))
-            record = {"scores_sha256": empty, **remember(layout, cell, fault)}
+            record = {"scores_sha256": empty, **failure(layout, cell, fault)}
     record.pop("no_sensitivity", None)
     if record["status"] == OK:
         try:
             _write_sensitivity(layout, cell, system)
         except CellError as fault:
-            record["no_sensitivity"] = remember(layout, cell, fault)
+            record["no_sensitivity"] = failure(layout, cell, fault)
     spec, facts = cell.spec, cell.facts
     card = {
         **record,
@@ -369,11 +371,12 @@ def faults() -> Iterator[None]:
         raise CellError(error) from error
 
 
-def remember(layout: Layout, cell: CellTask, fault: CellError) -> dict[str, Any]:
-    """What a card says of something that is not there. A failure is remembered, so that the next command tries again.
+def failure(layout: Layout, cell: CellTask, fault: CellError) -> dict[str, Any]:
+    """The card's entry for scores or a sensitivity that are missing. Failures are logged, so that the next command
+    tries again.
 
-    Snakemake asks what was remembered (a parameter of the job): a line more is another parameter, and lines stay when
-    the cell is there at last, so nothing is scored again then.
+    The log is a parameter of the Snakemake job: each failure adds a line and so reruns the job; a success adds none, so
+    nothing is scored again.
     """
     if fault.status == FAILED:
         path = layout.failures(cell.spec["system"], cell.spec["seed"])

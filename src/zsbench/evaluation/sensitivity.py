@@ -49,9 +49,8 @@ def answers(
         joint: the system may read all labels at once, so that their order can matter.
 
     Returns:
-        Label indices: `gold` (n,), `order` (K, n) and `verbalisation` (K, n), of which those for the labels in use come
-        first, and `again` (n,), when the same labels in the same order are scored again. Nothing is scored where there is
-        neither another order nor another wording: all are empty.
+        Label indices: `gold` (n,); `order` and `verbalisation` (K, n), those for the labels in use first; `again` (n,),
+        when the same labels in the same order are scored again. Empty where there is no other order or wording.
     """
     rows = subsample(len(gold), options.rows, options.seed)
     texts = [texts[i] for i in rows]

@@ -1,6 +1,6 @@
 """Which label wins a row, also where several share its highest score. n rows, L labels.
 
-A module of its own and without libraries, since the measurement of sensitivity needs it too.
+Scoring needs it too (for sensitivity), and an edit of reading cells must not score anything again: hence a module.
 """
 
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ def winners(scores: np.ndarray, rows: Sequence[str], labels: Sequence[str]) -> n
         (n,) column indices.
     """
     best = scores == scores.max(axis=1, keepdims=True)  # (n, L)
-    found = best.argmax(axis=1)
+    winning = best.argmax(axis=1)
     for i in np.flatnonzero(best.sum(axis=1) > 1).tolist():
-        found[i] = min(np.flatnonzero(best[i]).tolist(), key=lambda label: _draw(rows[i], labels[label]))
-    return found
+        winning[i] = min(np.flatnonzero(best[i]).tolist(), key=lambda label: _draw(rows[i], labels[label]))
+    return winning
 
 
 def _draw(row: str, label: str) -> bytes:

@@ -23,12 +23,11 @@ MODULE = re.compile(r"(gliznet|hybridnli|zsbench|benchmarks)(\.\w+)*")
 # What is imported by code that computes, and changes no number: an edit of it trains and scores nothing again. It is
 # followed where a rule names it itself.
 PLUMBING = {
-    "gliznet": "exports names, and registers the model with transformers, which no part of the bench asks for it",
+    "gliznet": "exports names, and registers the model with transformers, which the bench does not use",
     "gliznet.card": "writes a checkpoint's README",
     "hybridnli": "exports names",
     "zsbench": "its version",
     "zsbench.config.load": "refuses a config, or passes it on",
-    "zsbench.config.checks": "likewise",
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
     "zsbench.store.cells": "writes whole cells and refuses damaged ones",
@@ -38,6 +37,8 @@ PLUMBING = {
     "zsbench.store.provenance": "writes files, and makes the digests themselves",
     "zsbench.store.secrets": "masks what is printed and stored",
     "zsbench.plan.code_identity": "makes the keys",
+    "zsbench.errors": "names errors",
+    "zsbench.fields": "names kinds of config values",
     "zsbench.families": "lists the families; keys name a family's own modules and options",
     "zsbench.systems.load": "makes the keys; the folder it names for a model has its content in them",
     "zsbench.jobs.worker": "ends processes",
@@ -82,8 +83,8 @@ def _read(text: str) -> tuple[str, frozenset[str]]:
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
             node.body = [statement for statement in body if not _idle(statement)]  # type: ignore[attr-defined]
-    found = {name for node in ast.walk(tree) for name in _names(node) if MODULE.fullmatch(name)}
-    return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest(), frozenset(found)
+    named = {name for node in ast.walk(tree) for name in _names(node) if MODULE.fullmatch(name)}
+    return hashlib.sha256(ast.dump(tree).encode("utf-8", "surrogatepass")).hexdigest(), frozenset(named)
 
 
 def direct_imports(module: str) -> frozenset[str]:
@@ -95,8 +96,8 @@ def direct_imports(module: str) -> frozenset[str]:
     path = _file(module, SRC)
     if path is None:
         raise ValueError(f"no module {module!r} below {SRC.name}/")
-    found = _read(path.read_text(encoding="utf-8"))[1]
-    return frozenset(name for name in {*found, module.rpartition(".")[0]} if _file(name, SRC))
+    named = _read(path.read_text(encoding="utf-8"))[1]
+    return frozenset(name for name in {*named, module.rpartition(".")[0]} if _file(name, SRC))
 
 
 def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
@@ -125,8 +126,8 @@ def code_digest(*modules: str, own: Collection[Path] = (), without: Collection[s
         ValueError: a name is not a module of the project.
     """
     files = sources(*modules, without=without)
-    found = {path.relative_to(SRC.parent).as_posix(): _read(path.read_text(encoding="utf-8"))[0] for path in files}
-    return digest(found | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(own)})
+    digests = {path.relative_to(SRC.parent).as_posix(): _read(path.read_text(encoding="utf-8"))[0] for path in files}
+    return digest(digests | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(own)})
 
 
 def system_code(family: str, settings: dict[str, Any], without: Collection[str] = ()) -> str:

@@ -162,7 +162,7 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 PREFIX = "gliznet-"  # a variant `full` is the system `gliznet-full`
 
-# Factor -> the option keys that set it. Keys that are not listed are factors of their own name.
+# Factor -> the option keys that set it. Keys that are not listed are factors themselves.
 FACTORS = {
     "VICReg": ("vicreg", "vicreg_weight"),
     "margin": ("margin",),
@@ -177,7 +177,7 @@ FACTORS = {
     "label context": ("label_context",),
 }
 _FACTOR_OF = {key: factor for factor, keys in FACTORS.items() for key in keys}
-_PLACE = {key: place for keys in FACTORS.values() for place, key in enumerate(keys)}  # the first key needs no name
+_RANK = {key: rank for keys in FACTORS.values() for rank, key in enumerate(keys)}  # the first key needs no name
 DEFAULT = "default"  # the level of a side that leaves a factor at its default
 
 
@@ -203,12 +203,12 @@ def levels(options: dict[str, Any]) -> dict[str, str]:
 
     Switching VICReg off by its weight makes its kind moot, so that `off` is one level whatever kind was named.
     """
-    found: dict[str, list[str]] = {}
-    for key in sorted(options, key=lambda key: (_PLACE.get(key, 0), key)):
+    by_factor: dict[str, list[str]] = {}
+    for key in sorted(options, key=lambda key: (_RANK.get(key, 0), key)):
         words = key.replace("_", " ")
-        prefix = f"{words} " if _PLACE.get(key, 0) else ""
-        found.setdefault(_FACTOR_OF.get(key, words), []).append(prefix + _level(options[key]))
-    joined = {factor: ", ".join(parts) for factor, parts in found.items()}
+        prefix = f"{words} " if _RANK.get(key, 0) else ""
+        by_factor.setdefault(_FACTOR_OF.get(key, words), []).append(prefix + _level(options[key]))
+    joined = {factor: ", ".join(parts) for factor, parts in by_factor.items()}
     if options.get("vicreg_weight") == 0:
         joined["VICReg"] = "off"
     return joined

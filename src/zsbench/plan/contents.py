@@ -1,7 +1,7 @@
 """What a run's report holds: its tables and figures, and in words what it lacks. A function of the analysis spec alone.
 
-The plan asks here which files to expect, the renderers which to write, the page what to call absent. A suite's own
-tables and figures are named after it: `<id>_suite` for one label per text, `<id>` and `<id>_deltas` for several.
+Read by the plan (which files to expect), the renderers (which to write) and the page (what to call absent). Tables and
+figures of one suite are named after it: `<id>_suite` for one label per text, `<id>` and `<id>_deltas` for several.
 """
 
 from collections.abc import Iterator
@@ -34,37 +34,37 @@ class ReportItem:
 def tables(spec: Spec) -> dict[str, ReportItem]:
     """The run's tables by name, in the order of the report."""
     single, multi = suites_of(spec, "single"), suites_of(spec, "multi")
-    found = {suite_table(suite): ReportItem("suite", suite) for suite in single}
-    found |= {name: ReportItem(name) for name in OF_SINGLE if single and not _lacks(spec, name)}
+    items = {suite_table(suite): ReportItem("suite", suite) for suite in single}
+    items |= {name: ReportItem(name) for name in OF_SINGLE if single and not _lacks(spec, name)}
     for suite in multi:
-        found[suite] = ReportItem("multi", suite)
+        items[suite] = ReportItem("multi", suite)
         if _has_deltas(spec, suite):
-            found[deltas_table(suite)] = ReportItem("deltas", suite)
-    return found | {name: ReportItem(name) for name in OF_ALL}
+            items[deltas_table(suite)] = ReportItem("deltas", suite)
+    return items | {name: ReportItem(name) for name in OF_ALL}
 
 
 def figures(spec: Spec) -> dict[str, ReportItem]:
     """The run's figures by name, in the order of the report."""
     single, multi = ([s for s in suites_of(spec, task) if _systems(spec, s)] for task in ("single", "multi"))
-    found: dict[str, ReportItem] = {}
+    items: dict[str, ReportItem] = {}
     for suite in single:
-        found[f"{suite}_heatmap"] = ReportItem("heatmap", suite)
+        items[f"{suite}_heatmap"] = ReportItem("heatmap", suite)
         if _is_compared(spec, suite):
-            found[f"{suite}_forest"] = ReportItem("forest", suite)
+            items[f"{suite}_forest"] = ReportItem("forest", suite)
     if suites_of(spec, "single") and not _lacks(spec, "ablations"):
-        found["ablations"] = ReportItem("ablations")
+        items["ablations"] = ReportItem("ablations")
     if single:
-        found |= {name: ReportItem(name) for name in ("cost", "throughput", "reliability")}
+        items |= {name: ReportItem(name) for name in ("cost", "throughput", "reliability")}
         if not _lacks(spec, "sensitivity"):
-            found["sensitivity"] = ReportItem("sensitivity")
+            items["sensitivity"] = ReportItem("sensitivity")
     for suite in multi:
-        found |= {f"{suite}_{kind}": ReportItem(kind, suite) for kind in ("f1", "pr_curves", "threshold_sensitivity")}
+        items |= {f"{suite}_{kind}": ReportItem(kind, suite) for kind in ("f1", "pr_curves", "threshold_sensitivity")}
     trained = [entry["family"] == "hybridnli" for entry in spec["systems"] if entry["trained"]]
     if any(trained):
-        found["alpha"] = ReportItem("alpha")
+        items["alpha"] = ReportItem("alpha")
     if not all(trained):
-        found["training_curves"] = ReportItem("training_curves")
-    return found
+        items["training_curves"] = ReportItem("training_curves")
+    return items
 
 
 def absent(spec: Spec) -> list[str]:

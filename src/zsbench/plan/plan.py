@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        return tuple(self.config["recipe"]["seeds"])
+        return tuple((self.config["recipe"] or {}).get("seeds", ()))
 
     def datasets(self, suite: str) -> list[str]:
         return self.config["suites"].get(suite, {}).get("datasets", [])
@@ -89,7 +89,7 @@ class Plan:
     @cached_property
     def trained(self) -> dict[str, dict[str, Any]]:
         """Training specs by model id: every GliZNet variant, then every competitor trained on the same recipe."""
-        recipe = {key: value for key, value in self.config["recipe"].items() if key != "seeds"}
+        recipe = {key: value for key, value in (self.config["recipe"] or {}).items() if key != "seeds"}
         specs = {}
         for name, overrides in self.config["gliznet"]["variants"].items():
             options = self.config["gliznet"]["base"] | overrides
@@ -108,8 +108,13 @@ class Plan:
 
     @property
     def gpus(self) -> int:
-        """Devices a training asks for."""
-        return self.config["recipe"]["gpus"]
+        """Devices per training."""
+        return (self.config["recipe"] or {}).get("gpus", 1)
+
+    @property
+    def strategy(self) -> str:
+        """How a training is spread over them."""
+        return (self.config["recipe"] or {}).get("strategy", "single")
 
     @property
     def training_sets(self) -> list[str]:
@@ -148,7 +153,7 @@ class Plan:
         return {system.id: system for system in in_order if system.suites}
 
     def _made_of(self, system: System) -> list[str]:
-        """What a trained system was made of: backbone and training set, or a hybrid's NLI model and topic set."""
+        """What a trained system was made of: backbone and training set, or a hybrid's NLI model and dataset."""
         kind, name = system.model or ("", "")
         if kind == "trained":
             recipe = self.trained[name]["recipe"]
@@ -218,7 +223,7 @@ class Plan:
 
     @property
     def label_sets_spec(self) -> dict[str, Any] | None:
-        """Label sets, and what decides whether a system that the run trains can take one; None where all can."""
+        """Label sets, and what decides whether a trained system can take one; None where all can."""
         models: dict[str, dict[str, Any]] = {}
         for name, system in self.systems.items():
             kind, model = system.model or ("", "")

@@ -210,13 +210,9 @@ def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
         single = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: single[name] for name in ("macro_f1", "accuracy")}
     decision = representative_decision(cell)
-    by_partition = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
+    values = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
     names = ("macro_f1", "micro_f1", "exact_match")
-    return (
-        decision.split,
-        decision.protocol,
-        {name: float(np.mean([metrics[name] for metrics in by_partition])) for name in names},
-    )
+    return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in values])) for name in names}
 
 
 def _means(metrics: list[dict[str, float]]) -> dict[str, float]:

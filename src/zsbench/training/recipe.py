@@ -1,9 +1,16 @@
 """How anything is trained: one frozen recipe, shared by GliZNet and by the competitors trained beside it."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-Strategy = Literal["single", "ddp", "zero2", "fsdp"]  # launch configs of accelerate: workflow/accelerate
+
+def _key(description: str, **bounds: float) -> Any:
+    """A field with its documentation and bounds, from which the config's keys are made."""
+    return field(metadata={"description": description, **bounds})
+
+
+# Launch configs of accelerate, in workflow/accelerate.
+Strategy = Literal["single", "ddp", "zero2", "fsdp"]
 
 
 @dataclass(frozen=True)
@@ -14,23 +21,25 @@ class Recipe:
         ValueError: the effective batch cannot be made from whole micro-batches (see `accumulation`).
     """
 
-    backbone: str  # source id of the pretrained encoder
-    training_set: str  # id of the training set
-    steps: int  # optimiser steps; epochs follow from the set's size
-    effective_batch: int  # texts an optimiser step sees, over all processes and micro-batches
-    per_device_batch: int  # texts of one forward pass; halved on out-of-memory, never changes the effective batch
-    learning_rate: float  # peak rate of the encoder
-    head_learning_rate: float  # peak rate of everything that is not the encoder (era E: ten times the encoder's)
-    weight_decay: float  # on matrices only; biases, norms and scalars are not decayed
-    warmup_ratio: float  # share of the steps with a rising rate; cosine to zero afterwards
-    max_grad_norm: float  # gradient clip
-    max_labels: int  # labels a text is trained with; positives are kept, negatives sampled
-    max_length: int  # tokens of one sequence
-    evaluate_every: int  # steps between validations; also how often a resumable state is written
-    patience: int  # validations without improvement before stopping
-    precision: str  # "bf16" autocast or "fp32"
-    strategy: Strategy  # how accelerate spreads a training over GPUs
-    gpus: int  # processes (one a GPU); 1 on a machine without
+    backbone: str = _key("source id of the pretrained encoder")
+    training_set: str = _key("id of the training set")
+    steps: int = _key("optimiser steps; epochs follow from the set's size", ge=1, le=10_000_000)
+    effective_batch: int = _key("texts per optimiser step, over all processes and micro-batches", ge=1, le=65536)
+    per_device_batch: int = _key(
+        "texts per forward pass; halved on out-of-memory, never changes the effective batch", ge=1, le=65536
+    )
+    learning_rate: float = _key("peak rate of the encoder", gt=0, le=1)
+    head_learning_rate: float = _key("peak rate of everything that is not the encoder", gt=0, le=1)
+    weight_decay: float = _key("on matrices only; biases, norms and scalars are not decayed", ge=0, le=1000)
+    warmup_ratio: float = _key("share of the steps with a rising rate; cosine to zero afterwards", ge=0, le=1)
+    max_grad_norm: float = _key("gradient clip", gt=0)
+    max_labels: int = _key("labels per text in training; positives stay, negatives are sampled", ge=2, le=1000)
+    max_length: int = _key("tokens per sequence", ge=32, le=8192)
+    evaluate_every: int = _key("steps between validations; also how often a resumable state is written", ge=1)
+    patience: int = _key("validations without improvement before stopping", ge=1)
+    precision: Literal["fp32", "bf16"] = _key("bf16 is autocast")
+    strategy: Strategy = _key("how accelerate spreads a training over GPUs")
+    gpus: int = _key("processes, one per GPU; 1 on a machine without", ge=1, le=64)
 
     def accumulation(self, world_size: int, per_device_batch: int) -> int:
         """Micro-batches an optimiser step needs, so that the effective batch is what the config says."""

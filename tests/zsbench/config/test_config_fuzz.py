@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.zsbench.conftest import REPOSITORY, checked
-from zsbench.config.checks import walk
-from zsbench.config.load import ConfigError, load_yaml, resolve
+from zsbench.config.load import ConfigError, load_yaml, resolve, walk
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import IntegrityError, canonical_json, read_json
 
@@ -64,8 +63,22 @@ def test_a_changed_config_plans_or_is_refused(changes: list[tuple[str, Any]]) ->
         assert str(error)
         return
     plan = Plan(config, resources)
-    specs = [plan.score_spec(suite, *job) for suite in config["suites"] for job in plan.score_jobs(suite)]
+    specs = [plan.score_spec(*job) for job in plan.jobs]
     assert canonical_json([plan.analysis_spec, specs, plan.sources, plan.cells])
+
+
+LEAVES = [key for key, value in walk(EMBEDDED) if not isinstance(value, dict | list)]
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_a_single_wrong_value_is_named_by_its_key_alone(key: str) -> None:
+    config = copy.deepcopy(EMBEDDED)
+    put(config, key, {"no such": "thing"})
+    with pytest.raises(ConfigError) as caught:
+        resolve(config, REPOSITORY / "workflow")
+    _, *lines = str(caught.value).splitlines()
+    assert lines and all(line.startswith(f"  - `{key}") for line in lines), lines
+    assert len(lines) == 1 or key.endswith("rows"), lines  # which is a number or a mapping, and says of both why not
 
 
 @example("a: &a [*a]")

@@ -1,21 +1,21 @@
 """The project's configs laid over one another, and the presets they name."""
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
-from snakemake.utils import update_config
 
 from tests.zsbench.conftest import REPOSITORY, checked
-from zsbench.config.datasets import check_dataset
-from zsbench.config.load import ConfigError, load_resources, load_yaml, resolve
+from zsbench.config.keys import editor_schema, markdown
+from zsbench.config.load import load_resources, load_yaml, merge, resolve
 from zsbench.data.prepare import published_parts
 from zsbench.plan.plan import Plan
 
-SCHEMA_OF_PRESETS = load_yaml(REPOSITORY / "workflow" / "schemas" / "presets.schema.yaml")
 CONFIGS = [
     ("paper", "config.yaml"),
     ("embedded", "workflow/configs/embedded.yaml"),
@@ -27,11 +27,7 @@ CONFIGS = [
 
 
 def laid_over(*paths: str) -> dict[str, Any]:
-    """Configs as snakemake lays them over each other."""
-    config: dict[str, Any] = {}
-    for path in paths:
-        update_config(config, load_yaml(REPOSITORY / path))
-    return config
+    return merge(*(load_yaml(REPOSITORY / path) for path in paths))
 
 
 @pytest.mark.parametrize(("run", "paths"), [(run, paths) for run, *paths in CONFIGS])
@@ -46,17 +42,42 @@ def test_the_held_out_run_scores_no_row_that_its_hybrids_saw(resources: dict) ->
     published, held_out = published_parts(1000, 42), published_parts(1000, 42, 0.25)
     assert [part == "validation" for part in published] == [part == "test" for part in held_out]
     assert Counter(held_out) == resources["datasets"]["topics-held-out"]["expected_rows"]
-    with pytest.raises(ConfigError, match="mine.validation_share: goes with `published_split`; leave it out"):
-        check_dataset("mine", resources["datasets"]["topics-mini"] | {"validation_share": 0.5})
 
 
 def test_null_takes_an_id_away_and_rows_go_by_data_set(embedded: dict) -> None:
-    update_config(embedded, {"systems": {"biencoder": None}, "gliznet": {"variants": {"no-bce": None}}})
-    update_config(embedded, {"suites": {"gliclass": {"rows": {"movie-snippets": 40}}}})
-    plan = Plan(checked(embedded), load_resources(REPOSITORY / "workflow" / "resources"))
+    overlay = {"systems": {"biencoder": None}, "gliznet": {"variants": {"no-bce": None}}, "speed": None}
+    rows = {"suites": {"gliclass": {"rows": {"movie-snippets": 40}}}}
+    plan = Plan(checked(merge(embedded, overlay, rows)), load_resources(REPOSITORY / "workflow" / "resources"))
     assert {"biencoder", "gliznet-no-bce"}.isdisjoint(plan.systems) and "gliznet-full" in plan.systems
-    assert plan.dataset_spec("movie-snippets")["rows"] == 40
+    assert plan.dataset_spec("movie-snippets")["rows"] == 40 and plan.speed_spec is None
     assert plan.dataset_spec("product-snippets")["rows"] is None and plan.dataset_spec("topics-mini")["rows"] is None
+
+
+def test_with_a_suite_go_the_systems_that_are_in_no_other(embedded: dict) -> None:
+    config = checked(merge(embedded, {"suites": {"gliclass": None}, "statistics": {"system": None}}))
+    assert "majority" not in config["systems"] and config["systems"]["oracle"]["suites"] == ["topics"]
+
+
+def test_an_empty_mapping_empties_and_a_variant_may_repeat_the_base(embedded: dict) -> None:
+    assert embedded["gliznet"]["compounds"]
+    overlay = {"gliznet": {"compounds": {}, "variants": {"no-margin": {"margin": 0.0, "lab_init": "sep"}}}}
+    assert checked(merge(embedded, overlay))["gliznet"]["compounds"] == {}
+
+
+def test_the_schema_and_the_page_of_keys_are_current() -> None:
+    assert (REPOSITORY / "workflow" / "schemas" / "config.schema.json").read_text(encoding="utf-8") == editor_schema()
+    assert (REPOSITORY / "docs" / "configuration-keys.md").read_text(encoding="utf-8") == markdown()
+
+
+@pytest.mark.parametrize("path", sorted({path for _, *paths in CONFIGS for path in paths}))
+def test_an_editor_takes_the_projects_files_and_marks_a_misspelt_key(path: str) -> None:
+    validator = jsonschema.Draft202012Validator(json.loads(editor_schema()))
+    config = load_yaml(REPOSITORY / path)
+    assert not [*validator.iter_errors(config)]
+    named = (REPOSITORY / path).read_text().splitlines()[0].partition("$schema=")[2]
+    assert ((REPOSITORY / path).parent / named).is_file()
+    config.setdefault("scoring", {})["token_budgt"] = 1
+    assert [*validator.iter_errors(config)]
 
 
 def test_every_preset_of_the_suites_is_there_with_what_a_card_needs(resources: dict) -> None:
@@ -65,7 +86,7 @@ def test_every_preset_of_the_suites_is_there_with_what_a_card_needs(resources: d
     wanted = {**published, "banking77": 3080, "massive": 2974}
     for name, rows in wanted.items():
         preset = resources["datasets"][name]
-        assert set(SCHEMA_OF_PRESETS["$defs"]["dataset"]["required"]) <= set(preset)
+        assert "not stated" not in (preset["citation"], preset["domain"]) and preset["title"] != name
         split = "validation" if name == "topics-published" else "test"
         assert preset["expected_rows"][split] == rows
         source = resources["sources"][preset["source"]]

@@ -1,12 +1,11 @@
 """Decisions: argmax, and thresholds that never saw the rows they must not see."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from zsbench.config.load import load_yaml
+from zsbench.config.model import Suite
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import single_label
 from zsbench.evaluation.protocols import Folds, argmax, representative, representative_decision, thresholded
@@ -140,7 +139,6 @@ def test_the_decision_of_one_number_is_that_of_the_default_config(test):
     assert np.array_equal(found.rows, expected.rows)
 
 
-def test_the_folds_of_one_number_are_the_schemas_defaults():
-    schema = load_yaml(Path(__file__).parents[3] / "workflow" / "schemas" / "config.schema.yaml")
-    topics = schema["$defs"]["suite"]["properties"]
-    assert Folds(*(topics[key]["default"] for key in ("folds", "fold_seed", "partitions"))) == Folds()
+def test_the_folds_of_one_number_are_the_configs_defaults():
+    suite = Suite(task="multi", datasets=["topics-mini"])
+    assert Folds(suite.folds, suite.fold_seed, suite.partitions) == Folds()

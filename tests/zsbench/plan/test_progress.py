@@ -2,13 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from snakemake.utils import update_config
 
 from tests.zsbench.conftest import REPOSITORY
-from zsbench.config.load import load_yaml, resolve
+from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.plan.plan import Plan
 from zsbench.plan.progress import out_of_reach, summary, warning
 from zsbench.store.provenance import write_json
@@ -17,9 +15,7 @@ from zsbench.store.provenance import write_json
 @pytest.fixture
 def mirror_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """The paper run under the mirror's overlay, in an empty folder, with an empty mirror."""
-    config: dict[str, Any] = {}
-    for name in ("config.yaml", "workflow/configs/mirror.yaml"):
-        update_config(config, load_yaml(REPOSITORY / name))
+    config = merge(*(load_yaml(REPOSITORY / name) for name in ("config.yaml", "workflow/configs/mirror.yaml")))
     plan = Plan(config, resolve(config, REPOSITORY / "workflow"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZSBENCH_MIRROR", "mirror")

@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from zsbench.config.load import load_yaml, resolve
+from zsbench.config.published import load_published
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.tables.published import PUBLISHED, load_published, published_table
+from zsbench.reporting.tables.published import PUBLISHED, published_table
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
 
@@ -68,7 +69,7 @@ def test_expected_rows_are_those_of_the_presets(reported):
 def test_a_missing_value_is_named(tmp_path):
     text = PUBLISHED.read_text(encoding="utf-8").replace("[0.8752, ", "[", 1)
     (tmp_path / "published.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match="P1, GliZNet has 9 values for 10 columns"):
+    with pytest.raises(ValueError, match="`publications.P1.systems.GliZNet.values`"):
         load_published(tmp_path / "published.yaml")
 
 

@@ -130,13 +130,11 @@ def test_the_job_lists_its_cells_with_their_sums(fresh, make_spec, recorder):
     spec = make_spec("nli", model=("source", "tiny-nli"), datasets=["news", "more"])
     other = make_spec("nli", "topics", model=("source", "tiny-nli"), datasets=[])
     score_job(fresh.root, spec, other)
-    cells = read_json(fresh.scored(spec["system"], 1))["cells"]
-    assert set(cells) == {"gliclass/news", "gliclass/more"}
+    listed = read_json(fresh.scored(spec["system"], 1))
+    assert set(listed["scores"]) == set(listed["cards"]) == {"gliclass/news", "gliclass/more"}
     place = ("gliclass", "news", spec["system"], 1)
-    assert cells["gliclass/news"] == {
-        "card.json": file_sha256(fresh.card(*place)),
-        "scores.parquet": file_sha256(fresh.scores(*place)),
-    }
+    assert listed["scores"]["gliclass/news"] == file_sha256(fresh.scores(*place))
+    assert listed["cards"]["gliclass/news"] == file_sha256(fresh.card(*place)) and not listed["sensitivity"]
 
 
 @pytest.mark.parametrize("change", ["weights", "settings", "precision", "rows", "labels"])

@@ -4,20 +4,54 @@ import errno
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.fetched import AUTHORED
-from zsbench.data.sources.https import fetch_https
-from zsbench.data.sources.hub import fetch_hub
+from zsbench.data.sources.https import Https, fetch_https
+from zsbench.data.sources.hub import Hub, fetch_hub
 from zsbench.data.sources.mirror import fetch_mirror
-from zsbench.data.sources.package import fetch_package
+from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors
+from zsbench.errors import suggest
+from zsbench.fields import EntryError, Inside, Sha256, Strict, Text, absent
 from zsbench.store.integrity import listing
 from zsbench.store.provenance import digest, file_sha256, write_json
 from zsbench.store.secrets import mask_all
 
 CLIENT_NOTES = ".cache"  # what huggingface_hub writes beside downloads
+
+
+class Authored(Strict):
+    """A set that this project wrote and carries."""
+
+    kind: Literal["authored"]
+    file: Inside = Field(description="below authored/")
+
+    @model_validator(mode="after")
+    def _is_there(self) -> Any:
+        known = [path.name for path in AUTHORED.glob("*.jsonl")]
+        if self.file not in known:
+            raise EntryError("file", f"{self.file!r} is not known{suggest(self.file, known)}")
+        return self
+
+    def delivered(self) -> list[str]:
+        """Names of the files that the source is fetched as."""
+        return [self.file]
+
+
+class Local(Strict):
+    """A file of your own."""
+
+    kind: Literal["local"]
+    path: Text
+    sha256: Sha256 | None = absent("another content stops the run")
+
+    def delivered(self) -> list[str]:
+        """Names of the files that the source is fetched as."""
+        return [Path(self.path).name]
 
 
 def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -43,6 +77,7 @@ def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"origin": f"local:{origin.name}", "revision": found[:12], "verified": verified}
 
 
+Source = Annotated[Package | Hub | Https | Authored | Local, Field(discriminator="kind")]
 KINDS = {"package": fetch_package, "authored": fetch_authored, "local": fetch_local, "https": fetch_https}
 
 

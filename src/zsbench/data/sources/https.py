@@ -3,13 +3,16 @@
 import http.client
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
-from zsbench.data.sources.addresses import address, file_name
-from zsbench.data.sources.hub import check_space
+from zsbench.data.sources.hub import Repo, Revision, check_space
+from zsbench.fields import EntryError, Inside, Sha256, Strict, Url, absent
 from zsbench.store.progress import say_for
 from zsbench.store.provenance import file_sha256
 
@@ -18,6 +21,59 @@ WAIT_SECONDS = 1.0  # after the first failed attempt; doubles
 LONGEST_WAIT = 120.0  # a server that asks for more patience is given up
 TIMEOUT_SECONDS = 30.0
 BLOCK = 1 << 20
+
+
+class Https(Strict):
+    """One file with its sha256."""
+
+    kind: Literal["https"]
+    url: Url
+    sha256: Sha256
+    files: Annotated[list[Inside], Field(min_length=1, max_length=1)] | None = absent("what to call the file")
+    repo: Repo | None = absent("repository of the hub that a mirror may have it from")
+    repo_type: Literal["dataset", "model"] | None = absent("of that repository")
+    revision: Revision | None = absent("of that repository")
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Any:
+        try:
+            address(self.model_dump())
+        except FetchError as error:
+            raise EntryError("url", str(error)) from None
+        return self
+
+    def delivered(self) -> list[str]:
+        """Names, or patterns, of the files that the source is fetched as."""
+        return [file_name(self.model_dump())]
+
+
+def file_name(source: dict[str, Any]) -> str:
+    """Where the file of an https source lies below its folder."""
+    return source.get("files", [urllib.parse.urlsplit(source["url"]).path.rpartition("/")[2]])[0]
+
+
+def address(source: dict[str, Any]) -> str:
+    """The URL of an https source as a server is asked for it: letters beyond ASCII and spaces encoded.
+
+    Raises:
+        FetchError: not an https URL, without a valid host or port, or one that names no file.
+    """
+    url = source["url"]
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        name = file_name(source)
+    except ValueError as error:
+        raise FetchError(f"{url}: not a valid address ({error})") from None
+    if not host:
+        raise FetchError(f"{url}: not a valid address (no host)")
+    if parts.scheme != "https" and host not in ("127.0.0.1", "localhost"):
+        raise FetchError(f"{url}: only https addresses are fetched")
+    if not name:
+        raise FetchError(f"{url}: names no file; say in `files` what to call it, for example `files: [rows.csv]`")
+    netloc = parts.netloc if parts.netloc.isascii() else host + (f":{port}" if port else "")
+    path, query = (urllib.parse.quote(part, safe="%/?:@!$&'()*+,;=~") for part in (parts.path, parts.query))
+    return urllib.parse.urlunsplit((parts.scheme, netloc, path, query, ""))
 
 
 def fetch_https(source: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.lock import choose, wrong_sum
+from zsbench.fields import Inside, Some, Strict, absent, pattern
 from zsbench.store.progress import say_for
 from zsbench.store.secrets import mask
 
@@ -21,6 +24,26 @@ UNLOCKED = (
     "Run `zsbench fetch --lock` once with the hub at hand, or set ZSBENCH_MIRROR."
 )
 Listing = dict[str, dict[str, Any]]
+Repo = Annotated[str, pattern(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", "owner/name")]
+Revision = Annotated[str, pattern("^(lock|[0-9a-f]{40})$", "a commit, or lock")]
+
+
+class Hub(Strict):
+    """Files of a Hugging Face repository at a commit."""
+
+    kind: Literal["hub"]
+    repo_type: Literal["dataset", "model"]
+    repo: Repo
+    revision: Revision = Field("lock", description="lock: the commit that lock.yaml pins")
+    branch: Annotated[str, pattern(r"^[A-Za-z0-9][\w./-]*$", "a branch")] | None = absent(
+        "what `zsbench fetch --lock` resolves; main where not given"
+    )
+    files: Some[Inside] = Field(description="names or patterns")
+    pickled: Inside | None = absent("weights to convert to safetensors")
+
+    def delivered(self) -> list[str]:
+        """Names, or patterns, of the files that the source is fetched as."""
+        return self.files
 
 
 def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
     lock = read_lock(path)
     try:
         for name, source in sources.items():
-            if source["kind"] == "hub" and source.get("revision") == "lock" and not covers(lock.get(name), source):
+            locked = source["kind"] == "hub" and source.get("revision", "lock") == "lock"
+            if locked and not covers(lock.get(name), source):
                 commit, listing = hub_listing(source, source.get("branch", "main"))
                 lock[name] = {"repo": source["repo"], "revision": commit, "files": listing}
     finally:

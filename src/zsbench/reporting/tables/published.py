@@ -1,56 +1,17 @@
 """Reported numbers beside measured ones: shown together, never mixed."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from zsbench.config.checks import check_values
-from zsbench.config.load import ConfigError, check_id, check_schema, load_yaml
+from zsbench.config.published import load_published
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.render import Column, Table
 from zsbench.reporting.tables.base import missing_notes, table
 from zsbench.store.layout import WORKFLOW
 
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"
-SCHEMA = WORKFLOW / "schemas" / "published.schema.yaml"
-
-
-def load_published(path: Path) -> dict[str, Any]:
-    """`rows`, `publications` and `throughput` of published.yaml, checked to have a number for every column.
-
-    Raises:
-        ConfigError: names the publication, the system and what is wrong.
-    """
-    reported = load_yaml(path)
-    try:
-        check_values(reported)
-        check_schema(reported, load_yaml(SCHEMA))
-        for name, entry in reported["publications"].items():
-            _check_publication(name, entry, reported["rows"])
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return reported
-
-
-def _check_publication(name: str, entry: dict[str, Any], rows: dict[str, int]) -> None:
-    """What the schema cannot say: as many values as columns, and what a table of the one kind or the other needs."""
-    metrics = entry.get("columns")
-    columns = metrics or entry["datasets"]
-    labels = [column for column in columns if column.startswith("f1:")]
-    for dataset in entry["datasets"]:
-        check_id(f"{name}.datasets", dataset, rows)
-    if metrics and len(entry["datasets"]) > 1:
-        raise ConfigError(f"{name}.datasets: {len(entry['datasets'])}; with `columns` there is one")
-    for system, row in entry["systems"].items():
-        if len(row["values"]) != len(columns):
-            raise ConfigError(f"{name}, {system} has {len(row['values'])} values for {len(columns)} columns")
-        needed = "protocol" if metrics else "average"
-        if needed not in row:
-            raise ConfigError(f"{name}, {system} has no {needed!r}")
-        if len(row.get("thresholds", labels)) != len(labels):
-            raise ConfigError(f"{name}, {system} has {len(row['thresholds'])} thresholds for {len(labels)} labels")
 
 
 @table("published", "reported")

@@ -1,0 +1,188 @@
+"""Typed values of YAML files: the base of every model, ids and texts, and errors in words that name the key."""
+
+import dataclasses
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+
+from zsbench.errors import suggest
+
+T = TypeVar("T")
+WORDS: dict[str, str] = {}  # pattern -> what it allows, in words
+BOUNDS = ("ge", "gt", "le", "lt")
+TERMS = {"a valid ": "", "Input was not ": "a ", "dictionary": "mapping", "string": "text"}  # pydantic's -> plain
+MISSING = ("missing", "union_tag_not_found")
+
+
+class EntryError(ValueError):
+    """What is wrong with a key of the mapping that is being checked; `key` is "" for the mapping itself."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
+class Strict(BaseModel):
+    """A mapping with these keys and no others. No value is converted, and a key that is null is a key left out."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
+    null_is_a_value: ClassVar[bool] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if info.context is not None:
+            info.context[id(value)] = cls  # for the message about a key it does not have
+        return value if cls.null_is_a_value else _entries(value)
+
+
+class Overrides(BaseModel):
+    """A part of another model's keys: what is not written is not filled in."""
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: Any) -> dict[str, Any]:
+        fields = type(self).model_fields
+        written = {fields[name].alias or name for name in self.model_fields_set}
+        return {key: value for key, value in handler(self).items() if key in written}
+
+
+def absent(description: str, **bounds: Any) -> Any:
+    """A field that may be left out, and then is in no resolved config either."""
+    return Field(default=None, exclude_if=lambda value: value is None, description=description, **bounds)
+
+
+def fields_of(options: type, optional: bool = False) -> dict[str, Any]:
+    """Fields for `pydantic.create_model` from a dataclass whose fields have `description` and bounds as metadata.
+
+    Args:
+        optional: no field is required; one without a default gets None.
+    """
+    types, fields = get_type_hints(options), {}
+    for field in dataclasses.fields(options):
+        given = {"default": field.default} if field.default is not dataclasses.MISSING else {}
+        given |= {"default": None} if optional and not given else {}
+        fields[field.name] = (types[field.name], Field(**given, **field.metadata))
+    return fields
+
+
+def pattern(regex: str, words: str, max_length: int | None = None) -> StringConstraints:
+    """A constraint on a text, with what it allows in words (for messages)."""
+    WORDS[regex] = words
+    return StringConstraints(pattern=regex, max_length=max_length)
+
+
+def _unique(values: list[T]) -> list[T]:
+    repeated = next((value for i, value in enumerate(values) if value in values[:i]), None)
+    if repeated is not None:
+        raise ValueError(f"{repeated!r} is repeated; name each once")
+    return values
+
+
+def _inside(path: str) -> str:
+    """A path below its folder, also of a member of an archive (`a.tar.gz!b.txt`)."""
+    parts = [part for piece in path.split("!") for part in PurePosixPath(piece).parts]
+    if path.startswith("/") or ".." in parts or "\\" in path:
+        raise ValueError(f"{path!r:.80} leaves its folder; allowed: a path below it, not absolute, without ..")
+    return path
+
+
+def _entries(value: Any) -> Any:
+    return {key: entry for key, entry in value.items() if entry is not None} if isinstance(value, dict) else value
+
+
+Id = Annotated[str, pattern(r"^[a-z0-9]+(-[a-z0-9]+)*$", "lower-case letters, digits and single hyphens", 60)]
+Text = Annotated[str, pattern(r"^[^\x00-\x08\x0b-\x1f]*[^\s\x00-\x1f][^\x00-\x08\x0b-\x1f]*$", "visible text", 1000)]
+Template = Annotated[str, pattern(r"^[^{}]*\{\}[^{}]*$", "a text with one {} for the label", 200)]
+Url = Annotated[str, pattern(r"^https?://[^\x00-\x20]+$", "an address that begins with https://")]
+Sha256 = Annotated[str, pattern(r"^[0-9a-f]{64}$", "64 hexadecimal digits")]
+Inside = Annotated[Text, AfterValidator(_inside)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Count = Annotated[int, Field(ge=1)]
+Unique = Annotated[list[T], Field(json_schema_extra={"uniqueItems": True}), AfterValidator(_unique)]
+Some = Annotated[list[T], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_unique)]
+Entries = Annotated[dict[Id, T], BeforeValidator(_entries)]  # an overlay takes an entry away with null
+
+
+def validate(model: type[BaseModel], raw: Any) -> tuple[Any, list[str]]:
+    """An instance made of plain data, or None and its problems, each as "`key`: problem; allowed: ..."."""
+    owners: dict[int, type[BaseModel]] = {}
+    try:
+        return model.model_validate(raw, context=owners), []
+    except ValidationError as error:
+        problems: dict[str, list[tuple[str, str]]] = {}
+        for one in error.errors(include_url=False):
+            key, found, allowed = _explain(one, raw, owners)
+            problems.setdefault(key, []).append((found, allowed))
+        return None, [f"`{key}`: {_joined(each)}" for key, each in problems.items()]
+
+
+def _joined(problems: list[tuple[str, str]]) -> str:
+    """One sentence for a value that fits none of several types."""
+    allowed = " or ".join(dict.fromkeys(allowed for _, allowed in problems if allowed))
+    return problems[0][0] + (f"; allowed: {allowed}" if allowed else "")
+
+
+def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[str, str, str]:
+    """(key, problem, what is allowed) of one pydantic error."""
+    path, value, parent = _path(error["loc"], raw)
+    kind, context = error["type"], error.get("ctx", {})
+    shown = f"{value!r:.80}"
+    if kind in MISSING:
+        name = context.get("discriminator", "").strip("'") or error["loc"][-1]
+        path += [name] if path[-1:] != [name] else []
+        found, allowed = "required", ""
+    elif kind == "extra_forbidden":
+        fields = owners[id(parent)].model_fields
+        found = "unknown key" + suggest(path[-1], [field.alias or name for name, field in fields.items()])
+        allowed = ""
+    elif kind in ("literal_error", "union_tag_invalid"):
+        if kind == "union_tag_invalid":
+            path.append(context["discriminator"].strip("'"))
+            shown = repr(context["tag"])
+        options = re.findall(r"'([^']*)'", context.get("expected", context.get("expected_tags", "")))
+        found, allowed = shown + suggest(shown.strip("'"), options), ""
+    elif kind == "string_pattern_mismatch":
+        found, allowed = shown, WORDS.get(context["pattern"], f"what matches {context['pattern']}")
+    elif kind == "value_error":
+        found, allowed = str(context["error"]), ""
+        if isinstance(context["error"], EntryError) and context["error"].key:
+            path.append(context["error"].key)
+    else:
+        words = re.sub(r"^\w+ should (be |have )| after validation.*| or instance of.*", "", error["msg"])
+        for term, plain in TERMS.items():
+            words = words.replace(term, plain)
+        found, allowed = shown, words
+    return ".".join(map(str, path)) or "(top level)", found, allowed
+
+
+def _path(location: tuple[Any, ...], raw: Any) -> tuple[list[Any], Any, Any]:
+    """The keys of a location, the value there and what holds it.
+
+    A location also names types, which are no keys: the branches of a union, and the kind or family that chose one.
+    """
+    path: list[Any] = []
+    parent, tagged = None, False
+    for step in location:
+        tag = isinstance(raw, dict) and not tagged and step in (raw.get("family"), raw.get("kind"))
+        inside = step in raw if isinstance(raw, dict) else isinstance(raw, list) and isinstance(step, int)
+        if inside and not tag:
+            path, parent, raw = [*path, step], raw, raw[step]
+        tagged = tag
+    return path, raw, parent
