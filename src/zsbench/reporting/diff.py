@@ -72,7 +72,7 @@ def compare_runs(
     if not shared:
         raise IntegrityError(f"{a} and {b} have no cell in common (suite, dataset and system)")
     notes = [f"only in {a if key in left else b}: {'/'.join(key)}" for key in left | right if key not in shared]
-    found: dict[tuple[str, str], dict[str, Evidence]] = {}  # (suite, system) -> of each dataset
+    resampled: dict[tuple[str, str], dict[str, Evidence]] = {}  # (suite, system) -> of each dataset
     for key in shared:
         sides = left[key](), right[key]()
         if sides[0][0].rows_digest != sides[1][0].rows_digest:
@@ -81,10 +81,10 @@ def compare_runs(
         if systems is not None and any(side[0].card["settings"].get("control") in RANDOM for side in sides):
             raise ConfigError(f"systems: {key[2]}: a random control's cell is one draw, and its delta would be luck")
         notes += _facts(key, sides[0][0].card, sides[1][0].card, FACTS if systems is None else SETTING)
-        found.setdefault((key[0], key[2]), {})[key[1]] = _evidence(key[1], sides, statistics)
+        resampled.setdefault((key[0], key[2]), {})[key[1]] = _evidence(key[1], sides, statistics)
     base = {} if systems else {"a": "", "b": ""}  # seeds of the same recipe are compared one by one
     rows = []
-    for (suite, system), evidence in found.items():
+    for (suite, system), evidence in resampled.items():
         comparisons = Comparisons(evidence, base, statistics)
         rows += [_row(comparisons, suite, system, name, [name]) for name in evidence]
         if len({tuple(len(sample.points) for sample in one.samples.values()) for one in evidence.values()}) > 1:
@@ -108,8 +108,8 @@ def _cells(root: Path, pattern: str) -> Cells:
         raise IntegrityError(f"{root} holds no cells; expected results/<run>")
 
     def reader(key: Key) -> Callable[[], list[Cell]]:
-        places = [(*key, seed) for seed in sorted(seeds[key])]
-        return lambda: [open_cell(layout, place, read_json(layout.card(*place))) for place in places]
+        ids = [(*key, seed) for seed in sorted(seeds[key])]
+        return lambda: [open_cell(layout, cell_id, read_json(layout.card(*cell_id))) for cell_id in ids]
 
     return {key: reader(key) for key in seeds if key not in without}
 
@@ -120,7 +120,7 @@ def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cell
     if system not in known:
         raise ConfigError(f"{root} has no system {system!r}; it has: {', '.join(known)}")
     name = f"{names[1]} - {names[0]}"
-    return {(suite, dataset, name): read for (suite, dataset, own), read in cells.items() if own == system}
+    return {(suite, dataset, name): read for (suite, dataset, name_here), read in cells.items() if name_here == system}
 
 
 def _evidence(dataset: str, sides: tuple[list[Cell], list[Cell]], statistics: dict[str, Any]) -> Evidence:
@@ -178,7 +178,7 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     widths = [max([len(title), *frame[title].map(len)]) for title in titles]
     head = " ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True))
     lines = [
-        f"macro-F1 (topics: held-out where there are test rows, else cv); a: {a}, b: {b};"
+        f"macro-F1 (several labels per text: held-out where there are test rows, else cv); a: {a}, b: {b};"
         " delta = b - a; intervals by a paired bootstrap; p by swapped answers, none for two seeds,"
         f" corrected by Holm (averages apart from datasets), * below {SIGNIFICANT}",
         "",

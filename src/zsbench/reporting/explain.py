@@ -35,7 +35,7 @@ def explain(cell: Path) -> str:
     """Text that leads from what made the cell to each of its numbers.
 
     The scores' checksum is verified, and every decision that needs no folds is made again from them; a number that
-    does not come out again is said so.
+    cannot be reproduced is reported.
 
     Args:
         cell: the folder `results/<run>/cells/<suite>/<dataset>/<system>/seed<k>`, or a file in it.
@@ -72,7 +72,7 @@ def _locate(cell: Path) -> tuple[Layout, tuple[str, str, str, int]]:
     seed = parts[-1].removeprefix("seed")
     if len(parts) < 6 or parts[-5] != "cells" or not seed.isdigit() or not (folder / "card.json").is_file():
         raise IntegrityError(
-            f"{cell} is no cell; expected a folder results/<run>/cells/<suite>/<dataset>/<system>/seed<k> with"
+            f"{cell} is not a result cell; expected results/<run>/cells/<suite>/<dataset>/<system>/seed<k> with"
             " card.json"
         )
     return Layout(Path(*parts[:-5])), (parts[-4], parts[-3], parts[-2], int(seed))

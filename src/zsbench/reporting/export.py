@@ -181,9 +181,7 @@ def _cells(root: Path, system: str) -> list[Cell]:
     paths = sorted((root / "cells").glob("*/*/*/seed*/card.json"))
     ids = [
         (suite, dataset, name, int(seed.removeprefix("seed")))
-        for suite, dataset, name, seed in (
-            p.parts[-5:-1] for p in sorted((root / "cells").glob("*/*/*/seed*/card.json"))
-        )
+        for suite, dataset, name, seed in (path.parts[-5:-1] for path in paths)
     ]
     known = sorted({cell_id[2] for cell_id in ids})
     if system not in known:
@@ -212,13 +210,9 @@ def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
         single = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: single[name] for name in ("macro_f1", "accuracy")}
     decision = representative_decision(cell)
-    by_partition = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
+    values = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
     names = ("macro_f1", "micro_f1", "exact_match")
-    return (
-        decision.split,
-        decision.protocol,
-        {name: float(np.mean([metrics[name] for metrics in by_partition])) for name in names},
-    )
+    return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in values])) for name in names}
 
 
 def _means(metrics: list[dict[str, float]]) -> dict[str, float]:
@@ -228,13 +222,13 @@ def _means(metrics: list[dict[str, float]]) -> dict[str, float]:
 def _model_type(family: str, system: str, given: str) -> str:
     if given and given not in MODEL_TYPES:
         raise ConfigError(f"model type {given!r} is not known to BTZSC; allowed: {', '.join(MODEL_TYPES)}")
-    own = FAMILIES[family].model_type
-    if not given and own is None:
+    family_type = FAMILIES[family].model_type
+    if not given and family_type is None:
         raise ConfigError(
             f"{system} is of family {family!r}, for which BTZSC has no model type; say under which one it is to stand:"
             f" --model-type {{{', '.join(MODEL_TYPES)}}}"
         )
-    return given or str(own)
+    return given or str(family_type)
 
 
 def _parameters(root: Path, system: str) -> str:

@@ -88,10 +88,10 @@ def _body(name: str, reports: Path) -> str:
 
 def _held_out(table: Table) -> Table:
     """The rows of one protocol, and the notes that explain them."""
-    part = replace(table, frame=table.frame[table.frame["protocol"] == SHOWN_PROTOCOL])
-    marks = {mark for row in cells(part) for cell in row for mark in cell.marks}
+    shown = replace(table, frame=table.frame[table.frame["protocol"] == SHOWN_PROTOCOL])
+    marks = {mark for row in cells(shown) for cell in row for mark in cell.marks}
     explained = [note for note in table.notes if note[0] in marks or f", {SHOWN_PROTOCOL} on " in note]
-    return replace(part, notes=tuple(explained))
+    return replace(shown, notes=tuple(explained))
 
 
 def _suite(reports: Path) -> Table:

@@ -59,7 +59,7 @@ def test_damage_and_wrong_paths_are_named(copied: Path, tmp_path: Path) -> None:
     (copied / "scores.parquet").write_bytes(b"something else")
     with pytest.raises(IntegrityError, match="damaged"):
         explain(copied)
-    with pytest.raises(IntegrityError, match="is no cell; expected a folder results/<run>/cells/"):
+    with pytest.raises(IntegrityError, match="expected results/<run>/cells/"):
         explain(tmp_path)
 
 

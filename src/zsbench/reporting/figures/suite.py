@@ -121,23 +121,23 @@ def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
     """
     axis.axvline(0, color=MUTED, linewidth=1)
     right = blended_transform_factory(axis.transAxes, axis.transData)
-    for place, row in enumerate(rows.itertuples()):
+    for y, row in enumerate(rows.itertuples()):
         sure = row.p_holm < SIGNIFICANT
         single = details.loc[details["name"] == row.name, "delta"]
         axis.plot(
             single,
-            np.full(len(single), place + 0.24),
+            np.full(len(single), y + 0.24),
             "o",
             color=MUTED,
             markersize=4,
             markerfacecolor="white",
             linestyle="none",
         )
-        axis.plot([row.low, row.high], [place, place], color="#0072b2", linewidth=2.2, solid_capstyle="butt")
-        axis.plot(row.delta, place, "D", color="#0072b2", markersize=7, markerfacecolor="#0072b2" if sure else "white")
+        axis.plot([row.low, row.high], [y, y], color="#0072b2", linewidth=2.2, solid_capstyle="butt")
+        axis.plot(row.delta, y, "D", color="#0072b2", markersize=7, markerfacecolor="#0072b2" if sure else "white")
         p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
         text = f"{row.delta:+.3f} [{row.low:+.3f}, {row.high:+.3f}]  {p}"
-        axis.text(1.02, place, text.replace("-", "−"), transform=right, va="center", ha="left", fontsize=9.5)
+        axis.text(1.02, y, text.replace("-", "−"), transform=right, va="center", ha="left", fontsize=9.5)
     axis.text(
         1.02, -0.75, "difference [interval]  Holm p", transform=right, va="bottom", ha="left", fontsize=9.5, color=MUTED
     )

@@ -30,8 +30,8 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
         for system, row in entry["systems"].items():
             for dataset, protocol, metric, value in _reported(entry, row):
                 test = {"source": name, "dataset": dataset, "protocol": protocol, "metric": metric}
-                own = row.get("measured", "")
-                measured, n = _measured(run, means, entry, (own, dataset, protocol, metric))
+                measured_by = row.get("measured", "")
+                measured, n = _measured(run, means, entry, (measured_by, dataset, protocol, metric))
                 sets = entry["datasets"] if dataset == AVERAGE else [dataset]
                 expected = sum(reported["rows"][name] for name in sets)
                 remark = ""
@@ -43,12 +43,12 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
                     test
                     | {
                         "system": system,
-                        "measured_by": own if measured is not None else "",
+                        "measured_by": measured_by if measured is not None else "",
                         "reported": value,
                         "measured": measured,
                         "difference": value - measured if measured is not None and not remark else None,
                         "remark": remark,
-                        "status": run.missing_word(entry["suite"], [dataset], own),
+                        "status": run.missing_word(entry["suite"], [dataset], measured_by),
                     }
                 )
     for name, entry in reported["throughput"].items():
