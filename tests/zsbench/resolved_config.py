@@ -34,7 +34,7 @@ def scoring_config(root: Path, system: str, entry: dict[str, Any]) -> None:
     """For `zsbench job score` of one system, whose entry names its suite, on the dataset `news`."""
     (suite,) = entry["suites"]
     config = {
-        "suites": {suite: {"datasets": ["news"]}},
+        "suites": {suite: {"task": "single", "datasets": ["news"]}},
         "recipe": {"seeds": [0]},
         "gliznet": {"base": {}, "variants": {}},
         "trained": {},

@@ -90,13 +90,8 @@ def single_suite(datasets: list[dict[str, Any]], title: str = "Single-label suit
 
 def multi_suite(datasets: list[dict[str, Any]], title: str = "Topics", **keys: str) -> dict[str, Any]:
     """A suite of the analysis spec."""
-    decisions: dict[str, Any] = {"protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"], "folds": 5, "fold_seed": 0}
-    decisions["partitions"] = 20
-        "protocols": ["fixed-0.5", "val-tuned", "cv", "held-out"],
-        "folds": 5,
-        "fold_seed": 0,
-        "partitions": 20,
-    }
+    protocols = ["fixed-0.5", "val-tuned", "cv", "held-out"]
+    decisions = {"protocols": protocols, "folds": 5, "fold_seed": 0, "partitions": 20}
     return {"title": title, "task": "multi", "metric": "macro_f1", "datasets": datasets, **decisions} | keys
 
 

@@ -1,6 +1,5 @@
 """Exports, read by the libraries that they are for: btzsc and huggingface_hub."""
 
-import copy
 import json
 import shutil
 from pathlib import Path
@@ -125,10 +124,7 @@ def test_page_compare_and_export_show_a_topic_system_under_one_protocol(
 
 
 def without_test_rows(root: Path, spec: dict[str, Any]) -> None:
-    """Take the test rows out of every topic cell, and measure again under the default partitions of `cv`: a cell alone
-    does not know its run's."""
-    spec = copy.deepcopy(spec)
-    spec["suites"]["topics"]["partitions"] = 20
+    """Take the test rows out of every topic cell, and measure again."""
     for path in root.glob("cells/topics/*/*/seed*/scores.parquet"):
         frame = pd.read_parquet(path)
         frame[frame["split"] == "validation"].to_parquet(path, index=False)
