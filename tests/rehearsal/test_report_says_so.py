@@ -14,7 +14,12 @@ from zsbench.store.provenance import write_json
 def test_replicas_are_announced(tmp_path: Path, replica: bool) -> None:
     datasets = [{"id": name, "title": name} for name in ("cr", "sst2")]
     suite = {"title": "s", "task": "single", "metric": "macro_f1", "datasets": datasets}
-    spec = {"suites": {"s": suite}, "systems": [], "gliznet": {"base": {}, "variants": {}}, "sensitivity": {}}
+    spec = {
+        "suites": {"s": suite},
+        "systems": [],
+        "gliznet": {"base": {}, "variants": {}, "compounds": {}},
+        "sensitivity": {},
+    }
     spec |= {"statistics": {"system": "gliznet-full"}}
     for name in ("cr", "sst2"):
         write_json(Layout(tmp_path).dataset_card(name), {"replica": replica and name == "cr"})

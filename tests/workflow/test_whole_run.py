@@ -179,7 +179,6 @@ READERS = {  # a stored file of each kind -> what reads it
     "cells/topics/*/gliznet-full/seed1/metrics.json": tell,
     "analysis/metrics.parquet": tables,
     "analysis/deltas.parquet": tables,
-    "analysis/ranks.parquet": tables,
     "analysis/cost.parquet": tables,
     "analysis/calibration.parquet": tables,
     "analysis/overlap.json": tables,
