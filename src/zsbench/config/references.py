@@ -10,6 +10,11 @@ from zsbench.families import FAMILIES, MissingPackageError, package_files, versi
 
 Problems = Iterator[str]  # each as "`key`: problem; allowed: ..."
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (holm)", "δ", "average δ"}  # table columns
+RESERVED_SUITES = {  # targets of the workflow, and tables over all suites
+    *("all", "data", "train", "evaluate", "tables", "figures", "report", "speed", "check", "fetch"),
+    *("manifest", "prepare", "overlap", "score", "measure", "compare", "hardset"),
+    *("ablations", "peers", "sensitivity", "published", "calibration", "cost", "integrity"),
+}
 PROTOCOLS = {  # -> splits it needs; fixed-0.5 takes either
     "fixed-0.5": ("validation", "test"),
     "val-tuned": ("validation",),
@@ -118,6 +123,8 @@ def _suites(run: RunConfig, presets: Presets) -> Problems:
     taken: dict[str, str] = {}
     for name, suite in run.suites.items():
         key = f"suites.{name}"
+        if name in RESERVED_SUITES:
+            yield f"`{key}`: {name!r} names a target or a table; allowed: any other id"
         for dataset in suite.datasets:
             yield from _known(f"{key}.datasets", dataset, presets.datasets)
             if dataset not in presets.datasets:

@@ -141,6 +141,11 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # what -> (change, the key that
         "datasets.average",
         "",
     ),
+    "suite named like a table": (
+        both(put("datasets", {"mine": MINE}), put("suites/cost", {"task": "single", "datasets": ["mine"]})),
+        "suites.cost",
+        "",
+    ),
     "two sets with one title": (
         both(
             put("datasets", {"one": MINE | {"title": "My set"}, "two": MINE | {"title": "my  Set"}}),
