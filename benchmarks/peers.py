@@ -19,7 +19,7 @@ from transformers import (
 from benchmarks.setting import Contender, Run, Setting, autocast
 from gliznet.fast.deberta import use_fast_attention
 from hybridnli.encoder import NLIEncoder, nli_scores
-from zsbench.training.recipe import Recipe
+from zsbench.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, TrainingRows
 
 Piped = Callable[[Sequence[str], Sequence[str], int], np.ndarray]

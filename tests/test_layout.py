@@ -7,12 +7,31 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
+# From the ground up: a module imports from its own room and from those below it.
+FLOORS = [
+    *("store", "errors", "fields", "families", "recipe"),
+    *("jobs", "data", "config", "plan", "systems", "training", "evaluation", "reporting", "cli"),
+]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
 def test_modules_say_what_they_are(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text)) or not text.strip()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src")))
+def test_imports_point_down(path: Path) -> None:
+    package, *rest = path.relative_to(ROOT / "src").with_suffix("").parts
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    imported = [name.split(".") for name in names if name.split(".")[0] in ("zsbench", "gliznet", "hybridnli", "tests")]
+    if package != "zsbench":
+        allowed = {"gliznet": ("gliznet",), "hybridnli": ("hybridnli", "gliznet")}[package]
+        assert all(name[0] in allowed for name in imported)
+        return
+    rooms = {name[1] for name in imported if name[0] == "zsbench" and len(name) > 1} - {rest[0]}
+    assert [room for room in rooms if FLOORS.index(room) > FLOORS.index(rest[0])] == []
 
 
 def test_nothing_loads_pickles_or_remote_code() -> None:

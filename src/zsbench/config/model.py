@@ -30,7 +30,7 @@ from zsbench.fields import (
     absent,
     fields_of,
 )
-from zsbench.training.recipe import Recipe as RecipeFields
+from zsbench.recipe import Recipe as RecipeFields
 
 METRICS = {"single": ("macro_f1", "accuracy"), "multi": ("macro_f1", "mean_ap", "micro_f1")}
 Split = Literal["train", "validation", "test", "all"]

@@ -19,9 +19,9 @@ from types import FrameType
 
 from zsbench.jobs.leases import lease_devices, lease_folder, lease_port
 from zsbench.jobs.worker import LAUNCHER, die_with_parent
+from zsbench.recipe import Strategy
 from zsbench.store.layout import WORKFLOW
 from zsbench.store.progress import say_for
-from zsbench.training.recipe import Strategy
 
 CONFIGS = WORKFLOW / "accelerate"
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

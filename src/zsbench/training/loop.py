@@ -19,9 +19,9 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import get_cosine_schedule_with_warmup
 
 from gliznet.fast.dropout import use_fast_dropout
+from zsbench.recipe import Recipe
 from zsbench.store.integrity import check_listed, listing
 from zsbench.store.provenance import IntegrityError, read_json, write_json
-from zsbench.training.recipe import Recipe
 from zsbench.training.rows import step_rows
 from zsbench.training.selection import NEVER_MOVED, never_moved
 from zsbench.training.task import Task

@@ -22,12 +22,12 @@ from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
 from zsbench.families import FAMILIES, import_class
 from zsbench.plan.code_identity import training_code
+from zsbench.recipe import Recipe
 from zsbench.store.integrity import check_listed, check_rows
 from zsbench.store.layout import Layout
 from zsbench.store.progress import say_for
 from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_json
 from zsbench.training.loop import Trainer
-from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
 from zsbench.training.task import Task
 

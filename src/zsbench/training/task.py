@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zsbench.training.recipe import Recipe
+from zsbench.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, TrainingRows, draw_labels
 from zsbench.training.selection import mean_average_precision
 

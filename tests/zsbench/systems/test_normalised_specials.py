@@ -13,10 +13,10 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.families import FAMILIES, TRAINABLE, import_class
+from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.systems import load
 from zsbench.systems.texts import EscapeSpecialTokens
-from zsbench.training.recipe import Recipe
 from zsbench.training.rows import TrainingRows
 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.zsbench.resolved_config import training_config
+from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 from zsbench.training.loop import NonFiniteLossError, Trainer
-from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task, train_job
 
 from .conftest import finish_backbone

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from tests.zsbench.resolved_config import training_config
+from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 from zsbench.training.loop import Trainer
-from zsbench.training.recipe import Recipe
 from zsbench.training.run import train_job
 
 from .conftest import RECIPE, finish_backbone

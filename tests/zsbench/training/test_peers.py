@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 from transformers import BertModel
 
 from zsbench.config.load import ConfigError
+from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 from zsbench.systems import load
 from zsbench.training.biencoder import SCALE, multiple_negatives_loss
 from zsbench.training.loop import parameter_groups
-from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task, train_job
 from zsbench.training.task import IGNORED
 

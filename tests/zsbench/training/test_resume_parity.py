@@ -8,9 +8,9 @@ from accelerate.state import AcceleratorState
 from transformers import BertConfig, BertModel, DebertaV2Config, DebertaV2Model, ModernBertConfig, ModernBertModel
 
 from zsbench.families import FAMILIES, TRAINABLE, import_class
+from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.training.loop import Trainer
-from zsbench.training.recipe import Recipe
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
 from zsbench.training.task import Task
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.training.loop import Trainer
-from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task
 from zsbench.training.selection import NEVER_MOVED, never_moved
 

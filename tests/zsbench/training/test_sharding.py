@@ -16,10 +16,10 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu
 from safetensors.torch import load_file
 
 from tests.zsbench.resolved_config import training_config
+from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 from zsbench.training.loop import Trainer, fit_plugins, layer_classes
-from zsbench.training.recipe import Recipe
 from zsbench.training.run import build_task
 
 from .conftest import finish_backbone
