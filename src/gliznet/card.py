@@ -102,12 +102,14 @@ def _architecture(o: GliZNetOptions) -> str:
 
 def _loss(o: GliZNetOptions) -> str:
     cell = "BCE" if o.focal_gamma is None else f"focal loss (gamma {o.focal_gamma})"
-    terms = [
-        (o.softmax_weight, f"one-vs-negatives softmax (margin {o.margin})"),
-        (o.bce_weight, cell),
-        (o.vicreg_weight, f"VICReg ({o.vicreg}, {o.vicreg_scope})"),
-        (o.align_weight, "cosine alignment"),
-    ]
+    names = {
+        "softmax_weight": f"one-vs-negatives softmax (margin {o.margin})",
+        "bce_weight": cell,
+        "vicreg_weight": f"VICReg ({o.vicreg}, {o.vicreg_scope})",
+        "align_weight": "cosine alignment",
+    }
+    weights = [field.name for field in dataclasses.fields(o) if field.name.endswith("_weight")]
+    terms = [(getattr(o, weight), names.get(weight, weight.removesuffix("_weight"))) for weight in weights]
     return " + ".join(f"{weight} {name}" for weight, name in terms if weight)
 
 

@@ -159,7 +159,7 @@ def total_loss(
         options: weights and variants. A term of weight 0 is not computed and has no entry.
 
     Returns:
-        "total" plus a subset of "softmax", "bce" or "focal", "vicreg", "align".
+        "total" plus the terms that have a weight, by name ("focal" stands for "bce" where `focal_gamma` is set).
     """
     o = options
     terms: dict[str, tuple[float, Tensor]] = {}

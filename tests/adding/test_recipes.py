@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("src", "workflow", "tests", "authored", "docs", "config.yaml", "pyproject.toml")
-FILES = {  # other than tests, that each extension may touch
+FILES = {  # other than tests and what is generated from them, that each extension may touch
     "family": 2,
     "loss-term": 2,
     "metric": 1,
@@ -22,13 +22,18 @@ FILES = {  # other than tests, that each extension may touch
 }
 
 
-def diff_of(page: str) -> str:
-    (diff,) = re.findall(r"```diff\n(.*?)```", (ROOT / "docs" / "adding" / page).read_text(encoding="utf-8"), re.DOTALL)
-    return diff
+KEYS = "tests/zsbench/config/test_overlays_and_presets.py::test_the_schema_and_the_page_of_keys_are_current"
+
+
+def block(language: str, page: str) -> str:
+    text = (ROOT / "docs" / "adding" / page).read_text(encoding="utf-8")
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return found
 
 
 def run(command: list[str], folder: Path, text: str | None = None) -> None:
-    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1", "PATH": path}
     done = subprocess.run(command, cwd=folder, env=environment, input=text, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -39,7 +44,7 @@ def test_every_page_is_a_recipe() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_recipe_applies_and_passes_its_test(name: str, tmp_path: Path) -> None:
-    diff = diff_of(f"{name}.md")
+    diff, check = block("diff", f"{name}.md"), block("sh", f"{name}.md")
     changed = re.findall(r"^\+\+\+ b/(.+)$", diff, re.MULTILINE)
     tests = [path for path in changed if path.startswith("tests/")]
     assert tests and len(changed) - len(tests) <= FILES[name]
@@ -51,4 +56,6 @@ def test_the_recipe_applies_and_passes_its_test(name: str, tmp_path: Path) -> No
             shutil.copy(source, tmp_path / entry)
     run(["git", "init", "-q"], tmp_path)
     run(["git", "apply", "-"], tmp_path, diff)
-    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], tmp_path)
+    assert [word for word in check.split() if word.startswith("tests/")] == tests, "the check is of this commit"
+    run(["bash", "-ec", check], tmp_path)
+    run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", KEYS], tmp_path)

@@ -77,6 +77,8 @@ def test_every_option_survives_config_json(tmp_path: Path) -> None:
         "label_context": "none", "label_frame": True, "lab_init": "sep", "max_length": 64, "max_labels": 5,
         "min_text_tokens": 4, "label_reserve": 8, "max_tokens_per_label": 3, "min_label_tokens": 2,
     }  # fmt: skip
+    new = [f for f in dataclasses.fields(GliZNetOptions) if f.name not in changed and isinstance(f.default, float)]
+    changed |= {f.name: f.default + 0.1 for f in new}  # the weight of a new term needs no line here
     options = GliZNetOptions(**changed)  # type: ignore[arg-type]
     unchanged = {f.name for f in dataclasses.fields(options) if getattr(options, f.name) == f.default}
     assert unchanged == {"head", "enrichment", "truncation"}
