@@ -10,7 +10,7 @@ MODULES = sorted((ROOT / "src").rglob("*.py"))
 # From the ground up: a module imports from its own room and from those below it.
 FLOORS = [
     *("store", "errors", "fields", "families", "recipe"),
-    *("jobs", "data", "config", "plan", "systems", "training", "evaluation", "reporting", "cli"),
+    *("jobs", "data", "plan", "config", "systems", "training", "evaluation", "reporting", "cli"),
 ]
 
 

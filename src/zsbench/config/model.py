@@ -30,9 +30,9 @@ from zsbench.fields import (
     absent,
     fields_of,
 )
+from zsbench.plan.suites import METRICS, metrics_of
 from zsbench.recipe import Recipe as RecipeFields
 
-METRICS = {"single": ("macro_f1", "accuracy"), "multi": ("macro_f1", "mean_ap", "micro_f1")}
 Split = Literal["train", "validation", "test", "all"]
 Protocol = Literal["fixed-0.5", "val-tuned", "cv", "held-out"]
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -174,14 +174,15 @@ class Presets(Strict):
 # What is measured.
 
 
+_ALLOWED = "; ".join(f"{task}: {', '.join(metrics_of(task))}" for task in ("single", "multi"))
+
+
 class Suite(Strict):
     """Data sets of one task that share tables."""
 
     title: Text | None = absent("in tables and pages; the id where not given")
     task: Literal["single", "multi"] = Field(description="one label per text, or any number")
-    metric: Literal["macro_f1", "accuracy", "mean_ap", "micro_f1"] = Field(
-        "macro_f1", description="headline metric; accuracy is for single, mean_ap and micro_f1 are for multi"
-    )
+    metric: Literal[*METRICS] = Field("macro_f1", description=f"headline metric ({_ALLOWED})")  # type: ignore[valid-type]
     datasets: Some[Id]
     rows: Annotated[int, Field(ge=2)] | Entries[Annotated[int, Field(ge=2)]] | None = Field(
         None,
@@ -198,8 +199,8 @@ class Suite(Strict):
 
     @model_validator(mode="after")
     def _fits_task(self) -> Any:
-        if self.metric not in METRICS[self.task]:
-            allowed = ", ".join(METRICS[self.task])
+        if self.metric not in metrics_of(self.task):
+            allowed = ", ".join(metrics_of(self.task))
             raise EntryError("metric", f"{self.metric!r} in a suite of task {self.task!r}; allowed: {allowed}")
         defaults = {"folds": 5, "fold_seed": 0, "partitions": 20}
         for key in ("protocols", *defaults):

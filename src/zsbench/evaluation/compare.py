@@ -16,7 +16,7 @@ import numpy as np
 from zsbench.evaluation import verdicts
 from zsbench.evaluation.cells import paired_cells
 from zsbench.evaluation.measure import write_frame
-from zsbench.evaluation.metrics import METRICS, point
+from zsbench.evaluation.metrics import point
 from zsbench.evaluation.protocols import read_decisions
 from zsbench.evaluation.statistics import (
     Spread,
@@ -32,7 +32,7 @@ from zsbench.evaluation.statistics import (
     swapped,
 )
 from zsbench.plan.comparisons import Pair, pairs_of
-from zsbench.plan.suites import FIXED, suite_systems
+from zsbench.plan.suites import FIXED, METRICS, suite_systems
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest
 
@@ -60,10 +60,12 @@ class Answers:
     Attributes:
         gold: (n, L) bool, of each split.
         systems: (S, K, n, L) predictions, or scores where the metric reads them.
+        correct: (n,) right and wrong rows of the first seed; where `systems` holds predictions they say it themselves.
     """
 
     gold: dict[str, np.ndarray]
     systems: dict[Key, np.ndarray]
+    correct: dict[Key, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
 
     Args:
         root: `results/<run>`.
-        spec: the analysis spec. A suite's `metric` is one of `metrics.METRICS` (default macro_f1).
+        spec: the analysis spec. A suite's `metric` is one of `plan.suites.METRICS` (default macro_f1).
 
     Raises:
         IntegrityError: a cell is missing, damaged or unpaired.
@@ -183,8 +185,10 @@ def answers_of(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[s
         by_seed = [read_decisions(layout, cell) for cell in cells]
         for decisions in zip(*by_seed, strict=True):  # one protocol and split, all seeds
             first = decisions[0]
-            found.gold[first.split] = cells[0].gold[first.rows]
-            found.systems[first.split, system["id"], first.protocol] = np.stack(
+            gold = found.gold[first.split] = cells[0].gold[first.rows]
+            key = first.split, system["id"], first.protocol
+            found.correct[key] = (first.partitions[0] == gold).all(axis=1)
+            found.systems[key] = np.stack(
                 [cell.scores[first.rows][None] for cell in cells]
                 if scores
                 else [decision.partitions for decision in decisions]
@@ -240,7 +244,7 @@ def resample(
         draws = bootstrap(metric, gold, flat, statistics["draws"], seed, single)
         points = point(metric, gold, flat, single)
         for key, place in places.items():
-            correct = (sets[key][0, 0] == gold).all(axis=1)
+            correct = answers.correct[key] if answers.correct else (sets[key][0, 0] == gold).all(axis=1)
             found.samples[key] = Sample(key[1], points[place].mean(axis=1), draws[:, place].mean(axis=2), correct)
         here = [test for test in tests if all(key in places for key in test)]
         if here:

@@ -22,7 +22,7 @@ from zsbench.evaluation.calibration import (
     probabilities,
 )
 from zsbench.evaluation.cells import Cell, read_cell
-from zsbench.evaluation.metrics import chance, multi_label, per_label, point, single_label
+from zsbench.evaluation.metrics import chance, multi_label, of_scores, per_label, point, single_label
 from zsbench.evaluation.protocols import Decision, decide, write_decisions
 from zsbench.plan.suites import is_random, suite_systems
 from zsbench.store import integrity
@@ -230,12 +230,12 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
         whole = single_label if dataset["task"] == "single" else multi_label
         for metric, value in _mean([whole(gold, predictions) for predictions in decision.partitions]).items():
             yield where | {"metric": metric, "label": "", "value": value}
+        scores = cell.scores[decision.rows]
+        for metric, value in of_scores(dataset["task"], gold, scores).items():
+            yield where | {"metric": metric, "label": "", "value": value}
         if dataset["task"] == "single":
             continue
-        scores = cell.scores[decision.rows]
         values = [per_label(gold, predictions, scores) for predictions in decision.partitions]
-        known = [of_label["ap"] for of_label in values[0] if of_label["ap"] is not None]
-        yield where | {"metric": "mean_ap", "label": "", "value": float(np.mean(known)) if known else None}
         for index, label in enumerate(dataset["label_names"]):
             threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
             for metric, of_label in (_mean([labels[index] for labels in values]) | threshold).items():

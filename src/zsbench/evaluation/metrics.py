@@ -6,11 +6,11 @@ Axis legend: n rows, L labels, M systems. Gold and predictions are (n, L) of 0 a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from hybridnli.thresholds import f1
+from zsbench.plan.suites import METRICS, metrics_of
 
 
 def one_hot(indices: np.ndarray, labels: int) -> np.ndarray:
@@ -82,7 +82,9 @@ def average_precision(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray)
 
 def mean_ap(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Mean of `average_precision` over labels that have positive rows; scores (M, n, L) -> (c, M)."""
-    return np.stack([np.nanmean(average_precision(weights, gold, one), axis=1) for one in scores], axis=1)
+    values = np.stack([average_precision(weights, gold, one) for one in scores], axis=1)  # (c, M, L)
+    known = (~np.isnan(values)).sum(axis=-1)
+    return np.divide(np.nansum(values, axis=-1), known, out=np.full(known.shape, np.nan), where=known > 0)
 
 
 def _ratio(counts: np.ndarray, of: np.ndarray) -> np.ndarray:
@@ -90,25 +92,10 @@ def _ratio(counts: np.ndarray, of: np.ndarray) -> np.ndarray:
     return np.divide(counts, of, out=np.zeros(np.shape(of)), where=of > 0, dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A headline metric.
-
-    Attributes:
-        function: of counts `(hits, predicted, positive, occurs)`, or of `(weights, gold, scores)`.
-        reads: "counts" (of predictions) or "scores".
-    """
-
-    function: Callable[..., np.ndarray]
-    reads: str
-
-
-METRICS = {
-    "macro_f1": Metric(macro_f1, "counts"),
-    "micro_f1": Metric(micro_f1, "counts"),
-    "accuracy": Metric(accuracy, "counts"),
-    "mean_ap": Metric(mean_ap, "scores"),
-}
+def function_of(metric: str) -> Callable[..., np.ndarray]:
+    """The function of a metric of `plan.suites.METRICS`: the one above that has its name."""
+    found: Callable[..., np.ndarray] = globals()[metric]
+    return found
 
 
 def point(metric: str, gold: np.ndarray, answers: np.ndarray, single: bool) -> np.ndarray:
@@ -122,11 +109,11 @@ def point(metric: str, gold: np.ndarray, answers: np.ndarray, single: bool) -> n
     Returns:
         (M,).
     """
-    chosen = METRICS[metric]
-    if chosen.reads == "scores":
-        return chosen.function(np.ones((1, len(gold))), gold, answers)[0]
+    function = function_of(metric)
+    if METRICS[metric].reads == "scores":
+        return function(np.ones((1, len(gold))), gold, answers)[0]
     hits, occurs = (answers & gold).sum(axis=1), gold.any(axis=0) if single else None
-    return chosen.function(hits, answers.sum(axis=1), gold.sum(axis=0), occurs)
+    return function(hits, answers.sum(axis=1), gold.sum(axis=0), occurs)
 
 
 def chance(gold: np.ndarray, draws: int = 100) -> float:
@@ -136,25 +123,32 @@ def chance(gold: np.ndarray, draws: int = 100) -> float:
     return float(point("macro_f1", gold, np.eye(labels, dtype=bool)[answers], single=True).mean())
 
 
+def of_scores(task: str, gold: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
+    """The task's metrics that read scores, (n, L); None where one has no value."""
+    gold, single, names = np.asarray(gold, dtype=bool), task == "single", metrics_of(task, "scores")
+    values = {name: float(point(name, gold, scores[None], single)[0]) for name in names}
+    return {name: None if np.isnan(value) else value for name, value in values.items()}
+
+
 def single_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Macro-F1 and accuracy of one prediction a row.
+    """The metrics of task `single` that read counts, of one prediction a row.
 
     Args:
         gold, predictions: (n, L), one 1 a row.
     """
     gold, answers = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)[None]
-    return {name: float(point(name, gold, answers, single=True)[0]) for name in ("macro_f1", "accuracy")}
+    return {name: float(point(name, gold, answers, single=True)[0]) for name in metrics_of("single", "counts")}
 
 
 def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Macro and micro F1, Hamming accuracy, exact match, macro precision and recall over all L labels.
+    """The metrics of task `multi` that read counts, Hamming accuracy, exact match, macro precision and recall.
 
     A ratio without a denominator (no prediction, or no positive) counts as 0.
     """
     gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
     right, hits = gold == predictions, (gold & predictions).sum(axis=0)
     return {
-        **{name: float(point(name, gold, predictions[None], single=False)[0]) for name in ("macro_f1", "micro_f1")},
+        **{name: float(point(name, gold, predictions[None], False)[0]) for name in metrics_of("multi", "counts")},
         "hamming_accuracy": float(right.mean()),
         "exact_match": float(right.all(axis=1).mean()),
         "macro_precision": float(_ratio(hits, predictions.sum(axis=0)).mean()),

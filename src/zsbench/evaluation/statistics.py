@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zsbench.evaluation.metrics import METRICS
+from zsbench.evaluation.metrics import function_of
+from zsbench.plan.suites import METRICS
 
 CHUNK = 4_000_000  # numbers held at a time (16 MB)
 ROUNDING = 1e-9  # differences that rounding alone may make
@@ -48,7 +49,7 @@ def bootstrap(metric: str, gold: np.ndarray, answers: np.ndarray, draws: int, se
     predicted = W [prediction], both (D, M L); no draw copies a row.
 
     Args:
-        metric: a name in `metrics.METRICS`.
+        metric: a name in `plan.suites.METRICS`.
         gold: (n, L) bool.
         answers: (M, n, L) bool predictions, or scores for a metric that reads them.
         draws: D.
@@ -59,9 +60,9 @@ def bootstrap(metric: str, gold: np.ndarray, answers: np.ndarray, draws: int, se
         (D, M).
     """
     M, n, L = answers.shape
-    chosen = METRICS[metric]
-    if chosen.reads == "scores":
-        return np.concatenate([chosen.function(weights, gold, answers) for weights in row_weights(n, draws, seed)])
+    function = function_of(metric)
+    if METRICS[metric].reads == "scores":
+        return np.concatenate([function(weights, gold, answers) for weights in row_weights(n, draws, seed)])
     hits, predicted = _indicators(gold, answers)
     positive, occurs = gold.astype(np.float32), gold.any(axis=0) if single else None
     values = []
@@ -69,7 +70,7 @@ def bootstrap(metric: str, gold: np.ndarray, answers: np.ndarray, draws: int, se
         shape = len(weights), M, L
         wanted = (weights @ positive)[:, None]  # (c, 1, L)
         counts = (weights @ hits).reshape(shape), (weights @ predicted).reshape(shape)
-        values.append(chosen.function(*counts, wanted, occurs))
+        values.append(function(*counts, wanted, occurs))
     return np.concatenate(values)
 
 
@@ -105,15 +106,15 @@ def swapped(
         (D, P) differences, means over a pair's seeds.
     """
     M, n, L = answers.shape
-    chosen, result = METRICS[metric], []
-    if chosen.reads == "scores":
+    function, result = function_of(metric), []
+    if METRICS[metric].reads == "scores":
         twice = np.concatenate([gold, gold])
         for z in coins(n, draws, seed):
             both = np.concatenate([1 - z, z], axis=1), np.concatenate([z, 1 - z], axis=1)  # (c, 2 n)
             columns = []
             for a, b in pairs:
                 stacked = np.concatenate([answers[a], answers[b]], axis=1)  # (S, 2 n, L)
-                first, second = (chosen.function(weights, twice, stacked) for weights in both)
+                first, second = (function(weights, twice, stacked) for weights in both)
                 columns.append((first - second).mean(axis=1))
             result.append(np.stack(columns, axis=1))
         return np.concatenate(result)
@@ -129,7 +130,7 @@ def swapped(
             gained = [of_rows[:, b] - of_rows[:, a] for of_rows in moving]  # (c, S, L), by the first side
             these = [total[a] + more for total, more in zip(whole, gained, strict=True)]
             others = [total[b] - more for total, more in zip(whole, gained, strict=True)]
-            difference = chosen.function(*these, positive, occurs) - chosen.function(*others, positive, occurs)
+            difference = function(*these, positive, occurs) - function(*others, positive, occurs)
             columns.append(difference.mean(axis=1))
         result.append(np.stack(columns, axis=1))
     return np.concatenate(result)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zsbench.plan.suites import ARGMAX, FIXED, PROTOCOLS, SCORE_METRICS, is_random, suite_systems
+from zsbench.plan.suites import ARGMAX, FIXED, METRICS, PROTOCOLS, is_random, suite_systems
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
     """
     systems = suite_systems(spec, suite)
     baselines = [entry["id"] for entry in systems if entry["family"] == "nli"]
-    thresholds = spec["suites"][suite]["metric"] not in SCORE_METRICS
+    thresholds = METRICS[spec["suites"][suite]["metric"]].reads == "counts"
     for (protocol, split), system in itertools.product(_decided(spec, suite, available), systems):
         name, control = system["id"], system["control"]
         if (split, name, protocol) not in available:  # no such split, or a protocol that the run does not ask for
@@ -109,7 +109,7 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
 def _decided(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[tuple[str, str]]:
     """(protocol, split) to compare under: all, or where the metric reads scores the first protocol of each split."""
     every = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
-    if spec["suites"][suite]["metric"] not in SCORE_METRICS:
+    if METRICS[spec["suites"][suite]["metric"]].reads == "counts":
         return every
     there = {(protocol, split) for split, _, protocol in available}
     first = {split: protocol for protocol, split in reversed(every) if (protocol, split) in there}

@@ -3,6 +3,7 @@
 Code asks a suite's `task` ("single": one label per text; "multi": any number) and `metric`, never its id.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 ARGMAX, FIXED = "argmax", "fixed-0.5"
@@ -12,8 +13,35 @@ PROTOCOLS = {  # of task multi: the splits that each protocol reports on
     "cv": ("validation",),
     "held-out": ("test",),
 }
-SCORE_METRICS = ("mean_ap",)  # headline metrics of scores, the same under every protocol
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that a suite may be judged by, and that every cell of its tasks reports.
+
+    Attributes:
+        name: as a reader knows it, inside a sentence.
+        reads: "counts" of predictions, or "scores", which are the same under every protocol.
+        tasks: "single", "multi" or both.
+    """
+
+    name: str
+    reads: str
+    tasks: tuple[str, ...]
+
+
+METRICS = {  # by the name of their function in `evaluation.metrics`; no numpy here, for every job reads this
+    "macro_f1": Metric("macro-F1", "counts", ("single", "multi")),
+    "accuracy": Metric("accuracy", "counts", ("single",)),
+    "mean_ap": Metric("mean AP", "scores", ("multi",)),
+    "micro_f1": Metric("micro-F1", "counts", ("multi",)),
+}
 RANDOM = ("prior-random", "uniform-random", "shuffled-oracle")  # controls that are measured as the mean of many draws
+
+
+def metrics_of(task: str, reads: str = "") -> tuple[str, ...]:
+    """Names of the metrics of a task; of those that read counts, or scores, where `reads` says so."""
+    return tuple(name for name, one in METRICS.items() if task in one.tasks and reads in ("", one.reads))
 
 
 def suites_of(spec: dict[str, Any], task: str) -> list[str]:

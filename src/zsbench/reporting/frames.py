@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from zsbench.evaluation.protocols import representative
-from zsbench.plan.suites import suites_of
+from zsbench.plan.suites import METRICS, suites_of
 from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, read_files, status
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
@@ -35,7 +35,6 @@ SERIES_COLORS = 8  # of `figures.style`, after which they return
 AVERAGE = "average"  # the dataset name of values over a whole suite
 SINGLE, MULTI = "single", "multi"  # tasks: one label per text, any number of labels per text
 WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown where a number is missing
-METRIC_NAMES = {"macro_f1": "macro-F1", "micro_f1": "micro-F1", "accuracy": "accuracy", "mean_ap": "mean AP"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class RunData:
 
     def metric_name(self, suite: str) -> str:
         """The headline metric as a reader knows it: `macro-F1`."""
-        return METRIC_NAMES[self.metric(suite)]
+        return METRICS[self.metric(suite)].name
 
     def metric_title(self, suite: str) -> str:
         """The same as a heading starts: `Macro-F1`."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from zsbench.reporting.frames import AVERAGE, METRIC_NAMES
+from zsbench.plan.suites import METRICS
+from zsbench.reporting.frames import AVERAGE
 from zsbench.reporting.render import (
     MARKS,
     SIDECAR,
@@ -129,7 +130,7 @@ def _averages(table: Table) -> tuple[pd.DataFrame, str]:
     """The rows of averages, with differences as row minus reference; name of their metric."""
     rows = table.frame[table.frame["dataset"] == AVERAGE]
     turned = rows.assign(delta=-rows["delta"], low=-rows["high"], high=-rows["low"])
-    return turned, METRIC_NAMES[rows["metric"].iloc[0]]
+    return turned, METRICS[rows["metric"].iloc[0]].name
 
 
 def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from synthetic import TOPICS, make_run, make_spec, system
 
-from zsbench.evaluation.compare import compare
+from zsbench.evaluation.compare import answers_of, compare
 from zsbench.evaluation.measure import measure
 from zsbench.plan.contents import absent, figures, tables
 from zsbench.store.layout import Layout
@@ -79,6 +79,19 @@ def test_a_metric_of_scores_is_compared_once_per_split_and_knows_no_thresholds(r
     expected = average_precision_score(gold, test.filter(like="score:").to_numpy(), average="macro")
     mine = metrics[(metrics["system"] == "nli-mini") & (metrics["seed"] == 2) & (metrics["metric"] == "mean_ap")]
     assert mine[mine["split"] == "test"]["value"].tolist() == pytest.approx([expected] * 2)  # fixed-0.5, held-out
+
+
+def test_rows_are_right_by_their_decisions_where_the_metric_reads_scores(run) -> None:
+    """McNemar's test is of right and wrong rows, which scores alone do not say."""
+    root, spec, _, _ = run
+    suite = spec["suites"]["many-per-text"]
+    of_scores = answers_of(Layout(root), "many-per-text", suite["datasets"][0], spec)
+    suite["metric"] = "macro_f1"
+    of_decisions = answers_of(Layout(root), "many-per-text", suite["datasets"][0], spec)
+    suite["metric"] = "mean_ap"
+    for key, predictions in of_decisions.systems.items():
+        right = (predictions[0, 0] == of_decisions.gold[key[0]]).all(axis=1)
+        assert right.any() and (of_scores.correct[key] == right).all()
 
 
 def test_tables_and_figures_are_named_after_their_suites(run) -> None:

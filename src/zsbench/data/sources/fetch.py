@@ -78,7 +78,12 @@ def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 Source = Annotated[Package | Hub | Https | Authored | Local, Field(discriminator="kind")]
-KINDS = {"package": fetch_package, "authored": fetch_authored, "local": fetch_local, "https": fetch_https}
+KINDS = {
+    "package": fetch_package,
+    "authored": fetch_authored,
+    "local": fetch_local,
+    "https": fetch_https,
+}
 
 
 def fetch(

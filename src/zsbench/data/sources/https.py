@@ -1,5 +1,6 @@
 """Source kind `https`: one file with its sha256; a cut download continues where it stopped."""
 
+import hashlib
 import http.client
 import time
 import urllib.error
@@ -14,7 +15,6 @@ from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.hub import Repo, Revision, check_space
 from zsbench.fields import EntryError, Inside, Sha256, Strict, Url, absent
 from zsbench.store.progress import say_for
-from zsbench.store.provenance import file_sha256
 
 ATTEMPTS = 5  # in a row without a new byte
 WAIT_SECONDS = 1.0  # after the first failed attempt; doubles
@@ -89,30 +89,49 @@ def fetch_https(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     Raises:
         FetchError: not an address that can be asked, unreachable, refused, wrong sum or no space.
     """
-    url, pinned = source["url"], source["sha256"]
-    request = address(source)
-    target = folder / file_name(source)
+    address(source)  # refused before a name is made of it
+    download(source["url"], folder / file_name(source), source["sha256"])
+    revision = source.get("revision", source["sha256"][:12])
+    return {"origin": f"https:{source['url']}", "revision": revision, "verified": "preset"}
+
+
+def download(url: str, target: Path, pinned: str, algorithm: str = "sha256", by: str = "the preset") -> None:
+    """Fill `target` from a URL, going on with the part of an earlier attempt, and check its sum.
+
+    Args:
+        pinned: the sum, in hexadecimal digits.
+        algorithm: of `hashlib`.
+        by: who pins it, for the message.
+
+    Raises:
+        FetchError: not an address that can be asked, unreachable, refused, wrong sum or no space.
+    """
+    request = address({"url": url, "files": [target.name]})
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     doubt = ""
     if not target.is_file():
         continued = part.exists()
-        doubt = _download(request, part, pinned)
-        if continued and file_sha256(part) != pinned:
+        doubt = _download(request, part, pinned, algorithm)
+        if continued and _sum(part, algorithm) != pinned:
             part.unlink()  # the part was of another content: once more from the start
-            doubt = _download(request, part, pinned)
+            doubt = _download(request, part, pinned, algorithm)
         part.replace(target)
-    found = file_sha256(target)
+    found = _sum(target, algorithm)
     if found != pinned:
         target.unlink()
         cause = doubt or "The publisher changed the file, or something in between did"
         raise FetchError(
-            f"{url}: sha256 is {found}, the preset pins {pinned}. {cause}: find out which before pinning the new sum"
+            f"{url}: {algorithm} is {found}, {by} pins {pinned}. {cause}: find out which before pinning the new sum"
         )
-    return {"origin": f"https:{url}", "revision": source.get("revision", found[:12]), "verified": "preset"}
 
 
-def _download(url: str, part: Path, pinned: str) -> str:
+def _sum(path: Path, algorithm: str) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def _download(url: str, part: Path, pinned: str, algorithm: str) -> str:
     """Fill `part` from where it ends, with patience for cut connections and for servers that ask to wait.
 
     A stream whose server does not say how long it is cannot be told from one that was cut, other than by the sum.
@@ -125,12 +144,12 @@ def _download(url: str, part: Path, pinned: str) -> str:
         before = part.stat().st_size if part.exists() else 0
         try:
             complete = _attempt(url, part, before)
-            if complete or (complete is None and file_sha256(part) == pinned):
+            if complete or (complete is None and _sum(part, algorithm) == pinned):
                 return ""
             problem, wait = "the connection was cut", 0.0
             if complete is None:
                 problem = f"it ended after {part.stat().st_size} bytes and the server did not say how many there are"
-                if (found := file_sha256(part)) == last:
+                if (found := _sum(part, algorithm)) == last:
                     return f"Twice {problem}: it was cut short or the publisher changed the file"
                 last = found
         except urllib.error.HTTPError as error:
