@@ -9,7 +9,7 @@ from zsbench.errors import suggest
 from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
 
 Problems = Iterator[str]  # each as "`key`: problem; allowed: ..."
-RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (holm)", "δ", "average δ"}  # table columns
+RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (adjusted)", "δ", "average δ"}  # table columns
 RESERVED_SUITES = {  # targets of the workflow, and tables over all suites
     *("all", "data", "train", "evaluate", "tables", "figures", "report", "speed", "check", "fetch"),
     *("manifest", "prepare", "overlap", "score", "measure", "compare", "hardset"),

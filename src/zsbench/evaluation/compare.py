@@ -43,7 +43,7 @@ CHECKPOINTS, TRAININGS = "checkpoints", "trainings"
 RARE = 5  # a label with fewer gold rows is reported
 COLUMNS = [
     *("table", "suite", "dataset", "metric", "protocol", "split", "system", "baseline", "baseline_protocol"),
-    *("factor", "levels", "delta", "low", "high", "p", "p_holm", "tests"),
+    *("factor", "levels", "delta", "low", "high", "p", "p_adjusted", "tests"),
     *("unit", "df", "error", "equivalence_low", "equivalence_high", "mde", "verdict", "needs_rows", "needs_seeds"),
     *("optimism", "rare_labels", "n_rows", "n_sets", "n_seeds", "n_baseline_seeds", "mcnemar_p"),
 ]
@@ -129,7 +129,7 @@ class Measured:
     rare_labels: int
     mcnemar_p: float
     n_sets: int = 1
-    p_holm: float = math.nan
+    p_adjusted: float = math.nan
     tests: int = 0
     critical: float = math.nan
 
@@ -143,7 +143,7 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
 
     What is tested together: all comparisons of a suite under one protocol on one split, each once, whatever tables show
     it. Comparisons with controls are checks, and those that confound system and thresholds are sums of others: both
-    stay out (`p_holm` missing). Dataset cells are tested only where the average is significant.
+    stay out (`p_adjusted` missing). Dataset cells are tested only where the average is significant.
 
     Args:
         root: `results/<run>`.
@@ -427,7 +427,7 @@ class Comparisons:
         if math.isnan(critical):
             critical = float(np.quantile(np.abs(measured.null), level)) / measured.scale
         tested = not math.isnan(measured.p)
-        p = measured.p_holm if pair.corrected else measured.p
+        p = measured.p_adjusted if pair.corrected else measured.p
         word = verdicts.verdict(p, equivalence, margin, level) if tested else ""
         seeds = measured.n_seeds if measured.unit == TRAININGS else 1
         enough = verdicts.needs(precision, critical, margin, measured.n_rows, seeds)
@@ -439,7 +439,7 @@ class Comparisons:
             "low": ends[0],
             "high": ends[1],
             "p": measured.p,
-            "p_holm": measured.p_holm if pair.corrected else math.nan,
+            "p_adjusted": measured.p_adjusted if pair.corrected else math.nan,
             "tests": measured.tests if pair.corrected else 0,
             "unit": measured.unit,
             "df": measured.df,
@@ -521,7 +521,7 @@ def tuned_against_other(test: Test) -> bool:
 
 
 def correct(family: list[dict[str, Measured]], level: float) -> None:
-    """Fill `p_holm`, `tests` and `critical`: of the averages, then of the dataset cells of those that are significant.
+    """Fill `p_adjusted`, `tests` and `critical`: of the averages, then of the dataset cells of significant ones.
 
     A cell's p is at least that of its average.
     """
@@ -529,13 +529,13 @@ def correct(family: list[dict[str, Measured]], level: float) -> None:
     for levels in family:
         for cell in levels.values():
             cell.critical = levels[AVERAGE].critical
-    gated = [levels for levels in family if levels[AVERAGE].p_holm < 1 - level]
+    gated = [levels for levels in family if levels[AVERAGE].p_adjusted < 1 - level]
     cells = [cell for levels in gated for name, cell in levels.items() if name != AVERAGE]
     if cells:
         _step_down(cells, level)
     for levels in gated:
         for cell in levels.values():
-            cell.p_holm = max(cell.p_holm, levels[AVERAGE].p_holm)
+            cell.p_adjusted = max(cell.p_adjusted, levels[AVERAGE].p_adjusted)
 
 
 def _step_down(tests: list[Measured], level: float) -> None:
@@ -543,7 +543,7 @@ def _step_down(tests: list[Measured], level: float) -> None:
     null = np.abs(np.stack([test.null / test.scale for test in tests], axis=1))
     adjusted, critical = step_down_max_t(observed, null, level)
     for test, p in zip(tests, adjusted.tolist(), strict=True):
-        test.p_holm, test.tests, test.critical = p, len(tests), critical
+        test.p_adjusted, test.tests, test.critical = p, len(tests), critical
 
 
 def rank_rows(suite: str, evidence: dict[str, Evidence], systems: list[str]) -> Iterator[dict[str, Any]]:

@@ -61,7 +61,7 @@ DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the me
 BOOTSTRAP = 2000  # draws of rows behind the interval of a flip rate
 # Columns that may hold missing values: stored as floating point also when every value is missing.
 NUMBERS = {"value", "auroc", "confidence", "accuracy", *COST_FIELDS} - {"texts"}
-NUMBERS |= {"p", "p_holm", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
+NUMBERS |= {"p", "p_adjusted", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
 NUMBERS |= {"needs_rows", "needs_seeds"}
 
 

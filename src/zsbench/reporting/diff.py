@@ -23,7 +23,7 @@ from zsbench.store.provenance import IntegrityError, read_json
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")
 SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two systems share in a fair comparison
 STATISTICS = {"draws": 10_000, "seed": 0, "level": 0.95}  # the defaults of a config's `statistics`
-COLUMNS = ["suite", "dataset", "system", "a", "b", "delta", "low", "high", "p", "p_holm", "n_rows", "seeds"]
+COLUMNS = ["suite", "dataset", "system", "a", "b", "delta", "low", "high", "p", "p_adjusted", "n_rows", "seeds"]
 Key = tuple[str, str, str]  # suite, dataset, system
 TEST: Test = (("", "b", ""), ("", "a", ""))  # b minus a; both sides are decided in one way
 Cells = dict[Key, Callable[[], list[Cell]]]  # read when called: all seeds of one system on one dataset
@@ -34,8 +34,8 @@ class Comparison:
     """Two runs side by side.
 
     Attributes:
-        deltas: suite, dataset ("average" over a suite's), system, a, b, delta (b - a), low, high, p, p_holm, n_rows,
-            seeds (of a and b).
+        deltas: suite, dataset ("average" over a suite's), system, a, b, delta (b - a), low, high, p, p_adjusted,
+            n_rows, seeds (of a and b).
         notes: a line for each cell that only one run has, whose rows differ, or whose card says something else.
     """
 
@@ -160,8 +160,8 @@ def _corrected(frame: pd.DataFrame) -> pd.DataFrame:
     """Holm's correction, among averages and among single datasets apart; two seeds have no p."""
     tested = frame[frame["p"].notna()]
     for _, family in tested.groupby(tested["dataset"] == AVERAGE):
-        frame.loc[family.index, "p_holm"] = holm(family["p"].to_numpy())
-    return frame.astype({"p_holm": float})
+        frame.loc[family.index, "p_adjusted"] = holm(family["p"].to_numpy())
+    return frame.astype({"p_adjusted": float})
 
 
 def _facts(key: Key, left: dict[str, Any], right: dict[str, Any], facts: tuple[str, ...]) -> list[str]:
@@ -188,7 +188,7 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
         names = (row.suite, row.dataset, row.system)
         name = " ".join(text.ljust(width) for text, width in zip(names, widths, strict=True))
         interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
-        mark = "*" if row.p_holm < SIGNIFICANT else ""
-        p = f"{row.p_holm:.4f}{mark}" if row.p_holm == row.p_holm else "–"
+        mark = "*" if row.p_adjusted < SIGNIFICANT else ""
+        p = f"{row.p_adjusted:.4f}{mark}" if row.p_adjusted == row.p_adjusted else "–"
         lines.append(f"{name}  {row.a:.4f}  {row.b:.4f}  {row.delta:+.4f}  {interval}  {p}")
     return "\n".join([*lines, *([""] if comparison.notes else []), *comparison.notes]) + "\n"

@@ -20,7 +20,8 @@ COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
         "table suite dataset metric protocol split system baseline baseline_protocol factor levels delta low high p"
-        " p_holm tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism rare_labels"
+        " p_adjusted tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism"
+        " rare_labels"
         " n_rows n_sets n_seeds mcnemar_p"
     ),
     "ranks": "suite protocol split system value rank rank_low rank_high p_best",
@@ -29,7 +30,7 @@ COLUMNS = {
     "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
 }
-SIGNIFICANT = 0.05  # Holm-corrected p below which a difference is called one
+SIGNIFICANT = 0.05  # adjusted p below which a difference is called one
 HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
 SERIES_COLORS = 8  # of `figures.style`, after which they return
 AVERAGE = "average"  # the dataset name of values over a whole suite

@@ -26,7 +26,7 @@ from zsbench.reporting.tables.base import UNMOVED_NOTE
 
 MOST_ROWS = 7  # of the headline
 SHOWN_PROTOCOL = "held-out"  # rows of a multi-label suite that a block shows; the whole table is in the report
-VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (Holm)")
+VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)")
 RATIOS = ("backbone", "comparison", "labels", "times", "met")
 NO_SPEED = "Not measured in the committed sample; `make speed` measures it, `make sample` then shows it here."
 _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)
@@ -118,7 +118,7 @@ def headline(reports: Path) -> str:
         Column("System", "system", marks=("system.unmoved",)),
         Column(f"Average {metric}", "value", "number", marks=("below", "differs")),
         Column(f"Δ to {reference['system']}", "delta", "signed", interval=("low", "high")),
-        Column("p (Holm)", "p_holm", "p", 4),
+        Column("p (adjusted)", "p_adjusted", "p", 4),
     )
     table = Table("", ranked[ranked["system"].isin(names)], columns)
     parts = [to_markdown(table), _sentence(reference, systems, controls)]

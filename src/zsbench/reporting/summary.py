@@ -77,7 +77,7 @@ def _tested(run: RunData, suite: str, ranking: pd.Series) -> str:
     }
     for rival in rivals:
         row = tests.loc[rival]
-        sure = row["p_holm"] < SIGNIFICANT
+        sure = row["p_adjusted"] < SIGNIFICANT
         side = "significantly above" if row["delta"] > 0 else "significantly below"
         groups[side if sure else "not distinguishable from"].append(rival)
     other = rivals[0] if first == run.reference else first
@@ -85,7 +85,8 @@ def _tested(run: RunData, suite: str, ranking: pd.Series) -> str:
     verdicts = [f"{words} {joined(names)}" for words, names in groups.items() if names]
     return (
         f". The reference {run.reference} ({ranking[run.reference]:.3f}) differs from {other} by {row['delta']:+.3f}"
-        f" {interval_text(row['low'], row['high'])} (p (Holm) {number(row['p_holm'], 4)}); it is {'; '.join(verdicts)}"
+        f" {interval_text(row['low'], row['high'])} (adjusted p {number(row['p_adjusted'], 4)});"
+        f" it is {'; '.join(verdicts)}"
     )
 
 
@@ -94,7 +95,7 @@ def _ablations(run: RunData) -> str:
     rows = run.deltas[(run.deltas["table"] == "ablations") & (run.deltas["dataset"] == AVERAGE)]
     if rows.empty:
         return ""
-    sure = rows[rows["p_holm"] < SIGNIFICANT]
+    sure = rows[rows["p_adjusted"] < SIGNIFICANT]
     shown = sure if len(sure) else rows.loc[[rows["delta"].abs().idxmax()]]
     changes = [f"{row.factor} ({row.system} minus {row.baseline}: {row.delta:+.3f})" for row in shown.itertuples()]
     count = f"{len(sure) or 'None'} of {len(rows)} contrasts between variants"

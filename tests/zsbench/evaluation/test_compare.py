@@ -23,7 +23,9 @@ from zsbench.plan.comparisons import ConfoundedContrastError, hybrid_contrasts
 from zsbench.store.layout import Layout
 
 HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}
-CONTRACT = "table suite dataset metric protocol system baseline factor delta low high p p_holm n_rows n_seeds mcnemar_p"
+CONTRACT = (
+    "table suite dataset metric protocol system baseline factor delta low high p p_adjusted n_rows n_seeds mcnemar_p"
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,31 +90,31 @@ def test_a_headline_is_thresholds_plus_system(deltas):
 
 
 def test_a_pair_is_tested_once_whatever_tables_show_it(deltas):
-    average = deltas[(deltas["dataset"] == "average") & deltas["p_holm"].notna()]
+    average = deltas[(deltas["dataset"] == "average") & deltas["p_adjusted"].notna()]
     sides = [frozenset(pair) for pair in zip(average["system"], average["baseline"], strict=True)]
     single = average[average["suite"] == "gliclass"].assign(
         sides=[s for s, suite in zip(sides, average["suite"], strict=True) if suite == "gliclass"]
     )
     assert single["sides"].duplicated().any()  # an ablation is a row of the suite's table, too
     for _, rows in single.groupby("sides"):
-        assert rows["p_holm"].nunique() == rows["verdict"].nunique() == 1
+        assert rows["p_adjusted"].nunique() == rows["verdict"].nunique() == 1
         assert rows["delta"].abs().max() == pytest.approx(rows["delta"].abs().min())
     assert set(single["tests"]) == {single["sides"].nunique()}
-    assert (average["p_holm"] >= average["p"] - 1e-9).all()
+    assert (average["p_adjusted"] >= average["p"] - 1e-9).all()
 
 
 def test_controls_and_confounded_sums_are_in_no_family(deltas):
     outside = deltas["baseline"].isin(["majority", "oracle"]) | (deltas["factor"] == "system + thresholds")
-    assert deltas.loc[outside, "p_holm"].isna().all()
+    assert deltas.loc[outside, "p_adjusted"].isna().all()
 
 
 def test_dataset_cells_are_tested_where_the_average_is_significant(deltas):
     keys = ["table", "system", "baseline", "protocol", "split", "factor"]
-    gates = deltas[deltas["dataset"] == "average"].set_index(keys)["p_holm"]
+    gates = deltas[deltas["dataset"] == "average"].set_index(keys)["p_adjusted"]
     for row in deltas[(deltas["dataset"] != "average")].to_dict("records"):
         gate = gates[tuple(row[key] for key in keys)]
-        assert np.isnan(row["p_holm"]) == (not gate < 0.05)
-        assert not row["p_holm"] < gate
+        assert np.isnan(row["p_adjusted"]) == (not gate < 0.05)
+        assert not row["p_adjusted"] < gate
 
 
 def test_thresholds_tuned_on_the_reported_rows_have_no_p_but_their_optimism(deltas, metrics):
@@ -175,7 +177,7 @@ def compared(gold, base=None, **systems):
 def test_a_system_against_its_twin_has_no_delta_and_no_evidence():
     gold, (one,) = right_answers(np.random.default_rng(0), 100, 0.7)
     (found,) = compared(gold, a=one, b=one.copy())
-    assert (found.delta, found.low, found.high, found.p, found.p_holm) == (0, 0, 0, 1, 1)
+    assert (found.delta, found.low, found.high, found.p, found.p_adjusted) == (0, 0, 0, 1, 1)
 
 
 def test_two_seeds_have_no_p_and_one_speaks_of_checkpoints():

@@ -66,7 +66,9 @@ def experiment(world: World, repeat: int, metric: str = "macro_f1", margin: floa
     correct(family, LEVEL)
     found = [levels[AVERAGE] for levels in family]
     ranges = [verdicts.equivalence_interval(one.delta, one.precision, LEVEL) for one in found]
-    return [(one, verdicts.verdict(one.p_holm, ends, margin, LEVEL)) for one, ends in zip(found, ranges, strict=True)]
+    return [
+        (one, verdicts.verdict(one.p_adjusted, ends, margin, LEVEL)) for one, ends in zip(found, ranges, strict=True)
+    ]
 
 
 def share(values) -> float:
@@ -98,15 +100,15 @@ def test_under_the_null(world):
     assert 0.92 <= share(one.low <= 0 <= one.high for one in ones) <= 0.98
     for level in (0.01, 0.05, 0.1, 0.2):
         assert share(one.p < level for one in ones) <= at_most(level)
-        assert share(any(one.p_holm < level for one, _ in of_family) for of_family in found) <= at_most(level)
+        assert share(any(one.p_adjusted < level for one, _ in of_family) for of_family in found) <= at_most(level)
     assert share(any(word == verdicts.EFFECT for _, word in of_family) for of_family in found) <= at_most(0.05)
 
 
 def test_a_family_of_many_variants_has_one_error_and_more_power_than_separate_variances():
     null, real = (World(600, 3, 0.15, variants=8, gain=gain) for gain in (0.0, 0.35))
     false = [experiment(null, repeat) for repeat in range(REPEATS // 2)]
-    assert share(any(one.p_holm < 0.05 for one, _ in family) for family in false) <= at_most(0.05) + 0.02
-    power = share(experiment(real, repeat)[0][0].p_holm < 0.05 for repeat in range(REPEATS // 4))
+    assert share(any(one.p_adjusted < 0.05 for one, _ in family) for family in false) <= at_most(0.05) + 0.02
+    power = share(experiment(real, repeat)[0][0].p_adjusted < 0.05 for repeat in range(REPEATS // 4))
     alone = World(600, 3, 0.15, gain=0.35)
     assert power > share(experiment(alone, repeat)[0][0].p < 0.05 for repeat in range(REPEATS // 4)) - 0.1
 

@@ -47,11 +47,11 @@ def test_what_changed_is_found_and_what_did_not_is_zero(made: SimpleNamespace, o
     found = compare_runs(made.root, other, statistics=FEW)
     table = found.deltas.set_index(["system", "dataset"])
     better = table.loc[("nli-mini", "average")]
-    assert better["b"] == 1.0 and better["delta"] == pytest.approx(1 - better["a"]) and better["p_holm"] < 0.05
+    assert better["b"] == 1.0 and better["delta"] == pytest.approx(1 - better["a"]) and better["p_adjusted"] < 0.05
     single = table.loc["nli-mini"].drop("average")
     assert better["delta"] == pytest.approx(single["delta"].mean()) and len(single) == 4
     same = table.loc["oracle"]
-    assert (same["delta"] == 0).all() and (same["p_holm"] == 1).all() and (same["low"] == 0).all()
+    assert (same["delta"] == 0).all() and (same["p_adjusted"] == 1).all() and (same["low"] == 0).all()
     assert (table["low"] <= table["delta"]).all() and (table["delta"] <= table["high"]).all()
 
 

@@ -91,7 +91,7 @@ def test_an_empty_run_draws_nothing(tmp_path: Path, made: SimpleNamespace) -> No
 
 def test_heatmap_marks_what_the_deltas_call_significant(made: SimpleNamespace, report: Path) -> None:
     deltas = pd.read_parquet(made.root / "analysis" / "deltas.parquet")
-    sure = deltas[(deltas["table"] == "gliclass_suite") & (deltas["p_holm"] < 0.05)]
+    sure = deltas[(deltas["table"] == "gliclass_suite") & (deltas["p_adjusted"] < 0.05)]
     expected = {(row.baseline, row.dataset): "above" if row.delta < 0 else "below" for row in sure.itertuples()}
     drawn = pd.read_csv(report / "figures" / "gliclass_heatmap.csv").dropna(subset=["mark"])
     assert {(row.system, row.dataset): row.mark for row in drawn.itertuples()} == expected

@@ -132,7 +132,7 @@ def test_summary_starts_with_the_answer(made: SimpleNamespace) -> None:
     deltas = run.deltas[(run.deltas["table"] == "gliclass_suite") & (run.deltas["dataset"] == "average")]
     below = said[0].partition("significantly above ")[2].partition(";")[0]
     for row in deltas[~deltas["baseline"].isin(run.controls)].itertuples():
-        assert (row.baseline in re.split(r", | and ", below)) == (row.p_holm < 0.05 and row.delta > 0)
+        assert (row.baseline in re.split(r", | and ", below)) == (row.p_adjusted < 0.05 and row.delta > 0)
     assert len(said) <= 6 and any("3 seeds each" in sentence and "at most 60 rows" in sentence for sentence in said)
 
 

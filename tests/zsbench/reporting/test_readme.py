@@ -33,7 +33,7 @@ def test_a_block_is_a_written_table_and_filling_again_changes_nothing(report: Pa
         assert render(filled, report) == filled
     assert render("no block", report) == "no block"
     assert body("suite", report) == body("gliclass_suite", report)
-    assert cells(body("verdicts", report))[0] == ["System", "Against", "Factor", "Average Δ", "p (Holm)"]
+    assert cells(body("verdicts", report))[0] == ["System", "Against", "Factor", "Average Δ", "p (adjusted)"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def sample(folder: Path, systems: list[tuple] = SYSTEMS) -> Path:
         of_sets=2,
         low=frame["delta"] - 0.1,
         high=frame["delta"] + 0.05,
-        p_holm=0.002,
+        p_adjusted=0.002,
         below=False,
         differs=frame["system"] == "warm",
         reference=frame["system"] == "full",
@@ -110,7 +110,7 @@ def sample(folder: Path, systems: list[tuple] = SYSTEMS) -> Path:
 def test_the_headline_ranks_whole_averages_and_one_control_without_gold(tmp_path: Path) -> None:
     lines = headline(sample(tmp_path)).splitlines()
     title, _, *rows = cells(lines)
-    assert title == ["System", "Average accuracy", "Δ to full", "p (Holm)"]
+    assert title == ["System", "Average accuracy", "Δ to full", "p (adjusted)"]
     assert [row[0] for row in rows] == ["warm §", "encoder", "full", "low", "majority"]
     assert rows[0][1:] == ["0.700 \\*", "+0.200 [+0.150, +0.300]", "0.0020"]  # row minus reference
     assert rows[2][2] == "–" and lines[-1].startswith("§ ")

@@ -110,7 +110,7 @@ def test_flags_follow_their_definitions(run: RunData) -> None:
         below = means.at[system, dataset] < means.loc[trivial, dataset].max()
         assert row["below"] == (system in rivals.index and below)
         assert row["best"] == (system in rivals.index and means.at[system, dataset] == rivals[dataset].max())
-        sure = row["p_holm"] < 0.05
+        sure = row["p_adjusted"] < 0.05
         assert row["differs"] == (sure and row["unit"] == "trainings")
         assert row["checkpoint_differs"] == (sure and row["unit"] == "checkpoints")
 

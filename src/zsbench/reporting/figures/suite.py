@@ -42,7 +42,7 @@ def _verdicts(run: RunData, suite: str) -> dict[tuple[str, str], str]:
     tested = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     marks = {}
     for row in tested.itertuples():
-        if row.p_holm < SIGNIFICANT:
+        if row.p_adjusted < SIGNIFICANT:
             marks[row.baseline, row.dataset] = "▲" if row.delta < 0 else "▼"
     return marks
 
@@ -116,13 +116,13 @@ def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
     """One line a row: the pooled delta with its interval, single datasets as small rings, the numbers at the right.
 
     Args:
-        rows: `name`, `delta`, `low`, `high`, `p_holm`, drawn from top to bottom.
+        rows: `name`, `delta`, `low`, `high`, `p_adjusted`, drawn from top to bottom.
         details: `name`, `delta` of single datasets.
     """
     axis.axvline(0, color=MUTED, linewidth=1)
     right = blended_transform_factory(axis.transAxes, axis.transData)
     for y, row in enumerate(rows.itertuples()):
-        sure = row.p_holm < SIGNIFICANT
+        sure = row.p_adjusted < SIGNIFICANT
         single = details.loc[details["name"] == row.name, "delta"]
         axis.plot(
             single,
@@ -135,11 +135,11 @@ def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
         )
         axis.plot([row.low, row.high], [y, y], color="#0072b2", linewidth=2.2, solid_capstyle="butt")
         axis.plot(row.delta, y, "D", color="#0072b2", markersize=7, markerfacecolor="#0072b2" if sure else "white")
-        p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
+        p = "p < 0.001" if row.p_adjusted < 0.001 else f"p = {row.p_adjusted:.3f}"
         text = f"{row.delta:+.3f} [{row.low:+.3f}, {row.high:+.3f}]  {p}"
         axis.text(1.02, y, text.replace("-", "−"), transform=right, va="center", ha="left", fontsize=9.5)
     axis.text(
-        1.02, -0.75, "difference [interval]  Holm p", transform=right, va="bottom", ha="left", fontsize=9.5, color=MUTED
+        1.02, -0.75, "difference [interval]  p", transform=right, va="bottom", ha="left", fontsize=9.5, color=MUTED
     )
     axis.set_yticks(range(len(rows)), rows["name"])
     axis.set_ylim(len(rows) - 0.4, -0.6)
@@ -166,13 +166,13 @@ def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: st
     axis = canvas.subplots()
     forest(axis, whole, single)
     axis.set_xlabel(xlabel)
-    sure = whole[whole["p_holm"] < SIGNIFICANT]
+    sure = whole[whole["p_adjusted"] < SIGNIFICANT]
     alt = f"{subject}: {len(whole)} average differences with intervals; {len(sure)} significant" + (
         f": {', '.join(f'{r.name} {r.delta:+.3f}' for r in sure.itertuples())}." if len(sure) else "."
     )
     columns = ["suite", "name", "dataset", "system", "baseline"]
-    columns += ["delta", "low", "high", "p", "p_holm", "n_rows", "n_seeds"]
-    legend = " Diamonds: average over datasets, filled where Holm p < 0.05; rings: single datasets."
+    columns += ["delta", "low", "high", "p", "p_adjusted", "n_rows", "n_seeds"]
+    legend = " Diamonds: average over datasets, filled where adjusted p < 0.05; rings: single datasets."
     rows = f" {int(whole['n_rows'].max()):,} rows, {seeds_text(run, *suites)}; {interval_text(run)}."
     return Drawing(canvas, deltas[columns], alt.replace("\n", " "), f"{caption}{legend}{rows}")
 

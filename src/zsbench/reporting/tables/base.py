@@ -16,7 +16,7 @@ from zsbench.store.provenance import digest
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
 TRAININGS = "trainings"  # the unit of a difference that holds for other trainings of the same systems too
 DIFFERS_NOTE = (
-    f"{MARKS['differs']} p (Holm) below {SIGNIFICANT}, over seeds; {MARKS['checkpoint_differs']} the same of these"
+    f"{MARKS['differs']} p (adjusted) below {SIGNIFICANT}, over seeds; {MARKS['checkpoint_differs']} the same of these"
     " checkpoints alone, where systems have one seed or were not trained here."
 )
 UNMOVED_NOTE = (
@@ -160,7 +160,7 @@ def family_note(deltas: pd.DataFrame) -> list[str]:
     notes = []
     if sizes:
         notes.append(
-            "p (Holm): Holm's steps with the joint distribution of all comparisons of the suite under one protocol,"
+            "p (adjusted): Holm's steps with the joint distribution of all comparisons of the suite under one protocol,"
             f" each tested once whatever tables show it: {'; '.join(sizes)}. A dataset's own difference is tested only"
             " where the average is significant."
         )
@@ -172,7 +172,7 @@ def family_note(deltas: pd.DataFrame) -> list[str]:
 
 def with_differs(frame: pd.DataFrame) -> pd.DataFrame:
     """The tested differences with a flag where one is significant, by what it is a difference of."""
-    sure, trainings = frame["p_holm"] < SIGNIFICANT, frame["unit"] == TRAININGS
+    sure, trainings = frame["p_adjusted"] < SIGNIFICANT, frame["unit"] == TRAININGS
     return frame.assign(differs=sure & trainings, checkpoint_differs=sure & ~trainings)
 
 
@@ -256,7 +256,7 @@ def delta_columns(title: str, at: str = "") -> list[Column]:
     shown = [
         Column(title, "delta", "signed", interval=("low", "high"), sets=("n_sets", "of_sets")),
         Column("p", "p", "p", 4),
-        Column("p (Holm)", "p_holm", "p", 4),
+        Column("p (adjusted)", "p_adjusted", "p", 4),
     ]
     return [replace(column, at=at, status="") for column in shown]
 
@@ -278,7 +278,7 @@ def verdict_note(run: RunData) -> str:
     """What the columns of verdicts mean."""
     statistics = run.spec["statistics"]
     return (
-        "MDE: the smallest true difference that 80 % of such runs would find. Verdict: effect (p (Holm) below"
+        "MDE: the smallest true difference that 80 % of such runs would find. Verdict: effect (p (adjusted) below"
         f" {SIGNIFICANT}); no effect beyond ±{statistics['margin']:g} (the {2 * statistics['level'] - 1:.0%} interval"
         " lies within it); undecided, with the rows or the seeds that would find a difference of that size in 80 % of"
         " runs."

@@ -245,6 +245,6 @@ def _attributed(run: RunData, suite: str, frame: pd.DataFrame, total: dict[str, 
         f" {number(abs(total['delta']), 3)} {run.metric_name(suite)} over {against} at 0.5. Of that, fitted thresholds"
         f" are {share(tuning)} if they come first (for {against}), {share(last)} if last (for {name}), {share(shared)}"
         f" {interval_text(shared['low'], shared['high'])} as the Shapley value; what the hybrid adds under it"
-        f" is {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}, p (Holm)"
-        f" {number(rest['p_holm'], 4)}.{' Its weights were chosen on these rows.' if chosen else ''}"
+        f" is {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}, p (adjusted)"
+        f" {number(rest['p_adjusted'], 4)}.{' Its weights were chosen on these rows.' if chosen else ''}"
     )

@@ -20,7 +20,7 @@ from zsbench.reporting.tables.base import (
     with_differs,
 )
 
-TESTS = ("delta", "low", "high", "p", "p_holm")  # of a row of the deltas
+TESTS = ("delta", "low", "high", "p", "p_adjusted")  # of a row of the deltas
 
 
 @table("suite", "suite-{suite}")
