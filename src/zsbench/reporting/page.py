@@ -139,7 +139,7 @@ def _add(section: Section, table: Table | None, link: Any = lambda row, column: 
 
 
 def add_speed(section: Section, folder: Path) -> None:
-    """Show the speed page where `zsbench speed-page` has written one."""
+    """Show the speed page where `python -m benchmarks page` has written one."""
     if not (folder / SPEED_FACTS).is_file():
         return
     facts = read_json(folder / SPEED_FACTS)
