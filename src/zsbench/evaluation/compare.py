@@ -429,7 +429,7 @@ class Comparisons:
         tested = not math.isnan(measured.p)
         p = measured.p_adjusted if pair.corrected else measured.p
         word = verdicts.verdict(p, equivalence, margin, level) if tested else ""
-        seeds = measured.n_seeds if measured.unit == TRAININGS else 1
+        seeds = max(measured.n_seeds, measured.n_baseline_seeds)  # a side that was not trained has one
         enough = verdicts.needs(precision, critical, margin, measured.n_rows, seeds)
         counts = measured.n_seeds, measured.n_baseline_seeds
         return {

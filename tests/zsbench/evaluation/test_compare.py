@@ -19,7 +19,7 @@ from zsbench.evaluation.compare import (
 from zsbench.evaluation.measure import measure
 from zsbench.evaluation.metrics import one_hot
 from zsbench.evaluation.statistics import mcnemar
-from zsbench.plan.comparisons import ConfoundedContrastError, hybrid_contrasts
+from zsbench.plan.comparisons import ConfoundedContrastError, Pair, hybrid_contrasts
 from zsbench.store.layout import Layout
 
 HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}
@@ -199,6 +199,21 @@ def test_seeds_widen_the_interval_and_pooling_narrows_it_again():
     fixed = compared(gold, a=systems["a"][:1], b=systems["b"][:1])[0]
     assert fixed.high - fixed.low < pooled.high - pooled.low < alone.high - alone.low
     assert pooled.df == 10 and alone.df < 5
+
+
+@pytest.mark.parametrize("untrained", ["a", "z"])
+def test_the_seeds_that_are_needed_do_not_depend_on_names(untrained):
+    """The side without seeds of its own comes first in one of the two: its one cell is no count of seeds."""
+    rng = np.random.default_rng(3)
+    gold, (fixed, *sets) = right_answers(rng, 4000, 0.79, 0.76, 0.79, 0.82)
+    statistics, keys = STATISTICS | {"margin": 0.04}, [("test", name, "argmax") for name in (untrained, "m")]
+    answers = Answers({"test": gold}, dict(zip(keys, (fixed, np.concatenate(sets)), strict=True)))
+    evidence = resample("d", answers, [tuple(sorted(keys))], "accuracy", True, statistics)
+    pair = Pair("t", "s", "test", untrained, "argmax", "m", "argmax")
+    row = list(Comparisons({"d": evidence}, {}, statistics).rows([pair]))[-1]
+    assert (row["verdict"], row["n_seeds"], row["n_baseline_seeds"]) == ("undecided", 1, 3)
+    assert row["mde"] > 0.04
+    assert row["needs_seeds"] >= 3 * (row["mde"] / 0.04) ** 2  # which is enough where seeds are all the variance
 
 
 def test_mistakes_in_the_spec_are_named(tmp_path):
