@@ -16,8 +16,9 @@ from zsbench.reporting.export import btzsc, model_index
 from zsbench.reporting.figures import write_figures
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.page import write_report
-from zsbench.reporting.render import read_table
+from zsbench.reporting.render import cells, read_table
 from zsbench.reporting.tables import write_tables
+from zsbench.reporting.tables.base import build_table
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
 
@@ -101,6 +102,17 @@ def test_differences_are_over_the_sets_that_both_have(made, lossy):
     assert warm.loc["r8", "status"] == "failed" and warm.loc["average", "n_sets"] == 3
 
 
+def test_differences_to_a_reference_that_lacks_a_set_say_so(made, tmp_path):
+    root, spec = tmp_path / "synthetic", json.loads(json.dumps(made.spec))
+    spec["statistics"]["draws"] = 200
+    shutil.copytree(made.root, root)
+    made_up_run.lose(root, {("gliclass", "movies", made_up_run.REFERENCE, 2): ("failed", "out of memory")}, spec)
+    table = build_table(RunData(root, spec), "gliclass_suite", contents.tables(spec)["gliclass_suite"])
+    titles = [column.title for column in table.columns]
+    printed = {row[0].text: dict(zip(titles, row, strict=True)) for row in cells(table)}
+    assert printed["nli-mini"]["Δ"].text.endswith("(3 of 4 sets)") and "sets" not in printed["nli-mini"]["Average"].text
+
+
 def test_topics_go_on_without_a_hybrid(lossy):
     heads = frame(lossy, "topics").query("system == 'hybrid-heads'")
     assert len(heads) and set(heads["status"]) == {"failed"} and heads["macro_f1"].isna().all()
@@ -121,8 +133,8 @@ def test_everything_the_plan_expects_is_written_and_names_the_missing(lossy):
     assert "Without numbers: " in report and WHY in report and "ZeroDivisionError" in report
     assert 'id="table-missing"' in page and "no &lt;such&gt; file_name &amp; 5 %" in page
     assert "11 more hold no scores" in report
-    cells = Layout(lossy.root)
-    assert all(cells.metrics(*place).is_file() for place in LOST), "the workflow expects one of every cell"
+    layout = Layout(lossy.root)
+    assert all(layout.metrics(*place).is_file() for place in LOST), "the workflow expects one of every cell"
 
 
 def test_explain_compare_and_exports_of_a_run_with_missing_cells(made, lossy):

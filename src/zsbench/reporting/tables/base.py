@@ -251,10 +251,10 @@ def chunks_note(run: RunData, suite: str) -> list[str]:
     ]
 
 
-def delta_columns(title: str, at: str = "") -> list[Column]:
-    """The columns of a tested difference: estimate with interval, both p."""
+def delta_columns(title: str, at: str = "", sets: str = "n_sets") -> list[Column]:
+    """The columns of a tested difference: estimate with interval, over how many `sets`, both p."""
     shown = [
-        Column(title, "delta", "signed", interval=("low", "high"), sets=("n_sets", "of_sets")),
+        Column(title, "delta", "signed", interval=("low", "high"), sets=(sets, "of_sets")),
         Column("p", "p", "p", 4),
         Column("p (adjusted)", "p_adjusted", "p", 4),
     ]

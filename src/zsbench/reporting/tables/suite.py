@@ -43,7 +43,7 @@ def suite(run: RunData, suite: str) -> Table:
         Column("Above chance", "over_chance", "number", at=AVERAGE, status=""),
         Column("Rank", "rank", "given", interval=rank, at=AVERAGE, status=""),
         Column("P(best)", "p_best", "number", 2, at=AVERAGE, status=""),
-        *delta_columns("Δ", AVERAGE),
+        *delta_columns("Δ", AVERAGE, "delta_sets"),
         Column("Seeds", "n_seeds", "count", at=AVERAGE, status=""),
         Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
     ]
@@ -114,8 +114,8 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
 
 
 def _with_deltas(values: pd.DataFrame, deltas: pd.DataFrame) -> pd.DataFrame:
-    """The values with the reference's tested difference to each; that of an average counts its own sets."""
-    tests = deltas.rename(columns={"system": "minuend", "baseline": "system"})
+    """The values with the reference's tested difference to each, which is over the `delta_sets` that both have."""
+    tests = deltas.rename(columns={"system": "minuend", "baseline": "system", "n_sets": "delta_sets"})
     kept = [name for name in tests if name not in values or name in ("system", "dataset")]
     frame = values.merge(tests[kept], on=["system", "dataset"], how="left")
     return frame.astype(dict.fromkeys(TESTS, float))
