@@ -74,18 +74,21 @@ def _tested(run: RunData, suite: str, ranking: pd.Series) -> str:
         "significantly above": [],
         "significantly below": [],
         "not distinguishable from": [],
+        "not tested against": [],  # two seeds
     }
     for rival in rivals:
         row = tests.loc[rival]
         sure = row["p_adjusted"] < SIGNIFICANT
         side = "significantly above" if row["delta"] > 0 else "significantly below"
-        groups[side if sure else "not distinguishable from"].append(rival)
+        unsure = "not tested against" if pd.isna(row["p_adjusted"]) else "not distinguishable from"
+        groups[side if sure else unsure].append(rival)
     other = rivals[0] if first == run.reference else first
     row = tests.loc[other]
     verdicts = [f"{words} {joined(names)}" for words, names in groups.items() if names]
+    p = "" if pd.isna(row["p_adjusted"]) else f" (adjusted p {number(row['p_adjusted'], 4)})"
     return (
         f". The reference {run.reference} ({ranking[run.reference]:.3f}) differs from {other} by {row['delta']:+.3f}"
-        f" {interval_text(row['low'], row['high'])} (adjusted p {number(row['p_adjusted'], 4)});"
+        f" {interval_text(row['low'], row['high'])}{p};"
         f" it is {'; '.join(verdicts)}"
     )
 
@@ -100,6 +103,8 @@ def _ablations(run: RunData) -> str:
     changes = [f"{row.factor} ({row.system} minus {row.baseline}: {row.delta:+.3f})" for row in shown.itertuples()]
     count = f"{len(sure) or 'None'} of {len(rows)} contrasts between variants"
     lead = "" if len(sure) else "the largest difference is "
+    if rows["p_adjusted"].isna().all():  # two seeds
+        return f"The {len(rows)} contrasts between variants are not tested: {lead}{changes[0]}."
     return f"{count} {'changes' if len(sure) == 1 else 'change'} the average significantly: {lead}{'; '.join(changes)}."
 
 

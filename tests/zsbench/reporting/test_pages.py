@@ -141,6 +141,15 @@ def test_summary_of_one_seed_says_what_intervals_leave_out(made: SimpleNamespace
     assert any("one seed each" in sentence for sentence in sentences(RunData(made.root, spec)))
 
 
+def test_summary_without_tests_says_nothing_of_significance(made: SimpleNamespace) -> None:
+    """Two seeds: no p, so systems are neither different nor indistinguishable."""
+    run = RunData(made.root, made.spec)
+    vars(run)["deltas"] = run.deltas.assign(p=float("nan"), p_adjusted=float("nan"), verdict="")
+    said = " ".join(sentences(run))
+    assert "not tested" in said
+    assert not re.search(r"distinguishable|significant|p (\(adjusted\) )?–", said)
+
+
 def test_a_long_table_is_cut_in_the_text_report(report: Path) -> None:
     text = (report / "REPORT.md").read_text(encoding="utf-8")
     rows = read_table(report / "tables", "published").frame

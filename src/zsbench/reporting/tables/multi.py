@@ -240,11 +240,12 @@ def _attributed(run: RunData, suite: str, frame: pd.DataFrame, total: dict[str, 
         return number(row["delta"], 3) + relative
 
     chosen = any(run.chosen_on(name, dataset, total["split"]) for dataset in run.datasets(suite))
+    p = "" if pd.isna(rest["p_adjusted"]) else f", p (adjusted) {number(rest['p_adjusted'], 4)}"
     return (
         f"{name}, {total['protocol']} on {total['split']}: {'gains' if total['delta'] >= 0 else 'loses'}"
         f" {number(abs(total['delta']), 3)} {run.metric_name(suite)} over {against} at 0.5. Of that, fitted thresholds"
         f" are {share(tuning)} if they come first (for {against}), {share(last)} if last (for {name}), {share(shared)}"
         f" {interval_text(shared['low'], shared['high'])} as the Shapley value; what the hybrid adds under it"
-        f" is {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}, p (adjusted)"
-        f" {number(rest['p_adjusted'], 4)}.{' Its weights were chosen on these rows.' if chosen else ''}"
+        f" is {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}{p}."
+        f"{' Its weights were chosen on these rows.' if chosen else ''}"
     )
