@@ -15,7 +15,7 @@ from zsbench.evaluation.protocols import representative_decision
 from zsbench.evaluation.statistics import holm
 from zsbench.plan.suites import RANDOM
 from zsbench.reporting.explain import open_cell
-from zsbench.reporting.frames import AVERAGE, SIGNIFICANT
+from zsbench.reporting.frames import AVERAGE
 from zsbench.store.cells import OK, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
@@ -23,6 +23,7 @@ from zsbench.store.provenance import IntegrityError, read_json
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")
 SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two systems share in a fair comparison
 STATISTICS = {"draws": 10_000, "seed": 0, "level": 0.95}  # the defaults of a config's `statistics`
+SIGNIFICANT = 0.05  # adjusted p below which a difference gets a mark
 COLUMNS = ["suite", "dataset", "system", "a", "b", "delta", "low", "high", "p", "p_adjusted", "n_rows", "seeds"]
 Key = tuple[str, str, str]  # suite, dataset, system
 TEST: Test = (("", "b", ""), ("", "a", ""))  # b minus a; both sides are decided in one way

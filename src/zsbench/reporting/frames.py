@@ -30,7 +30,6 @@ COLUMNS = {
     "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
 }
-SIGNIFICANT = 0.05  # adjusted p below which a difference is called one
 HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
 SERIES_COLORS = 8  # of `figures.style`, after which they return
 AVERAGE = "average"  # the dataset name of values over a whole suite
@@ -88,6 +87,11 @@ class RunData:
     @cached_property
     def cost(self) -> pd.DataFrame:
         return self.frame("cost")
+
+    @property
+    def alpha(self) -> float:
+        """Adjusted p below which a difference is called one: 1 - `statistics.level`, as verdicts take it."""
+        return 1 - float(self.spec["statistics"]["level"])
 
     @property
     def reference(self) -> str:

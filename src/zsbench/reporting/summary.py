@@ -3,7 +3,7 @@
 import pandas as pd
 
 from zsbench.plan.contents import absent
-from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, SINGLE, RunData
+from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 from zsbench.reporting.render import MARKS, interval_text, number
 from zsbench.reporting.tables.base import best_trivial, missing_groups
 from zsbench.reporting.tables.multi import attribution
@@ -78,7 +78,7 @@ def _tested(run: RunData, suite: str, ranking: pd.Series) -> str:
     }
     for rival in rivals:
         row = tests.loc[rival]
-        sure = row["p_adjusted"] < SIGNIFICANT
+        sure = row["p_adjusted"] < run.alpha
         side = "significantly above" if row["delta"] > 0 else "significantly below"
         unsure = "not tested against" if pd.isna(row["p_adjusted"]) else "not distinguishable from"
         groups[side if sure else unsure].append(rival)
@@ -98,7 +98,7 @@ def _ablations(run: RunData) -> str:
     rows = run.deltas[(run.deltas["table"] == "ablations") & (run.deltas["dataset"] == AVERAGE)]
     if rows.empty:
         return ""
-    sure = rows[rows["p_adjusted"] < SIGNIFICANT]
+    sure = rows[rows["p_adjusted"] < run.alpha]
     shown = sure if len(sure) else rows.loc[[rows["delta"].abs().idxmax()]]
     changes = [f"{row.factor} ({row.system} minus {row.baseline}: {row.delta:+.3f})" for row in shown.itertuples()]
     count = f"{len(sure) or 'None'} of {len(rows)} contrasts between variants"

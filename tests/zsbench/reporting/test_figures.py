@@ -98,6 +98,15 @@ def test_heatmap_marks_what_the_deltas_call_significant(made: SimpleNamespace, r
     assert expected
 
 
+def test_a_forest_without_tests_prints_no_nan(made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec)
+    vars(run)["deltas"] = run.deltas.assign(p=float("nan"), p_adjusted=float("nan"))  # two seeds
+    drawing = draw_figure(run, figures(made.spec)["gliclass_forest"])
+    assert drawing is not None
+    texts = " ".join(text.get_text() for text in drawing.figure.findobj(Text))
+    assert "nan" not in texts and "no test" in texts
+
+
 def test_precision_of_a_random_guess_is_that_of_predicting_every_row(report: Path) -> None:
     data = pd.read_csv(report / "figures" / "topics_pr_curves.csv")
     for _, one in data.groupby("label"):

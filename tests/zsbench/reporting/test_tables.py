@@ -115,6 +115,16 @@ def test_flags_follow_their_definitions(run: RunData) -> None:
         assert row["checkpoint_differs"] == (sure and row["unit"] == "checkpoints")
 
 
+def test_marks_verdicts_and_notes_share_the_level_of_the_run(made: SimpleNamespace) -> None:
+    spec = made.spec | {"statistics": made.spec["statistics"] | {"level": 0.8}}
+    run = RunData(made.root, spec)
+    vars(run)["deltas"] = run.deltas.assign(p_adjusted=0.1)  # an effect at this level
+    table = build_table(run, "ablations", available_items(spec)["ablations"])
+    whole = table.frame[table.frame["dataset"] == AVERAGE]
+    assert (whole["differs"] | whole["checkpoint_differs"]).all()
+    assert "below 0.2" in " ".join(table.notes) and "0.05" not in " ".join(table.notes)
+
+
 def test_a_system_that_saw_the_dataset_is_flagged(copied: RunData) -> None:
     cell = next(cell for cell in copied.cells() if cell[0] == "gliclass")
     path = copied.layout.card(*cell)

@@ -18,7 +18,7 @@ from zsbench.reporting.figures.style import (
     panels,
     series_style,
 )
-from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, SINGLE, RunData
+from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 
 
 def seeds_text(run: RunData, *suites: str) -> str:
@@ -42,7 +42,7 @@ def _verdicts(run: RunData, suite: str) -> dict[tuple[str, str], str]:
     tested = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     marks = {}
     for row in tested.itertuples():
-        if row.p_adjusted < SIGNIFICANT:
+        if row.p_adjusted < run.alpha:
             marks[row.baseline, row.dataset] = "▲" if row.delta < 0 else "▼"
     return marks
 
@@ -112,17 +112,18 @@ def _heat(
     return mesh
 
 
-def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
+def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame, alpha: float) -> None:
     """One line a row: the pooled delta with its interval, single datasets as small rings, the numbers at the right.
 
     Args:
         rows: `name`, `delta`, `low`, `high`, `p_adjusted`, drawn from top to bottom.
         details: `name`, `delta` of single datasets.
+        alpha: adjusted p below which a diamond is filled.
     """
     axis.axvline(0, color=MUTED, linewidth=1)
     right = blended_transform_factory(axis.transAxes, axis.transData)
     for y, row in enumerate(rows.itertuples()):
-        sure = row.p_adjusted < SIGNIFICANT
+        sure = row.p_adjusted < alpha
         single = details.loc[details["name"] == row.name, "delta"]
         axis.plot(
             single,
@@ -136,6 +137,7 @@ def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame) -> None:
         axis.plot([row.low, row.high], [y, y], color="#0072b2", linewidth=2.2, solid_capstyle="butt")
         axis.plot(row.delta, y, "D", color="#0072b2", markersize=7, markerfacecolor="#0072b2" if sure else "white")
         p = "p < 0.001" if row.p_adjusted < 0.001 else f"p = {row.p_adjusted:.3f}"
+        p = "no test" if pd.isna(row.p_adjusted) else p  # two seeds
         text = f"{row.delta:+.3f} [{row.low:+.3f}, {row.high:+.3f}]  {p}"
         axis.text(1.02, y, text.replace("-", "−"), transform=right, va="center", ha="left", fontsize=9.5)
     axis.text(
@@ -164,15 +166,15 @@ def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: st
     whole, single = (rows.assign(name=rows["name"] + rows["name"].map(partial).fillna("")) for rows in (whole, single))
     canvas = new_figure(1.3 + 0.46 * len(whole), width=WIDTH + 1.2)
     axis = canvas.subplots()
-    forest(axis, whole, single)
+    forest(axis, whole, single, run.alpha)
     axis.set_xlabel(xlabel)
-    sure = whole[whole["p_adjusted"] < SIGNIFICANT]
+    sure = whole[whole["p_adjusted"] < run.alpha]
     alt = f"{subject}: {len(whole)} average differences with intervals; {len(sure)} significant" + (
         f": {', '.join(f'{r.name} {r.delta:+.3f}' for r in sure.itertuples())}." if len(sure) else "."
     )
     columns = ["suite", "name", "dataset", "system", "baseline"]
     columns += ["delta", "low", "high", "p", "p_adjusted", "n_rows", "n_seeds"]
-    legend = " Diamonds: average over datasets, filled where adjusted p < 0.05; rings: single datasets."
+    legend = f" Diamonds: average over datasets, filled where adjusted p < {run.alpha:g}; rings: single datasets."
     rows = f" {int(whole['n_rows'].max()):,} rows, {seeds_text(run, *suites)}; {interval_text(run)}."
     return Drawing(canvas, deltas[columns], alt.replace("\n", " "), f"{caption}{legend}{rows}")
 

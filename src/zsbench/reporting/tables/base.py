@@ -9,16 +9,12 @@ import pandas as pd
 
 from zsbench.plan.contents import ReportItem, tables
 from zsbench.plan.suites import RANDOM
-from zsbench.reporting.frames import AVERAGE, SIGNIFICANT, RunData
+from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.render import MARKS, Column, Table
 from zsbench.store.provenance import digest
 
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
 TRAININGS = "trainings"  # the unit of a difference that holds for other trainings of the same systems too
-DIFFERS_NOTE = (
-    f"{MARKS['differs']} p (adjusted) below {SIGNIFICANT}, over seeds; {MARKS['checkpoint_differs']} the same of these"
-    " checkpoints alone, where systems have one seed or were not trained here."
-)
 UNMOVED_NOTE = (
     f"{MARKS['unmoved']} with at least one seed no validation of the training was better than the first, so the"
     " weights of the first were kept: the metric that chooses weights chose nothing."
@@ -170,9 +166,17 @@ def family_note(deltas: pd.DataFrame) -> list[str]:
     return notes
 
 
-def with_differs(frame: pd.DataFrame) -> pd.DataFrame:
+def differs_note(run: RunData) -> str:
+    """What the marks of `with_differs` mean."""
+    return (
+        f"{MARKS['differs']} p (adjusted) below {run.alpha:g}, over seeds; {MARKS['checkpoint_differs']} the same of"
+        " these checkpoints alone, where systems have one seed or were not trained here."
+    )
+
+
+def with_differs(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
     """The tested differences with a flag where one is significant, by what it is a difference of."""
-    sure, trainings = frame["p_adjusted"] < SIGNIFICANT, frame["unit"] == TRAININGS
+    sure, trainings = frame["p_adjusted"] < run.alpha, frame["unit"] == TRAININGS
     return frame.assign(differs=sure & trainings, checkpoint_differs=sure & ~trainings)
 
 
@@ -279,7 +283,7 @@ def verdict_note(run: RunData) -> str:
     statistics = run.spec["statistics"]
     return (
         "MDE: the smallest true difference that 80 % of such runs would find. Verdict: effect (p (adjusted) below"
-        f" {SIGNIFICANT}); no effect beyond ±{statistics['margin']:g} (the {2 * statistics['level'] - 1:.0%} interval"
+        f" {run.alpha:g}); no effect beyond ±{statistics['margin']:g} (the {2 * statistics['level'] - 1:.0%} interval"
         " lies within it); undecided, with the rows or the seeds that would find a difference of that size in 80 % of"
         " runs."
     )

@@ -8,10 +8,10 @@ from zsbench.evaluation.measure import OVER_CHANCE
 from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 from zsbench.reporting.render import EMPTY, MARKS, Column, Table
 from zsbench.reporting.tables.base import (
-    DIFFERS_NOTE,
     best_trivial,
     chunks_note,
     delta_columns,
+    differs_note,
     signature,
     table,
     test_notes,
@@ -29,7 +29,7 @@ def suite(run: RunData, suite: str) -> Table:
     datasets, metric, reference = run.datasets(suite), run.metric_title(suite), run.reference
     deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     ranks = run.frame("ranks").query("suite == @suite")[["system", "rank", "rank_low", "rank_high", "p_best"]]
-    frame = with_differs(_with_deltas(_values(run, suite), deltas))
+    frame = with_differs(run, _with_deltas(_values(run, suite), deltas))
     frame = frame.merge(ranks.assign(dataset=AVERAGE), on=["system", "dataset"], how="left")
     rank = ("rank_low", "rank_high")
     marks = ("below", "seen", "differs", "checkpoint_differs")
@@ -53,7 +53,7 @@ def suite(run: RunData, suite: str) -> Table:
         "Rank by the average among systems with every dataset, controls aside, with the central 95 % of its ranks and"
         " P(best), the share of draws in which it is first: over other rows, not over other trainings.",
         f"{MARKS['below']} below the best trivial control of the column; {MARKS['seen']} the system was trained on that"
-        f" dataset. Bold: best of the column, controls aside. Differs from {reference}: {DIFFERS_NOTE}",
+        f" dataset. Bold: best of the column, controls aside. Differs from {reference}: {differs_note(run)}",
         "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
         " the mark that compares with them does; they have no paired difference.",
         *test_notes(run, deltas, suite),
@@ -176,7 +176,7 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
     ]
     frame = pd.concat([frame, pd.DataFrame(lost)], ignore_index=True) if lost else frame
     frame = frame.drop(columns="table").astype(dict.fromkeys(TESTS, float))
-    frame, marks = with_differs(frame), ("differs", "checkpoint_differs")
+    frame, marks = with_differs(run, frame), ("differs", "checkpoint_differs")
     columns = [
         *([Column("Suite", "suite")] if len(suites) > 1 else []),
         *heads,
@@ -186,7 +186,7 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
     ]
     metrics = " and ".join(dict.fromkeys(map(run.metric_name, suites)))
     shared = [
-        f"Differences of {metrics}, first minus second. {DIFFERS_NOTE}",
+        f"Differences of {metrics}, first minus second. {differs_note(run)}",
         verdict_note(run),
         *notes,
         *test_notes(run, deltas, *suites),
