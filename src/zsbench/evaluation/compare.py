@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from zsbench.evaluation import verdicts
 from zsbench.evaluation.cells import paired_cells
@@ -426,6 +427,7 @@ class Comparisons:
         critical = measured.critical
         if math.isnan(critical):
             critical = float(np.quantile(np.abs(measured.null), level)) / measured.scale
+        critical = max(critical, float(norm.ppf((1 + level) / 2)))  # coins of few differing rows have few values
         tested = not math.isnan(measured.p)
         p = measured.p_adjusted if pair.corrected else measured.p
         word = verdicts.verdict(p, equivalence, margin, level) if tested else ""

@@ -201,16 +201,32 @@ def test_seeds_widen_the_interval_and_pooling_narrows_it_again():
     assert pooled.df == 10 and alone.df < 5
 
 
+def average_row(gold, statistics, **systems):
+    """The row `average` of the first of two named systems against the second."""
+    keys = [("test", name, "argmax") for name in systems]
+    answers = Answers({"test": gold}, dict(zip(keys, systems.values(), strict=True)))
+    evidence = resample("d", answers, [tuple(sorted(keys))], "accuracy", True, statistics)
+    first, second = systems
+    pair = Pair("t", "s", "test", first, "argmax", second, "argmax")
+    return list(Comparisons({"d": evidence}, {}, statistics).rows([pair]))[-1]
+
+
+@pytest.mark.parametrize("discordant", [0, 1, 3])
+def test_nearly_identical_systems_have_no_smaller_critical_value_than_others(discordant):
+    """So few coins have few values: all of them may lie within one standard deviation."""
+    gold, (one,) = right_answers(np.random.default_rng(0), 50, 0.8)
+    other = one.copy()
+    other[0, 0, :discordant] = ~other[0, 0, :discordant]
+    row = average_row(gold, STATISTICS, a=one, b=other)
+    assert row["mde"] > 2.8 * row["error"]  # 1.96 + 0.84, as of any test at 5 %
+
+
 @pytest.mark.parametrize("untrained", ["a", "z"])
 def test_the_seeds_that_are_needed_do_not_depend_on_names(untrained):
     """The side without seeds of its own comes first in one of the two: its one cell is no count of seeds."""
     rng = np.random.default_rng(3)
     gold, (fixed, *sets) = right_answers(rng, 4000, 0.79, 0.76, 0.79, 0.82)
-    statistics, keys = STATISTICS | {"margin": 0.04}, [("test", name, "argmax") for name in (untrained, "m")]
-    answers = Answers({"test": gold}, dict(zip(keys, (fixed, np.concatenate(sets)), strict=True)))
-    evidence = resample("d", answers, [tuple(sorted(keys))], "accuracy", True, statistics)
-    pair = Pair("t", "s", "test", untrained, "argmax", "m", "argmax")
-    row = list(Comparisons({"d": evidence}, {}, statistics).rows([pair]))[-1]
+    row = average_row(gold, STATISTICS | {"margin": 0.04}, **{untrained: fixed, "m": np.concatenate(sets)})
     assert (row["verdict"], row["n_seeds"], row["n_baseline_seeds"]) == ("undecided", 1, 3)
     assert row["mde"] > 0.04
     assert row["needs_seeds"] >= 3 * (row["mde"] / 0.04) ** 2  # which is enough where seeds are all the variance
