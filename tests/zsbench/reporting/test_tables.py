@@ -216,6 +216,12 @@ def test_multi_label_differences_are_ablations_thresholds_and_systems_against_nl
     assert set(alone["system"]) == {"nli-mini"} and {"cv vs fixed-0.5"} <= set(alone["protocols"])
 
 
+def test_every_tested_difference_has_its_mde_and_verdict(run: RunData) -> None:
+    for name in ("ablations", "peers", "topics_deltas"):
+        titles = [column.title for column in built(run, name).columns]
+        assert {"MDE", "Verdict", "Needs rows"} <= set(titles), name
+
+
 def test_the_sentence_on_thresholds_adds_up(made: SimpleNamespace) -> None:
     settings = {"blend": "learned", "nli": "the-checkpoint"}
     systems = [

@@ -10,7 +10,7 @@ import pandas as pd
 from zsbench.plan.contents import ReportItem, tables
 from zsbench.plan.suites import RANDOM
 from zsbench.reporting.frames import AVERAGE, RunData
-from zsbench.reporting.render import MARKS, Column, Table
+from zsbench.reporting.render import EMPTY, MARKS, Column, Table
 from zsbench.store.provenance import digest
 
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
@@ -265,7 +265,7 @@ def delta_columns(title: str, at: str = "", sets: str = "n_sets") -> list[Column
     return [replace(column, at=at, status="") for column in shown]
 
 
-def verdict_columns(run: RunData, at: str) -> list[Column]:
+def verdict_columns(run: RunData, at: str = "") -> list[Column]:
     """The columns of what a difference lets one say: see `verdict_note`."""
     equivalence = ("equivalence_low", "equivalence_high")
     shown = [
@@ -284,8 +284,8 @@ def verdict_note(run: RunData) -> str:
     return (
         "MDE: the smallest true difference that 80 % of such runs would find. Verdict: effect (p (adjusted) below"
         f" {run.alpha:g}); no effect beyond ±{statistics['margin']:g} (the {2 * statistics['level'] - 1:.0%} interval"
-        " lies within it); undecided, with the rows or the seeds that would find a difference of that size in 80 % of"
-        " runs."
+        " lies within it); undecided, with the rows (of all sets together) or the seeds that would find a difference of"
+        f" that size in 80 % of runs; {EMPTY} where no number of them alone is enough."
     )
 
 

@@ -93,9 +93,10 @@ def calibration(run: RunData) -> Table:
         Column("AUROC", "auroc", "number"),
     )
     notes = (
-        "ECE over 15 equal bins, Brier score over all labels (0 to 2; with several labels per text 0 to 1 per label)"
-        " and AUROC of confidence against correctness; lower, lower and higher is better. If calibrated: the ECE that"
-        " the same confidences would show on as many rows if they were right.",
+        "ECE over 15 equal bins, Brier score over all labels (0 to 2 where the scores of a text add up to 1, which"
+        " those called score need not; with several labels per text 0 to 1 per label) and AUROC of confidence against"
+        " correctness; lower, lower and higher is better. If calibrated: the ECE that the same confidences would show"
+        " on as many rows if they were right.",
         "Confidence is the top score where all of a system's scores lie in [0, 1] (score), else the top label's share"
         " of a softmax over the labels (softmax; cosine: with a temperature fitted on the other half of the rows). With"
         " several labels per text it is every (text, label) score against the label's presence (label score).",

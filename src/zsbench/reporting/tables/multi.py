@@ -21,6 +21,8 @@ from zsbench.reporting.tables.base import (
     signature,
     table,
     test_notes,
+    verdict_columns,
+    verdict_note,
 )
 from zsbench.reporting.tables.published import PUBLISHED
 
@@ -171,9 +173,11 @@ def deltas(run: RunData, suite: str) -> Table:
         Column("Protocol", "protocols", marks=("chosen",)),
         Column("Rows", "split"),
         *delta_columns("Δ"),
+        *verdict_columns(run),
     ]
     notes = [
         f"Differences of {run.metric_name(suite)}, system minus the one it stands against, on the same rows.",
+        verdict_note(run),
         "First the ablations of the hybrid: systems that differ from it in exactly the named setting (a blend of heads"
         " leaves NLI out, one of nli the heads, half weighs both alike). Then what fitted thresholds give an NLI system"
         " by themselves. Then every system against an NLI system under one protocol.",
