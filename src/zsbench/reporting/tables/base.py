@@ -170,7 +170,7 @@ def differs_note(run: RunData) -> str:
     """What the marks of `with_differs` mean."""
     return (
         f"{MARKS['differs']} p (adjusted) below {run.alpha:g}, over seeds; {MARKS['checkpoint_differs']} the same of"
-        " these checkpoints alone, where systems have one seed or were not trained here."
+        " these checkpoints alone, where trained systems have one seed or neither system was trained here."
     )
 
 
