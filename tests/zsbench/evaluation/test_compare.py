@@ -14,6 +14,7 @@ from zsbench.evaluation.compare import (
     available,
     compare,
     correct,
+    rank_rows,
     resample,
 )
 from zsbench.evaluation.measure import measure
@@ -230,6 +231,19 @@ def test_the_seeds_that_are_needed_do_not_depend_on_names(untrained):
     assert (row["verdict"], row["n_seeds"], row["n_baseline_seeds"]) == ("undecided", 1, 3)
     assert row["mde"] > 0.04
     assert row["needs_seeds"] >= 3 * (row["mde"] / 0.04) ** 2  # which is enough where seeds are all the variance
+
+
+def test_the_higher_of_two_is_the_likelier_best_also_where_draws_are_biased():
+    """Draws of few rows a label lower the macro-F1 of a system that misses one of three, not of one that misses all."""
+    wanted = np.repeat(np.arange(20), 3)
+    some, none = (np.where(missed, (wanted + 1) % 20, wanted) for missed in (np.arange(60) % 3 == 0, wanted >= 14))
+    none[wanted >= 14] = 0
+    keys = [("test", name, "argmax") for name in ("some", "none")]
+    sets = {key: one_hot(answers, 20)[None, None] for key, answers in zip(keys, (some, none), strict=True)}
+    evidence = resample("d", Answers({"test": one_hot(wanted, 20)}, sets), [], "macro_f1", True, STATISTICS)
+    first, second = rank_rows("s", {"d": evidence}, ["some", "none"])
+    assert 0 < first["value"] - second["value"] < 0.01
+    assert 0.5 < first["p_best"] < 0.7 and first["p_best"] + second["p_best"] == pytest.approx(1)
 
 
 def test_mistakes_in_the_spec_are_named(tmp_path):
