@@ -21,6 +21,19 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/speed.smk"
 
 
+# Targets name every step before them. Snakemake deletes the outputs of a job that fails, and makes a missing file only
+# for a target or for a job that runs: without this, the report of before would pass for up to date.
+EVALUATED = [
+    *[layout.dataset(dataset) for dataset in plan.all_datasets],
+    *[layout.training_set(name) for name in plan.training_sets],
+    *TRAININGS,
+    *rules.compare.input,
+    *rules.compare.output,
+    *rules.overlap.output,
+]
+REPORTED = [*EVALUATED, *rules.write_tables.output, *rules.write_figures.output]
+
+
 onsuccess:  # that a cell failed stops nothing, but the run must not end as if all were well
     scored = any(job.rule.name == "compare" for job in workflow.dag.jobs)
     if scored and progress.failures(plan):
@@ -32,6 +45,8 @@ rule all:
     input:
         REPORTS / "index.html",
         REPORTS / "REPORT.md",
+        REPORTED,
+        rules.manifest.input,
         layout.manifest,
         [layout.root / "analysis" / "hardset.json"] if plan.hardset_spec else [],
         [LABEL_SETS] if plan.label_sets_spec else [],
@@ -39,6 +54,7 @@ rule all:
 
 rule data:
     input:
+        rules.manifest.input,
         layout.manifest,
         [layout.dataset(dataset) for dataset in plan.all_datasets],
         [layout.training_set(name) for name in plan.training_sets],
@@ -57,21 +73,24 @@ rule train:
 
 rule evaluate:
     input:
-        layout.root / "analysis" / "deltas.parquet",
+        EVALUATED,
 
 
 rule tables:
     input:
-        [REPORTS / "tables" / f"{name}.md" for name in plan.tables],
+        EVALUATED,
+        rules.write_tables.output,
 
 
 rule figures:
     input:
-        [REPORTS / "figures" / f"{name}.svg" for name in plan.figures],
+        EVALUATED,
+        rules.write_figures.output,
 
 
 rule report:
     input:
+        REPORTED,
         REPORTS / "index.html",
         REPORTS / "REPORT.md",
 

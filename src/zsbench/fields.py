@@ -143,7 +143,8 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
     """(key, problem, what is allowed) of one pydantic error."""
     path, value, parent = _path(error["loc"], raw)
     kind, context = error["type"], error.get("ctx", {})
-    shown = f"{value!r:.80}"
+    of_key = error["loc"][-1:] == ("[key]",)
+    shown = f"{(error['input'] if of_key else value)!r:.80}"
     if kind in MISSING:
         name = context.get("discriminator", "").strip("'") or error["loc"][-1]
         path += [name] if path[-1:] != [name] else []
@@ -165,7 +166,9 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
         if isinstance(context["error"], EntryError) and context["error"].key:
             path.append(context["error"].key)
     else:
-        words = re.sub(r"^\w+ should (be |have )| after validation.*| or instance of.*", "", error["msg"])
+        words = re.sub(
+            r"^\w+ should (be |have )| after validation.*| or instance of.*| or object to.*", "", error["msg"]
+        )
         for term, plain in TERMS.items():
             words = words.replace(term, plain)
         found, allowed = shown, words

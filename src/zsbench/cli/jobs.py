@@ -45,10 +45,15 @@ class Run:
         Raises:
             typer.BadParameter: the run has nothing of that name.
         """
+        if kind in ("score", "measure") and names[0] in self.plan.systems and names not in self.plan.jobs:
+            raise typer.BadParameter(f"seed {names[1]} of {names[0]!r} is not in {self.layout.config}")
         try:
-            return self.plan.spec(kind, *names)
+            spec = self.plan.spec(kind, *names)
         except KeyError as error:
             raise typer.BadParameter(f"{error} is not in {self.layout.config}") from error
+        if spec is None:
+            raise typer.BadParameter(f"{kind!r} is not in {self.layout.config}")
+        return spec
 
 
 def open_run(text: str) -> Run:

@@ -8,7 +8,7 @@ import typer
 from zsbench.cli.paths import Report, ScoredRun, cell_folder, existing_file, existing_folder
 
 app = typer.Typer()
-results_or_reports = existing_folder("results/<run> or reports/<run>")
+results_or_reports = existing_folder("results/<run> or reports/<run>", "*/*")
 
 
 @app.command(epilog="Example: zsbench show embedded")

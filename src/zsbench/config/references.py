@@ -268,6 +268,8 @@ def _ids(run: RunConfig) -> Problems:
     for name, key, _ in _all_systems(run):
         if keys.setdefault(name, key) != key:
             yield f"`{key}`: the id {name!r} is taken by {keys[name]}; choose another"
+    if not keys:
+        yield "`systems`: nothing is scored; allowed: at least one system"
     compared = _compared(run)
     if run.statistics.system is not None:
         yield from _known("statistics.system", run.statistics.system, compared)

@@ -45,8 +45,10 @@ def _leader(run: RunData, suite: str) -> str:
     over = f"on average over {sets} datasets" if sets > 1 else "on its one dataset"
     who = "system that was not trained on its data" if len(fair) < len(systems) else "system"
     rank = f"the highest of {len(ranking)} {who.replace('system', 'systems', 1).replace('was', 'were')}"
+    metric = run.metric_name(suite)
+    article = "an" if metric[0] in "aeiou" else "a"
     text = (
-        f"{ranking.index[0]} leads {run.suite_title(suite)} with a {run.metric_name(suite)} of {ranking.iloc[0]:.3f}"
+        f"{ranking.index[0]} leads {run.suite_title(suite)} with {article} {metric} of {ranking.iloc[0]:.3f}"
         f" {over}{how}, {rank if len(ranking) > 1 else f'the only {who}'}"
     )
     if run.spec["suites"][suite]["task"] == SINGLE:

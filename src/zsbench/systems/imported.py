@@ -130,7 +130,8 @@ class ImportedSystem:
             ScoresFileError: nothing was imported for the dataset, or not for all rows.
         """
         path = self.layout.imported(self.system, rows.dataset)
-        how = f"run `zsbench import-scores --system {self.system} --dataset {rows.dataset} FILE.csv`"
+        options = f"--run {self.layout.root} --system {self.system} --dataset {rows.dataset}"
+        how = f"run `zsbench import-scores {options} FILE.csv`"
         if not path.is_file():
             raise ScoresFileError(f"systems.{self.system}: no scores for {rows.dataset!r}; {how}")
         columns = [f"{SCORE}{name}" for name in rows.labels]

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from tests.zsbench.conftest import REPOSITORY
-from tests.zsbench.resolved_config import source_config
+from tests.zsbench.resolved_config import scoring_config, source_config
 from zsbench import __version__
 from zsbench.cli.app import app as cli
 from zsbench.cli.main import main, run
@@ -138,6 +138,7 @@ WRONG = [
     "show scores.csv",
     "readme nosuch README.md",
     "same empty nosuch",
+    "same empty empty",
     "compare empty empty",
     "compare nosuch nosuch",
     "explain nosuch",
@@ -172,6 +173,15 @@ def test_a_name_that_the_run_does_not_have_is_named(tmp_path: Path, capsys: pyte
     source_config(tmp_path, "mine", {"kind": "local", "path": "rows.csv"})
     assert main(["job", "fetch", "--root", str(tmp_path), "--source", "other"]) == 2
     assert "'other'" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", ["score --system mine --seed 7", "measure --system mine --seed 7"])
+def test_a_seed_that_the_run_does_not_have_is_refused(
+    words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scoring_config(tmp_path, "mine", {"family": "control", "control": "oracle", "suites": ["gliclass"]})
+    assert main(["job", *words.split(), "--root", str(tmp_path)]) == 2
+    assert "7" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_run_is_named_by_its_id_or_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,8 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # what -> (change, the key that
     "unknown key of a family": (system(**CONTROL, template="{}"), "systems.mine.template", "control"),
     "unknown key of a kind": (source(kind="local", path="a.csv", url="https://a"), "sources.mine.url", "path"),
     "unknown key of a preset": (mine(licnce="l"), "datasets.mine.licnce", "licence"),
+    "bad id": (put("suites/my_suite", {"task": "single"}), "suites.my_suite", "'my_suite'; allowed: lower-case"),
+    "a number as id": (put("suites", {3: {"task": "single"}}), "suites.3", "3; allowed: text"),
     "missing run": (drop("run"), "run", ""),
     "run is null": (put("run", None), "run", ""),
     "missing recipe key": (drop("recipe/steps"), "recipe.steps", ""),
@@ -373,6 +375,12 @@ def test_labels_that_look_like_nothing_or_like_each_other_are_refused(embedded: 
 def test_labels_of_any_script_pass(embedded: dict, labels: list[str]) -> None:
     mine(labels=labels, gold="g")(embedded)
     checked(embedded)
+
+
+def test_a_run_without_systems_is_refused() -> None:
+    config = {"run": "mine", "suites": {"reviews": {"task": "single", "datasets": ["cr"]}}, "systems": {}}
+    with pytest.raises(ConfigError, match="`systems`: "):
+        resolve(config, REPOSITORY / "workflow")
 
 
 def test_a_file_two_columns_and_labels_make_a_data_set_and_systems_alone_a_run() -> None:
