@@ -116,7 +116,7 @@ def headline(reports: Path) -> str:
     names += [name for name in systems["system"] if name not in names][: MOST_ROWS - len(names)]
     columns = (
         Column("System", "system", marks=("system.unmoved",)),
-        Column(f"Average {metric}", "value", "number", marks=("below", "differs")),
+        Column(f"Average {metric}", "value", "number", marks=("below", "differs", "checkpoint_differs")),
         Column(f"Δ to {reference['system']}", "delta", "signed", interval=("low", "high")),
         Column("p (adjusted)", "p_adjusted", "p", 4),
     )

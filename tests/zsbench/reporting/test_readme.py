@@ -98,6 +98,7 @@ def sample(folder: Path, systems: list[tuple] = SYSTEMS) -> Path:
         p_adjusted=0.002,
         below=False,
         differs=frame["system"] == "warm",
+        checkpoint_differs=frame["system"] == "low",
         reference=frame["system"] == "full",
     )
     frame["system.unmoved"] = frame["system"] == "warm"
@@ -112,6 +113,7 @@ def test_the_headline_ranks_whole_averages_and_one_control_without_gold(tmp_path
     title, _, *rows = cells(lines)
     assert title == ["System", "Average accuracy", "Δ to full", "p (adjusted)"]
     assert [row[0] for row in rows] == ["warm §", "encoder", "full", "low", "majority"]
+    assert "°" in rows[3][1]
     assert rows[0][1:] == ["0.700 \\*", "+0.200 [+0.150, +0.300]", "0.0020"]  # row minus reference
     assert rows[2][2] == "–" and lines[-1].startswith("§ ")
     sentence = next(line for line in lines if line.startswith("`"))
