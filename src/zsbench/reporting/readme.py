@@ -26,7 +26,7 @@ from zsbench.reporting.tables.base import UNMOVED_NOTE
 
 MOST_ROWS = 7  # of the headline
 SHOWN_PROTOCOL = "held-out"  # rows of a multi-label suite that a block shows; the whole table is in the report
-VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)")
+VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict")
 RATIOS = ("backbone", "comparison", "labels", "times", "met")
 NO_SPEED = "Not measured in the committed sample; `make speed` measures it, `make sample` then shows it here."
 _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)

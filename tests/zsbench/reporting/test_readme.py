@@ -33,7 +33,8 @@ def test_a_block_is_a_written_table_and_filling_again_changes_nothing(report: Pa
         assert render(filled, report) == filled
     assert render("no block", report) == "no block"
     assert body("suite", report) == body("gliclass_suite", report)
-    assert cells(body("verdicts", report))[0] == ["System", "Against", "Factor", "Average Δ", "p (adjusted)"]
+    heads = cells(body("verdicts", report))[0]
+    assert heads == ["System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict"]
 
 
 @pytest.mark.parametrize(
