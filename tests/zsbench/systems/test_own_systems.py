@@ -162,7 +162,7 @@ def test_missing_scores_say_which_command_helps(fresh, make_spec, tmp_path):
     spec = make_spec("imported", system="mine")
     score_job(fresh.root, spec)
     reason = without_scores(fresh, spec)["reason"]
-    assert "zsbench import-scores" in reason and "--system mine --dataset news" in reason
+    assert f"zsbench import-scores --run {fresh.root} --system mine --dataset news" in reason
     write_csv(fresh, tmp_path / "scores.csv", lambda f: f[3:])
     import_scores(fresh.root, "mine", "news", tmp_path / "scores.csv")
     score_job(fresh.root, spec)

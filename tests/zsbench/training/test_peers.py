@@ -204,5 +204,7 @@ def test_a_missing_package_names_the_extra_before_any_work(tmp_path, recipe: dic
         return real(package)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    with pytest.raises(ConfigError, match=r"`trained.gliclass-peer`: .*pip install zsbench\[gliclass"):
+    with pytest.raises(
+        ConfigError, match=r"`trained.gliclass-peer`: .* needs 'gliclass'; run `pip install zsbench\[gli"
+    ):
         build_task(spec_of("gliclass", json.loads(json.dumps(recipe))), Layout(tmp_path))
