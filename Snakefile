@@ -7,7 +7,7 @@ min_version("9.10")
 
 if (
     not workflow.overwrite_configfiles
-):  # --configfile replaces the paper run; --config is laid over either
+):  # --configfile replaces the paper run; --config overrides keys of either
 
     configfile: "config.yaml"
 
@@ -29,12 +29,13 @@ EVALUATED = [
     *TRAININGS,
     *rules.compare.input,
     *rules.compare.output,
+    *rules.claims.output,
     *rules.overlap.output,
 ]
 REPORTED = [*EVALUATED, *rules.write_tables.output, *rules.write_figures.output]
 
 
-onsuccess:  # that a cell failed stops nothing, but the run must not end as if all were well
+onsuccess:  # a failed cell does not stop the run, but the run must not end as a success
     scored = any(job.rule.name == "compare" for job in workflow.dag.jobs)
     if scored and progress.failures(plan):
         raise WorkflowError(progress.failures(plan))
@@ -103,3 +104,10 @@ for name, item in plan.tables.items():
                 name
             input:
                 REPORTS / "tables" / f"{name}.md",
+
+
+# Not counted among the jobs of a run, because they produce nothing themselves.
+targets = frozenset(
+    each.name for each in workflow.rules if not each.output and not each.log
+)
+logger.info(None, extra={"targets": targets})

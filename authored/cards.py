@@ -116,7 +116,7 @@ SST-2, SST-5, IMDb, Rotten Tomatoes, AG News, 20 Newsgroups and the HybridNLI to
 wording with theirs by the validator's rule."""
 
 RULES_INTRO = """\
-`zsbench data check` enforces them, with one more: no text may share its wording with an evaluation set that it
+`python -m authored check` enforces them, with one more: no text may share its wording with an evaluation set that it
 is given. Counts asked for were set before the writing; the bounds on shares were drawn around targets set before it,
 with the data in sight."""
 

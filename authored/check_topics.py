@@ -1,4 +1,4 @@
-"""The validator of topics-mini, and the run over both sets that `zsbench data check` prints."""
+"""The validator of topics-mini, and the run over both sets that `python -m authored check` prints."""
 
 import itertools
 import re
@@ -177,7 +177,7 @@ def run_checks(evaluation_texts: dict[str, list[str]]) -> int:
             not be among them.
 
     Returns:
-        0 when every rule holds, else 1: the exit status of `zsbench data check`.
+        0 when every rule holds, else 1: the exit status of `python -m authored check`.
     """
     hardset = read_authored(HARDSET)
     ceiling = Report(f"{HARDSET}, words alone (ceiling {AUC_CEILING})", (check_ceiling(hardset),))

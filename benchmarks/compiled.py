@@ -13,8 +13,8 @@ from transformers import AutoModel
 from benchmarks.setting import Setting
 from benchmarks.timing import interleave
 from benchmarks.training import batch_of, budgeted, infer, train
-from gliznet.fast.deberta import use_fast_attention
 from gliznet.fast.dropout import use_fast_dropout
+from gliznet.fast.encoders import use_fast_encoders
 
 COMPILERS = ("g++", "clang++", "icpx")  # one of which PyTorch needs for code that runs on a CPU
 
@@ -36,7 +36,7 @@ def measure_compiled(setting: Setting, lengths: Sequence[int], repeats: int) -> 
     eager: Any = AutoModel.from_pretrained(
         setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     ).to(setting.device)
-    use_fast_attention(eager)
+    use_fast_encoders(eager)
     use_fast_dropout(eager)
     batches = [batch_of(setting, part) for part in budgeted(lengths, setting.token_budget)]
     found = {}

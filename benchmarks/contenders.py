@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from benchmarks.peers import gliclass, nli
 from benchmarks.setting import Contender, Run, Setting, autocast
 from gliznet.batching import token_budget_batches
-from gliznet.fast.deberta import use_plain_attention
+from gliznet.fast.encoders import use_plain_encoders
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.options import GliZNetOptions
 from gliznet.predictor import ScoringReport, score_texts
@@ -35,7 +35,7 @@ def gliznet(setting: Setting) -> list[Contender]:
     """Ours; the reference's way (one padded batch in input order); the bare encoder at our batches."""
     model, tokenizer = _model(setting, {})
     plain = copy.deepcopy(model)
-    use_plain_attention(plain)
+    use_plain_encoders(plain)
 
     def reference(texts: Sequence[str], labels: Sequence[str]) -> Run:
         return lambda: _one_batch(plain, tokenizer, texts, labels, setting)

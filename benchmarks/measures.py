@@ -78,10 +78,10 @@ def measure_mixed(
     return found
 
 
-def measure_ceiling(device: str, precision: str) -> float:
+def measure_ceiling(device: str, precision: str, size: int | None = None) -> float:
     """Operations a second of one large matrix product: the most that an encoder could reach here."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    size = CEILING_SIZE[device]
+    size = size or CEILING_SIZE[device]
     a, b = torch.randn(2, size, size, device=device).to(dtype)
 
     def product() -> None:

@@ -17,7 +17,7 @@ from gliznet.options import GliZNetOptions
 from gliznet.predictor import score_texts
 from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.jobs.worker import die_with_parent
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 
 WARM_UP = 4  # blocks before memory is first looked at
 
@@ -55,7 +55,7 @@ def measure_memory(backbone: Path, texts: int, labels: int, block: int, seed: in
         texts, seconds, texts_per_second, held_mb (memory after the warm-up), growth_mb (the most after a later block,
         less that).
     """
-    names, say = make_labels(labels, seed), say_for("speed: memory")
+    names, say = make_labels(labels, seed), progress_logger("speed: memory")
     with TemporaryDirectory() as folder:
         tiny = tiny_bert(backbone, Path(folder) / "tiny")
         tokenizer = GliZNETTokenizer.from_pretrained(tiny, GliZNetOptions())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import read_json, write_json
 
 
@@ -29,7 +29,7 @@ class Parts:
         path = self.folder / f"{name}.json"
         kept: dict[str, Any] = read_json(path) if path.is_file() else {"key": None}
         if kept["key"] != self.key:
-            say_for("speed")(name)
+            progress_logger("speed")(name)
             before, started = os.getloadavg()[0], time.perf_counter()
             result = measure()
             load, seconds = [before, os.getloadavg()[0]], time.perf_counter() - started

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from benchmarks.setting import Contender, Run, Setting, autocast
-from gliznet.fast.deberta import use_fast_attention
+from gliznet.fast.encoders import use_fast_encoders
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, TrainingRows
@@ -41,9 +41,11 @@ def recipe(setting: Setting, steps: int, batch: int) -> Recipe:
         warmup_ratio=0.0,
         max_grad_norm=1.0,
         max_labels=20,
+        label_draw="stratified",
         max_length=setting.max_tokens,
         evaluate_every=steps,
         patience=steps,
+        selection="mean_ap",
         precision=setting.precision,
         strategy="single",
         gpus=1,
@@ -99,7 +101,7 @@ def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
         label2id=NLI_CLASSES,
     ).to(setting.device)
     plain = copy.deepcopy(model.eval())
-    use_fast_attention(model)
+    use_fast_encoders(model)
     dtype = {"fp32": "float32", "bf16": "bfloat16"}[setting.precision]
     return NLIEncoder(model, tokenizer, TEMPLATE, dtype=dtype), plain
 

@@ -20,7 +20,7 @@ from benchmarks.sweep import sweep
 from benchmarks.timing import summary
 from benchmarks.training import measure_attention, measure_training
 from benchmarks.workloads import CountTokens, make_labels, make_texts, mixed_lengths
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 
 SWEPT = ("gliznet", "invariant", "apart", "gliclass", "nli-sorted", "biencoder")
 
@@ -36,7 +36,7 @@ class Shape:
 
     def __init__(self, setting: Setting, spec: dict[str, Any], name: str) -> None:
         self.setting, self.spec, self.name, self.mixed = setting, spec, name, spec["mixed"]
-        self.say = say_for(f"speed: {name}")
+        self.say = progress_logger(f"speed: {name}")
         self.config = AutoConfig.from_pretrained(setting.backbone, trust_remote_code=False)
         self.count = _counter(setting.backbone)
         lengths = mixed_lengths(

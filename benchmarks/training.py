@@ -19,8 +19,8 @@ from benchmarks.peers import recipe
 from benchmarks.setting import Setting, autocast
 from benchmarks.timing import interleave
 from gliznet.batching import token_budget_batches
-from gliznet.fast.deberta import use_fast_attention
 from gliznet.fast.dropout import use_fast_dropout
+from gliznet.fast.encoders import use_fast_encoders
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.training.gliznet import GliZNetTask
 from zsbench.training.loop import Trainer
@@ -108,7 +108,7 @@ def _gliclass(
     from zsbench.training.gliclass import GLiClassTask
 
     task = GLiClassTask(setting.backbone, {}, rows, NO_VALIDATION, setting.seed, recipe(setting, steps, batch))
-    drawn = [draw_labels(rows, row, 20, (setting.seed, 0)) for row in range(len(rows.texts))]
+    drawn = [draw_labels(rows, row, 20, (setting.seed, 0), "stratified") for row in range(len(rows.texts))]
     true = [[name for name, one in zip(labels, values, strict=True) if one] for labels, values in drawn]
     examples = [
         {"text": text, "all_labels": labels, "true_labels": names}
@@ -159,7 +159,7 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
         setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     ).to(setting.device)
     fast = copy.deepcopy(plain)
-    use_fast_attention(fast)
+    use_fast_encoders(fast)
     pair = {"fast": fast, "transformers": plain}
     if setting.device == "cuda" and importlib.util.find_spec("flashdeberta"):  # its kernels need a GPU
         from flashdeberta import FlashDebertaV2Model

@@ -10,7 +10,7 @@ MODULES = sorted((ROOT / "src").rglob("*.py"))
 # From the ground up: a module imports from its own room and from those below it.
 FLOORS = [
     *("store", "errors", "fields", "families", "recipe"),
-    *("jobs", "data", "plan", "config", "systems", "training", "evaluation", "reporting", "cli"),
+    *("jobs", "data", "plan", "config", "systems", "training", "evaluation", "reporting", "cli", "__init__"),
 ]
 
 
@@ -27,7 +27,11 @@ def test_imports_point_down(path: Path) -> None:
     names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     imported = [name.split(".") for name in names if name.split(".")[0] in ("zsbench", "gliznet", "hybridnli", "tests")]
     if package != "zsbench":
-        allowed = {"gliznet": ("gliznet",), "hybridnli": ("hybridnli", "gliznet")}[package]
+        allowed = {
+            "gliznet": ("gliznet",),
+            "hybridnli": ("hybridnli", "gliznet"),
+            "snakemake_logger_plugin_zsbench": ("zsbench",),  # a name that Snakemake looks for
+        }[package]
         assert all(name[0] in allowed for name in imported)
         return
     rooms = {name[1] for name in imported if name[0] == "zsbench" and len(name) > 1} - {rest[0]}

@@ -1,6 +1,6 @@
 """GliZNet: zero-shot text classification that reads a text and all its candidate labels in one encoder pass.
 
-After `import gliznet`, transformers' Auto classes load its checkpoints. Nothing heavy is imported before it is used,
+After `import gliznet`, transformers' Auto classes can load its checkpoints. Heavy modules are imported on first use,
 so `gliznet.options` works without torch.
 """
 
@@ -10,25 +10,26 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from typing import Any
 
-__all__ = ["GliZNETTokenizer", "GliZNetConfig", "GliZNetForSequenceClassification", "GliZNetOptions"]
-
 _MODULES = {
     "GliZNETTokenizer": "gliznet.tokenizer",
     "GliZNetConfig": "gliznet.config",
     "GliZNetForSequenceClassification": "gliznet.model",
     "GliZNetOptions": "gliznet.options",
+    "GliZNetOutput": "gliznet.model",
+    "ZeroShotClassificationPipeline": "gliznet.predictor",
 }
+__all__ = list(_MODULES)
 _AUTO = "transformers.models.auto.configuration_auto"  # the module of AutoConfig
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'gliznet' has no attribute {name!r}; available: {', '.join(__all__)}")
+        raise AttributeError(f"module 'gliznet' has no attribute {name!r}; allowed: {', '.join(__all__)}")
     return getattr(import_module(_MODULES[name]), name)
 
 
 class _LazyConfig:
-    """Stands for `GliZNetConfig` in AutoConfig until it is used; `gliznet.model` then registers the classes."""
+    """Placeholder for `GliZNetConfig` in AutoConfig until its first use; `gliznet.model` then registers the classes."""
 
     model_type = "gliznet"
 

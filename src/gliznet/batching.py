@@ -1,4 +1,4 @@
-"""Lengths: how many tokens a model takes, and length-sorted batches under a token budget. Shared by every scorer."""
+"""Length limits of models, and length-sorted batches within a token budget. Shared by all scorers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ CPU_BUDGET, DEVICE_BUDGET = 1024, 16384
 
 
 def position_limit(model: nn.Module) -> int | None:
-    """Tokens for which a model has absolute positions; None where they are relative or rotary.
+    """Number of absolute positions of a model; None if positions are relative or rotary.
 
-    Read off the table itself. RoBERTa, MPNet and their kin count positions from the padding's id on, BART from 2 on, so
-    the rows before are no token's position.
+    Read from the position table. RoBERTa, MPNet and similar models start counting after the padding id, and BART at 2,
+    so the rows before that are not used.
     """
     limits = [
         module.num_embeddings - (getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1)
@@ -28,14 +28,14 @@ def position_limit(model: nn.Module) -> int | None:
 
 
 def length_limit(model: nn.Module, *stated: int | None) -> int:
-    """Tokens of a sequence: the smallest of the stated limits (a tokenizer's, say) and the model's positions.
+    """Maximum sequence length: the smallest of the given limits (such as the tokenizer's) and the model's positions.
 
     Args:
-        model: a transformers model, or a module that holds one.
-        stated: limits; None and numbers like 1e30 mean no limit.
+        model: a transformers model, or a module that contains one.
+        stated: further limits; None and values like 1e30 mean no limit.
 
     Returns:
-        That limit; without any, the length that the config says the model was trained for.
+        The limit; if there is none, the training length from the config.
     """
     limits = [limit for limit in (*stated, position_limit(model)) if limit is not None and limit < NO_LIMIT]
     if limits:
@@ -45,20 +45,20 @@ def length_limit(model: nn.Module, *stated: int | None) -> int:
 
 
 def device_token_budget(device_type: str) -> int:
-    """The token budget that suits a device ("cpu", "cuda", ...)."""
+    """Default token budget for a device ("cpu", "cuda", ...)."""
     return CPU_BUDGET if device_type == "cpu" else DEVICE_BUDGET
 
 
 def token_budget_batches(lengths: Sequence[int], budget: int, max_rows: int = 256) -> list[list[int]]:
     """Group row indices so that `rows x longest row` of each batch stays within `budget` tokens.
 
-    Rows are taken longest first (the first batch then shows the peak memory), ties in input order, so padding is
-    close to nil and the grouping is deterministic. A single row longer than `budget` gets its own batch.
+    Rows are processed longest first (so the first batch has the peak memory), ties in input order. This keeps padding
+    minimal and the grouping deterministic. A single row longer than `budget` gets its own batch.
 
     Args:
-        lengths: tokens of each row.
-        budget: padded tokens that a batch may hold (> 0).
-        max_rows: upper bound of rows in a batch (> 0).
+        lengths: tokens per row.
+        budget: maximum tokens per batch, padding included (> 0).
+        max_rows: maximum rows per batch (> 0).
 
     Returns:
         Batches of indices into `lengths`; every index occurs exactly once.
@@ -80,3 +80,23 @@ def token_budget_batches(lengths: Sequence[int], budget: int, max_rows: int = 25
         else:
             batches.append([i])
     return batches
+
+
+def consecutive_batches(lengths: Sequence[int], budget: int, max_rows: int = 256) -> list[range]:
+    """Split rows into consecutive batches of at most `budget` tokens, not counting padding.
+
+    Args:
+        lengths: tokens per row.
+        budget: maximum tokens per batch; a longer row gets its own batch.
+        max_rows: maximum rows per batch.
+
+    >>> consecutive_batches([3, 9, 4, 9], budget=13)
+    [range(0, 2), range(2, 4)]
+    """
+    batches, start, tokens = [], 0, 0
+    for i, length in enumerate(lengths):
+        if i > start and (tokens + length > budget or i - start == max_rows):
+            batches.append(range(start, i))
+            start, tokens = i, 0
+        tokens += length
+    return [*batches, range(start, len(lengths))] if lengths else []

@@ -1,4 +1,4 @@
-"""The model card that is written beside every checkpoint."""
+"""The model card saved with every checkpoint."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ _HEAD = {
 
 
 def render_card(config: GliZNetConfig, facts: Mapping[str, str] | None = None) -> str:
-    """Markdown of the card: what the model is, how to use it, every switch, its limits.
+    """Markdown of the model card: description, usage, all options, limitations.
 
     Args:
-        config: the checkpoint's configuration.
+        config: the configuration of the checkpoint.
         facts: further rows for the training table, such as {"training data": "...", "seed": "0"}.
     """
     o = config.options
@@ -48,7 +48,7 @@ def render_card(config: GliZNetConfig, facts: Mapping[str, str] | None = None) -
 
 
 def write_card(folder: str | Path, config: GliZNetConfig, facts: Mapping[str, str] | None = None) -> None:
-    """Write `README.md` into a checkpoint; a README without our mark was edited and stays."""
+    """Write `README.md` into a checkpoint folder; an edited README (without our marker) is kept."""
     path = Path(folder) / "README.md"
     if not path.exists() or MARK in path.read_text(encoding="utf-8"):
         path.write_text(render_card(config, facts), encoding="utf-8")

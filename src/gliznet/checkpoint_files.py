@@ -1,15 +1,21 @@
-"""Checks of a model's folder before anything is run or allocated: no pickles, no code, whole files, sane sizes."""
+"""Checks of a model folder before anything is run or allocated: no pickles, no code, complete files, plausible
+sizes."""
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.bin.index.json")
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib", "*.bin.index.json")
+# Pickles that nothing reads where safetensors lie beside them: other copies of the weights, and states of a trainer.
+_UNREAD_PICKLES = re.compile(
+    r"(pytorch_model|model)(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json|training_args\.bin|scheduler\.pt"
+    r"|optimizer(_\d+)?\.(pt|bin)|rng_state(_\d+)?\.pth|scaler\.pt"
+)
 _LAYERS = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?(layers?|depth)$")  # counts of them, not limits
 _HIDDEN = ("hidden_size", "d_model", "dim")
 _WIDTHS = (*_HIDDEN, "vocab_size", "intermediate_size", "d_ff", "ffn_dim")
@@ -23,31 +29,39 @@ MOST = 2**24  # of any other number in a config
 
 @dataclass(frozen=True)
 class Weights:
-    """What the headers of a folder's safetensors files say: tensors, numbers in all, the longest dimension."""
+    """Header information of the safetensors files in a folder: tensors, total number of values, largest dimension."""
 
     tensors: int
     numbers: int
     longest: int
 
 
-def check_files(folder: Path) -> Weights:
-    """Refuse a folder that is not safe to load.
+def check_files(folder: Path, allowed_pickles: Collection[str] = ()) -> Weights:
+    """Reject a folder that is not safe to load.
 
     Args:
-        folder: config.json and weights in safetensors, perhaps in several files, perhaps with folders of modules.
+        folder: folder with config.json and safetensors weights, possibly in several files or module subfolders.
+        allowed_pickles: names of pickles allowed next to safetensors, such as `model_head.pkl` of a SetFit model.
+            Loading a pickle can run arbitrary code, so list only files that you trust.
 
     Returns:
         The sizes of its weights.
 
     Raises:
-        ValueError: pickled weights, remote code, a damaged file, or sizes in a config that the weights do not have.
-            The message names the file, the key, the value and what is allowed.
+        ValueError: pickled weights, a pickle that is not allowed, remote code, a damaged file, or sizes in a config
+            that do not match the weights. The message names the file, the key, the value and what is allowed.
     """
     for path in (folder, *(path for path in folder.rglob("*") if path.is_dir() and path.name not in _UNREAD)):
         pickles = sorted({file.name for pattern in _PICKLES for file in path.glob(pattern)})
         if pickles and not any(path.glob("*.safetensors")):
             raise ValueError(
                 f"{path} has pickled weights ({', '.join(pickles)}), which are never read; safetensors are"
+            )
+        others = [name for name in pickles if name not in allowed_pickles and not _UNREAD_PICKLES.fullmatch(name)]
+        if others:
+            raise ValueError(
+                f"{path} has pickles that may be read beside its safetensors ({', '.join(others)}); delete them"
+                f" (allowed here: {', '.join(allowed_pickles) or 'none'})"
             )
     files = sorted(folder.rglob("*.safetensors"))
     if not files:
@@ -60,7 +74,9 @@ def check_files(folder: Path) -> Weights:
             content = _read(path)
             for key, block in _blocks(content):
                 if block.get("auto_map"):
-                    raise ValueError(f"{path}: {key}auto_map={block['auto_map']!r} asks for remote code; it never runs")
+                    raise ValueError(
+                        f"{path}: {key}auto_map={block['auto_map']!r} requests remote code, which is never run"
+                    )
                 if path.name == "config.json":
                     _check_sizes(path, key, block, weights)
     return weights
@@ -71,7 +87,7 @@ def _shapes(path: Path) -> list[list[int]]:
         with safe_open(path, framework="pt") as file:
             return [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged, or no safetensors file: {error}") from error
+        raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
 
 
 def _product(shape: list[int]) -> int:
@@ -85,14 +101,14 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged, or no JSON: {error}") from error
+        raise ValueError(f"{path} is damaged or not valid JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a mapping")
+        raise ValueError(f"{path} contains a {type(content).__name__}, not a mapping")
     return content
 
 
 def _blocks(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping in a config with its dotted prefix: encoders have nested configs."""
+    """All (nested) mappings in a config with their dotted prefix."""
     if isinstance(value, dict):
         yield key, value
         for name, entry in value.items():
@@ -103,7 +119,7 @@ def _blocks(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_sizes(path: Path, prefix: str, block: dict[str, Any], weights: Weights) -> None:
-    """Refuse numbers that would build more than the file can fill."""
+    """Reject sizes that would allocate more than the weights can fill."""
     hidden = next((block[name] for name in _HIDDEN if _number(block.get(name))), 1)
     rotary = any(_ROTARY.search(name) for name in block)
     width = block["embedding_size"] if _number(block.get("embedding_size")) else hidden

@@ -1,7 +1,7 @@
 """The Hugging Face configuration of a GliZNet checkpoint.
 
 `GliZNetOptions` uses this project's names; `GliZNetConfig` stores the same values in `config.json` under the keys that
-published checkpoints use (`supcon_margin`, `label_repulsion_weight`, ...), so files go both ways.
+published checkpoints use (`supcon_margin`, `label_repulsion_weight`, ...), so files are compatible both ways.
 """
 
 import dataclasses
@@ -20,26 +20,47 @@ PUBLISHED_KEYS = {
     "softmax_weight": "supcon_loss_weight",
     "bce_weight": "bce_loss_weight",
     "vicreg_weight": "label_repulsion_weight",
+    "align_weight": "alignment_loss_weight",
+    "enrichment": "enrich_labels",
     "dropout": "dropout_rate",
     "head": "scoring_method",
     "max_length": "max_sequence_length",  # `max_length` is a text-generation key, which transformers refuses to store
 }
 # Name in the published list `losses` -> the option that weighs it.
-PUBLISHED_LOSSES = {"softmax": "softmax_weight", "repulsion": "vicreg_weight", "bce": "bce_weight"}
+PUBLISHED_LOSSES = {
+    "softmax": "softmax_weight",
+    "repulsion": "vicreg_weight",
+    "bce": "bce_weight",
+    "focal": "bce_weight",  # in its place, from era E on
+    "alignment": "align_weight",
+}
+FOCAL_KEY, FOCAL_GAMMA = "focal_loss_weight", 1.85  # weight of the focal loss, and its exponent, in eras E to G
+
+
+def published_key(option: str, focal: bool) -> str:
+    """Key of an option in config.json.
+
+    Args:
+        option: its name.
+        focal: whether the focal loss replaces BCE.
+    """
+    return FOCAL_KEY if focal and option == "bce_weight" else PUBLISHED_KEYS.get(option, option)
 
 
 class GliZNetConfig(PretrainedConfig):
-    """The encoder's own configuration plus every switch.
+    """The configuration of the encoder and all model options.
 
     Args (all keywords, as in `config.json`):
-        backbone_model: where the encoder came from; information only.
+        backbone_model: origin of the encoder; for information only.
         backbone_config: the encoder's configuration (a dict with `model_type`, or a configuration object).
         lab_token_id: id of `[LAB]`.
-        losses: published form of "this term is on": subset of softmax, repulsion, bce. None: as the weights say.
-        all others: see `GliZNetOptions`; `PUBLISHED_KEYS` says which have another name here.
+        losses: enabled loss terms in the published format: subset of softmax, repulsion, bce (or focal), alignment.
+            None: determined by the weights.
+        all others: see `GliZNetOptions`; `PUBLISHED_KEYS` lists those with a different name here. Keys of eras E to G
+            are supported, except for their hinge repulsion and class-balanced focal loss (training only).
 
     Raises:
-        ValueError: an option is not allowed, `losses` names an unknown term, or `auto_map` asks for remote code.
+        ValueError: an option is not allowed, `losses` names an unknown term, or `auto_map` requests remote code.
 
     >>> GliZNetConfig(supcon_margin=0.1).options.margin
     0.1
@@ -56,20 +77,23 @@ class GliZNetConfig(PretrainedConfig):
         **kwargs: Any,  # the signature transformers calls; every key is an option or one of transformers'
     ) -> None:
         if kwargs.get("auto_map"):
-            raise ValueError(f"auto_map: {kwargs['auto_map']!r} asks for remote code, which is never run; remove it")
+            raise ValueError(f"auto_map: {kwargs['auto_map']!r} requests remote code, which is never run; remove it")
         unknown = sorted(set(losses or ()) - set(PUBLISHED_LOSSES))
         if unknown:
             raise ValueError(f"losses: unknown terms {unknown}; allowed: {sorted(PUBLISHED_LOSSES)}")
+        focal = FOCAL_KEY in kwargs or kwargs.get("focal_gamma") is not None
+        if FOCAL_KEY in kwargs:  # eras E to G
+            kwargs = {"focal_gamma": FOCAL_GAMMA, "samples_without_negatives": "drop"} | kwargs
         values: dict[str, Any] = {}
         for field in dataclasses.fields(GliZNetOptions):
-            values[field.name] = kwargs.pop(PUBLISHED_KEYS.get(field.name, field.name), field.default)
-        for loss, weight in PUBLISHED_LOSSES.items():
-            if losses is not None and loss not in losses:
-                values[weight] = 0.0
+            values[field.name] = kwargs.pop(published_key(field.name, focal), field.default)
+        on = {weight for loss, weight in PUBLISHED_LOSSES.items() if losses is None or loss in losses}
+        values |= dict.fromkeys(set(PUBLISHED_LOSSES.values()) - on, 0.0)
         options = GliZNetOptions(**values)
         for name, value in dataclasses.asdict(options).items():
-            setattr(self, PUBLISHED_KEYS.get(name, name), value)
-        self.losses = [loss for loss, weight in PUBLISHED_LOSSES.items() if getattr(options, weight) > 0]
+            setattr(self, published_key(name, focal), value)
+        off = "bce" if focal else "focal"
+        self.losses = [loss for loss, w in PUBLISHED_LOSSES.items() if getattr(options, w) > 0 and loss != off]
         self.backbone_model = backbone_model
         self.lab_token_id = lab_token_id
         if isinstance(backbone_config, PretrainedConfig):
@@ -81,20 +105,22 @@ class GliZNetConfig(PretrainedConfig):
 
     @property
     def options(self) -> GliZNetOptions:
-        """The switches under this project's names (built anew, so an edited attribute is seen and checked)."""
-        names = [field.name for field in dataclasses.fields(GliZNetOptions)]
-        return GliZNetOptions(**{name: getattr(self, PUBLISHED_KEYS.get(name, name)) for name in names})
+        """The model options (rebuilt on each access, so that changed attributes are picked up and validated)."""
+        names, focal = [field.name for field in dataclasses.fields(GliZNetOptions)], self.focal_gamma is not None
+        return GliZNetOptions(**{name: getattr(self, published_key(name, focal)) for name in names})
 
     @property
     def encoder_config(self) -> PretrainedConfig:
-        """The encoder's configuration as an object.
+        """The encoder configuration as an object.
 
         Raises:
-            ValueError: `backbone_config` is missing, has no `model_type`, or asks for remote code.
+            ValueError: `backbone_config` is missing, has no `model_type`, or requests remote code.
         """
         stored = dict(self.backbone_config or {})
         if stored.get("auto_map"):
-            raise ValueError(f"backbone_config.auto_map: {stored['auto_map']!r} asks for remote code; remove it")
+            raise ValueError(
+                f"backbone_config.auto_map: {stored['auto_map']!r} requests remote code, which is never run; remove it"
+            )
         if "model_type" not in stored:
             raise ValueError("backbone_config: `model_type` is missing; it must be the encoder's full configuration")
         for key in ("dtype", "torch_dtype"):  # the whole model's dtype decides, not the one the encoder was saved in
@@ -110,5 +136,6 @@ class GliZNetConfig(PretrainedConfig):
         backbone_model: str = "",
     ) -> "GliZNetConfig":
         """Build a configuration from `options` and the encoder's configuration."""
-        values = {PUBLISHED_KEYS.get(name, name): value for name, value in dataclasses.asdict(options).items()}
+        focal = options.focal_gamma is not None
+        values = {published_key(name, focal): value for name, value in dataclasses.asdict(options).items()}
         return cls(backbone_model, backbone_config, lab_token_id, **values)

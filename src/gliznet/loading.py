@@ -1,4 +1,4 @@
-"""What a checkpoint must be before it is trusted: safetensors, no code, exactly this architecture, finite weights."""
+"""Checks before a checkpoint is used: safetensors only, no code, an exact architecture match, finite weights."""
 
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,14 @@ MAX_NAMES = 12  # of tensors in a message
 
 
 def check_source(source: str | Path, options: dict[str, Any]) -> None:
-    """Refuse pickles and remote code before anything is read.
+    """Reject pickles and remote code before anything is read.
 
     Args:
         source: folder or hub id.
-        options: keywords of `from_pretrained`; those that this project sets itself are removed.
+        options: keywords of `from_pretrained`; those set by this project are removed.
 
     Raises:
-        ValueError: `trust_remote_code` or `weights_only=False` is asked for, or a folder has pickled weights only.
+        ValueError: `trust_remote_code` or `weights_only=False` is requested, or a folder has only pickled weights.
     """
     if options.get("trust_remote_code"):
         raise ValueError("trust_remote_code: True is not allowed; gliznet never runs code from a checkpoint")
@@ -35,17 +35,16 @@ def check_source(source: str | Path, options: dict[str, Any]) -> None:
 
 
 def check_loaded(model: nn.Module, info: dict[str, Any], source: str, exact: bool = True) -> None:
-    """Refuse a checkpoint that is not this model.
+    """Reject a checkpoint that does not match the model.
 
     Args:
         model: the model after loading.
         info: transformers' loading report.
-        source: for the message.
-        exact: whether tensors that the model does not have are refused too. A plain encoder out of a larger model has
-            some.
+        source: name used in the error message.
+        exact: whether to reject unexpected tensors as well. A plain encoder loaded from a larger model has some.
 
     Raises:
-        ValueError: names the unexpected, missing and mis-shaped tensors, or those with NaN or infinite values.
+        ValueError: lists the unexpected, missing and wrongly shaped tensors, or those with NaN or infinite values.
     """
     check_names(info, source, exact)
     bad = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
@@ -67,17 +66,17 @@ def check_names(info: dict[str, Any], source: str, exact: bool) -> None:
 
 
 def check_same(kind: Any, folder: Path) -> nn.Module:
-    """Refuse a folder whose weights transformers would complete with random ones; nothing is allocated.
+    """Reject a folder with missing weights, which transformers would initialise randomly; nothing is allocated.
 
     Args:
-        kind: class of the model that is loaded from it (also an Auto class).
-        folder: weights and config.json.
+        kind: model class to load (may be an Auto class).
+        folder: folder with weights and config.json.
 
     Returns:
-        The model without its weights.
+        The model without weights.
 
     Raises:
-        ValueError: names the missing and mis-shaped tensors. A pooler may be missing: sentence encoders have none.
+        ValueError: lists the missing and wrongly shaped tensors. The pooler may be missing, as in sentence encoders.
     """
     dry: Any = kind.from_pretrained(
         folder,
@@ -93,10 +92,10 @@ def check_same(kind: Any, folder: Path) -> nn.Module:
 
 
 def load_encoder(source: str | Path) -> PreTrainedModel:
-    """An encoder in float32 from safetensors, complete but for a pooler.
+    """Load an encoder in float32 from safetensors; only the pooler may be missing.
 
     Raises:
-        ValueError: pickled weights, or tensors missing or of another shape (named).
+        ValueError: pickled weights, or missing or wrongly shaped tensors (listed).
     """
     check_source(source, {})
     encoder, info = AutoModel.from_pretrained(  # type: ignore[misc]
@@ -107,12 +106,12 @@ def load_encoder(source: str | Path) -> PreTrainedModel:
 
 
 def _check_encoder_names(info: dict[str, Any], source: str) -> None:
-    """`check_names` of an encoder: a pooler may be missing, sentence encoders have none."""
+    """`check_names` for an encoder; the pooler may be missing, as in sentence encoders."""
     info["missing_keys"] = [name for name in info["missing_keys"] if not name.startswith("pooler.")]
     check_names(info, source, exact=False)
 
 
 def _some(names: list[str]) -> str:
-    """The first names, and how many more there are."""
+    """The first few names and the number of others."""
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more

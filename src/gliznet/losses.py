@@ -1,7 +1,7 @@
 """GliZNet's loss terms as pure functions (docs/models/gliznet.md section 2), and the named total.
 
-B batch, K labels, D hidden. `labels` holds 1 (true), 0 (false) or -100 (no label there); `logits` may hold anything in
-cells without a label. Each function returns a scalar; nothing is replaced when it is not finite.
+Shapes: B batch, K labels, D hidden size. `labels` is 1 (true), 0 (false) or -100 (no label); `logits` without a label
+are ignored. Each function returns a scalar; non-finite values are not masked.
 """
 
 import torch
@@ -22,13 +22,13 @@ def one_vs_negatives_softmax(
 ) -> Tensor:
     """Each positive against all negatives of its sample: log(e^s_p + sum_n e^(s_n + m)) - s_p.
 
-    Mean over the positives of a sample, then over samples with a positive. Positives never meet each other.
+    Mean over the positives of a sample, then over samples with a positive. Positives do not compete with each other.
 
     Args:
         logits: (B, K).
         labels: (B, K).
         margin: m, added to the negatives.
-        without_negatives: "count" keeps samples without negatives (their term is 0) in the mean, "drop" does not.
+        without_negatives: "count" keeps samples without negatives in the mean (their term is 0), "drop" does not.
 
     Source: docs/models/gliznet.md 2.1.
     """
@@ -44,7 +44,7 @@ def one_vs_negatives_softmax(
 
 
 def _mean_over_cells(terms: Tensor, valid: Tensor, mean: str) -> Tensor:
-    """Mean of (B, K) `terms` where `valid`: over all cells of the batch, or over samples of each sample's mean."""
+    """Mean of (B, K) `terms` where `valid`: over all cells of the batch, or per sample first."""
     terms = terms * valid
     if mean == "cell":
         return terms.sum() / valid.sum().clamp(min=1)
@@ -64,7 +64,7 @@ def bce(logits: Tensor, labels: Tensor, mean: str = "cell") -> Tensor:
 
 
 def focal(logits: Tensor, labels: Tensor, gamma: float, mean: str = "cell") -> Tensor:
-    """(1 - p_t)^gamma * BCE on (B, K), p_t the probability given to the truth; replaces BCE in eras E to G.
+    """(1 - p_t)^gamma * BCE on (B, K), where p_t is the probability of the target; replaces BCE in eras E to G.
 
     Source: Lin et al. 2017, docs/models/gliznet.md 2.5.
     """
@@ -84,11 +84,11 @@ def _center(Z: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def vicreg_variance(Z: Tensor, mask: Tensor, gamma: float = GAMMA_BATCH) -> Tensor:
-    """Hinge on the deviation of each dimension: mean_d max(0, gamma - sqrt(Var_unbiased(Z_d) + 1e-4)).
+    """Hinge on the standard deviation of each dimension: mean_d max(0, gamma - sqrt(Var_unbiased(Z_d) + 1e-4)).
 
     Args:
-        Z: (..., N, D) vectors; leading dimensions are separate sets.
-        mask: (..., N) which vectors count; a set of fewer than 2 gives 0.
+        Z: (..., N, D) vectors; leading dimensions are independent sets.
+        mask: (..., N) bool, vectors to include; a set with fewer than 2 gives 0.
 
     Returns:
         (...): one value per set. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
@@ -115,11 +115,11 @@ def vicreg(Z: Tensor, mask: Tensor, parts: str = "both", scope: str = "batch") -
     """Variance + 0.04 covariance over label vectors (partial VICReg: no invariance term).
 
     Args:
-        Z: (B, K, D) label vectors as the scorer sees them (after dropout).
-        mask: (B, K) which are labels.
-        parts: "both", "variance" or "covariance" (alone, with weight 1).
-        scope: "batch" all vectors of the batch, raw, gamma 1; "batch-unit" the same on the unit sphere with the norm
-            detached, gamma .05; "sample-unit" per sample of 2 or more labels, averaged over such samples.
+        Z: (B, K, D) label vectors as input to the scorer (after dropout).
+        mask: (B, K) bool, true for labels.
+        parts: "both", "variance" or "covariance" (a single part has weight 1).
+        scope: "batch": all raw vectors of the batch, gamma 1; "batch-unit": the same on the unit sphere with detached
+            norm, gamma .05; "sample-unit": per sample with at least 2 labels, averaged over those samples.
     """
     gamma = GAMMA_BATCH if scope == "batch" else GAMMA_UNIT
     if scope != "batch":
@@ -152,14 +152,16 @@ def alignment(text: Tensor, label: Tensor, labels: Tensor) -> Tensor:
 def total_loss(
     logits: Tensor, labels: Tensor, text: Tensor, label: Tensor, options: GliZNetOptions
 ) -> dict[str, Tensor]:
-    """All terms that have a weight, unweighted and by name, and their weighted sum under "total".
+    """All loss terms with non-zero weight, unweighted and by name, and their weighted sum as "total".
 
     Args:
-        logits: (B, K); labels: (B, K); text, label: (B, K, D) vectors that the scorer compared.
-        options: weights and variants. A term of weight 0 is not computed and has no entry.
+        logits: (B, K).
+        labels: (B, K).
+        text, label: (B, K, D) vectors compared by the scorer.
+        options: weights and variants; terms with weight 0 are not computed.
 
     Returns:
-        "total" plus the terms that have a weight, by name ("focal" stands for "bce" where `focal_gamma` is set).
+        "total" and the terms by name ("focal" replaces "bce" if `focal_gamma` is set).
     """
     o = options
     terms: dict[str, tuple[float, Tensor]] = {}

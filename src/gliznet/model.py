@@ -1,7 +1,7 @@
 """GliZNet: one encoder pass over a text and all its labels, one logit per label (docs/models/gliznet.md section 1).
 
-From bottom to top: label vectors and label-specific text vectors from hidden states, the score of such a pair, the
-model around them. B batch, K labels, T tokens, D hidden size.
+Bottom up: label vectors and label-specific text vectors from hidden states, the score of a pair of them, and the
+model. Shapes: B batch, K labels, T tokens, D hidden size.
 """
 
 import math
@@ -26,7 +26,7 @@ from transformers.utils import ModelOutput
 
 from gliznet.batching import position_limit
 from gliznet.config import GliZNetConfig
-from gliznet.fast.deberta import use_fast_attention
+from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.text_cache import TextStates
 from gliznet.loading import load_encoder
 from gliznet.losses import PADDING, total_loss
@@ -35,18 +35,18 @@ from gliznet.order_invariant import check_supported, encode_order_invariant, lab
 from gliznet.pretrained import GliZNetPreTrainedModel
 from gliznet.tokenizer import GliZNETTokenizer
 
-MAX_LOG_SCALE = math.log(100.0)
+MAX_LOGIT_SCALE = math.log(100.0)
 
 
 def lab_positions(is_lab: Tensor, num_labels: int) -> tuple[Tensor, Tensor]:
-    """Where the j-th [LAB] of each sample is, left to right.
+    """Position of the j-th [LAB] in each sample, from left to right.
 
     Args:
         is_lab: (B, T) bool.
-        num_labels: K, columns to return.
+        num_labels: K, number of columns to return.
 
     Returns:
-        positions (B, K) int64 (0 where there is no such [LAB]) and present (B, K) bool.
+        positions (B, K) int64, 0 for a missing [LAB], and present (B, K) bool.
     """
     B, T = is_lab.shape
     rank = is_lab.long().cumsum(1) - 1  # (B, T) 0-based column of a [LAB]
@@ -59,16 +59,18 @@ def lab_positions(is_lab: Tensor, num_labels: int) -> tuple[Tensor, Tensor]:
 
 
 def masked_mean(H: Tensor, mask: Tensor) -> Tensor:
-    """Mean of states (B, T, D) over each row of a mask (B, K, T): (B, K, D); 0 where a row is empty."""
+    """Mean of states (B, T, D) over each row of a mask (B, K, T): (B, K, D); 0 for an empty row."""
     weight = mask.to(H.dtype)
     return weight @ H / weight.sum(-1, keepdim=True).clamp(min=1)
 
 
 def attend(queries: Tensor, H: Tensor, text_mask: Tensor, scale: Tensor | float) -> Tensor:
-    """Label-specific text vectors: softmax over the text of `scale * query . state`, no projections.
+    """Label-specific text vectors: attention with weights softmax(scale * query . state) over the text, no projections.
 
     Args:
-        queries: (B, K, D); H: (B, T, D) keys and values; text_mask: (B, T), at least one true per row.
+        queries: (B, K, D).
+        H: (B, T, D) keys and values.
+        text_mask: (B, T) bool, with at least one true value per row.
         scale: factor of the dot products.
 
     Returns:
@@ -89,25 +91,25 @@ class LabelEnrichment(nn.Module):
         if hidden % heads:
             raise ValueError(f"enrichment: hidden size {hidden} is not a multiple of its {heads} heads")
         self.fuse = nn.Linear(2 * hidden, hidden)
-        self.attention = nn.MultiheadAttention(hidden, heads, batch_first=True)
+        self.attn = nn.MultiheadAttention(hidden, heads, batch_first=True)
 
     def forward(self, label: Tensor, text: Tensor, present: Tensor) -> Tensor:
         """Enriched label vectors (B, K, D) from label and text vectors (B, K, D) and `present` (B, K)."""
         fused = self.fuse(torch.cat([label, text], dim=-1))
         absent = ~present
         absent[:, 0] = False  # labels fill columns from the left, so this only guards rows without any
-        change, _ = self.attention(label, fused, fused, key_padding_mask=absent, need_weights=False)
+        change, _ = self.attn(label, fused, fused, key_padding_mask=absent, need_weights=False)
         return F.normalize(label + change, dim=-1)
 
 
 class LabelScorer(nn.Module):
     """One logit per (text vector, label vector) pair.
 
-    bilinear: t^T W e + c. bilinear with identity start: scale * t^T W e + c on normalised vectors, W = I, so that the
-    first logit is `identity_scale * (cos(t, e) - identity_offset)`. cosine: scale * cos, scale 1/0.07 at first and 100
-    at most. dot: scale * t.e, scale 1/sqrt(D) at first.
+    bilinear: t^T W e + c. bilinear with identity initialisation: scale * t^T W e + c on normalised vectors with W = I,
+    so the initial logit is `identity_scale * (cos(t, e) - identity_offset)`. cosine: scale * cos, where scale starts at
+    1/0.07 and is at most 100. dot: scale * t.e, where scale starts at 1/sqrt(D).
 
-    Source: docs/models/gliznet.md 1.4; the identity start is this project's.
+    Source: docs/models/gliznet.md 1.4; identity initialisation is an addition of this project.
     """
 
     def __init__(self, hidden: int, options: GliZNetOptions) -> None:
@@ -116,7 +118,7 @@ class LabelScorer(nn.Module):
         self.bilinear = nn.Bilinear(hidden, hidden, 1) if options.head == "bilinear" else None
         first = {"bilinear": options.identity_scale, "cosine": 1 / 0.07, "dot": hidden**-0.5}[options.head]
         scaled = options.head != "bilinear" or options.head_init == "identity"
-        self.log_scale = nn.Parameter(torch.tensor(math.log(first))) if scaled else None
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(first))) if scaled else None
         if self.bilinear is not None:
             self._init_bilinear(self.bilinear, options)
 
@@ -139,16 +141,19 @@ class LabelScorer(nn.Module):
         if self.bilinear is not None:
             text = text @ self.bilinear.weight[0]  # (B, K, D)
         score = (text * label).sum(-1)  # (B, K)
-        if self.log_scale is not None:
-            score = score * self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
+        if self.logit_scale is not None:
+            score = score * self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
         return score if self.bilinear is None else score + self.bilinear.bias
 
 
 class LabelAggregator(nn.Module):
-    """Everything above the encoder: from hidden states to label vectors, text vectors and logits. Computes in float32.
+    """Everything above the encoder: label vectors, text vectors and logits from hidden states. Computes in float32.
 
-    Where the tokens are, in all methods: `label_ids` (B, T) is j at the tokens whose mean may stand for label j, else
-    0; `text_mask` (B, T) bool; `lab_position` and `present` (B, K) come from `lab_positions`.
+    Parameters are named as in the published checkpoints: `scoring.bilinear.*` (era D), `attn_temperature` (since era
+    E), `label_context.{fuse,attn}.*` (since era F), `scoring.logit_scale` (cosine head).
+
+    Arguments shared by all methods: `label_ids` (B, T) is j at the tokens that are averaged for label j, else 0;
+    `text_mask` (B, T) is bool; `lab_position` and `present` (B, K) come from `lab_positions`.
     """
 
     def __init__(self, hidden: int, options: GliZNetOptions) -> None:
@@ -156,20 +161,22 @@ class LabelAggregator(nn.Module):
         self.options = options
         self.dropout = nn.Dropout(options.dropout)
         self.scoring = LabelScorer(hidden, options)
-        self.enrichment = LabelEnrichment(hidden) if options.enrichment else None
+        self.label_context = LabelEnrichment(hidden) if options.enrichment else None
         learned = options.text_repr == "attention-normalized"
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(hidden) / 2)) if learned else None  # sqrt(D) at first
+        self.attn_temperature = (
+            nn.Parameter(torch.tensor(math.log(hidden) / 2)) if learned else None
+        )  # sqrt(D) at first
 
     def forward(
         self, H: Tensor, label_ids: Tensor, text_mask: Tensor, lab_position: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B, K), text vectors (B, K, D) and label vectors (B, K, D) from hidden states H (B, T, D)."""
-        if self.log_temperature is not None:
+        if self.attn_temperature is not None:
             H = F.normalize(H, dim=-1)
         label = self.dropout(self.label_vectors(H, label_ids, lab_position))
         text = self.text_vectors(label, H, text_mask)
-        if self.enrichment is not None:
-            label = self.enrichment(label, text, present)
+        if self.label_context is not None:
+            label = self.label_context(label, text, present)
             text = self.text_vectors(label, H, text_mask)
         return self.scoring(text, label), text, label
 
@@ -186,18 +193,18 @@ class LabelAggregator(nn.Module):
             return H[:, :1].expand_as(label)
         if self.options.text_repr == "mean":
             return masked_mean(H, text_mask.unsqueeze(1)).expand_as(label)
-        scale = H.shape[-1] ** -0.5 if self.log_temperature is None else self.log_temperature.exp()
+        scale = H.shape[-1] ** -0.5 if self.attn_temperature is None else self.attn_temperature.exp()
         return attend(label, H, text_mask, scale)
 
 
 @dataclass
 class GliZNetOutput(ModelOutput):
-    """What `GliZNetForSequenceClassification` returns.
+    """Output of `GliZNetForSequenceClassification`.
 
     Attributes:
-        loss: weighted sum of the terms, or None without targets.
-        losses: the terms by name, unweighted; a term of weight 0 is absent.
-        logits: (B, K) float32, -inf where a sample has no such label.
+        loss: weighted sum of the loss terms; None without targets.
+        losses: unweighted loss terms by name; terms with weight 0 are absent.
+        logits: (B, K) float32; -inf where a sample has fewer labels.
     """
 
     loss: Tensor | None = None
@@ -206,9 +213,9 @@ class GliZNetOutput(ModelOutput):
 
 
 class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
-    """Encoder over text and labels, with one score per label on top.
+    """An encoder that reads a text with its labels, and a head that scores each label.
 
-    Build with `from_backbone` (fresh head on a pretrained encoder) or `from_pretrained` (a trained checkpoint).
+    Create it with `from_backbone` (new head on a pretrained encoder) or `from_pretrained` (trained checkpoint).
     """
 
     def __init__(self, config: GliZNetConfig) -> None:
@@ -222,13 +229,13 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         self.post_init()
 
     def _attach(self, backbone: Any, config: GliZNetConfig) -> None:
-        """Take an encoder and put a fresh head on it."""
+        """Attach a newly initialised head to an encoder."""
         options = config.options
         if options.order_invariant:
             check_supported(backbone.config)
         if hasattr(backbone, "pooler"):
             backbone.pooler = None  # never used: its weights would get no gradient
-        use_fast_attention(backbone)  # exact, and without effect on other architectures
+        use_fast_encoders(backbone)  # exact
         self.backbone = backbone
         self.aggregator = LabelAggregator(backbone.config.hidden_size, options)
         self.options = options
@@ -237,15 +244,15 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
     def from_backbone(
         cls, backbone: str | Path | PreTrainedModel, tokenizer: GliZNETTokenizer, options: GliZNetOptions | None = None
     ) -> "GliZNetForSequenceClassification":
-        """Put a fresh head on a pretrained encoder.
+        """Create a model with a newly initialised head on a pretrained encoder.
 
         Args:
-            backbone: folder (or hub id) of an encoder in safetensors, or an encoder (it is taken over, not copied).
-            tokenizer: the encoder's tokenizer with `[LAB]`; the embedding matrix grows only if it has no row for it.
-            options: switches; None means the tokenizer's.
+            backbone: folder or hub id of an encoder in safetensors, or an encoder (used as is, not copied).
+            tokenizer: the encoder's tokenizer with `[LAB]`; the embedding matrix grows only if it lacks a row for it.
+            options: model options; None uses those of the tokenizer.
 
         Raises:
-            ValueError: pickled weights, weights missing in the folder, more positions than the encoder has.
+            ValueError: pickled weights, missing weights, or `max_length` above the positions of the encoder.
         """
         options = options or tokenizer.options
         if isinstance(backbone, PreTrainedModel):
@@ -276,15 +283,15 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         labels: Tensor | None = None,
         num_labels: int | None = None,
     ) -> GliZNetOutput:
-        """Score the labels in each sequence; with targets, also the loss.
+        """Score the labels in each sequence; with targets, also compute the loss.
 
         Args:
             input_ids, attention_mask, lmask: (B, T) from `GliZNETTokenizer`.
-            labels: (B, K) float targets, 1 / 0, -100 where a sample has no such label; gives K.
-            num_labels: K when there are no targets; None counts the most [LAB] of the batch (synchronises a GPU).
+            labels: (B, K) float targets: 1 true, 0 false, -100 where a sample has fewer labels.
+            num_labels: K, if there are no targets; None counts the [LAB] tokens (which synchronises a GPU).
 
         Raises:
-            ValueError: on CPU, more [LAB] tokens in a sample than K.
+            ValueError: a sample has more than K [LAB] tokens (checked on the CPU only).
         """
         is_lab = (input_ids == self.config.lab_token_id) & attention_mask.bool()  # (B, T)
         if labels is not None:
@@ -309,13 +316,13 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         return GliZNetOutput(loss=loss, losses=losses, logits=logits.masked_fill(~present, float("-inf")))
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor, lmask: Tensor, is_lab: Tensor) -> Tensor:
-        """Last hidden states (B, T, D); no pooler, no norm after it."""
+        """Last hidden states (B, T, D), without pooler or further normalisation."""
         if self.options.order_invariant:
             return encode_order_invariant(self.backbone, input_ids, attention_mask, lmask, is_lab, self.options)
         return self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
     def _aggregate(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The aggregator in float32, also when its weights are kept in less (`model.to(torch.bfloat16)`, sharding)."""
+        """Run the aggregator in float32, even if its weights are stored in lower precision (bfloat16, sharding)."""
         weights = dict(self.aggregator.named_parameters())
         if all(weight.dtype == torch.float32 for weight in weights.values()):
             return self.aggregator(*inputs)
@@ -323,12 +330,12 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
 
     @torch.inference_mode()
     def score_states(self, text: TextStates, labels: Tensor, mask: Tensor) -> Tensor:
-        """Logits (B, K) of texts and labels that were encoded apart (order-invariant mode).
+        """Logits (B, K) of separately encoded texts and labels (order-invariant mode).
 
         Args:
             text: of B texts, from `fast.text_cache.encode_text`; S tokens each.
-            labels: (B, K, M, D) states from `encode_labels`, or (1, K, M, D) for all texts alike.
-            mask: (B or 1, K, M) bool, true at a label's tokens; none for a label that is absent (its logit is -inf).
+            labels: (B, K, M, D) states from `encode_labels`, or (1, K, M, D) if all texts share them.
+            mask: (B or 1, K, M) bool, true at label tokens; all false for a missing label (its logit is -inf).
         """
         (B, S), (K, M) = text.mask.shape, mask.shape[1:]
         mask = mask.bool().expand(B, K, M)

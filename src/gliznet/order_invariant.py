@@ -1,10 +1,10 @@
-"""Order-invariant encoding: scores that depend on neither the order of labels nor their grouping in sequences.
+"""Order-invariant encoding: scores do not depend on the order of labels or on how they are grouped into sequences.
 
-Text tokens attend to text only. The tokens of a label (its pieces and its [LAB]) attend to the text (unless
-`label_context="none"`) and to each other. Every label has the same positions: it starts right after the text, as if it
-were the only one (with `label_context="none"` it has the positions of a separate text).
+Text tokens attend only to the text. The tokens of a label (its word pieces and its [LAB]) attend to the text (unless
+`label_context="none"`) and to each other. All labels have the same positions: each starts right after the text, as if
+it were the only label (with `label_context="none"`, it has the positions of a separate text).
 
-This module encodes text and labels in one sequence; `fast.text_cache` gives the same states with each text encoded
+This module encodes text and labels in one sequence; `fast.text_cache` computes the same states with each text encoded
 once. B batch, T tokens, D hidden size, H attention heads.
 """
 
@@ -24,7 +24,7 @@ SUPPORTED = (*ABSOLUTE, "deberta-v2", "modernbert")
 
 
 def check_supported(config: Any) -> None:
-    """Refuse encoders for which invariance is not proven.
+    """Reject encoders for which invariance is not established.
 
     Args:
         config: the encoder's configuration.
@@ -50,7 +50,7 @@ def check_supported(config: Any) -> None:
 
 
 def first_position(config: Any) -> int:
-    """The number of the first position of an encoder of the family `ABSOLUTE`."""
+    """The first position of an encoder of the family `ABSOLUTE`."""
     return config.pad_token_id + 1 if config.model_type in OFFSET else 0
 
 
@@ -72,7 +72,7 @@ def shared_positions(segment: Tensor, is_lab: Tensor, attention_mask: Tensor, st
 
 
 def allowed_pairs(segment: Tensor, attention_mask: Tensor, label_context: str) -> Tensor:
-    """Which query (dim 1) may attend to which key (dim 2): (B, T, T) bool; padding is never a key."""
+    """(B, T, T) bool: which query (dim 1) may attend to which key (dim 2); padding is never a key."""
     query, key = segment.unsqueeze(2), segment.unsqueeze(1)  # (B, T, 1), (B, 1, T)
     allowed = query == key
     if label_context == "text":
@@ -92,8 +92,8 @@ def encode_order_invariant(
 
     Args:
         backbone: an encoder that passed `check_supported`.
-        input_ids, attention_mask, lmask: (B, T) as the tokenizer gives them; padding on the right.
-        is_lab: (B, T) true at [LAB].
+        input_ids, attention_mask, lmask: (B, T) from the tokenizer, right-padded.
+        is_lab: (B, T) bool, true at [LAB].
         options: `label_context`, and `label_frame`: a label without text starts at 0 with its own [CLS], else at 1.
     """
     config: Any = backbone.config

@@ -1,7 +1,7 @@
-"""Scoring texts: the pipeline of the published model card, raw logits, and the two ways to compute them.
+"""Inference: the pipeline of the published model card, raw logits, and the two ways to compute them.
 
-From top to bottom: `ZeroShotClassificationPipeline` (probabilities), `score_texts` (logits in input order), one
-sequence per text and chunk of labels, and, in order-invariant mode with one label set, each text encoded once.
+Top down: `ZeroShotClassificationPipeline` (probabilities); `score_texts` (logits in input order); one sequence per text
+and chunk of labels; and, in order-invariant mode with one label set, each text encoded once.
 
 B batch, K labels, M tokens of a label, S tokens of a text, T tokens of a sequence, D hidden size.
 """
@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from tqdm.auto import tqdm
 from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.fast.text_cache import can_cache_texts, encode_labels, encode_text
 from gliznet.model import GliZNetForSequenceClassification
+from gliznet.published import HUB_KEYWORDS
 from gliznet.tokenizer import GliZNETTokenizer, Row
 
 __all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificationPipeline", "score_texts"]
@@ -40,20 +42,25 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class Classification:
-    """Result for one text: `labels` in the order they were given, or best first when `top_k` was given."""
+    """Result for one text: `labels` in input order, or best first if `top_k` was given."""
 
     text: str
     labels: list[LabelScore]
 
+    @property
+    def best(self) -> LabelScore | None:
+        """The most probable label (the first one in a tie); None if `threshold` removed all labels."""
+        return max(self.labels, key=lambda found: found.score, default=None)
+
 
 @dataclass
 class ScoringReport:
-    """What scoring cut and computed; fill one by passing it to `score_texts`.
+    """Truncation and token counts of scoring; pass one to `score_texts` to fill it.
 
     Attributes:
-        truncated_texts: texts that lost tokens in at least one of their sequences.
+        truncated_texts: texts truncated in at least one of their sequences.
         truncated_labels, lost_labels: (text, label) pairs, non-zero under reference truncation only.
-        real_tokens, padded_tokens: tokens that the encoder read, without and with padding.
+        real_tokens, padded_tokens: tokens read by the encoder, without and with padding.
     """
 
     truncated_texts: int = 0
@@ -64,15 +71,15 @@ class ScoringReport:
 
 
 class ZeroShotClassificationPipeline:
-    """Probabilities of free labels for one text or many.
+    """Zero-shot classification of one or more texts with arbitrary labels.
 
     Args:
         model: a trained model.
-        tokenizer: the model's.
-        classification_type: "multi-label" gives each label its own sigmoid, "multi-class" a softmax over the distinct
-            labels of a text.
-        device: where to put the model, such as "cuda" or "cpu"; None leaves it where it is.
-        token_budget: padded tokens in a batch; None takes what suits the device.
+        tokenizer: the tokenizer of the model.
+        classification_type: "multi-label" (a sigmoid per label) or "multi-class" (a softmax over the distinct labels of
+            a text).
+        device: device to move the model to, such as "cuda" or "cpu"; None keeps the current one.
+        token_budget: tokens per batch, padding included; None chooses a value for the device.
         autocast_dtype: None or "bf16".
 
     Raises:
@@ -88,9 +95,7 @@ class ZeroShotClassificationPipeline:
         token_budget: int | None = None,
         autocast_dtype: str | None = None,
     ) -> None:
-        if classification_type not in get_args(ClassificationType):
-            allowed = ", ".join(map(repr, get_args(ClassificationType)))
-            raise ValueError(f"classification_type: {classification_type!r} is not allowed; allowed: {allowed}")
+        _check_type(classification_type)
         self.model = model.eval()
         if device is not None:
             self.model.to(torch.device(device))  # type: ignore[arg-type]
@@ -100,30 +105,62 @@ class ZeroShotClassificationPipeline:
         self.autocast_dtype = autocast_dtype
         self.report = ScoringReport()  # of the latest call
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        classification_type: ClassificationType = "multi-label",
+        device: str | torch.device | None = None,
+        *,
+        token_budget: int | None = None,
+        autocast_dtype: str | None = None,
+        **keywords: Any,
+    ) -> Self:
+        """Load the model and tokenizer of a checkpoint.
+
+        Args:
+            source: folder or hub id.
+            classification_type, device, token_budget, autocast_dtype: see the class.
+            keywords: passed to the model's `from_pretrained`; hub options (`revision`, `token`, ...) also apply to the
+                tokenizer.
+
+        Raises:
+            ValueError: unknown `classification_type`, or an invalid or unsafe checkpoint.
+        """
+        _check_type(classification_type)
+        model = GliZNetForSequenceClassification.from_pretrained(source, **keywords)
+        hub = {name: keywords[name] for name in HUB_KEYWORDS if name in keywords}
+        tokenizer = GliZNETTokenizer.from_pretrained(source, **hub)
+        return cls(model, tokenizer, classification_type, device, token_budget, autocast_dtype)
+
     def __call__(
         self,
         texts: str | Sequence[str],
         labels: LabelSets,
-        *,
         threshold: float | None = None,
+        *,
+        classification_type: ClassificationType | None = None,
         top_k: int | None = None,
         progress: bool | None = None,
     ) -> Classification | list[Classification]:
-        """Classify one text, or many.
+        """Classify one or more texts.
 
         Args:
             texts: a text or a list of texts.
             labels: one label list for all texts, or one list per text.
-            threshold: leave out labels below this probability.
-            top_k: the k best labels, best first.
-            progress: show a progress bar; None shows it from 1,000 texts on.
+            threshold: drop labels below this probability.
+            classification_type: overrides that of the pipeline for this call.
+            top_k: keep the k best labels, best first; by default, all labels in input order.
+            progress: whether to show a progress bar; None shows it for 1,000 texts or more.
 
         Returns:
-            A `Classification` for a text, a list of them for a list.
+            A `Classification` for a single text, a list of them for a list.
 
         Raises:
-            ValueError: no labels, an empty label, `threshold` outside [0, 1], `top_k` < 1.
+            ValueError: no labels, an empty label, `threshold` outside [0, 1], `top_k` < 1, unknown
+                `classification_type`.
         """
+        kind = _check_type(classification_type or self.classification_type)
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold: {threshold} is not allowed; allowed: 0 to 1")
         if top_k is not None and top_k < 1:
@@ -144,19 +181,28 @@ class ZeroShotClassificationPipeline:
                 report=self.report,
             )
         results = [
-            Classification(text, _select(names, self._probabilities(row, names), threshold, top_k))
+            Classification(text, _select(names, _probabilities(row, names, kind), threshold, top_k))
             for text, row, names in zip(many, logits, label_sets * len(many) if shared else label_sets, strict=True)
         ]
         return results[0] if isinstance(texts, str) else results
 
-    def _probabilities(self, logits: np.ndarray, labels: list[str]) -> np.ndarray:
-        """(K,) probabilities from (K,) logits."""
-        wide = logits.astype(np.float64)
-        if self.classification_type == "multi-label":
-            return np.exp(-np.logaddexp(0.0, -wide))
-        first = [labels.index(label) for label in dict.fromkeys(labels)]  # a label given twice counts once
-        shifted = np.exp(wide - wide.max())
-        return shifted / shifted[first].sum()
+
+def _check_type(value: str) -> str:
+    """Validate and return the classification type."""
+    if value not in get_args(ClassificationType):
+        allowed = ", ".join(map(repr, get_args(ClassificationType)))
+        raise ValueError(f"classification_type: {value!r} is not allowed; allowed: {allowed}")
+    return value
+
+
+def _probabilities(logits: np.ndarray, labels: list[str], kind: str) -> np.ndarray:
+    """(K,) probabilities from (K,) logits."""
+    wide = logits.astype(np.float64)
+    if kind == "multi-label":
+        return np.exp(-np.logaddexp(0.0, -wide))
+    first = [labels.index(label) for label in dict.fromkeys(labels)]  # a label given twice counts once
+    shifted = np.exp(wide - wide.max())
+    return shifted / shifted[first].sum()
 
 
 def _advance(bar: tqdm, done: int, total: int) -> None:
@@ -165,7 +211,7 @@ def _advance(bar: tqdm, done: int, total: int) -> None:
 
 
 def _select(labels: list[str], scores: np.ndarray, threshold: float | None, top_k: int | None) -> list[LabelScore]:
-    """Labels with their scores after threshold and top-k; ties stay in the given order."""
+    """Labels with scores after threshold and top-k; ties keep the input order."""
     pairs = [LabelScore(label, float(score)) for label, score in zip(labels, scores, strict=True)]
     if threshold is not None:
         pairs = [pair for pair in pairs if pair.score >= threshold]
@@ -187,41 +233,45 @@ def score_texts(
 ) -> np.ndarray | list[np.ndarray]:
     """Raw logits of every label of every text.
 
-    A label that occurs twice in a set is scored once and copied. Sets that do not fit one sequence are scored in
-    chunks (outside order-invariant mode, the chunk a label is in changes its score a little). In order-invariant mode
-    and with one label list, each text is encoded once, whatever the number of labels; labels that see no text are
-    encoded once in all.
+    A duplicate label in a set is scored once and copied. Label sets that do not fit into one sequence are scored in
+    chunks (except in order-invariant mode, the chunking slightly affects scores). In order-invariant mode with a single
+    label list, each text is encoded once, regardless of the number of labels; labels that do not see the text are
+    encoded only once overall.
 
     Args:
-        model: in eval mode (it is put there, and back).
-        tokenizer: the model's.
+        model: the model; it is switched to eval mode and back.
+        tokenizer: the tokenizer of the model.
         texts: n texts.
         labels: one label list for all texts, or one list per text.
-        token_budget: padded tokens in a batch; None takes what suits the device.
-        autocast_dtype: None or "bf16" (encoder only: the head stays in float32).
-        progress: called after each batch with (sequences done, sequences in all).
-        report: counts are added to it.
+        token_budget: tokens per batch, padding included; None chooses a value for the device.
+        autocast_dtype: None or "bf16" (encoder only; the head stays in float32).
+        progress: called after each batch with (sequences done, total sequences).
+        report: truncation and token counts are added to it.
 
     Returns:
-        (n texts, n labels) float32 for one list, or n arrays for one list per text. A label that reference truncation
-        cut off has -inf.
+        (n texts, n labels) float32 for a single label list; n arrays for one list per text. Labels lost to reference
+        truncation have -inf.
 
     Raises:
-        ValueError: no label or an empty one, or another number of lists than of texts. LabelBudgetError: a label
-        alone does not fit a sequence.
+        ValueError: no labels, an empty label, or different numbers of lists and texts.
+        LabelBudgetError: a single label does not fit into a sequence.
     """
     label_sets, shared = _label_sets(labels, len(texts))
     distinct = [list(dict.fromkeys(names)) for names in label_sets]
-    budget = device_token_budget(model.device.type) if token_budget is None else token_budget
     scores = [np.full(len(distinct[0 if shared else i]), -np.inf, dtype=np.float32) for i in range(len(texts))]
-    report = ScoringReport() if report is None else report
-    autocast = partial(_autocast, model.device, autocast_dtype)
+    scoring = _Scoring(
+        model,
+        tokenizer,
+        device_token_budget(model.device.type) if token_budget is None else token_budget,
+        autocast_dtype,
+        progress or (lambda done, total: None),
+        ScoringReport() if report is None else report,
+    )
     with _evaluating(model):
         if shared and texts and _use_text_cache(model, tokenizer, distinct[0]):
-            _score_with_text_cache(model, tokenizer, texts, distinct[0], budget, scores, autocast, progress, report)
+            _score_with_text_cache(scoring, texts, distinct[0], scores)
         else:
-            sequences = _sequences(tokenizer, texts, distinct, shared)
-            _score_sequences(model, tokenizer, sequences, budget, scores, autocast, progress, report)
+            _score_sequences(scoring, _sequences(tokenizer, texts, distinct, shared), scores)
     columns = [[unique.index(name) for name in names] for unique, names in zip(distinct, label_sets, strict=True)]
     if shared:
         return np.stack(scores)[:, columns[0]] if scores else np.zeros((0, len(label_sets[0])), dtype=np.float32)
@@ -229,10 +279,11 @@ def score_texts(
 
 
 def _label_sets(labels: LabelSets, texts: int) -> tuple[list[list[str]], bool]:
-    """Label lists, and whether there is one for all texts rather than one per text. Arrays and generators are read.
+    """Label lists, and whether all texts share one list. Arrays and generators are accepted.
 
     Raises:
-        TypeError: one string. ValueError: no labels, labels and lists mixed, or not one list per text.
+        TypeError: a single string.
+        ValueError: no labels, a mix of labels and lists, or not one list per text.
     """
     if isinstance(labels, str):
         raise TypeError(f"labels: {labels!r:.60} is a single text; must be a list of labels")
@@ -250,15 +301,29 @@ def _label_sets(labels: LabelSets, texts: int) -> tuple[list[list[str]], bool]:
     return given, False  # type: ignore[return-value]
 
 
-def _autocast(device: torch.device, dtype: str | None) -> AbstractContextManager[object]:
-    if dtype not in (None, "bf16"):
-        raise ValueError(f"autocast_dtype: {dtype!r} is not allowed; allowed: None, 'bf16'")
-    return torch.autocast(device.type, dtype=torch.bfloat16) if dtype else nullcontext()
+@dataclass(frozen=True)
+class _Scoring:
+    """The arguments of `score_texts` other than texts and labels."""
+
+    model: GliZNetForSequenceClassification
+    tokenizer: GliZNETTokenizer
+    budget: int  # padded tokens of a batch
+    autocast_dtype: str | None
+    progress: Progress
+    report: ScoringReport
+
+    def __post_init__(self) -> None:
+        if self.autocast_dtype not in (None, "bf16"):
+            raise ValueError(f"autocast_dtype: {self.autocast_dtype!r} is not allowed; allowed: None, 'bf16'")
+
+    def autocast(self) -> AbstractContextManager[object]:
+        device = self.model.device.type
+        return torch.autocast(device, dtype=torch.bfloat16) if self.autocast_dtype else nullcontext()
 
 
 @contextmanager
 def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
-    """Eval mode, and back."""
+    """Eval mode inside the block."""
     training = model.training
     model.eval()
     try:
@@ -269,7 +334,7 @@ def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """One sequence to score: which text, and which of its distinct labels."""
+    """One sequence to score: a text and some of its distinct labels."""
 
     text: int
     columns: list[int]
@@ -294,19 +359,11 @@ def _sequences(
 
 
 @torch.inference_mode()
-def _score_sequences(
-    model: GliZNetForSequenceClassification,
-    tokenizer: GliZNETTokenizer,
-    sequences: Sequence[_Sequence],
-    budget: int,
-    scores: list[np.ndarray],
-    autocast: Callable[[], AbstractContextManager[object]],
-    progress: Progress | None,
-    report: ScoringReport,
-) -> None:
+def _score_sequences(scoring: _Scoring, sequences: Sequence[_Sequence], scores: list[np.ndarray]) -> None:
     """Write the logits of each sequence to `scores[text][columns]`, and count into the report."""
+    model, report = scoring.model, scoring.report
     lengths = [len(sequence.row.input_ids) for sequence in sequences]
-    batches = token_budget_batches(lengths, budget)
+    batches = token_budget_batches(lengths, scoring.budget)
     report.truncated_texts += len({sequence.text for sequence in sequences if sequence.row.text_cut})
     report.truncated_labels += sum(sequence.row.labels_cut for sequence in sequences)
     report.lost_labels += sum(sequence.row.labels_lost for sequence in sequences)
@@ -315,19 +372,19 @@ def _score_sequences(
     done = 0
     for batch in batches:
         group = [sequences[i] for i in batch]
-        inputs = tokenizer.pad([sequence.row for sequence in group]).inputs()
+        inputs = scoring.tokenizer.pad([sequence.row for sequence in group]).inputs()
         inputs = {name: tensor.to(model.device, non_blocking=True) for name, tensor in inputs.items()}
-        with autocast():
+        with scoring.autocast():
             output = model(**inputs, num_labels=max(len(sequence.columns) for sequence in group))
         for sequence, row in zip(group, output.logits.cpu().numpy(), strict=True):
             scores[sequence.text][sequence.columns] = row[: len(sequence.columns)]
         done += len(group)
-        if progress is not None:
-            progress(done, len(sequences))
+        scoring.progress(done, len(sequences))
 
 
 def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETTokenizer, labels: list[str]) -> bool:
-    """Whether to encode texts and labels apart: the same scores, for less work unless one short sequence holds all."""
+    """Whether to encode texts and labels separately: same scores, and cheaper unless everything fits one short
+    sequence."""
     if not (model.options.order_invariant and can_cache_texts(model.backbone)):
         return False
     return model.options.label_context == "none" or len(tokenizer.plan_chunks(labels)) > 1
@@ -335,21 +392,14 @@ def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETT
 
 @torch.inference_mode()
 def _score_with_text_cache(
-    model: GliZNetForSequenceClassification,
-    tokenizer: GliZNETTokenizer,
-    texts: Sequence[str],
-    labels: Sequence[str],
-    budget: int,
-    scores: list[np.ndarray],
-    autocast: Callable[[], AbstractContextManager[object]],
-    progress: Progress | None,
-    report: ScoringReport,
+    scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], scores: list[np.ndarray]
 ) -> None:
     """Write the logits (labels,) of each text to `scores[text]`, and count into the report.
 
     Raises:
         LabelBudgetError: a label does not fit its reserve. ValueError: an empty label.
     """
+    model, tokenizer, report = scoring.model, scoring.tokenizer, scoring.report
     device, o, pad = model.device, model.options, tokenizer.backend.pad_token_id
     room = tokenizer.text_room(labels)
     ids = tokenizer.tokenize_texts(texts)
@@ -357,7 +407,7 @@ def _score_with_text_cache(
     chunks = _label_chunks(tokenizer, labels)
     # The head looks at a text and a chunk of labels at once.
     widest = max(chunk.mask.numel() for chunk in chunks)
-    batches = token_budget_batches([len(row) + widest for row in rows], budget)
+    batches = token_budget_batches([len(row) + widest for row in rows], scoring.budget)
 
     times = 1 if o.label_context == "none" else len(rows)  # that the labels are encoded
     report.truncated_texts += sum(len(text) > room for text in ids)
@@ -368,12 +418,12 @@ def _score_with_text_cache(
     chunks = [_LabelChunk(chunk.columns, chunk.ids.to(device), chunk.mask.to(device)) for chunk in chunks]
     alone = None
     if o.label_context == "none":  # these states are the same beside every text
-        with autocast():
+        with scoring.autocast():
             alone = [encode_labels(model.backbone, None, chunk.ids, chunk.mask, o) for chunk in chunks]
     done = 0
     for batch in batches:
         text_ids, text_mask = _stack([rows[i] for i in batch], pad)
-        with autocast():
+        with scoring.autocast():
             text = encode_text(model.backbone, text_ids.to(device), text_mask.to(device).long(), o)
             for i, chunk in enumerate(chunks):
                 states = alone[i] if alone else encode_labels(model.backbone, text, chunk.ids, chunk.mask, o)
@@ -381,13 +431,12 @@ def _score_with_text_cache(
                 for row, values in zip(batch, logits.cpu().numpy(), strict=True):
                     scores[row][chunk.columns] = values
         done += len(batch)
-        if progress is not None:
-            progress(done, len(rows))
+        scoring.progress(done, len(rows))
 
 
 @dataclass(frozen=True)
 class _LabelChunk:
-    """Some labels of the set, of about equal length: their columns and their tokens with [LAB], (1, K, M) each."""
+    """Labels of similar length: their columns, and their tokens with [LAB], (1, K, M) each."""
 
     columns: list[int]
     ids: Tensor
@@ -395,9 +444,9 @@ class _LabelChunk:
 
 
 def _label_chunks(tokenizer: GliZNETTokenizer, labels: Sequence[str]) -> list[_LabelChunk]:
-    """Labels in chunks of at most `max_length` padded tokens (a longer label has its own), shortest first.
+    """Split labels into chunks of at most `max_length` padded tokens (a longer label gets its own), shortest first.
 
-    Scores do not depend on the chunks.
+    Scores do not depend on the chunking.
     """
     pieces = [[*ids, tokenizer.lab_token_id] for ids in tokenizer.label_pieces(labels)]
     groups = token_budget_batches([len(ids) for ids in pieces], tokenizer.options.max_length, len(pieces))

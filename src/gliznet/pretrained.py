@@ -1,4 +1,4 @@
-"""What transformers sees of a GliZNet model: loading that refuses anything but an exact match, saving, the hub."""
+"""The transformers interface of a GliZNet model: strict loading, saving, and the hub."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,11 +11,12 @@ from transformers import PreTrainedModel
 from gliznet.card import write_card
 from gliznet.config import GliZNetConfig
 from gliznet.loading import check_loaded, check_source
+from gliznet.published import era, era_switches, stored
 from gliznet.tokenizer import GliZNETTokenizer
 
 
 class GliZNetPreTrainedModel(PreTrainedModel):
-    """Base of the model: everything about files. `card_facts` are rows of the card that only the trainer knows."""
+    """Base class for loading and saving. `card_facts` are additional rows for the model card, set by the trainer."""
 
     config_class = GliZNetConfig
     base_model_prefix = "backbone"
@@ -34,16 +35,23 @@ class GliZNetPreTrainedModel(PreTrainedModel):
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any
     ) -> Any:
-        """Load a checkpoint and refuse anything but an exact match, remote code and pickles.
+        """Load a checkpoint. Weights must match the architecture exactly; remote code and pickles are rejected.
 
-        Args and keywords are those of `PreTrainedModel.from_pretrained`.
+        The era (D to G) of a published checkpoint is detected from its tensors. Arguments are those of
+        `PreTrainedModel.from_pretrained`.
 
         Raises:
-            ValueError: tensors missing, unexpected or of another shape (named), NaN or infinite weights (named),
-                pickled weights, `trust_remote_code`.
+            ValueError: missing or unexpected tensors or wrong shapes (listed with the era), an era that is not
+                implemented, NaN or infinite weights (listed), pickled weights, `trust_remote_code`.
         """
         wants_info = kwargs.pop("output_loading_info", False)
         check_source(pretrained_model_name_or_path, kwargs)
+        content, names = stored(pretrained_model_name_or_path, kwargs)
+        switches = era_switches(content, names, str(pretrained_model_name_or_path))
+        if isinstance(kwargs.get("config"), GliZNetConfig):
+            kwargs["config"].update(switches)
+        else:
+            kwargs |= switches
         loaded: Any = super().from_pretrained(
             pretrained_model_name_or_path,
             *args,
@@ -53,7 +61,7 @@ class GliZNetPreTrainedModel(PreTrainedModel):
             **kwargs,
         )
         model, info = loaded
-        check_loaded(model, info, str(pretrained_model_name_or_path))
+        check_loaded(model, info, f"{pretrained_model_name_or_path} (era {era(content, names)})")
         return (model, info) if wants_info else model
 
     def save_pretrained(  # type: ignore[override]
@@ -66,10 +74,10 @@ class GliZNetPreTrainedModel(PreTrainedModel):
         """Write config.json, model.safetensors and a model card.
 
         Args:
-            save_directory: folder, made if missing.
-            is_main_process: of several processes, only this one writes.
-            state_dict: weights to write instead of the model's (a gathered or best state).
-            max_shard_size: of one weights file.
+            save_directory: folder; created if missing.
+            is_main_process: with several processes, only the main one writes.
+            state_dict: weights to save instead of the current ones (such as a gathered or best state).
+            max_shard_size: maximum size of a weights file.
         """
         super().save_pretrained(
             save_directory, is_main_process=is_main_process, state_dict=state_dict, max_shard_size=max_shard_size
@@ -87,11 +95,11 @@ class GliZNetPreTrainedModel(PreTrainedModel):
         revision: str | None = None,
         commit_message: str = "Upload GliZNet checkpoint",
     ) -> str:
-        """Upload weights, configuration, model card and (if given) the tokenizer; returns the commit's address.
+        """Upload weights, configuration, model card and, if given, the tokenizer. Returns the commit URL.
 
         Args:
-            repo_id: "owner/name", made if missing.
-            tokenizer: the model's; without it the checkpoint cannot be used alone.
+            repo_id: "owner/name"; created if missing.
+            tokenizer: the tokenizer of the model; without it the checkpoint is not self-contained.
             private, token, revision, commit_message: as in `huggingface_hub`.
         """
         api = HfApi(token=token)

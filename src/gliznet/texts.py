@@ -1,4 +1,4 @@
-"""What a text is, for both models: a string that has an encoding and that spells no special token."""
+"""Text validation for both models: encodable strings that do not spell special tokens."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -8,15 +8,15 @@ _SURROGATES = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs: no tok
 
 
 def check_texts(name: str, texts: Sequence[str]) -> None:
-    """Refuse anything but a list of texts.
+    """Raise unless `texts` is a list of valid texts.
 
     Args:
-        name: the list's name in messages.
+        name: name of the argument in error messages.
         texts: the list.
 
     Raises:
-        TypeError: one string in place of a list, or an element that is not a string (its index is named).
-        ValueError: half of a surrogate pair, which has no encoding (its index is named).
+        TypeError: a single string, or an element that is not a string (the message gives its index).
+        ValueError: an unpaired surrogate, which cannot be encoded (the message gives its index).
     """
     if isinstance(texts, str | bytes):
         raise TypeError(f"{name}: {texts!r:.60} is a single text; must be a list of texts")
@@ -24,20 +24,20 @@ def check_texts(name: str, texts: Sequence[str]) -> None:
         if not isinstance(text, str):
             raise TypeError(f"{name}[{i}]: is {type(text).__name__}; must be a string")
         if not text.isascii() and _SURROGATES.search(text):
-            raise ValueError(f"{name}[{i}]: holds half of a surrogate pair, which has no encoding")
+            raise ValueError(f"{name}[{i}]: contains an unpaired surrogate, which cannot be encoded")
 
 
 def space_out_tokens(tokenizer: Any, text: str, ids: Collection[int], **settings: Any) -> str:
-    """The text with spaces between the characters of every token whose id is in `ids`; nothing else changes.
+    """The text with spaces between the characters of every token whose id is in `ids`; the rest is unchanged.
 
-    It works on what the tokenizer makes of the text, so it also catches what only normalisation turns into a special
-    token (full-width letters, say).
+    It checks the output of the tokenizer, so it also catches special tokens that only arise through normalisation (such
+    as full-width letters).
 
     Args:
         tokenizer: a fast tokenizer.
         text: any text.
-        ids: of the special tokens.
-        settings: further keywords of the tokenizer.
+        ids: ids of the special tokens.
+        settings: further keywords for the tokenizer.
     """
     settings = {"add_special_tokens": False, "truncation": False, "verbose": False} | settings
     encoded = tokenizer(text, return_offsets_mapping=True, **settings)

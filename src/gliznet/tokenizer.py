@@ -1,6 +1,7 @@
 """From texts and label sets to `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]` (docs/models/gliznet.md section 3).
 
-B batch, T tokens. `lmask` is 0 for text, specials and padding, and j (from 1) for each word piece of label j.
+Shapes: B batch, T tokens. `lmask` is 0 for text, special tokens and padding, and j (from 1) for the word pieces of
+label j.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ MAX_CACHED_LABELS = 100_000  # the cache is emptied when full
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence before padding, and what was cut to make it fit."""
+    """One sequence before padding, with the number of truncated tokens."""
 
     input_ids: list[int]
     lmask: list[int]
@@ -51,25 +52,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Padded tensors (B, T) int64; `inputs()` is what the model's forward takes."""
+    """Padded tensors (B, T) int64; `inputs()` returns the arguments of the model's forward."""
 
     input_ids: Tensor
     attention_mask: Tensor
     lmask: Tensor
 
     def inputs(self) -> dict[str, Tensor]:
-        """The three tensors by the names of the model's arguments."""
+        """The three tensors, keyed by the argument names of the model."""
         return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "lmask": self.lmask}
 
 
 class GliZNETTokenizer:
-    """The encoder's fast tokenizer plus `[LAB]`, with per-text label sets and a truncation policy.
+    """The fast tokenizer of an encoder with `[LAB]`, label sets per text and a truncation policy.
 
-    Special tokens written out in a text or a label never become special token ids.
+    Special tokens spelled out in a text or label are never mapped to special token ids.
 
     Args:
-        backend: a fast tokenizer; `[LAB]` is added if it has none (the object is changed).
-        options: policy and limits.
+        backend: a fast tokenizer; `[LAB]` is added in place if missing.
+        options: truncation policy and limits.
 
     Raises:
         ValueError: not a fast tokenizer, or one without CLS, SEP or PAD.
@@ -81,10 +82,12 @@ class GliZNETTokenizer:
         for name in ("cls_token_id", "sep_token_id", "pad_token_id"):
             if getattr(backend, name) is None:
                 raise ValueError(f"backend: {type(backend).__name__} has no {name}")
-        if LAB not in backend.get_added_vocab():
-            backend.add_tokens([AddedToken(LAB, special=True, normalized=False)], special_tokens=True)
+        if LAB not in backend.all_special_tokens:  # there the published code looks for it
+            lab = AddedToken(LAB, special=True, normalized=False)
+            backend.add_special_tokens({"additional_special_tokens": [*backend.extra_special_tokens, lab]})
         self.backend = backend
         self.options = options or GliZNetOptions()
+        backend.model_max_length = self.options.max_length  # where the published code cuts
         self.lab_token_id: int = backend.get_vocab()[LAB]
         added = {token.content for token in backend.added_tokens_decoder.values() if token.special}  # [LAB] is one
         self._specials = sorted({*backend.all_special_tokens, *added} - {backend.unk_token})
@@ -92,23 +95,26 @@ class GliZNETTokenizer:
         self._pieces: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
-        """Tokens in the vocabulary, `[LAB]` included."""
+        """Vocabulary size, including `[LAB]`."""
         return len(self.backend)
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, options: GliZNetOptions | None = None) -> "GliZNETTokenizer":
-        """Load a GliZNet checkpoint's tokenizer, or an encoder's, to which `[LAB]` is added.
+    def from_pretrained(
+        cls, source: str | Path, options: GliZNetOptions | None = None, **hub: Any
+    ) -> "GliZNETTokenizer":
+        """Load the tokenizer of a GliZNet checkpoint, or that of an encoder and add `[LAB]`.
 
         Args:
             source: folder or hub id.
-            options: None reads them from a GliZNet `config.json`, else from `gliznet_tokenizer.json`, else takes the
-                defaults.
+            options: None reads them from a GliZNet `config.json` or `gliznet_tokenizer.json`, with the defaults as a
+                fallback.
+            hub: hub options (`revision`, `token`, ...), as in transformers.
         """
-        backend: Any = AutoTokenizer.from_pretrained(str(source), use_fast=True, trust_remote_code=False)
-        return cls(backend, options or _stored_options(str(source)))
+        backend: Any = AutoTokenizer.from_pretrained(str(source), use_fast=True, trust_remote_code=False, **hub)
+        return cls(backend, options or _stored_options(str(source), hub))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write the encoder's tokenizer with `[LAB]`, and the policy beside it."""
+        """Save the tokenizer with `[LAB]`, and the truncation policy next to it."""
         self.backend.save_pretrained(str(folder))
         stored = {name: getattr(self.options, name) for name in TOKEN_OPTIONS}
         (Path(folder) / OPTIONS_FILE).write_text(json.dumps(stored, indent=2) + "\n")
@@ -117,16 +123,17 @@ class GliZNETTokenizer:
         """Token ids of each text, without specials, in one call of the fast tokenizer.
 
         Raises:
-            TypeError: an element is not a string. ValueError: half of a surrogate pair (the index is named).
+            TypeError: an element is not a string.
+            ValueError: an unpaired surrogate (the message gives the index).
         """
         check_texts("texts", texts)
         return self._ids(list(texts)) if texts else []
 
     def label_pieces(self, labels: Sequence[str]) -> list[list[int]]:
-        """Word pieces of each label (after [CLS] under `label_frame`), from a cache.
+        """Cached word pieces of each label (after [CLS] with `label_frame`).
 
         Raises:
-            ValueError: a label is empty, only spaces, or gives no piece (its index is named).
+            ValueError: a label is empty, blank, or has no word pieces (the message gives the index).
         """
         for i, label in enumerate(labels):
             if not isinstance(label, str) or not label.strip():
@@ -146,7 +153,7 @@ class GliZNETTokenizer:
         return pieces
 
     def _ids(self, strings: list[str]) -> list[list[int]]:
-        """Ids without specials, also where a string spells a special token."""
+        """Ids without special tokens, even if a string spells one."""
         encoded = self.backend(
             strings,
             add_special_tokens=False,
@@ -173,19 +180,20 @@ class GliZNETTokenizer:
         return ids
 
     def plan_chunks(self, labels: Sequence[str]) -> list[list[int]]:
-        """Split a label set into chunks that fit one sequence each; see `truncation.plan_chunks`.
+        """Split a label set into chunks that each fit into one sequence; see `truncation.plan_chunks`.
 
         Raises:
-            LabelBudgetError: one label alone does not fit. ValueError: an empty label.
+            LabelBudgetError: a single label does not fit.
+            ValueError: an empty label.
         """
         return plan_chunks([len(ids) for ids in self.label_pieces(labels)], self.options)
 
     def text_room(self, labels: Sequence[str]) -> int:
-        """Text tokens that fit beside these labels; see `truncation.text_room` for the errors."""
+        """Number of text tokens that fit together with these labels; errors as in `truncation.text_room`."""
         return text_room([len(ids) for ids in self.label_pieces(labels)], self.options)
 
     def build_row(self, text_ids: Sequence[int], labels: Sequence[str]) -> Row:
-        """One sequence from a tokenised text (`tokenize_texts`) and its label set.
+        """Build one sequence from a tokenised text (`tokenize_texts`) and its label set.
 
         Raises:
             ValueError: no label, an empty label, or more than `max_labels` (not in order-invariant mode).
@@ -222,7 +230,7 @@ class GliZNETTokenizer:
         return [self.build_row(text, labels) for text, labels in zip(ids, label_sets, strict=True)]
 
     def pad(self, rows: Sequence[Row], multiple: int = 1) -> Encoding:
-        """Pad rows on the right to the longest (rounded up to `multiple`) and stack them."""
+        """Right-pad rows to the longest (rounded up to `multiple`) and stack them."""
         longest = max(len(row.input_ids) for row in rows)
         T = -(-longest // multiple) * multiple
         pad = self.backend.pad_token_id
@@ -233,16 +241,17 @@ class GliZNETTokenizer:
         return Encoding(torch.tensor(ids), attention, torch.tensor(lmask))
 
     def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
-        """Tokenise, cut and pad a batch: one label set per text. Errors as `build_row` and `encode_rows`."""
+        """Tokenise, truncate and pad a batch with one label set per text. Errors as in `build_row` and
+        `encode_rows`."""
         return self.pad(self.encode_rows(texts, label_sets))
 
 
-def _stored_options(source: str) -> GliZNetOptions:
-    """The policy a checkpoint was trained with, or the defaults for a plain encoder."""
-    path = cached_file(source, "config.json", _raise_exceptions_for_missing_entries=False)
+def _stored_options(source: str, hub: dict[str, Any]) -> GliZNetOptions:
+    """The options of a checkpoint, or the defaults for a plain encoder."""
+    path = cached_file(source, "config.json", _raise_exceptions_for_missing_entries=False, **hub)
     if path is not None and json.loads(Path(path).read_text()).get("model_type") == "gliznet":
         return GliZNetConfig.from_json_file(path).options
-    path = cached_file(source, OPTIONS_FILE, _raise_exceptions_for_missing_entries=False)
+    path = cached_file(source, OPTIONS_FILE, _raise_exceptions_for_missing_entries=False, **hub)
     if path is not None:
         return dataclasses.replace(GliZNetOptions(), **json.loads(Path(path).read_text()))
     return GliZNetOptions()

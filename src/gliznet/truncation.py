@@ -1,4 +1,4 @@
-"""How many tokens of the text and of each label go into one sequence. Pure arithmetic on lengths.
+"""How many tokens of the text and of each label fit into one sequence. Pure arithmetic on lengths.
 
 A sequence is `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]`: 2 + text + sum(label + 1) tokens.
 """
@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 from gliznet.options import GliZNetOptions
 
+# The numbers of the published policy where its pipeline serves a checkpoint (its training has 16, 1 and 5).
+SERVED = {"max_tokens_per_label": 64, "min_label_tokens": 2, "min_text_tokens": 10}
+
 
 class LabelBudgetError(ValueError):
-    """The labels leave the text too few tokens, or one label alone is too long; the message gives the numbers."""
+    """The labels leave too few tokens for the text, or a single label is too long; the message gives the numbers."""
 
 
 def keep_lengths(text: int, labels: Sequence[int], options: GliZNetOptions) -> tuple[int, list[int]]:
@@ -24,7 +27,8 @@ def keep_lengths(text: int, labels: Sequence[int], options: GliZNetOptions) -> t
         (tokens of the text, pieces of each label).
 
     Raises:
-        LabelBudgetError: label-first, and the labels leave less than `min_text_tokens` (split them in chunks).
+        LabelBudgetError: label-first truncation, and the labels leave less than `min_text_tokens`; split them into
+            chunks.
     """
     if options.truncation == "reference":
         return _reference(text, labels, options)
@@ -32,21 +36,21 @@ def keep_lengths(text: int, labels: Sequence[int], options: GliZNetOptions) -> t
 
 
 def text_room(labels: Sequence[int], options: GliZNetOptions) -> int:
-    """Text tokens that fit beside uncut labels.
+    """Number of text tokens that fit together with complete labels.
 
-    In order-invariant mode all labels share the same positions, so the room depends on no label: it is
+    In order-invariant mode all labels share the same positions, so the room does not depend on the labels: it is
     `max_length - 2 - label_reserve`, and each label has `label_reserve` positions for its pieces and `[LAB]`
     (with `label_context="none"`: `max_length - 2`, and `max_length` positions for each label).
 
     Raises:
-        LabelBudgetError: less than `min_text_tokens`, or (order-invariant) a label longer than its reserve.
+        LabelBudgetError: less than `min_text_tokens`, or (order-invariant mode) a label longer than `label_reserve`.
     """
     if options.order_invariant:
         alone = options.label_context == "none"  # then labels have separate positions, and the text has all
         limit, name = (options.max_length, "max_length") if alone else (options.label_reserve, "label_reserve")
         longest = max(labels, default=0) + 1
         if longest > limit:
-            raise LabelBudgetError(f"a label needs {longest} tokens with its [LAB], {name} is {limit}; raise it")
+            raise LabelBudgetError(f"a label needs {longest} tokens with its [LAB], but {name} is {limit}; increase it")
         return options.max_length - 2 - (0 if alone else options.label_reserve)
     needed = sum(labels) + len(labels)
     room = options.max_length - 2 - needed
@@ -59,7 +63,8 @@ def text_room(labels: Sequence[int], options: GliZNetOptions) -> int:
 
 
 def _reference(text: int, labels: Sequence[int], options: GliZNetOptions) -> tuple[int, list[int]]:
-    """The published policy: labels shrink first; the caller still cuts at max_length (docs/models/gliznet.md 3)."""
+    """The published policy: labels are truncated first; the caller still truncates at max_length
+    (docs/models/gliznet.md 3)."""
     limit, floor = options.max_length, options.min_label_tokens
     text = min(text, limit)
     labels = [min(n, options.max_tokens_per_label) for n in labels]
@@ -74,11 +79,12 @@ def _reference(text: int, labels: Sequence[int], options: GliZNetOptions) -> tup
 
 
 def plan_chunks(labels: Sequence[int], options: GliZNetOptions) -> list[list[int]]:
-    """Split a label set into the fewest consecutive chunks that fit a sequence, of about equal size.
+    """Split a label set into the fewest consecutive chunks of similar size that fit into a sequence.
 
-    The labels of a chunk take at most half of `max_length` (unless a single one is longer), so that the text keeps
-    the other half; the plan depends on the labels alone, hence is the same for every text. Order-invariant mode has
-    no limit of labels per chunk (scores do not depend on the plan). Reference truncation is limited by count alone.
+    The labels of a chunk take at most half of `max_length` (unless a single label is longer), leaving the other half
+    for the text. The plan depends only on the labels, so it is the same for all texts. In order-invariant mode the
+    number of labels per chunk is unlimited, because scores do not depend on the plan. Reference truncation limits only
+    the number of labels.
 
     Args:
         labels: word pieces of each label, without `[LAB]`.
@@ -88,7 +94,7 @@ def plan_chunks(labels: Sequence[int], options: GliZNetOptions) -> list[list[int
         Lists of indices into `labels`, in order; each index occurs once.
 
     Raises:
-        LabelBudgetError: one label alone does not fit.
+        LabelBudgetError: a single label does not fit.
 
     >>> [len(chunk) for chunk in plan_chunks([3] * 21, GliZNetOptions())]
     [11, 10]

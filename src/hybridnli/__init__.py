@@ -1,6 +1,6 @@
-"""HybridNLI-PolyEncoder: a frozen NLI model, small trained heads, and per-label thresholds.
+"""HybridNLI-PolyEncoder: a frozen NLI model, small trained heads, and thresholds per label.
 
-Names load on first use, so that `hybridnli.thresholds` and `hybridnli.data` work without torch.
+Modules are imported on first use, so that `hybridnli.thresholds` and `hybridnli.data` work without torch.
 """
 
 from importlib import import_module
@@ -33,5 +33,5 @@ __all__ = list(_MODULES)
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
-        raise AttributeError(f"module 'hybridnli' has no attribute {name!r}; available: {', '.join(_MODULES)}")
+        raise AttributeError(f"module 'hybridnli' has no attribute {name!r}; allowed: {', '.join(_MODULES)}")
     return getattr(import_module(f"hybridnli.{_MODULES[name]}"), name)

@@ -1,6 +1,7 @@
-"""Checkpoints in the published format, read and written so that the model card's Quick Start runs on them.
+"""Checkpoints in the published format, compatible with the Quick Start of the model card.
 
-The file is a dict of plain values and tensors (`REQUIRED`); it is always read with `weights_only=True`.
+The file is a dict of plain values and tensors (`KEYS`); it is always read with `weights_only=True`. The notebook that
+produced the card's table omits `DEFAULTS`; those values are then taken from the card.
 """
 
 import pickle
@@ -16,13 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ZeroShotClassificationPipeline
 
-from hybridnli.data import DEFAULT_TEMPLATE, LabelSet
+from hybridnli.data import DEFAULT_TEMPLATE, TOPICS, LabelSet
 from hybridnli.encoder import NLIEncoder, nli_scores
 from hybridnli.model import HybridNLIPolyEncoder
 
 __all__ = ["CheckpointError", "load_model_from_checkpoint", "run_nli_inference", "save_checkpoint"]
 
-REQUIRED: dict[str, type | tuple[type, ...]] = {
+KEYS: dict[str, type | tuple[type, ...]] = {
     "poly_heads_state": dict,  # label -> state dict of its head
     "alpha_raws": dict,  # label -> float
     "label_embs": dict,  # label -> (D,)
@@ -35,6 +36,12 @@ REQUIRED: dict[str, type | tuple[type, ...]] = {
     "label_names": (list, tuple),  # column order
     "label_descriptions": dict,  # label -> description
 }
+DEFAULTS: dict[str, Any] = {  # what a file without the key means
+    "backbone_name": "MoritzLaurer/deberta-v3-large-zeroshot-v2.0",
+    "label_names": TOPICS.names,
+    "label_descriptions": dict(TOPICS.descriptions),
+}
+DEFAULT_THRESHOLD = 0.5  # of every label in a file without `val_thresholds`
 SAME_BACKBONE = 0.9  # cosine of stored and recomputed label embeddings; the same weights give 1 up to rounding
 
 # The published script stores its metrics as numpy numbers, so the function that rebuilds one is allowed besides what
@@ -51,7 +58,7 @@ _last_loaded: weakref.ref[HybridNLIPolyEncoder] | None = None
 
 
 class CheckpointError(ValueError):
-    """A file that is not a usable checkpoint; the message names it and what is missing or wrong."""
+    """An unusable checkpoint file; the message names the file and what is missing or wrong."""
 
 
 def save_checkpoint(
@@ -60,21 +67,21 @@ def save_checkpoint(
     path: str | Path,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint in the published format, in one step.
+    """Write a checkpoint in the published format atomically.
 
     Args:
         model: trained heads with their label embeddings.
-        thresholds: {label: threshold} for every label.
-        path: the file; its folder is made.
-        extra: further keys (plain values or tensors), none of them one of the format's.
+        thresholds: {label: threshold} for all labels.
+        path: the file; its folder is created.
+        extra: additional keys (plain values or tensors) that are not part of the format.
 
     Raises:
-        ValueError: thresholds or label embeddings are missing, or `extra` holds a key of the format.
+        ValueError: thresholds or label embeddings are missing, or `extra` contains a key of the format.
     """
     labels, path = model.labels, Path(path)
     absent = [name for name in labels.names if name not in thresholds]
     absent_embs = [name for name in labels.specialists if name not in model._label_embs]
-    taken = sorted(set(extra or {}) & set(REQUIRED))
+    taken = sorted(set(extra or {}) & set(KEYS))
     if absent or absent_embs or taken:
         raise ValueError(
             f"thresholds lacks {absent}, label embeddings lack {absent_embs}, extra repeats {taken}; all must be empty"
@@ -103,20 +110,21 @@ def save_checkpoint(
 def load_model_from_checkpoint(
     ckpt_path: str | Path, nli_pipe: ZeroShotClassificationPipeline | NLIEncoder
 ) -> tuple[HybridNLIPolyEncoder, dict[str, float]]:
-    """Load a checkpoint over its NLI model; `run_nli_inference` then uses this model.
+    """Load a checkpoint on top of its NLI model; `run_nli_inference` then uses this model.
 
     Args:
-        ckpt_path: the `.pt` file.
-        nli_pipe: a transformers zero-shot-classification pipeline, or an `NLIEncoder`. A pipeline is scored under
-            the checkpoint's `hypothesis_template` (an extra key), or the pipeline's default where there is none.
+        ckpt_path: the `.pt` file. Missing labels, descriptions and NLI model name default to those of the card, missing
+            thresholds to 0.5.
+        nli_pipe: a transformers zero-shot-classification pipeline, or an `NLIEncoder`. A pipeline uses the
+            `hypothesis_template` of the checkpoint (an extra key) if there is one, else its own default.
 
     Returns:
-        The model in evaluation mode, on the NLI model's device, and {label: threshold}.
+        The model in evaluation mode on the device of the NLI model, and {label: threshold}.
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: not a checkpoint, damaged, keys or parameters missing, shapes that do not fit, or made over
-            another NLI model than this one.
+        CheckpointError: not a checkpoint, damaged, missing keys or parameters, wrong shapes, or trained on a different
+            NLI model.
     """
     global _last_loaded
     content = _read(Path(ckpt_path))
@@ -128,7 +136,8 @@ def load_model_from_checkpoint(
         labels = LabelSet(descriptions, tuple(content["specialist_labels"]))
         sizes = _sizes(content)
         model = HybridNLIPolyEncoder(labels, *sizes, encoder=encoder, backbone_name=content["backbone_name"])
-        thresholds = {name: float(content["val_thresholds"][name]) for name in labels.names}
+        stored = content.get("val_thresholds", dict.fromkeys(labels.names, DEFAULT_THRESHOLD))
+        thresholds = {name: float(stored[name]) for name in labels.names}
     except KeyError as error:
         raise CheckpointError(f"{where}: label_descriptions or val_thresholds lacks the label {error}") from error
     except ValueError as error:
@@ -141,35 +150,53 @@ def load_model_from_checkpoint(
 
 
 def run_nli_inference(
-    items: Sequence[Mapping[str, Any]], model: HybridNLIPolyEncoder | None = None
+    items: Sequence[Mapping[str, Any]],
+    model: HybridNLIPolyEncoder | ZeroShotClassificationPipeline | NLIEncoder | None = None,
 ) -> list[dict[str, float]]:
-    """NLI scores of texts for all labels of a model, as `HybridNLIPolyEncoder.predict` takes them.
+    """NLI scores of texts for all labels of a model, in the format of `HybridNLIPolyEncoder.predict`.
 
     Args:
         items: rows with a "text".
-        model: the model whose encoder and labels to use; None means the one loaded last.
+        model: the model whose encoder and labels to use; None: the last one loaded. An NLI pipeline (as in the
+            published code) or encoder scores the labels of the last model loaded, or those of the card if there is
+            none.
 
     Returns:
-        For each row {label: P(entailment) of the label's hypothesis}.
+        One dict per row: {label: P(entailment) of the label's hypothesis}.
 
     Raises:
-        RuntimeError: no model is given and none was loaded (or it is gone), or it has no encoder.
+        RuntimeError: no model is given and none is loaded, or it has no encoder.
         ValueError: a row has no "text".
     """
-    if model is None and _last_loaded is not None:
-        model = _last_loaded()
-    if model is None or model.encoder is None:
-        raise RuntimeError("no model with an encoder: call load_model_from_checkpoint first, or pass model=")
+    encoder, labels = _encoder_and_labels(model, _last_loaded() if _last_loaded is not None else None)
     absent = [i for i, item in enumerate(items) if "text" not in item]
     if absent:
         raise ValueError(f"items {absent[:10]} have no 'text'")
-    hypotheses = model.encoder.hypotheses(list(model.labels.descriptions.values()))
-    scores = nli_scores(model.encoder, [item["text"] for item in items], hypotheses)
-    return [dict(zip(model.labels.names, row, strict=True)) for row in scores.tolist()]
+    hypotheses = encoder.hypotheses(list(labels.descriptions.values()))
+    scores = nli_scores(encoder, [item["text"] for item in items], hypotheses)
+    return [dict(zip(labels.names, row, strict=True)) for row in scores.tolist()]
+
+
+def _encoder_and_labels(
+    given: HybridNLIPolyEncoder | ZeroShotClassificationPipeline | NLIEncoder | None,
+    loaded: HybridNLIPolyEncoder | None,
+) -> tuple[NLIEncoder, LabelSet]:
+    """Resolve the encoder and labels for `run_nli_inference` from its argument and the last model loaded."""
+    if given is None or isinstance(given, HybridNLIPolyEncoder):
+        model = loaded if given is None else given
+        if model is None or model.encoder is None:
+            raise RuntimeError("no model with an encoder: call load_model_from_checkpoint first, or pass model=")
+        return model.encoder, model.labels
+    labels = TOPICS if loaded is None else loaded.labels
+    if isinstance(given, NLIEncoder):
+        return given, labels
+    if loaded is not None and loaded.encoder is not None and loaded.encoder.model is given.model:
+        return loaded.encoder, labels  # under the template of its checkpoint
+    return NLIEncoder(given.model, given.tokenizer), labels
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The checked content of a checkpoint file."""
+    """The validated content of a checkpoint file."""
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
@@ -180,31 +207,35 @@ def _read(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged, or no torch file of plain values: {error}") from error
+        raise CheckpointError(f"checkpoint {path} is damaged or not a torch file of plain values: {error}") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"checkpoint {path} holds a {type(content).__name__}, not a dict with {list(REQUIRED)}")
-    missing = [name for name in REQUIRED if name not in content]
+        raise CheckpointError(f"checkpoint {path} contains a {type(content).__name__}, not a dict with {list(KEYS)}")
+    content = DEFAULTS | content
+    missing = [name for name in KEYS if name not in content and name != "val_thresholds"]
     if missing:
-        raise CheckpointError(f"checkpoint {path} lacks the keys {missing}; it has {sorted(map(str, content))}")
-    wrong = {k: type(content[k]).__name__ for k, kind in REQUIRED.items() if not isinstance(content[k], kind)}
+        raise CheckpointError(f"checkpoint {path}: missing keys {missing}; found {sorted(map(str, content))}")
+    wrong = {k: type(v).__name__ for k, v in content.items() if k in KEYS and not isinstance(v, KEYS[k])}
     if wrong:
-        raise CheckpointError(f"checkpoint {path} has keys of a wrong type: {wrong}")
+        raise CheckpointError(f"checkpoint {path}: keys with a wrong type: {wrong}")
     for name in ("poly_heads_state", "alpha_raws", "label_embs"):
         absent = [label for label in content["specialist_labels"] if label not in content[name]]
         if absent:
-            raise CheckpointError(f"checkpoint {path}: {name} lacks the specialist labels {absent}")
+            raise CheckpointError(f"checkpoint {path}: {name} has no entry for specialist labels {absent}")
     return content
 
 
 def _sizes(content: dict[str, Any]) -> tuple[int, int, int]:
-    """`hidden_dim`, `num_codes` and `proj_dim`, each of which some stored tensor has: nothing larger is allocated."""
+    """`hidden_dim`, `num_codes` and `proj_dim`, verified against the stored tensors so that nothing larger is
+    allocated."""
     tensors = [
         tensor for state in content["poly_heads_state"].values() if isinstance(state, dict) for tensor in state.values()
     ]
     stored = {size for tensor in tensors if isinstance(tensor, Tensor) for size in tensor.shape}
     for name in ("hidden_dim", "num_codes", "proj_dim"):
         if content[name] not in stored:
-            raise ValueError(f"{name} is {content[name]}, which no stored tensor has; sizes there are {sorted(stored)}")
+            raise ValueError(
+                f"{name} is {content[name]}, but no stored tensor has this size; allowed: {sorted(stored)}"
+            )
     return content["hidden_dim"], content["num_codes"], content["proj_dim"]
 
 
@@ -224,19 +255,19 @@ def _fill(model: HybridNLIPolyEncoder, content: dict[str, Any], where: str) -> N
     model.alpha_raw.data.copy_(torch.tensor(alphas))
     values = [*model.poly_heads.state_dict().values(), model.alpha_raw, *model._label_embs.values()]
     if not all(bool(value.isfinite().all()) for value in values):
-        raise CheckpointError(f"{where} holds values that are not finite")
+        raise CheckpointError(f"{where}: non-finite values")
 
 
 def _check_backbone(model: HybridNLIPolyEncoder, encoder: NLIEncoder, where: str) -> None:
-    """Label embeddings come from the NLI model, so they tell whether this is the one the heads were trained over."""
+    """Check, by label embeddings, that this is the NLI model on which the heads were trained."""
     names = model.labels.specialists
     fresh = encoder.describe([model.labels.descriptions[name] for name in names]).cpu()
     stored = torch.stack([model._label_embs[name] for name in names]).cpu()
     cosine = F.cosine_similarity(fresh, stored, dim=-1)
     if cosine.min() < SAME_BACKBONE:
         raise CheckpointError(
-            f"{where} was made over {model.backbone_name!r}; {encoder.name!r} gives other label embeddings "
-            f"(smallest cosine {cosine.min():.3f}, the same model gives 1)"
+            f"{where} was trained on {model.backbone_name!r}; {encoder.name!r} gives different label embeddings "
+            f"(smallest cosine {cosine.min():.3f}; the same model gives 1)"
         )
 
 

@@ -15,7 +15,7 @@ DEFAULT_TEMPLATE = "This example is {}."
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The labels of a task, in column order, and which of them get a trained head.
+    """The labels of a task in column order, and those with a trained head.
 
     Attributes:
         descriptions: label name -> description; its order is the column order of every score matrix.
@@ -23,7 +23,7 @@ class LabelSet:
             the NLI model alone.
 
     Raises:
-        ValueError: no labels, no specialists, an empty description, a specialist that is not a label or is named twice.
+        ValueError: no labels, no specialists, an empty description, or an unknown or duplicate specialist.
     """
 
     descriptions: Mapping[str, str]
@@ -71,20 +71,20 @@ TOPICS = LabelSet(
 
 
 def published_split(n: int, seed: int = 42, train_fraction: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
-    """The split of the published run: Python's generator shuffles the indices, the first ones train.
+    """The split of the published run: indices are shuffled with Python's generator; the first ones train.
 
     The model card calls the split stratified; the published code does not stratify, and neither does this.
 
     Args:
         n: number of rows (>= 2).
-        seed: of Python's `random.Random`, whose shuffle equals the module-level one after `random.seed(seed)`.
-        train_fraction: share of training rows, in (0, 1); the count is truncated.
+        seed: seed of `random.Random`; its shuffle equals `random.shuffle` after `random.seed(seed)`.
+        train_fraction: share of training rows, in (0, 1); the count is rounded down.
 
     Returns:
         Indices of the training rows and of the validation rows, in shuffled order (int64).
 
     Raises:
-        ValueError: `n` or `train_fraction` leaves one side empty.
+        ValueError: one side of the split would be empty.
     """
     order = list(range(n))
     random.Random(seed).shuffle(order)

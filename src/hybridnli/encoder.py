@@ -21,8 +21,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from gliznet.batching import device_token_budget, length_limit, token_budget_batches
-from gliznet.fast.deberta import use_fast_attention
+from gliznet.batching import consecutive_batches, device_token_budget, length_limit, token_budget_batches
+from gliznet.fast.encoders import use_fast_encoders
+from gliznet.fast.packed import first_token_only, is_packed
 from gliznet.loading import check_loaded, check_source
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
@@ -39,16 +40,16 @@ DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
 class NLIEncoder:
     """An NLI sequence-classification model with its tokenizer and hypothesis template.
 
-    A model loaded here is frozen and gets the fast attention. One that is passed in belongs to the caller, who may be
-    training it: its weights, attention, mode and `requires_grad` stay as they are, and scores are computed in
-    evaluation mode all the same. `use_fast_attention(model)` beforehand makes a DeBERTa faster.
+    A model loaded here is frozen and uses the fast encoder. A model passed in by the caller, who may be training it,
+    keeps its weights, encoder, mode and `requires_grad`; scores are still computed in evaluation mode. Call
+    `use_fast_encoders(model)` first to speed it up.
 
     Args:
-        path_or_model: a folder or hub name to load safetensors weights from, or a loaded model.
-        tokenizer: its tokenizer; None loads it from the same place, so a loaded model needs it.
+        path_or_model: folder or hub id with safetensors weights, or a loaded model.
+        tokenizer: its tokenizer; None loads it from the same place (required for a loaded model).
         template: hypothesis template with one `{}` for the label description.
-        device: where a model given by path goes; None leaves the model where it is.
-        dtype: "float32", or autocast to "bfloat16" / "float16" (weights stay as they are).
+        device: device for a model given by path; None keeps the current one.
+        dtype: "float32", or autocast to "bfloat16" or "float16" (weights are not converted).
 
     Raises:
         ValueError: no entailment label, a template without `{}`, an unknown dtype, no tokenizer for a loaded model, or
@@ -66,7 +67,7 @@ class NLIEncoder:
     ) -> None:
         if isinstance(path_or_model, (str, Path)):
             model = load_nli(path_or_model).eval().requires_grad_(False)
-            use_fast_attention(model)  # exact, and without effect on other architectures
+            use_fast_encoders(model)  # exact
             if device is not None:
                 model.to(device)
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(path_or_model, trust_remote_code=False)
@@ -88,12 +89,12 @@ class NLIEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are now (they may have been moved as part of a larger model)."""
+        """Current device of the weights (which may have been moved as part of a larger model)."""
         return self.model.device
 
     @property
     def token_budget(self) -> int:
-        """Padded tokens in a batch, unless the caller says otherwise."""
+        """Default number of tokens per batch, padding included."""
         return device_token_budget(self.device.type)
 
     @cached_property
@@ -116,17 +117,17 @@ class NLIEncoder:
         return [self.template.format(description) for description in descriptions]
 
     def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Token ids of each text, without special tokens, cut to the model's limit."""
+        """Token ids of each text without special tokens, truncated to the limit of the model."""
         return tokenize(self.tokenizer, texts, self.max_length)
 
     def text_lengths(self, ids: Sequence[np.ndarray], max_length: int) -> list[int]:
-        """Tokens of each text in `embed_ids`: special ones included, cut to `max_length` and the model's limit."""
+        """Number of tokens of each text in `embed_ids`, including special tokens, after truncation."""
         limit = min(max_length, self.max_length)
         return [min(len(row) + self.single.count, limit) for row in ids]
 
     @torch.inference_mode()
     def embed_ids(self, ids: Sequence[np.ndarray], max_length: int) -> tuple[Tensor, Tensor]:
-        """Last hidden states of single texts, special tokens included, cut to `max_length` and the model's limit.
+        """Last hidden states of single texts including special tokens, truncated to `max_length` and the model's limit.
 
         Returns:
             H (B, T, D) float32 and mask (B, T) bool, on the model's device.
@@ -140,26 +141,27 @@ class NLIEncoder:
         return H.float(), batch["attention_mask"].bool()
 
     def describe(self, descriptions: Sequence[str], max_length: int = DESCRIPTION_TOKENS) -> Tensor:
-        """Label embeddings (L, D): the mean of the last hidden states over all tokens, special ones included."""
+        """Label embeddings (L, D): mean of the last hidden states over all tokens, including special tokens."""
         H, mask = self.embed_ids(self.tokenize(descriptions), max_length)
         weights = mask[..., None].float()
         return (H * weights).sum(dim=1) / weights.sum(dim=1)  # (L, T, D) -> (L, D)
 
     @torch.inference_mode()
     def entailment(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
-        """P(entailment) against its opposite of (text, hypothesis) token ids, (B,) float32 on the model's device."""
+        """P(entailment) versus its opposite for (text, hypothesis) token ids: (B,) float32 on the device of the
+        model."""
         logits = self._logits(pairs)
         return (logits[:, self.entailment_index] - logits[:, self.opposite_index]).sigmoid()
 
     @torch.inference_mode()
     def entailment_logits(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
-        """The entailment logit alone, (B,) float32: what ranks the labels of a text of which one is true."""
+        """Entailment logits only, (B,) float32, for ranking labels if exactly one is true."""
         return self._logits(pairs)[:, self.entailment_index]
 
     def _logits(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
         """Logits (B, classes) float32 of (text, hypothesis) token ids."""
         batch = self._to_device(self.pair.batch(pairs))
-        with evaluating(self.model), self._autocast():
+        with evaluating(self.model), self._autocast(), first_token_only(self.model):
             return self.model(**batch).logits.float()
 
     def _autocast(self) -> torch.autocast:
@@ -181,7 +183,7 @@ def score_ids(
 ) -> np.ndarray:
     """`nli_scores` on token ids (no special tokens).
 
-    `score` is what is computed of a batch of pairs: `encoder.entailment` (None) or `encoder.entailment_logits`.
+    `score` is the function applied to a batch of pairs: `encoder.entailment` (default) or `encoder.entailment_logits`.
     """
     shape = (len(text_ids), len(hypothesis_ids))
     pairs = np.indices(shape).reshape(2, -1)  # (2, n L)
@@ -199,7 +201,7 @@ def _score_pairs(
     progress: Progress | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
-    """Scores (m,) float32 of `pairs` (2, m): index of the text and of the hypothesis of each."""
+    """Scores (m,) float32 of `pairs` (2, m), the indices of text and hypothesis."""
     score = score or encoder.entailment
     token_budget = encoder.token_budget if token_budget is None else token_budget
     max_length = encoder.max_length if max_length is None else min(max_length, encoder.max_length)
@@ -212,7 +214,12 @@ def _score_pairs(
         )
     rows, columns = pairs
     lengths = np.minimum(np.array([len(ids) for ids in text_ids], dtype=np.int64)[rows], room[columns])  # (m,)
-    batches = token_budget_batches((lengths + hypothesis_lengths[columns] + encoder.pair.count).tolist(), token_budget)
+    whole = lengths + hypothesis_lengths[columns] + encoder.pair.count  # (m,)
+    if is_packed(encoder.model):  # no padding to fear: a text stays beside itself, and shares its first projections
+        order = np.lexsort((columns, rows, -lengths))
+        batches = [order[batch].tolist() for batch in consecutive_batches(whole[order].tolist(), token_budget)]
+    else:
+        batches = token_budget_batches(whole.tolist(), token_budget)
     results, done = [], 0
     for batch in batches:
         # The scores stay on the device: the next batch is built meanwhile.
@@ -235,18 +242,18 @@ def nli_scores(
     token_budget: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """P(entailment) of every text (premise) with every hypothesis, each pair on its own.
+    """P(entailment) of every text (premise) with every hypothesis, each pair scored independently.
 
-    Equal to the transformers zero-shot pipeline with `multi_label=True` (to 1e-5 in float32), in length-sorted batches
-    and with every text and hypothesis tokenised once.
+    Matches the transformers zero-shot pipeline with `multi_label=True` (to 1e-5 in float32), but uses length-sorted
+    batches and tokenises every text and hypothesis only once.
 
     Args:
         encoder: the NLI model; its template is not applied here, `encoder.hypotheses(descriptions)` does that.
         texts: n premises; only they are truncated.
         hypotheses: L complete hypotheses.
-        max_length: tokens of a pair; None means the tokenizer's limit, which also bounds it.
-        token_budget: padded tokens in a batch; None means `encoder.token_budget`.
-        progress: called with ("nli", pairs done, pairs in all) after each batch.
+        max_length: maximum tokens per pair; at most, and by default, the limit of the tokenizer.
+        token_budget: tokens per batch, padding included; None: `encoder.token_budget`.
+        progress: called with ("nli", pairs done, total pairs) after each batch.
 
     Returns:
         (n, L) float32 in [0, 1].
@@ -273,11 +280,11 @@ def pair_scores(
     Args:
         encoder: the NLI model; its `dtype` is the precision.
         texts: n premises; only they are truncated.
-        hypothesis_lists: for each text its complete hypotheses, in any number.
+        hypothesis_lists: for each text, a list of complete hypotheses of any length.
         max_length, token_budget: as in `nli_scores`.
 
     Returns:
-        For each text (its hypotheses,) float32 in [0, 1].
+        One float32 array in [0, 1] per text, with one value per hypothesis.
 
     Raises:
         ValueError: different numbers of texts and lists, a hypothesis leaves no room for the text, or a score is not
@@ -306,19 +313,19 @@ def _check_finite(scores: Sequence[np.ndarray]) -> None:
 def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
     """Logit columns (entailment, its opposite) from a model's label map, in any order.
 
-    Entailment is the label whose name begins with "entail". The opposite is the only other class; of three classes
-    it is the one that begins with "contra", and where none does, the last (first) class when entailment is first
-    (is not), as in the transformers zero-shot pipeline.
+    Entailment is the label whose name starts with "entail". The opposite is the only other class; with three classes,
+    it is the one that starts with "contra". If there is none, it is the last class if entailment is first, else the
+    first class, as in the transformers zero-shot pipeline.
 
     Raises:
-        ValueError: no entailment label, or no other class; the message holds the map.
+        ValueError: no entailment label, or no other class; the message shows the map.
     """
     ids = {str(name).lower(): int(index) for name, index in label2id.items()}
     entail = [index for name, index in ids.items() if name.startswith("entail")]
     others = [index for index in ids.values() if index not in entail]
     if len(entail) != 1 or not others:
         raise ValueError(
-            f"label2id {dict(label2id)} must hold one label that begins with 'entail' and at least one other; "
+            f"label2id {dict(label2id)} must have one label that starts with 'entail' and at least one other; "
             "this is not an NLI model, or its config names its classes LABEL_0, LABEL_1"
         )
     contradiction = [index for name, index in ids.items() if name.startswith("contra")]
@@ -328,7 +335,7 @@ def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module has the mode it had."""
+    """Evaluation mode inside the block; afterwards all modules get their previous mode back."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -341,10 +348,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def load_nli(source: str | Path) -> PreTrainedModel:
-    """A sequence-classification model in float32, with every weight its architecture has.
+    """Load a sequence-classification model in float32 with complete weights.
 
     Raises:
-        ValueError: pickled or damaged files, remote code, tensors missing or of another shape, weights not finite.
+        ValueError: pickled or damaged files, remote code, missing or wrongly shaped tensors, non-finite weights.
     """
     check_source(source, {})
     loaded: Any = AutoModelForSequenceClassification.from_pretrained(

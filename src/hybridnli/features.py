@@ -1,13 +1,13 @@
-"""The feature store: what the frozen encoder says about each text, computed once and read ever after.
+"""The feature store: outputs of the frozen encoder for each text, computed once and then reused.
 
-    <folder>/<key>/key.json                    what the features depend on, and the name of the model
+    <folder>/<key>/key.json                    everything the features depend on, and the model name
                    tokens-*.safetensors        (sum of T, D) token embeddings, ragged
                    descriptions-*.safetensors  (L, D) label embeddings
                    nli-*.safetensors           (n, L) entailment scores
 
-The key covers model identity (weights, config, tokenizer), length limits and dtype. Rows are named by the hash of
-their text, NLI columns by the full hypothesis (template and description). So another template or label adds scores
-and encodes no text, a new text is encoded alone, and all heads, seeds, folds and ablations read the same files.
+The key covers model identity (weights, config, tokenizer), length limits and dtype. Rows are keyed by the hash of
+their text, NLI columns by the full hypothesis (template and description). A new template or label therefore only adds
+scores, a new text is encoded alone, and all heads, seeds, folds and ablations share the same files.
 
 n texts, L labels, B batch, T tokens, D hidden size.
 """
@@ -36,11 +36,11 @@ SHARD_ROWS = 512  # texts in a shard: what a killed run can lose
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """The stored features of n texts, in the caller's order. Needs no encoder.
+    """The stored features of n texts in the caller's order. No encoder is needed.
 
     Attributes:
-        folder: where the files are.
-        model_name: of the encoder that made them.
+        folder: folder with the files.
+        model_name: name of the encoder.
         descriptions: label name -> description, in column order.
         template: hypothesis template of the NLI scores.
         nli: (n, L) float32 entailment scores.
@@ -80,7 +80,7 @@ class FeatureStore:
 
         Args:
             indices: rows of this store (at least one).
-            device: where the tensors go; they travel in the stored dtype.
+            device: target device; tensors are transferred in the stored dtype.
 
         Returns:
             H (B, T, D) float32, zero at padding, and mask (B, T) bool.
@@ -108,23 +108,23 @@ def build_store(
     progress: Progress | None = None,
     checked: CheckedShards | None = None,
 ) -> FeatureStore:
-    """Compute whatever of these texts' features is not in `folder` yet, in length-sorted batches, and open the store.
+    """Compute the missing features of these texts in length-sorted batches, and open the store.
 
-    Killed at any point, the same call continues after the last complete shard of 512 texts. A damaged shard is
-    computed again, with a warning. With everything there the encoder is not called.
+    After an interruption, the same call resumes after the last complete shard of 512 texts. A damaged shard is
+    recomputed with a warning. If all features exist, the encoder is not called.
 
     Args:
-        encoder: the frozen NLI model; its template makes the hypotheses.
-        texts: n texts; equal texts share their features.
+        encoder: the frozen NLI model; its template builds the hypotheses.
+        texts: n texts; duplicates share their features.
         labels_descriptions: label name -> description, in column order.
-        folder: one folder may hold the features of several models and settings.
-        max_length: tokens of a text for its embeddings, special ones included.
-        nli_max_length: tokens of a (text, hypothesis) pair; None means the tokenizer's limit.
+        folder: target folder; it can contain features of several models and settings.
+        max_length: maximum tokens per text for embeddings, including special tokens.
+        nli_max_length: maximum tokens per (text, hypothesis) pair; None: the limit of the tokenizer.
         dtype: stored dtype of token embeddings, "float16" or "float32".
-        token_budget: padded tokens in a batch; None means `encoder.token_budget`.
-        progress: called with (stage, rows done, rows in all).
-        checked: shards of an earlier call, which are not read and checked again. A caller that goes through texts in
-            blocks passes one dict to all calls.
+        token_budget: tokens per batch, padding included; None: `encoder.token_budget`.
+        progress: called with (stage, rows done, total rows).
+        checked: shards verified by earlier calls, which are not verified again. To process texts in blocks, pass the
+            same dict to all calls.
 
     Raises:
         ValueError: no texts or labels, an unknown dtype, a non-finite feature.
@@ -132,7 +132,7 @@ def build_store(
     if dtype not in STORE_DTYPES:
         raise ValueError(f"dtype: {dtype!r} is not allowed; allowed: {', '.join(STORE_DTYPES)}")
     if not texts or not labels_descriptions:
-        raise ValueError(f"{len(texts)} texts and {len(labels_descriptions)} labels; at least one of both is needed")
+        raise ValueError(f"{len(texts)} texts and {len(labels_descriptions)} labels; at least one of each is required")
     key = {
         "format": FORMAT,
         "model": encoder.identity,
@@ -209,7 +209,7 @@ def text_hash(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Builder:
-    """Adds missing rows to one key's folder; each method returns all shards of its kind."""
+    """Adds missing rows to the folder of a key; each method returns all shards of its kind."""
 
     encoder: NLIEncoder
     root: Path

@@ -1,8 +1,8 @@
 """The dual loss of HybridNLI-PolyEncoder v2, one pure function per term.
 
-B batch, S specialist labels. Each term is a label's mean over the batch, summed over labels; the weights are the
-caller's (`HybridOptions`). Source: the published training script; where it differs from the model card, the script is
-followed and the docstring says so.
+Shapes: B batch, S specialist labels. Each term is a mean over the batch, summed over labels; weights are applied by the
+caller (`HybridOptions`). Source: the published training script; differences from the model card are noted in the
+docstrings.
 """
 
 import torch
@@ -25,7 +25,7 @@ def poly_loss(logits: Tensor, gold: Tensor) -> Tensor:
 
 
 def blend_loss(scores: Tensor, gold: Tensor) -> Tensor:
-    """sum_l mean_B BCE(clamp(score_l, 1e-7, 1 - 1e-7), y_l): the only term through which alpha learns.
+    """sum_l mean_B BCE(clamp(score_l, 1e-7, 1 - 1e-7), y_l): the only term with a gradient for alpha.
 
     Args:
         scores: (B, S) blended scores in [0, 1].
@@ -37,9 +37,9 @@ def blend_loss(scores: Tensor, gold: Tensor) -> Tensor:
 
 
 def kl_loss(logits: Tensor, nli: Tensor, confidence: float) -> Tensor:
-    """sum_l mean KL(Bernoulli(nli_l) || Bernoulli(sigmoid(logit_l))) over the rows where NLI is confident.
+    """sum_l mean KL(Bernoulli(nli_l) || Bernoulli(sigmoid(logit_l))) over rows where NLI is confident.
 
-    A row counts for a label where nli > confidence or nli < 1 - confidence; a label without such a row adds 0. The
+    A row counts for a label if nli > confidence or nli < 1 - confidence; a label without such rows adds 0. The
     model card writes KL(poly || NLI); the published code computes KL(NLI || poly), and so does this.
 
     Args:

@@ -1,6 +1,6 @@
-"""HybridNLI-PolyEncoder: zero-shot NLI scores, corrected label by label by small trained heads.
+"""HybridNLI-PolyEncoder: zero-shot NLI scores, corrected by small trained heads, one per label.
 
-From bottom to top: one head, several heads at once, the blend with NLI scores, the model. B batch, L labels,
+Bottom up: one head, several heads at once, the blend with NLI scores, and the model. B batch, L labels,
 S specialist labels (those with a head), T tokens, K codes, D hidden size of the encoder, P projection size.
 """
 
@@ -24,7 +24,7 @@ NLIScores = Sequence[Mapping[str, float]] | np.ndarray
 
 
 class PolyEncoderHead(nn.Module):
-    """One label's head over frozen token embeddings, after Humeau et al. 2020 (arXiv:1905.01969).
+    """The head of one label on frozen token embeddings, after Humeau et al. 2020 (arXiv:1905.01969).
 
         A = softmax_T(C H^T)                       code attention over tokens, no scaling
         V = normalize(LN(GELU(W_c (A H) + b_c)))   K context vectors
@@ -33,7 +33,7 @@ class PolyEncoderHead(nn.Module):
         logit = (sum_k w_k V_k) . u * exp(log_temp)
 
     Parameters are named as in the published checkpoint: `codes.weight`, `ctx_proj.{0,2}.*`, `label_proj.{0,2}.*`,
-    `log_temp`; 534,017 of them at 1024 / 8 / 256. `logits_of_heads` is what computes.
+    `log_temp`; 534,017 of them at 1024 / 8 / 256. The computation is in `logits_of_heads`.
 
     Args:
         hidden_dim: D.
@@ -64,7 +64,7 @@ class PolyEncoderHead(nn.Module):
 
 
 def logits_of_heads(heads: Sequence[PolyEncoderHead], H: Tensor, mask: Tensor, label_embs: Tensor) -> Tensor:
-    """Logits of several heads of one shape, all in the same few products; in float32, also under autocast.
+    """Logits of several heads of the same shape, computed with a few batched products; float32 even under autocast.
 
     Args:
         heads: S heads.
@@ -114,13 +114,13 @@ def blend(nli: np.ndarray, poly: np.ndarray, alpha: np.ndarray | float, columns:
         (n, L) float64.
 
     Raises:
-        ValueError: shapes that do not fit, a column out of range, alpha outside [0, 1].
+        ValueError: mismatched shapes, a column out of range, or alpha outside [0, 1].
     """
     nli, poly = np.asarray(nli, dtype=np.float64), np.asarray(poly, dtype=np.float64)
     alpha = np.asarray(alpha, dtype=np.float64)
     if poly.shape != (len(nli), len(columns)) or alpha.shape not in ((), (len(columns),)):
         raise ValueError(
-            f"nli {nli.shape}, poly {poly.shape}, alpha {alpha.shape} and {len(columns)} columns do not fit; "
+            f"nli {nli.shape}, poly {poly.shape}, alpha {alpha.shape} and {len(columns)} columns do not match; "
             "expected (n, L), (n, S), (S,) or a number, and S columns"
         )
     if len(set(columns)) != len(columns) or not all(0 <= c < nli.shape[1] for c in columns):
@@ -133,7 +133,7 @@ def blend(nli: np.ndarray, poly: np.ndarray, alpha: np.ndarray | float, columns:
 
 
 class HybridNLIPolyEncoder(nn.Module):
-    """Heads and blend weights of the specialist labels, over a frozen encoder or over stored features.
+    """Heads and blend weights of the specialist labels, on top of a frozen encoder or stored features.
 
         a_l = sigmoid(alpha_raw_l)
         score_l = a_l nli_l + (1 - a_l) sigmoid(logit_l)   for specialist labels
@@ -146,9 +146,9 @@ class HybridNLIPolyEncoder(nn.Module):
         hidden_dim: D of the encoder.
         num_codes: codes per head.
         proj_dim: projection size of a head.
-        encoder: the frozen NLI model that `predict` needs; None where features come from a store. It moves with
+        encoder: the frozen NLI model, needed by `predict`; None if features come from a store. It moves with
             `to(device)` and never enters training mode.
-        backbone_name: written into checkpoints; None takes the encoder's name.
+        backbone_name: name stored in checkpoints; None: the name of the encoder.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class HybridNLIPolyEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the heads are."""
+        """Device of the heads."""
         return self.alpha_raw.device
 
     @property
@@ -187,7 +187,7 @@ class HybridNLIPolyEncoder(nn.Module):
         return self.alpha_raw.sigmoid()
 
     def set_label_embeddings(self, embeddings: Tensor) -> None:
-        """Take the embeddings of all labels' descriptions, (L, D) in label order; only the specialists' are used."""
+        """Set the embeddings (L, D) of all label descriptions in label order; only the specialists' are used."""
         if tuple(embeddings.shape) != (len(self.labels.names), self.hidden_dim):
             raise ValueError(
                 f"embeddings: has shape {tuple(embeddings.shape)}, expected {(len(self.labels.names), self.hidden_dim)}"
@@ -230,11 +230,11 @@ class HybridNLIPolyEncoder(nn.Module):
 
         Args:
             texts: n texts.
-            nli_scores: for each text {label: score} as `run_nli_inference` returns it, or an array (n, L).
+            nli_scores: one {label: score} per text, as returned by `run_nli_inference`, or an array (n, L).
             thresholds: {label: threshold}; a label is predicted at score >= threshold. None means 0.5 for all.
 
         Returns:
-            For each text {"text", "scores": {label: score}, "predicted_labels": [label, ...]}.
+            One dict per text: {"text", "scores": {label: score}, "predicted_labels": [label, ...]}.
 
         Raises:
             RuntimeError: the model was built without an encoder.

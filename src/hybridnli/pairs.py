@@ -1,4 +1,4 @@
-"""Token ids of texts and of (text, hypothesis) pairs, put together without tokenising anything twice.
+"""Token ids of texts and (text, hypothesis) pairs, built without tokenising anything twice.
 
 A zero-shot pipeline tokenises each text once for every label. Here texts and hypotheses are tokenised once each, and
 a pair is joined by ids: `prefix + text + middle + hypothesis + suffix`, with the special tokens the tokenizer itself
@@ -21,7 +21,7 @@ PROBE = ("a", "b")  # any two texts of at least one token show where the special
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
-    """Token ids of each text without special tokens, cut to `max_length` from the right (int64)."""
+    """Token ids (int64) of each text without special tokens, truncated on the right to `max_length`."""
     check_texts("texts", texts)
     if not texts:
         return []
@@ -31,7 +31,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Where a tokenizer puts special tokens around one text or around a pair.
+    """The special tokens that a tokenizer puts around a text or a pair.
 
     Attributes:
         pieces: ids before, between and after the segments (one more than there are segments).
@@ -50,13 +50,14 @@ class SpecialTokens:
         """Read the template off the tokenizer by encoding a probe of one or two segments.
 
         Raises:
-            ValueError: the tokenizer is not a fast one, has no padding token, or cuts from the left.
+            ValueError: the tokenizer is not fast, has no padding token, or truncates on the left.
         """
         name = type(tokenizer).__name__
         if not tokenizer.is_fast or tokenizer.pad_token_id is None or tokenizer.truncation_side != "right":
             raise ValueError(
                 f"tokenizer: {name} (is_fast={tokenizer.is_fast}, pad_token_id={tokenizer.pad_token_id}, "
-                f"truncation_side={tokenizer.truncation_side!r}) must be fast, have a pad token and cut right"
+                f"truncation_side={tokenizer.truncation_side!r}) must be fast, have a pad token and truncate on the "
+                "right"
             )
         encoding = tokenizer(*PROBE[:segments], return_token_type_ids=True)
         pieces: list[list[int]] = [[] for _ in range(segments + 1)]
@@ -83,7 +84,7 @@ class SpecialTokens:
         """Join segments and pad to the longest row.
 
         Args:
-            rows: for each row its segments' token ids.
+            rows: token ids of the segments of each row.
 
         Returns:
             input_ids, attention_mask, token_type_ids, each (B, T) int64, padded on the right.

@@ -1,4 +1,4 @@
-"""Shards of the feature store: one safetensors file each, written whole or not at all, checked when it is read."""
+"""Shards of the feature store: safetensors files that are written atomically and verified when read."""
 
 import hashlib
 import json
@@ -21,13 +21,13 @@ PARTIAL = ".writing-"  # prefix of files that are not complete yet
 
 @dataclass(frozen=True)
 class Shard:
-    """An array on disk and what its rows are.
+    """An array on disk with the keys of its rows.
 
     Attributes:
         rows: key of each row (hash of a text).
         columns: key of each column; empty where columns are plain dimensions.
-        lengths: array rows that each key takes up, in order (ragged); all 1 for a plain matrix.
-        values: the array; `values[i:j]` reads these rows from the file.
+        lengths: number of array rows per key, in order (ragged); all 1 for a plain matrix.
+        values: the array; `values[i:j]` reads only these rows from the file.
     """
 
     rows: list[str]
@@ -41,7 +41,7 @@ CheckedShards = dict[Path, Shard]  # shards that were read and checked already
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Wait until no other process writes to a folder, and clear what a killed one left half written."""
+    """Lock a folder for writing, and remove incomplete files of killed processes."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         for path in folder.glob(f"{PARTIAL}*"):
@@ -52,13 +52,13 @@ def writing(folder: Path) -> Iterator[None]:
 def write_shard(
     folder: Path, kind: str, rows: Sequence[str], columns: Sequence[str], lengths: np.ndarray, values: np.ndarray
 ) -> None:
-    """Write one shard; a reader sees all of it or nothing.
+    """Write one shard atomically.
 
     Raises:
-        ValueError: `values` holds non-finite numbers.
+        ValueError: `values` contains non-finite numbers.
     """
     if not np.isfinite(values).all():
-        raise ValueError(f"{kind}: the array holds non-finite values after conversion to {values.dtype}")
+        raise ValueError(f"{kind}: the array has non-finite values after conversion to {values.dtype}")
     names = {"rows": list(rows), "columns": list(columns)}
     arrays = {"values": values, "lengths": lengths}
     name = f"{kind}-{hashlib.sha256(json.dumps([*names.values()]).encode()).hexdigest()[:16]}.safetensors"
@@ -68,14 +68,14 @@ def write_shard(
 
 
 def read_shards(folder: Path, kind: str, checked: CheckedShards) -> list[Shard]:
-    """All shards of a kind, in order of their file names; inside `writing`, since a damaged one is deleted.
+    """All shards of a kind, sorted by file name. Call inside `writing`, because damaged shards are deleted.
 
-    Its rows are then missing and are computed again; a warning names the file.
+    The rows of a deleted shard are computed again; a warning names the file.
 
     Args:
-        folder: of one key.
-        kind: first word of the file names.
-        checked: shards that are taken as they are; those read now are added.
+        folder: folder of a key.
+        kind: prefix of the file names.
+        checked: shards that are already verified; those read now are added.
     """
     shards = []
     for path in sorted(folder.glob(f"{kind}-*.safetensors")):

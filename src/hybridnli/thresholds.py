@@ -38,8 +38,8 @@ def f1_per_label(predictions: np.ndarray, gold: np.ndarray) -> np.ndarray:
     return f1((predicted & positive).sum(axis=0), predicted.sum(axis=0), positive.sum(axis=0))
 
 
-def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """The F1-maximising threshold of each label on the grid 0.01 ... 0.98; the first maximum wins.
+def fit_thresholds(scores: np.ndarray, gold: np.ndarray, grid: np.ndarray = GRID) -> np.ndarray:
+    """The F1-maximising threshold of each label on a grid; the first maximum wins.
 
     A row is positive where score >= threshold. Counts come from one histogram per label, so the cost is O(n L), not
     O(n L G).
@@ -47,9 +47,10 @@ def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     Args:
         scores: (n, L) finite scores.
         gold: (n, L) of 0 and 1, of the same rows: rows the caller may learn from.
+        grid: (G,) ascending thresholds to choose from.
 
     Returns:
-        (L,) thresholds, each a value of `GRID`.
+        (L,) thresholds, each a value of `grid`.
 
     Raises:
         ValueError: shapes differ, no rows, scores not finite, gold other than 0 and 1.
@@ -57,15 +58,15 @@ def fit_thresholds(scores: np.ndarray, gold: np.ndarray) -> np.ndarray:
     scores, gold = _checked(scores, gold)
     n_labels = scores.shape[1]
     # bins[i, l] = number of grid points <= score, so row i is positive at grid point g exactly when bins > g.
-    bins = np.searchsorted(GRID, scores, side="right")  # (n, L)
-    flat = (bins + np.arange(n_labels) * (len(GRID) + 1)).ravel()
-    size = n_labels * (len(GRID) + 1)
+    bins = np.searchsorted(grid, scores, side="right")  # (n, L)
+    flat = (bins + np.arange(n_labels) * (len(grid) + 1)).ravel()
+    size = n_labels * (len(grid) + 1)
     count = np.bincount(flat, minlength=size).reshape(n_labels, -1)  # (L, G + 1)
     hits = np.bincount(flat, weights=gold.ravel(), minlength=size).reshape(n_labels, -1)
     # Rows in bins above g are the predicted positives at grid point g: sums from the right, without bin 0.
     predicted = count[:, :0:-1].cumsum(axis=1)[:, ::-1]  # (L, G)
     true_positive = hits[:, :0:-1].cumsum(axis=1)[:, ::-1]
-    return GRID[f1(true_positive, predicted, gold.sum(axis=0)[:, None]).argmax(axis=1)]
+    return grid[f1(true_positive, predicted, gold.sum(axis=0)[:, None]).argmax(axis=1)]
 
 
 def apply_thresholds(scores: np.ndarray, thresholds: np.ndarray | float) -> np.ndarray:

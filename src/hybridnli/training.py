@@ -44,7 +44,7 @@ class HybridOptions:
     batch: int = 16
     clip: float = 1.0  # norm of the gradient of all heads together
     patience: int = 7  # epochs without a better validation by `selection`
-    blend_weight: float = 1.0  # 0 is v1: alpha gets no gradient and stays at 0.5
+    blend_weight: float = 1.0  # 0: alpha gets no gradient and stays at 0.5, as in the published v1
     kl_weight: float = 0.3  # pulls heads to NLI where NLI is sure
     confidence: float = 0.75  # NLI is sure above this and below 1 minus this
     lr_floor: float = 0.02  # the cosine ends at this share of lr

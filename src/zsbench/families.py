@@ -1,7 +1,7 @@
-"""The registry of families: every kind of system, its options, what it reads and how it is trained.
+"""The registry of system families: their options, what they read and how they are trained.
 
-A new family is an entry here and a module with its adapter (and, where the bench trains it, its task). Everything that
-lists families reads `FAMILIES`. Importing this module imports no model library.
+To add a family, add an entry here and a module with its adapter (and with its task, if the bench trains it). Everything
+that lists families reads `FAMILIES`. Importing this module does not import any model library.
 """
 
 import importlib
@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from zsbench.fields import Id, Template, Url, pattern
+from zsbench.fields import Model, Template, Url, pattern
 
-Variable = Annotated[str, pattern(r"^[A-Za-z_]\w*$", "a name of a variable")]
+Variable = Annotated[str, pattern(r"^[A-Za-z_]\w*$", "the name of an environment variable")]
 Control = Literal[
     "majority",
     "always-positive",
@@ -31,77 +31,89 @@ Task = Literal["single", "multi"]
 
 
 class Options(BaseModel):
-    """Keys of an entry in the config besides the ones that every family has (`family`, `suites`, `seen`; `recipe`).
+    """Config keys of a family, in addition to those that all families share (`family`, `suites`, `seen`; `recipe`).
 
-    Adapters read theirs with `model_construct(**settings)`: the config was checked, and the defaults are only here.
+    Adapters read them with `model_construct(**settings)`: the config is validated before, and defaults are only here.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=(), defer_build=True)
 
 
 class Pretrained(Options):
-    """A system that loads weights."""
+    """A system that loads pretrained weights."""
 
-    model: Id = Field(description="source of the weights")
+    model: Model = Field(
+        description="the weights: id of a source, owner/name on the hub, or a folder such as ./my-checkpoint"
+    )
+
+
+class GliZNetOptions(Pretrained):
+    """A published GliZNet checkpoint."""
+
+    truncation: Literal["label-first", "reference"] | None = Field(
+        None,
+        description="what to truncate in long inputs; label-first: the text; reference: labels first, as in the "
+        "published pipeline; null: the checkpoint's setting",
+    )
 
 
 class NLIOptions(Pretrained):
     """An NLI cross-encoder."""
 
-    template: Template = Field("This example is {}.", description="hypothesis made of a label")
+    template: Template = Field("This example is {}.", description="hypothesis template; {} is the label")
 
 
 class NLITrainingOptions(Options):
-    """An NLI cross-encoder that is trained here."""
+    """An NLI cross-encoder trained here."""
 
-    template: Template = Field(description="hypothesis made of a label")
+    template: Template = Field(description="hypothesis template; {} is the label")
 
 
 class BiEncoderOptions(Pretrained):
     """A sentence-transformers bi-encoder."""
 
-    template: Template = Field("{}", description="what of a label is embedded")
-    text_prompt: str | None = Field(None, description="put before every text; null is the model's own query prompt")
-    label_prompt: str | None = Field(
-        None, description="put before every label; null is the model's own document prompt"
-    )
+    template: Template = Field("{}", description="template of the embedded label; {} is the label")
+    text_prompt: str | None = Field(None, description="prefix of every text; null: the model's query prompt")
+    label_prompt: str | None = Field(None, description="prefix of every label; null: the model's document prompt")
 
 
 class ControlOptions(Options):
     """A predictor without a model."""
 
-    control: Control
+    control: Control = Field(description="which predictor")
 
 
 class SupervisedOptions(Options):
-    """Logistic regression on a dataset's training rows."""
+    """Logistic regression on the training rows of a data set."""
 
     features: Literal["words", "length"] = Field(
-        description="TF-IDF of words and word pairs, or the length of the text alone"
+        description="words: TF-IDF of words and word pairs; length: text length only"
     )
 
 
 class HybridOptions(Pretrained):
     """A published HybridNLI checkpoint."""
 
-    nli: Id = Field(description="source of the NLI model that the heads correct")
-    template: Template = Field("This example is {}.", description="hypothesis made of a label")
+    nli: Model = Field(description="the NLI model that the heads correct, given like `model`")
+    template: Template = Field("This example is {}.", description="hypothesis template; {} is the label")
     blend: Literal["learned", "heads", "half", "nli"] = Field(
-        "learned", description="trained weights; the heads alone; half of each; the NLI model alone"
+        "learned",
+        description="how NLI and head scores are mixed; learned: trained weights; heads: heads only; half: equal "
+        "parts; nli: NLI only",
     )
 
 
 class GLiClassOptions(Pretrained):
     """A GLiClass uni-encoder."""
 
-    prompt: str = Field("", description="the task in words, put before every text")
+    prompt: str = Field("", description="task description in words, prepended to every text")
 
 
 class RerankerOptions(Pretrained):
     """A sentence-transformers CrossEncoder."""
 
-    template: Template = Field("{}", description="query made of a label")
-    prompt: str | None = Field(None, description="an instruction, for models that take one")
+    template: Template = Field("{}", description="query template; {} is the label")
+    prompt: str | None = Field(None, description="instruction, for models that accept one")
 
 
 class CustomOptions(Options):
@@ -110,37 +122,38 @@ class CustomOptions(Options):
     class_: Annotated[str, pattern(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", "package.module:Class")] = Field(
         alias="class", description="`package.module:Class`"
     )
-    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="keyword arguments of the class")
+    arguments: dict[str, JsonValue] = Field(default_factory=dict, description="keyword arguments for its constructor")
 
 
 class LLMOptions(Options):
     """A generative model behind an OpenAI-compatible endpoint."""
 
-    url: Url = Field(description="of the endpoint, up to `/v1`")
-    name: str = Field(description="the model's name there")
-    key_variable: Variable | None = Field(None, description="environment variable that holds the key")
-    parallel: int = Field(4, ge=1, le=64, description="requests at a time")
+    url: Url = Field(description="URL of the endpoint, up to and including `/v1`")
+    name: str = Field(description="model name at the endpoint")
+    key_variable: Variable | None = Field(None, description="environment variable with the API key")
+    parallel: int = Field(4, ge=1, le=64, description="concurrent requests")
     leave_out: list[Literal["max_tokens", "logprobs", "temperature"]] = Field(
-        default_factory=list, description="request fields that the server refuses"
+        default_factory=list, description="request fields that the server does not accept"
     )
 
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of system.
+    """A kind of system.
 
     Attributes:
         summary: one line for `zsbench systems`.
-        adapter: "module:Class" that scores; made as `Class(spec, layout)`.
-        options: of its entries under `systems`.
-        packages: distributions that it computes with; their versions are part of a cell's key.
-        extra: optional dependencies of this project to install for it.
-        tasks: kinds of suites it can be in.
-        joint: reads all labels of a text at once (or may), so that their order can matter.
-        reads_labels: the wording of the labels is an input; False where there are none, or only those trained for.
-        task_class: "module:Class" of the `Task` that trains it; None where the bench does not.
-        training_options: of its entries under `trained`; None where it has none there.
-        model_type: what BTZSC calls it; None where it has no name for it.
+        adapter: "module:Class" of the scorer; constructed as `Class(spec, layout)`.
+        options: keys of its entries under `systems`.
+        packages: distributions it depends on; their versions are part of a cell's key.
+        extra: the optional-dependency group of this project that installs them.
+        tasks: suite tasks it supports.
+        joint: whether it may read all labels of a text at once, so that their order can matter.
+        reads_labels: whether the wording of the labels is an input; False for systems that ignore labels or know only
+            those they were trained on.
+        task_class: "module:Class" of the `Task` that trains it; None if the bench cannot train it.
+        training_options: keys of its entries under `trained`; None if it cannot be listed there.
+        model_type: its name in BTZSC; None if BTZSC does not have such systems.
     """
 
     summary: str
@@ -157,12 +170,12 @@ class Family:
 
     @property
     def module(self) -> str:
-        """Of the adapter."""
+        """Module of the adapter."""
         return self.adapter.partition(":")[0]
 
     @property
     def task_module(self) -> str:
-        """Of the task; "" where the bench does not train the family."""
+        """Module of the task; "" if the bench cannot train the family."""
         return (self.task_class or "").partition(":")[0]
 
     @property
@@ -183,9 +196,9 @@ class Family:
 TORCH = ("torch", "transformers", "tokenizers")
 FAMILIES = {
     "gliznet": Family(
-        "GliZNet: one encoder pass for a text and all its labels",
+        "GliZNet: one encoder pass per text with all its labels",
         "zsbench.systems.gliznet:GliZNetSystem",
-        Pretrained,
+        GliZNetOptions,
         TORCH,
         joint=True,
         task_class="zsbench.training.gliznet:GliZNetTask",
@@ -200,7 +213,7 @@ FAMILIES = {
         model_type="nli",
     ),
     "biencoder": Family(
-        "cosine of sentence embeddings, label embeddings cached",
+        "cosine similarity of sentence embeddings, label embeddings cached",
         "zsbench.systems.biencoder:BiEncoderSystem",
         BiEncoderOptions,
         (*TORCH, "sentence-transformers"),
@@ -209,21 +222,21 @@ FAMILIES = {
         model_type="embedding",
     ),
     "control": Family(
-        "trivial and perfect predictors that frame the rest",
+        "trivial and perfect predictors, as lower and upper bounds",
         "zsbench.systems.controls:ControlSystem",
         ControlOptions,
         ("numpy",),
         reads_labels=False,
     ),
     "supervised": Family(
-        "logistic regression on the dataset's own training rows",
+        "logistic regression on the training rows of the data set",
         "zsbench.systems.supervised:SupervisedSystem",
         SupervisedOptions,
         ("numpy", "scikit-learn"),
         reads_labels=False,
     ),
     "hybridnli": Family(
-        "HybridNLI: NLI corrected by trained heads",
+        "HybridNLI: an NLI model corrected by trained heads",
         "zsbench.systems.hybrid:HybridSystem",
         HybridOptions,
         TORCH,
@@ -231,7 +244,7 @@ FAMILIES = {
         reads_labels=False,
     ),
     "gliclass": Family(
-        "GLiClass uni-encoder, through its own package",
+        "GLiClass uni-encoder, run with the gliclass package",
         "zsbench.systems.gliclass:GLiClassSystem",
         GLiClassOptions,
         (*TORCH, "gliclass"),
@@ -241,7 +254,7 @@ FAMILIES = {
         training_options=Options,
     ),
     "reranker": Family(
-        "reranker (CrossEncoder), the label as query",
+        "reranker (CrossEncoder) with the label as query",
         "zsbench.systems.reranker:RerankerSystem",
         RerankerOptions,
         (*TORCH, "sentence-transformers"),
@@ -255,7 +268,7 @@ FAMILIES = {
         joint=True,
     ),
     "imported": Family(
-        "scores from a csv (`zsbench import-scores`)",
+        "scores imported from a csv (`zsbench import-scores`)",
         "zsbench.systems.imported:ImportedSystem",
         Options,
         ("pandas",),
@@ -273,43 +286,43 @@ FAMILIES = {
 TRAINABLE = tuple(name for name, family in FAMILIES.items() if family.task_class)
 JOINT = tuple(name for name, family in FAMILIES.items() if family.joint)
 INSENSITIVE = tuple(name for name, family in FAMILIES.items() if not family.reads_labels)
-MODEL_TYPES = tuple(family.model_type for family in FAMILIES.values() if family.model_type)  # that BTZSC knows
+MODEL_TYPES = tuple(family.model_type for family in FAMILIES.values() if family.model_type)  # known to BTZSC
 
 
 def import_class(dotted: str) -> Any:
-    """The class that "module:Class" names."""
+    """Import the class named by "module:Class"."""
     module, _, name = dotted.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 class MissingPackageError(RuntimeError):
-    """A package that a family computes with is not installed; the message says what to install."""
+    """A package that a family depends on is not installed; the message says what to install."""
 
 
 def versions(name: str) -> dict[str, str]:
-    """Versions of the packages that a family computes with.
+    """Versions of the packages that a family depends on.
 
     Raises:
-        MissingPackageError: one is not installed.
+        MissingPackageError: one of them is not installed.
     """
-    family, found = FAMILIES[name], {}
+    family, installed = FAMILIES[name], {}
     for package in family.packages:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError as error:
             install = f"zsbench[{family.extra}]" if family.extra else package
             raise MissingPackageError(f"family {name!r} needs {package!r}; run `pip install {install}`") from error
-    return found
+    return installed
 
 
 def package_files(dotted: str) -> list[Path]:
-    """Every .py of the top-level package (or module) of a user's class, without importing it.
+    """All .py files of the top-level package (or module) of a user's class, without importing it.
 
     Args:
         dotted: "package.module:Class".
 
     Raises:
-        MissingPackageError: no such package.
+        MissingPackageError: the package is not installed.
     """
     top = dotted.partition(":")[0].partition(".")[0]
     spec = importlib.util.find_spec(top)

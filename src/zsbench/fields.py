@@ -1,6 +1,7 @@
-"""Typed values of YAML files: the base of every model, ids and texts, and errors in words that name the key."""
+"""Typed values of YAML files: base models, field types, and error messages that name the key."""
 
 import dataclasses
+import difflib
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, TypeVar, get_type_hints
@@ -21,14 +22,14 @@ from pydantic import (
 from zsbench.errors import suggest
 
 T = TypeVar("T")
-WORDS: dict[str, str] = {}  # pattern -> what it allows, in words
+WORDS: dict[str, str] = {}  # pattern -> description of allowed values
 BOUNDS = ("ge", "gt", "le", "lt")
-TERMS = {"a valid ": "", "Input was not ": "a ", "dictionary": "mapping", "string": "text"}  # pydantic's -> plain
+TERMS = {"a valid ": "", "Input was not ": "a ", "dictionary": "mapping"}  # pydantic's terms -> ours
 MISSING = ("missing", "union_tag_not_found")
 
 
 class EntryError(ValueError):
-    """What is wrong with a key of the mapping that is being checked; `key` is "" for the mapping itself."""
+    """A problem with a key of the mapping being validated; `key` is "" for the mapping itself."""
 
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(problem)
@@ -36,7 +37,7 @@ class EntryError(ValueError):
 
 
 class Strict(BaseModel):
-    """A mapping with these keys and no others. No value is converted, and a key that is null is a key left out."""
+    """A mapping with exactly these keys. Values are not converted, and null means that a key is omitted."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
@@ -49,12 +50,12 @@ class Strict(BaseModel):
         if not isinstance(value, dict):
             return value
         if info.context is not None:
-            info.context[id(value)] = cls  # for the message about a key it does not have
+            info.context[id(value)] = cls  # for the error message about unknown keys
         return value if cls.null_is_a_value else _entries(value)
 
 
 class Overrides(BaseModel):
-    """A part of another model's keys: what is not written is not filled in."""
+    """A subset of another model's keys; keys that are not given get no default."""
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: Any) -> dict[str, Any]:
@@ -64,17 +65,17 @@ class Overrides(BaseModel):
 
 
 def absent(description: str, **bounds: Any) -> Any:
-    """A field that may be left out, and then is in no resolved config either."""
+    """An optional field that the resolved config omits if it is not given."""
     return Field(default=None, exclude_if=lambda value: value is None, description=description, **bounds)
 
 
 def fields_of(options: type, optional: bool = False) -> dict[str, Any]:
-    """Fields for `pydantic.create_model` from a dataclass whose fields have `description` and bounds as metadata.
+    """Fields for `pydantic.create_model` from a dataclass with `description` and bounds in the field metadata.
 
     Args:
-        optional: no field is required; one without a default gets None.
+        optional: make all fields optional; those without a default get None.
     """
-    types, fields = get_type_hints(options), {}
+    types, fields = get_type_hints(options, include_extras=True), {}
     for field in dataclasses.fields(options):
         given = {"default": field.default} if field.default is not dataclasses.MISSING else {}
         given |= {"default": None} if optional and not given else {}
@@ -83,7 +84,7 @@ def fields_of(options: type, optional: bool = False) -> dict[str, Any]:
 
 
 def pattern(regex: str, words: str, max_length: int | None = None) -> StringConstraints:
-    """A constraint on a text, with what it allows in words (for messages)."""
+    """A string constraint with a description of allowed values for error messages."""
     WORDS[regex] = words
     return StringConstraints(pattern=regex, max_length=max_length)
 
@@ -91,15 +92,15 @@ def pattern(regex: str, words: str, max_length: int | None = None) -> StringCons
 def _unique(values: list[T]) -> list[T]:
     repeated = next((value for i, value in enumerate(values) if value in values[:i]), None)
     if repeated is not None:
-        raise ValueError(f"{repeated!r} is repeated; name each once")
+        raise ValueError(f"{repeated!r} is repeated; allowed: unique values")
     return values
 
 
 def _inside(path: str) -> str:
-    """A path below its folder, also of a member of an archive (`a.tar.gz!b.txt`)."""
+    """A path that stays inside its folder, or that of an archive member (`a.tar.gz!b.txt`)."""
     parts = [part for piece in path.split("!") for part in PurePosixPath(piece).parts]
     if path.startswith("/") or ".." in parts or "\\" in path:
-        raise ValueError(f"{path!r:.80} leaves its folder; allowed: a path below it, not absolute, without ..")
+        raise ValueError(f"{path!r:.80} is outside its folder; allowed: a relative path without ..")
     return path
 
 
@@ -108,20 +109,28 @@ def _entries(value: Any) -> Any:
 
 
 Id = Annotated[str, pattern(r"^[a-z0-9]+(-[a-z0-9]+)*$", "lower-case letters, digits and single hyphens", 60)]
+Model = Annotated[
+    str,
+    pattern(
+        r"^([a-z0-9]+(-[a-z0-9]+)*|[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(\.{1,2}|~)?/.+)$",
+        "the id of a source, owner/name on the hub, or a folder starting with ./, ../, ~/ or /",
+        300,
+    ),
+]
 Text = Annotated[str, pattern(r"^[^\x00-\x08\x0b-\x1f]*[^\s\x00-\x1f][^\x00-\x08\x0b-\x1f]*$", "visible text", 1000)]
-Template = Annotated[str, pattern(r"^[^{}]*\{\}[^{}]*$", "a text with one {} for the label", 200)]
-Url = Annotated[str, pattern(r"^https?://[^\x00-\x20]+$", "an address that begins with https://")]
+Template = Annotated[str, pattern(r"^[^{}]*\{\}[^{}]*$", "a string with one {} for the label", 200)]
+Url = Annotated[str, pattern(r"^https?://[^\x00-\x20]+$", "a URL starting with https://")]
 Sha256 = Annotated[str, pattern(r"^[0-9a-f]{64}$", "64 hexadecimal digits")]
 Inside = Annotated[Text, AfterValidator(_inside)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Count = Annotated[int, Field(ge=1)]
 Unique = Annotated[list[T], Field(json_schema_extra={"uniqueItems": True}), AfterValidator(_unique)]
 Some = Annotated[list[T], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_unique)]
-Entries = Annotated[dict[Id, T], BeforeValidator(_entries)]  # an overlay takes an entry away with null
+Entries = Annotated[dict[Id, T], BeforeValidator(_entries)]  # an overlay removes an entry with null
 
 
 def validate(model: type[BaseModel], raw: Any) -> tuple[Any, list[str]]:
-    """An instance made of plain data, or None and its problems, each as "`key`: problem; allowed: ..."."""
+    """Validate plain data: an instance, or None and a list of problems, each as "`key`: problem; allowed: ..."."""
     owners: dict[int, type[BaseModel]] = {}
     try:
         return model.model_validate(raw, context=owners), []
@@ -134,21 +143,22 @@ def validate(model: type[BaseModel], raw: Any) -> tuple[Any, list[str]]:
 
 
 def _joined(problems: list[tuple[str, str]]) -> str:
-    """One sentence for a value that fits none of several types."""
+    """One message for a value that matches none of several types."""
     allowed = " or ".join(dict.fromkeys(allowed for _, allowed in problems if allowed))
     return problems[0][0] + (f"; allowed: {allowed}" if allowed else "")
 
 
 def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[str, str, str]:
-    """(key, problem, what is allowed) of one pydantic error."""
+    """(key, problem, allowed values) of a pydantic error."""
     path, value, parent = _path(error["loc"], raw)
     kind, context = error["type"], error.get("ctx", {})
     of_key = error["loc"][-1:] == ("[key]",)
     shown = f"{(error['input'] if of_key else value)!r:.80}"
     if kind in MISSING:
         name = context.get("discriminator", "").strip("'") or error["loc"][-1]
+        close = difflib.get_close_matches(str(name), value, n=1) if isinstance(value, dict) else []
         path += [name] if path[-1:] != [name] else []
-        found, allowed = "required", ""
+        found, allowed = "required" + (f"; {close[0]!r} is not a key" if kind != "missing" and close else ""), ""
     elif kind == "extra_forbidden":
         fields = owners[id(parent)].model_fields
         found = "unknown key" + suggest(path[-1], [field.alias or name for name, field in fields.items()])
@@ -160,7 +170,7 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
         options = re.findall(r"'([^']*)'", context.get("expected", context.get("expected_tags", "")))
         found, allowed = shown + suggest(shown.strip("'"), options), ""
     elif kind == "string_pattern_mismatch":
-        found, allowed = shown, WORDS.get(context["pattern"], f"what matches {context['pattern']}")
+        found, allowed = shown, WORDS.get(context["pattern"], f"a string that matches {context['pattern']}")
     elif kind == "value_error":
         found, allowed = str(context["error"]), ""
         if isinstance(context["error"], EntryError) and context["error"].key:
@@ -176,9 +186,9 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
 
 
 def _path(location: tuple[Any, ...], raw: Any) -> tuple[list[Any], Any, Any]:
-    """The keys of a location, the value there and what holds it.
+    """The keys of a pydantic error location, the value there, and its parent.
 
-    A location also names types, which are no keys: the branches of a union, and the kind or family that chose one.
+    A location also contains names of types that are not keys: union branches, and the kind or family that selects one.
     """
     path: list[Any] = []
     parent, tagged = None, False

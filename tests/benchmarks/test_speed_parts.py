@@ -17,7 +17,7 @@ from benchmarks.parts import Parts
 from benchmarks.tables import compiled
 from benchmarks.timing import interleave, rates, ratio
 from benchmarks.workloads import make_labels, make_texts, mixed_lengths
-from zsbench.reporting.page import Section, add_speed
+from zsbench.reporting.page import Section, _add_speed
 from zsbench.store.provenance import write_json
 
 from .made_up_record import record
@@ -140,16 +140,16 @@ def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:
 
 def test_the_report_shows_the_speed_page_where_there_is_one(tmp_path: Path) -> None:
     section = Section("speed", "Speed")
-    add_speed(section, tmp_path / "speed")
-    assert not section
+    _add_speed(section, tmp_path / "speed")
+    assert section == Section("speed", "Speed")
     write_json(tmp_path / "speed.json", record())
     write_speed_page(tmp_path / "speed.json", tmp_path / "speed")
-    add_speed(section, tmp_path / "speed")
+    _add_speed(section, tmp_path / "speed")
     names = [re.search(r'id="table-(\w+)"', table)[1] for table in section.tables]
     assert names == ["targets", "mixed", "latency", "sweep", "compiled", "gate"]
-    assert 'href="data:text/csv' in section.tables[0] and "a vs b" in section.markdown[0]
-    assert section.figures[0]["folder"] == "speed" and section.figures[0]["image"].startswith("data:image/svg")
-    assert any("at most 20 labels each" in sentence for sentence in section.sentences)
+    assert 'href="data:text/csv' in section.tables[0] and "a vs b" in section.tables[0]
+    assert section.figures[0]["svg"].startswith("<svg") and section.figures[0]["csv"].startswith("data:text/csv")
+    assert any("at most 20 labels each" in sentence for sentence in section.texts)
 
 
 def test_the_page_command_writes_the_page(tmp_path: Path) -> None:

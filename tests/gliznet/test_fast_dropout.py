@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from torch import nn
 
-from gliznet.fast import dropout as module
+from gliznet.fast import packed
 from gliznet.fast.dropout import FastDropout, fast_dropout, keep_mask, use_fast_dropout
+from gliznet.fast.encoders import use_fast_encoders
 from tests.factories import make_encoder
 
 P = 0.1
@@ -41,7 +42,7 @@ def test_modules_and_attention_take_any_p(p: float) -> None:
     torch.manual_seed(0)
     assert FastDropout(p)(torch.ones(4, 50)).isfinite().all()
     q = torch.randn(1, 2, 5, 4)
-    out, _ = module.attention(Layer(), q, q, torch.ones_like(q), None, dropout=p)
+    out = packed.attention(q, q, torch.ones_like(q), None, p)
     assert out.isfinite().all() and (p > 1e-4 or torch.allclose(out, torch.ones_like(out), atol=1e-3))
 
 
@@ -100,21 +101,17 @@ def test_eval_mode_gives_the_same_states(kind: str) -> None:
 def masks() -> dict[str, torch.Tensor | None]:
     allowed = torch.ones(2, 1, 6, 6, dtype=torch.bool)
     allowed[1, ..., 4:] = False
-    return {"none": None, "bool": allowed, "added": torch.zeros(2, 1, 6, 6).masked_fill(~allowed, -1e9)}
+    return {"none": None, "added": torch.zeros(2, 1, 6, 6).masked_fill(~allowed, -1e9)}
 
 
-class Layer(nn.Module):
-    is_causal = False
-
-
-@pytest.mark.parametrize("mask", ["none", "bool", "added"])
+@pytest.mark.parametrize("mask", ["none", "added"])
 def test_attention_is_sdpa_where_nothing_is_dropped(mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a draw that keeps everything, values and gradients are those of PyTorch's function."""
-    monkeypatch.setattr(module, "keep_mask", lambda shape, p: (torch.ones(shape, dtype=torch.bool), 1.0))
+    monkeypatch.setattr(packed, "keep_mask", lambda shape, p: (torch.ones(shape, dtype=torch.bool), 1.0))
     inputs = [torch.randn(2, 3, 6, 8, requires_grad=True) for _ in range(3)]
     twins = [one.detach().clone().requires_grad_() for one in inputs]
-    found, _ = module.attention(Layer(), *inputs, masks()[mask], dropout=P)
-    expected = F.scaled_dot_product_attention(*twins, attn_mask=masks()[mask]).transpose(1, 2)
+    found = packed.attention(*inputs, masks()[mask], P)
+    expected = F.scaled_dot_product_attention(*twins, attn_mask=masks()[mask])
     assert torch.allclose(found, expected, atol=1e-6)
     weight = torch.randn_like(found)
     (found * weight).sum().backward()
@@ -126,8 +123,8 @@ def test_attention_is_sdpa_where_nothing_is_dropped(mask: str, monkeypatch: pyte
 def test_attention_with_dropout_has_the_mean_of_attention_without() -> None:
     torch.manual_seed(1)
     q, k, v = (torch.randn(1, 2, 5, 4) for _ in range(3))
-    draws = torch.stack([module.attention(Layer(), q, k, v, None, dropout=0.3)[0] for _ in range(4000)])
-    expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+    draws = torch.stack([packed.attention(q, k, v, None, 0.3) for _ in range(4000)])
+    expected = F.scaled_dot_product_attention(q, k, v)
     error = draws.std(0) / math.sqrt(len(draws))
     assert ((draws.mean(0) - expected).abs() < 5 * error).all() and draws.std(0).min() > 0
 
@@ -141,6 +138,7 @@ def test_a_training_step_drops(kind: str) -> None:
     for one in encoder.modules():
         if isinstance(one, nn.Dropout):
             one.p = P
+    use_fast_encoders(encoder)
     use_fast_dropout(encoder)
     ids = torch.randint(5, 200, (2, 9))
     torch.manual_seed(0)

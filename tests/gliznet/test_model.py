@@ -135,7 +135,7 @@ def test_identity_head_starts_as_a_scaled_cosine_and_learns() -> None:
 def test_scale_is_clamped() -> None:
     scorer = LabelScorer(4, GliZNetOptions(head="cosine"))
     with torch.no_grad():
-        scorer.log_scale.fill_(50.0)
+        scorer.logit_scale.fill_(50.0)
     same = torch.ones(1, 1, 4)
     assert scorer(same, same).item() == pytest.approx(100.0, rel=1e-5)
 

@@ -1,5 +1,6 @@
 """Sequences, truncation policies, chunks, and strings that spell special tokens."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer
 from gliznet.config import GliZNetConfig
 from gliznet.options import GliZNetOptions
 from gliznet.tokenizer import LAB, GliZNETTokenizer
-from gliznet.truncation import LabelBudgetError, keep_lengths, plan_chunks
+from gliznet.truncation import SERVED, LabelBudgetError, keep_lengths, plan_chunks
 from tests.factories import TOKENIZERS
 
 CASES = settings(max_examples=30, deadline=None)
@@ -111,6 +112,13 @@ def test_reference_policy_numbers() -> None:
     assert keep_lengths(10, [20, 3], o) == (10, [14, 3])  # first cut to 16; 16+3 > 18 pieces; surplus 16: 1 + 16*16//19
     assert keep_lengths(40, [5, 5], o) == (26, [1, 1])  # text longer than everything: labels keep one piece
     assert keep_lengths(40, [5] * 20, o) == (16, [1] * 20)  # the text still gets min_text_tokens; the batch is cut hard
+
+
+def test_the_published_pipeline_keeps_ten_tokens_of_a_text_and_two_of_each_label() -> None:
+    """Where nothing fits; the other two numbers of `SERVED` show in the scores of a published checkpoint."""
+    o = GliZNetOptions(max_length=64, truncation="reference", **SERVED)
+    assert keep_lengths(40, [5] * 18, o) == (10, [2] * 18)
+    assert keep_lengths(40, [70], replace(o, max_length=512)) == (40, [64])
 
 
 def test_reference_policy_counts_lost_labels() -> None:

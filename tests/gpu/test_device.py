@@ -73,14 +73,14 @@ def test_usage_of_the_published_checkpoint_as_it_stands(layout: Layout, tmp_path
 
     task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": options}, layout)
     task.save(task.model.state_dict(), tmp_path)
-    usage = (Path(__file__).parents[1] / "gliznet" / "published_usage.md").read_text()
+    usage = (Path(__file__).parents[1] / "published_cards" / "gliznet.md").read_text()
     usage = usage.replace("alexneakameni/gliznet-deberta-v3-base", str(tmp_path)).replace('"cuda"', repr(DEVICE))
     names: dict = {}
     for snippet in re.findall(r"```python\n(.*?)```", usage, re.DOTALL):
         exec(snippet, names)
     assert names["pipeline"].model.device.type == DEVICE and names["pipeline"].model.dtype == torch.bfloat16
     assert all(0 <= found.score <= 1 for found in names["result"].labels)
-    assert len(capsys.readouterr().out.strip().splitlines()) == 3
+    assert len(capsys.readouterr().out.strip().splitlines()) == 5
 
 
 def test_attention_of_deberta_is_measured_on_the_gpu(layout: Layout, tmp_path: Path) -> None:

@@ -172,7 +172,8 @@ def test_identity_follows_the_weights(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     loaded = NLIEncoder(tmp_path, device="cpu")
     assert loaded.identity == first.identity
-    np.testing.assert_array_equal(nli_scores(loaded, NEWS[:3], LABELS), nli_scores(first, NEWS[:3], LABELS))
+    found, expected = (nli_scores(one, NEWS[:3], LABELS) for one in (loaded, first))
+    np.testing.assert_allclose(found, expected, atol=1e-6)  # only the loaded one has the fast encoder
 
 
 @pytest.mark.parametrize(

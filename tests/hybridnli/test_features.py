@@ -195,6 +195,7 @@ class Stub:
     identity, name, dtype, template = "stub", "stub", "float32", "{}"
     hidden_dim, max_length, token_budget = HIDDEN, TOKENS, 4096
     pair = SimpleNamespace(count=3)
+    model = torch.nn.Identity()
 
     def hypotheses(self, descriptions: Sequence[str]) -> list[str]:
         return list(descriptions)

@@ -146,8 +146,8 @@ def test_blend_equals_loops(seed, rows):
     [
         (1.5, [0], r"in \[0, 1\]"),
         (0.5, [2], r"columns \[2\]"),
-        (0.5, [0, 1], "do not fit"),
-        (np.ones(2), [0], "do not fit"),
+        (0.5, [0, 1], "do not match"),
+        (np.ones(2), [0], "do not match"),
     ],
 )
 def test_blend_rejects(alpha, columns, message):

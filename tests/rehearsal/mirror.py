@@ -7,7 +7,7 @@ from typing import Any
 from zsbench.config.load import ConfigError, load_resources, load_yaml
 from zsbench.data.sources.mirror import REPLICA
 from zsbench.plan.plan import Plan
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import file_sha256, write_text
 
 HYBRID = "tdnathmlenthusiast/hybrid-nli-polyencoder"
@@ -52,7 +52,7 @@ def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> lis
     config, resources = load_yaml(config_path), load_resources(resources_folder)
     write_text(folder / REPLICA, NOTE)  # first: a mirror that a kill left half is known as ours and written anew
     _quiet()
-    say = say_for("rehearsal mirror")
+    say = progress_logger("rehearsal mirror")
     labels, places = _labels(config, resources), []
     sources = preset_sources(resources) | named_sources(config, resources)
     for name, source in _in_order(sources).items():

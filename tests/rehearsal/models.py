@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from transformers import (
+    AutoModel,
+    AutoTokenizer,
     BartConfig,
     BartForSequenceClassification,
     BertConfig,
@@ -18,13 +20,14 @@ from transformers import (
     DebertaV2Config,
     DebertaV2ForMaskedLM,
     DebertaV2ForSequenceClassification,
+    DebertaV2Model,
     ModernBertConfig,
     PretrainedConfig,
-    PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
 )
 
+from tests import published_layouts
 from tests.rehearsal import tokenizers
 
 D = 32
@@ -37,10 +40,6 @@ THREE_WAY: dict[str, Any] = {
     "id2label": {0: "contradiction", 1: "neutral", 2: "entailment"},
     "label2id": {"contradiction": 0, "neutral": 1, "entailment": 2},
 }
-GLIZNET_KEYS = (  # of the published config.json; all other switches are at their defaults there
-    "architectures model_type backbone_model backbone_config dropout_rate lab_token_id bce_loss_weight max_labels "
-    "losses supcon_loss_weight label_repulsion_weight supcon_margin scoring_method dtype transformers_version"
-)
 GLICLASS_TOKENS = ("<<LABEL>>", "<<SEP>>")
 
 
@@ -169,43 +168,25 @@ def _write_gliclass(
 
 
 def write_gliznet(folder: Path, texts: list[str]) -> None:
-    """alexneakameni/gliznet-deberta-v3-base: the published keys of config.json, the encoder's tokenizer with [LAB]."""
-    from transformers import DebertaV2Model
-
-    from gliznet.model import GliZNetForSequenceClassification
-    from gliznet.options import GliZNetOptions
-    from gliznet.tokenizer import GliZNETTokenizer
-
-    options = GliZNetOptions()
-    backend = tokenizers.write_deberta(folder, texts)
-    tokenizer = GliZNETTokenizer(backend, options)  # type: ignore[arg-type]
-    encoder: PreTrainedModel = DebertaV2Model(deberta_config(len(tokenizer)))
-    model = GliZNetForSequenceClassification.from_backbone(encoder, tokenizer, options)
-    model.save_pretrained(folder)
-    backend.save_pretrained(folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    _write(folder / "config.json", {key: value for key, value in config.items() if key in GLIZNET_KEYS.split()})
+    """alexneakameni/gliznet-deberta-v3-base, era D: written without this project's code."""
+    tokenizer = tokenizers.write_deberta(folder, texts)
+    encoder = DebertaV2Model(deberta_config(len(tokenizer) + 100))  # [LAB] takes a row that is there already
+    published_layouts.write_gliznet(folder, encoder, tokenizer)
 
 
 def write_hybrid(folder: Path, nli: Path, descriptions: dict[str, str]) -> None:
-    """tdnathmlenthusiast/hybrid-nli-polyencoder: heads over the (replica of the) NLI model, in multihead_v2.pt.
+    """tdnathmlenthusiast/hybrid-nli-polyencoder: multihead_v2.pt as the notebook writes it, over the replica NLI model.
 
     Args:
         folder: the repository's folder.
         nli: folder of the replica NLI model.
         descriptions: label name -> description, in column order; Health has no head, as published.
     """
-    from hybridnli.checkpoint import save_checkpoint
-    from hybridnli.data import LabelSet
-    from hybridnli.encoder import NLIEncoder
-    from hybridnli.model import HybridNLIPolyEncoder
-
     seed_by(folder)
-    encoder = NLIEncoder(nli)
-    labels = LabelSet(descriptions, tuple(name for name in descriptions if name != "Health"))
-    model = HybridNLIPolyEncoder(labels, D, 8, D, backbone_name="MoritzLaurer/deberta-v3-large-zeroshot-v2.0")
-    model.set_label_embeddings(encoder.describe(list(descriptions.values())))
-    save_checkpoint(model, dict.fromkeys(descriptions, 0.5), folder / "multihead_v2.pt")
+    encoder, tokenizer = AutoModel.from_pretrained(nli, dtype=torch.float32), AutoTokenizer.from_pretrained(nli)
+    heads = [name for name in descriptions if name != "Health"]
+    thresholds = dict.fromkeys(descriptions, 0.5)
+    published_layouts.write_hybrid(folder / "multihead_v2.pt", encoder, tokenizer, descriptions, heads, thresholds)
 
 
 WRITERS: dict[str, Callable[[Path, list[str]], None]] = {  # repository -> writer of its folder

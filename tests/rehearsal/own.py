@@ -15,7 +15,7 @@ import pandas as pd
 
 from zsbench.config.load import load_yaml
 from zsbench.store.layout import Layout
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import read_json
 from zsbench.systems.imported import import_scores
 
@@ -102,5 +102,5 @@ def endpoint(port: int) -> Iterator[str]:
 def with_endpoint(port: int, command: list[str]) -> int:
     """Run a command while the endpoint answers; returns its exit code."""
     with endpoint(port) as address:
-        say_for("rehearsal")(f"a generative model answers at {address}")
+        progress_logger("rehearsal")(f"a generative model answers at {address}")
         return subprocess.run(command).returncode

@@ -54,6 +54,8 @@ def jobs(config: dict[str, Any], resources: dict[str, Any]) -> str:
         "measures": [plan.measure_spec(*job) for job in plan.jobs],
         "analysis": plan.analysis_spec,
         "speed": plan.speed_spec,
+        "label_counts": [plan.label_counts_spec(system) for system in plan.label_counted],
+        "label_pairs": plan.label_pairs_spec,
         "resources": [plan.gpus, plan.strategy],  # of rule train_model
     }
     return canonical_json(parts)

@@ -57,7 +57,7 @@ def resources(tmp_path, partition: str, *arguments: str) -> set[str]:
     """What a job of a small rule would ask SLURM for under the profile."""
     (tmp_path / "Snakefile").write_text("rule small:\n    output: 'x'\n    shell: 'touch {output}'\n")
     command = [sys.executable, "-m", "snakemake", "-n", "--profile", SLURM, *arguments]
-    environment = os.environ | {"SBATCH_PARTITION": partition}
+    environment = os.environ | {"SBATCH_PARTITION": partition, "SBATCH_ACCOUNT": "lab"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     line = re.search("resources: (.*)", done.stdout + done.stderr)
     assert line, done.stderr[-2000:]
@@ -65,8 +65,8 @@ def resources(tmp_path, partition: str, *arguments: str) -> set[str]:
 
 
 @needs_slurm
-def test_a_partition_leaves_the_profiles_memory_time_and_cpus(tmp_path):
+def test_account_and_partition_leave_the_profiles_memory_time_and_cpus(tmp_path):
     """As the docs name it; `--default-resources slurm_partition=...`, as they once did, drops all three."""
     asked = {"mem_mb=8000", "runtime=60", "cpus_per_task=2"}
-    assert asked | {"slurm_partition=elsewhere"} <= resources(tmp_path, "elsewhere")
+    assert asked | {"slurm_partition=elsewhere", "slurm_account=lab"} <= resources(tmp_path, "elsewhere")
     assert not asked & resources(tmp_path, "", "--default-resources", "slurm_partition=elsewhere")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.summary import sentences
+from zsbench.reporting.header import REHEARSAL, header
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
 
@@ -22,5 +22,5 @@ def test_replicas_are_announced(tmp_path: Path, replica: bool) -> None:
     }
     spec |= {"statistics": {"system": "gliznet-full"}}
     for name in ("cr", "sst2"):
-        write_json(Layout(tmp_path).dataset_card(name), {"replica": replica and name == "cr"})
-    assert sentences(RunData(tmp_path, spec))[0].startswith("This is a rehearsal") == replica
+        write_json(Layout(tmp_path).dataset_card(name), {"replica": replica and name == "cr", "rows": {"test": 1}})
+    assert (header(RunData(tmp_path, spec)).banner == REHEARSAL) == replica

@@ -11,7 +11,9 @@ set -euo pipefail
 if [ "${1:-}" != --inside ]; then
   skip() { echo "no SLURM cluster here, its tests are skipped: $1"; exit 0; }
   [ "$(id -u)" = 0 ] || skip "only root can start one"
-  if ! command -v ip munged slurmctld slurmd >/dev/null; then
+  missing=
+  for program in ip munged slurmctld slurmd; do command -v "$program" >/dev/null || missing=$program; done
+  if [ -n "$missing" ]; then
     command -v apt-get >/dev/null || skip "no slurm-wlm and munge, and no apt to install them"
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge iproute2; } \
       >/dev/null 2>&1 || skip "apt could not install slurm-wlm and munge"
@@ -72,7 +74,8 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=n1 NodeHostname=login NodeAddr=127.0.0.1 Port=17001 CPUs=32 RealMemory=256000 Gres=gpu:4
 NodeName=n2 NodeHostname=login NodeAddr=127.0.0.1 Port=17002 CPUs=32 RealMemory=256000 Gres=gpu:4
-PartitionName=gpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+PartitionName=gpu Nodes=n1,n2 MaxTime=INFINITE State=UP
+PartitionName=other Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 CONF
 
 export ZSBENCH_LEASES=$D/leases
@@ -82,10 +85,10 @@ for node in n1 n2; do
   unshare --pid --fork --mount-proc --uts bash -c "hostname $node; mount -t tmpfs none $ZSBENCH_LEASES; exec slurmd -D -N $node" 2>/dev/null &
 done
 for _ in {1..100}; do
-  [ "$(sinfo --noheader --states=idle --format=%D 2>/dev/null)" = 2 ] && break
+  [ "$(sinfo --noheader --partition=gpu --states=idle --format=%D 2>/dev/null)" = 2 ] && break
   sleep 0.1
 done
-sinfo --noheader --states=idle --format=%D | grep -qx 2 || { tail -n 20 "$D"/log/*; exit 1; }
+sinfo --noheader --partition=gpu --states=idle --format=%D | grep -qx 2 || { tail -n 20 "$D"/log/*; exit 1; }
 
 export ZSBENCH_TEST_CLUSTER=1
 "$@"

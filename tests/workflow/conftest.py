@@ -39,7 +39,7 @@ class Project:
         return done.stdout + done.stderr
 
     def planned(self, *arguments: str, config: str = "workflow/configs/embedded.yaml") -> Counter:
-        """Jobs by rule that a dry run plans."""
+        """Jobs by rule that a dry run plans; targets, which make nothing, are not among them."""
         text = self.snakemake("-n", *arguments, config=config)
         table = re.search(r"^job\s+count\n[-\s]+\n(.*?)\ntotal", text, re.S | re.M)
         if table is None:

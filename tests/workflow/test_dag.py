@@ -18,7 +18,7 @@ from .conftest import REPOSITORY, Project
 
 TARGETS = {"all", "data", "train", "evaluate", "tables", "figures", "report", "ablations", "topics", "check", "speed"}
 WRITE = {"write_tables", "write_figures", "write_report"}
-RENDER = {"compare", *WRITE}
+RENDER = {"compare", "claims", *WRITE}
 
 
 def test_a_finished_run_has_nothing_to_do(project: Project) -> None:
@@ -62,7 +62,7 @@ def test_a_dry_run_changes_nothing_on_disk(project: Project) -> None:
 
 def test_config_on_the_command_line_is_laid_over_the_config_file(finished: Project) -> None:
     shown = finished.snakemake("-n", "--config", "run=mine", config="")
-    assert "run mine:" in shown and re.search(r"^train_model +48$", shown, re.M), "the rest is config.yaml's"
+    assert "run mine:" in shown and re.search(r"^train_model +85$", shown, re.M), "the rest is config.yaml's"
     shown = finished.snakemake("-n", "--config", "run=mine")
     assert "run mine:" in shown and re.search(r"^train_model +[1-9]$", shown, re.M), "the rest is the given file's"
 
@@ -98,12 +98,12 @@ def test_a_readme_or_a_docstring_reruns_nothing(project: Project) -> None:
 
 def test_an_edit_of_the_statistics_reruns_comparing_and_rendering_only(project: Project) -> None:
     project.add_code("src/zsbench/evaluation/statistics.py")
-    assert set(project.planned()) - {"all"} == RENDER
+    assert set(project.planned()) == RENDER
 
 
 def test_an_edit_of_a_metric_scores_nothing(project: Project) -> None:
     project.add_code("src/zsbench/evaluation/metrics.py")
-    assert set(project.planned()) - {"all"} == RENDER | {"measure"}
+    assert set(project.planned()) == RENDER | {"measure"}
 
 
 @pytest.mark.parametrize(
@@ -118,19 +118,19 @@ def test_an_edit_of_a_metric_scores_nothing(project: Project) -> None:
 )
 def test_an_edit_of_a_module_reruns_whose_code_it_is(project: Project, module: str, reruns: set[str]) -> None:
     project.add_code(f"src/{module}")
-    assert set(project.planned()) - {"all"} == reruns
+    assert set(project.planned()) == reruns
 
 
 def test_an_edit_of_one_adapter_scores_its_family_again_and_trains_nothing(project: Project) -> None:
     project.add_code("src/zsbench/systems/biencoder.py")
     planned = project.planned()
     assert planned["score"] == planned["measure"] == 2  # biencoder and biencoder-mini
-    assert set(planned) == RENDER | {"score", "measure", "all"}
+    assert set(planned) == RENDER | {"score", "measure", "label_counts"}
 
 
 def test_a_deleted_report_is_rendered_again_without_touching_a_model(project: Project) -> None:
     shutil.rmtree(project.folder / "reports")
-    assert set(project.planned("report")) == WRITE | {"report"}
+    assert set(project.planned("report")) == WRITE
 
 
 @pytest.mark.parametrize(
@@ -156,11 +156,11 @@ def test_what_a_failed_job_took_with_it_is_made_again(project: Project, lost: st
 def test_a_new_system_scores_and_measures_only_itself(project: Project) -> None:
     entry = "systems:\n  twin: {family: biencoder, model: minilm, suites: [gliclass, topics]}"
     project.edit("workflow/configs/embedded.yaml", "systems:", entry)
-    assert project.planned() == dict.fromkeys(["score", "measure", *RENDER, "all"], 1)
+    assert project.planned() == dict.fromkeys(["score", "measure", *RENDER], 1)
 
 
 def test_a_new_dataset_prepares_itself_and_is_scored_by_the_systems_of_its_suite(project: Project) -> None:
-    """Their scoring jobs run; cells that are there are not scored again (tested there)."""
+    """Their scoring jobs run; cells that are there are not scored again (tested there). Its labels join the pool."""
     project.edit(
         "workflow/configs/embedded.yaml", "datasets: [20newsgroups-letters,", "datasets: [cr, 20newsgroups-letters,"
     )
@@ -168,8 +168,9 @@ def test_a_new_dataset_prepares_itself_and_is_scored_by_the_systems_of_its_suite
     plan = planned_run(project)
     scored = [system for system, _ in plan.jobs if "gliclass" in plan.systems[system].suites]
     assert 1 < len(scored) < len(plan.jobs)
-    once = ["fetch", "manifest", "prepare", "overlap", "label_sets", *RENDER, "all"]
-    assert planned == dict.fromkeys(once, 1) | dict.fromkeys(["score", "measure"], len(scored))
+    once = ["fetch", "manifest", "prepare", "overlap", "label_sets", "label_pairs", *RENDER]
+    expected = dict.fromkeys(once, 1) | dict.fromkeys(["score", "measure"], len(scored))
+    assert planned == expected | {"label_counts": len(plan.label_counted)}
 
 
 def test_an_edited_authored_set_is_fetched_and_prepared_again(project: Project) -> None:
@@ -180,7 +181,7 @@ def test_an_edited_authored_set_is_fetched_and_prepared_again(project: Project) 
 
 def test_other_statistics_score_nothing(project: Project) -> None:
     project.edit("workflow/configs/embedded.yaml", "draws: 10000", "draws: 9000")
-    assert set(project.planned()) == RENDER | {"hardset", "all"}
+    assert set(project.planned()) == RENDER | {"hardset"}
 
 
 def test_an_edit_of_a_loss_reruns_training_and_what_follows(project: Project) -> None:
@@ -224,14 +225,14 @@ def test_the_mirrors_overlay_plans_and_says_that_the_mirror_is_absent(
 
 
 def test_speed_is_a_target_of_its_own(project: Project) -> None:
-    assert project.planned("speed") == {"measure_speed": 1, "write_speed_page": 1, "speed": 1}
+    assert project.planned("speed") == {"measure_speed": 1, "write_speed_page": 1}
 
 
 def test_a_speed_page_that_is_there_is_shown_and_never_measured_again_for_it(project: Project) -> None:
     page = project.folder / "reports" / "embedded" / "speed" / "speed.md"
     page.parent.mkdir(parents=True)
     page.write_text("measured")
-    assert project.planned() == {"write_report": 1, "all": 1}
+    assert project.planned() == {"write_report": 1}
 
 
 def children_seconds() -> float:
@@ -243,10 +244,31 @@ def children_seconds() -> float:
 def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> None:
     started = children_seconds()
     planned = project.planned(config="")
-    assert children_seconds() - started < 10, "seconds of CPU time: a busy machine does not fail it"
-    assert planned["train_model"] == 3 * (13 + 3), "3 seeds of 13 variants and 3 peers"
+    assert children_seconds() - started < 25, "seconds of CPU time: a busy machine does not fail it"
+    assert planned["train_model"] == 5 * (14 + 3), "5 seeds of 14 variants and 3 peers"
     assert planned["fetch"] > 15
     assert set(planned) >= RENDER | {"prepare", "prepare_training", "train_hybrid", "score", "measure"}
+
+
+@pytest.mark.parametrize(("gpus", "resources"), [("1", ()), ("2", ("--resources", "gpu=1"))])
+def test_a_training_on_more_gpus_than_the_run_has_is_refused_before_any_job(
+    project: Project, monkeypatch: pytest.MonkeyPatch, gpus: str, resources: tuple[str, ...]
+) -> None:
+    """Snakemake alone would cut a rule's resource down to what there is, and train on one GPU without a word."""
+    monkeypatch.setenv("ZSBENCH_FAKE_GPUS", gpus)
+    (project.folder / "two.yaml").write_text("run: two\nrecipe: {gpus: 2, strategy: ddp, per_device_batch: 8}\n")
+    config = "workflow/configs/embedded.yaml two.yaml"
+    shown = project.snakemake("train", *resources, config=config, refused=True)
+    assert shown.splitlines()[-1].startswith("Error: `recipe.gpus`: asks for 2 GPUs, this run has 1; allowed: up to 1")
+    assert "start " not in shown and project.planned("train", *resources, config=config)["train_model"] > 5
+
+
+def test_the_paper_run_trains_as_the_card_does(project: Project) -> None:
+    """ZeRO-2 on two GPUs, through accelerate's launcher."""
+    shown = project.snakemake("-n", "--printshellcmds", "train", config="")
+    assert len(re.findall(r"zsbench launch --gpus 2 --strategy zero2 -- -m zsbench\.cli job train", shown)) == 5 * (
+        14 + 3
+    )
 
 
 def test_a_users_own_code_and_scores_are_inputs(project: Project) -> None:

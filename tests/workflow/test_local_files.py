@@ -40,4 +40,4 @@ def test_a_file_that_is_gone_is_said_while_planning(project: Project) -> None:
     done = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True)
     shown = done.stdout + done.stderr
     assert done.returncode == 1 and "Traceback" not in shown
-    assert "sources.mine.path: no file 'rows.csv' (relative paths start at the folder you run snakemake in)" in shown
+    assert "`sources.mine.path`: no file 'rows.csv'; a relative path starts at the folder where" in shown

@@ -91,7 +91,7 @@ def test_what_a_killed_run_left_half_made_is_made_again_by_the_same_command(tmp_
     first.wait()
     (tmp_path / "go").touch()
     said, _ = start(tmp_path).communicate(timeout=60)
-    assert (tmp_path / "results" / "a").exists() and "Finished" in said, said
+    assert (tmp_path / "results" / "a").exists() and "1 of 1 jobs done" in said, said
 
 
 def test_labels_longer_than_a_command_line_reach_their_job(project: Project) -> None:

@@ -19,7 +19,7 @@ from zsbench.reporting.frames import RunData
 from zsbench.reporting.same import differences
 from zsbench.reporting.tables import write_tables
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError
+from zsbench.store.provenance import IntegrityError, read_json
 from zsbench.training.hybrid import train_hybrid
 from zsbench.training.run import build_task
 
@@ -58,6 +58,21 @@ def test_a_run_tries_no_connection(undisturbed: WholeRun) -> None:
     journal = undisturbed.folder / "connections"
     assert not journal.exists(), journal.read_text()
     assert undisturbed.left_behind() == []
+
+
+def test_cards_state_licences(undisturbed: WholeRun) -> None:
+    layout = Layout(undisturbed.results)
+    manifest = read_json(layout.manifest)["sources"]
+    made_of = {name: manifest[name]["licence"] for name in ("deberta-v3-base-zeroshot", "zshot-hardset-v2")}
+    assert read_json(layout.model("gliznet-full", 1))["licences"] == made_of
+    assert read_json(layout.card("topics", "topics-published", "gliznet-full", 1))["licences"] == made_of
+    card = (layout.checkpoint("gliznet-full", 1) / "README.md").read_text()
+    for name, row in (("deberta-v3-base-zeroshot", "backbone"), ("zshot-hardset-v2", "training data")):
+        assert f"| {row} | `{name}` (licence: {made_of[name]}) |" in card
+    topics = read_json(layout.dataset_card("topics-published"))["licence"]
+    assert read_json(layout.model("hybrid", 1))["licences"] == {
+        "deberta-v3-base-zeroshot": made_of["deberta-v3-base-zeroshot"], "topics-published": topics
+    }  # fmt: skip
 
 
 def test_kill_9_anywhere_and_the_same_command_again(undisturbed: WholeRun, disturbed: WholeRun) -> None:
@@ -106,7 +121,7 @@ def test_a_failed_cell_stops_nothing_and_the_same_command_tries_it_again(undistu
 
     code, text, report = go()
     assert code == 1 and "mine/0: RuntimeError: out of order" in text, text[-3000:]
-    assert text.count("The same command tries them again.") == 1
+    assert text.count("Repeat the command to retry them.") == 1
     assert "mine on" in report and "(failed: RuntimeError: out of order)" in report
     evaluate = ("--show-failed-logs", "evaluate")  # a report for every attempt would cost a minute
     assert go(*evaluate)[0] == 1
@@ -138,7 +153,7 @@ def heads(layout: Layout) -> None:
 
 def score(layout: Layout) -> None:
     for system in ("gliznet-full", "hybrid"):
-        score_job(layout.root, *PLAN.spec("score", system, 1))
+        score_job(layout.root, *PLAN.spec("score", system, 1), licences=PLAN.spec("system_licences", system))
 
 
 def evaluate(layout: Layout) -> None:

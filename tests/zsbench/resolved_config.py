@@ -27,7 +27,10 @@ def training_config(root: Path, spec: dict[str, Any]) -> None:
         gliznet = {"base": spec["options"], "variants": {spec["id"].removeprefix("gliznet-"): {}}}
     else:
         trained = {spec["id"]: {"family": spec["family"], **spec["options"]}}
-    write_config(root, {"recipe": spec["recipe"] | {"seeds": [spec["seed"]]}, "gliznet": gliznet, "trained": trained})
+    config = {"suites": {}, "recipe": spec["recipe"] | {"seeds": [spec["seed"]]}, "gliznet": gliznet}
+    backbone, rows = spec["recipe"]["backbone"], spec["recipe"]["training_set"]
+    resources = {"sources": {backbone: {}}, "training_sets": {rows: {"source": rows, "licence": "not stated"}}}
+    write_config(root, config | {"trained": trained}, resources)
 
 
 def scoring_config(root: Path, system: str, entry: dict[str, Any]) -> None:

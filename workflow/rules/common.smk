@@ -10,11 +10,14 @@ from snakemake.exceptions import WorkflowError
 import zsbench
 import zsbench.store.layout
 from zsbench.config.load import ConfigError, load_yaml, merge, resolve
-from zsbench.data.fetched import file_at_hand
+from zsbench.data.fetched import content_at_hand
+from zsbench.families import FAMILIES
 from zsbench.plan import progress
+from zsbench.plan.estimate import plan_lines
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import canonical_json, file_sha256, write_text
 from zsbench.plan.code_identity import code_digest, system_code, training_code
+from zsbench.jobs.launch import too_few_gpus
 from zsbench.jobs.workplace import free_stale_lock
 
 # Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
@@ -36,6 +39,10 @@ def checked_plan():
 
 
 plan = checked_plan()
+# A hub repository without a commit gets one when it is first needed; a dry run asks nobody.
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    for line in progress.pin_missing(plan, WORKFLOW):
+        logger.info(line, extra={"shown": True})
 layout = plan.layout
 ROOT = layout.root
 REPORTS = Path("reports") / plan.run
@@ -50,6 +57,14 @@ shell.prefix('set -euo pipefail; zsbench() {{ exec zsbench --end-with $PPID "$@"
 
 
 onstart:
+    # Snakemake would cut the resource of a training down to what there is. A cluster knows its own nodes.
+    trains = any(
+        job.rule.name == "train_model" for job in workflow.dag.needrun_jobs()
+    )
+    if trains and workflow.local_exec and not workflow.touch:
+        limit = workflow.global_resources.get("gpu")
+        if problem := too_few_gpus(plan.gpus, limit and limit.value):
+            raise WorkflowError(problem)
     # Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument).
     # The order of keys has a meaning (the first wording of a preset), so they are not sorted.
     write_text(
@@ -76,8 +91,7 @@ def spec_of(kind, *wildcard_names):
 
 def content_of_source(wildcards):
     """A params function: the sum of the file on this machine that a source is a copy of, so that an edit is seen."""
-    path = file_at_hand(plan.source_spec(wildcards.source))
-    return file_sha256(path) if path and path.is_file() else ""
+    return content_at_hand(plan.source_spec(wildcards.source))
 
 
 def dataset_manifest(wildcards):
@@ -130,6 +144,20 @@ def system_model(wildcards):
     return [layout.model(name, wildcards.seed)]
 
 
+def system_model_of_first_seed(wildcards):
+    """`system_model` of the seed that label counts are measured with."""
+    system = plan.systems[wildcards.system]
+    if system.model is None or system.model[0] == "source":
+        return system_model(wildcards)
+    return [layout.model(system.model[1], system.seeds[0])]
+
+
+def code_of_label_counts(wildcards):
+    """A params function: the code that scoring under growing numbers of labels depends on."""
+    family = FAMILIES[plan.systems[wildcards.system].family]
+    return code_digest("zsbench.evaluation.label_counts", family.module)
+
+
 def code_of_system(wildcards):
     """A params function: the code a system's scores depend on."""
     system = plan.systems[wildcards.system]
@@ -173,8 +201,8 @@ def reported(kind, name, item, suffix):
 
 # Once, not by each job: another machine need not see the files that sources are copies of.
 if workflow.is_main_process:
-    for lost in progress.lost_files(plan):
-        raise WorkflowError(lost)
+    for problem in progress.missing_files(plan):
+        raise WorkflowError(problem)
 
 
 localrules:
@@ -192,6 +220,9 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    logger.info(progress.summary(plan))
+    logger.info(progress.summary(plan), extra={"shown": True})
+    if workflow.output_settings.dryrun:
+        for line in plan_lines(plan):
+            logger.info(line, extra={"shown": True})
     if progress.warning(plan):
         logger.warning(progress.warning(plan))

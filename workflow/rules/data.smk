@@ -17,7 +17,7 @@ rule fetch:
     message:
         "fetch {wildcards.source}"
     shell:
-        "zsbench job fetch --run {params.run} --source {wildcards.source} 2>&1 | tee {log}"
+        "zsbench job fetch --run {params.run} --source {wildcards.source} > {log} 2>&1"
 
 
 rule manifest:
@@ -35,9 +35,9 @@ rule manifest:
         code=code_digest("zsbench.data.fetched"),
         spec=spec_of("manifest"),
     message:
-        "gather the origins of {} sources".format(len(plan.sources))
+        "list the files of all sources"
     shell:
-        "zsbench job manifest --run {params.run} 2>&1 | tee {log}"
+        "zsbench job manifest --run {params.run} > {log} 2>&1"
 
 
 rule prepare:
@@ -57,7 +57,7 @@ rule prepare:
     message:
         "prepare {wildcards.dataset}"
     shell:
-        "zsbench job prepare --run {params.run} --dataset {wildcards.dataset} 2>&1 | tee {log}"
+        "zsbench job prepare --run {params.run} --dataset {wildcards.dataset} > {log} 2>&1"
 
 
 rule prepare_training:
@@ -77,7 +77,7 @@ rule prepare_training:
     message:
         "prepare {wildcards.training_set}"
     shell:
-        "zsbench job prepare-training --run {params.run} --training-set {wildcards.training_set} 2>&1 | tee {log}"
+        "zsbench job prepare-training --run {params.run} --training-set {wildcards.training_set} > {log} 2>&1"
 
 
 rule overlap:
@@ -95,9 +95,9 @@ rule overlap:
         code=code_digest("zsbench.data.contamination"),
         spec=spec_of("overlap"),
     message:
-        "find test texts in the training sets"
+        "find test texts that occur in training sets"
     shell:
-        "zsbench job overlap --run {params.run} 2>&1 | tee {log}"
+        "zsbench job overlap --run {params.run} > {log} 2>&1"
 
 
 rule check:
@@ -111,4 +111,4 @@ rule check:
     message:
         "check whether the run can start"
     shell:
-        "zsbench job check --run {params.run} 2>&1 | tee {log}"
+        "zsbench job check --run {params.run} > {log} 2>&1"

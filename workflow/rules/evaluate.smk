@@ -19,7 +19,7 @@ if plan.label_sets_spec:
             refused=LABEL_SETS,
         log:
             ROOT / "logs" / "label-sets.log",
-        priority: 2  # a matter of seconds, whose answer is wanted before hours of training
+        priority: 2  # takes seconds, and the result is needed before hours of training
         conda:
             "../envs/zsbench.yaml"
         params:
@@ -27,9 +27,9 @@ if plan.label_sets_spec:
             code=code_digest("zsbench.evaluation.label_sets"),
             spec=canonical_json(plan.label_sets_spec),
         message:
-            "find the label sets that systems to be trained cannot take"
+            "find label sets that are too large for systems to be trained"
         shell:
-            "zsbench job label-sets --run {params.run} 2>&1 | tee {log}"
+            "zsbench job label-sets --run {params.run} > {log} 2>&1"
 
 
 rule score:
@@ -54,7 +54,7 @@ rule score:
     message:
         "score {wildcards.system}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli job score --run {params.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli job score --run {params.run} --system {wildcards.system} --seed {wildcards.seed} > {log} 2>&1"
 
 
 rule measure:
@@ -73,7 +73,7 @@ rule measure:
     message:
         "measure {wildcards.system}, seed {wildcards.seed}"
     shell:
-        "zsbench job measure --run {params.run} --system {wildcards.system} --seed {wildcards.seed} 2>&1 | tee {log}"
+        "zsbench job measure --run {params.run} --system {wildcards.system} --seed {wildcards.seed} > {log} 2>&1"
 
 
 rule compare:
@@ -83,7 +83,14 @@ rule compare:
     output:
         frames=expand(
             ROOT / "analysis" / "{name}.parquet",
-            name=["metrics", "calibration", "reliability", "cost", "sensitivity"],
+            name=[
+                "metrics",
+                "calibration",
+                "coverage",
+                "reliability",
+                "cost",
+                "sensitivity",
+            ],
         ),
         deltas=ROOT / "analysis" / "deltas.parquet",
         ranks=ROOT / "analysis" / "ranks.parquet",
@@ -98,7 +105,87 @@ rule compare:
     message:
         "compare systems: frames of all metrics, paired deltas with intervals"
     shell:
-        "zsbench job compare --run {params.run} 2>&1 | tee {log}"
+        "zsbench job compare --run {params.run} > {log} 2>&1"
+
+
+if plan.label_counted:
+
+    rule label_counts:
+        input:
+            model=system_model_of_first_seed,
+            rows=[
+                layout.dataset(dataset)
+                for dataset in plan.config["scoring"]["label_counts"]["datasets"]
+            ],
+            training_sets=[layout.training_set(name) for name in plan.training_sets],
+        output:
+            record=ROOT / "label_counts" / "{system}.json",
+        log:
+            ROOT / "logs" / "label-counts-{system}.log",
+        conda:
+            "../envs/zsbench.yaml"
+        resources:
+            gpu=1,
+        params:
+            run=plan.run,
+            code=code_of_label_counts,
+            spec=spec_of("label_counts", "system"),
+        message:
+            "score {wildcards.system} with increasing numbers of labels"
+        shell:
+            "zsbench launch -- -m zsbench.cli job label-counts --run {params.run} --system {wildcards.system} 2>&1 | tee {log}"
+
+
+if plan.label_pairs_spec:
+
+    rule label_pairs:
+        input:
+            encoder=layout.fetched(plan.label_pairs_spec["encoder"]),
+        output:
+            pairs=layout.label_pairs,
+        log:
+            ROOT / "logs" / "label-pairs.log",
+        conda:
+            "../envs/zsbench.yaml"
+        params:
+            run=plan.run,
+            code=code_digest("zsbench.evaluation.label_pairs"),
+            spec=spec_of("label_pairs"),
+        message:
+            "find pairs of similar labels with the untrained encoder"
+        shell:
+            "zsbench job label-pairs --run {params.run} 2>&1 | tee {log}"
+
+
+rule claims:
+    input:
+        frames=rules.compare.output,
+        cells=CELLS,
+        metrics=[layout.measured(*job) for job in plan.jobs],
+        label_counts=[layout.label_counts(system) for system in plan.label_counted],
+        label_pairs=[layout.label_pairs] if plan.label_pairs_spec else [],
+        published=WORKFLOW / "resources" / "published.yaml",
+    output:
+        frames=expand(
+            ROOT / "analysis" / "{name}.parquet",
+            name=["label_counts", "label_slopes", "confusable", "claims"],
+        ),
+    log:
+        ROOT / "logs" / "claims.log",
+    conda:
+        "../envs/zsbench.yaml"
+    params:
+        run=plan.run,
+        code=code_digest(
+            "zsbench.evaluation.claims",
+            "zsbench.evaluation.confusable",
+            "zsbench.evaluation.label_slopes",
+        ),
+        spec=spec_of("analysis"),
+    message:
+        "judge claims"
+    shell:
+        "zsbench job claims --run {params.run} 2>&1 | tee {log}"
 
 
 if plan.hardset_spec:
@@ -114,7 +201,7 @@ if plan.hardset_spec:
             measured=ROOT / "analysis" / "hardset.json",
         log:
             ROOT / "logs" / "hardset.log",
-        priority: 1  # a long job that nothing waits for: beside the scoring rather than after it
+        priority: 1  # a long job without dependents: run it alongside scoring, not after it
         conda:
             "../envs/zsbench.yaml"
         params:
@@ -122,6 +209,6 @@ if plan.hardset_spec:
             code=code_digest("zsbench.evaluation.hardset"),
             spec=spec_of("hardset"),
         message:
-            "measure hardset-mini's test split: trained against untrained"
+            "evaluate on hardset-mini: trained against untrained"
         shell:
-            "zsbench job hardset --run {params.run} 2>&1 | tee {log}"
+            "zsbench job hardset --run {params.run} > {log} 2>&1"

@@ -21,4 +21,4 @@ rule train_model:
         "train {wildcards.model}, seed {wildcards.seed}"
     shell:
         "${{ZSBENCH_STEP:-}} zsbench launch --gpus {resources.gpu} --strategy {params.strategy}"
-        " -- -m zsbench.cli job train --run {params.run} --model {wildcards.model} --seed {wildcards.seed} 2>&1 | tee {log}"
+        " -- -m zsbench.cli job train --run {params.run} --model {wildcards.model} --seed {wildcards.seed} > {log} 2>&1"

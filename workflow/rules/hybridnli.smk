@@ -19,7 +19,7 @@ rule train_hybrid:
     message:
         "train {wildcards.hybrid}, seed {wildcards.seed}"
     shell:
-        "zsbench launch -- -m zsbench.cli job train-hybrid --run {params.run} --model {wildcards.hybrid} --seed {wildcards.seed} 2>&1 | tee {log}"
+        "zsbench launch -- -m zsbench.cli job train-hybrid --run {params.run} --model {wildcards.hybrid} --seed {wildcards.seed} > {log} 2>&1"
 
 
 ruleorder: train_hybrid > train_model

@@ -4,6 +4,7 @@ ANALYSIS = [
     *rules.compare.output.frames,
     rules.compare.output.deltas,
     rules.compare.output.ranks,
+    rules.claims.output.frames,
 ]
 
 TRAININGS = [
@@ -41,7 +42,7 @@ rule write_tables:
     message:
         "write the tables"
     shell:
-        "zsbench job tables --run {params.run} 2>&1 | tee {log}"
+        "zsbench job tables --run {params.run} > {log} 2>&1"
 
 
 rule write_figures:
@@ -71,7 +72,7 @@ rule write_figures:
     message:
         "draw the figures"
     shell:
-        "zsbench job figures --run {params.run} 2>&1 | tee {log}"
+        "zsbench job figures --run {params.run} > {log} 2>&1"
 
 
 SPEED_PAGE = REPORTS / "speed" / "speed.md"
@@ -83,6 +84,7 @@ rule write_report:
         tables=rules.write_tables.output,
         figures=rules.write_figures.output,
         cells=CELLS,
+        rows=[layout.dataset(dataset) for dataset in plan.all_datasets],
         templates=sorted(PACKAGE.glob("reporting/templates/*")),
     output:
         page=report(
@@ -92,6 +94,7 @@ rule write_report:
             labels={"name": "whole report", "format": "html"},
         ),
         text=REPORTS / "REPORT.md",
+        summary=REPORTS / "summary.json",
     log:
         ROOT / "logs" / "report.log",
     conda:
@@ -105,4 +108,4 @@ rule write_report:
     message:
         "write the report"
     shell:
-        "zsbench job report --run {params.run} 2>&1 | tee {log}"
+        "zsbench job report --run {params.run} > {log} 2>&1"

@@ -1,4 +1,7 @@
-"""How fast everything is: `snakemake speed`. No part of `all`: it takes the whole machine, and measures it."""
+"""Speed benchmark: `snakemake speed`. Not part of `all`, because it needs the whole machine."""
+
+# The folder of the package `benchmarks`, which is not installed.
+BENCHMARKS = WORKFLOW.parent
 
 if plan.speed_spec:
 
@@ -11,17 +14,18 @@ if plan.speed_spec:
             ROOT / "logs" / "speed.log",
         conda:
             "../envs/zsbench.yaml"
-        threads: workflow.cores  # nothing else may run beside it
+        threads: lambda wildcards: workflow.cores  # nothing else may run at the same time
         resources:
             gpu=1,
         params:
             run=plan.run,
             code=code_digest("benchmarks.run"),
+            path=BENCHMARKS,
             spec=spec_of("speed"),
         message:
             "measure speed"
         shell:
-            "zsbench launch -- -m benchmarks run --run {params.run} 2>&1 | tee {log}"
+            "PYTHONPATH={params.path}${{PYTHONPATH:+:$PYTHONPATH}} zsbench launch -- -m benchmarks run --run {params.run} > {log} 2>&1"
 
     rule write_speed_page:
         input:
@@ -50,11 +54,12 @@ if plan.speed_spec:
             "../envs/zsbench.yaml"
         params:
             code=code_digest("benchmarks.page"),
+            path=BENCHMARKS,
             out=folder_of_outputs,
         message:
             "write the speed page"
         shell:
-            "python -m benchmarks page {input.record} --out {params.out} 2>&1 | tee {log}"
+            "PYTHONPATH={params.path}${{PYTHONPATH:+:$PYTHONPATH}} python -m benchmarks page {input.record} --out {params.out} > {log} 2>&1"
 
     rule speed:
         input:

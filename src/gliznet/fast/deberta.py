@@ -20,6 +20,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import (
     DisentangledSelfAttention,
 )
 
+from gliznet.fast.caching import CachesInEval, compute_dtype, versions
 from gliznet.fast.relative_positions import (
     PositionBias,
     Positions,
@@ -77,19 +78,7 @@ def has_fast_attention(encoder: nn.Module) -> bool:
     return isinstance(encoder, FastEncoder)
 
 
-class _CachesInEval(nn.Module):
-    """Keeps something in `_cache` between passes in eval mode; training drops it, copies and pickles do without."""
-
-    def train(self, mode: bool = True) -> Any:
-        if mode:
-            self.__dict__.pop("_cache", None)
-        return super().train(mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_cache"}
-
-
-class FastEncoder(_CachesInEval, DebertaV2Encoder):
+class FastEncoder(CachesInEval, DebertaV2Encoder):
     """transformers' encoder; its layers get `Positions` instead of an index matrix."""
 
     def get_attention_mask(self, attention_mask: Tensor) -> Tensor:
@@ -111,14 +100,14 @@ class FastEncoder(_CachesInEval, DebertaV2Encoder):
         """(R, D) relative embeddings after their norm; without gradients the same object until a weight changes."""
         if torch.is_grad_enabled() or self.training:
             return super().get_rel_embedding()
-        versions = _versions(self.rel_embeddings, getattr(self, "LayerNorm", None))
+        known = versions(self.rel_embeddings, getattr(self, "LayerNorm", None))
         cache = self.__dict__.get("_cache")
-        if cache is None or versions is None or cache[0] != versions:
-            cache = self.__dict__["_cache"] = (versions, super().get_rel_embedding().detach())
+        if cache is None or known is None or cache[0] != known:
+            cache = self.__dict__["_cache"] = (known, super().get_rel_embedding().detach())
         return cache[1]
 
 
-class FastSelfAttention(_CachesInEval, DisentangledSelfAttention):
+class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
     """transformers' disentangled attention, computed as this module's docstring says."""
 
     def forward(
@@ -224,8 +213,8 @@ class FastSelfAttention(_CachesInEval, DisentangledSelfAttention):
 
     def _cached(self, rel_embeddings: Tensor) -> "_Cache":
         """The fused and scaled projections; from the last pass if no weight changed since."""
-        dtype = _compute_dtype(self.query_proj.weight)
-        key = (dtype, self.pos_ebd_size, _versions(self))
+        dtype = compute_dtype(self.query_proj.weight)
+        key = (dtype, self.pos_ebd_size, versions(self))
         cache = self.__dict__.get("_cache")
         if cache is None or None in key or cache.key != key or cache.rel_embeddings is not rel_embeddings:
             layers = ((self.query_proj, self.scale), (self.key_proj, 1.0), (self.value_proj, 1.0))
@@ -270,17 +259,3 @@ class _Cache:
     weight: Tensor
     bias: Tensor
     tables: dict[Any, Any]
-
-
-def _compute_dtype(weight: Tensor) -> torch.dtype:
-    """The dtype in which a linear layer with this weight computes, under autocast too."""
-    device = weight.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
-
-
-def _versions(*modules: nn.Module | None) -> tuple[Any, ...] | None:
-    """Identity of the modules' weights as they are now; None where PyTorch does not count changes."""
-    weights = [weight for module in modules if module is not None for weight in module.parameters()]
-    if any(weight.is_inference() for weight in weights):
-        return None
-    return tuple((weight.data_ptr(), weight._version) for weight in weights)

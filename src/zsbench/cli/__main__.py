@@ -1,4 +1,4 @@
-"""`python -m zsbench.cli`, as the rules start it."""
+"""`python -m zsbench.cli`, used by the workflow rules."""
 
 import sys
 

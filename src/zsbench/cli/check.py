@@ -1,23 +1,32 @@
-"""`snakemake check`: whether a run has what it depends on."""
+"""Target `check`: whether a run has what it depends on."""
 
 import importlib.metadata
+import inspect
 import os
 from collections.abc import Iterator
 
 from zsbench.data.fetched import open_fetched
+from zsbench.errors import counted
 from zsbench.evaluation.label_sets import refusals
-from zsbench.families import FAMILIES
-from zsbench.jobs.launch import visible_devices
-from zsbench.plan.plan import Plan
-from zsbench.plan.progress import out_of_reach, summary
+from zsbench.evaluation.scoring import SPLITS
+from zsbench.families import FAMILIES, CustomOptions, import_class
+from zsbench.jobs.launch import too_few_gpus, visible_devices
+from zsbench.plan.plan import Plan, System
+from zsbench.plan.progress import summary, unreachable_sources
 from zsbench.store.provenance import IntegrityError, read_json
+from zsbench.systems import UnknownSystemError
+from zsbench.systems.imported import rows_without_scores
 
-ODDITIES = ("empty_texts", "duplicate_texts", "rows_without_gold")
+ODDITIES = {  # of a card's `quality` -> what is counted, in words
+    "empty_texts": ("empty text", ""),
+    "duplicate_texts": ("duplicate text", ""),
+    "rows_without_gold": ("row", " without gold"),
+}
 Row = tuple[str, str, str]  # "ok" | "n/a" | "FAIL", subject, facts
 
 
 def check_run(plan: Plan) -> Iterator[Row]:
-    """A row for everything that a run depends on. (That there is a plan says that the config passed.)"""
+    """One row per dependency of a run. (The config is valid if there is a plan.)"""
     families = sorted({system.family for system in plan.systems.values()})
     packages = sorted({package for family in families for package in FAMILIES[family].packages})
     yield "ok", "config", summary(plan)
@@ -25,14 +34,21 @@ def check_run(plan: Plan) -> Iterator[Row]:
     yield "ok", "packages", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     yield from _sources(plan)
     yield from _datasets(plan)
-    for system, dataset, reason in refusals(plan.layout, plan.label_sets_spec) if plan.label_sets_spec else ():
-        yield "n/a", "labels", f"{system} on {dataset}: {reason}"
+    for system in plan.systems.values():
+        if system.family == "custom":
+            yield _custom(system)
+        if system.family == "imported":
+            yield from (
+                _imported(plan, system.id, suite, name) for suite in system.suites for name in plan.datasets(suite)
+            )
+    for name, dataset, reason in refusals(plan.layout, plan.label_sets_spec) if plan.label_sets_spec else ():
+        yield "n/a", "labels", f"{name} on {dataset}: {reason}"
     yield _devices(plan.gpus)
 
 
 def _sources(plan: Plan) -> Iterator[Row]:
-    """Sources out of reach, and every fetched source with the sum of each file computed again."""
-    for name, problem in out_of_reach(plan):
+    """Unreachable sources, and fetched sources with the checksums of all files verified."""
+    for name, problem in unreachable_sources(plan):
         yield "FAIL", "source", f"{name}: {problem}"
     fetched = [name for name in plan.sources if plan.layout.fetched(name).is_file()]
     intact = 0
@@ -42,11 +58,11 @@ def _sources(plan: Plan) -> Iterator[Row]:
             intact += 1
         except IntegrityError as error:
             yield "FAIL", "source", f"{name}: {error}"
-    yield "ok", "sources", f"{len(plan.sources)} named, {len(fetched)} fetched, {intact} of them intact"
+    yield "ok", "sources", f"{len(plan.sources)} in the config, {len(fetched)} fetched, {intact} of them intact"
 
 
 def _datasets(plan: Plan) -> Iterator[Row]:
-    """What the cards of prepared sets count."""
+    """Row counts and data quality from the cards of prepared data sets."""
     for name in plan.all_datasets:
         expected = plan.dataset_spec(name).get("expected_rows", {})
         rows = " + ".join(f"{count:,} {split}" for split, count in expected.items()) or "any number of rows"
@@ -54,13 +70,45 @@ def _datasets(plan: Plan) -> Iterator[Row]:
             yield "ok", "dataset", f"{name}: {rows} expected, not prepared yet"
             continue
         card = read_json(plan.layout.dataset_card(name))
-        odd = [f"{card['quality'][key]:,} {key.replace('_', ' ')}" for key in ODDITIES if card["quality"][key]]
+        quality = card["quality"]
+        odd = [f"{counted(quality[key], noun)}{more}" for key, (noun, more) in ODDITIES.items() if quality[key]]
         replica = ["made-up rows of a rehearsal"] if card["replica"] else []
         yield "ok", "dataset", "; ".join([f"{name}: {rows} at {card['revision'][:15]}", *odd, *replica])
 
 
+def _custom(system: System) -> Row:
+    """Import the user's class, so that errors show now instead of hours later."""
+    options = CustomOptions.model_construct(**system.settings)
+    subject = f"{system.id}: {options.class_}"
+    try:
+        made = import_class(options.class_)
+        inspect.signature(made).bind(**options.arguments)
+    except Exception as error:  # whatever a user's module raises
+        return "FAIL", "system", f"{subject}: {type(error).__name__}: {error}"
+    if not callable(getattr(made, "score", None)):
+        return "FAIL", "system", f"{subject}: no method score(texts, labels)"
+    return "ok", "system", f"{subject} can be imported"
+
+
+def _imported(plan: Plan, system: str, suite: str, dataset: str) -> Row:
+    """Check that imported scores cover all prepared rows, because a single missing row fails the cell."""
+    subject, path, rows = f"{system} on {dataset}", plan.layout.imported(system, dataset), plan.layout.dataset(dataset)
+    if not rows.is_file():
+        return "ok", "scores", f"{subject}: not checked, {dataset} is not prepared yet"
+    if not path.is_file():
+        return "FAIL", "scores", f"{subject}: nothing imported; see `zsbench import-scores --help`"
+    splits = SPLITS[plan.config["suites"][suite]["task"]]
+    try:
+        lacking = rows_without_scores(plan.layout, system, dataset, splits)
+    except (IntegrityError, UnknownSystemError) as error:
+        return "FAIL", "scores", f"{subject}: {error}"
+    if lacking:
+        return "FAIL", "scores", f"{subject}: scores are missing for {len(lacking):,} rows, first {lacking[0]!r}"
+    return "ok", "scores", f"{subject}: all rows have scores"
+
+
 def _devices(wanted: int) -> Row:
+    if problem := too_few_gpus(wanted):
+        return "FAIL", "devices", problem
     available = len(visible_devices(os.environ).names)
-    if available == 0:
-        return "ok", "devices", "no GPU: every job runs on the CPU"
-    return "ok" if available >= wanted else "FAIL", "devices", f"{available} GPUs available, a training needs {wanted}"
+    return "ok", "devices", counted(available, "GPU") if available else "no GPU: every job runs on the CPU"

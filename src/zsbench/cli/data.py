@@ -1,4 +1,4 @@
-"""Commands about what goes into a run: families, presets, pins, config keys, imported scores."""
+"""Commands for the inputs of a run: families, presets, pinned sources, config keys, imported scores."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command()
 def systems() -> None:
-    """List the families of systems."""
+    """List the system families."""
     from zsbench.families import FAMILIES
 
     for name, family in FAMILIES.items():
@@ -21,7 +21,7 @@ def systems() -> None:
 
 @app.command()
 def datasets(resources: Presets = PRESETS) -> None:
-    """List the test sets of the project."""
+    """List the test sets that come with the project."""
     from zsbench.config.load import load_resources
 
     for name, preset in load_resources(resources)["datasets"].items():
@@ -32,9 +32,9 @@ def datasets(resources: Presets = PRESETS) -> None:
 
 @app.command()
 def config_keys(
-    schema: Annotated[bool, typer.Option("--schema", help="as a JSON schema, for editors")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="print a JSON schema for editors instead")] = False,
 ) -> None:
-    """Print every config key, as Markdown."""
+    """Print a reference of all config keys in Markdown."""
     from zsbench.config.keys import editor_schema, markdown
 
     print(editor_schema() if schema else markdown(), end="")
@@ -44,24 +44,26 @@ def config_keys(
 def fetch(
     lock: Annotated[bool, typer.Option("--lock", help="pin the sources (required)")] = False,
     config: Annotated[
-        list[Path], typer.Option(parser=Config, metavar="FILE", help="a config whose own sources are pinned too")
+        list[Path], typer.Option(parser=Config, metavar="FILE", help="config whose own sources are pinned as well")
     ] = [],  # noqa: B006
     resources: Presets = PRESETS,
 ) -> None:
-    """Pin hub repositories (--lock).
+    """Pin hub repositories to commits (--lock).
 
     Asks the hub which commits `revision: lock` stands for and writes them to workflow/resources/lock.yaml. The sources
-    themselves are fetched by `snakemake data`.
+    themselves are fetched by `zsbench run --target data`.
     """
-    from zsbench.config.load import load_resources, load_yaml
-    from zsbench.data.sources.lock import write_lock
+    from zsbench.config.load import load_resources, load_yaml, name_models
+    from zsbench.data.sources.lock import lock_file, write_lock
 
     if not lock:
-        raise typer.BadParameter("fetch needs --lock; `snakemake data` fetches the sources of a run")
+        raise typer.BadParameter("fetch needs --lock; `zsbench run --target data` fetches the sources of a run")
     sources = load_resources(resources)["sources"]
     for path in config:
-        sources |= load_yaml(path).get("sources", {})
-    path = resources / "lock.yaml"
+        own = load_yaml(path)
+        name_models(own)
+        sources |= own.get("sources", {})
+    path = lock_file(resources.parent)
     print(f"{path}: {len(write_lock(sources, path))} sources pinned")
 
 
@@ -70,18 +72,29 @@ def import_scores(
     csv: Annotated[
         Path,
         typer.Argument(
-            parser=existing_file("a csv of scores"), metavar="CSV", help="columns: sample_id, then one per label"
+            parser=existing_file("a csv file with scores"),
+            metavar="CSV",
+            help="columns: sample_id, then one column per label",
         ),
     ],
     run: PreparedRun,
     system: Annotated[str, typer.Option(help="id of the system in the config")],
     dataset: Annotated[str, typer.Option(help="id of the test set")],
 ) -> None:
-    """Import a csv of scores as a system.
+    """Import scores from a csv file as a system.
 
-    The system's family in the config is `imported`.
+    The config must list the system with `family: imported`. The sample ids are in
+    results/RUN/datasets/DATASET/rows.parquet. Exit code 1: scores are missing for some evaluated rows.
     """
+    from zsbench.evaluation.scoring import SPLITS
+    from zsbench.store.layout import Layout
+    from zsbench.store.provenance import read_json
     from zsbench.systems.imported import import_scores as read
+    from zsbench.systems.imported import rows_without_scores
 
-    rows = read(run, system, dataset, csv)
+    rows, layout = read(run, system, dataset, csv), Layout(run)
+    lacking = rows_without_scores(layout, system, dataset, SPLITS[read_json(layout.dataset_card(dataset))["task"]])
     print(f"{rows} rows of {dataset} imported as {system}")
+    if lacking:
+        print(f"scores are missing for {len(lacking)} evaluated rows, first {lacking[0]!r}; import a complete csv")
+        raise typer.Exit(1)

@@ -1,6 +1,6 @@
-"""`zsbench launch`, and `zsbench job KIND --run RUN ...`: what the workflow's rules run.
+"""`zsbench launch`, and `zsbench job KIND --run RUN ...`, which the workflow rules run.
 
-A job reads `results/RUN/config.json`, makes its spec from it by key (`Plan.spec`) and calls one function of a package.
+A job reads `results/RUN/config.json`, looks up its spec by key (`Plan.spec`) and calls one function of a package.
 """
 
 import json
@@ -18,13 +18,15 @@ from zsbench.store.layout import Layout
 if TYPE_CHECKING:
     from zsbench.plan.plan import Plan
 
+# Progress bars and warnings of libraries, which say nothing about the progress of a job.
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
 launcher = typer.Typer()
-app = typer.Typer(no_args_is_help=True, help="Run one job of a run, as the workflow does.")
+app = typer.Typer(no_args_is_help=True, help="Run a single job, as the workflow does.")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that snakemake has started."""
+    """A run that Snakemake has started."""
 
     layout: Layout
     plan: "Plan"
@@ -40,10 +42,10 @@ class Run:
         return self.root.parent.parent / "reports" / self.root.name
 
     def spec(self, kind: str, *names: Any) -> Any:
-        """What one job depends on (`Plan.spec`).
+        """The spec of one job (`Plan.spec`).
 
         Raises:
-            typer.BadParameter: the run has nothing of that name.
+            typer.BadParameter: the run has no such job.
         """
         if kind in ("score", "measure") and names[0] in self.plan.systems and names not in self.plan.jobs:
             raise typer.BadParameter(f"seed {names[1]} of {names[0]!r} is not in {self.layout.config}")
@@ -57,34 +59,37 @@ class Run:
 
 
 def open_run(text: str) -> Run:
-    """A parser for a run's id or folder."""
+    """A parser for the id or folder of a run."""
     from zsbench.plan.plan import Plan
 
     root = Path(text) if Layout(Path(text)).config.is_file() else Path("results") / text
     if not Layout(root).config.is_file():
-        raise typer.BadParameter(f"no such file: {Layout(root).config}; snakemake writes it when it starts")
+        raise typer.BadParameter(f"no such file: {Layout(root).config}; snakemake writes it at startup")
     return Run(Layout(root), Plan(**json.loads(Layout(root).config.read_text(encoding="utf-8"))))
 
 
 RunOption = Annotated[
-    Any, typer.Option("--run", "--root", parser=open_run, metavar="RUN", autocompletion=run_ids, help="id or folder")
+    Any,
+    typer.Option("--run", "--root", parser=open_run, metavar="RUN", autocompletion=run_ids, help="run id or folder"),
 ]
-System = Annotated[str, typer.Option(help="id of a system")]
-Model = Annotated[str, typer.Option(help="id of a trained model")]
+System = Annotated[str, typer.Option(help="system id")]
+Model = Annotated[str, typer.Option(help="id of the trained model")]
 Seed = Annotated[int, typer.Option(help="seed of the model")]
 
 
 @launcher.command(epilog="Example: zsbench launch --gpus 2 --strategy ddp -- -m my_package.train --steps 100")
 def launch(
-    command: Annotated[list[str], typer.Argument(metavar="-- -m MODULE ...", help="what to run")],
-    gpus: Annotated[int, typer.Option(help="GPUs of the job, one process each")] = 1,
-    strategy: Annotated[Strategy | None, typer.Option(help="of accelerate (default: one plain process)")] = None,
-    configs: Annotated[Path, typer.Option(help="folder of accelerate's launch configs", show_default=False)] = CONFIGS,
-    cpu: Annotated[bool, typer.Option("--cpu", help="stay on the CPU, with --gpus processes")] = False,
+    command: Annotated[list[str], typer.Argument(metavar="-- -m MODULE ...", help="module to run, with its arguments")],
+    gpus: Annotated[int, typer.Option(help="number of GPUs, one process each")] = 1,
+    strategy: Annotated[
+        Strategy | None, typer.Option(help="accelerate strategy (default: a single plain process)")
+    ] = None,
+    configs: Annotated[Path, typer.Option(help="folder with accelerate launch configs", show_default=False)] = CONFIGS,
+    cpu: Annotated[bool, typer.Option("--cpu", help="use the CPU, with --gpus processes")] = False,
 ) -> None:
-    """Run a module on leased GPUs.
+    """Run a Python module on leased GPUs.
 
-    On a machine without GPUs it runs on the CPU.
+    Without a GPU, the module runs on the CPU.
     """
     from zsbench.jobs.launch import launch as run
 
@@ -95,6 +100,8 @@ def launch(
 def offline(context: typer.Context) -> None:
     if context.invoked_subcommand != "fetch":  # the only job that opens connections
         os.environ["HF_HUB_OFFLINE"] = "1"  # for the model libraries, which are imported later
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
 
 
 @app.command()
@@ -110,10 +117,10 @@ def fetch(run: RunOption, source: Annotated[str, typer.Option()]) -> None:
 
 @app.command()
 def manifest(run: RunOption) -> None:
-    """Gather the manifests of all sources."""
+    """Merge the manifests of all sources."""
     from zsbench.data.fetched import write_run_manifest
 
-    write_run_manifest(run.layout, run.plan.sources)
+    write_run_manifest(run.layout, run.spec("manifest")["licences"])
 
 
 @app.command()
@@ -137,7 +144,7 @@ def prepare_training(run: RunOption, training_set: Annotated[str, typer.Option()
 
 @app.command()
 def overlap(run: RunOption) -> None:
-    """Count test texts found in training sets."""
+    """Count test texts that occur in training sets."""
     from zsbench.data.contamination import write_overlap
 
     spec = run.spec("overlap")
@@ -146,7 +153,7 @@ def overlap(run: RunOption) -> None:
 
 @app.command()
 def label_sets(run: RunOption) -> None:
-    """Find label sets that a system cannot take."""
+    """Find label sets that a system cannot handle."""
     from zsbench.evaluation.label_sets import check_label_sets
 
     check_label_sets(run.root, run.spec("label_sets"))
@@ -157,7 +164,7 @@ def train(run: RunOption, model: Model, seed: Seed) -> None:
     """Train one model."""
     from zsbench.training.run import train_job
 
-    train_job(run.spec("training", model, seed), run.layout)
+    train_job(run.spec("training", model, seed), run.layout, run.spec("model_licences", "trained", model))
 
 
 @app.command()
@@ -165,15 +172,15 @@ def train_hybrid(run: RunOption, model: Model, seed: Seed) -> None:
     """Train the PolyEncoder heads of a hybrid."""
     from zsbench.training.hybrid import train_hybrid as train_heads
 
-    train_heads(run.root, run.spec("hybrid", model, seed))
+    train_heads(run.root, run.spec("hybrid", model, seed), run.spec("model_licences", "hybrid", model))
 
 
 @app.command()
 def score(run: RunOption, system: System, seed: Seed) -> None:
-    """Score every dataset of a system's suites."""
+    """Score all data sets in the suites of a system."""
     from zsbench.evaluation.scoring import score_job
 
-    score_job(run.root, *run.spec("score", system, seed))
+    score_job(run.root, *run.spec("score", system, seed), licences=run.spec("system_licences", system))
 
 
 @app.command()
@@ -196,8 +203,37 @@ def compare(run: RunOption) -> None:
 
 
 @app.command()
+def label_counts(run: RunOption, system: System) -> None:
+    """Score a system with increasing numbers of labels."""
+    from zsbench.evaluation.label_counts import count_labels
+
+    count_labels(run.root, run.spec("label_counts", system))
+
+
+@app.command()
+def label_pairs(run: RunOption) -> None:
+    """Find pairs of labels that the untrained encoder considers similar."""
+    from zsbench.evaluation.label_pairs import label_cosines
+
+    label_cosines(run.root, run.spec("label_pairs"))
+
+
+@app.command()
+def claims(run: RunOption) -> None:
+    """Judge all claims from the results of the run."""
+    from zsbench.evaluation.claims import write_claims
+    from zsbench.evaluation.confusable import compare_confusable
+    from zsbench.evaluation.label_slopes import gather_label_counts
+
+    spec = run.spec("analysis")
+    gather_label_counts(run.root, spec)
+    compare_confusable(run.root, spec)
+    write_claims(run.root, spec)
+
+
+@app.command()
 def hardset(run: RunOption) -> None:
-    """Measure hardset-mini's test split."""
+    """Evaluate on the test split of hardset-mini."""
     from zsbench.evaluation.hardset import measure_hardset
 
     measure_hardset(run.root, run.spec("hardset"))
@@ -221,21 +257,25 @@ def figures(run: RunOption) -> None:
 
 @app.command()
 def report(run: RunOption) -> None:
-    """Write the page and REPORT.md."""
+    """Write the report page, REPORT.md and the index of all runs."""
+    from zsbench.reporting.index import write_index
     from zsbench.reporting.page import write_report
 
     write_report(run.root, run.spec("analysis"), run.reports)
+    write_index(run.reports.parent)
 
 
 @app.command()
 def check(run: RunOption) -> None:
-    """Check what a run depends on.
+    """Check that everything a run depends on is available.
 
-    Sources, packages, data and devices. Exit code 1: something is missing.
+    Checks sources, packages, data and devices. Exit code 1: something is missing.
     """
     from zsbench.cli.check import check_run
+    from zsbench.errors import ConfigError
 
     rows = list(check_run(run.plan))
     for state, subject, facts in rows:
         print(f"{state:5} {subject:9} {facts}")
-    raise typer.Exit(int(any(state == "FAIL" for state, *_ in rows)))
+    if failed := [f"{subject} {facts}" for state, subject, facts in rows if state == "FAIL"]:
+        raise ConfigError("; ".join(failed))

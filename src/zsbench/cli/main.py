@@ -1,6 +1,6 @@
-"""Entry point of the command line: exit codes, and errors as one sentence on the last line.
+"""Entry point of the command line: sets exit codes and prints errors as one sentence on the last line.
 
-Exit codes: 0 done; 1 failed; 2 the command line itself is wrong; 130 stopped by Ctrl-C.
+Exit codes: 0 success; 1 failure; 2 invalid command line; 130 interrupted by Ctrl-C.
 """
 
 import io
@@ -12,7 +12,13 @@ import typer
 
 from zsbench.store.secrets import masked_output
 
-PACKAGES = ("zsbench", "gliznet", "hybridnli", "benchmarks", "authored")  # whose own errors are written for users
+PACKAGES = (
+    "zsbench",
+    "gliznet",
+    "hybridnli",
+    "benchmarks",
+    "authored",
+)  # their own exceptions have messages written for users
 
 
 def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> int:
@@ -20,17 +26,17 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> i
 
     Args:
         app: the commands.
-        program: its name, as help and errors say it.
-        arguments: default: those of this process.
+        program: the program name shown in help and errors.
+        arguments: default: the arguments of this process.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an ASCII terminal shows "?" for what it cannot
+            stream.reconfigure(errors="replace")  # an ASCII terminal shows "?" for other characters
     with masked_output():
         code = _run(app, program, arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader went away, as `head` does; what is buffered has nowhere to go
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does; discard what is still buffered
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
@@ -38,11 +44,11 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> i
 def _run(app: typer.Typer, program: str, arguments: list[str] | None) -> int:
     try:
         app(arguments, prog_name=program)
-    except SystemExit as end:  # how typer ends, always
+    except SystemExit as end:  # typer always exits this way
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
         if end.code == 130:
-            print("stopped; the same command continues", file=sys.stderr)
+            print("stopped; repeat the command to continue", file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         from zsbench.jobs.workplace import cannot_write

@@ -1,4 +1,4 @@
-"""Commands that look at finished runs."""
+"""Commands to inspect finished runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +8,52 @@ import typer
 from zsbench.cli.paths import Report, ScoredRun, cell_folder, existing_file, existing_folder
 
 app = typer.Typer()
-results_or_reports = existing_folder("results/<run> or reports/<run>", "*/*")
+KINDS = {"results/<run>": ("cells", "datasets", "manifest.json"), "reports/<run>": ("tables", "index.html")}
+is_folder = existing_folder("results/<run> or reports/<run>", "*/*")
 
 
-@app.command(epilog="Example: zsbench show embedded")
-def show(run: Report) -> None:
-    """Print the main tables of a report."""
-    from zsbench.reporting.readme import show as text_of
+def kind_of(folder: Path) -> str:
+    """The key of `KINDS` that a folder matches; "" if none."""
+    return next((kind for kind, names in KINDS.items() if any((folder / name).exists() for name in names)), "")
 
-    print(text_of(run))
-    print(f"The full report: {run / 'index.html'}")
+
+def results_or_reports(text: str) -> Path:
+    """A parser for the results or the report of a run."""
+    folder = is_folder(text)
+    if not kind_of(folder):
+        raise typer.BadParameter(f"{folder} is neither {' nor '.join(KINDS)}")
+    return folder
+
+
+@app.command(epilog="Example: zsbench show embedded --table ablations")
+def show(
+    run: Report,
+    table: Annotated[str, typer.Option(help="print one table in full", metavar="NAME")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="print all tables in full")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the data of all tables (or of --table) as tidy JSON")
+    ] = False,
+) -> None:
+    """Print the main results of a run, or its tables."""
+    import shutil
+    import sys
+
+    from zsbench.errors import suggest
+    from zsbench.reporting import terminal
+    from zsbench.reporting.readme import written_tables
+
+    tables = written_tables(run)
+    if table and table not in tables:
+        raise typer.BadParameter(f"--table: no table {table!r} in {run}{suggest(table, tables)}")
+    chosen = {table: tables[table]} if table else tables
+    width = shutil.get_terminal_size((terminal.WIDTH, 0)).columns
+    if as_json:
+        print(terminal.as_json(chosen))
+    elif table or everything:
+        text = "\n\n".join(terminal.table_text(one, width) for one in chosen.values())
+        print(text if (sys.stdout.encoding or "").lower().startswith("utf") else terminal.in_ascii(text))
+    else:
+        print(terminal.summary_screen(run))
 
 
 @app.command(epilog="Example: zsbench compare embedded embedded --systems biencoder gliznet-full")
@@ -25,12 +61,13 @@ def compare(
     a: ScoredRun,
     b: ScoredRun,
     systems: Annotated[
-        tuple[str, str] | None, typer.Option(metavar="A B", help="one system of each run (default: those of both)")
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="one system of each run (default: all systems that both runs have)"),
     ] = None,
 ) -> None:
     """Compare two runs, or two systems.
 
-    Paired deltas with intervals, on the cells that both have.
+    Prints paired deltas with confidence intervals for the results that both have.
     """
     from zsbench.reporting.diff import as_text, compare_runs
 
@@ -42,14 +79,18 @@ def same(
     a: Annotated[Path, typer.Argument(parser=results_or_reports, metavar="A", help="results/RUN or reports/RUN")],
     b: Annotated[Path, typer.Argument(parser=results_or_reports, metavar="B", help="the same folder of another run")],
 ) -> None:
-    """Check that two runs have equal content.
+    """Check that two runs of the same config produced the same results.
 
-    The runs are of one config. Times and environments may differ. Exit code 1: the runs differ.
+    Timings and environment details are ignored. Exit code 1: the runs differ.
     """
     from zsbench.reporting.same import differences
 
+    if kind_of(a) != kind_of(b):
+        raise typer.BadParameter(
+            f"cannot compare {a} ({kind_of(a)}) with {b} ({kind_of(b)}); both must be of the same kind"
+        )
     different = differences(a, b)
-    print("\n".join(different) or "the same, apart from what is marked volatile")
+    print("\n".join(different) or "identical, apart from timings and environment details")
     raise typer.Exit(1 if different else 0)
 
 
@@ -59,7 +100,7 @@ def explain(
         Path, typer.Argument(parser=cell_folder, metavar="CELL", help="results/RUN/cells/SUITE/DATASET/SYSTEM/seedK")
     ],
 ) -> None:
-    """Print how the numbers of one cell were made."""
+    """Explain how the numbers of one cell were computed."""
     from zsbench.reporting.explain import explain as text_of
 
     print(text_of(cell), end="")
@@ -71,11 +112,11 @@ def readme(
     files: Annotated[
         list[Path],
         typer.Argument(
-            parser=existing_file("a Markdown file with marked tables"), metavar="FILE...", help="what to fill"
+            parser=existing_file("a Markdown file with marked tables"), metavar="FILE...", help="files to update"
         ),
     ],
 ) -> None:
-    """Fill the marked tables of Markdown files."""
+    """Update the marked tables in Markdown files."""
     from zsbench.data.errors import DataError
     from zsbench.reporting.readme import render
     from zsbench.store.provenance import write_text

@@ -1,4 +1,5 @@
-"""The config's model for editors (`workflow/schemas/config.schema.json`) and readers (`docs/configuration-keys.md`)."""
+"""Reference of config keys for editors (`workflow/schemas/config.schema.json`) and readers
+(`docs/configuration-keys.md`)."""
 
 import json
 from collections.abc import Iterator
@@ -9,18 +10,19 @@ from zsbench.config.model import RunConfig
 HEAD = """# Configuration keys
 
 Generated from `zsbench.config.model` with `zsbench config-keys > docs/configuration-keys.md`; a test keeps it current.
-`<id>` stands for any id of your own (lower-case letters, digits, single hyphens). A dash in the column Default: the
-key has none, and where its block is there, the config must give it; an empty cell: it may be left out, which null does
-as well. How files override each other is in [configuration.md](configuration.md).
+`<id>` is an id of your choice (lower-case letters, digits, single hyphens). In the column Default, a dash marks a key
+that is required if its block is present; an empty cell marks an optional key, which can be omitted or set to null. How
+config files override each other is described in [configuration.md](configuration.md).
 """
-KINDS = {"string": "text", "object": "mapping", "array": "list", "boolean": "true or false"}
-BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+KINDS = {"object": "mapping", "array": "list", "boolean": "true or false"}
+PLURALS = {"string": "strings", "integer": "integers", "number": "numbers", "mapping": "mappings", "list": "lists"}
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 ELSEWHERE = {"Options": ("gliznet.base", "keys of `gliznet.base`"), "OwnRecipe": ("", "keys of `recipe`")}
 Node = dict[str, Any]
 
 
 def editor_schema() -> str:
-    """JSON schema of a config, as text. A file may be an overlay: no key is required, and null takes an entry away."""
+    """JSON schema of a config, as text. A file may be an overlay, so no key is required and null is always allowed."""
     schema = _schema()
     for node in _nodes(schema):
         node.pop("required", None)
@@ -37,7 +39,7 @@ def _or_null(node: Node) -> Node:
 
 
 def _schema() -> Node:
-    """Pydantic's schema, with one form each for choices and for mappings of ids."""
+    """Pydantic's schema, with choices always as `anyOf` and mappings of ids always as `additionalProperties`."""
     schema = RunConfig.model_json_schema(by_alias=True)
     for node in _nodes(schema):
         node.pop("discriminator", None)
@@ -50,7 +52,7 @@ def _schema() -> Node:
 
 
 def _nodes(node: Node) -> list[Node]:
-    """A schema and every schema in it."""
+    """A schema and all schemas nested in it."""
     below = [*node.get("properties", {}).values(), *node.get("$defs", {}).values(), *node.get("anyOf", ())]
     below += [node[key] for key in ("items", "additionalProperties") if isinstance(node.get(key), dict)]
     below += [*node.get("oneOf", ()), *node.get("patternProperties", {}).values()]
@@ -58,7 +60,7 @@ def _nodes(node: Node) -> list[Node]:
 
 
 def markdown() -> str:
-    """The page of keys."""
+    """The reference page of config keys."""
     schema, parts = _schema(), [HEAD]
     for name, node in schema["properties"].items():
         about = node.get("description") or _resolved(node, schema).get("description", "")
@@ -69,7 +71,7 @@ def markdown() -> str:
 
 
 def _rows(key: str, node: Node, schema: Node, required: bool, tag: str = "") -> Iterator[list[str]]:
-    """A row for a key that holds a value, else the rows of the keys below it."""
+    """One table row for a key with a value; for a block, the rows of its keys."""
     models = [one for one in _choices(node, schema) if "properties" in one]
     entries = next((one["additionalProperties"] for one in _choices(node, schema) if _holds_models(one, schema)), None)
     at, instead = ELSEWHERE.get(models[0]["title"], (key, "")) if len(models) == 1 else (key, "")
@@ -82,7 +84,7 @@ def _rows(key: str, node: Node, schema: Node, required: bool, tag: str = "") -> 
             for name, below in model["properties"].items():
                 if "const" in below and model is models[0]:
                     kinds_of_all = (one["properties"][name]["const"] for one in models)
-                    yield [f"`{key}.{name}`", ", ".join(kinds_of_all), "—", "decides what other keys there are"]
+                    yield [f"`{key}.{name}`", ", ".join(kinds_of_all), "—", "determines which other keys are available"]
                 elif "const" not in below and (name not in shared or model is models[0]):
                     suffix = f" ({kinds[0]})" if name not in shared else tag
                     yield from _rows(f"{key}.{name}", below, schema, name in model.get("required", ()), suffix)
@@ -93,7 +95,7 @@ def _rows(key: str, node: Node, schema: Node, required: bool, tag: str = "") -> 
 
 
 def _choices(node: Node, schema: Node) -> list[Node]:
-    """The schemas that a value may have."""
+    """The alternative schemas of a value."""
     node = _resolved(node, schema)
     return [one for choice in node["anyOf"] for one in _choices(choice, schema)] if "anyOf" in node else [node]
 
@@ -107,23 +109,27 @@ def _resolved(node: Node, schema: Node) -> Node:
     return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
 
 
-def _allowed(node: Node, schema: Node) -> str:
-    """What a value may be, in words."""
+def _allowed(node: Node, schema: Node, plural: bool = False) -> str:
+    """The allowed values, in words."""
     node = _resolved(node, schema)
     if "anyOf" in node:
-        choices = dict.fromkeys(_allowed(choice, schema) for choice in node["anyOf"])
+        choices = dict.fromkeys(_allowed(choice, schema, plural) for choice in node["anyOf"])
         return " or ".join(choice for choice in choices if choice != "null")
     if "enum" in node or "const" in node:
         return ", ".join(map(_word, node.get("enum", [node.get("const")])))
     kind = node.get("type", "any value")
     words = str(KINDS.get(kind, kind))
+    words = PLURALS.get(words, words) if plural else words
     if kind == "array":
-        words = f"list of {_allowed(node.get('items', {}), schema)}"
+        words = f"{words} of {_allowed(node.get('items', {}), schema, plural=True)}"
     if kind == "object" and isinstance(node.get("additionalProperties"), dict):
-        words = f"mapping of {_allowed(node['additionalProperties'], schema)}"
-    return " ".join([words, *(f"{word} {node[bound]:,}" for bound, word in BOUNDS.items() if bound in node)])
+        words = f"{words} of {_allowed(node['additionalProperties'], schema, plural=True)}"
+    if {"minimum", "maximum"} <= node.keys():
+        return f"{words} from {node['minimum']:,} to {node['maximum']:,}"
+    bounds = " and ".join(f"{sign} {node[bound]:,}" for bound, sign in BOUNDS.items() if bound in node)
+    return f"{words} {bounds}".strip()
 
 
 def _word(value: Any) -> str:
-    """A value as YAML has it."""
+    """A value in YAML notation."""
     return ", ".join(map(_word, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False).strip('"')

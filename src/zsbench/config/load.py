@@ -1,9 +1,10 @@
-"""From YAML files to a checked config and its presets. `resolve` is the way: types first (`zsbench.config.model`), then
-what depends on several keys (`zsbench.config.references`); every problem is named by its key.
+"""Load YAML files into a validated config with presets. `resolve` first checks types (`zsbench.config.model`), then
+references between keys (`zsbench.config.references`); every problem is reported with its key.
 
-The models are imported by the functions that check: jobs read a resolved config and need none of them.
+The models are imported inside the functions that validate, because jobs read a resolved config and do not need them.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "check_installed", "load_resources", "load_yaml", "merge", "resolve", "suggest", "walk"]
 
-# libyaml's safe loader where it was built in: ten times faster, the same refusals.
+# libyaml's safe loader, if available: ten times faster and just as strict.
 SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Config = dict[str, Any]
-SUFFIXES: dict[str, dict[str, Any]] = {  # of a file's name -> its format
+SUFFIXES: dict[str, dict[str, Any]] = {  # file suffix -> format
     ".csv": {"type": "table"},
     ".tsv": {"type": "table", "separator": "\t"},
     ".tab": {"type": "table", "separator": "\t"},
@@ -30,30 +31,33 @@ SUFFIXES: dict[str, dict[str, Any]] = {  # of a file's name -> its format
     ".json": {"type": "json"},
     ".parquet": {"type": "parquet"},
 }
-PRESETS = ("sources", "datasets", "training_sets")
+PRESETS = ("sources", "datasets", "training_sets", "claims")
+RESOURCES = ("sources.yaml", "datasets.yaml", "claims.yaml")
 PACKED = (".gz", ".bz2", ".xz", ".zip")
+MODEL = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|(\.{1,2}|~)?/.+")  # hub id or folder
 
 
 def load_yaml(path: Path) -> Config:
-    """Read a YAML mapping with the safe loader (tags are refused, nothing is constructed).
+    """Read a YAML mapping with the safe loader (tags are rejected, no objects are constructed).
 
     Raises:
-        ConfigError: not a mapping in UTF-8, or a key twice in one mapping.
+        ConfigError: not a mapping in UTF-8, or a duplicate key.
     """
     try:
-        loader = SAFE_LOADER(Path(path).read_text(encoding="utf-8"))
-        node = loader.get_single_node()
+        with Path(path).open(encoding="utf-8") as file:  # whose name its errors give
+            loader = SAFE_LOADER(file)
+            node = loader.get_single_node()
         _check_keys(path, node, ())
         value = loader.construct_document(node) if node else None
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # constructors of dates, keys that cannot be keys
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # invalid dates, unhashable keys
         raise error if isinstance(error, ConfigError) else ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys, found {type(value).__name__}")
+        raise ConfigError(f"{path} must contain a mapping, found {type(value).__name__}")
     return value
 
 
 def _check_keys(path: Path, node: yaml.Node | None, above: tuple[yaml.Node, ...]) -> None:
-    """Refuse duplicate keys, and an anchor inside itself."""
+    """Reject duplicate keys and recursive anchors."""
     if any(node is one for one in above):
         raise ConfigError(f"{path}, line {above[-1].start_mark.line + 1}: an anchor is used inside itself")
     children: list[yaml.Node] = []
@@ -72,7 +76,7 @@ def _check_keys(path: Path, node: yaml.Node | None, above: tuple[yaml.Node, ...]
 def merge(*configs: Config) -> Config:
     """Later configs override earlier ones: mappings key by key, everything else as a whole.
 
-    An empty mapping empties what it overrides; a key set to null takes an entry away (see `Entries` and `Strict`).
+    An empty mapping clears what it overrides; a key set to null removes the entry (see `Entries` and `Strict`).
     """
     merged: Config = {}
     for config in configs:
@@ -84,56 +88,91 @@ def merge(*configs: Config) -> Config:
 
 
 def load_resources(folder: Path) -> Config:
-    """The presets that come with the project: `sources`, `datasets`, `training_sets`, defaults filled in.
+    """The presets of the project (`sources`, `datasets`, `training_sets`, `claims`) with defaults filled in.
 
     Raises:
-        ConfigError: names every key that is wrong.
+        ConfigError: lists all invalid keys.
     """
     return _plain(_project_presets(folder), folder)
 
 
 def resolve(config: Config, workflow: Path) -> Config:
-    """Check a config and make it whole, in place; what `Plan` is made of besides it is returned.
+    """Validate a config and fill in defaults, in place.
 
     Args:
-        config: as read and merged. Nulls among ids go, defaults come in.
-        workflow: folder of `resources/`.
+        config: as read and merged. Entries set to null are removed and defaults are added.
+        workflow: folder with `resources/`.
 
     Returns:
-        The presets, the config's own among them.
+        All presets, including those of the config.
 
     Raises:
-        ConfigError: every problem found, each as "`key`: problem; allowed: ...".
+        ConfigError: lists all problems, each as "`key`: problem; allowed: ...".
     """
     from zsbench.config.model import RunConfig
     from zsbench.config.references import problems_of_references, with_derived
     from zsbench.fields import validate
 
     _refuse(_secrets(config))
+    name_models(config)
     run, problems = validate(RunConfig, config)
     _refuse(problems)
     presets = _project_presets(workflow / "resources")
     for kind in PRESETS:
         own, known = getattr(run, kind), getattr(presets, kind)
         problems += [
-            f"`{kind}.{name}`: the id is taken by a preset of the project; choose another"
+            f"`{kind}.{name}`: the id is already used by a preset of the project; allowed: any other id"
             for name in own.keys() & known
         ]
         known |= own
     problems += _complete(presets)
     _refuse(problems)
     _refuse(problems_of_references(run, presets))
-    written = {kind: config.get(kind) or {} for kind in PRESETS}  # whole, they are in what is returned
+    written = {kind: config.get(kind) or {} for kind in PRESETS}  # the completed presets are returned instead
     config.clear()
     config.update(with_derived(run, presets).model_dump(by_alias=True) | written)
     return _plain(presets, workflow / "resources")
 
 
+def name_models(config: Config) -> None:
+    """Replace models given by hub id or folder with ids of new sources, in place.
+
+    `facebook/bart-large-mnli` becomes the source `facebook-bart-large-mnli`, which is pinned at its first fetch.
+    """
+    from zsbench.data.sources.hub import CHECKPOINT
+
+    entries = [
+        (entry, key)
+        for kind in ("systems", "hybrid")
+        for entry in (config.get(kind) or {}).values()
+        if isinstance(config.get(kind), dict) and isinstance(entry, dict)
+        for key in ("model", "nli")
+    ]
+    entries += [(config["recipe"], "backbone")] if isinstance(config.get("recipe"), dict) else []
+    for entry, key in entries:
+        name = entry.get(key)
+        if not isinstance(name, str) or "/" not in name or not MODEL.fullmatch(name):
+            continue
+        source = (
+            {"kind": "folder", "path": name}
+            if name[0] in "./~"
+            else {"kind": "hub", "repo_type": "model", "repo": name, "files": [*CHECKPOINT]}
+        )
+        made = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[-60:].strip("-")
+        sources = config["sources"] = config.get("sources") or {}
+        if isinstance(sources, dict):
+            while (
+                sources.setdefault(made, source) != source
+            ):  # a different model whose name differs only in punctuation
+                made += "-2"
+        entry[key] = made
+
+
 def check_installed(key: str, family: str) -> None:
-    """Raise unless the packages that a family computes with are installed.
+    """Raise unless the packages of a family are installed.
 
     Raises:
-        ConfigError: names the package and how to install it.
+        ConfigError: names the missing package and how to install it.
     """
     from zsbench.families import MissingPackageError, versions
 
@@ -149,7 +188,7 @@ def _refuse(problems: Iterator[str] | list[str]) -> None:
 
 
 def walk(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything in a config, containers included."""
+    """(dotted key, value) of all entries in a config, including containers."""
     yield key, value
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, entry in entries:
@@ -160,8 +199,9 @@ def _secrets(config: Config) -> Iterator[str]:
     for key, value in walk(config):
         if isinstance(value, str) and holds_secret(key.rpartition(".")[2], value):
             yield (
-                f"`{key}`: looks like a secret, which a config must not hold (it is copied into cards and logs); put "
-                "it in an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
+                f"`{key}`: looks like a secret; configs are copied into cards and logs and must not contain secrets. "
+                "Use "
+                "an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
             )
 
 
@@ -169,7 +209,7 @@ def _project_presets(folder: Path) -> "Presets":
     from zsbench.config.model import Presets
     from zsbench.fields import validate
 
-    raw = load_yaml(folder / "sources.yaml") | load_yaml(folder / "datasets.yaml")
+    raw = {key: entry for name in RESOURCES for key, entry in load_yaml(folder / name).items()}
     presets, problems = validate(Presets, raw)
     _refuse(problems)
     _refuse(_complete(presets))
@@ -177,9 +217,11 @@ def _project_presets(folder: Path) -> "Presets":
 
 
 def _plain(presets: "Presets", folder: Path) -> Config:
-    """Presets as plain data, with what lock.yaml knows of each source."""
+    """Presets as plain data, with the pins from lock.yaml."""
+    from zsbench.data.sources.lock import lock_file
+
     resources = presets.model_dump(by_alias=True)
-    lock = folder / "lock.yaml"
+    lock = lock_file(folder.parent)
     pinned = load_yaml(lock)["sources"] if lock.is_file() else {}
     for name in pinned.keys() & resources["sources"].keys():
         resources["sources"][name]["lock"] = pinned[name]
@@ -187,7 +229,7 @@ def _plain(presets: "Presets", folder: Path) -> Config:
 
 
 def _complete(presets: "Presets") -> list[str]:
-    """Fill in, in place, what files and ids tell of test and training sets; returns problems."""
+    """Fill in, in place, defaults of test and training sets that follow from files and ids; returns problems."""
     from zsbench.data.sources.fetch import Local
 
     problems = []
@@ -196,7 +238,9 @@ def _complete(presets: "Presets") -> list[str]:
             key = f"{kind}.{name}"
             if preset.path is not None:
                 if name in presets.sources:
-                    problems.append(f"`{key}.path`: there is a source {name!r} already; choose another id for the set")
+                    problems.append(
+                        f"`{key}.path`: {name!r} is already the id of a source; allowed: any other id for the data set"
+                    )
                     continue
                 presets.sources[name] = Local(kind="local", path=preset.path)
                 preset.source, preset.path = name, None
@@ -206,14 +250,16 @@ def _complete(presets: "Presets") -> list[str]:
 
 
 def _complete_files(key: str, preset: "Files", split: str, presets: "Presets") -> Iterator[str]:
-    """The set's files, where its source has but one, and their format."""
-    from zsbench.config.model import Format
+    """Fill in the files of a set, if its source has only one, and their format."""
+    from zsbench.config.model import Format, TrainingSet
 
     source = presets.sources.get(preset.source or "")
     if preset.files is None and source is not None:
         delivered = source.delivered()
         if len(delivered) > 1 or "*" in delivered[0]:
-            yield f"`{key}.files`: required; source {preset.source!r} has {', '.join(delivered)}"
+            if isinstance(preset, TrainingSet) and source.kind == "hub" and preset.format is not None:
+                return  # files are found in the repository (`zsbench.data.training_sets.split_files`)
+            yield f"`{key}.files`: required, because source {preset.source!r} has several: {', '.join(delivered)}"
             return
         whole = getattr(preset, "published_split", None) is not None
         preset.files = {"all" if whole else split: delivered[0]}  # type: ignore[dict-item]
@@ -221,6 +267,6 @@ def _complete_files(key: str, preset: "Files", split: str, presets: "Presets") -
         name = PurePath(next(iter(preset.files.values())))
         suffix = PurePath(name.stem).suffix if name.suffix in PACKED else name.suffix
         if suffix not in SUFFIXES:
-            yield f"`{key}.format`: cannot be told from {name.name!r}; allowed: type: table, jsonl, json or parquet"
+            yield f"`{key}.format`: cannot be inferred from {name.name!r}; allowed: type: table, jsonl, json or parquet"
             return
         preset.format = Format(**SUFFIXES[suffix])

@@ -1,8 +1,8 @@
-"""Every key of a config: its type, its default and what it means. Validation, the editors' schema and the page of keys
-are made of this file.
+"""Every config key with its type, default and meaning. Validation, the editor schema and the reference page of keys are
+all generated from this file.
 
-A config is a `RunConfig`; its `sources`, `datasets` and `training_sets` add to the project's own (`Presets`). What
-types cannot say, that an id exists or that a split has rows, is in `zsbench.config.references`.
+A config is a `RunConfig`; its `sources`, `datasets` and `training_sets` add to the project's presets (`Presets`).
+Checks that types cannot express, such as whether an id exists or a split has rows, are in `zsbench.config.references`.
 """
 
 from typing import Annotated, Any, Literal, TypeAlias
@@ -20,6 +20,7 @@ from zsbench.fields import (
     EntryError,
     Id,
     Inside,
+    Model,
     Overrides,
     Seed,
     Some,
@@ -30,75 +31,82 @@ from zsbench.fields import (
     absent,
     fields_of,
 )
+from zsbench.plan.claims import CLAIM_METRICS, COUNTED, KINDS, RULES
 from zsbench.plan.suites import METRICS, metrics_of
+from zsbench.recipe import Precision
 from zsbench.recipe import Recipe as RecipeFields
 
 Split = Literal["train", "validation", "test", "all"]
-Protocol = Literal["fixed-0.5", "val-tuned", "cv", "held-out"]
+Protocol = Literal["fixed-0.5", "val-tuned", "cv", "train-cv", "heads-tuned", "held-out"]
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
-# Data: where rows come from, and what they mean.
+# Data: where rows come from and what they mean.
 
 
 class Format(Strict):
-    """How a file is read."""
+    """How to parse a file."""
 
-    type: Literal["table", "jsonl", "json", "parquet"]
-    separator: Annotated[str, Field(pattern=r"^[\t !#-~]$")] | None = absent("of a table; a comma where not given")
-    names: Annotated[Unique[str], Field(min_length=2)] | None = absent("columns of a table without a header")
-    skip: list[Annotated[int, Field(ge=0)]] | None = absent("lines to leave out, counted from 0")
-    quoted: bool = Field(True, description="whether quotes are syntax")
+    type: Literal["table", "jsonl", "json", "parquet"] = Field(description="file format")
+    separator: Annotated[str, Field(pattern=r"^[\t !#-~]$")] | None = absent(
+        "column separator of a table; default: comma"
+    )
+    names: Annotated[Unique[str], Field(min_length=2)] | None = absent("column names, for a table without a header row")
+    skip: list[Annotated[int, Field(ge=0)]] | None = absent("line numbers to skip, starting at 0")
+    quoted: bool = Field(True, description="whether quotes delimit fields; false reads them as plain characters")
 
 
 class Files(Strict):
-    """Files with rows: of a source, or one of your own."""
+    """Files with rows, either from a source or one of your own."""
 
-    title: Text = Field("", description="name in tables and pages; the id where not given")
-    source: Id | None = absent("source of the files; `path` instead names a file of your own")
+    title: Text = Field("", description="name in tables and pages; default: the id")
+    source: Id | None = absent("id of the source with the files; for a file of your own, set `path` instead")
     path: Text | None = absent("a file of your own: csv, tsv, jsonl, json or parquet, compressed or not")
     files: Annotated[dict[Split, Inside], Field(min_length=1)] | None = absent(
-        "split -> file of the source; `all` goes with published_split. A source of one file needs none"
+        "split -> file of the source. `all` requires published_split. Not needed for a source with a single file. For "
+        "a training set from a hub repository, the default is what the `datasets` library would find"
     )
-    split_column: Text | None = absent("column that names each row's split")
-    format: Format | None = absent("told from the file's name where not given")
-    licence: Text = "not stated"
-    citation: Text = "not stated"
+    split_column: Text | None = absent("column with the split of each row")
+    format: Format | None = absent("default: inferred from the file name")
+    licence: Text = Field("not stated", description="shown on the data set's card")
+    citation: Text = Field("not stated", description="shown on the data set's card")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Any:
         if (self.source is None) == (self.path is None):
-            raise EntryError("source", "one of `source` and `path` is needed")
+            raise EntryError("source", "missing; exactly one of `source` and `path` is required")
         return self
 
 
 class Gold(Strict):
-    """What the gold column holds. Without values, bins and encoding it holds the labels as text."""
+    """The gold column. Without `values`, `bins` or `encoding`, it contains the labels as text."""
 
-    column: Text
+    column: Text = Field(description="name of the gold column")
     values: Annotated[Unique[int | bool | Annotated[str, Field(min_length=1)]], Field(min_length=2)] | None = absent(
-        "the file's value of each label, in label order"
+        "the value of each label in the file, in label order"
     )
     bins: Annotated[list[Annotated[list[float], Field(min_length=2, max_length=2)]], Field(min_length=2)] | None = (
-        absent("an interval of ratings for each label, ends inside")
+        absent("an interval of ratings [low, high] per label, both ends included")
     )
-    encoding: Literal["multi-hot"] | None = absent("a list of zeros and ones, one per label")
+    encoding: Literal["multi-hot"] | None = absent("each row holds a list of zeros and ones, one per label")
 
     @model_validator(mode="after")
     def _told_apart(self) -> Any:
         if sum(value is not None for value in (self.values, self.bins, self.encoding)) > 1:
-            raise EntryError("", "several of `values`, `bins` and `encoding`; allowed: one of them")
+            raise EntryError("", "more than one of `values`, `bins` and `encoding` is set; allowed: at most one")
         for low, high in self.bins or ():
             if low > high:
-                raise EntryError("bins", f"[{low}, {high}] is empty; allowed: the smaller end first")
+                raise EntryError("bins", f"[{low}, {high}] is empty; allowed: [low, high] with low <= high")
         ordered = sorted(self.bins or ())
         for (_, before), (low, high) in zip(ordered, ordered[1:], strict=False):
             if low <= before:
-                raise EntryError("bins", f"[{low}, {high}] overlaps the one that ends at {before}; ends are inside")
+                raise EntryError(
+                    "bins", f"[{low}, {high}] overlaps the interval that ends at {before}; both ends are included"
+                )
         try:
             readings(self.values or [])
         except ValueError as error:
-            raise EntryError("values", f"{error}; allowed: a value of its own for each label") from None
+            raise EntryError("values", f"{error}; allowed: a distinct value for each label") from None
         return self
 
 
@@ -107,26 +115,32 @@ def _gold(value: Any) -> Any:
 
 
 class Dataset(Files):
-    """A test set. One of your own needs `path`, `text`, `gold` and `labels`."""
+    """A test set. Your own needs at least `path`, `text`, `gold` and `labels`."""
 
-    text: Text = Field(description="column of the texts")
+    redistribute: bool = Field(
+        True, description="whether reports may show its texts; set to false if the licence forbids it"
+    )
+    text: Text = Field(description="column with the texts")
     gold: Annotated[Gold, BeforeValidator(_gold, json_schema_input_type=str | Gold)] = Field(
-        description="column of the gold labels, or a mapping that also says what its values mean"
+        description="column with the gold labels, or a mapping that also explains its values"
     )
-    labels: Annotated[list[Text], Field(min_length=2)] | None = absent("the labels in words; short for one wording")
+    labels: Annotated[list[Text], Field(min_length=2)] | None = absent(
+        "the labels in words; shorthand for `verbalisations` with a single wording"
+    )
     verbalisations: Entries[Annotated[list[Text], Field(min_length=2)]] = Field(
-        {}, description="wordings of the labels, in one order; the first is the default"
+        {}, description="wordings of the labels, all in the same order; the first is the default"
     )
-    task: Literal["single", "multi"] = Field("single", description="one label per text, or any number")
-    domain: Text = "not stated"
+    task: Literal["single", "multi"] = Field("single", description="single: one label per text; multi: any number")
+    domain: Text = Field("not stated", description="shown on the data set's card")
     expected_rows: Annotated[dict[Split, Count], Field(min_length=1)] | None = absent(
-        "rows of each split; another number stops the run"
+        "number of rows per split; the run stops if the data differ"
     )
-    published_split: Seed | None = absent("seed of the publisher's shuffle into train and validation")
+    published_split: Seed | None = absent("seed with which the publisher shuffled the rows into train and validation")
     validation_share: Annotated[float, Field(gt=0, lt=1)] | None = absent(
-        "with published_split: the publisher's validation rows are test, this share of the others validation"
+        "with published_split: use the publisher's validation rows as test rows, and this share of the rest for "
+        "validation"
     )
-    note: Text | None = absent("for the data set's card")
+    note: Text | None = absent("remark on the data set's card")
 
     @property
     def splits(self) -> set[str]:
@@ -137,7 +151,7 @@ class Dataset(Files):
     @model_validator(mode="after")
     def _labels_fit(self) -> Any:
         if (self.labels is None) == (not self.verbalisations):
-            raise EntryError("labels", "one of `labels` and `verbalisations` is needed")
+            raise EntryError("labels", "exactly one of `labels` and `verbalisations` is required")
         if self.labels:
             self.verbalisations, self.labels = {"plain": self.labels}, None
         first = next(iter(self.verbalisations.values()))
@@ -148,111 +162,203 @@ class Dataset(Files):
         for wording, labels in self.verbalisations.items():
             key = f"verbalisations.{wording}"
             if len(labels) != count:
-                raise EntryError(key, f"{len(labels)} labels for the {count} values of gold; allowed: one each")
+                raise EntryError(key, f"{len(labels)} labels for {count} gold values; allowed: one label per value")
             check_labels(key, labels)
             folded = [fold(label) for label in labels]
             same, order = orders.setdefault(tuple(sorted(folded)), (wording, folded))
             if order != folded:
-                raise EntryError(key, f"the labels of {same!r} in another order; all wordings have one order")
+                raise EntryError(
+                    key, f"same labels as {same!r} in a different order; all wordings must use the same order"
+                )
         return self
 
 
 class TrainingSet(Files):
-    """Rows to train on: `text`, `labels` (true), `not_labels` (plausible and false)."""
+    """Rows to train on, with columns `text`, `labels` (true) and `not_labels` (plausible but false)."""
 
-    group: Text | None = absent("column of what stays together where validation rows are drawn from training rows")
+    expected_rows: Annotated[dict[Split, Count], Field(min_length=1)] | None = absent(
+        "published number of rows per split; the run stops if the data differ"
+    )
+    group: Text | None = absent(
+        "column of a group id; rows of a group stay together when validation rows are split off the training rows"
+    )
+
+
+class Claim(Strict):
+    """A statement about systems, and the rule that judges it from the results of the run."""
+
+    claim: Text = Field(description="the claim in a few words")
+    source: Text = Field("this run's config", description="where the claim is made")
+    rule: Literal[*RULES] = Field(description="how the claim is judged (docs/claims.md)")  # type: ignore[valid-type]
+    systems: Some[Id] | None = absent(
+        f"ids or kinds of systems ({', '.join(KINDS)}); with two, the first minus the second"
+    )
+    metric: Literal[*CLAIM_METRICS] | None = absent(  # type: ignore[valid-type]
+        "better: metric to compare, default: the suite's headline metric; constant: quantity measured against the "
+        "number of labels"
+    )
+    suite: Id | None = absent("suite that decides the claim; default: the first that includes all its systems")
+    setting: Text | None = absent("for rule setting: a key of the model's configuration")
+    value: float | bool | Text | None = absent("for rules setting, reads and trained_share: the claimed value")
+    made_of: Some[Id] | None = absent(
+        "sources that the system must be built from; otherwise the claim is about a different system"
+    )
+    publication: Text | None = absent("for rule published_delta: an entry of published.yaml")
+    rows: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = absent(
+        "for rule published_delta: two of its systems, the first minus the second"
+    )
+
+    @model_validator(mode="after")
+    def _fits_rule(self) -> Any:
+        rule = RULES[self.rule]
+        given = self.model_dump(exclude={"claim", "source", "rule", "systems"}, exclude_none=True)
+        for key in rule.needs:
+            if key not in given:
+                raise EntryError(key, f"required by rule {self.rule!r}")
+        for key in given.keys() - {*rule.needs, *rule.takes}:
+            raise EntryError(key, f"not used by rule {self.rule!r}; remove it")
+        if len(self.systems or ()) != rule.sides:
+            raise EntryError("systems", f"{len(self.systems or ())} given; rule {self.rule!r} takes {rule.sides}")
+        allowed = {"better": [*METRICS], "constant": [*COUNTED]}.get(self.rule, [])
+        if self.metric is not None and self.metric not in allowed:
+            raise EntryError(
+                "metric", f"{self.metric!r} does not fit rule {self.rule!r}; allowed: {', '.join(allowed)}"
+            )
+        if self.rule in ("reads", "trained_share") and (isinstance(self.value, bool | str)):
+            raise EntryError("value", f"{self.value!r}; allowed: a number")
+        return self
 
 
 class Presets(Strict):
-    """What configs name: the project's presets, and a config's own."""
+    """Everything that a config can refer to by id: the project's presets and the config's own entries."""
 
     sources: Entries[Source] = {}
     datasets: Entries[Dataset] = {}
     training_sets: Entries[TrainingSet] = {}
+    claims: Entries[Claim] = {}
 
 
-# What is measured.
+# Measurement.
 
 
 _ALLOWED = "; ".join(f"{task}: {', '.join(metrics_of(task))}" for task in ("single", "multi"))
 
 
 class Suite(Strict):
-    """Data sets of one task that share tables."""
+    """Data sets with the same task that are reported together."""
 
-    title: Text | None = absent("in tables and pages; the id where not given")
-    task: Literal["single", "multi"] = Field(description="one label per text, or any number")
+    title: Text | None = absent("name in tables and pages; default: the id")
+    task: Literal["single", "multi"] = Field(description="single: one label per text; multi: any number")
     metric: Literal[*METRICS] = Field("macro_f1", description=f"headline metric ({_ALLOWED})")  # type: ignore[valid-type]
-    datasets: Some[Id]
+    datasets: Some[Id] = Field(description="ids of the data sets")
     rows: Annotated[int, Field(ge=2)] | Entries[Annotated[int, Field(ge=2)]] | None = Field(
         None,
-        description="a seeded, stratified part of each split; numbers by dataset leave others whole; null: all rows",
+        description="size of a seeded, stratified sample of each split; a mapping samples only the data sets it "
+        "names; null: all rows",
     )
-    sample_seed: Seed = 0
-    verbalisations: Entries[Id] = Field({}, description="dataset -> wording; the first where not given")
-    protocols: Some[Protocol] | None = absent("multi: how thresholds are chosen; all that the splits allow")
-    folds: Annotated[int, Field(ge=2, le=50)] | None = absent("multi: of cv; 5 where not given")
-    fold_seed: Seed | None = absent("multi: of cv; 0 where not given")
+    sample_seed: Seed = Field(0, description="seed of that sample")
+    verbalisations: Entries[Id] = Field({}, description="dataset -> wording; default: the first")
+    protocols: Some[Protocol] | None = absent(
+        "multi: how thresholds are chosen; default: those of fixed-0.5, val-tuned, cv and held-out that the splits "
+        "allow"
+    )
+    folds: Annotated[int, Field(ge=2, le=50)] | None = absent("multi: number of folds for cv; default: 5")
+    fold_seed: Seed | None = absent("multi: seed of the folds for cv; default: 0")
     partitions: Annotated[int, Field(ge=1, le=1000)] | None = absent(
-        "multi: seeded partitions that cv averages over; 20 where not given"
+        "multi: number of random partitions that cv averages over; default: 20"
     )
 
     @model_validator(mode="after")
     def _fits_task(self) -> Any:
         if self.metric not in metrics_of(self.task):
             allowed = ", ".join(metrics_of(self.task))
-            raise EntryError("metric", f"{self.metric!r} in a suite of task {self.task!r}; allowed: {allowed}")
+            raise EntryError("metric", f"{self.metric!r} does not fit task {self.task!r}; allowed: {allowed}")
         defaults = {"folds": 5, "fold_seed": 0, "partitions": 20}
         for key in ("protocols", *defaults):
             if self.task == "single" and getattr(self, key) is not None:
-                raise EntryError(key, "is for suites of task 'multi'; leave it out")
+                raise EntryError(key, "only for suites with task 'multi'; remove it")
             if self.task == "multi" and getattr(self, key) is None:
                 setattr(self, key, defaults.get(key))
         return self
 
 
 class Sensitivity(Strict):
-    """What other label orders and wordings would have scored, on a seeded part of each set."""
+    """How much scores change with the label order and wording, on a seeded sample of each data set."""
 
-    orders: Annotated[int, Field(ge=0, le=1000)] = 4
-    rows: Annotated[int, Field(ge=1)] = 96
-    seed: Seed = 0
-    wordings: bool = True
-    systems: Some[Id] | None = absent("systems it is measured for; all where not given")
+    orders: Annotated[int, Field(ge=0, le=1000)] = Field(4, description="number of random label orders")
+    rows: Annotated[int, Field(ge=1)] = Field(96, description="texts per data set")
+    seed: Seed = Field(0, description="seed of the orders and the texts")
+    wordings: bool = Field(True, description="also score every other wording of the labels")
+    systems: Some[Id] | None = absent("systems to measure; default: all")
+
+
+class LabelCounts(Strict):
+    """Quality and cost as the number of labels grows: a data set's own labels, padded with labels of other sets."""
+
+    datasets: Some[Id] | None = absent(
+        "data sets of one single-label suite, each with at most as many labels as the smallest count; default: the "
+        "first such set"
+    )
+    counts: Annotated[Some[Annotated[int, Field(ge=2, le=100_000)]], Field(min_length=2)] = Field(
+        [2, 10, 50, 200, 1000], description="numbers of labels to test, ascending"
+    )
+    rows: Annotated[int, Field(ge=4)] = Field(16, description="texts per data set")
+    tokens: Count = Field(
+        150_000, description="token budget; a count is skipped if the encoder would read more tokens than this"
+    )
+    seed: Seed = Field(0, description="seed of the texts and the added labels")
+    systems: Some[Id] | None = absent("systems to measure; default: one of each kind")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Any:
+        if self.counts != sorted(self.counts):
+            raise EntryError("counts", f"{self.counts} is not in ascending order")
+        return self
+
+
+class Confusable(Strict):
+    """Pairs of labels that are similar according to the untrained encoder."""
+
+    encoder: Id | None = absent("source of the encoder; default: `recipe.backbone`")
+    cosine: Annotated[float, Field(gt=-1, lt=1)] = Field(
+        0.5, description="cosine similarity above which two labels count as confusable"
+    )
 
 
 class Scoring(Strict):
-    """How systems score."""
+    """How systems are scored."""
 
-    precision: Literal["fp32", "bf16"] = "fp32"
-    token_budget: Annotated[int, Field(ge=64)] = Field(8192, description="padded tokens in a batch")
-    sensitivity: Sensitivity | None = absent("not measured where not given")
+    precision: Precision = Field("fp32", description="auto: bf16 if the hardware supports it well, else fp32")
+    token_budget: Annotated[int, Field(ge=64)] = Field(8192, description="tokens per batch, padding included")
+    sensitivity: Sensitivity | None = absent("not measured by default")
+    label_counts: LabelCounts | None = absent("not measured by default")
+    confusable: Confusable | None = absent("not measured by default")
 
 
 class Statistics(Strict):
-    """Intervals and tests."""
+    """Confidence intervals and significance tests."""
 
-    draws: Annotated[int, Field(ge=100, le=1_000_000)] = Field(10_000, description="of the paired bootstrap")
-    seed: Seed = 0
-    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    draws: Annotated[int, Field(ge=100, le=1_000_000)] = Field(10_000, description="draws of the paired bootstrap")
+    seed: Seed = Field(0, description="seed of the bootstrap")
+    level: Annotated[float, Field(gt=0.5, lt=1)] = Field(0.95, description="confidence level of the intervals")
     margin: Annotated[float, Field(gt=0, le=1)] = Field(
         0.01,
-        description="a difference of the headline metric that would not matter",
+        description="equivalence margin: a difference in the headline metric that is too small to matter",
     )
     system: Id | None = Field(
-        None, description="whose deltas the suite tables print; the first that is not a control where not given"
+        None, description="reference system of the deltas in the suite tables; default: the first that is not a control"
     )
 
 
-# What is trained.
+# Training.
 
 
 class Part(Overrides, Strict):
-    """Some keys of another model."""
+    """A subset of another model's keys."""
 
 
 class Switches(Overrides, Strict):
-    """Some switches of GliZNet."""
+    """A subset of GliZNet's options."""
 
     null_is_a_value = True  # of `focal_gamma`
 
@@ -260,29 +366,29 @@ class Switches(Overrides, Strict):
 Recipe: TypeAlias = create_model(  # type: ignore[valid-type]
     "Recipe",
     __base__=Strict,
-    __doc__="How anything is trained; all keys are needed.",
+    __doc__="Training settings, shared by everything that is trained. All keys are required.",
     **fields_of(RecipeFields),
-    seeds=(Some[Annotated[int, Field(ge=0, le=9999)]], Field(description="each trains a model of its own")),
+    seeds=(Some[Annotated[int, Field(ge=0, le=9999)]], Field(description="one model is trained per seed")),
 )
-ENTIRE_RUN = ("strategy", "gpus")  # keys of the recipe that single models cannot change
+ENTIRE_RUN = ("strategy", "gpus")  # recipe keys that a single model cannot override
 OwnRecipe: TypeAlias = create_model(  # type: ignore[valid-type]
     "OwnRecipe",
     __base__=Part,
-    __doc__="Keys of `recipe` that are other for this model.",
+    __doc__="Recipe keys that this model overrides.",
     **{key: field for key, field in fields_of(RecipeFields, optional=True).items() if key not in ENTIRE_RUN},
 )
 Options: TypeAlias = create_model(  # type: ignore[valid-type]
-    "Options", __base__=Switches, __doc__="Switches of GliZNet.", **fields_of(GliZNetOptions)
+    "Options", __base__=Switches, __doc__="Options of GliZNet.", **fields_of(GliZNetOptions)
 )
 
 
 class GliZNet(Strict):
-    """Variants of GliZNet, each with switches of its own over the base's."""
+    """Variants of GliZNet; the options of a variant override those of `base`."""
 
-    base: Options = Field({}, validate_default=True, description="switches of every variant")
-    variants: Entries[Options] = {}
+    base: Options = Field({}, validate_default=True, description="options shared by all variants")
+    variants: Entries[Options] = Field({}, description="variant -> the options that it changes")
     compounds: Entries[Annotated[list[Id], Field(min_length=2, max_length=2)]] = Field(
-        {}, description="[variant, against]: a contrast that is meant to differ in several factors"
+        {}, description="[variant, baseline]: a contrast that deliberately changes several options at once"
     )
 
     @model_validator(mode="after")
@@ -295,21 +401,24 @@ class GliZNet(Strict):
                 switch, _, problem = str(error).partition(": ")
                 raise EntryError(f"variants.{name}.{switch}", problem) from None
             if (same := seen.setdefault(options, name)) != name:
-                raise EntryError(f"variants.{name}", f"has the same switches as {same!r}; two variants must differ")
+                raise EntryError(f"variants.{name}", f"same options as {same!r}; each variant must be different")
         return self
 
 
 class HybridTraining(Strict):
     """How the heads of a hybrid are trained."""
 
-    epochs: Count
-    batch_size: Count
-    learning_rate: Annotated[float, Field(gt=0)]
+    epochs: Count = Field(description="passes over the training rows, at most")
+    batch_size: Count = Field(description="texts per step")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(description="peak learning rate")
     weight_decay: Weight
-    grad_clip: Annotated[float, Field(gt=0)]
-    patience: Count
+    grad_clip: Annotated[float, Field(gt=0)] = Field(description="maximum gradient norm")
+    patience: Count = Field(description="epochs without improvement before training stops")
+    lr_floor: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.02, description="final learning rate of the cosine schedule, as a share of the peak"
+    )
     selection: Literal["mean_ap", "macro_f1_at_0.5"] = Field(
-        "mean_ap", description="what chooses the epoch on validation rows; macro_f1_at_0.5 as published"
+        "mean_ap", description="validation metric that selects the epoch; macro_f1_at_0.5 is the published choice"
     )
     blend_weight: Weight
     kl_weight: Weight
@@ -319,20 +428,23 @@ class HybridTraining(Strict):
 
 
 class Hybrid(Strict):
-    """A HybridNLI-PolyEncoder."""
+    """A HybridNLI-PolyEncoder that is trained here."""
 
-    nli: Id = Field(description="an NLI model that is trained here, or the source of one")
-    dataset: Id = Field(description="data set of a multi suite whose train split trains the heads")
-    nli_only: Unique[Text] = Field(description="labels without a head")
-    template: Template
+    nli: Model = Field(
+        description="the NLI model: an id under `trained`, or anything that `systems.<id>.model` accepts"
+    )
+    dataset: Id = Field(description="data set of a multi-label suite; its train split trains the heads")
+    nli_only: Unique[Text] = Field(description="labels scored by the NLI model alone, without a head")
+    template: Template = Field(description="hypothesis template; {} is the label")
     blends: Some[Literal["learned", "heads", "half", "nli"]] = Field(
-        description="mixtures of NLI and head that are scored; learned is the system, the others attribute its gain"
+        description="mixtures of NLI and head scores to evaluate; learned is the system itself, the others show where "
+        "its gain comes from"
     )
     training: HybridTraining
 
 
 def _by_family(name: str, base: type, options: dict[str, type]) -> Any:
-    """One model for each family: its own keys and those of `base`."""
+    """A discriminated union with one model per family: the keys of the family plus those of `base`."""
     models: Any = [
         create_model(
             f"{name}_{family}",
@@ -349,16 +461,16 @@ def _by_family(name: str, base: type, options: dict[str, type]) -> Any:
 
 
 class TrainedModel(Part):
-    """A competitor that is trained as GliZNet is."""
+    """A competitor trained in the same way as GliZNet."""
 
-    recipe: OwnRecipe | None = absent("keys of `recipe` that are other for this model")
+    recipe: OwnRecipe | None = absent("recipe keys that this model overrides")
 
 
 class System(Part):
-    """Anything else that scores."""
+    """Any system that is not trained here."""
 
-    suites: Some[Id] | None = absent("all whose task the family can do where not given")
-    seen: Unique[Id] | None = absent("data sets the model was trained on; [] is none; unknown where not given")
+    suites: Some[Id] | None = absent("suites to score; default: all whose task the family supports")
+    seen: Unique[Id] | None = absent("data sets that the model was trained on; []: none; default: unknown")
 
 
 Trained: TypeAlias = _by_family(  # type: ignore[valid-type]
@@ -371,130 +483,146 @@ SystemEntry: TypeAlias = _by_family(  # type: ignore[valid-type]
 )
 
 
-# How fast it is.
+# Speed.
 
 Labels = Annotated[int, Field(ge=2, le=1000)]  # of hardset-mini
 
 
 class PaddedTexts(Strict):
-    own: Count
-    deberta: Count
+    """Number of texts in the padded batch, per shape."""
+
+    own: Count = Field(description="for shape own")
+    deberta: Count = Field(description="for shape deberta")
 
 
 class Mixed(Strict):
-    """Texts of mixed lengths."""
+    """Benchmark on texts of mixed lengths."""
 
-    texts: Count
-    mean_tokens: Annotated[int, Field(ge=4, le=8192)]
-    max_tokens: Annotated[int, Field(ge=32, le=8192)] = Field(description="where every contender cuts a sequence")
-    labels: Labels
-    many_labels: Labels
+    texts: Count = Field(description="number of texts")
+    mean_tokens: Annotated[int, Field(ge=4, le=8192)] = Field(description="mean text length")
+    max_tokens: Annotated[int, Field(ge=32, le=8192)] = Field(description="every system truncates to this length")
+    labels: Labels = Field(description="number of labels")
+    many_labels: Labels = Field(description="number of labels in the second measurement")
     padded_texts: PaddedTexts = Field(
-        description="texts in one padded batch, by shape; a DeBERTa holds heads x longest^2 numbers of each"
+        description="texts per padded batch, by shape; a DeBERTa keeps heads x longest^2 values in memory per text"
     )
-    slow_texts: Count = Field(description="for ways that score a pair at a time")
-    many_texts: Count = Field(description="for those with many labels")
-    repeats: Count
-    many_repeats: Count = Field(description="with many labels and of the padded batch")
+    slow_texts: Count = Field(description="number of texts for systems that score one pair at a time")
+    many_texts: Count = Field(description="number of texts with many labels")
+    repeats: Count = Field(description="repeats of each measurement")
+    many_repeats: Count = Field(description="repeats with many labels and with the padded batch")
 
 
 class Sweep(Strict):
-    """Labels x text length."""
+    """Grid of label counts and text lengths."""
 
-    labels: Some[Labels]
-    tokens: Some[Count]
-    texts: Count = Field(description="at most")
-    repeats: Count
-    operations: Annotated[float, Field(gt=0)] = Field(description="arithmetic of one repeat, which limits its texts")
+    labels: Some[Labels] = Field(description="numbers of labels")
+    tokens: Some[Count] = Field(description="text lengths in tokens")
+    texts: Count = Field(description="maximum number of texts")
+    repeats: Count = Field(description="repeats of each measurement")
+    operations: Annotated[float, Field(gt=0)] = Field(
+        description="floating-point operations per repeat; limits the number of texts"
+    )
 
 
 class SpeedTraining(Strict):
+    """Benchmark of training steps."""
+
     steps: Count
     batch: Count
     repeats: Count
 
 
 class Compiled(Strict):
+    """Benchmark of torch.compile against eager mode."""
+
     texts: Count
     repeats: Count
 
 
 class SpeedHybrid(Strict):
-    """HybridNLI's NLI pass, and heads trained from the store against encoding in every epoch; rows of topics-mini."""
+    """Benchmark of HybridNLI on topics-mini: the NLI pass, and training from stored features against re-encoding."""
 
     nli_rows: Annotated[int, Field(ge=1, le=840)]
     nli_repeats: Count
-    rows: Annotated[int, Field(ge=8, le=839)] = Field(description="the next fifth validates")
+    rows: Annotated[int, Field(ge=8, le=839)] = Field(
+        description="training rows; a fifth as many rows after them are used for validation"
+    )
     epochs: Count
     repeats: Count
 
 
 class Memory(Strict):
-    """Short texts through a tiny encoder: does memory grow?"""
+    """Short texts through a tiny encoder, to detect growing memory use."""
 
     texts: Count
     labels: Labels
-    block: Count = Field(description="texts read at a time")
+    block: Count = Field(description="texts per block")
 
 
 class Speed(Strict):
-    """The `speed` target: how fast everything is under equal conditions."""
+    """The `speed` target: throughput and latency of all systems under equal conditions."""
 
-    backbone: Id = Field(description="source of the encoder; heads are random")
+    backbone: Id = Field(description="source of the encoder; heads are randomly initialised")
     precision: Literal["fp32", "bf16"]
-    threads: Count = Field(description="of a machine without a GPU")
+    threads: Count = Field(description="CPU threads on a machine without a GPU")
     shapes: Some[Literal["own", "deberta"]] = Field(
-        description="own is the backbone, deberta a DeBERTa-v3 of its size with random weights"
+        description="own: the backbone; deberta: a randomly initialised DeBERTa-v3 of the same size"
     )
-    token_budget: Annotated[int, Field(ge=64)] = Field(description="padded tokens in a batch")
-    seed: Seed = Field(description="of texts, labels and heads")
-    gate_texts: Count = Field(description="texts on which two ways must give equal numbers")
-    latency_texts: Count
-    gliclass_batches: Some[Count] = Field(description="batch sizes tried for the gliclass pipeline")
-    pipeline_batches: Some[Count] = Field(description="the same for the transformers pipeline")
+    token_budget: Annotated[int, Field(ge=64)] = Field(description="tokens per batch, padding included")
+    seed: Seed = Field(description="seed of texts, labels and heads")
+    gate_texts: Count = Field(
+        description="texts on which two implementations must give equal scores before they are timed"
+    )
+    latency_texts: Count = Field(description="texts scored one at a time to measure latency")
+    gliclass_batches: Some[Count] = Field(description="batch sizes to try for the gliclass pipeline")
+    pipeline_batches: Some[Count] = Field(description="batch sizes to try for the transformers pipeline")
     mixed: Mixed
     sweep: Sweep
     training: SpeedTraining
     compiled: Compiled | None = Field(
-        None, description="torch.compile against eager on the first shape; null: left out"
+        None, description="torch.compile against eager mode on the first shape; null: skipped"
     )
     hybrid: SpeedHybrid
     memory: Memory
 
 
-# The whole.
+# The config as a whole.
 
 
 class Data(Strict):
     """Where data are read from."""
 
     mirror: Text | None = Field(
-        None, description="a folder as `hf download --local-dir` leaves repositories; ZSBENCH_MIRROR overrides it"
+        None,
+        description="folder with repositories downloaded by `hf download --local-dir`; ZSBENCH_MIRROR overrides it",
     )
 
 
 class RunConfig(Strict):
-    """A zsbench run. `run`, `suites` and `systems` are enough for one that trains nothing."""
+    """A zsbench run. Without training, `run`, `suites` and `systems` are enough."""
 
-    run: Id = Field(description="names the folders results/<run> and reports/<run>")
+    run: Id = Field(description="name of the folders results/<run> and reports/<run>")
     data: Data = Data()
-    sources: Entries[Source] = Field({}, description="where bytes come from, besides the project's sources")
-    datasets: Entries[Dataset] = Field({}, description="test sets besides the project's")
-    training_sets: Entries[TrainingSet] = Field({}, description="training sets besides the project's")
-    suites: Annotated[Entries[Suite], Field(min_length=1)] = Field(description="what systems are scored on")
-    recipe: Recipe | None = Field(None, description="needed by whatever is trained")
+    sources: Entries[Source] = Field({}, description="where files come from, in addition to the project's sources")
+    datasets: Entries[Dataset] = Field({}, description="test sets, in addition to the project's")
+    training_sets: Entries[TrainingSet] = Field({}, description="training sets, in addition to the project's")
+    suites: Annotated[Entries[Suite], Field(min_length=1)] = Field(
+        description="groups of data sets that systems are scored on"
+    )
+    recipe: Recipe | None = Field(None, description="training settings; required if anything is trained")
     gliznet: GliZNet = GliZNet()
-    trained: Entries[Trained] = Field({}, description="competitors trained on the same recipe")
-    hybrid: Entries[Hybrid] = Field({}, description="HybridNLI systems, trained here")
-    systems: Entries[SystemEntry] = Field({}, description="everything else that scores")
+    trained: Entries[Trained] = Field({}, description="competitors trained with the same recipe")
+    hybrid: Entries[Hybrid] = Field({}, description="HybridNLI systems trained here")
+    systems: Entries[SystemEntry] = Field({}, description="all other systems")
     scoring: Scoring = Scoring()
-    speed: Speed | None = absent("no speed run where not given")
+    speed: Speed | None = absent("settings of the speed benchmark; without them there is none")
+    claims: Entries[Claim] = Field({}, description="claims to judge, in addition to the project's")
     statistics: Statistics = Statistics()
 
     @model_validator(mode="before")
     @classmethod
     def _without_suites(cls, config: Any) -> Any:
-        """With a suite that an overlay takes away (null) go the entries of `systems` that are in no other."""
+        """When an overlay removes a suite (null), also remove the systems that are in no other suite."""
         suites, systems = (config.get(key) if isinstance(config, dict) else None for key in ("suites", "systems"))
         gone = [name for name, suite in suites.items() if suite is None] if isinstance(suites, dict) else []
         if gone and isinstance(systems, dict):
@@ -508,5 +636,5 @@ class RunConfig(Strict):
     def _has_recipe(self) -> Any:
         trained = [*self.gliznet.variants, *self.trained, *self.hybrid]
         if trained and self.recipe is None:
-            raise EntryError("recipe", f"required, since {trained[0]!r} is trained")
+            raise EntryError("recipe", f"required, because {trained[0]!r} is trained")
         return self

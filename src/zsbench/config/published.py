@@ -1,4 +1,4 @@
-"""`workflow/resources/published.yaml`: numbers that others printed, with a number for every column."""
+"""`workflow/resources/published.yaml`: published numbers, one for every column of a table."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,37 +16,46 @@ class PublishedSystem(Strict):
     """One row of a publication's table."""
 
     values: list[Share]
-    measured: Text | None = absent("the system of a run that is the same model")
-    made_of: Some[Text] | None = absent("what the authors trained it on")
+    measured: Text | None = absent("system of a run with the same model")
+    weights: Text | None = absent("system of a run that loads the authors' checkpoint, if `measured` is trained here")
+    made_of: Some[Text] | None = absent("data that the authors trained it on")
+    scored_as: dict[Text, Text] = Field(
+        {}, description="dataset -> preset with the label wording of this row, if there is one"
+    )
+    rows: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="dataset -> rows that this row was scored on, where it was another copy of the test"
+    )
     protocol: Text | None = absent("how its thresholds were chosen")
-    thresholds: list[Share] | None = absent("of each label")
-    average: Share | None = absent("as printed")
-    delta: Annotated[float, Field(ge=-1, le=1)] | None = absent("as printed")
+    thresholds: list[Share] | None = absent("threshold per label")
+    average: Share | None = absent("printed average")
+    delta: Annotated[float, Field(ge=-1, le=1)] | None = absent("printed difference")
 
 
 class Publication(Strict):
-    """One table of a publication: a metric by data set, or several metrics (`columns`) of one data set."""
+    """One published table: one metric on several data sets, or several metrics (`columns`) on one data set."""
 
     source: Text
     date: Text
     caveat: Text
     suite: Text
-    split: Literal["validation", "test"] | None = absent("which rows were reported")
-    metric: Text | None = absent("of every value")
+    split: Literal["validation", "test"] | None = absent("split that was reported")
+    metric: Text | None = absent("metric of all values")
     datasets: Some[Text]
-    columns: Some[Text] | None = absent("metrics of the one data set, in the order of the values")
+    columns: Some[Text] | None = absent("metrics on the one data set, in the order of `values`")
     systems: dict[str, PublishedSystem]
 
     @model_validator(mode="after")
     def _a_number_for_every_column(self) -> Any:
         if (self.metric is None) == (self.columns is None):
-            raise EntryError("metric", "one of `metric` and `columns` is needed")
+            raise EntryError("metric", "exactly one of `metric` and `columns` is required")
         if self.columns and len(self.datasets) > 1:
-            raise EntryError("datasets", f"{len(self.datasets)}; with `columns` there is one")
+            raise EntryError("datasets", f"{len(self.datasets)} given; allowed: exactly one together with `columns`")
         columns = self.columns or self.datasets
         labels = [column for column in columns if column.startswith("f1:")]
         for name, row in self.systems.items():
             key = f"systems.{name}"
+            for dataset in row.rows.keys() - set(self.datasets):
+                raise EntryError(f"{key}.rows", f"{dataset!r} is not known{suggest(dataset, self.datasets)}")
             if len(row.values) != len(columns):
                 raise EntryError(f"{key}.values", f"{len(row.values)} values for {len(columns)} columns")
             needed = "protocol" if self.columns else "average"
@@ -58,7 +67,7 @@ class Publication(Strict):
 
 
 class Throughput(Strict):
-    """Speeds that were printed, of other machines."""
+    """Published speeds, measured on other machines."""
 
     source: Text
     date: Text
@@ -68,9 +77,9 @@ class Throughput(Strict):
 
 
 class Published(Strict):
-    """The whole file."""
+    """The file as a whole."""
 
-    rows: dict[str, Annotated[int, Field(ge=1)]] = Field(description="dataset -> rows of the published test")
+    rows: dict[str, Annotated[int, Field(ge=1)]] = Field(description="dataset -> rows in the published test set")
     publications: dict[str, Publication]
     throughput: dict[str, Throughput]
 
@@ -80,7 +89,7 @@ class Published(Strict):
             for dataset in entry.datasets:
                 if dataset not in self.rows:
                     raise EntryError(
-                        f"publications.{name}.datasets", f"{dataset!r} is not known{suggest(dataset, self.rows)}"
+                        f"publications.{name}.datasets", f"unknown id {dataset!r}{suggest(dataset, self.rows)}"
                     )
         return self
 

@@ -1,4 +1,4 @@
-"""What types cannot say of a config: ids exist and are used once, splits are there for what needs them."""
+"""Checks across keys that types cannot express: ids exist and are unique, and required splits are available."""
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -7,28 +7,33 @@ from typing import Any
 from zsbench.config.model import Dataset, Presets, RunConfig, Suite
 from zsbench.errors import suggest
 from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
+from zsbench.plan.claims import KINDS
+from zsbench.plan.suites import OF_THE_CARD
+from zsbench.recipe import LENGTHS, with_own
 
 Problems = Iterator[str]  # each as "`key`: problem; allowed: ..."
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (adjusted)", "δ", "average δ"}  # table columns
-RESERVED_SUITES = {  # targets of the workflow, and tables over all suites
+RESERVED_SUITES = {  # workflow targets, and tables over all suites
     *("all", "data", "train", "evaluate", "tables", "figures", "report", "speed", "check", "fetch"),
-    *("manifest", "prepare", "overlap", "score", "measure", "compare", "hardset"),
+    *("manifest", "prepare", "overlap", "score", "measure", "compare", "hardset", "claims"),
     *("ablations", "peers", "sensitivity", "published", "calibration", "cost", "integrity"),
 }
-PROTOCOLS = {  # -> splits it needs; fixed-0.5 takes either
+PROTOCOLS = {  # protocol -> splits it needs; fixed-0.5 needs only one of them
     "fixed-0.5": ("validation", "test"),
     "val-tuned": ("validation",),
     "cv": ("validation",),
+    "train-cv": ("train", "validation"),
+    "heads-tuned": ("validation",),
     "held-out": ("validation", "test"),
 }
 
 
 def problems_of_references(run: RunConfig, presets: Presets) -> Problems:
-    """Every problem that more than one key, or the presets, make.
+    """All problems that involve several keys or the presets.
 
     Args:
         run: the config.
-        presets: the project's and the config's own.
+        presets: presets of the project and of the config.
     """
     yield from _presets(presets)
     yield from _suites(run, presets)
@@ -37,22 +42,31 @@ def problems_of_references(run: RunConfig, presets: Presets) -> Problems:
         for variant in pair:
             yield from _known(f"gliznet.compounds.{name}", variant, run.gliznet.variants)
         if pair[0] == pair[1]:
-            yield f"`gliznet.compounds.{name}`: {pair[0]!r} against itself; allowed: two variants"
+            yield f"`gliznet.compounds.{name}`: {pair[0]!r} is compared with itself; allowed: two different variants"
     yield from _systems(run, presets)
     yield from _hybrids(run, presets)
     yield from _ids(run)
+    yield from _claims(run)
+    yield from _label_counts(run, presets)
     if run.speed is not None:
         yield from _weights("speed.backbone", run.speed.backbone, presets)
 
 
 def with_derived(run: RunConfig, presets: Presets) -> RunConfig:
-    """Fill in, in place, what is told by other keys: suites of systems, protocols of suites, the system of deltas."""
+    """Fill in, in place, defaults that depend on other keys: suites of systems, protocols, the reference system."""
     for suite in run.suites.values():
         if suite.task == "multi" and suite.protocols is None:
             sets = [presets.datasets[name] for name in suite.datasets]
-            suite.protocols = [one for one in PROTOCOLS if all(_has_splits(one, preset) for preset in sets)]  # type: ignore[misc]
+            general = [one for one in PROTOCOLS if one not in OF_THE_CARD]
+            suite.protocols = [one for one in general if all(_has_splits(one, preset) for preset in sets)]  # type: ignore[misc]
     for name, entry in run.systems.items():
         run.systems[name] = entry.model_copy(update={"suites": suites_of(run, entry)})
+    if (counted := run.scoring.label_counts) is not None and counted.datasets is None:
+        small = _few_labels(run, presets, counted.counts[0])
+        if small:
+            counted.datasets = small[:1]
+        else:
+            run.scoring.label_counts = None  # no suitable set, as in a run without single-label suites
     if run.statistics.system is None:
         ids = _compared(run)
         named = [name for name in ids if name not in run.systems or run.systems[name].family != "control"]
@@ -60,23 +74,33 @@ def with_derived(run: RunConfig, presets: Presets) -> RunConfig:
     return run
 
 
+def _few_labels(run: RunConfig, presets: Presets, most: int) -> list[str]:
+    """Data sets of single-label suites with at most `most` labels, in config order."""
+    single = [name for suite in run.suites.values() if suite.task == "single" for name in suite.datasets]
+    return [name for name in single if len(next(iter(presets.datasets[name].verbalisations.values()))) <= most]
+
+
 def suites_of(run: RunConfig, entry: Any) -> list[str]:
-    """Suites of an entry under `systems`."""
+    """The suites of an entry under `systems`."""
     return entry.suites or [name for name, suite in run.suites.items() if suite.task in FAMILIES[entry.family].tasks]
 
 
 def _known(key: str, value: str, allowed: Iterable[str]) -> Problems:
     allowed = list(allowed)
     if value not in allowed:
-        yield f"`{key}`: {value!r} is not known{suggest(value, allowed)}"
+        yield f"`{key}`: unknown id {value!r}{suggest(value, allowed)}"
 
 
-def _weights(key: str, source: str, presets: Presets) -> Problems:
-    """The id of a source that can hold a model."""
-    yield from _known(key, source, presets.sources)
+def _weights(key: str, source: str, presets: Presets, trained: Iterable[str] = ()) -> Problems:
+    """The id of a source that can hold a model; `trained`: what else might have been meant."""
+    if source not in presets.sources:
+        of_rows = {preset.source for kind in (presets.datasets, presets.training_sets) for preset in kind.values()}
+        named = key.startswith(("systems.", "hybrid.", "recipe."))  # where `name_models` makes sources
+        more = ", or owner/name on the hub, or a folder such as ./my-checkpoint" if named else ""
+        yield f"`{key}`: {source!r} is not known{suggest(source, {*presets.sources, *trained} - of_rows)}{more}"
     entry = presets.sources.get(source)
     if entry is not None and (entry.kind == "authored" or getattr(entry, "repo_type", None) == "dataset"):
-        yield f"`{key}`: {source!r} is a source of data, not of a model's weights"
+        yield f"`{key}`: {source!r} is a source of data; allowed: a source of model weights"
 
 
 def _presets(presets: Presets) -> Problems:
@@ -85,32 +109,32 @@ def _presets(presets: Presets) -> Problems:
             yield from _known(f"{kind}.{name}.source", preset.source, presets.sources)
             if preset.source in presets.sources:
                 delivered = presets.sources[preset.source].delivered()
-                for split, file in preset.files.items():
+                for split, file in (preset.files or {}).items():
                     if not any(fnmatchcase(file, pattern) for pattern in delivered):
                         problem = f"source {preset.source!r} has no file {file!r}{suggest(file, delivered)}"
                         yield f"`{kind}.{name}.files.{split}`: {problem}"
     for name, preset in presets.training_sets.items():
         if preset.files and "train" not in preset.files:
-            yield f"`training_sets.{name}.files`: no `train`; there is {', '.join(sorted(preset.files))}"
+            yield f"`training_sets.{name}.files`: missing split `train`; found: {', '.join(sorted(preset.files))}"
     for name, dataset in presets.datasets.items():
         yield from dataset_problems(f"datasets.{name}", dataset)
 
 
 def dataset_problems(key: str, preset: Dataset) -> Problems:
-    """One test set: its files, splits and numbers of rows belong together."""
+    """Check that the files, splits and row counts of a test set are consistent."""
     files, splits, whole = set(preset.files or ()), preset.splits, preset.published_split is not None
     shown = ", ".join(sorted(splits))
     if preset.validation_share and not whole:
-        yield f"`{key}.validation_share`: goes with `published_split`; leave it out"
+        yield f"`{key}.validation_share`: only allowed together with `published_split`"
     elif ("all" in files) != whole or (whole and len(files) > 1):
-        yield f"`{key}.files`: `all`, alone, goes with `published_split`, and the latter with nothing else"
+        yield f"`{key}.files`: with `published_split`, `all` must be the only split; without it, `all` is not allowed"
     elif preset.task == "single" and "test" not in splits:
-        yield f"`{key}.files`: no `test`, which a set of task 'single' is scored on; there is {shown}"
+        yield f"`{key}.files`: missing split `test`, required for task 'single'; found: {shown}"
     elif not splits & {"validation", "test"}:
-        yield f"`{key}.files`: neither `validation` nor `test`, which a set is scored on; there is {shown}"
+        yield f"`{key}.files`: one of the splits `validation` and `test` is required; found: {shown}"
     elif preset.expected_rows is not None and set(preset.expected_rows) != splits:
         given = ", ".join(sorted(preset.expected_rows))
-        yield f"`{key}.expected_rows`: splits {given}; allowed: those of files, {shown}"
+        yield f"`{key}.expected_rows`: splits {given}; allowed: the splits of `files`, {shown}"
 
 
 def _has_splits(protocol: str, preset: Dataset) -> bool:
@@ -124,18 +148,18 @@ def _suites(run: RunConfig, presets: Presets) -> Problems:
     for name, suite in run.suites.items():
         key = f"suites.{name}"
         if name in RESERVED_SUITES:
-            yield f"`{key}`: {name!r} names a target or a table; allowed: any other id"
+            yield f"`{key}`: {name!r} is reserved for a target or a table; allowed: any other id"
         for dataset in suite.datasets:
             yield from _known(f"{key}.datasets", dataset, presets.datasets)
             if dataset not in presets.datasets:
                 continue
             preset = presets.datasets[dataset]
             if preset.task != suite.task:
-                yield f"`{key}.datasets`: {dataset!r} is of task {preset.task!r}; allowed: sets of task {suite.task!r}"
+                yield f"`{key}.datasets`: {dataset!r} has task {preset.task!r}; allowed: task {suite.task!r}"
             elif suite.task == "multi":
                 yield from _decisions(key, suite, dataset, preset)
             if (owner := owners.setdefault(dataset, name)) != name:
-                yield f"`{key}.datasets`: {dataset!r} is in suite {owner!r} already; allowed: one suite"
+                yield f"`{key}.datasets`: {dataset!r} is already in suite {owner!r}; allowed: one suite per data set"
             yield from _names(dataset, preset.title, taken)
         for dataset in suite.rows if isinstance(suite.rows, dict) else ():
             yield from _known(f"{key}.rows", dataset, suite.datasets)
@@ -146,13 +170,13 @@ def _suites(run: RunConfig, presets: Presets) -> Problems:
 
 
 def _names(dataset: str, title: str, taken: dict[str, str]) -> Problems:
-    """Tables and pages name a set by its id or its title, so each is one set's alone and no other column's."""
+    """Tables and pages refer to a data set by id or title, so both must be unique and differ from table columns."""
     for key, name in ((f"datasets.{dataset}", dataset), (f"datasets.{dataset}.title", title)):
         folded = " ".join(name.split()).casefold()
         if folded in RESERVED:
-            yield f"`{key}`: {name!r} names a column of the tables; choose another"
+            yield f"`{key}`: {name!r} is reserved for a table column; allowed: any other name"
         elif (owner := taken.setdefault(folded, dataset)) != dataset:
-            yield f"`{key}`: {name!r} already names dataset {owner!r}; choose another"
+            yield f"`{key}`: {name!r} is already used by dataset {owner!r}; allowed: any other name"
 
 
 def _decisions(key: str, suite: Suite, dataset: str, preset: Dataset) -> Problems:
@@ -165,7 +189,7 @@ def _decisions(key: str, suite: Suite, dataset: str, preset: Dataset) -> Problem
     scored = min(rows, wanted or rows)
     cv = suite.protocols is None or "cv" in suite.protocols
     if cv and scored and suite.folds is not None and suite.folds > scored:
-        yield f"`{key}.folds`: {suite.folds}; {dataset!r} has {scored} validation rows to share out"
+        yield f"`{key}.folds`: {suite.folds} is too many; allowed: at most {scored}, the validation rows of {dataset!r}"
 
 
 def _recipes(run: RunConfig, presets: Presets) -> Problems:
@@ -175,11 +199,13 @@ def _recipes(run: RunConfig, presets: Presets) -> Problems:
     recipes = {"recipe": whole}
     for name, entry in run.trained.items():
         own = entry.recipe.model_dump() if entry.recipe else {}
-        recipes |= {f"trained.{name}.recipe": whole | own} if own else {}
+        recipes |= {f"trained.{name}.recipe": with_own(whole, own)} if own else {}
         yield from _installed(f"trained.{name}.family", entry.family)
     for key, recipe in recipes.items():
         yield from _weights(f"{key}.backbone", recipe["backbone"], presets)
         yield from _known(f"{key}.training_set", recipe["training_set"], presets.training_sets)
+        if sum(recipe.get(length) is not None for length in LENGTHS) != 1:
+            yield f"`{key}.steps`: exactly one of `epochs` and `steps` is required"
         micro = recipe["gpus"] * recipe["per_device_batch"]
         if recipe["effective_batch"] % micro:
             problem = f"{recipe['effective_batch']} is not a multiple of gpus x per_device_batch = {micro}"
@@ -215,7 +241,7 @@ def _systems(run: RunConfig, presets: Presets) -> Problems:
             for suite in {*suites_of(run, entry)} & run.suites.keys():
                 for dataset in {*run.suites[suite].datasets} & presets.datasets.keys():
                     if "train" not in presets.datasets[dataset].splits:
-                        yield f"`{key}.suites`: {suite!r} holds {dataset!r}, which has no rows for train"
+                        yield f"`{key}.suites`: dataset {dataset!r} of suite {suite!r} has no train split"
         yield from _installed(f"{key}.family", family)
 
 
@@ -224,11 +250,12 @@ def _hybrids(run: RunConfig, presets: Presets) -> Problems:
     for name, entry in run.hybrid.items():
         key = f"hybrid.{name}"
         if entry.nli not in run.trained:
-            yield from _known(f"{key}.nli", entry.nli, [*run.trained, *presets.sources])
-            if entry.nli in presets.sources:
-                yield from _weights(f"{key}.nli", entry.nli, presets)
+            yield from _weights(f"{key}.nli", entry.nli, presets, run.trained)
         elif run.trained[entry.nli].family != "nli":
-            yield f"`{key}.nli`: {entry.nli!r} is of family {run.trained[entry.nli].family!r}; allowed: family 'nli'"
+            yield f"`{key}.nli`: {entry.nli!r} has family {run.trained[entry.nli].family!r}; allowed: family 'nli'"
+        if not topics:
+            yield f"`{key}.dataset`: no suite includes {entry.dataset!r}; also set `{key}: null`"
+            continue
         yield from _known(f"{key}.dataset", entry.dataset, topics)
         preset = presets.datasets.get(entry.dataset)
         if preset is None or entry.dataset not in topics:
@@ -237,13 +264,50 @@ def _hybrids(run: RunConfig, presets: Presets) -> Problems:
         for label in entry.nli_only:
             yield from _known(f"{key}.nli_only", label, labels)
         if len(entry.nli_only) == len(labels):
-            yield f"`{key}.nli_only`: holds every label; at least one needs a head"
+            yield f"`{key}.nli_only`: contains all labels; at least one label needs a head"
         if missing := {"train", "validation"} - preset.splits:
-            yield f"`{key}.dataset`: {entry.dataset!r} has no rows for {', '.join(sorted(missing))}"
+            yield f"`{key}.dataset`: {entry.dataset!r} has no split {', '.join(sorted(missing))}"
+
+
+def _label_counts(run: RunConfig, presets: Presets) -> Problems:
+    """`scoring.label_counts` and `scoring.confusable`."""
+    single = {name: suite for name, suite in run.suites.items() if suite.task == "single"}
+    if (options := run.scoring.label_counts) is not None:
+        key = "scoring.label_counts"
+        for dataset in options.datasets or ():
+            yield from _known(f"{key}.datasets", dataset, [name for one in single.values() for name in one.datasets])
+            labels = (
+                len(next(iter(presets.datasets[dataset].verbalisations.values()), ()))
+                if dataset in presets.datasets
+                else 0
+            )
+            if labels > options.counts[0]:
+                yield f"`{key}.counts`: {options.counts[0]} is less than the {labels} labels of {dataset!r}"
+        if options.datasets and not any({*options.datasets} <= {*suite.datasets} for suite in single.values()):
+            yield f"`{key}.datasets`: not all in one suite; allowed: data sets of one single-label suite"
+        for name in options.systems or ():
+            yield from _known(
+                f"{key}.systems", name, [name for name, _, suites in _all_systems(run) if {*suites} & {*single}]
+            )
+    if (alike := run.scoring.confusable) is not None:
+        if alike.encoder is not None:
+            yield from _weights("scoring.confusable.encoder", alike.encoder, presets)
+        elif run.recipe is None:
+            yield "`scoring.confusable.encoder`: required, because there is no `recipe.backbone`"
+
+
+def _claims(run: RunConfig) -> Problems:
+    """Check systems and suites of the config's own claims; the project's claims may name systems that a run lacks."""
+    known = [*(name for name, _, _ in _all_systems(run)), *KINDS]
+    for name, claim in run.claims.items():
+        for system in claim.systems or ():
+            yield from _known(f"claims.{name}.systems", system, known)
+        if claim.suite is not None:
+            yield from _known(f"claims.{name}.suite", claim.suite, run.suites)
 
 
 def _all_systems(run: RunConfig) -> Iterator[tuple[str, str, list[str]]]:
-    """(id, key, suites) of everything that scores, in the order of the tables."""
+    """(id, key, suites) of all systems, in table order."""
     for name in run.gliznet.variants:
         yield f"gliznet-{name}", f"gliznet.variants.{name}", [*run.suites]
     for name in run.trained:
@@ -257,19 +321,19 @@ def _all_systems(run: RunConfig) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _compared(run: RunConfig) -> list[str]:
-    """Systems of the single suites, whose tables print deltas; where there is none, of all."""
+    """Systems of the single-label suites, whose tables print deltas; all systems if there are no such suites."""
     single = {name for name, suite in run.suites.items() if suite.task == "single"}
     return [name for name, _, suites in _all_systems(run) if not single or single & {*suites}]
 
 
 def _ids(run: RunConfig) -> Problems:
-    """Every system has an id of its own, and the one whose deltas are printed is among them."""
+    """Check that system ids are unique and that the reference system exists."""
     keys: dict[str, str] = {}
     for name, key, _ in _all_systems(run):
         if keys.setdefault(name, key) != key:
-            yield f"`{key}`: the id {name!r} is taken by {keys[name]}; choose another"
+            yield f"`{key}`: the id {name!r} is already used by {keys[name]}; allowed: any other id"
     if not keys:
-        yield "`systems`: nothing is scored; allowed: at least one system"
+        yield "`systems`: there are none; allowed: at least one system"
     compared = _compared(run)
     if run.statistics.system is not None:
         yield from _known("statistics.system", run.statistics.system, compared)

@@ -1,7 +1,7 @@
-"""The two sets that this project carries, loaded in the schema of the published ones.
+"""The two data sets shipped with this project, in the schema of their published counterparts.
 
-`load_hardset_mini` gives what `alexneakameni/ZSHOT-HARDSET-v2` gives (text, labels, not_labels) and
-`load_topics_mini` what the HybridNLI benchmark gives (text, labels), so code written for one reads the other.
+`load_hardset_mini` has the schema of `alexneakameni/ZSHOT-HARDSET-v2` (text, labels, not_labels) and
+`load_topics_mini` that of the HybridNLI benchmark (text, labels), so code for one reads the other.
 """
 
 import json
@@ -23,7 +23,7 @@ def read_authored(name: str) -> list[dict[str, Any]]:
         DataError: no such set.
     """
     if name not in (HARDSET, TOPICS):
-        raise DataError(f"authored set {name!r} is not known; allowed: {HARDSET}, {TOPICS}")
+        raise DataError(f"unknown authored set {name!r}; allowed: {HARDSET}, {TOPICS}")
     lines = (AUTHORED / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line]
 

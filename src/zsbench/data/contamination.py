@@ -1,4 +1,4 @@
-"""Contamination: the overlap of every training set with every test set of a run."""
+"""Contamination: overlap of all training sets with all test sets of a run."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Errors of the data stage. Their messages are what a user reads: they say what to do next, and never hold a secret."""
+"""Errors of the data stage. Messages are shown to users: they say what to do next, and secrets are masked."""
 
 import errno
 
@@ -8,11 +8,11 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class FetchError(RuntimeError):
-    """A source could not be had, or is not what its preset pins. Secrets in the message are masked."""
+    """A source could not be fetched, or does not match its pinned checksum. Secrets in the message are masked."""
 
     def __init__(self, message: str) -> None:
         super().__init__(mask(message))
 
 
 class DataError(ValueError):
-    """A file was fetched but its rows are not what its preset promises."""
+    """A fetched file does not match its preset."""

@@ -1,5 +1,5 @@
-"""What a gold column means: its values are those of the preset, lie in its intervals, or mark each label; a value that
-means anything else, or could mean two things, is refused by file, column and row."""
+"""Interpret a gold column: values listed in the preset, ratings in intervals, or multi-hot vectors. Unknown or
+ambiguous values are rejected with file, column and row."""
 
 import json
 import math
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task: str, where: str) -> list[list[int]]:
-    """Turn a file's gold column into label indices; a row whose value means no label gets an empty list.
+    """Convert a gold column into label indices; a row without a label gets an empty list.
 
     Args:
         column: the gold values; its index numbers the file's rows.
@@ -33,7 +33,7 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
         value = value.tolist() if hasattr(value, "tolist") else value
         if gap or value == "":
             if task == "multi":
-                raise DataError(f"{place}: no gold value; where no label is true, say so with an empty list")
+                raise DataError(f"{place}: no gold value; if no label applies, use an empty list")
             rows.append([])
             continue
         if "bins" in gold:
@@ -43,7 +43,7 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
         else:
             found = _marked(value, n_labels, place)
         if task == "single" and len(found) > 1:
-            raise DataError(f"{place}: several gold labels; the preset says one per text (task: single)")
+            raise DataError(f"{place}: several gold labels; allowed: one per text (task: single)")
         rows.append(found)
     return rows
 
@@ -66,7 +66,7 @@ def readings(values: list[str | int | bool]) -> dict[str | int, int]:
             forms = [value, str(value), f"{value}.0"]
         for form in forms:
             if found.setdefault(form, i) != i:
-                raise ValueError(f"{_shown([values[found[form]], value])} cannot be told apart in a file")
+                raise ValueError(f"{_shown([values[found[form]], value])} cannot be distinguished in a file")
     return found
 
 
@@ -82,14 +82,14 @@ def _named(
     marks = isinstance(value, list) and all(isinstance(item, int | float) and item in (0, 1) for item in items)
     if marks and (len(items) == n_labels or len(set(items)) < len(items)):
         raise DataError(
-            f"{place}: {value!r:.60} could be zeros and ones, one per label, as well as label values; for the former "
-            "set `encoding: multi-hot` in place of `values`, for the latter write the labels as text"
+            f"{place}: {value!r:.60} could mean zeros and ones per label, or label values; for the former set "
+            "`encoding: multi-hot` instead of `values`, for the latter write the labels as text"
         )
     found = set()
     for item in items:
         plain = int(item) if isinstance(item, bool) or (isinstance(item, float) and item.is_integer()) else item
         if not isinstance(plain, str | int) or plain not in index:
-            raise DataError(f"{place}: gold value {item!r:.60} is not among the preset's values: {_shown(values[:25])}")
+            raise DataError(f"{place}: gold value {item!r:.60} is not known; allowed: {_shown(values[:25])}")
         found.add(index[plain])
     return sorted(found)
 
@@ -99,7 +99,7 @@ def _marked(value: Any, n_labels: int, place: str) -> list[int]:
     marks = value if isinstance(value, list) else []
     if len(marks) != n_labels or not all(isinstance(mark, int | float) and mark in (0, 1) for mark in marks):
         raise DataError(
-            f"{place}: {value!r:.60} is not multi-hot: a list of {n_labels} zeros and ones, one per label of the preset"
+            f"{place}: {value!r:.60} is not multi-hot; allowed: a list of {n_labels} zeros and ones, one per label"
         )
     return [i for i, mark in enumerate(marks) if mark]
 
@@ -111,5 +111,5 @@ def _within(rating: Any, bins: list[list[float]], place: str) -> list[int]:
     except (TypeError, ValueError):
         number = math.inf
     if not math.isfinite(number):
-        raise DataError(f"{place}: gold value {rating!r:.60} is no finite number; the preset describes {bins}")
+        raise DataError(f"{place}: gold value {rating!r:.60} is not a finite number; allowed: {bins}")
     return [i for i, (low, high) in enumerate(bins) if low <= number <= high]

@@ -1,4 +1,4 @@
-"""Near duplicates: which texts of a test set occur, word for word or nearly, in a training set.
+"""Near-duplicate detection: texts of a test set that occur exactly or almost exactly in a training set.
 
 Exact: equal after normalisation. Near: the two share at least `NEAR`, and at least `MIN_SHARED`, of the word triples of
 the one that has fewer: a copy with words changed, or a copy inside a longer text. Every such pair is found (prefix

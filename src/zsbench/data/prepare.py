@@ -1,4 +1,4 @@
-"""From fetched files to the rows that every system is scored on, and the dataset's card."""
+"""Prepare the rows that all systems are scored on, and the card of the data set, from fetched files."""
 
 import hashlib
 from pathlib import Path
@@ -132,7 +132,8 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     found = {split: int(count) for split, count in frame["split"].value_counts().items()}
     # A rehearsal's stand-in files have fewer rows; their card says that they are stand-ins.
     if found != spec.get("expected_rows", found) and not manifest.get("replica"):
-        raise DataError(f"{spec['id']}: found rows {found}, the preset expects {spec['expected_rows']}")
+        expected = f"`datasets.{spec['id']}.expected_rows`: {spec['expected_rows']}"
+        raise DataError(f"{expected}, and the files have {found}; is it the data that you meant?")
     if spec["task"] == "single":
         # Rows that no label covers (a neutral rating, no gold) cannot be judged; they are counted, never class 0.
         judged = frame["gold"].map(len) == 1
@@ -161,6 +162,7 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
         "verified": manifest["verified"],
         "replica": manifest.get("replica", False),
         "licence": spec["licence"],
+        "redistribute": spec.get("redistribute", True),
         "citation": spec["citation"],
         "note": spec.get("note", ""),
         "domain": spec["domain"],

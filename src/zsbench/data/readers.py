@@ -1,4 +1,4 @@
-"""From a fetched file to a frame with `text` and `gold`. One reader a format, parsing left to pandas."""
+"""Read a fetched file into a frame with `text` and `gold`. One reader per format; parsing is done by pandas."""
 
 import bz2
 import gzip
@@ -24,7 +24,7 @@ def _unzip(content: bytes) -> bytes:
             name for name in archive.namelist() if not name.endswith(("/", ".DS_Store")) and "__MACOSX" not in name
         ]
         if len(names) != 1:
-            raise ValueError(f"its archive must hold one file; it has {len(names)} files: {', '.join(names[:20])}")
+            raise ValueError(f"the archive must contain exactly one file; it has {len(names)}: {', '.join(names[:20])}")
         return archive.read(names[0])
 
 
@@ -51,7 +51,7 @@ def _content(path: Path) -> bytes:
             try:
                 return unpack(content)
             except DAMAGED as error:
-                raise ValueError(f"its {kind} data are damaged or cut short ({error})") from error
+                raise ValueError(f"the {kind} data are damaged or truncated ({error})") from error
     return content
 
 
@@ -66,17 +66,36 @@ def read_frame(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
     Raises:
         DataError: unknown type, or the file cannot be parsed as that type.
     """
-    kind = file_format["type"]
+    kind, content = file_format["type"], b""
     try:
+        content = _content(path)
         if kind == "table":
-            return _table(_content(path), file_format)
+            return _table(content, file_format)
         if kind in ("jsonl", "json"):
-            return _records(_content(path), lines=kind == "jsonl")
+            return _records(content, lines=kind == "jsonl")
         if kind == "parquet":
-            return _parquet(_content(path))
+            return _parquet(content)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is not a readable {kind} file: {_not_utf8(content)}") from error
     except (ValueError, RecursionError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise DataError(f"{path.name} is not a readable {kind} file: {error}") from error
-    raise DataError(f"format type {kind!r} is not known; allowed: table, jsonl, json, parquet")
+    raise DataError(f"unknown format type {kind!r}; allowed: table, jsonl, json, parquet")
+
+
+def _not_utf8(content: bytes) -> str:
+    """The first line that is not UTF-8, and what to do."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"line {line} is not UTF-8 (byte {content[error.start]:#04x}); save the file as UTF-8"
+    raise AssertionError("every line is UTF-8")
+
+
+def separator_of(path: Path) -> str:
+    """The separator of a table, which its first line tells: the most frequent of comma, semicolon and tab."""
+    header = _content(path).partition(b"\n")[0]
+    return max((",", ";", "\t"), key=lambda sign: header.count(sign.encode()))
 
 
 def _table(content: bytes, file_format: dict[str, Any]) -> pd.DataFrame:
@@ -95,7 +114,7 @@ def _table(content: bytes, file_format: dict[str, Any]) -> pd.DataFrame:
         header = pd.read_csv(io.BytesIO(content), header=None, nrows=1, **options).iloc[0].tolist()
         twice = next((name for name in header if header.count(name) > 1), None)
         if twice is not None:
-            raise ValueError(f"the column {twice!r} stands there twice")
+            raise ValueError(f"the column {twice!r} is there twice")
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         return pd.read_csv(io.BytesIO(content), names=names, **options)
@@ -118,14 +137,14 @@ def _records(content: bytes, lines: bool) -> pd.DataFrame:
     rows = [json.loads(part, object_pairs_hook=_mapping) for part in parts]
     rows = rows if lines else rows[0]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("its rows must be JSON objects" + ("" if lines else ", in one list"))
+        raise ValueError("rows must be JSON objects" + ("" if lines else " in one list"))
     return pd.DataFrame(rows, dtype=object)
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError(f"a key stands twice in one row: {[key for key, _ in pairs]}")
+        raise ValueError(f"a key is twice in one row: {[key for key, _ in pairs]}")
     return found
 
 
@@ -137,8 +156,8 @@ def check_texts(texts: pd.Series, where: str) -> None:
     """
     for i, text in texts.items():
         if not isinstance(text, str):
-            raise DataError(f"{where} holds values that are not text: {text!r:.60} in row {i}")
+            raise DataError(f"{where}, row {i}: {text!r:.60} is not text")
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise DataError(f"{where}, row {i}: half of a surrogate pair, which no encoding has ({error})") from error
+            raise DataError(f"{where}, row {i}: unpaired surrogate, which cannot be encoded ({error})") from error

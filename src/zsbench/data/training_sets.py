@@ -1,5 +1,6 @@
-"""Training sets in the published schema: `text`, `labels` (true), `not_labels` (plausible and false)."""
+"""Training sets in the published schema: `text`, `labels` (true), `not_labels` (plausible but false)."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,18 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     siblings (see `sibling_groups`), drawn with a seed.
 
     Raises:
-        DataError: a column is missing, a label is both true and false of a text, or no training rows are left.
+        DataError: a column is missing, a label is both true and false of a text, the rows are not as many as the preset
+            expects, or no training rows are left.
     """
     folder, manifest = open_fetched(manifest_path)
+    files = split_files(spec, folder)
     frames = []
-    for split, name in spec["files"].items():
+    for split, name in ((split, name) for split, names in files.items() for name in names):
         frame = read_frame(fetched_file(folder, name), spec["format"])
         wanted = {"text", "labels", "not_labels", *(spec[key] for key in ("split_column", "group") if key in spec)}
         missing = wanted - set(frame.columns)
         if missing:
-            raise DataError(f"{name} lacks columns {sorted(missing)}; its preset asks for {sorted(wanted)}")
+            raise DataError(f"{name}: missing columns {sorted(missing)}; required: {sorted(wanted)}")
         if "split_column" in spec:
             frame = frame[frame[spec["split_column"]] == split]
         check_texts(frame["text"], f"{name}: column 'text'")
@@ -54,8 +57,16 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     both = [i for i, row in enumerate(rows.itertuples()) if set(row.labels) & set(row.not_labels)]
     if both:
         raise DataError(f"{spec['id']}: {len(both)} rows have a label that is both true and false, first row {both[0]}")
+    found = {split: int(count) for split, count in rows["split"].value_counts(sort=False).items()}
+    # A rehearsal's stand-in files have fewer rows; their manifest says that they are stand-ins.
+    if found != spec.get("expected_rows", found) and not manifest.get("replica"):
+        raise DataError(
+            f"{spec['id']}: found {found} rows at revision {manifest['revision']}, expected {spec['expected_rows']}; "
+            "pin"
+            f" a matching commit (`revision` of source {spec['source']!r})"
+        )
     validation = "as published"
-    if "validation" not in spec["files"]:
+    if "validation" not in files:
         train = rows.index[rows["split"] == "train"]
         groups = sibling_groups(rows.loc[train])
         rows.loc[train[draw_groups(groups)], "split"] = "validation"
@@ -64,7 +75,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         validation = f"{share}, seed {VALIDATION_SEED}, whole groups of {by} ({len(set(groups))} groups)"
     rows = rows.drop(columns="group", errors="ignore")
     if not (rows["split"] == "train").any():
-        raise DataError(f"{spec['id']}: no training rows (or all are one group, and all were drawn for validation)")
+        raise DataError(f"{spec['id']}: no training rows (or they form a single group, which went to validation)")
     rows = with_shown_labels(rows)
     write_atomic(rows_path, lambda path: write_rows(path, rows))
     labels = {label for column in ("labels", "not_labels") for row in rows[column] for label in row}
@@ -84,6 +95,39 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         "rows_sha256": file_sha256(rows_path),
     }
     write_json(card_path, card)
+
+
+def split_files(spec: dict[str, Any], folder: Path) -> dict[str, list[str]]:
+    """Files of each split: what the preset names, else what the library `datasets` finds in the fetched repository.
+
+    That library reads the repository's README (`configs`) and the names of its files, whatever their shards; nothing is
+    asked of the hub. Splits other than train, validation and test are left out.
+
+    Args:
+        spec: of the training set.
+        folder: the fetched files, laid out as in the repository.
+
+    Raises:
+        DataError: no train split is found.
+    """
+    if "files" in spec:
+        return {split: [name] for split, name in spec["files"].items()}
+    from datasets import load_dataset_builder
+
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            found = load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
+        except (ValueError, OSError) as error:
+            raise DataError(f"{spec['id']}: `datasets` finds no splits in the repository: {error}") from error
+    root = folder.resolve()
+    files = {
+        str(split): [str(Path(path).resolve().relative_to(root)) for path in paths]
+        for split, paths in found.items()
+        if str(split) in ("train", "validation", "test")
+    }
+    if "train" not in files:
+        raise DataError(f"{spec['id']}: the repository has no train split; found: {', '.join(map(str, found))}")
+    return files
 
 
 def with_shown_labels(rows: pd.DataFrame) -> pd.DataFrame:
@@ -140,9 +184,9 @@ def _check_labels(column: pd.Series, where: str) -> None:
     """Raise unless every value is a list of visible texts, none twice."""
     for i, labels in column.items():
         if isinstance(labels, str) or not hasattr(labels, "__iter__"):
-            raise DataError(f"{where}, row {i}: {labels!r:.60} is no list of labels")
+            raise DataError(f"{where}, row {i}: {labels!r:.60} is not a list of labels")
         row = list(labels)
         odd = [label for label in row if not isinstance(label, str) or not label.strip()]
         if odd or len(set(row)) < len(row):
-            raise DataError(f"{where}, row {i}: {row!r:.120}; labels must be texts with a visible letter, each once")
+            raise DataError(f"{where}, row {i}: {row!r:.120}; allowed: unique labels with a visible character")
         check_texts(pd.Series(row, dtype=object), f"{where}, labels of row {i}")

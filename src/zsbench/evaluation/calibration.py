@@ -1,6 +1,7 @@
-"""Does a score mean what it says: ECE, Brier score, AUROC of confidence, and the bins of a reliability diagram.
+"""Calibration: ECE, Brier score, AUROC of confidence, bins of a reliability diagram, and accuracy on the most confident
+rows.
 
-Axis legend: n rows, L labels.
+Axis legend: n rows, L labels, D draws.
 """
 
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 BINS = 15  # equal width over [0, 1], the customary number
+COVERAGES = (0.5, 0.8, 0.9, 0.95)  # shares of rows that are answered
+CHUNK = 2_000_000  # numbers held at a time
 
 
 def are_probabilities(scores: np.ndarray) -> bool:
@@ -73,21 +76,115 @@ class Bins:
         return float(np.abs(self.correct - self.confidence).sum() / self.count.sum())
 
 
+def _bin(confidences: np.ndarray) -> np.ndarray:
+    """Number of the bin of each confidence."""
+    return np.minimum((np.asarray(confidences) * BINS).astype(int), BINS - 1)
+
+
 def bins(confidences: np.ndarray, correct: np.ndarray) -> Bins:
     """Put (n,) confidences in [0, 1] with (n,) outcomes into `BINS` bins."""
-    place = np.minimum((np.asarray(confidences) * BINS).astype(int), BINS - 1)
+    place = _bin(confidences)
     count = np.bincount(place, minlength=BINS)
     sums = (np.bincount(place, weights=values, minlength=BINS) for values in (confidences, np.asarray(correct, float)))
     return Bins(count, *sums)
 
 
-def calibrated_ece(confidences: np.ndarray, runs: int = 100) -> float:
-    """The ECE that these confidences would show if they were right: its mean where answers are right by their chance.
+def _eces(place: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """(D,) ECE of each draw: bins (D, n) or (n,), and outcome minus confidence of each row (D, n)."""
+    D, n = gaps.shape
+    shifted = (place + np.arange(D)[:, None] * BINS).ravel()
+    sums = np.bincount(shifted, weights=gaps.ravel(), minlength=D * BINS).reshape(D, BINS)
+    return np.abs(sums).sum(axis=1) / n
+
+
+def calibrated_ece(confidences: np.ndarray, runs: int = 1000) -> tuple[float, float]:
+    """The ECE that these confidences would show if they were right: its mean and its 95th percentile, where answers
+    are right by their chance.
 
     With few rows in a bin the ECE of a calibrated system is far from 0 (consistency resampling, Broecker and Smith,
     2007)."""
-    chance = np.random.default_rng(0).random((runs, len(confidences)))
-    return float(np.mean([bins(confidences, drawn < confidences).ece for drawn in chance]))
+    confidences, generator = np.asarray(confidences, dtype=float), np.random.default_rng(0)
+    draws = [
+        _eces(_bin(confidences), (generator.random((c, len(confidences))) < confidences) - confidences)
+        for c in _chunks(runs, len(confidences))
+    ]
+    drawn = np.concatenate(draws)
+    return float(drawn.mean()), float(np.quantile(drawn, 0.95))
+
+
+def ece_interval(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000) -> tuple[float, float]:
+    """95 % interval of the ECE over rows: the basic bootstrap, 2 ECE - its quantiles (Davison and Hinkley, 1997).
+
+    ECE is biased upwards, in every draw as on the rows themselves, so a percentile interval would lie too high; turned
+    around the observed value, the bias is taken off. Not below 0.
+    """
+    confidences, generator = np.asarray(confidences, dtype=float), np.random.default_rng(0)
+    place, gaps, n = _bin(confidences), np.asarray(correct, dtype=float) - confidences, len(confidences)
+    drawn = []
+    for c in _chunks(draws, n):
+        rows = generator.integers(n, size=(c, n))
+        drawn.append(_eces(place[rows], gaps[rows]))
+    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
+    observed = bins(confidences, correct).ece
+    return max(0.0, float(2 * observed - high)), max(0.0, float(2 * observed - low))
+
+
+def _chunks(draws: int, n: int) -> list[int]:
+    """Draws at a time, so that memory stays small."""
+    size = max(1, CHUNK // max(n, 1))
+    return [min(size, draws - start) for start in range(0, draws, size)]
+
+
+def wilson(successes: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of a share (Wilson, 1927), elementwise: of right answers in a bin, where a bootstrap of a few rows
+    that are all right has no width. nan where n is 0."""
+    n = np.where(np.asarray(n) > 0, n, np.nan).astype(float)
+    z, share = 1.959963984540054, np.asarray(successes, dtype=float) / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """What is right where a system answers only the rows of which it is surest (Geifman and El-Yaniv, 2017).
+
+    Attributes:
+        accuracy: by coverage, the share of rows that are answered.
+        aurc: area under the risk-coverage curve: mean over k of the share of wrong answers among the k surest rows.
+        low, high: of `aurc`, a 95 % percentile interval over rows.
+    """
+
+    accuracy: dict[float, float]
+    aurc: float
+    low: float
+    high: float
+
+
+def risk_coverage(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000) -> RiskCoverage:
+    """Accuracy at `COVERAGES`, and AURC; rows of equal confidence (to 1e-9) enter together, each with their mean.
+
+    Args:
+        confidences: (n,).
+        correct: (n,) bool.
+    """
+    confidences, correct = np.round(confidences, 9), np.asarray(correct, dtype=float)
+    n, generator, drawn = len(correct), np.random.default_rng(0), []
+    order = np.lexsort((generator.permutation(n), -confidences))  # draws take equals in a random order
+    _, tie, sizes = np.unique(-confidences[order], return_inverse=True, return_counts=True)
+    right = (np.bincount(tie, weights=correct[order]) / sizes)[tie]  # (n,) surest first, equals at their mean
+    sums = right.cumsum()
+    for c in _chunks(draws, n):
+        rows = np.sort(generator.integers(n, size=(c, n)), axis=1)  # a draw stays sorted by confidence
+        drawn.append((1 - correct[order][rows].cumsum(axis=1) / np.arange(1, n + 1)).mean(axis=1))
+    low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
+    counts = [max(1, round(coverage * n)) for coverage in COVERAGES]
+    return RiskCoverage(
+        {coverage: float(sums[k - 1] / k) for coverage, k in zip(COVERAGES, counts, strict=True)},
+        float((1 - sums / np.arange(1, n + 1)).mean()),
+        float(low),
+        float(high),
+    )
 
 
 def brier(probabilities: np.ndarray, gold: np.ndarray) -> float:

@@ -84,7 +84,7 @@ def paired_cells(
             first = first or cell
             if cell.rows_digest != first.rows_digest:
                 raise IntegrityError(
-                    f"cells {first.name} and {cell.name} hold different rows or gold; score both again"
+                    f"cells {first.name} and {cell.name} have different rows or gold labels; score both again"
                 )
         if cells:
             yield system, cells
@@ -104,15 +104,15 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
     columns = [column for column in table.column_names if column.startswith(SCORE_PREFIX)]
     labels = [column.removeprefix(SCORE_PREFIX) for column in columns]
     if labels != list(dataset["label_names"]):
-        raise IntegrityError(f"cell {name} holds scores for labels {labels}, the run's are {dataset['label_names']}")
+        raise IntegrityError(f"cell {name}: scores are for labels {labels}; expected {dataset['label_names']}")
     if not table.num_rows:
-        raise IntegrityError(f"cell {name} holds no rows")
+        raise IntegrityError(f"cell {name}: no rows")
     scores = np.column_stack([table[column].to_numpy() for column in columns]).astype(np.float64)
     if not np.isfinite(scores).all():
-        raise IntegrityError(f"cell {name} holds {int((~np.isfinite(scores)).sum())} non-finite scores")
+        raise IntegrityError(f"cell {name}: {int((~np.isfinite(scores)).sum())} non-finite scores")
     gold = _one_hot(table["gold"], len(labels), name)
     if dataset["task"] == "single" and (gold.sum(axis=1) != 1).any():
-        raise IntegrityError(f"cell {name} holds rows without exactly one gold label; the task is single-label")
+        raise IntegrityError(f"cell {name}: rows without exactly one gold label, although the task is single-label")
     splits = table["split"].combine_chunks().dictionary_encode()
     split = np.array(splits.dictionary.to_pylist(), dtype=object)[splits.indices.to_numpy()]
     sample_ids = table["sample_id"].to_pylist()
@@ -128,7 +128,7 @@ def _one_hot(column: pa.ChunkedArray, labels: int, name: str) -> np.ndarray:
     lists = column.combine_chunks()
     counts, values = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     if values.size and not (values.min() >= 0 and values.max() < labels):
-        raise IntegrityError(f"cell {name} holds gold indices outside 0 ... {labels - 1}")
+        raise IntegrityError(f"cell {name}: gold indices outside 0 ... {labels - 1}")
     gold = np.zeros((len(lists), labels), dtype=bool)
     gold[np.repeat(np.arange(len(lists)), counts), values] = True
     return gold

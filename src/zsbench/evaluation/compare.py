@@ -1,7 +1,7 @@
-"""Every difference that a table prints: `analysis/deltas.parquet`, and ranks: `analysis/ranks.parquet`, from stored
-scores alone.
+"""All differences shown in tables (`analysis/deltas.parquet`) and ranks (`analysis/ranks.parquet`), computed from
+stored scores.
 
-Axis legend: D draws, S seeds, K partitions of `cv` (1 elsewhere), n rows, L labels, V variants.
+Axis legend: D draws, S seeds, K partitions of `cv` (otherwise 1), n rows, L labels, V variants.
 """
 
 import dataclasses

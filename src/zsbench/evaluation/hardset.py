@@ -1,4 +1,4 @@
-"""hardset-mini's test split: what training on its train split is worth, against the untrained sentence encoder.
+"""Test split of hardset-mini: the effect of training on its train split, compared with the untrained sentence encoder.
 
 n texts, L_i labels of text i.
 """
@@ -13,12 +13,11 @@ from scipy.stats import bootstrap
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.fetched import open_fetched
 from zsbench.data.label_order import shown_labels
+from zsbench.jobs.runtime import resolve_precision
 from zsbench.store.integrity import open_model
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
 from zsbench.training.selection import average_precisions
-
-TOKEN_BUDGET = 4096
 
 
 def bundle_means(values: np.ndarray, bundles: Sequence[str]) -> np.ndarray:
@@ -27,15 +26,24 @@ def bundle_means(values: np.ndarray, bundles: Sequence[str]) -> np.ndarray:
     return np.array([values[names == name].mean() for name in dict.fromkeys(bundles)])
 
 
-def trained_scores(checkpoint: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
-    """Logits of a trained GliZNet, one array (L_i,) per text."""
+def trained_scores(
+    checkpoint: Path, texts: list[str], labels: list[list[str]], precision: str, token_budget: int
+) -> list[np.ndarray]:
+    """Logits of a trained GliZNet, one array (L_i,) per text.
+
+    Args:
+        checkpoint: its folder.
+        precision: "fp32" or "bf16".
+        token_budget: padded tokens in a batch.
+    """
     from gliznet.model import GliZNetForSequenceClassification
     from gliznet.predictor import score_texts
     from gliznet.tokenizer import GliZNETTokenizer
 
     model = GliZNetForSequenceClassification.from_pretrained(checkpoint)
     tokenizer = GliZNETTokenizer.from_pretrained(checkpoint)
-    return list(score_texts(model, tokenizer, texts, labels, token_budget=TOKEN_BUDGET, autocast_dtype="bf16"))
+    dtype = None if precision == "fp32" else precision
+    return list(score_texts(model, tokenizer, texts, labels, token_budget=token_budget, autocast_dtype=dtype))
 
 
 def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
@@ -61,9 +69,10 @@ def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
 
     Args:
         root: `results/<run>`.
-        spec: `models` (ids of trained GliZNet models), `seed`, `backbone` (source id), `draws`, `level`, `rng`.
+        spec: `models` (ids of trained GliZNet models), `seed`, `backbone` (source id), `precision`, `token_budget`,
+            `draws`, `level`, `rng`.
     """
-    layout = Layout(root)
+    layout, precision = Layout(root), resolve_precision(spec["precision"], "cpu")
     rows = [row for row in read_authored(HARDSET) if row["split"] == "test"]
     texts = [row["text"] for row in rows]
     shown = [shown_labels(row["text"], row["labels"], row["not_labels"]) for row in rows]
@@ -74,7 +83,8 @@ def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
     generator = np.random.default_rng(spec["rng"])
     rows_of_models = []
     for model in spec["models"]:
-        scores = trained_scores(open_model(layout, model, spec["seed"]), texts, labels)
+        checkpoint = open_model(layout, model, spec["seed"])
+        scores = trained_scores(checkpoint, texts, labels, precision, spec["token_budget"])
         trained = bundle_means(average_precisions(scores, targets), bundles)
         interval = bootstrap(
             (trained - base,),

@@ -1,6 +1,6 @@
-"""Which label sets the systems that a run trains cannot take: known from tokenizers and limits, before any training.
+"""Label sets that are too large for systems trained in a run, determined from tokenizers and limits before training.
 
-Such a system is trained and scored all the same; its cell of that dataset is "not applicable".
+Such a system is still trained and scored on other data sets; its cell for this data set is "not applicable".
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from zsbench.data.fetched import open_fetched
 from zsbench.store.layout import Layout
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import write_json
 
 Takes = Callable[[list[str]], str]  # labels -> why they cannot be taken; "" where they can
@@ -22,10 +22,10 @@ def check_label_sets(root: Path, spec: dict[str, Any]) -> None:
         root: `results/<run>`, backbones fetched.
         spec: `Plan.label_sets_spec`.
     """
-    layout, say = Layout(Path(root)), say_for("label sets")
+    layout, say = Layout(Path(root)), progress_logger("label sets")
     refused = list(refusals(layout, spec))
     for system, dataset, reason in refused:
-        say(f"{system} cannot take the labels of {dataset}, so that cell will be not applicable: {reason}")
+        say(f"{system} cannot handle the labels of {dataset}; this cell will be not applicable: {reason}")
     entries = [{"system": system, "dataset": dataset, "reason": reason} for system, dataset, reason in refused]
     write_json(layout.root / "analysis" / "label_sets.json", {"refused": entries})
 
@@ -76,7 +76,7 @@ def _gliclass(layout: Layout, model: dict[str, Any]) -> Takes:
         chunks = [names[chunk] for chunk in label_chunks(tokenizer, limit, names)]
         lost = [(lost_labels(tokenizer, limit, chunk), len(chunk)) for chunk in chunks]
         most, size = max(lost)
-        return f"{most} of {size} labels do not fit the {limit} tokens of a sequence" if most else ""
+        return f"{most} of {size} labels do not fit into the {limit} tokens of a sequence" if most else ""
 
     return takes
 

@@ -1,6 +1,6 @@
-"""From stored scores to numbers: every cell's decisions and `metrics.json`, then the tidy frames of all cells.
+"""Compute metrics from stored scores: decisions and `metrics.json` per cell, then tidy frames over all cells.
 
-A pure function of the cells: no model, no torch, no network.
+This depends only on the cells: no model, no torch, no network.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,17 @@ import pandas as pd
 
 from zsbench.evaluation.calibration import (
     BINS,
+    COVERAGES,
     Bins,
     are_probabilities,
     auroc,
     bins,
     brier,
     calibrated_ece,
+    ece_interval,
     probabilities,
+    risk_coverage,
+    wilson,
 )
 from zsbench.evaluation.cells import Cell, read_cell
 from zsbench.evaluation.metrics import chance, multi_label, of_scores, per_label, point, single_label
@@ -40,18 +44,25 @@ CALIBRATION_COLUMNS = [
     "confidence_kind",
     "rows",
     "ece",
+    "ece_low",
+    "ece_high",
     "ece_calibrated",
+    "ece_calibrated_high",
     "brier",
     "auroc",
 ]
+COVERED = [f"accuracy_{coverage:.0%}".rstrip("%") for coverage in COVERAGES]
+COVERAGE_COLUMNS = ["suite", "dataset", "system", "seed", "rows", *COVERED, "accuracy", "aurc", "aurc_low", "aurc_high"]
 RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
+RELIABILITY_COLUMNS += ["accuracy_low", "accuracy_high"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
 SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high"]
-SENSITIVITY_COLUMNS += ["flip_rate", "flip_low", "flip_high", "floor", "rows"]
+SENSITIVITY_COLUMNS += ["flip_rate", "flip_low", "flip_high", "floor", "median_shift", "rows"]
 FRAMES = {
     "metrics": METRIC_COLUMNS,
     "calibration": CALIBRATION_COLUMNS,
+    "coverage": COVERAGE_COLUMNS,
     "reliability": RELIABILITY_COLUMNS,
     "cost": COST_COLUMNS,
     "sensitivity": SENSITIVITY_COLUMNS,
@@ -60,7 +71,16 @@ OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
 BOOTSTRAP = 2000  # draws of rows behind the interval of a flip rate
 # Columns that may hold missing values: stored as floating point also when every value is missing.
-NUMBERS = {"value", "auroc", "confidence", "accuracy", *COST_FIELDS} - {"texts"}
+NUMBERS = {
+    "value",
+    "auroc",
+    "confidence",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "median_shift",
+    *COST_FIELDS,
+} - {"texts"}
 NUMBERS |= {"p", "p_adjusted", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
 NUMBERS |= {"needs_rows", "needs_seeds"}
 
@@ -142,7 +162,7 @@ def _measure_cell(
     else:
         metrics = list(metric_rows(cell, dataset, decisions))
     metrics += list(over_chance(metrics, chance(cell.gold) if dataset["task"] == "single" else None))
-    calibration, of_bins = calibration_of(cell, dataset["task"], in_range)
+    calibration, of_bins, coverage = calibration_of(cell, dataset["task"], in_range)
     sensitivity = layout.sensitivity(cell.suite, cell.dataset, cell.system, cell.seed)
     return {
         "scores_sha256": cell.card["scores_sha256"],
@@ -151,6 +171,7 @@ def _measure_cell(
         "decisions": summary(decisions, metrics),
         "calibration": calibration,
         "reliability": of_bins,
+        "coverage": coverage,
         "cost": {field: cell.card.get(field) for field in COST_FIELDS} | {"texts": len(cell.gold)},
         "sensitivity": list(sensitivity_records(read_json(sensitivity), suite["metric"]))
         if sensitivity.is_file()
@@ -159,7 +180,7 @@ def _measure_cell(
 
 
 def gather(root: Path, spec: Spec) -> None:
-    """Write `analysis/{metrics,calibration,reliability,cost,sensitivity}.parquet` from every cell's `metrics.json`.
+    """Write the frames (`FRAMES`), `analysis/<name>.parquet`, from every cell's `metrics.json`.
 
     A system without scores on a dataset (of one of its seeds, even) has no rows of it: a mean over fewer seeds than the
     system has on other datasets would compare other things.
@@ -193,16 +214,21 @@ def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, An
                 for metric, value in block["labels"][label].items():
                     rows["metrics"].append(decided | {"metric": metric, "label": label, "value": value})
         rows["calibration"].append(where | one["calibration"])
+        rows["coverage"] += [where | record for record in one["coverage"]]
         rows["cost"].append(where | one["cost"])
         rows["sensitivity"] += [where | record for record in one["sensitivity"]]
     pooled = {
         key: np.sum([one["reliability"][key] for one in measured], axis=0) for key in ("count", "confidence", "correct")
     }
     where = {key: measured[0][key] for key in ("suite", "dataset", "system")}
+    seeds = len(measured)  # of the same rows, so a bin holds count / seeds of them
+    lowest, highest = wilson(pooled["correct"] / seeds, pooled["count"] / seeds)
     for index, count in enumerate(pooled["count"].tolist()):  # an empty bin has no confidence and no accuracy
         means = {
             "confidence": pooled["confidence"][index] / count if count else None,
             "accuracy": pooled["correct"][index] / count if count else None,
+            "accuracy_low": lowest[index],
+            "accuracy_high": highest[index],
         }
         limits = {"bin": index, "low": index / BINS, "high": (index + 1) / BINS, "count": int(count)}
         rows["reliability"].append(where | limits | means)
@@ -276,8 +302,11 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     return [row | {"value": value} for row, value in zip(draws[0], means, strict=True)]
 
 
-def calibration_of(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, Any], dict[str, list[float]]]:
-    """ECE, Brier and AUROC of one cell, and the counts and sums of its reliability bins.
+def calibration_of(
+    cell: Cell, task: str, in_range: bool
+) -> tuple[dict[str, Any], dict[str, list[float]], list[dict[str, Any]]]:
+    """ECE, Brier and AUROC of one cell, the counts and sums of its reliability bins, and its risk-coverage record
+    (single label only: what to leave out where many labels are right is another question).
 
     Single label: confidence of the argmax against its correctness. Multi-label: each (row, label) score against the
     label's presence, on the test split where there is one, else on validation.
@@ -295,16 +324,35 @@ def calibration_of(cell: Cell, task: str, in_range: bool) -> tuple[dict[str, Any
         confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"
         squares = brier(confidences[:, None], correct[:, None])
     of_cell: Bins = bins(confidences, correct)
+    expected, largest = calibrated_ece(confidences)
+    low, high = ece_interval(confidences, correct)
     values = {
         "confidence_kind": kind,
         "rows": len(confidences),
         "ece": of_cell.ece,
-        "ece_calibrated": calibrated_ece(confidences),
+        "ece_low": low,
+        "ece_high": high,
+        "ece_calibrated": expected,
+        "ece_calibrated_high": largest,
         "brier": squares,
         "auroc": auroc(confidences, correct),
     }
     sums = {"count": of_cell.count, "confidence": of_cell.confidence, "correct": of_cell.correct}
-    return values, {key: value.tolist() for key, value in sums.items()}
+    coverage = [coverage_record(confidences, correct)] if task == "single" else []
+    return values, {key: value.tolist() for key, value in sums.items()}, coverage
+
+
+def coverage_record(confidences: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
+    """Row of the frame `coverage`."""
+    found = risk_coverage(confidences, correct)
+    return {
+        "rows": len(confidences),
+        **dict(zip(COVERED, found.accuracy.values(), strict=True)),
+        "accuracy": float(np.mean(correct)),
+        "aurc": found.aurc,
+        "aurc_low": found.low,
+        "aurc_high": found.high,
+    }
 
 
 def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[str, Any]]:
@@ -312,13 +360,14 @@ def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[s
 
     `mean`, `low` and `high` of the suite's metric over the K orders or wordings; `flip_rate`, the share of rows whose
     answer differs from that to the labels in use, with a 95 % interval over rows; `floor`, the same when the same
-    labels are scored again.
+    labels are scored again; `median_shift`, the median over rows and labels in another order (or wording) of how far
+    the probability of that answer moves, |p - p_0|.
     """
     gold = np.array(answers["gold"])
     for kind in ("order", "verbalisation"):
         if not answers[kind]:
             continue
-        answered = np.array(answers[kind])  # (K, n)
+        answered, stated = np.array(answers[kind]), np.array(answers[f"{kind}_p"])  # (K, n)
         values = headline(metric, gold, answered, answers["labels"])
         of_row = (answered[1:] != answered[0]).mean(axis=0) if len(answered) > 1 else np.zeros(len(gold))
         drawn = np.random.default_rng(0).integers(len(gold), size=(BOOTSTRAP, len(gold)))
@@ -333,6 +382,7 @@ def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[s
             "flip_low": float(low),
             "flip_high": float(high),
             "floor": float((np.array(answers["again"]) != answered[0]).mean()),
+            "median_shift": float(np.median(np.abs(stated[1:] - stated[0]))) if len(stated) > 1 else 0.0,
             "rows": len(gold),
         }
 

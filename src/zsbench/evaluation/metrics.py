@@ -1,6 +1,7 @@
-"""Every metric, from counts or scores; tests hold them to scikit-learn and torchmetrics.
+"""All metrics, computed from counts or scores. Tests compare them with scikit-learn and torchmetrics.
 
-A cell takes thousands of them (random controls, partitions of `cv`, draws), for which the libraries are too slow.
+A cell needs thousands of evaluations (random controls, partitions of `cv`, bootstrap draws), for which those libraries
+are too slow.
 
 Axis legend: n rows, L labels, M systems. Gold and predictions are (n, L) of 0 and 1; a single-label row holds one 1.
 """

@@ -1,11 +1,12 @@
 """From scores to decisions: argmax for one label per row, thresholds for many.
 
-Axis legend: n rows, L labels. A function that fits thresholds gets scores and gold of the rows it may learn from, and
-only the scores of the rows it decides.
+Axis legend: n rows, L labels. A function that fits thresholds gets scores and gold labels of the rows it may learn
+from, but only the scores of the rows it predicts.
 
-Ties: argmax draws among equals (`ties.winners`), so a constant scorer is a uniform random one and no position gains. A
-threshold takes all of a label's equal scores or none, and fitting takes the lowest of the best thresholds; both look at
-one label at a time, so a constant scorer is always-positive or never-positive, in whatever order labels or rows come.
+Ties: argmax picks at random among ties (`ties.winners`), so a constant scorer equals a uniform random one and no label
+position has an advantage. A threshold accepts all equal scores of a label or none, and fitting picks the lowest of the
+best thresholds. Both consider one label at a time, so a constant scorer predicts a label for all rows or for none,
+regardless of the order of labels and rows.
 """
 
 import math
@@ -19,12 +20,13 @@ import pandas as pd
 from hybridnli.thresholds import apply_thresholds, cross_fit, fit_thresholds
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import one_hot
-from zsbench.plan.suites import PROTOCOLS
+from zsbench.plan.suites import OF_THE_CARD, PROTOCOLS
 from zsbench.store.integrity import read_frame, write_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, write_atomic
 
 FIXED = 0.5
+V1_GRID = np.arange(20, 86, 2) / 100.0  # 0.20, 0.22, ..., 0.84: where the published v1 looked
 COLUMNS = ["protocol", "split", "fitted_on", "thresholds", "predictions", "partitions", "scores_sha256"]
 
 
@@ -127,10 +129,13 @@ def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision
     - `fixed-0.5`: validation, and test where there is one;
     - `val-tuned`: fitted and applied on validation (what the published card prints; optimistic);
     - `cv`: validation, each fold decided with thresholds of the other folds;
+    - `train-cv`: validation, with the mean over 5 folds of the train rows of the thresholds fitted on each fold: the
+      published card's "CV thresholds", of rows that the heads learned from;
+    - `heads-tuned`: as `val-tuned` on a coarser grid, and 0.5 for a hybrid's labels without a head: the card's v1;
     - `held-out`: fitted on validation, applied once to test; absent for a dataset without a test split.
 
     Args:
-        protocols: names out of the four above.
+        protocols: names out of those above.
         folds: of `cv`.
 
     Raises:
@@ -139,7 +144,7 @@ def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision
     decisions: list[Decision] = []
     for protocol in protocols:
         if protocol not in PROTOCOLS:
-            raise ValueError(f"protocols: {protocol!r} is not known; allowed: {', '.join(PROTOCOLS)}")
+            raise ValueError(f"protocols: {protocol!r} does not exist; allowed: {', '.join(PROTOCOLS)}")
         for split in PROTOCOLS[protocol]:
             rows = np.flatnonzero(cell.split == split)
             if len(rows):
@@ -165,7 +170,9 @@ def representative_decision(cell: Cell) -> Decision:
     if cell.card["task"] == "single":
         return argmax(cell)[0]
     splits = set(cell.split)
-    protocols = [name for name in PROTOCOLS if name != "held-out" or "validation" in splits]
+    protocols = [
+        name for name in PROTOCOLS if name not in OF_THE_CARD and (name != "held-out" or "validation" in splits)
+    ]
     chosen = representative((name, split) for name in protocols for split in PROTOCOLS[name] if split in splits)
     if chosen is None:
         raise ValueError(f"cell {cell.name}: has neither validation nor test rows")
@@ -201,6 +208,24 @@ def _cv(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
     return np.stack([one.predictions for one in fitted]), thresholds, "validation (other folds)"
 
 
+def _train_cv(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
+    from sklearn.model_selection import KFold
+
+    seen = np.flatnonzero(cell.split == "train")
+    if not len(seen):
+        raise ValueError(f"cell {cell.name}: protocol 'train-cv' needs train rows to fit on")
+    parts = [seen[fold] for _, fold in KFold(5, shuffle=True, random_state=42).split(seen)]
+    thresholds = np.mean([fit_thresholds(cell.scores[part], cell.gold[part]) for part in parts], axis=0)
+    return apply_thresholds(cell.scores[rows], thresholds)[None], thresholds, "train"
+
+
+def _heads_tuned(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
+    without = cell.card.get("settings", {}).get("nli_only", ())
+    fitted = fit_thresholds(cell.scores[rows], cell.gold[rows], V1_GRID)
+    thresholds = np.where(np.isin(cell.label_names, list(without)), FIXED, fitted)
+    return apply_thresholds(cell.scores[rows], thresholds)[None], thresholds, "validation"
+
+
 def _held_out(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
     seen = np.flatnonzero(cell.split == "validation")
     if not len(seen):
@@ -213,5 +238,7 @@ _DECIDE: dict[str, Callable[[Cell, np.ndarray, Folds], _Decided]] = {
     "fixed-0.5": _fixed,
     "val-tuned": _val_tuned,
     "cv": _cv,
+    "train-cv": _train_cv,
+    "heads-tuned": _heads_tuned,
     "held-out": _held_out,
 }

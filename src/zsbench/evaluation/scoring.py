@@ -1,7 +1,7 @@
-"""Scoring: one system and seed over all datasets of its suites with one model load, into cells.
+"""Scoring: one system and seed on all data sets of its suites with a single model load; writes cells.
 
-What decides a cell's scores makes its key, and a cell with that key is not scored again. So a suite extended by one
-dataset scores that one only, and where nothing is new no model is loaded.
+The key of a cell is derived from everything that affects its scores, and a cell with a matching key is not scored
+again. After adding a data set to a suite, only that one is scored; if nothing is new, no model is loaded.
 
 n rows, L labels.
 """
@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 
 from zsbench.evaluation.sensitivity import SensitivityOptions, answers
 from zsbench.families import INSENSITIVE, JOINT
-from zsbench.jobs.runtime import Meter, prepare_torch
+from zsbench.jobs.runtime import Meter, prepare_torch, resolve_precision
 from zsbench.jobs.workplace import cannot_write
 from zsbench.plan.code_identity import code_digest
 from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, scored_card, write_card, write_scores
 from zsbench.store.integrity import check_rows
 from zsbench.store.layout import Layout
-from zsbench.store.progress import counter_for, say_for
+from zsbench.store.progress import counter_for, progress_logger
 from zsbench.store.provenance import IntegrityError, digest, environment, file_sha256, read_json, write_json, write_text
 from zsbench.store.secrets import mask
 from zsbench.systems import DatasetRows, LabelSetError, RowSystem, TaskSystem, load
@@ -82,7 +82,7 @@ class CellTask:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return SPLITS[self.spec["task"]]
+        return SPLITS[self.spec["task"]] + (("train",) if self.spec.get("train_rows") else ())
 
     @property
     def key(self) -> str:
@@ -91,7 +91,7 @@ class CellTask:
         return digest([self.system, *rows, self.spec["precision"], self.spec["token_budget"], self.device])
 
 
-def score_job(root: Path, *specs: dict[str, Any]) -> None:
+def score_job(root: Path, *specs: dict[str, Any], licences: dict[str, str] | None = None) -> None:
     """Score one system and seed on every dataset of its suites.
 
     A cell without scores has no rows in `scores.parquet`, and its card's `status` is not "ok"; failures also add to
@@ -100,12 +100,15 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
     Args:
         root: `results/<run>`.
         specs: `Plan.score_spec`: one for each suite, of the same system and seed.
+        licences: of what the system is made of, for the cards; an edit of them scores nothing again.
 
     Raises:
         IntegrityError: prepared rows, or the system's files, are not what their card says.
     """
     device, layout = prepare_torch(), Layout(Path(root))
-    say = say_for(f"score {specs[0]['system']} seed {specs[0]['seed']}")
+    precision = resolve_precision(specs[0]["precision"], device)
+    specs = tuple(spec | {"precision": precision} for spec in specs)
+    say = progress_logger(f"score {specs[0]['system']} seed {specs[0]['seed']}")
     identity = load.identity(specs[0], layout)
 
     @cache
@@ -133,7 +136,7 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
         for dataset in spec["datasets"]:
             facts = read_json(layout.dataset_card(dataset))
             cell = CellTask(spec, dataset, check_rows(layout.dataset(dataset)), facts, identity, device)
-            card = _score_cell(layout, cell, partial(system_for, spec["task"]))
+            card = _score_cell(layout, cell, partial(system_for, spec["task"]), licences or {})
             paths = (layout.scores(*cell.id), layout.sensitivity(*cell.id), layout.card(*cell.id))
             for of_kind, path in zip(sums.values(), paths, strict=True):
                 if path.is_file():
@@ -142,7 +145,7 @@ def score_job(root: Path, *specs: dict[str, Any]) -> None:
     write_json(layout.scored(specs[0]["system"], specs[0]["seed"]), sums | {"volatile": ["cards"]})
 
 
-def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> dict[str, Any]:
+def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any], licences: dict[str, str]) -> dict[str, Any]:
     """Score a cell, or keep the scores that it has under the same key; returns its card."""
     record = scored_card(layout, cell.id, cell.key)
     if record is None:
@@ -169,6 +172,7 @@ def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> di
         "rows": {split: number for split, number in facts["rows"].items() if split in cell.splits},
         "rows_sha256": facts["rows_sha256"],
         "model": spec["model"],
+        "licences": licences,
         "system_digest": digest(cell.system),
         "weights_sha256": cell.system["weights_sha256"],
         "source": cell.system["source"],
@@ -202,7 +206,8 @@ def _write_sensitivity(layout: Layout, cell: CellTask, system: Callable[[], Any]
     rows = pq.read_table(cell.rows, columns=["text", "gold"], filters=[("split", "=", "test")]).to_pydict()
     scorer = system()
     with faults():
-        record = answers(scorer, well_formed(rows["text"]), rows["gold"], wordings, joint, chosen)
+        texts, cosine = well_formed(rows["text"]), cell.spec["family"] == "biencoder"
+        record = answers(scorer, texts, rows["gold"], wordings, joint, chosen, cosine)
     write_json(path, {"key": key, **record})
 
 
@@ -222,6 +227,7 @@ def _score(system: Any, layout: Layout, cell: CellTask) -> dict[str, Any]:
     seconds = meter.seconds()
     with faults():
         report = system.report() if hasattr(system, "report") else {}
+        size = system.size() if hasattr(system, "size") else {}
     return {
         "seconds": round(seconds, 4),
         "texts_per_second": round(total / max(seconds, 1e-9), 3),
@@ -229,6 +235,7 @@ def _score(system: Any, layout: Layout, cell: CellTask) -> dict[str, Any]:
         "truncated_texts": 0,
         "truncated_labels": 0,
         **report,
+        **size,
         "scores_sha256": sha256,
         "dtype": getattr(system, "dtype", "float32"),
         "environment": environment(),
@@ -298,7 +305,7 @@ def _checked(scores: np.ndarray, cell: CellTask, ids: list[str]) -> np.ndarray:
     who = f"system {cell.spec['system']!r} (seed {cell.spec['seed']}) on dataset {cell.dataset!r}"
     if scores.shape != (len(ids), len(cell.labels)):
         raise ValueError(
-            f"{who} gave scores of shape {scores.shape}; expected {(len(ids), len(cell.labels))} (texts, labels)"
+            f"{who} returned scores of shape {scores.shape}; expected {(len(ids), len(cell.labels))} (texts, labels)"
         )
     scores = scores.astype(np.float64)
     bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
@@ -306,7 +313,9 @@ def _checked(scores: np.ndarray, cell: CellTask, ids: list[str]) -> np.ndarray:
         shown = ", ".join(ids[i] for i in bad[:10])
         raise NonFiniteScoreError(f"{who}: NaN or infinite scores in {len(bad)} of {len(ids)} rows; sample ids {shown}")
     if cell.spec["task"] == "multi" and len(scores) and not (scores.min() >= 0 and scores.max() <= 1):
-        raise ValueError(f"{who}: scores from {scores.min()} to {scores.max()}; task 'multi' needs P in [0, 1]")
+        raise ValueError(
+            f"{who}: scores from {scores.min()} to {scores.max()}; task 'multi' needs probabilities in [0, 1]"
+        )
     return scores
 
 

@@ -1,7 +1,7 @@
-"""How much a system's answers depend on the order and on the wording of the labels of a single-label dataset.
+"""How much the answers of a system depend on the order and wording of labels in a single-label data set.
 
-A joint encoder reads all labels at once, so their order is part of its input; every system reads their wording. The
-scoring job stores answers, from which measuring makes numbers: an edit of a metric scores nothing again.
+A joint encoder reads all labels at once, so their order is part of its input; all systems read their wording. The
+scoring job stores answers, and metrics are computed from them later, so changing a metric does not require rescoring.
 
 n rows, L labels, K orders or wordings.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zsbench.evaluation.calibration import are_probabilities, fitted_temperature, softmax
 from zsbench.evaluation.ties import winners
 
 if TYPE_CHECKING:  # importing it would import torch
@@ -39,6 +40,7 @@ def answers(
     wordings: dict[str, list[str]],
     joint: bool,
     options: SensitivityOptions,
+    cosine: bool = False,
 ) -> dict[str, Any]:
     """Score a subsample of the rows under other orders and wordings of the labels.
 
@@ -47,35 +49,54 @@ def answers(
         gold: the label index of each, in a list of one.
         wordings: name -> labels, the one in use first.
         joint: the system may read all labels at once, so that their order can matter.
+        cosine: scores have no scale of their own, and get the temperature that fits the labels in use.
 
     Returns:
         Label indices: `gold` (n,); `order` and `verbalisation` (K, n), those for the labels in use first; `again` (n,),
-        when the same labels in the same order are scored again. Empty where there is no other order or wording.
+        when the same labels in the same order are scored again. `order_p` and `verbalisation_p` (K, n): the probability
+        that each gives to the answer under the labels in use. Empty where there is no other order or wording.
     """
     rows = subsample(len(gold), options.rows, options.seed)
     texts = [texts[i] for i in rows]
     in_use = next(iter(wordings.values()))
 
-    def answer(labels: list[str]) -> list[int]:
-        return winners(np.asarray(system.score(texts, labels)), texts, in_use).tolist()
+    def scores_in_order(order: np.ndarray) -> np.ndarray:
+        scores = np.asarray(system.score(texts, [in_use[i] for i in order]), dtype=float)
+        in_columns = np.empty_like(scores)
+        in_columns[:, order] = scores
+        return in_columns
 
-    orders: list[list[int]] = []
-    worded: list[list[int]] = []
+    true = [gold[i][0] for i in rows]
+    orders: list[np.ndarray] = []
+    worded: list[np.ndarray] = []
     if joint and options.orders:
-        for order in label_orders(len(in_use), options.orders, options.seed):
-            scores = np.asarray(system.score(texts, [in_use[i] for i in order]))
-            in_columns = np.empty_like(scores)
-            in_columns[:, order] = scores
-            orders.append(winners(in_columns, texts, in_use).tolist())
+        orders = [scores_in_order(order) for order in label_orders(len(in_use), options.orders, options.seed)]
     if options.wordings and len(wordings) > 1:
-        worded = [answer(labels) for labels in wordings.values()]
-    return {
-        "labels": len(in_use),
-        "gold": [gold[i][0] for i in rows],
-        "order": orders,
-        "verbalisation": worded,
-        "again": _again(system, texts, in_use, options.seed) if orders or worded else [],
-    }
+        worded = [np.asarray(system.score(texts, labels), dtype=float) for labels in wordings.values()]
+    found: dict[str, Any] = {"labels": len(in_use), "gold": true}
+    for kind, scored in (("order", orders), ("verbalisation", worded)):
+        found[kind] = [winners(scores, texts, in_use).tolist() for scores in scored]
+        found[f"{kind}_p"] = probabilities_of_first(scored, found[kind], true, cosine)
+    return found | {"again": _again(system, texts, in_use, options.seed) if orders or worded else []}
+
+
+def probabilities_of_first(
+    scored: list[np.ndarray], answered: list[list[int]], gold: list[int], cosine: bool
+) -> list[list[float]]:
+    """Probability (K, n) of the first of K answers to each row, in each of K scorings (n, L).
+
+    Scores in [0, 1] are probabilities, others get a softmax over the labels.
+    """
+    if not scored:
+        return []
+    rows, first = np.arange(len(gold)), np.array(answered[0])
+    if all(are_probabilities(scores) for scores in scored) and not cosine:
+        stated = scored
+    else:
+        one_hot = np.eye(scored[0].shape[1], dtype=bool)[gold]
+        temperature = fitted_temperature(scored[0], one_hot) if cosine else 1.0
+        stated = [softmax(scores, temperature) for scores in scored]
+    return [[round(p, 6) for p in one[rows, first].tolist()] for one in stated]
 
 
 def label_orders(n_labels: int, count: int, seed: int) -> list[np.ndarray]:

@@ -1,9 +1,9 @@
-"""Paired differences and what can be said about them: resampled rows, swapped answers, seeds, corrections.
+"""Paired differences and their uncertainty: bootstrap over rows, permutation of answers, seeds, multiple testing.
 
 Axis legend: D draws, n rows, L labels, M answer sets (system x seed x partition), S seeds, V variants, P pairs.
 
-All draws of rows, and all swaps, are shared by all answer sets of a dataset, so every difference is one within a draw:
-paired. What to conclude from them is in `verdicts`.
+All answer sets of a data set share the same draws of rows and the same swaps, so differences are paired within a draw.
+Verdicts are in `verdicts`.
 """
 
 import math

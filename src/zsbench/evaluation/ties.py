@@ -1,6 +1,7 @@
-"""Which label wins a row, also where several share its highest score. n rows, L labels.
+"""The winning label of a row, including ties for the highest score. n rows, L labels.
 
-Scoring needs it too (for sensitivity), and an edit of reading cells must not score anything again: hence a module.
+This is a separate module because scoring needs it too (for sensitivity), and changes in how cells are read must not
+trigger rescoring.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a difference lets one say: an effect, none that matters, or nothing yet, and then how much more it takes."""
+"""Verdicts on a difference: an effect, no effect that matters, or undecided, with the additional data needed."""
 
 import math
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ EFFECT, NO_EFFECT, UNDECIDED = "effect", "no effect", "undecided"
 
 @dataclass(frozen=True)
 class Precision:
-    """How well a difference is known.
+    """Uncertainty of a difference, by source.
 
     Attributes:
-        rows: variance that more rows shrink.
-        seeds: variance that more seeds shrink; 0 with one seed.
-        either: variance that both shrink: errors of single trainings on single rows.
-        df: degrees of freedom of their sum.
+        rows: variance that decreases with more rows.
+        seeds: variance that decreases with more seeds; 0 with one seed.
+        either: variance that decreases with either: errors of single trainings on single rows.
+        df: degrees of freedom of the sum.
     """
 
     rows: float
@@ -33,11 +33,11 @@ class Precision:
 
 
 def unseen_variance(gold: np.ndarray) -> float:
-    """Variance of a difference that two more rows would bring, each answered by one side alone, one a side.
+    """Additional variance of a difference from two pseudo-rows, each answered correctly by a different side only.
 
-    Two systems that agree on all n rows have differences of 0 in every draw; 50 such rows do not show that they agree
-    on a thousand. As Agresti and Min (2005) and Bonett and Price (2012) do for paired proportions, two discordant
-    rows are added. A row of label l moves macro-F1 by about 1 / (L n_l), so two rows taken at random add
+    Two systems that agree on all n rows have a difference of 0 in every draw, but 50 such rows do not show that they
+    agree on a thousand. Following Agresti and Min (2005) and Bonett and Price (2012) for paired proportions, two
+    discordant rows are added. A row of label l moves macro-F1 by about 1 / (L n_l), so two rows taken at random add
     2 mean (1 / (L n_l))^2.
 
     Args:
@@ -49,12 +49,12 @@ def unseen_variance(gold: np.ndarray) -> float:
 
 
 def detectable(precision: Precision, critical: float) -> float:
-    """Minimum detectable effect: the difference that is found in `POWER` of all runs like this one.
+    """Minimum detectable effect: the difference that is detected with probability `POWER`.
 
     (critical + t_POWER(df)) x standard error (Bloom, 1995).
 
     Args:
-        critical: what |difference| / error has to exceed, of the corrected test.
+        critical: critical value of |difference| / error in the corrected test.
     """
     return (critical + float(student.ppf(POWER, precision.df))) * precision.error
 
@@ -62,28 +62,28 @@ def detectable(precision: Precision, critical: float) -> float:
 def equivalence_interval(delta: float, precision: Precision, level: float) -> tuple[float, float]:
     """Interval of two one-sided tests at 1 - level each (Schuirmann, 1987): delta -+ t_level(df) x error; 90 % for .95.
 
-    No effect beyond a margin is shown where the interval lies within it.
+    If the interval is within a margin, there is no effect beyond that margin.
     """
     half = float(student.ppf(level, precision.df)) * precision.error
     return delta - half, delta + half
 
 
 def verdict(p: float, interval: tuple[float, float], margin: float, level: float) -> str:
-    """`effect` where the corrected p is below 1 - level; else `no effect` where `interval` (see `equivalence_interval`)
-    lies within -+margin; else `undecided`."""
+    """`effect` if the corrected p is below 1 - level; else `no effect` if `interval` (see `equivalence_interval`) is
+    within -+margin; else `undecided`."""
     if p < 1 - level:
         return EFFECT
     return NO_EFFECT if -margin < interval[0] and interval[1] < margin else UNDECIDED
 
 
 def needs(precision: Precision, critical: float, margin: float, rows: int, seeds: int) -> tuple[float, float]:
-    """(rows, seeds) with which an effect as large as the margin is found in `POWER` of all runs.
+    """Numbers of rows and of seeds with which an effect as large as the margin is detected with probability `POWER`.
 
-    Each alone, the other staying as it is: a part of the variance shrinks as 1 / rows, or as 1 / seeds. nan where no
-    number of them is enough.
+    Each is computed with the other fixed: the corresponding variance decreases as 1 / rows or 1 / seeds. nan if no
+    number is enough.
 
     Args:
-        rows, seeds: what there is now.
+        rows, seeds: current numbers.
     """
     target = (margin / (critical + float(student.ppf(POWER, precision.df)))) ** 2
 

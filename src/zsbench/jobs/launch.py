@@ -1,7 +1,7 @@
-"""`zsbench launch`: run a module on leased GPUs, or on the CPU of a machine that has none.
+"""`zsbench launch`: run a module on leased GPUs, or on the CPU if there is no GPU.
 
-A job with a strategy goes through `accelerate launch` with the strategy's config and a port of its own; any other is
-this launcher's child. Imports no model code, so that a launcher that waits for a device costs next to nothing.
+A job with a strategy is started by `accelerate launch` with the config of the strategy and its own port; any other job
+is a child process of the launcher. No model code is imported, so a launcher waiting for a device uses few resources.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ from zsbench.jobs.leases import lease_devices, lease_folder, lease_port
 from zsbench.jobs.worker import LAUNCHER, die_with_parent
 from zsbench.recipe import Strategy
 from zsbench.store.layout import WORKFLOW
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 
 CONFIGS = WORKFLOW / "accelerate"
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -34,11 +34,12 @@ CPU_MEMORY = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={4 << 20}:glibc.malloc.hugetlb=1",
 }
+SHARDED = ("zero2", "fsdp")  # strategies that accelerate has for GPUs only
 GRACE_SECONDS = 30  # between asking a job to stop and killing it
 
 
 class LaunchError(RuntimeError):
-    """A job cannot be started as asked; the message says what to change."""
+    """A job cannot be started as requested; the message says what to change."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Devices:
     """GPUs this process may use.
 
     Attributes:
-        names: what `CUDA_VISIBLE_DEVICES` calls them -> what they are on this machine (UUID), in order.
-        fake: they stand for GPUs in tests; jobs run on the CPU.
+        names: name in `CUDA_VISIBLE_DEVICES` -> UUID on this machine, in order.
+        fake: fake GPUs for tests; jobs run on the CPU.
     """
 
     names: dict[str, str]
@@ -56,7 +57,7 @@ class Devices:
 
 @dataclass(frozen=True)
 class Nodes:
-    """Machines that run one job together: how many, which one this is, where the first one listens."""
+    """The machines of a multi-node job: their number, the rank of this one, and the address of the first."""
 
     count: int = 1
     rank: int = 0
@@ -67,8 +68,8 @@ class Nodes:
 def visible_devices(environment: Mapping[str, str]) -> Devices:
     """The GPUs this process may use, without importing torch.
 
-    A set `CUDA_VISIBLE_DEVICES` (by the user, or by a scheduler for its job) is the whole choice. Inside a SLURM job
-    that was given no GPU there are none, whatever the node has. `ZSBENCH_FAKE_GPUS=N` pretends N devices, for tests.
+    `CUDA_VISIBLE_DEVICES`, if set (by the user or a scheduler), determines the devices. A SLURM job without allocated
+    GPUs has none, even if the node does. `ZSBENCH_FAKE_GPUS=N` simulates N devices for tests.
     """
     if "ZSBENCH_FAKE_GPUS" in environment:
         fakes = [str(i) for i in range(int(environment["ZSBENCH_FAKE_GPUS"]))]
@@ -81,6 +82,21 @@ def visible_devices(environment: Mapping[str, str]) -> Devices:
     names = _chosen(environment, list(known) if known else [])
     # Leases go by UUID: inside a scheduler's container every job calls its own device 0.
     return Devices({name: known.get(name, name) for name in names})
+
+
+def too_few_gpus(wanted: int, limit: int | None = None) -> str | None:
+    """What is wrong where there are GPUs, but fewer than a training asks for (without any, it runs on the CPU).
+
+    Args:
+        wanted: GPUs of one training.
+        limit: GPUs that the run may use at a time; None for all that are visible.
+    """
+    visible = len(visible_devices(os.environ).names)
+    usable = visible if limit is None else min(visible, limit)
+    if not visible or usable >= wanted:
+        return None
+    more = "or more GPUs for the run (--gpus or --resources gpu=N, CUDA_VISIBLE_DEVICES)"
+    return f"`recipe.gpus`: asks for {wanted} GPUs, this run has {usable}; allowed: up to {usable}, {more}"
 
 
 def _chosen(environment: Mapping[str, str], everything: list[str]) -> list[str]:
@@ -114,7 +130,7 @@ def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
 
 
 def accelerate_command(strategy: Strategy, processes: int, nodes: Nodes, port: int, configs: Path) -> list[str]:
-    """`accelerate launch` up to and including the worker module, which ties each process to the launcher.
+    """The `accelerate launch` command up to and including the worker module, which ties each process to the launcher.
 
     Raises:
         LaunchError: the strategy has no config, or needs a package that is not installed.
@@ -123,9 +139,9 @@ def accelerate_command(strategy: Strategy, processes: int, nodes: Nodes, port: i
         strategy = "single"
     config = configs / f"{strategy}.yaml"
     if not config.is_file():
-        raise LaunchError(f"strategy {strategy!r} needs its launch config {config}, which does not exist")
+        raise LaunchError(f"strategy {strategy!r}: no launch config {config}")
     if "DEEPSPEED" in config.read_text(encoding="utf-8") and importlib.util.find_spec("deepspeed") is None:
-        raise LaunchError(f"strategy {strategy!r} needs the package deepspeed: install it, or choose ddp or fsdp")
+        raise LaunchError(f"strategy {strategy!r} needs the package deepspeed; install it, or use ddp or fsdp")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
     command += ["--quiet", "--num_processes", str(processes * nodes.count), "--num_machines", str(nodes.count)]
     command += ["--machine_rank", str(nodes.rank), "--main_process_port", str(port)]
@@ -154,22 +170,25 @@ def launch(
         cpu: stay on the CPU with `gpus` processes (gloo), also where there are GPUs.
 
     Returns:
-        The job's exit code; 128 + n when signal n ended it.
+        The exit code of the job; 128 + n if signal n ended it.
 
     Raises:
-        LaunchError: more GPUs asked for than there are, or a strategy that does not fit.
+        LaunchError: more GPUs requested than available, or an incompatible strategy.
     """
-    say, leases = say_for("launch"), leases or lease_folder()
+    say, leases = progress_logger("launch"), leases or lease_folder()
     devices = Devices({}) if cpu else visible_devices(os.environ)
     processes, nodes = job_shape(gpus, strategy, devices, slurm_nodes(os.environ), cpu)
     if processes * nodes.count < gpus:
-        say(f"no GPU on this machine: one process on the CPU instead of {gpus} on GPUs")
+        say(f"no GPU on this machine; running one process on the CPU instead of {gpus} on GPUs")
     environment = dict(os.environ) | {LAUNCHER: str(os.getpid()), "CUDA_VISIBLE_DEVICES": ""}
     environment["HF_HUB_OFFLINE"] = "1"  # only fetch opens connections
     on_cpu = devices.fake or not devices.names
     if on_cpu:
         environment["ACCELERATE_USE_CPU"] = "true"
         environment = CPU_MEMORY | environment  # the user's own settings win
+    if on_cpu and strategy in SHARDED:
+        say(f"sharding is not supported on the CPU; using ddp with {processes} processes instead of {strategy}")
+        strategy = "ddp"
     with ExitStack() as stack:
         held: dict[str, int] = {}
         if devices.names:
@@ -189,12 +208,14 @@ def job_shape(gpus: int, strategy: Strategy | None, devices: Devices, nodes: Nod
     """Processes on this machine, and the machines of the job.
 
     Raises:
-        LaunchError: the numbers do not fit; the message says what does.
+        LaunchError: incompatible numbers; the message says what is allowed.
     """
     if gpus < 1 or (strategy in (None, "single") and gpus != 1):
         raise LaunchError(f"gpus: {gpus} with strategy {strategy}; allowed: 1, or more with ddp, zero2 or fsdp")
     if gpus % nodes.count:
-        raise LaunchError(f"{gpus} GPUs cannot be shared evenly by {nodes.count} machines; choose a multiple of them")
+        raise LaunchError(
+            f"gpus: {gpus} cannot be split evenly over {nodes.count} machines; allowed: a multiple of {nodes.count}"
+        )
     here = gpus // nodes.count
     if cpu:
         return here, nodes
@@ -202,17 +223,19 @@ def job_shape(gpus: int, strategy: Strategy | None, devices: Devices, nodes: Nod
         return 1, Nodes()
     if here > len(devices.names):
         raise LaunchError(
-            f"the job needs {here} GPUs, and this process may use {len(devices.names)} ({', '.join(devices.names)}): "
-            "ask for fewer (the effective batch stays the same) or widen CUDA_VISIBLE_DEVICES"
+            f"the job needs {here} GPUs, but this process can use only {len(devices.names)} "
+            f"({', '.join(devices.names)}); "
+            "request fewer (the effective batch stays the same) or extend CUDA_VISIBLE_DEVICES"
         )
     return here, nodes
 
 
 def run_job(command: list[str], environment: dict[str, str], leases: Collection[int] = ()) -> int:
-    """Run a job in its own process group. It is sent this process's signals, holds its leases and ends with it.
+    """Run a job in its own process group. The job receives the signals of this process, holds its leases and ends with
+    it.
 
     Returns:
-        Its exit code; 128 + n when signal n ended it.
+        The exit code; 128 + n if signal n ended it.
     """
     job = subprocess.Popen(
         command,

@@ -1,8 +1,8 @@
-"""Leases: file locks by which any number of launchers on one machine share GPUs and ports without a server.
+"""Leases: file locks with which any number of launchers on a machine share GPUs and ports without a server.
 
-A lease is a kernel lock (`flock`) on an open file. A launcher hands the open file to its job, so the lease lasts until
-both have ended, however they end: nothing is ever left to clean up, and a killed launcher does not hand on a GPU that
-its job still uses.
+A lease is a kernel lock (`flock`) on an open file. A launcher passes the open file to its job, so the lease lasts until
+both have ended, however they end. There is nothing to clean up, and a killed launcher does not release a GPU that its
+job still uses.
 """
 
 import fcntl
@@ -50,7 +50,7 @@ def _try_lock(path: Path) -> int | None:
     return handle
 
 
-def _try_devices(folder: Path, devices: Sequence[str], count: int) -> dict[str, int]:
+def try_devices(folder: Path, devices: Sequence[str], count: int) -> dict[str, int]:
     """Lease `count` devices or none at all: {device: open lease file}."""
     held: dict[str, int] = {}
     for device in devices:
@@ -86,10 +86,10 @@ def lease_devices(
         queue = _open(folder / f"queue-{digest(sorted(devices))}.lock")
         try:
             fcntl.flock(queue, fcntl.LOCK_EX)
-            said = time.monotonic()
-            while not (held := _try_devices(folder, devices, count)):
-                if time.monotonic() - said > SAY_SECONDS:
-                    said = time.monotonic()
+            last_message = time.monotonic()
+            while not (held := try_devices(folder, devices, count)):
+                if time.monotonic() - last_message > SAY_SECONDS:
+                    last_message = time.monotonic()
                     say(f"waiting for {count} of {len(devices)} GPUs; other jobs hold their leases in {folder}")
                 time.sleep(POLL_SECONDS)
         finally:

@@ -1,10 +1,13 @@
-"""Where models run, and what running them costs. Imports torch only where there may be a GPU."""
+"""Device selection and resource measurement. Imports torch only if there may be a GPU."""
 
 import contextlib
 import os
 import resource
 import time
 from pathlib import Path
+
+CPU_INFO = Path("/proc/cpuinfo")  # Linux; elsewhere "auto" is fp32 on a CPU
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them: two of x86, one of Arm
 
 
 def prepare_torch() -> str:
@@ -14,6 +17,23 @@ def prepare_torch() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """`precision`, with "auto" as what this machine computes fast.
+
+    That is "bf16" on a GPU of compute capability 8 or higher and on a CPU with bf16 instructions, else "fp32": without
+    such instructions bf16 is several times slower than fp32.
+    """
+    if precision != "auto":
+        return precision
+    if device == "cuda":
+        import torch
+
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = CPU_INFO.is_file() and not BF16_INSTRUCTIONS.isdisjoint(CPU_INFO.read_text().split())
+    return "bf16" if fast else "fp32"
 
 
 class Meter:

@@ -1,4 +1,4 @@
-"""How a job's processes end together with what started them, however that ends.
+"""Make the processes of a job end together with the process that started them, however that ends.
 
 `python -m zsbench.jobs.worker -m package.module arguments...` (or `script.py arguments...`) is what accelerate starts
 as each process of a distributed job: it ties itself to its launcher, then runs the job.

@@ -1,4 +1,4 @@
-"""What a killed run leaves in its folder, and what the disk refuses: in both cases the same command is run again."""
+"""Cleanup after killed runs, and messages for disk errors; in both cases the same command can be repeated."""
 
 import errno
 import fcntl
@@ -43,6 +43,6 @@ def cannot_write(error: BaseException | None) -> str | None:
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in text or "StorageFull" in text:
             return "no space left on the disk: make room and run the same command again; finished files are kept"
         if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-            return f"{text}: this user may not read or write there; change its permissions or work in a copy"
+            return f"{text}: no permission to read or write; change the permissions or work in a copy"
         error = error.__cause__ or error.__context__
     return None

@@ -1,10 +1,11 @@
-"""The identity of code: which project modules a module's code depends on, read from its import statements, and a digest
-of what they compute.
+"""The identity of code: the project modules that a module depends on, from its import statements, and a digest of their
+code.
 
-There is one identity for everything that goes stale with an edit: the parameters of rules (Snakemake does not see
-imports; as inputs, a hundred files a job cost more than the scheduling of the jobs itself), the keys of cells and of
-feature stores, and the records of trainings. It is taken of the syntax without comments, docstrings and type-only
-imports, so mended English computes nothing anew. (Another minor version of Python may: its syntax trees differ.)
+The same identity is used for everything that becomes outdated when code changes: parameters of rules (Snakemake does
+not see imports, and listing a hundred files as inputs of each job would be slower than scheduling), keys of cells and
+feature stores, and records of trainings. It is computed from the syntax tree without comments, docstrings and type-only
+imports, so changes to documentation do not trigger recomputation. (A different minor version of Python may, because its
+syntax trees differ.)
 """
 
 import ast
@@ -19,6 +20,7 @@ from zsbench.families import FAMILIES, package_files
 from zsbench.store.provenance import digest, file_sha256
 
 SRC = Path(__file__).resolve().parents[2]
+BUNDLED = Path("zsbench", "project")  # where a wheel has what a clone has beside src/ (`zsbench.store.layout.PROJECT`)
 MODULE = re.compile(r"(gliznet|hybridnli|zsbench|benchmarks)(\.\w+)*")
 # What is imported by code that computes, and changes no number: an edit of it trains and scores nothing again. It is
 # followed where a rule names it itself.
@@ -49,11 +51,20 @@ PLUMBING = {
 @cache
 def _file(module: str, src: Path) -> Path | None:
     """Source file of a project module below `src`, or None for a name that is no module (an imported function, say)."""
-    base = (src.parent if module.startswith("benchmarks") else src).joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
+    roots = (src.parent, src / BUNDLED) if module.startswith("benchmarks") else (src,)
+    for base in (root.joinpath(*module.split(".")) for root in roots):
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
     return None
+
+
+def _name_in_a_clone(path: Path) -> str:
+    """A source file's path below the top of a clone, so that an installed package has the digests of its clone."""
+    for root, name in ((SRC / BUNDLED, ""), (SRC, "src"), (SRC.parent, "")):
+        if root in path.parents:
+            return (Path(name) / path.relative_to(root)).as_posix()
+    raise ValueError(f"{path} is outside the project")
 
 
 def _idle(statement: ast.stmt) -> bool:
@@ -126,7 +137,7 @@ def code_digest(*modules: str, own: Collection[Path] = (), without: Collection[s
         ValueError: a name is not a module of the project.
     """
     files = sources(*modules, without=without)
-    digests = {path.relative_to(SRC.parent).as_posix(): _read(path.read_text(encoding="utf-8"))[0] for path in files}
+    digests = {_name_in_a_clone(path): _read(path.read_text(encoding="utf-8"))[0] for path in files}
     return digest(digests | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(own)})
 
 

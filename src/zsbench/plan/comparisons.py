@@ -1,15 +1,20 @@
-"""Which comparisons a run makes: the pairs behind the tables of differences.
+"""The comparisons of a run: the pairs of systems behind the tables of differences.
 
-First the pairs of each suite, then the ablation contrasts among them: variants that differ in exactly one named factor,
-derived from the config's overrides.
+First the pairs of each suite, then the ablation contrasts: variants that differ in exactly one factor, derived from the
+overrides in the config.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zsbench.plan.suites import ARGMAX, FIXED, METRICS, PROTOCOLS, is_random, suite_systems
+from gliznet.options import GliZNetOptions
+from zsbench.plan.claims import compared
+from zsbench.plan.suites import ARGMAX, FIXED, METRICS, OF_THE_CARD, PROTOCOLS, is_random, suite_systems
+
+CLAIMS = "claims"  # the table of pairs that claims compare
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,22 @@ class Pair:
 def pairs_of(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[Pair]:
     """All pairs of a suite. `available`: as in `multi_pairs`."""
     if spec["suites"][suite]["task"] == "single":
-        return [*single_pairs(spec, suite)]
-    return [*multi_pairs(spec, suite, available), *hybrid_pairs(spec, suite, available)]
+        return [*single_pairs(spec, suite), *claim_pairs(spec, suite, available)]
+    multi = [*multi_pairs(spec, suite, available), *hybrid_pairs(spec, suite, available)]
+    return [*multi, *claim_pairs(spec, suite, available)]
+
+
+def claim_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
+    """Pairs that claims compare; `available`: as in `multi_pairs`."""
+    if spec["suites"][suite]["task"] == "single":
+        places = [(ARGMAX, "test")]
+    else:
+        places = _decided(spec, suite, available)
+    controls = {system["id"] for system in spec["systems"] if system["control"]}
+    for (first, second), (protocol, split) in itertools.product(compared(spec, suite), places):
+        if all((split, name, protocol) in available for name in (first, second)):
+            checked = controls.isdisjoint((first, second))
+            yield Pair(CLAIMS, suite, split, first, protocol, second, protocol, corrected=checked)
 
 
 def suite_table(suite: str) -> str:
@@ -108,7 +127,8 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
 
 def _decided(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[tuple[str, str]]:
     """(protocol, split) to compare under: all, or where the metric reads scores the first protocol of each split."""
-    every = [(protocol, split) for protocol, splits in PROTOCOLS.items() for split in splits]
+    tested = {protocol: splits for protocol, splits in PROTOCOLS.items() if protocol not in OF_THE_CARD}
+    every = [(protocol, split) for protocol, splits in tested.items() for split in splits]
     if METRICS[spec["suites"][suite]["metric"]].reads == "counts":
         return every
     there = {(protocol, split) for split, _, protocol in available}
@@ -120,6 +140,7 @@ HYBRID_FACTORS = {  # setting of a hybrid -> what the contrast is called
     "blend": "blend of NLI and heads",
     "template": "hypothesis template",
     "training.blend_weight": "blend term of the loss",
+    "training.kl_weight": "KL term of the loss",
     "nli": "NLI model",
 }
 NAMES_ONLY = ("id", "hybrid", "seed")
@@ -128,7 +149,7 @@ NAMES_ONLY = ("id", "hybrid", "seed")
 def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[tuple[str, str, str, str]]:
     """(system, baseline, factor, levels): every trained hybrid that differs from the first one in exactly one setting.
 
-    So come the attribution (heads alone, half and half, NLI alone, against the learned blend), v1 against v2 and the
+    So come the attribution (heads alone, half and half, NLI alone, against the learned blend), the blend term and the
     template. A hybrid that differs in several settings is no contrast.
     """
     hybrids = [entry for entry in suite_systems(spec, suite) if entry["family"] == "hybridnli" and entry["trained"]]
@@ -167,6 +188,7 @@ FACTORS = {
     "VICReg": ("vicreg", "vicreg_weight"),
     "margin": ("margin",),
     "BCE weight": ("bce_weight",),
+    "texts without a false label": ("samples_without_negatives",),
     "softmax weight": ("softmax_weight",),
     "text representation": ("text_repr",),
     "label representation": ("label_repr",),
@@ -178,7 +200,7 @@ FACTORS = {
 }
 _FACTOR_OF = {key: factor for factor, keys in FACTORS.items() for key in keys}
 _RANK = {key: rank for keys in FACTORS.values() for rank, key in enumerate(keys)}  # the first key needs no name
-DEFAULT = "default"  # the level of a side that leaves a factor at its default
+DEFAULTS = {option.name: option.default for option in dataclasses.fields(GliZNetOptions)}
 
 
 class ConfoundedContrastError(ValueError):
@@ -221,18 +243,19 @@ def _level(value: Any) -> str:
 
 
 def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, tuple[str, str]]:
-    """Factors in which two variants differ, with the level of each side ("default" where a side does not set it).
+    """Factors in which two variants differ, with the level of each side.
 
     Raises:
         ValueError: a variant that the config does not have.
     """
-    sides = []
+    settings = []
     for name in (variant, against):
         if name not in gliznet["variants"]:
-            raise ValueError(f"variant {name!r} is not known; available: {', '.join(gliznet['variants'])}")
-        sides.append(levels(gliznet["base"] | gliznet["variants"][name]))
-    factors = sorted(set(sides[0]) | set(sides[1]))
-    pairs = {factor: (sides[0].get(factor, DEFAULT), sides[1].get(factor, DEFAULT)) for factor in factors}
+            raise ValueError(f"unknown variant {name!r}; allowed: {', '.join(gliznet['variants'])}")
+        settings.append(gliznet["base"] | gliznet["variants"][name])
+    defaults = {key: DEFAULTS[key] for key in sorted({*settings[0], *settings[1]}) if key in DEFAULTS}
+    sides = [levels(defaults | own) for own in settings]
+    pairs = {factor: (sides[0][factor], sides[1][factor]) for factor in sorted(sides[0])}
     return {factor: pair for factor, pair in pairs.items() if pair[0] != pair[1]}
 
 
@@ -259,15 +282,13 @@ def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
             return Contrast(*systems, f"compound {name} ({len(differences)} factors)", shown)
     raise ConfoundedContrastError(
         f"variants {variant!r} and {against!r} differ in {len(differences)} factors ({', '.join(differences)}); their "
-        f"difference cannot be put down to one. Compare variants one factor apart, or name the pair under "
+        f"difference cannot be attributed to a single one. Compare variants one factor apart, or list the pair under "
         f"gliznet.compounds: NAME: [{variant}, {against}]"
     )
 
 
 def _side(differences: dict[str, tuple[str, str]], side: int) -> str:
-    """One side of a compound in words; just "default" where it sets none of the factors."""
-    if all(pair[side] == DEFAULT for pair in differences.values()):
-        return DEFAULT
+    """One side of a compound in words."""
     return ", ".join(f"{factor}: {pair[side]}" for factor, pair in differences.items())
 
 

@@ -1,7 +1,7 @@
-"""The static plan of a run: from a checked config to the jobs' specs.
+"""The static plan of a run: from a validated config to the specs of its jobs.
 
-A spec is the part of the config that one job depends on, as plain JSON: it is a parameter of the job, so Snakemake
-reruns exactly the jobs whose spec changed. The job itself makes it again from `results/<run>/config.json`.
+A spec is the part of the config that a job depends on, as plain JSON. It is a parameter of the job, so Snakemake reruns
+exactly the jobs whose spec changed. The job derives the same spec from `results/<run>/config.json`.
 """
 
 import json
@@ -12,7 +12,9 @@ from typing import Any
 
 from zsbench.families import FAMILIES
 from zsbench.plan import contents
+from zsbench.plan.claims import KINDS, kind_of
 from zsbench.plan.contents import ReportItem
+from zsbench.recipe import with_own
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json
 
@@ -96,7 +98,11 @@ class Plan:
             specs[f"gliznet-{name}"] = {"family": "gliznet", "recipe": recipe, "options": options}
         for name, entry in self.config["trained"].items():
             options = {key: value for key, value in entry.items() if key not in ("family", "recipe")}
-            specs[name] = {"family": entry["family"], "recipe": recipe | entry.get("recipe", {}), "options": options}
+            specs[name] = {
+                "family": entry["family"],
+                "recipe": with_own(recipe, entry.get("recipe", {})),
+                "options": options,
+            }
         return specs
 
     def training_spec(self, model: str, seed: int) -> dict[str, Any]:
@@ -104,7 +110,38 @@ class Plan:
 
     def source_spec(self, source: str) -> dict[str, Any]:
         """Description of one source, with the mirror it may be read from."""
-        return self.resources["sources"][source] | {"id": source, "mirror": self.config["data"]["mirror"]}
+        facts = {key: value for key, value in self.resources["sources"][source].items() if key != "licence"}
+        return facts | {"id": source, "mirror": self.config["data"]["mirror"]}
+
+    def licence(self, source: str) -> str:
+        """Of what a source holds: stated by the sets that are made of it, else by the source itself."""
+        sets = [*map(self.dataset_spec, self.all_datasets), *map(self.training_set_spec, self.training_sets)]
+        stated = dict.fromkeys(spec["licence"] for spec in sets if spec["source"] == source)
+        return "; ".join(stated) or self.resources["sources"][source].get("licence", "not stated")
+
+    def model_licences_spec(self, kind: str, name: str) -> dict[str, str]:
+        """Licences of what a model is made of, by id: the fetched model, or backbone and training set.
+
+        Args:
+            kind, name: as in `System.model`.
+        """
+        if kind == "source":
+            return {name: self.licence(name)}
+        if kind == "trained":
+            recipe = self.trained[name]["recipe"]
+            rows = self.training_set_spec(recipe["training_set"])
+            return {recipe["backbone"]: self.licence(recipe["backbone"]), rows["id"]: rows["licence"]}
+        entry = self.config["hybrid"][name]
+        nli = self.model_licences_spec("trained" if entry["nli"] in self.trained else "source", entry["nli"])
+        return nli | {entry["dataset"]: self.dataset_spec(entry["dataset"])["licence"]}
+
+    def system_licences_spec(self, system: str) -> dict[str, str]:
+        """Licences of what a system is made of, by id; none for one without a model."""
+        entry = self.systems[system]
+        if not entry.model:
+            return {}
+        fetched = [entry.settings["nli"]] if entry.model[0] == "source" and "nli" in entry.settings else []
+        return self.model_licences_spec(*entry.model) | {name: self.licence(name) for name in fetched}
 
     @property
     def gpus(self) -> int:
@@ -191,7 +228,22 @@ class Plan:
         ]
         shared = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
         sensitivity = self.config["scoring"].get("sensitivity") or {}
-        return {**shared, "suites": suites, "systems": systems, "sensitivity": sensitivity}
+        return {
+            **shared,
+            "suites": suites,
+            "systems": systems,
+            "sensitivity": sensitivity,
+            "claims": self._claims(),
+            "label_counts": {name: kind for name, (_, kind) in self.label_counted.items()},
+            "confusable": self.config["scoring"].get("confusable") or {},
+        }
+
+    def _claims(self) -> dict[str, Any]:
+        """The config's own claims; those of the project where one of the models that they are about is scored."""
+        claims = self.resources.get("claims", {})
+        if any(system.family in ("gliznet", "hybridnli") for system in self.systems.values()):
+            return claims
+        return {name: claims[name] for name in self.config.get("claims") or {}}
 
     def _decisions(self, suite: str) -> dict[str, Any]:
         """What the decisions on a suite depend on besides the scores."""
@@ -200,7 +252,7 @@ class Plan:
 
     @property
     def manifest_spec(self) -> dict[str, Any]:
-        return {"sources": self.sources}
+        return {"licences": {source: self.licence(source) for source in self.sources}}
 
     @property
     def overlap_spec(self) -> dict[str, Any]:
@@ -211,8 +263,10 @@ class Plan:
         """What the measurement on hardset-mini's test split depends on; None when the run does not train on it."""
         if "hardset-mini" not in self.training_sets:
             return None
-        statistics = self.config["statistics"]
+        statistics, scoring = self.config["statistics"], self.config["scoring"]
         return {
+            "precision": scoring["precision"],
+            "token_budget": scoring["token_budget"],
             "models": [name for name, spec in self.trained.items() if spec["family"] == "gliznet"],
             "backbone": self.config["recipe"]["backbone"],
             "seed": self.seeds[0],
@@ -220,6 +274,64 @@ class Plan:
             "level": statistics["level"],
             "rng": statistics["seed"],
         }
+
+    @cached_property
+    def label_counted(self) -> dict[str, tuple[str, str]]:
+        """Systems that are scored under growing numbers of labels -> (suite, kind): the named ones, else the first of
+        each kind, the reference for its own."""
+        options = self.config["scoring"].get("label_counts")
+        if not options:
+            return {}
+        suite = next(name for name in self.config["suites"] if {*options["datasets"]} <= {*self.datasets(name)})
+        gliznet, reference = self.config["gliznet"], self.config["statistics"]["system"]
+        found: dict[str, tuple[str, str]] = {}
+        facts: dict[str, Any]
+        for name in sorted(self.systems, key=lambda name: name != reference):
+            system = self.systems[name]
+            facts = {"id": name, "family": system.family, "settings": system.settings}
+            facts["trained"] = system.model is not None and system.model[0] != "source"
+            kind = kind_of({"gliznet": gliznet}, facts) or system.family
+            if "systems" in options:
+                chosen = name in options["systems"]
+            else:
+                chosen = kind in KINDS and kind not in {other for _, other in found.values()}
+            if suite in system.suites and FAMILIES[system.family].reads_labels and chosen:
+                found[name] = suite, kind
+        return {name: found[name] for name in self.systems if name in found}
+
+    def label_counts_spec(self, system: str) -> dict[str, Any]:
+        """What scoring a system under growing numbers of labels depends on; of its first seed."""
+        suite, kind = self.label_counted[system]
+        options, seed = self.config["scoring"]["label_counts"], self.systems[system].seeds[0]
+        spec = next(one for one in self.score_spec(system, seed) if one["suite"] == suite)
+        presets = self.resources["datasets"].values()
+        pool = {label for preset in presets for label in next(iter(preset["verbalisations"].values()))}
+        return {key: value for key, value in spec.items() if key != "sensitivity"} | {
+            "kind": kind,
+            "datasets": options["datasets"],
+            "counts": options["counts"],
+            "rows": options["rows"],
+            "tokens": options["tokens"],
+            "rows_seed": options["seed"],
+            "pool": sorted(pool),
+            "training_sets": self.training_sets,
+        }
+
+    @property
+    def label_pairs_encoder(self) -> str | None:
+        """Source of the encoder that finds confusable labels; None where the config asks for none."""
+        options = self.config["scoring"].get("confusable")
+        return (options.get("encoder") or self.config["recipe"]["backbone"]) if options else None
+
+    @property
+    def label_pairs_spec(self) -> dict[str, Any] | None:
+        """What finding confusable labels depends on; None where the config asks for none."""
+        if not self.label_pairs_encoder:
+            return None
+        single = [suite for suite, entry in self.config["suites"].items() if entry["task"] == "single"]
+        labels = {name: self.dataset_spec(name)["labels"] for suite in single for name in self.datasets(suite)}
+        cosine = self.config["scoring"]["confusable"]["cosine"]
+        return {"encoder": self.label_pairs_encoder, "cosine": cosine, "datasets": labels}
 
     @property
     def label_sets_spec(self) -> dict[str, Any] | None:
@@ -269,6 +381,7 @@ class Plan:
                 "model": entry.model,
                 "seed": int(seed),
                 "datasets": self.datasets(suite),
+                "train_rows": "train-cv" in (self.config["suites"][suite].get("protocols") or ()),
                 "precision": scoring["precision"],
                 "token_budget": scoring["token_budget"],
             }
@@ -325,6 +438,7 @@ class Plan:
                 if system.model and system.model[0] == "source" and "nli" in system.settings
                 else []
             )
+        wanted += [self.label_pairs_encoder] if self.label_pairs_encoder else []
         wanted += [self.config["speed"]["backbone"]] if "speed" in self.config else []
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
         return list(dict.fromkeys(wanted))

@@ -1,4 +1,4 @@
-"""What of a run is done, what failed, and which sources are out of reach: looked up on disk, without the network."""
+"""Which parts of a run are done or failed, and which sources are unreachable: determined from disk, without network."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,10 @@ from typing import Any
 
 from zsbench.data.errors import FetchError
 from zsbench.data.sources.hub import UNLOCKED, wanted_revision
+from zsbench.data.sources.lock import lock_file
+from zsbench.data.sources.lock import pin_missing as pin_unlocked
 from zsbench.data.sources.mirror import look_up
+from zsbench.errors import counted
 from zsbench.plan.plan import Plan
 from zsbench.store.cells import FAILED, status
 from zsbench.store.integrity import intact
@@ -24,10 +27,11 @@ def summary(plan: Plan) -> str:
     jobs = {(system, seed) for _, _, system, seed in states}
     unscored = {(system, seed) for _, _, system, seed in states.keys() - set(done)}
     to_do = f"{len(states) - len(done)} to do" + (f", {failed} of them failed before" if failed else "")
+    trained = sum(path.is_file() for path in models)
     return (
-        f"run {plan.run}: {len(states)} cells ({len(done)} done, {to_do}); jobs that use a GPU if there is one: "
-        f"{len(models)} trainings ({sum(path.is_file() for path in models)} done), "
-        f"{len(jobs)} scorings ({len(jobs) - len(unscored)} done)"
+        f"run {plan.run}: {counted(len(states), 'cell')} ({len(done)} done, {to_do}); "
+        f"jobs that use a GPU if there is one: {counted(len(models), 'training')} ({trained} done), "
+        f"{counted(len(jobs), 'scoring')} ({len(jobs) - len(unscored)} done)"
     )
 
 
@@ -54,21 +58,31 @@ def failures(plan: Plan) -> str | None:
                 lines.append(f"  {'/'.join(map(str, cell))}{what}: {facts['reason']}")
     if not lines:
         return None
-    first = f"{len(lines)} of {len(plan.cells)} cells failed; all others are in the report, and it names these:"
-    return "\n".join([first, *lines, "The same command tries them again."])
+    first = f"{len(lines)} of {len(plan.cells)} cells failed; the report includes all others and lists these:"
+    return "\n".join([first, *lines, "Repeat the command to retry them."])
 
 
-def lost_files(plan: Plan) -> Iterator[str]:
-    """A message for each of the user's own files that does not exist, fetched before or not."""
+def missing_files(plan: Plan) -> Iterator[str]:
+    """A message for each of the user's own files and folders that does not exist, fetched before or not."""
     for name in plan.sources:
         source = plan.source_spec(name)
-        if source["kind"] == "local" and not Path(source["path"]).expanduser().is_file():
-            hint = "relative paths start at the folder you run snakemake in"
-            yield f"sources.{name}.path: no file {source['path']!r} ({hint})"
+        for kind, there in (("local", Path.is_file), ("folder", Path.is_dir)):
+            if source["kind"] == kind and not there(Path(source["path"]).expanduser()):
+                what = f"no {'file' if kind == 'local' else 'folder'} {source['path']!r}"
+                yield f"`{_written(plan, name)}`: {what}; a relative path starts at the folder where you start the run"
 
 
-def out_of_reach(plan: Plan) -> Iterator[tuple[str, str]]:
-    """(source, what is missing and what to do) of every source that is not fetched and cannot be, as things stand."""
+def _written(plan: Plan, source: str) -> str:
+    """The key of the config that made a source."""
+    for kind in ("datasets", "training_sets"):
+        if plan.config[kind].get(source, {}).get("path"):
+            return f"{kind}.{source}.path"
+    models = (name for name, system in plan.systems.items() if system.model == ("source", source))
+    return next((f"systems.{name}.model" for name in models), f"sources.{source}.path")
+
+
+def unreachable_sources(plan: Plan) -> Iterator[tuple[str, str]]:
+    """(source, what is missing and what to do) for every source that is not fetched and currently cannot be."""
     for name in plan.sources:
         source = plan.source_spec(name)
         mirror, lock = os.environ.get("ZSBENCH_MIRROR") or source["mirror"], source.get("lock")
@@ -83,12 +97,22 @@ def out_of_reach(plan: Plan) -> Iterator[tuple[str, str]]:
             yield name, f"{source['repo']} {UNLOCKED}"
 
 
+def pin_missing(plan: Plan, workflow: Path) -> Iterator[str]:
+    """Pin what this run fetches from the hub for the first time; a line for each source."""
+    if os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True"):
+        return
+    names = [name for name in plan.sources if not plan.layout.fetched(name).is_file()]
+    mirrored = [name for name in names if os.environ.get("ZSBENCH_MIRROR") or plan.source_spec(name)["mirror"]]
+    sources = plan.resources["sources"]
+    yield from pin_unlocked(sources, [name for name in names if name not in mirrored], lock_file(workflow))
+
+
 def warning(plan: Plan) -> str | None:
     """Sources out of reach, in one line; None when every source is there or can be fetched."""
-    missing = list(out_of_reach(plan))
+    missing = list(unreachable_sources(plan))
     if not missing:
         return None
     return (
         f"{len(missing)} of {len(plan.sources)} sources cannot be fetched: {', '.join(name for name, _ in missing)}. "
-        f"The first: {missing[0][1]} (`snakemake check` says it of each)"
+        f"The first: {missing[0][1]} (the target `check` lists them all)"
     )

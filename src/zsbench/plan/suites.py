@@ -1,6 +1,6 @@
-"""What a suite's task means: which protocols decide, and which suites and systems have it.
+"""Tasks of suites: their protocols and metrics, and the suites and systems of a task.
 
-Code asks a suite's `task` ("single": one label per text; "multi": any number) and `metric`, never its id.
+Code depends on the `task` ("single": one label per text; "multi": any number) and `metric` of a suite, never on its id.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,23 @@ PROTOCOLS = {  # of task multi: the splits that each protocol reports on
     FIXED: ("validation", "test"),
     "val-tuned": ("validation",),
     "cv": ("validation",),
+    "train-cv": ("validation",),
+    "heads-tuned": ("validation",),
     "held-out": ("test",),
 }
 
 
+# From the HybridNLI card: used only if a config requests them, and not for significance tests.
+OF_THE_CARD = ("train-cv", "heads-tuned")
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A metric that a suite may be judged by, and that every cell of its tasks reports.
+    """A metric that can be the headline metric of a suite; all cells with its tasks report it.
 
     Attributes:
-        name: as a reader knows it, inside a sentence.
-        reads: "counts" of predictions, or "scores", which are the same under every protocol.
+        name: display name, as used inside a sentence.
+        reads: "counts" of predictions, or "scores", which do not depend on the protocol.
         tasks: "single", "multi" or both.
     """
 
@@ -36,24 +42,24 @@ METRICS = {  # by the name of their function in `evaluation.metrics`; no numpy h
     "mean_ap": Metric("mean AP", "scores", ("multi",)),
     "micro_f1": Metric("micro-F1", "counts", ("multi",)),
 }
-RANDOM = ("prior-random", "uniform-random", "shuffled-oracle")  # controls that are measured as the mean of many draws
+RANDOM = ("prior-random", "uniform-random", "shuffled-oracle")  # controls measured as the mean over many draws
 
 
 def metrics_of(task: str, reads: str = "") -> tuple[str, ...]:
-    """Names of the metrics of a task; of those that read counts, or scores, where `reads` says so."""
+    """Names of the metrics of a task, optionally only those computed from counts or from scores."""
     return tuple(name for name, one in METRICS.items() if task in one.tasks and reads in ("", one.reads))
 
 
 def suites_of(spec: dict[str, Any], task: str) -> list[str]:
-    """Ids of the suites with this task, in the order of the config. `spec` is the analysis spec."""
+    """Ids of the suites with this task, in config order. `spec` is the analysis spec."""
     return [suite for suite, entry in spec["suites"].items() if entry["task"] == task]
 
 
 def suite_systems(spec: dict[str, Any], suite: str) -> list[dict[str, Any]]:
-    """The systems that were scored on a suite, in table order."""
+    """The systems scored on a suite, in table order."""
     return [system for system in spec["systems"] if suite in system["suites"]]
 
 
 def is_random(system: dict[str, Any]) -> bool:
-    """A random control: its row in the tables is an expectation over draws."""
+    """Whether a system is a random control, whose value in tables is a mean over draws."""
     return system["settings"].get("control") in RANDOM

@@ -1,4 +1,4 @@
-"""What changed between two runs, or between two systems: paired differences with intervals, and facts that differ."""
+"""Comparison of two runs or two systems: paired differences with intervals, and differing facts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.config.load import ConfigError
+from zsbench.errors import ConfigError, suggest
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Answers, Comparisons, Evidence, Test, resample
 from zsbench.evaluation.protocols import representative_decision
@@ -80,7 +80,7 @@ def compare_runs(
             notes.append(f"not compared, other rows: {'/'.join(key)}")
             continue
         if systems is not None and any(side[0].card["settings"].get("control") in RANDOM for side in sides):
-            raise ConfigError(f"systems: {key[2]}: a random control's cell is one draw, and its delta would be luck")
+            raise ConfigError(f"systems: {key[2]}: a random control is a single draw and cannot be compared")
         notes += _facts(key, sides[0][0].card, sides[1][0].card, FACTS if systems is None else SETTING)
         resampled.setdefault((key[0], key[2]), {})[key[1]] = _evidence(key[1], sides, statistics)
     base = {} if systems else {"a": "", "b": ""}  # seeds of the same recipe are compared one by one
@@ -106,7 +106,7 @@ def _cells(root: Path, pattern: str) -> Cells:
         if status(read_json(path)) != OK:
             without.add((suite, dataset, system))
     if not seeds:
-        raise IntegrityError(f"{root} holds no cells; expected results/<run>")
+        raise IntegrityError(f"{root}: no cells; expected results/<run>")
 
     def reader(key: Key) -> Callable[[], list[Cell]]:
         ids = [(*key, seed) for seed in sorted(seeds[key])]
@@ -119,7 +119,7 @@ def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cell
     """Cells of one system, under a name that both sides share."""
     known = sorted({key[2] for key in cells})
     if system not in known:
-        raise ConfigError(f"{root} has no system {system!r}; it has: {', '.join(known)}")
+        raise ConfigError(f"{root} has no system {system!r}{suggest(system, known)}")
     name = f"{names[1]} - {names[0]}"
     return {(suite, dataset, name): read for (suite, dataset, name_here), read in cells.items() if name_here == system}
 
@@ -179,9 +179,9 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     widths = [max([len(title), *frame[title].map(len)]) for title in titles]
     head = " ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True))
     lines = [
-        f"macro-F1 (several labels per text: held-out where there are test rows, else cv); a: {a}, b: {b};"
-        " delta = b - a; intervals by a paired bootstrap; p by swapped answers, none for two seeds,"
-        f" corrected by Holm (averages apart from datasets), * below {SIGNIFICANT}",
+        "macro-F1, delta = b - a",
+        f"a: {a}",
+        f"b: {b}",
         "",
         f"{head}       a       b    delta  interval             p",
     ]
@@ -192,4 +192,9 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
         mark = "*" if row.p_adjusted < SIGNIFICANT else ""
         p = f"{row.p_adjusted:.4f}{mark}" if row.p_adjusted == row.p_adjusted else "–"
         lines.append(f"{name}  {row.a:.4f}  {row.b:.4f}  {row.delta:+.4f}  {interval}  {p}")
-    return "\n".join([*lines, *([""] if comparison.notes else []), *comparison.notes]) + "\n"
+    legend = [
+        "Intervals: paired bootstrap over rows. p: permutation test that swaps the answers of a and b row by row,",
+        f"corrected by Holm, averages and datasets separately; * below {SIGNIFICANT}, – not tested (two seeds).",
+        "Several labels per text: thresholds are those of held-out where there are test rows, else of cv.",
+    ]
+    return "\n".join([*lines, "", *legend, *([""] if comparison.notes else []), *comparison.notes]) + "\n"

@@ -1,4 +1,4 @@
-"""How a number came to be: from a cell's card over its scores to the metric, recomputed on the way.
+"""How a number was computed: from the card of a cell and its scores to the metric, recomputed on the way.
 
 Axis legend: n rows, L labels.
 """
@@ -22,6 +22,7 @@ CARD_LINES = (
     ("settings", "settings"),
     ("seed", "seed"),
     ("model", "weights from"),
+    ("licences", "licences"),
     ("weights_sha256", "weights sha256"),
     ("precision", "precision"),
     ("device", "device"),
@@ -47,7 +48,7 @@ def explain(cell: Path) -> str:
     card = read_json(layout.card(*where))
     if status(card) != OK:
         made = f"cell {cell_name(*where)}\n\n{_made_by(card)}"
-        return f"{made}\n\n2. It holds no scores: {status(card)}: {card['reason']}\n"
+        return f"{made}\n\n2. No scores: {status(card)}: {card['reason']}\n"
     loaded = open_cell(layout, where, card)
     metrics_path = layout.metrics(*where)
     if not metrics_path.is_file():
@@ -86,7 +87,7 @@ def _made_by(card: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     """A fact in a line; a long one (the command holds the whole spec) is cut, the card has it all."""
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (whole in card.json)"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (see card.json)"
 
 
 def _rows(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any], cell: Cell) -> str:
@@ -123,12 +124,12 @@ def _decision(cell: Cell, block: dict[str, Any]) -> str:
     fitted = block["thresholds_fitted_on"]
     rows = np.flatnonzero(cell.split == block["split"])
     if block["protocol"] == "argmax":
-        how = "  each row gets the label with the highest score (equals are drawn for by a hash of sample id and label)"
+        how = "  each row gets the label with the highest score (ties are broken by a hash of sample id and label)"
         taken = np.zeros_like(cell.gold)
         taken[np.arange(len(taken)), cell.winners] = True
     else:
         thresholds = np.array([block["labels"][name]["threshold"] for name in _names(cell)])
-        how = f"  a label is given where its score reaches its threshold; thresholds fitted on: {fitted or 'nothing'}"
+        how = f"  a label is predicted if its score reaches its threshold; thresholds fitted on: {fitted or 'nothing'}"
         taken = cell.scores >= thresholds
     lines = [how]
     if cell.card["settings"].get("control") in RANDOM:
@@ -172,5 +173,5 @@ def _counts(cell: Cell, rows: np.ndarray, taken: np.ndarray, block: dict[str, An
     counted = total > 0 if block["protocol"] == "argmax" else np.ones(len(total), dtype=bool)
     macro = float(f1[counted].mean())
     stored = block["metrics"]["macro_f1"]
-    verdict = "as stored" if abs(macro - stored) < 1e-9 else f"NOT the stored {stored:.6f}: measure again"
+    verdict = "as stored" if abs(macro - stored) < 1e-9 else f"NOT the stored {stored:.6f}: measure the cell again"
     return [*lines, f"  macro-F1 = mean of F1 over {int(counted.sum())} labels = {macro:.6f} ({verdict})"]

@@ -7,6 +7,7 @@ import numpy as np
 import yaml
 
 from zsbench.config.load import ConfigError
+from zsbench.errors import suggest
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import argmax, representative_decision
@@ -48,9 +49,9 @@ def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
         ConfigError: the run has no such system, or its family is none of the four and `model_type` is not given.
         IntegrityError: the system has no single-label cell.
     """
-    cells = [cell for cell in _cells(Path(root), system) if cell.card["task"] == "single"]
+    cells = [cell for cell in cells_of(Path(root), system) if cell.card["task"] == "single"]
     if not cells:
-        raise IntegrityError(f"{root}: {system} has no cell with one label a text, which is all that BTZSC reads")
+        raise IntegrityError(f"{root}: {system} has no single-label results, which BTZSC requires")
     first = cells[0].card
     by_seed: dict[str, list[dict[str, float]]] = {}
     for cell in cells:
@@ -119,17 +120,17 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    cells = _cells(Path(root), system)
+    cells = cells_of(Path(root), system)
     seeds = sorted({cell.seed for cell in cells})
     if seed is not None and seed not in seeds:
-        raise ConfigError(f"{system} has no seed {seed}; it has: {', '.join(map(str, seeds))}")
+        raise ConfigError(f"{system}: no seed {seed}; allowed: {', '.join(map(str, seeds))}")
     layout, results = Layout(Path(root)), []
     for cell in cells:
         if cell.seed != (seeds[0] if seed is None else seed):
             continue
         path = layout.dataset_card(cell.dataset)
         facts = read_json(path) if path.is_file() else {}
-        split, protocol, values = _index_metrics(cell)
+        split, protocol, values = shown_metrics(cell)
         origin = str(facts.get("origin", cell.dataset)).rpartition("datasets/")[2]
         for metric, value in values.items():
             results.append(
@@ -167,7 +168,7 @@ def write_model_index(folder: Path, block: str) -> Path:
 
     path = Path(folder) / "README.md"
     if not path.is_file():
-        raise IntegrityError(f"{path} is missing; expected the folder of a checkpoint with a model card")
+        raise IntegrityError(f"{path} is missing; expected a checkpoint folder with a model card")
     card = ModelCard.load(path)
     name, results = model_index_to_eval_results(yaml.safe_load(block)["model-index"])
     card.data.model_name, card.data.eval_results = name, results
@@ -175,7 +176,7 @@ def write_model_index(folder: Path, block: str) -> Path:
     return path
 
 
-def _cells(root: Path, system: str) -> list[Cell]:
+def cells_of(root: Path, system: str) -> list[Cell]:
     """Every cell of a system that holds scores, by suite, dataset and seed."""
     layout = Layout(root)
     paths = sorted((root / "cells").glob("*/*/*/seed*/card.json"))
@@ -185,12 +186,12 @@ def _cells(root: Path, system: str) -> list[Cell]:
     ]
     known = sorted({cell_id[2] for cell_id in ids})
     if system not in known:
-        raise ConfigError(f"{root} has no system {system!r}; it has: {', '.join(known) or 'no cells at all'}")
+        raise ConfigError(f"{root} has no system {system!r}{suggest(system, known)}")
     cards = {cell_id: read_json(layout.card(*cell_id)) for cell_id in ids if cell_id[2] == system}
     cells = [open_cell(layout, cell_id, card) for cell_id, card in cards.items() if status(card) == OK]
     if not cells:
         reason = next(card["reason"] for card in cards.values())
-        raise IntegrityError(f"{root}: no cell of {system!r} holds scores: {reason}")
+        raise IntegrityError(f"{root}: {system!r} has no scores: {reason}")
     return cells
 
 
@@ -204,7 +205,7 @@ def _btzsc_metrics(cell: Cell) -> dict[str, float]:
     return {name: float(value) for name, value in zip(BTZSC_METRICS, values, strict=True)}
 
 
-def _index_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
+def shown_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
     """(split, protocol, metrics) that a model card shows of a cell."""
     if cell.card["task"] == "single":
         single = _btzsc_metrics(cell)
@@ -221,11 +222,11 @@ def _means(metrics: list[dict[str, float]]) -> dict[str, float]:
 
 def _model_type(family: str, system: str, given: str) -> str:
     if given and given not in MODEL_TYPES:
-        raise ConfigError(f"model type {given!r} is not known to BTZSC; allowed: {', '.join(MODEL_TYPES)}")
+        raise ConfigError(f"--model-type: BTZSC has no model type {given!r}; allowed: {', '.join(MODEL_TYPES)}")
     family_type = FAMILIES[family].model_type
     if not given and family_type is None:
         raise ConfigError(
-            f"{system} is of family {family!r}, for which BTZSC has no model type; say under which one it is to stand:"
+            f"{system}: BTZSC has no model type for family {family!r}; choose one with"
             f" --model-type {{{', '.join(MODEL_TYPES)}}}"
         )
     return given or str(family_type)

@@ -1,4 +1,4 @@
-"""What a report reads: the analysis frames of a run, its cards and training records; no metric is made here."""
+"""Input of a report: analysis frames, cards and training records of a run. No metrics are computed here."""
 
 import itertools
 from dataclasses import dataclass
@@ -19,27 +19,43 @@ from zsbench.store.provenance import read_json
 COLUMNS = {
     "metrics": "suite dataset system seed protocol split metric label value",
     "deltas": (
-        "table suite dataset metric protocol split system baseline baseline_protocol factor levels delta low high p"
-        " p_adjusted tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism"
-        " rare_labels"
-        " n_rows n_sets n_seeds mcnemar_p"
+        "table suite dataset metric protocol split system baseline baseline_protocol factor levels delta low high p "
+        "p_adjusted tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism "
+        "rare_labels n_rows n_sets n_seeds mcnemar_p"
     ),
+    "confusable": (
+        "suite dataset system baseline factor levels value baseline_value delta low high p p_adjusted tests unit mde"
+        " verdict equivalence_low equivalence_high needs_rows needs_seeds n_rows n_sets n_seeds pairs"
+    ),
+    "claims": "id claim source rule systems measured value low high verdict why",
+    "label_counts": (
+        "system kind seed labels rows datasets accuracy low high macro_f1 tokens first_tokens sequences milliseconds"
+        " skipped"
+    ),
+    "label_slopes": "system kind metric slope low high first last fewest most rows datasets",
     "ranks": "suite protocol split system value rank rank_low rank_high p_best",
-    "calibration": "suite dataset system seed confidence_kind rows ece ece_calibrated brier auroc",
-    "reliability": "suite dataset system bin low high count confidence accuracy",
-    "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor rows",
+    "calibration": (
+        "suite dataset system seed confidence_kind rows ece ece_low ece_high ece_calibrated ece_calibrated_high brier"
+        " auroc"
+    ),
+    "coverage": (
+        "suite dataset system seed rows accuracy_50 accuracy_80 accuracy_90 accuracy_95 accuracy aurc aurc_low"
+        " aurc_high"
+    ),
+    "reliability": "suite dataset system bin low high count confidence accuracy accuracy_low accuracy_high",
+    "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor median_shift rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
 }
 HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
 SERIES_COLORS = 8  # of `figures.style`, after which they return
 AVERAGE = "average"  # the dataset name of values over a whole suite
 SINGLE, MULTI = "single", "multi"  # tasks: one label per text, any number of labels per text
-WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown where a number is missing
+WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown in place of a missing number
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Why a system has no number on a dataset: the status and reason of its seeds' cells, the worst first."""
+    """Why a system has no result on a dataset: status and reason of the worst cell over its seeds."""
 
     status: str
     reason: str
@@ -52,7 +68,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class RunData:
-    """One run as the report sees it.
+    """A run as seen by the report.
 
     Args:
         root: `results/<run>`.
@@ -67,10 +83,10 @@ class RunData:
         return Layout(self.root)
 
     def frame(self, name: str) -> pd.DataFrame:
-        """An analysis frame; empty, with its columns, when the run has none.
+        """An analysis frame; an empty frame with the right columns if the run has none.
 
         Raises:
-            IntegrityError: the stored frame is damaged, or lacks a column that the contract names.
+            IntegrityError: the stored frame is damaged or lacks a required column.
         """
         path = self.root / "analysis" / f"{name}.parquet"
         columns = COLUMNS[name].split()
@@ -90,12 +106,12 @@ class RunData:
 
     @property
     def alpha(self) -> float:
-        """Adjusted p below which a difference is called one: 1 - `statistics.level`, as verdicts take it."""
+        """Significance level for adjusted p: 1 - `statistics.level`, as in verdicts."""
         return 1 - float(self.spec["statistics"]["level"])
 
     @property
     def reference(self) -> str:
-        """The system whose deltas the tables print."""
+        """The reference system of the deltas in tables."""
         return self.spec["statistics"]["system"]
 
     def suites(self, task: str) -> list[str]:
@@ -106,20 +122,20 @@ class RunData:
         return self.spec["suites"][suite]["title"]
 
     def metric(self, suite: str) -> str:
-        """The suite's headline metric, as `metrics.parquet` names it."""
+        """The headline metric of a suite, as named in `metrics.parquet`."""
         return self.spec["suites"][suite]["metric"]
 
     def metric_name(self, suite: str) -> str:
-        """The headline metric as a reader knows it: `macro-F1`."""
+        """The display name of the headline metric: `macro-F1`."""
         return METRICS[self.metric(suite)].name
 
     def metric_title(self, suite: str) -> str:
-        """The same as a heading starts: `Macro-F1`."""
+        """The display name at the start of a heading: `Macro-F1`."""
         name = self.metric_name(suite)
         return name[0].upper() + name[1:]
 
     def decision(self, suite: str) -> tuple[str, str] | None:
-        """(protocol, split) that stands for a suite where there is room for one; None where nothing was measured."""
+        """The (protocol, split) that represents a suite if only one can be shown; None if nothing was measured."""
         if self.spec["suites"][suite]["task"] == SINGLE:
             return "argmax", "test"
         rows = self.metrics[self.metrics["suite"] == suite]
@@ -143,7 +159,7 @@ class RunData:
         ]
 
     def system(self, name: str) -> dict[str, Any]:
-        """A system's entry in the spec; {} for one that the run does not have."""
+        """The spec of a system; {} if the run does not have it."""
         return next((entry for entry in self.spec["systems"] if entry["id"] == name), {})
 
     @cached_property
@@ -154,7 +170,7 @@ class RunData:
         return list(self.system(system).get("seeds", []))
 
     def is_ablation(self, system: str) -> bool:
-        """A GliZNet variant that exists to be contrasted: not the reference, not one side of a named compound."""
+        """Whether a system is an ablation variant of GliZNet: not the reference and not part of a named compound."""
         variant = system.removeprefix("gliznet-")
         gliznet = self.spec.get("gliznet", {})
         named = {name for pair in gliznet.get("compounds", {}).values() for name in pair}
@@ -166,7 +182,7 @@ class RunData:
         )
 
     def headline(self, *suites: str, limit: int = HEADLINE) -> list[str]:
-        """The few systems that crowded figures show: the reference, the best others; no controls, no ablations."""
+        """The few systems shown in crowded figures: the reference and the best others, no controls or ablations."""
         names = [name for suite in suites for name in self.systems(suite, controls=False)]
         names = [name for name in dict.fromkeys(names) if not self.is_ablation(name)]
         names.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
@@ -177,13 +193,13 @@ class RunData:
         return [name for name in names if name in best]
 
     def shown_note(self, names: list[str], *suites: str) -> str:
-        """A caption's last words when a figure shows only some of the suites' systems."""
+        """The end of a caption if a figure shows only some of the systems of its suites."""
         others = len({name for suite in suites for name in self.systems(suite, controls=False)}) - len(names)
         return f" {others} further systems (controls aside) are in the tables alone." if others > 0 else ""
 
     @cached_property
     def series(self) -> dict[str, int]:
-        """Number of each system's `series_style`, the same in every figure: one colour once per suite's headline."""
+        """Index of the `series_style` of each system, the same in all figures; colours are unique within a suite."""
         numbers: dict[str, int] = {}
         for suite in self.spec["suites"]:
             names = self.headline(suite)
@@ -199,7 +215,7 @@ class RunData:
 
     @cached_property
     def unmoved(self) -> frozenset[str]:
-        """Systems with a seed whose training says that its selection metric never moved; of a hybrid, all that read
+        """Systems with a seed whose validation metric never improved in training; for a hybrid, all systems that use
         its heads."""
         still = {key for key, record in self.trainings.items() if record.get("selection_never_moved")}
         return frozenset(
@@ -210,7 +226,7 @@ class RunData:
         )
 
     def chosen_on(self, system: str, dataset: str, split: str) -> bool:
-        """Whether a multi-label system's weights were chosen on the rows of this split.
+        """Whether the weights of a multi-label system were selected on the rows of this split.
 
         Heads that this run trains look at the validation rows of their dataset to stop; what a publisher's training
         looked at is not known row by row, so every split of a dataset that it declares as seen counts.
@@ -223,7 +239,7 @@ class RunData:
         return dataset in entry["settings"].get("seen", [])
 
     def seen(self, suite: str, dataset: str) -> dict[str, str]:
-        """What each system's cards say of having been trained on the dataset: `yes`, `unknown` or `no`."""
+        """Whether each system was trained on the dataset, according to its cards: `yes`, `unknown` or `no`."""
         answers: dict[str, str] = {}
         for cell in self.cells():
             if cell[:2] == (suite, dataset):
@@ -233,7 +249,7 @@ class RunData:
         return answers
 
     def means(self, suite: str, metric: str) -> pd.DataFrame:
-        """Mean over seeds of a metric under the suite's `decision`: systems as rows, dataset ids as columns."""
+        """A metric averaged over seeds, with the suite's `decision`: systems as rows, dataset ids as columns."""
         frame, shown = self.metrics, self.decision(suite)
         picked = frame[
             (frame["suite"] == suite)
@@ -245,7 +261,7 @@ class RunData:
         return picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
 
     def suite_means(self, suite: str, metric: str = "") -> pd.DataFrame:
-        """`means` of a metric, by default the headline metric, in table order, NaN where a system has no number.
+        """`means` of a metric (default: the headline metric) in table order, NaN where a system has no result.
 
         A last column `average` is the plain mean over datasets, only for systems that have every dataset: averages
         over different sets are never ranked.
@@ -261,7 +277,7 @@ class RunData:
         return means
 
     def cell_values(self) -> dict[CellId, float]:
-        """Headline metric of every cell, under its suite's `decision`."""
+        """Headline metric of all cells, with the `decision` of their suite."""
         shown = {suite: (self.metric(suite), *(self.decision(suite) or ("", ""))) for suite in self.spec["suites"]}
         return {
             (row.suite, row.dataset, row.system, int(row.seed)): float(row.value)
@@ -270,7 +286,7 @@ class RunData:
         }
 
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
-        """Stored scores of a cell, or None when the run has no such cell, or one without scores."""
+        """Stored scores of a cell, or None if the cell is missing or has no scores."""
         key = (suite, dataset, system, seed)
         return read_files(self.layout, key)[1].to_pandas() if key in self.cells() else None
 
@@ -287,17 +303,17 @@ class RunData:
         return {key: read_json(self.layout.card(*key)) for key in keys if self.layout.card(*key).is_file()}
 
     def dataset_card(self, dataset: str) -> dict[str, Any]:
-        """Card of a prepared dataset; {} where it was not prepared."""
+        """Card of a prepared dataset; {} if it was not prepared."""
         path = self.layout.dataset_card(dataset)
         return read_json(path) if path.is_file() else {}
 
     def cells(self) -> list[CellId]:
-        """Every stored cell that holds scores, in table order."""
+        """All stored cells with scores, in table order."""
         return [key for key, card in self.cards.items() if status(card) == OK]
 
     @cached_property
     def missing(self) -> dict[tuple[str, str, str], Missing]:
-        """Every (suite, dataset, system) without a number, in table order: one seed without scores makes it so."""
+        """All (suite, dataset, system) without a result, in table order: a single seed without scores is enough."""
         lost: dict[tuple[str, str, str], list[tuple[str, str, int]]] = {}
         for (suite, dataset, system, seed), card in self.cards.items():
             if status(card) != OK:
@@ -307,12 +323,12 @@ class RunData:
         }
 
     def missing_word(self, suite: str, datasets: list[str], *systems: str) -> str:
-        """The word for why there is no number that needs all of these cells; "" where none is missing."""
+        """The status shown for a number that needs all of these cells; "" if none is missing."""
         keys = [(suite, dataset, system) for dataset in datasets for system in systems]
         return min((self.missing[key].word for key in keys if key in self.missing), default="")
 
     def complete(self, suite: str, system: str) -> bool:
-        """Whether the system has a number on every dataset of a suite."""
+        """Whether the system has results on all datasets of a suite."""
         return not self.missing_word(suite, list(self.datasets(suite)), system)
 
     @cached_property

@@ -9,6 +9,7 @@ import pandas as pd
 
 from zsbench.plan.suites import METRICS
 from zsbench.reporting.frames import AVERAGE
+from zsbench.reporting.index import SUMMARY
 from zsbench.reporting.render import (
     MARKS,
     SIDECAR,
@@ -23,10 +24,12 @@ from zsbench.reporting.render import (
     words_table,
 )
 from zsbench.reporting.tables.base import UNMOVED_NOTE
+from zsbench.store.provenance import read_json
 
 MOST_ROWS = 7  # of the headline
 SHOWN_PROTOCOL = "held-out"  # rows of a multi-label suite that a block shows; the whole table is in the report
 VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict")
+MULTI = ("System", "Macro-F1", "Exact match", "Macro P", "Macro R")
 RATIOS = ("backbone", "comparison", "labels", "times", "met")
 NO_SPEED = "Not measured in the committed sample; `make speed` measures it, `make sample` then shows it here."
 _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.DOTALL)
@@ -50,12 +53,12 @@ def render(text: str, reports: Path) -> str:
     def fill(block: re.Match[str]) -> str:
         name, end = block.group(1), block.group(3)
         if end != name:
-            raise ValueError(f"block {name!r} ends as {end!r}")
+            raise ValueError(f"block {name!r} ends with the marker of {end!r}")
         return f"<!-- begin:{name} -->\n{_body(name, reports)}\n<!-- end:{name} -->"
 
     filled = _BLOCK.sub(fill, text)
     if text.count("<!-- begin:") != len(_BLOCK.findall(text)):
-        raise ValueError("a block begins but does not end, or its markers are not on lines of their own")
+        raise ValueError("a block has no end marker, or a marker is not on its own line")
     return filled
 
 
@@ -68,13 +71,6 @@ def written_tables(reports: Path) -> dict[str, Table]:
     """Every table of a written report by name."""
     folder = reports / "tables"
     return {path.stem: read_table(folder, path.stem) for path in sorted(folder.glob(f"*.{SIDECAR}"))}
-
-
-def show(reports: Path) -> str:
-    """A report's main tables for a terminal: suites and ablations."""
-    tables = written_tables(reports).values()
-    shown = [table for kind in ("suite", "multi", "ablations") for table in tables if table.kind == kind]
-    return "\n".join(f"{table.title}\n\n{to_markdown(table)}" for table in shown)
 
 
 def _body(name: str, reports: Path) -> str:
@@ -106,7 +102,7 @@ def _suite(reports: Path) -> Table:
 
 def headline(reports: Path) -> str:
     """At most seven rows: the reference, the best systems, the best untrained one, the best control without gold."""
-    rows, metric = _averages(_suite(reports))
+    rows, metric = averages(_suite(reports))
     ranked = rows[rows["n_sets"] == rows["of_sets"]].sort_values("value", ascending=False, kind="stable")
     systems = ranked[~ranked["control"]]
     reference = ranked[ranked["reference"]].iloc[0]
@@ -118,7 +114,7 @@ def headline(reports: Path) -> str:
         Column("System", "system", marks=("system.unmoved",)),
         Column(f"Average {metric}", "value", "number", marks=("below", "differs", "checkpoint_differs")),
         Column(f"Δ to {reference['system']}", "delta", "signed", interval=("low", "high")),
-        Column("p (adjusted)", "p_adjusted", "p", 4),
+        Column("p (adjusted)", "p_adjusted", "p"),
     )
     table = Table("", ranked[ranked["system"].isin(names)], columns)
     parts = [to_markdown(table), _sentence(reference, systems, controls)]
@@ -126,11 +122,10 @@ def headline(reports: Path) -> str:
     return "\n".join([*parts, *(["", UNMOVED_NOTE] if marked else [])])
 
 
-def _averages(table: Table) -> tuple[pd.DataFrame, str]:
-    """The rows of averages, with differences as row minus reference; name of their metric."""
+def averages(table: Table) -> tuple[pd.DataFrame, str]:
+    """The rows of averages; name of their metric."""
     rows = table.frame[table.frame["dataset"] == AVERAGE]
-    turned = rows.assign(delta=-rows["delta"], low=-rows["high"], high=-rows["low"])
-    return turned, METRICS[rows["metric"].iloc[0]].name
+    return rows, METRICS[rows["metric"].iloc[0]].name
 
 
 def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFrame) -> str:
@@ -139,49 +134,68 @@ def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFram
     other = systems.iloc[min(1, len(systems) - 1)] if best["system"] == name else best
     difference = f"{number(other['delta'], 3, signed=True)} {interval_text(other['low'], other['high'])}"
     if len(systems) == 1:
-        said = f"`{name}` is the only system"
+        sentence = f"`{name}` is the only system"
     elif best["system"] == name:
-        said = (
+        sentence = (
             f"`{name}` has the highest average of {len(systems)} systems; `{other['system']}`, the next, differs from"
         )
-        said += f" it by {difference}"
+        sentence += f" it by {difference}"
     else:
-        said = f"`{best['system']}` has the highest average of {len(systems)} systems, {difference} from `{name}`"
+        sentence = f"`{best['system']}` has the highest average of {len(systems)} systems, {difference} from `{name}`"
     if len(controls):
         control = controls.iloc[0]
-        said += f"; the best control that reads no text, `{control['system']}`, reaches {control['value']:.3f}"
-    return f"{said}."
+        sentence += f"; the best control that reads no text, `{control['system']}`, reaches {control['value']:.3f}"
+    return f"{sentence}."
 
 
 def scale(reports: Path) -> str:
     """How small the run behind the sample is: sets, rows, seeds, steps of the reference."""
     table = _suite(reports)
-    rows, _ = _averages(table)
+    rows, _ = averages(table)
     reference = rows[rows["reference"]].iloc[0]
     sizes = read_table(reports / "tables", "integrity").frame
     counts = sorted(sizes[sizes["suite"].isin(rows["suite"])]["scored:test"].astype(int))
     seeds = 0 if pd.isna(reference["n_seeds"]) else int(reference["n_seeds"])
     shown = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
-    parts = [*_steps(reports, reference["system"]), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
+    parts = [*_steps(reports), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
     return (
         f"**A demonstration, not a benchmark result**: a 22.7 M encoder, {', '.join(parts)}, {shown} rows of each of"
         f" {len(counts)} test set{'s' * (len(counts) != 1)}."
     )
 
 
-def _steps(reports: Path, system: str) -> list[str]:
-    """How long a system was trained, from the curves of its training; [] where there are none."""
-    path = reports / "figures" / "training_curves.csv"
-    if not path.is_file():
-        return []
-    curves = pd.read_csv(path)
-    steps = curves[curves["model"] == system]["step"]
-    return [f"{steps.max():,} training steps"] if len(steps) else []
+def _steps(reports: Path) -> list[str]:
+    """How long systems were trained, as the report's card says; [] where it does not."""
+    path = reports / SUMMARY
+    training = read_json(path)["facts"].get("Training") if path.is_file() else None
+    return [training] if training else []
 
 
 def _verdicts(reports: Path) -> str:
     table = picked(read_table(reports / "tables", "ablations"), VERDICTS)
     return to_markdown(replace(table, notes=(), signature=""))
+
+
+def scores(reports: Path) -> str:
+    """The suite's metric alone: systems by datasets and their average, with the marks and what they mean."""
+    table = _suite(reports)
+    shown = tuple(column for column in table.columns if column.kind == "text" or column.value == "value")
+    return _narrow(replace(table, columns=shown))
+
+
+def multi(reports: Path) -> str:
+    """The report's first multi-label suite under one protocol, without the columns of single labels."""
+    for table in written_tables(reports).values():
+        if table.kind == "multi":
+            titles = tuple(column.title for column in table.columns if column.title in MULTI)
+            return _narrow(picked(_held_out(table), titles))
+    raise ValueError(f"{reports}: no table of a multi-label suite")
+
+
+def _narrow(table: Table) -> str:
+    """The table with the notes alone that start with a printed mark."""
+    marks = {mark for row in cells(table) for cell in row for mark in cell.marks}
+    return to_markdown(replace(table, notes=tuple(n for n in table.notes if n[0] in marks), signature=""))
 
 
 def _ratios(reports: Path) -> str:
@@ -201,6 +215,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "headline": headline,
     "scale": scale,
     "suite": lambda reports: to_markdown(_suite(reports)),
+    "scores": scores,
+    "multi": multi,
     "verdicts": _verdicts,
     "ratios": _ratios,
     "speed": _speed,

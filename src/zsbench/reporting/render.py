@@ -3,6 +3,8 @@
 Nothing is formatted before `cells`; the same table gives the same bytes.
 """
 
+import itertools
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +14,13 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from zsbench.store.provenance import read_json, write_json, write_text
 
 EMPTY = "–"
 DIGITS, MOST_DIGITS = 3, 4
+MOST_ROWS = 20  # of a long table that the page shows before it is asked for all
 TEMPLATES = Path(__file__).with_name("templates")
 # What each flag prints behind a cell; a flag `baseline.unmoved` prints the mark of `unmoved`.
 MARKS = {
@@ -40,7 +44,8 @@ class Column:
         value: frame column with the value.
         kind: text, count, number, signed (with a plus sign), share (in per cent), p, given (as somebody
             printed it), or interval (of the value alone, no estimate).
-        digits: of a number; 0 stands for `DIGITS`, or `MOST_DIGITS` where the intervals are that narrow.
+        digits: of a number; 0 stands for `DIGITS`, or `MOST_DIGITS` where the intervals are that narrow; of a share,
+            where 0 stands for 1.
         interval: frame columns (low, high), printed behind the value.
         plus: frame column of a second count, printed as `value + plus`.
         sets: frame columns (count, total): over how many of the datasets the value is, printed where not over all.
@@ -49,6 +54,7 @@ class Column:
         at: of a table with `spread`, the value of that frame column whose rows are shown here.
         status: frame column with the word that stands for a missing value ("n/a", "failed"); "" shows a dash.
         volatile: whether equal runs may differ in it (times, memory).
+        extra: left out of Markdown and LaTeX, and on the page shown by choice alone.
     """
 
     title: str
@@ -63,6 +69,7 @@ class Column:
     at: str = ""
     status: str = "status"
     volatile: bool = False
+    extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class Table:
         columns: printed columns; the first heads its row. By default every column of the frame under its name.
         keys: frame columns that name a printed row; without them every frame row is one.
         spread: frame column whose values are spread over printed columns (`Column.at`).
+        group: frame column that names blocks of rows, each under a heading of its own; its rows lie together.
         notes: footnotes, whole sentences.
         signature: one line that says how the numbers came to be, for copying beside a number.
         name: file name without ending.
@@ -87,6 +95,7 @@ class Table:
     columns: tuple[Column, ...] = ()
     keys: tuple[str, ...] = ()
     spread: str = ""
+    group: str = ""
     notes: tuple[str, ...] = ()
     signature: str = ""
     name: str = ""
@@ -111,13 +120,18 @@ def _plain_column(named: tuple[Any, pd.Series]) -> Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed cell: formatted text, its marks, and the frame row it comes from."""
+    """A printed cell: a value, what goes with it (interval, number of sets), its marks, and its frame row."""
 
-    text: str
+    value: str
+    beside: str = ""
     marks: str = ""
     bold: bool = False
     sort: float | None = None
     row: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        return f"{self.value} {self.beside}".strip()
 
     @property
     def shown(self) -> str:
@@ -137,6 +151,11 @@ def number(value: float, digits: int, signed: bool = False) -> str:
 def interval_text(low: float, high: float, digits: int = DIGITS, signed: bool = True) -> str:
     """`[low, high]`."""
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def p_text(p: float) -> str:
+    """A p value in three digits; below them `<0.001`."""
+    return "<0.001" if p < 0.001 else number(p, 3)
 
 
 def supported_digits(widths: pd.Series) -> int:
@@ -184,25 +203,42 @@ def _cell(row: Mapping[str, Any], column: Column, digits: int) -> Cell:
     value = row.get(column.value)
     marks = "".join(dict.fromkeys(MARKS[flag.split(".")[-1]] for flag in column.marks if row.get(flag) is True))
     if column.kind == "text":
-        return Cell("" if value is None or pd.isna(value) else str(value), marks, row=row)
+        return Cell("" if value is None or pd.isna(value) else str(value), marks=marks, row=row)
     if value is None or pd.isna(value):
         return Cell(str(row.get(column.status) or EMPTY), row=row)
-    signed = column.kind == "signed"
-    if column.kind == "count":
-        text = f"{value:,.0f}" + (f" + {row[column.plus]:,.0f}" if column.plus else "")
-    elif column.kind == "given":
-        text = f"{value:g}" + (f" [{', '.join(f'{row[name]:g}' for name in column.interval)}]" * bool(column.interval))
-    elif column.kind == "share":
-        text = f"{value:.1%}"
-    else:
-        text = number(value, digits, signed)
-    if column.kind == "interval":
-        text = interval_text(row[column.interval[0]], row[column.interval[1]], digits)
-    elif column.interval and column.kind != "given" and not pd.isna(row[column.interval[0]]):
-        text += f" {interval_text(row[column.interval[0]], row[column.interval[1]], digits, signed)}"
+    bounds = tuple(row[name] for name in column.interval)
+    beside = []
+    if column.kind == "given":
+        beside += [f"[{', '.join(f'{bound:g}' for bound in bounds)}]"] if bounds else []
+    elif bounds and column.kind != "interval" and not pd.isna(bounds[0]):
+        beside.append(interval_text(bounds[0], bounds[1], digits, column.kind == "signed"))
     if column.sets and row[column.sets[0]] != row[column.sets[1]]:
-        text += f" ({row[column.sets[0]]:.0f} of {row[column.sets[1]]:.0f} sets)"
-    return Cell(text, marks, bool(column.bold) and row.get(column.bold) is True, float(value), row)
+        beside.append(f"({row[column.sets[0]]:.0f} of {row[column.sets[1]]:.0f} sets)")
+    words: dict[str, Callable[[], str]] = {
+        "count": lambda: f"{value:,.0f}" + (f" + {row[column.plus]:,.0f}" if column.plus else ""),
+        "given": lambda: f"{value:g}",
+        "share": lambda: f"{value:.{column.digits or 1}%}",
+        "p": lambda: p_text(value),
+        "interval": lambda: interval_text(bounds[0], bounds[1], digits),
+    }
+    text = words.get(column.kind, lambda: number(value, digits, column.kind == "signed"))()
+    return Cell(text, " ".join(beside), marks, bool(column.bold) and row.get(column.bold) is True, float(value), row)
+
+
+def trimmed(table: Table, extra: bool = False) -> Table:
+    """The table without columns that hold nothing but dashes, and without the extra ones unless asked for."""
+    shown = [column for column in table.columns if extra or not column.extra]
+    lines = cells(replace(table, columns=tuple(shown)))
+    filled = [
+        c for c, column in enumerate(zip(*lines, strict=True)) if any(cell.text not in (EMPTY, "") for cell in column)
+    ]
+    return replace(table, columns=tuple(shown[c] for c in filled) if lines else tuple(shown))
+
+
+def grouped(table: Table) -> list[tuple[str, list[list[Cell]]]]:
+    """The printed rows in their blocks: (heading, rows); one block without a heading where there is no `group`."""
+    blocks = itertools.groupby(cells(table), key=lambda line: str(line[0].row.get(table.group, "")))
+    return [(heading, list(lines)) for heading, lines in blocks]
 
 
 def picked(table: Table, titles: tuple[str, ...]) -> Table:
@@ -215,7 +251,7 @@ def picked(table: Table, titles: tuple[str, ...]) -> Table:
     for title in titles:
         if title not in by_title:
             raise ValueError(f"table {table.name}: no column {title!r}; allowed: {', '.join(by_title)}")
-    return replace(table, columns=tuple(by_title[title] for title in titles))
+    return replace(table, columns=tuple(replace(by_title[title], extra=False) for title in titles))
 
 
 def words_table(name: str, title: str, frame: pd.DataFrame, notes: tuple[str, ...] = ()) -> Table:
@@ -242,16 +278,22 @@ def to_csv(table: Table) -> str:
     return table.frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
 
 
-def to_markdown(table: Table, most: int = 0) -> str:
+def to_markdown(table: Table, short: bool = False) -> str:
     """A Markdown table, then notes and signature.
 
     Args:
-        most: number of rows to show; 0 for all.
+        short: leave out the notes, and the blocks of rows behind the first `MOST_ROWS`.
     """
-    rows = [[_markdown_cell(cell) for cell in row] for row in cells(table)[: most or None]]
+    table = trimmed(table)
+    rows: list[list[str]] = []
+    for heading, block in grouped(table):
+        if short and len(rows) >= MOST_ROWS:
+            break
+        rows += [[f"*{escape_markdown(heading)}*", *[""] * (len(table.columns) - 1)]] if heading else []
+        rows += [[_markdown_cell(cell) for cell in line] for line in block]
     align = ["left" if column.kind == "text" else "right" for column in table.columns]
     lines = [_pipe_table([column.title for column in table.columns], rows, align)]
-    notes = [f"- {escape_markdown(note)}" for note in table.notes]
+    notes = [] if short else [f"- {escape_markdown(note)}" for note in table.notes]
     notes += [f"- `{table.signature}`"] if table.signature else []
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
 
@@ -261,11 +303,6 @@ def _markdown_cell(cell: Cell) -> str:
     return f"{f'**{text}**' if cell.bold else text} {escape_markdown(cell.marks)}".strip()
 
 
-def words_markdown(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of words."""
-    return _pipe_table(titles, [list(map(escape_markdown, row)) for row in rows], ["left"] * len(titles)) + "\n"
-
-
 def _pipe_table(titles: Sequence[str], rows: list[list[str]], align: list[str]) -> str:
     frame = pd.DataFrame(rows, columns=list(map(escape_markdown, titles)), dtype=str)
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align if rows else None))
@@ -273,6 +310,7 @@ def _pipe_table(titles: Sequence[str], rows: list[list[str]], align: list[str]) 
 
 def to_latex(table: Table) -> str:
     """A booktabs tabular with notes below, to be `\\input` inside a table environment."""
+    table = trimmed(table)
     rows = [
         [escape_tex(cell.shown) if not cell.bold else _bold_tex(cell) for cell in row] for row in cells(table)
     ]  # after "\\" a "[" is an argument
@@ -282,7 +320,7 @@ def to_latex(table: Table) -> str:
     align = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     lines = [f"% {table.signature}"] if table.signature else []
     lines.append(body.to_latex(hrules=True, column_format=align).strip())
-    return "\n".join([*lines, *(rf"\par\footnotesize {escape_tex(note)}" for note in table.notes)]) + "\n"
+    return "\n".join([*lines, *(rf"{{\par\footnotesize {escape_tex(note)}\par}}" for note in table.notes)]) + "\n"
 
 
 def _bold_tex(cell: Cell) -> str:
@@ -290,25 +328,32 @@ def _bold_tex(cell: Cell) -> str:
 
 
 def to_html(
-    table: Table,
-    link: Callable[[Mapping[str, Any], Column], str] = lambda row, column: "",
-    anchor: Callable[[Mapping[str, Any]], str] = lambda row: "",
-    download: str = "",
+    table: Table, link: Callable[[Mapping[str, Any], Column], str] = lambda row, column: "", csv: str = ""
 ) -> str:
-    """A sortable HTML table; numbers carry their sort values.
+    """A table of the page: sortable, with a filter and a choice of columns; an interval stands below its number.
 
     Args:
         link: (frame row, column) -> address, or "".
-        anchor: frame row -> id of a printed row, or "".
-        download: address of the tidy CSV, or "".
+        csv: address of the tidy CSV, or "".
     """
-    rows = [
-        [(cell, column, link(cell.row, column)) for cell, column in zip(line, table.columns, strict=True)]
-        for line in cells(table)
+    table = trimmed(table, extra=True)
+    blocks = [
+        (
+            heading,
+            [
+                [(c, column, link(c.row, column)) for c, column in zip(line, table.columns, strict=True)]
+                for line in lines
+            ],
+        )
+        for heading, lines in grouped(table)
     ]
-    anchors = [anchor(line[0][0].row) for line in rows]
-    shown = environment(True).get_template("table.html").render(table=table, rows=rows, ids=anchors, download=download)
-    return shown.strip()
+    count = sum(len(lines) for _, lines in blocks)
+    return (
+        environment(True)
+        .get_template("table.html")
+        .render(table=table, blocks=blocks, count=count, csv=csv, most=MOST_ROWS)
+        .strip()
+    )
 
 
 def environment(html: bool) -> jinja2.Environment:
@@ -321,6 +366,11 @@ def environment(html: bool) -> jinja2.Environment:
         lstrip_blocks=not html,
         keep_trailing_newline=True,
     )
+
+
+def embedded_json(value: Any) -> Markup:
+    """JSON for a `script` element, which no text in it can end."""
+    return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 # --- files ---
@@ -381,6 +431,7 @@ _TEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "−": r"$-$",
     "°": r"$^\circ$",
     "†": r"$^\dagger$",
     "‡": r"$^\ddagger$",
@@ -398,7 +449,8 @@ _TEX = {
 
 
 def escape_tex(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
+    """Text that LaTeX prints as it stands; straight double quotes become typographic ones."""
+    text = re.sub(r'"([^"]*)"', r"``\1''", text)
     escaped = "".join(_TEX.get(character, character) for character in text)
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
 

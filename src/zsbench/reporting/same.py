@@ -15,7 +15,7 @@ import pandas as pd
 from zsbench.reporting.render import SIDECAR, read_table
 from zsbench.store.provenance import read_json
 
-TIMED = ("cost", "throughput")  # figures of speed and memory
+TIMED = ("cost",)  # figures of speed and memory
 VOLATILE = ["seconds", "texts_per_second", "peak_memory_mb"]  # columns of `cost.parquet`
 SKIPPED = ("logs", "cache", "failures")  # what jobs printed; what cells were copied from; attempts that came before
 RENDERED = (".html", ".md", ".tex", ".zip")  # made of what is compared

@@ -1,153 +1,160 @@
-"""The report's first lines: plain sentences made from the analysis frames, the answer first."""
+"""The summary at the top of a report: at most five plain statements computed from the analysis frames, the answer
+first."""
 
 import pandas as pd
 
-from zsbench.plan.contents import absent
+from zsbench.evaluation.verdicts import NO_EFFECT, UNDECIDED
 from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
-from zsbench.reporting.render import MARKS, interval_text, number
-from zsbench.reporting.tables.base import best_trivial, missing_groups
-from zsbench.reporting.tables.multi import attribution
-from zsbench.store.cells import FAILED
+from zsbench.reporting.header import sampled
+from zsbench.reporting.render import interval_text, number, p_text
+from zsbench.reporting.tables.base import best_trivial
+
+MOST_LEADERS, MOST_NAMES = 2, 4  # suites with their own statement; names in one list
 
 
 def sentences(run: RunData) -> list[str]:
-    """Who leads each suite and whether that is significant, what ablations change, and what limits these numbers."""
-    said = [
-        _replicas(run),
-        *(_leader(run, suite) for suite in run.spec["suites"]),
-        _ablations(run),
-        _limits(run),
-        _missing(run),
-        _absent(run),
-    ]
-    return [sentence for sentence in said if sentence]
+    """Which system leads, whether that is significant, what ablations change, who is below chance, and limitations."""
+    leaders = [sentence for suite in run.spec["suites"] if (sentence := _leader(run, suite))][:MOST_LEADERS]
+    return [sentence for sentence in (*leaders, _ablations(run), _below(run), _limits(run)) if sentence]
 
 
 def joined(names: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """`a`, `a and b`, `a, b and c`; for a long list, the first few and the number of others."""
+    if len(names) > MOST_NAMES + 1:
+        names = [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _leader(run: RunData, suite: str) -> str:
-    """The best system of a suite, and how those that it was tested with compare."""
+def _ranking(run: RunData, suite: str) -> tuple[pd.Series, bool]:
+    """Average of each zero-shot system, best first, and whether systems trained on the suite's data were excluded."""
     means = run.suite_means(suite)[AVERAGE].dropna()
-    systems = means[[name for name in means.index if name not in run.controls]]
-    if systems.empty:
-        return ""
+    systems = means[~means.index.isin(run.controls)].sort_values(ascending=False, kind="stable")
     trained = {
         name for dataset in run.datasets(suite) for name, seen in run.seen(suite, dataset).items() if seen == "yes"
     }
-    fair = systems[~systems.index.isin(trained)]  # a supervised row would lead the zero-shot ones
-    ranking = (fair if len(fair) else systems).sort_values(ascending=False, kind="stable")
-    sets = len(run.datasets(suite))
-    protocol, split = run.decision(suite) or ("", "")
-    how = "" if protocol == "argmax" else f" under {protocol} on the {split} split"
-    over = f"on average over {sets} datasets" if sets > 1 else "on its one dataset"
-    who = "system that was not trained on its data" if len(fair) < len(systems) else "system"
-    rank = f"the highest of {len(ranking)} {who.replace('system', 'systems', 1).replace('was', 'were')}"
-    metric = run.metric_name(suite)
-    article = "an" if metric[0] in "aeiou" else "a"
+    fair = systems[~systems.index.isin(trained)]
+    return (fair, len(fair) < len(systems)) if len(fair) else (systems, False)
+
+
+def _leader(run: RunData, suite: str) -> str:
+    """The best system of a suite, and how the reference compares with it."""
+    ranking, others = _ranking(run, suite)
+    if ranking.empty:
+        return ""
+    best, sets = ranking.index[0], len(run.datasets(suite))
+    verb, among = "is alone on", ""
+    if len(ranking) > 1:
+        verb = "leads"
+        among = f", the highest of {len(ranking)} systems{' that were not trained on its data' * others}"
     text = (
-        f"{ranking.index[0]} leads {run.suite_title(suite)} with {article} {metric} of {ranking.iloc[0]:.3f}"
-        f" {over}{how}, {rank if len(ranking) > 1 else f'the only {who}'}"
+        f"{best} {verb} {run.suite_title(suite)}: {run.metric_name(suite)} {ranking.iloc[0]:.3f}"
+        f"{f' on average over {sets} datasets' * (sets > 1)}{among}"
     )
-    if run.spec["suites"][suite]["task"] == SINGLE:
-        text += _tested(run, suite, ranking)
-    else:
-        supervised = systems[systems.index.isin(trained)].sort_values(ascending=False)
-        if len(fair) and len(supervised):
-            text += f"; of those that were, {supervised.index[0]} has the highest, {supervised.iloc[0]:.3f}"
-        said = [sentence for sentence in attribution(run, suite) if f", {protocol} on {split}:" in sentence]
-        text = ". ".join([text, *(sentence.rstrip(".") for sentence in said[:1])])
-    control = best_trivial(run, suite, means.to_dict())
-    below = [name for name, value in ranking.items() if control is not None and value <= control]
-    return f"{text}.{f' Not above the best control without a model ({control:.3f}): {joined(below)}.' if below else ''}"
+    text += _below_its_encoder(run, ranking)
+    return text + (_tested(run, suite, ranking) if run.spec["suites"][suite]["task"] == SINGLE else "") + "."
+
+
+def _below_its_encoder(run: RunData, ranking: pd.Series) -> str:
+    """A statement that the reference is worse than its own encoder before training, if the run shows that."""
+    recipes = {model: record.get("spec", {}).get("recipe", {}) for (model, _), record in run.trainings.items()}
+    backbone = recipes.get(str(run.system(run.reference).get("model")), {}).get("backbone")
+    before = [name for name in ranking.index if backbone and run.system(name).get("model") == backbone]
+    if not before or run.reference not in ranking.index or ranking[before[0]] <= ranking[run.reference]:
+        return ""
+    values = f"{ranking[run.reference]:.3f} vs. {ranking[before[0]]:.3f}"
+    return f". The reference {run.reference} scores below its untrained encoder {before[0]} ({values})"
 
 
 def _tested(run: RunData, suite: str, ranking: pd.Series) -> str:
-    """The reference's tested differences to the others, in words."""
+    """The difference between the reference and the best other system."""
     rows = run.deltas[(run.deltas["table"] == f"{suite}_suite") & (run.deltas["dataset"] == AVERAGE)]
     tests = rows.set_index("baseline")
-    first = ranking.index[0]
     rivals = [name for name in ranking.index if name in tests.index]
     if run.reference not in ranking.index or not rivals:
         return ""
-    groups: dict[str, list[str]] = {
-        "significantly above": [],
-        "significantly below": [],
-        "not distinguishable from": [],
-        "not tested against": [],  # two seeds
-    }
-    for rival in rivals:
-        row = tests.loc[rival]
-        sure = row["p_adjusted"] < run.alpha
-        side = "significantly above" if row["delta"] > 0 else "significantly below"
-        unsure = "not tested against" if pd.isna(row["p_adjusted"]) else "not distinguishable from"
-        groups[side if sure else unsure].append(rival)
-    other = rivals[0] if first == run.reference else first
-    row = tests.loc[other]
-    verdicts = [f"{words} {joined(names)}" for words, names in groups.items() if names]
-    p = "" if pd.isna(row["p_adjusted"]) else f" (adjusted p {number(row['p_adjusted'], 4)})"
-    return (
-        f". The reference {run.reference} ({ranking[run.reference]:.3f}) differs from {other} by {row['delta']:+.3f}"
-        f" {interval_text(row['low'], row['high'])}{p};"
-        f" it is {'; '.join(verdicts)}"
-    )
+    row, sure = tests.loc[rivals[0]], tests.loc[rivals, "p_adjusted"] < run.alpha
+    # Stored as the reference minus the other system; shown as in every table, the other minus the reference.
+    difference = f"{number(-row['delta'], 3, signed=True)} {interval_text(-row['high'], -row['low'])}"
+    text = f". {rivals[0]} minus the reference {run.reference} is {difference}"
+    if pd.isna(row["p_adjusted"]):  # two seeds
+        return f"{text} (not tested)"
+    verdict = f"{'' if sure[rivals[0]] else 'not '}significant, adjusted p {p_text(row['p_adjusted'])}"
+    above, below = ((sure & (tests.loc[rivals, "delta"] * sign > 0)).sum() for sign in (1, -1))
+    others = f"significantly better than {above} and worse than {below} of {len(rivals)} others"
+    return f"{text} ({verdict}); the reference is {others}"
 
 
 def _ablations(run: RunData) -> str:
-    """How many contrasts change the average significantly, and which most."""
+    """How many ablations change the average significantly, the largest changes, and the power for the others."""
     rows = run.deltas[(run.deltas["table"] == "ablations") & (run.deltas["dataset"] == AVERAGE)]
     if rows.empty:
         return ""
+    rows = rows.sort_values("delta", key=abs, ascending=False, kind="stable")
     sure = rows[rows["p_adjusted"] < run.alpha]
-    shown = sure if len(sure) else rows.loc[[rows["delta"].abs().idxmax()]]
-    changes = [f"{row.factor} ({row.system} minus {row.baseline}: {row.delta:+.3f})" for row in shown.itertuples()]
-    count = f"{len(sure) or 'None'} of {len(rows)} contrasts between variants"
-    lead = "" if len(sure) else "the largest difference is "
+    shown = sure if len(sure) else rows.head(1)
+    changes = joined(
+        [
+            f"{row.factor} ({row.system}: {number(row.delta, 3, True)} {interval_text(row.low, row.high)})"
+            for row in shown.itertuples()
+        ]
+    )
+    single = len(rows) == 1
     if rows["p_adjusted"].isna().all():  # two seeds
-        return f"The {len(rows)} contrasts between variants are not tested: {lead}{changes[0]}."
-    return f"{count} {'changes' if len(sure) == 1 else 'change'} the average significantly: {lead}{'; '.join(changes)}."
+        which = "The ablation is" if single else f"The {len(rows)} ablations are"
+        return f"{which} not tested; the largest difference is {changes}."
+    undecided = rows[rows["verdict"] == UNDECIDED]
+    missed = (
+        joined([f"{row.factor} (±{number(row.mde, 3)})" for row in undecided.itertuples()]) if len(undecided) else ""
+    )
+    none = rows.loc[rows["verdict"] == NO_EFFECT, "factor"].tolist()
+    rest = f" No effect beyond ±{run.spec['statistics']['margin']:g}: {joined(none)}." if none else ""
+    rest += f" Undecided, with the smallest difference detectable at 80 % power: {missed}." * bool(missed)
+    if len(sure):
+        which = "The ablation changes" if single else f"{len(sure)} of {len(rows)} ablations change"
+        return f"{which} the average significantly: {changes}.{rest}"
+    which = "The ablation does not change" if single else f"None of {len(rows)} ablations changes"
+    return f"{which} the average significantly; the largest difference is {changes}.{rest}"
+
+
+def _below(run: RunData) -> str:
+    """Systems that are no better than a trivial control, per suite."""
+    parts = []
+    for suite in run.spec["suites"]:
+        values = run.suite_means(suite)[AVERAGE].dropna().to_dict()
+        control = best_trivial(run, suite, values)
+        names = [
+            name
+            for name, value in values.items()
+            if control is not None and name not in run.controls and value <= control
+        ]
+        parts += [f"{joined(names)} on {run.suite_title(suite)} ({control:.3f})"] if names else []
+    return f"No better than the best control that ignores the text: {'; '.join(parts)}." if parts else ""
 
 
 def _limits(run: RunData) -> str:
-    """What seeds, samples and selection leave out."""
+    """Limitations due to seeds, sampling, model selection and missing cells."""
     counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"]}
     limits = []
     if counts == {1}:
-        limits.append("trained systems have one seed each, so intervals hold the variation of rows alone")
+        limits.append("one seed per trained system, so intervals reflect only the sampling of rows")
     elif counts:
-        limits.append(f"trained systems have {max(counts)} seeds each, whose variation is in the intervals")
-    samples = [card["sample"]["rows"] for name in run.titles if (card := run.dataset_card(name)).get("sample")]
+        limits.append(f"{max(counts)} seeds per trained system (their variation is included in the intervals)")
+    samples = sum(sampled(card) for name in run.titles if (card := run.dataset_card(name)))
     if samples:
-        limits.append(
-            f"{len(samples)} datasets are seeded samples of at most {max(samples)} rows a split, not comparable with"
-            " published numbers on whole test sets"
-        )
-    names = [entry["id"] for entry in run.spec["systems"] if entry["id"] in run.unmoved]
-    if names:
-        limits.append(f"the metric that chooses weights never moved for {joined(names)} ({MARKS['unmoved']})")
+        which = f"{samples} of {len(run.titles)} datasets" if len(run.titles) > 1 else "the dataset"
+        limits.append(f"{which} {'is a sample' if samples == 1 else 'are samples'}")
+    if names := [entry["id"] for entry in run.spec["systems"] if entry["id"] in run.unmoved]:
+        limits.append(f"validation never improved for {joined(names)} (§)")
+    if run.missing:
+        limits.append(f"no numbers for {_without_numbers(run)}")
     return f"Limits: {'; '.join(limits)}." if limits else ""
 
 
-def _missing(run: RunData) -> str:
-    """Every cell without a number, and why."""
-    if not run.missing:
-        return ""
-    groups = missing_groups(run, run.spec["suites"])
-    why = [f"{'; '.join(where)} ({word}: {reason.rstrip('.')})" for (word, reason), where in groups.items()]
-    again = " The same command tries those again that failed." * any(m.status == FAILED for m in run.missing.values())
-    return f"Without numbers: {'; '.join(why)}. Only systems with every dataset are ranked by their average.{again}"
-
-
-def _replicas(run: RunData) -> str:
-    """Says first of all that a rehearsal is one."""
-    if not any(run.dataset_card(name).get("replica") for name in run.titles):
-        return ""
-    return "This is a rehearsal on miniature replicas (made-up rows, random weights): no number below means anything."
-
-
-def _absent(run: RunData) -> str:
-    """What of a report this run's config leaves out."""
-    lacks = absent(run.spec)
-    return f"Not in this report: {'; '.join(lacks)}." if lacks else ""
+def _without_numbers(run: RunData, at_most: int = 3) -> str:
+    """The first systems without a number on a dataset, each with the reason, and how many more there are."""
+    said = [
+        f"{system} on {run.titles[dataset]} ({cell.word}: {cell.reason})"
+        for (_, dataset, system), cell in run.missing.items()
+    ]
+    rest = len(said) - at_most
+    return ", ".join(said[:at_most]) + (f" and {rest} more (named on the page)" if rest > 0 else "")

@@ -1,7 +1,7 @@
-"""The files of a cell, the scores of one (suite, dataset, system, seed): written, and read after checking.
+"""Write and verify the files of a cell, i.e. the scores of one (suite, dataset, system, seed).
 
-A cell is `scores.parquet` and `card.json`, which is written last and marks the cell as complete. Its `key` is a digest
-of everything that decides the scores, so a cell with the wanted key is never scored again.
+A cell consists of `scores.parquet` and `card.json`, which is written last and marks the cell as complete. Its `key` is
+a digest of everything that affects the scores, so a cell with a matching key is never scored again.
 """
 
 import hashlib
@@ -71,7 +71,5 @@ def read_files(layout: Layout, cell: CellId) -> tuple[dict[str, Any], pa.Table]:
     card = read_json(card_path)
     content = scores_path.read_bytes()
     if hashlib.sha256(content).hexdigest() != card.get("scores_sha256"):
-        raise IntegrityError(
-            f"cell {cell_name(*cell)} is damaged: {scores_path} is not the file its card recorded; {remedy}"
-        )
+        raise IntegrityError(f"cell {cell_name(*cell)} is damaged: {scores_path} does not match its card; {remedy}")
     return card, pq.read_table(pa.BufferReader(content))

@@ -1,7 +1,7 @@
-"""Stored files checked before they are used: prepared rows, fetched files, checkpoints, analysis frames.
+"""Verify stored files before they are used: prepared rows, fetched files, checkpoints, analysis frames.
 
-What made a file recorded its sum; whoever reads it asks here, so that a file that was cut short or changed stops the
-job that would have used it, with its name and with what to delete.
+The writer of a file records its checksum and the reader verifies it here, so a truncated or modified file stops the job
+with a message that names the file and what to delete.
 """
 
 from pathlib import Path
@@ -42,14 +42,19 @@ def check_listed(folder: Path, entries: list[dict[str, Any]], record: Path) -> N
             raise IntegrityError(f"{path} is missing or changed since it was made; delete {record} and run again")
 
 
+def is_about(name: str) -> bool:
+    """Whether a file of a checkpoint tells of the model and is no part of it: its card, `.eval_results` of the hub."""
+    return name.lower().endswith(".md") or name.startswith(".eval_results/")
+
+
 def open_model(layout: Layout, model: str, seed: int) -> Path:
-    """Checkpoint folder of a finished training, after checking every file's sum.
+    """Checkpoint folder of a finished training, after checking every file's sum but those of its documentation.
 
     Raises:
         IntegrityError: a file is missing or differs from what the training wrote.
     """
     record, folder = layout.model(model, seed), layout.checkpoint(model, seed)
-    check_listed(folder, read_json(record)["files"], record)
+    check_listed(folder, [entry for entry in read_json(record)["files"] if not is_about(entry["name"])], record)
     return folder
 
 
@@ -102,6 +107,6 @@ def read_frame(path: Path, columns: list[str]) -> "pd.DataFrame":
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise IntegrityError(
-            f"{path} lacks the columns {missing} (it has {list(frame.columns)}); delete it and run again"
+            f"{path} lacks the columns {missing} (found {list(frame.columns)}); delete it and run again"
         )
     return frame

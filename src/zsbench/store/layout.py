@@ -1,10 +1,21 @@
-"""Where every file of a run lies. Rules and jobs both ask here, so a path is spelt once."""
+"""Paths of all files of a run, shared by rules and jobs so that each path is defined only once."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# Schemas, presets and launch configs come with the project's checkout, wherever a command runs.
-WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
+
+def project_folder(package: Path) -> Path:
+    """The folder that holds Snakefile, config.yaml, workflow/, authored/ and benchmarks/, wherever a command runs.
+
+    Args:
+        package: the folder of `zsbench`. A wheel has them in its `project/` (`setup.py`), a clone at its top.
+    """
+    bundled = package / "project"
+    return bundled if bundled.is_dir() else package.parents[1]
+
+
+PROJECT = project_folder(Path(__file__).resolve().parents[1])
+WORKFLOW = PROJECT / "workflow"  # schemas, presets, launch configs
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,15 @@ class Layout:
     def imported(self, system: str, dataset: str) -> Path:
         """Scores that somebody else computed (`zsbench import-scores`)."""
         return self.root / "imported" / system / f"{dataset}.parquet"
+
+    def label_counts(self, system: str) -> Path:
+        """What a system answered, and its encoder read, under growing numbers of labels."""
+        return self.root / "label_counts" / f"{system}.json"
+
+    @property
+    def label_pairs(self) -> Path:
+        """Labels that the untrained encoder finds alike."""
+        return self.root / "analysis" / "label_pairs.json"
 
     @property
     def speed(self) -> Path:

@@ -1,4 +1,4 @@
-"""Progress lines: which job, how far, how long still. Plain lines, so that they read well in a log as on a screen."""
+"""Progress lines with job, progress and remaining time, as plain text for logs and terminals."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable
 EVERY_SECONDS = 5.0
 
 
-def say_for(job: str) -> Callable[[str], None]:
+def progress_logger(job: str) -> Callable[[str], None]:
     """A function that prints one line `[job] text` to standard error, from the first process only."""
     import os
 
@@ -21,8 +21,8 @@ def say_for(job: str) -> Callable[[str], None]:
 
 
 def counter_for(job: str, unit: str = "texts") -> Callable[[int, int], None]:
-    """A function called with (done, in all) that prints a line every few seconds and at the end."""
-    say, started, last = say_for(job), time.perf_counter(), 0.0
+    """A function called with (done, total) that prints a line every few seconds and at the end."""
+    say, started, last = progress_logger(job), time.perf_counter(), 0.0
 
     def count(done: int, total: int) -> None:
         nonlocal last

@@ -1,4 +1,4 @@
-"""What made a file: hashes, atomic writes and the environment block of every card."""
+"""Provenance of files: hashes, atomic writes and the environment block of cards."""
 
 import fcntl
 import glob
@@ -17,7 +17,7 @@ CHECKSUM = "checksum"  # key by which a JSON object vouches for the rest of it
 
 
 class IntegrityError(RuntimeError):
-    """A stored file does not have the content that its card or manifest recorded."""
+    """The content of a stored file does not match its card or manifest."""
 
 
 def canonical_json(value: Any) -> str:

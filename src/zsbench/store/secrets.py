@@ -1,4 +1,4 @@
-"""Secrets: what they look like, and how they are kept out of logs, cards, manifests and messages."""
+"""Detect secrets, and mask them in logs, cards, manifests and messages."""
 
 import base64
 import contextlib

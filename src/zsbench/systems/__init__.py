@@ -1,4 +1,4 @@
-"""What a system is: anything that scores texts against labels. One file per family holds its adapter.
+"""Interfaces of systems: anything that scores texts against labels. Each family has a file with its adapter.
 
 n texts or rows, L labels.
 """
@@ -14,17 +14,17 @@ from zsbench.config.load import ConfigError
 
 @runtime_checkable
 class System(Protocol):
-    """Scores texts against labels. A user's own class needs `score` only."""
+    """Scores texts against labels. A custom class only needs `score`."""
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L) of every text with every label: any real numbers where the largest wins, P in [0, 1] where
-        labels are judged one by one. Equal arguments give equal scores."""
+        """Scores (n, L) of every text with every label: any real numbers if the largest wins, probabilities in
+        [0, 1] for multi-label suites. Equal arguments give equal scores."""
         ...
 
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """Rows of a prepared test set, for systems that look at more than texts."""
+    """Rows of a prepared test set, for systems that need more than texts."""
 
     dataset: str
     task: str  # "single" | "multi"
@@ -44,7 +44,7 @@ class DatasetRows:
 
 @runtime_checkable
 class RowSystem(Protocol):
-    """Scores whole rows: controls, which may see the gold, and scores that somebody else computed."""
+    """Scores whole rows: controls, which may see the gold labels, and imported scores."""
 
     def score_rows(self, rows: DatasetRows) -> np.ndarray:
         """Scores (n, L)."""
@@ -66,11 +66,11 @@ class TaskSystem:
 
 
 class UnknownSystemError(ConfigError):
-    """A system that cannot be built; the message names its key and what is wrong."""
+    """A system cannot be built; the message names its key and the problem."""
 
 
 class LabelSetError(ValueError):
-    """A system that cannot take a dataset's label set; the message says why.
+    """A system cannot handle the label set of a data set; the message says why.
 
-    Its cell is "not applicable" and is not tried again. A user's own class may raise it too.
+    The cell is "not applicable" and is not retried. Custom classes may raise it too.
     """

@@ -1,4 +1,4 @@
-"""What the adapters that load weights share."""
+"""Base class of adapters that load weights."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,7 +14,7 @@ from zsbench.systems.load import model_folder
 
 
 class Adapter(TaskSystem):
-    """A built-in system that loads weights: its checkpoint, where it runs, and what it had to cut.
+    """A built-in system that loads weights, with its checkpoint, device and truncation counts.
 
     Args:
         spec: a score spec (`model`, `seed`, `precision`, `token_budget`, `task`, `settings`).
@@ -30,8 +30,25 @@ class Adapter(TaskSystem):
         self.task = spec["task"]
         self._cut = {"truncated_texts": 0, "truncated_labels": 0}
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network; most adapters store it as `model`."""
+        network: torch.nn.Module = self.model  # type: ignore[attr-defined]
+        return network
+
+    @property
+    def learned(self) -> torch.nn.Module | None:
+        """The part of the network updated by training; None if all of it was."""
+        return None
+
+    def size(self) -> dict[str, int]:
+        """Total and trained number of parameters; shared parameters count once."""
+        moved = self.network if self.learned is None else self.learned
+        parts = {"parameters": self.network, "trained_parameters": moved}
+        return {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
+
     def autocast(self) -> AbstractContextManager[object]:
-        """bf16 autocast where the run asks for it."""
+        """bf16 autocast, if the run requests it."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def count(self, **cut: int) -> None:
@@ -40,13 +57,13 @@ class Adapter(TaskSystem):
             self._cut[name] = self._cut.get(name, 0) + int(number)
 
     def report(self) -> dict[str, int]:
-        """Texts and (text, label) pairs that lost tokens since the last call."""
+        """Numbers of truncated texts and (text, label) pairs since the last call."""
         cut, self._cut = self._cut, dict.fromkeys(self._cut, 0)
         return cut
 
 
 def check_weights(model: torch.nn.Module, folder: Path) -> None:
-    """Refuse a sentence-transformers model whose missing weights the package would fill with random numbers.
+    """Reject a sentence-transformers model with missing weights, which the package would initialise randomly.
 
     Args:
         model: as loaded from `folder`, mis-shaped tensors left out.

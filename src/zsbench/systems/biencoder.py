@@ -9,6 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
+from gliznet.fast.encoders import use_fast_encoders
 from zsbench.families import BiEncoderOptions
 from zsbench.store.layout import Layout
 from zsbench.systems.base import Adapter, check_weights
@@ -33,6 +34,7 @@ class BiEncoderSystem(Adapter):
             model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True},
         ).eval()
         check_weights(self.model, self.folder)
+        use_fast_encoders(self.model)
         options, prompts = BiEncoderOptions.model_construct(**spec["settings"]), dict[str, Any](self.model.prompts)
         self.template = options.template
         self.text_prompt: str = prompts.get("query", "") if options.text_prompt is None else options.text_prompt

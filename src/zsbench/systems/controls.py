@@ -1,4 +1,5 @@
-"""Controls: predictors without a model, that frame every table. They alone may see the gold. n rows, L labels."""
+"""Controls: predictors without a model, shown in all tables as bounds. Only they may see gold labels. n rows, L
+labels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +38,7 @@ def uniform_random(task: str, gold: np.ndarray, generator: np.random.Generator) 
 
 
 def oracle(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The gold itself: every metric must read 1."""
+    """The gold labels: every metric must be 1."""
     return gold
 
 

@@ -1,12 +1,12 @@
-"""A user's own class with a `score(texts, labels)` method, named by dotted path in the config.
+"""A custom class with a `score(texts, labels)` method, given by dotted path in the config.
 
     systems:
       mine: {family: custom, class: "my_pkg.my_mod:MySystem", arguments: {threshold: 3}}
 
-The class is made with `arguments` as keywords. It may have a `report()` (counts for the card) and a `dtype`. It sees
-texts and labels, never gold, and its scores are checked. It refuses a label set that it cannot take with
-`zsbench.systems.LabelSetError` (its cell is then "not applicable"); whatever else it raises fails the cell, which the
-next command tries again.
+The class is constructed with `arguments` as keywords. It may have a `report()` (counts for the card) and a `dtype`. It
+sees texts and labels, never gold labels, and its scores are validated. To reject a label set, raise
+`zsbench.systems.LabelSetError` (the cell is then "not applicable"). Any other exception fails the cell, which the next
+run retries.
 
 n texts, L labels.
 """
@@ -24,7 +24,7 @@ from zsbench.systems.texts import check_request
 
 
 class CustomSystem:
-    """A user's class behind the checks of the built-in ones.
+    """A custom class with the same validation as built-in systems.
 
     Raises:
         UnknownSystemError: no such module or class, or one without `score`; the message says which.
@@ -69,5 +69,5 @@ class CustomSystem:
         return scores
 
     def report(self) -> dict[str, Any]:
-        """Counts for the card, where the class has any."""
+        """Counts for the card, if the class provides them."""
         return self.system.report() if hasattr(self.system, "report") else {}

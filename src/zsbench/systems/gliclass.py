@@ -89,8 +89,9 @@ class GLiClassSystem(Adapter):
         if any(lost):
             row = next(i for i, number in enumerate(lost) if number)
             raise LabelSetError(
-                f"{lost[row]} of {n_labels} labels do not fit the {self.limit} tokens of a sequence beside texts[{row}]"
-                f" ({sum(map(bool, lost))} texts in all); give fewer or shorter labels, or shorter texts"
+                f"{lost[row]} of {n_labels} labels do not fit into the {self.limit} tokens of a sequence with "
+                f"texts[{row}]"
+                f" ({sum(map(bool, lost))} texts in total); use fewer or shorter labels, or shorter texts"
             )
 
     def _tokenize(self, strings: Sequence[str]) -> tuple[list[list[int]], list[int]]:
@@ -144,7 +145,7 @@ def _check_config(folder: Path, system: str) -> None:
     encoder = (config.get("encoder_config") or {}).get("model_type", "deberta-v2")
     if encoder not in CONFIG_MAPPING or config.get("auto_map"):
         raise UnknownSystemError(
-            f"systems.{system}.model: encoder type {encoder!r} would need remote code, which never runs"
+            f"systems.{system}.model: encoder type {encoder!r} needs remote code, which is never run"
         )
     if config.get("architecture_type", "uni-encoder") != "uni-encoder":
         raise UnknownSystemError(

@@ -1,5 +1,6 @@
-"""GliZNet: a checkpoint of this run's training, or a published one."""
+"""GliZNet: a checkpoint trained in this run, or a published one."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.predictor import ScoringReport, score_texts
 from gliznet.tokenizer import GliZNETTokenizer
-from gliznet.truncation import LabelBudgetError
+from gliznet.truncation import SERVED, LabelBudgetError
+from zsbench.families import GliZNetOptions
 from zsbench.store.layout import Layout
 from zsbench.systems import LabelSetError
 from zsbench.systems.base import Adapter
@@ -18,12 +20,19 @@ LOST = np.float32(-1e30)  # logit of a label that reference truncation cut off: 
 
 
 class GliZNetSystem(Adapter):
-    """Logits, or their sigmoids where labels are judged one by one."""
+    """Logits, or their sigmoids in multi-label suites.
+
+    Option `truncation` overrides that of the checkpoint; "reference" matches the published pipeline.
+    """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
         self.model = GliZNetForSequenceClassification.from_pretrained(self.folder).to(self.device).eval()
-        self.tokenizer = GliZNETTokenizer.from_pretrained(self.folder)
+        options, truncation = self.model.options, GliZNetOptions.model_construct(**spec["settings"]).truncation
+        if truncation is not None:
+            numbers = SERVED if truncation == "reference" else {}
+            options = dataclasses.replace(options, truncation=truncation, **numbers)
+        self.tokenizer = GliZNETTokenizer.from_pretrained(self.folder, options)
         self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:

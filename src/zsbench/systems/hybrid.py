@@ -1,4 +1,4 @@
-"""HybridNLI: trained heads over stored features, and the mixtures that say which part of it makes the gain.
+"""HybridNLI: trained heads on stored features, and blends that show where its gain comes from.
 
 n texts, L labels, S labels with a head.
 """
@@ -28,7 +28,7 @@ class HybridSystem(Adapter):
     """One mixture (option `blend`) of NLI scores and head probabilities; of this run's training, or published.
 
     Raises:
-        UnknownSystemError: another NLI model than the one the heads were trained over.
+        UnknownSystemError: the heads were trained on a different NLI model.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
@@ -40,11 +40,16 @@ class HybridSystem(Adapter):
         self.encoder = open_encoder(self.training, layout, str(self.device))
         if record and record["nli_identity"] != self.encoder.identity:  # a published checkpoint does not say
             raise UnknownSystemError(
-                f"systems.{spec['system']}: {model!r} was trained over another NLI model; train it again"
+                f"systems.{spec['system']}: {model!r} was trained on a different NLI model; train it again"
             )
         self.model, _ = load_model_from_checkpoint(self.folder / CHECKPOINT, self.encoder)
         self.descriptions = dict(self.model.labels.descriptions)
         self.checked: CheckedShards = {}  # shards of the store that this system has open
+
+    @property
+    def learned(self) -> torch.nn.Module:
+        """Heads and blend weights; the NLI model is frozen."""
+        return torch.nn.ModuleList([self.model.poly_heads, torch.nn.ParameterList([self.model.alpha_raw])])
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L) in [0, 1]; see `System`.
@@ -55,7 +60,7 @@ class HybridSystem(Adapter):
         check_request(texts, labels)
         if EscapeSpecialTokens(self.encoder.tokenizer)(labels) != list(self.descriptions.values()):
             raise LabelSetError(
-                f"labels {list(labels)} are not those of the trained heads, {list(self.descriptions.values())}"
+                f"labels {list(labels)} are not those of the trained heads; allowed: {list(self.descriptions.values())}"
             )
         if not texts:
             return np.zeros((0, len(labels)))

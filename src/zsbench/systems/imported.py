@@ -1,4 +1,4 @@
-"""Scores that somebody else computed, from a csv: one row per sample, one column per label."""
+"""Externally computed scores from a csv: one row per sample, one column per label."""
 
 import re
 from pathlib import Path
@@ -20,11 +20,11 @@ SCORE = "score:"  # before a label: the name of its column here and in cells, so
 
 
 class ScoresFileError(UnknownSystemError):
-    """A csv of scores that does not fit the dataset; the message names the file and what is wrong."""
+    """A csv of scores does not match the data set; the message names the file and the problem."""
 
 
 def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
-    """Check a csv against a prepared dataset and keep it for the system `system` (family `imported`).
+    """Validate a csv against a prepared data set and store it for system `system` (family `imported`).
 
     Columns: `sample_id` as in the dataset's rows.parquet, and one column per label (`score:label`, or `label` alone).
 
@@ -43,6 +43,7 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     """
     layout = Layout(Path(root))
     names = _label_names(layout, system, dataset)
+    _check_system(layout, system)
     frame = _read(csv)
     columns = _columns(csv, dataset, list(frame.columns), names)
     known = set(pd.read_parquet(layout.dataset(dataset), columns=["sample_id"])["sample_id"])
@@ -58,6 +59,30 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     return len(scores)
 
 
+def rows_without_scores(layout: Layout, system: str, dataset: str, splits: tuple[str, ...]) -> list[str]:
+    """Sample ids of prepared rows without imported scores.
+
+    Raises:
+        IntegrityError: the imported file is damaged.
+    """
+    rows = pd.read_parquet(layout.dataset(dataset), columns=["sample_id", "split"])
+    there = set(read_frame(layout.imported(system, dataset), ["sample_id"])["sample_id"])
+    return [sample for sample in rows["sample_id"][rows["split"].isin(splits)] if sample not in there]
+
+
+def _check_system(layout: Layout, system: str) -> None:
+    """Refuse a system that the run's config does not have, or has as another family."""
+    if not layout.config.is_file():
+        return  # the rows were prepared without a workflow
+    systems = read_json(layout.config)["config"]["systems"]
+    known = [name for name, entry in systems.items() if entry["family"] == "imported"]
+    if system not in known:
+        hint = "" if known else f"; add `{system}: {{family: imported}}` to `systems` and run it with `--target data`"
+        raise ScoresFileError(
+            f"--system: {system!r} is not an imported system of this run{suggest(system, known)}{hint}"
+        )
+
+
 def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
     """Names of a prepared dataset's labels, after checking both ids: they become parts of a path."""
     for what, name in (("--system", system), ("--dataset", dataset)):
@@ -68,7 +93,7 @@ def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
     card = layout.dataset_card(dataset)
     if not card.is_file():
         raise ScoresFileError(
-            f"--dataset: {dataset!r} is not prepared ({card} does not exist); run `snakemake data` first"
+            f"--dataset: {dataset!r} is not prepared ({card} does not exist); run the config with `--target data` first"
         )
     facts = read_json(card)
     return facts.get("label_names", facts["labels"])
@@ -117,7 +142,7 @@ def _numbers(csv: Path, frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
 
 
 class ImportedSystem:
-    """Hands out stored scores by sample id."""
+    """Returns stored scores by sample id."""
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         self.system: str = spec["system"]

@@ -1,5 +1,5 @@
-"""A generative model behind an OpenAI-compatible endpoint. Part of no default config: it is the one system that talks
-to a server while scoring.
+"""A generative model behind an OpenAI-compatible endpoint. It is not in any default config, because it is the only
+system that contacts a server while scoring.
 
 n texts, L labels.
 """
@@ -47,7 +47,7 @@ UNSEEN = -30.0  # log-probability of an answer outside those alternatives
 
 
 class EndpointError(RuntimeError):
-    """The endpoint refused or gave no usable answer. Secrets in the message are masked."""
+    """The endpoint rejected the request or returned no usable answer. Secrets in the message are masked."""
 
     def __init__(self, message: str) -> None:
         super().__init__(mask(message))

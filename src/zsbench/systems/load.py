@@ -1,4 +1,4 @@
-"""From a score spec (`Plan.score_spec`) to a system that is ready to score, and to the identity of what it computes.
+"""Build a system from a score spec (`Plan.score_spec`), and compute the identity of its scores.
 
 Importing this module imports no model library.
 """
@@ -9,7 +9,7 @@ from typing import Any
 from zsbench.data.fetched import open_fetched
 from zsbench.families import FAMILIES, import_class, versions
 from zsbench.plan.code_identity import system_code
-from zsbench.store.integrity import open_model
+from zsbench.store.integrity import is_about, open_model
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest, file_sha256, read_json
 from zsbench.systems import UnknownSystemError
@@ -26,7 +26,7 @@ def build(spec: dict[str, Any], layout: Layout) -> Any:
         A `System` (`score(texts, labels)`) or a `RowSystem` (`score_rows(rows)`).
 
     Raises:
-        UnknownSystemError: the spec, or the files it names, make no such system.
+        UnknownSystemError: the system cannot be built from the spec and its files.
     """
     adapter = import_class(FAMILIES[spec["family"]].adapter)
     try:
@@ -49,9 +49,11 @@ def weights_sha256(folder: Path) -> str:
     Raises:
         FileNotFoundError: the folder holds no files.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() != ".md")
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and not is_about(path.relative_to(folder).as_posix())
+    )
     if not files:
-        raise FileNotFoundError(f"{folder} holds no model files; train or fetch the model first")
+        raise FileNotFoundError(f"{folder}: no model files; train or fetch the model first")
     return digest([(str(path.relative_to(folder)), file_sha256(path)) for path in files])
 
 

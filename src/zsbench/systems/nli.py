@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import AutoTokenizer
 
 from gliznet.checkpoint_files import check_files
@@ -31,6 +32,10 @@ class NLISystem(Adapter):
         self.escape = EscapeSpecialTokens(tokenizer)
         template = NLIOptions.model_construct(**spec["settings"]).template
         self.encoder = NLIEncoder(self.folder, tokenizer, template, device=self.device, dtype=self.dtype)
+
+    @property
+    def network(self) -> torch.nn.Module:
+        return self.encoder.model
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Entailment logits (n, L), or P(entailment); see `System`."""

@@ -9,6 +9,8 @@ from sentence_transformers import CrossEncoder
 
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
+from gliznet.fast.encoders import use_fast_encoders
+from gliznet.fast.packed import first_token_only
 from zsbench.families import RerankerOptions
 from zsbench.store.layout import Layout
 from zsbench.systems import UnknownSystemError
@@ -34,9 +36,10 @@ class RerankerSystem(Adapter):
             model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True, "dtype": torch.float32},
         ).eval()
         check_weights(self.model, self.folder)
+        use_fast_encoders(self.model)
         if self.model.num_labels != 1:
             raise UnknownSystemError(
-                f"systems.{spec['system']}.model: {self.model.num_labels} outputs a pair, a reranker has 1"
+                f"systems.{spec['system']}.model: {self.model.num_labels} outputs per pair; a reranker has 1"
             )
         options = RerankerOptions.model_construct(**spec["settings"])
         self.template, self.prompt = options.template, options.prompt
@@ -57,7 +60,7 @@ class RerankerSystem(Adapter):
         scores = np.empty(len(lengths), dtype=np.float32)
         for batch in token_budget_batches(np.minimum(lengths, self.limit).tolist(), self.token_budget):
             pairs = [(queries[i % len(labels)], passages[i // len(labels)]) for i in batch]
-            with self.autocast():
+            with self.autocast(), first_token_only(self.model):
                 values = self.model.predict(
                     pairs,
                     prompt=self.prompt,

@@ -1,4 +1,4 @@
-"""Logistic regression on the dataset's own training rows: what a weak trained model reaches there. L labels."""
+"""Logistic regression on the training rows of the data set, as a weak supervised baseline. L labels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from zsbench.store.layout import Layout
 
 
 class SupervisedSystem:
-    """One logistic regression a label, fitted anew for each dataset.
+    """One logistic regression per label, fitted separately for each data set.
 
     Features are `words` (TF-IDF of words and word pairs, sublinear) or `length` (log of the number of words, whose
     score beyond chance is a leak of the dataset: texts of some labels are longer).

@@ -1,4 +1,4 @@
-"""Texts and labels on their way into a model: checked, made well-formed, and without the power of special tokens."""
+"""Preparation of texts and labels for a model: validation, well-formed Unicode, and escaping of special tokens."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def check_request(texts: Sequence[str], labels: Sequence[str]) -> None:
-    """What every adapter asks of its arguments: a list of strings that have an encoding, and visible labels.
+    """Validate the arguments of an adapter: a list of encodable strings, and labels with visible characters.
 
     Raises:
         TypeError: one string in place of a list, or an element that is not a string.
@@ -43,7 +43,7 @@ def special_tokens(tokenizer: Any) -> list[str]:
 
 
 class EscapeSpecialTokens:
-    """Takes the special meaning from tokens that a text spells out, so that a text cannot add labels.
+    """Escapes special tokens spelled out in a text, so that a text cannot inject labels.
 
     Args:
         tokenizer: whose special tokens are meant.

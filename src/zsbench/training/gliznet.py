@@ -14,7 +14,7 @@ from zsbench.training.task import Task
 
 
 class GliZNetTask(Task):
-    """A fresh head on a pretrained encoder, with the switches of a variant."""
+    """A newly initialised head on a pretrained encoder, with the options of a variant."""
 
     model: GliZNetForSequenceClassification
     tokenizer: GliZNETTokenizer
@@ -24,7 +24,7 @@ class GliZNetTask(Task):
         options = GliZNetOptions(**(self.options | limits))
         self.tokenizer = GliZNETTokenizer.from_pretrained(backbone, options)
         self.model = GliZNetForSequenceClassification.from_backbone(backbone, self.tokenizer, options)
-        texts = self.train.texts
+        texts = self.train.texts + self.validation.texts
         self.text_ids = dict(zip(texts, self.tokenizer.tokenize_texts(texts), strict=True))
 
     def collate(
@@ -50,6 +50,10 @@ class GliZNetTask(Task):
     ) -> list[np.ndarray]:
         """Logits. The wrapped `model` shares its weights with `self.model`, which is what the predictor takes."""
         return list(score_texts(self.model.eval(), self.tokenizer, texts, label_lists))
+
+    def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
+        self.model.card_facts = self.card_facts
+        super().save(state, folder)
 
     def is_encoder(self, name: str) -> bool:
         return name.startswith("backbone.")

@@ -13,11 +13,11 @@ import pandas as pd
 from hybridnli.checkpoint import save_checkpoint
 from hybridnli.thresholds import fit_thresholds
 from hybridnli.training import HybridOptions, TrainedHeads, train_heads
-from zsbench.jobs.runtime import prepare_torch
+from zsbench.jobs.runtime import prepare_torch, resolve_precision
 from zsbench.plan.code_identity import code_digest
 from zsbench.store.integrity import check_rows, listing
 from zsbench.store.layout import Layout
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import environment, file_sha256, read_json, write_json
 from zsbench.systems.hybrid_features import CHECKPOINT, features, open_encoder
 from zsbench.training.selection import NEVER_MOVED, never_moved
@@ -29,6 +29,7 @@ OPTION_NAMES = {  # config key -> HybridOptions field
     "weight_decay": "weight_decay",
     "grad_clip": "clip",
     "patience": "patience",
+    "lr_floor": "lr_floor",
     "blend_weight": "blend_weight",
     "kl_weight": "kl_weight",
     "num_codes": "num_codes",
@@ -37,7 +38,7 @@ OPTION_NAMES = {  # config key -> HybridOptions field
 }
 
 
-def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
+def train_hybrid(root: Path, spec: dict[str, Any], licences: dict[str, str] | None = None) -> None:
     """Build the features of a topic set and train heads and blend weights on its train split.
 
     Writes `checkpoint/multihead_v2.pt` (the published format) and then `training.json` beside it.
@@ -46,13 +47,15 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
         root: `results/<run>`.
         spec: `Plan.hybrid_spec` and `seed`: nli, nli_kind, dataset, nli_only, template, training,
             precision, token_budget.
+        licences: of what it is trained on, for the record; an edit of them trains nothing again.
 
     Raises:
         ValueError: the topic set lacks a train or validation split, or a label of `nli_only`.
     """
     device = prepare_torch()
+    spec = spec | {"precision": resolve_precision(spec["precision"], device)}
     layout = Layout(Path(root))
-    say = say_for(f"{spec['id']} seed {spec['seed']}")
+    say = progress_logger(f"{spec['id']} seed {spec['seed']}")
     facts = read_json(layout.dataset_card(spec["dataset"]))
     names: list[str] = facts.get("label_names", facts["labels"])
     descriptions = dict(zip(names, facts["labels"], strict=True))
@@ -80,6 +83,7 @@ def train_hybrid(root: Path, spec: dict[str, Any]) -> None:
     save_checkpoint(trained.model, thresholds, path, {"hypothesis_template": spec["template"]})
     record = {
         "spec": spec,
+        "licences": licences or {},
         "labels": descriptions,
         "nli_identity": encoder.identity,
         **_training_record(trained, len(parts["train"]), seconds),
@@ -102,7 +106,7 @@ def _check(spec: dict[str, Any], names: list[str], parts: dict[str, np.ndarray])
     unknown = [label for label in spec["nli_only"] if label not in names]
     if unknown:
         raise ValueError(
-            f"hybrid.{spec['id']}.nli_only: {unknown[0]!r} is no label of {spec['dataset']!r}; allowed: {names}"
+            f"hybrid.{spec['id']}.nli_only: {unknown[0]!r} is not a label of {spec['dataset']!r}; allowed: {names}"
         )
 
 

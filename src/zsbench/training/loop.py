@@ -1,7 +1,7 @@
-"""The training loop that GliZNet and every competitor trained beside it share, on accelerate.
+"""The training loop shared by GliZNet and all trained competitors, built on accelerate.
 
 Deterministic by construction: the rows of a step, the labels drawn for a row and the dropout of a step are functions of
-(seed, step), so a killed job that continues from its last state ends with the weights of an undisturbed one.
+(seed, step), so a job that resumes after an interruption ends with the same weights as an uninterrupted one.
 """
 
 import math
@@ -19,14 +19,17 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import get_cosine_schedule_with_warmup
 
 from gliznet.fast.dropout import use_fast_dropout
+from gliznet.fast.encoders import use_fast_encoders
 from zsbench.recipe import Recipe
 from zsbench.store.integrity import check_listed, listing
 from zsbench.store.provenance import IntegrityError, read_json, write_json
+from zsbench.training import tracking
 from zsbench.training.rows import step_rows
-from zsbench.training.selection import NEVER_MOVED, never_moved
+from zsbench.training.selection import BETTER, NEVER_MOVED, never_moved
 from zsbench.training.task import Task
 
 PROGRESS = "progress.json"  # of a saved state; written last
+NORMS_EVERY = 2  # validations
 CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the device
 
 
@@ -51,13 +54,13 @@ def parameter_groups(task: Task, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 class Trainer:
-    """Trains one task; `run` may be killed at any point and called again.
+    """Trains one task; `run` can be interrupted at any point and called again.
 
     Args:
         task: model, data and losses of a family.
         recipe: hyper-parameters.
         seed: seed of order, labels and dropout.
-        work: folder of the resumable state and of the best checkpoint (`Trainer.best`); what is there is continued.
+        work: folder for the resumable state and the best checkpoint (`Trainer.best`); existing state is resumed.
         per_device_batch: rows of one forward pass of one process; the effective batch stays the recipe's.
         say: prints one progress line.
     """
@@ -66,14 +69,19 @@ class Trainer:
         self, task: Task, recipe: Recipe, seed: int, work: Path, per_device_batch: int, say: Callable[[str], None]
     ) -> None:
         self.task, self.recipe, self.seed, self.work, self.say = task, recipe, seed, work, say
-        self.accelerator = Accelerator(mixed_precision="bf16" if recipe.precision == "bf16" else "no")
+        self.accelerator = Accelerator(
+            mixed_precision="bf16" if recipe.precision == "bf16" else "no", **tracking.options()
+        )
+        use_fast_encoders(task.model)  # before the first step: a training that is resumed must not compute otherwise
         use_fast_dropout(task.model)
         self.per_device_batch = per_device_batch
         self.accumulation = recipe.accumulation(self.accelerator.num_processes, per_device_batch)
         optimizer = torch.optim.AdamW(parameter_groups(task, recipe), fused=True)
-        warmup = math.ceil(recipe.warmup_ratio * recipe.steps)
+        rows = len(task.lengths)
+        self.steps, self.interval = recipe.total_steps(rows), recipe.validation_interval(rows)
+        warmup = math.ceil(recipe.warmup_ratio * self.steps)
         # The scheduler is not given to accelerate, which would step it once a process.
-        self.scheduler = get_cosine_schedule_with_warmup(optimizer, warmup, recipe.steps)
+        self.scheduler = get_cosine_schedule_with_warmup(optimizer, warmup, self.steps)
         self.accelerator.register_for_checkpointing(self.scheduler)
         self.accelerator.gradient_accumulation_steps = self.accumulation
         fit_plugins(self.accelerator.state, task.model, recipe, per_device_batch, self.accumulation)
@@ -86,13 +94,13 @@ class Trainer:
         """Train to the last step or until patience ends; returns the record that goes on the model's card."""
         self._load_state()
         first, started = self.progress["step"], time.perf_counter()
-        for step in range(first, self.recipe.steps):
+        for step in range(first, self.steps):
             if self.progress["stale"] >= self.recipe.patience:
                 self.say(f"stopped early: no better validation in {self.recipe.patience} evaluations")
                 break
             self._step(step)
-            last = step + 1 == self.recipe.steps
-            evaluate = last or (step + 1) % self.recipe.evaluate_every == 0
+            last = step + 1 == self.steps
+            evaluate = last or (step + 1) % self.interval == 0
             if evaluate or (step + 1) % CHECK_EVERY == 0:
                 self._check(step, (time.perf_counter() - started) / (step + 1 - first))
             if evaluate:
@@ -100,12 +108,13 @@ class Trainer:
                 self.progress["seconds"] += time.perf_counter() - started
                 started, first = time.perf_counter(), step + 1
                 self._save_state()
-        never = never_moved([entry["validation"] for entry in self.progress["history"]])
+        never = never_moved([entry["validation"] for entry in self.progress["history"]], BETTER[self.recipe.selection])
         if never:
             self.say(NEVER_MOVED)
         return self.progress | {
             "selection_never_moved": never,
             "world_size": self.accelerator.num_processes,
+            "distributed": self.accelerator.distributed_type.value,
             "accumulation": self.accumulation,
             "per_device_batch": self.per_device_batch,
             "device": self.accelerator.device.type,
@@ -155,22 +164,28 @@ class Trainer:
         self.pending = []
         shown = " ".join(f"{name} {value:.3f}" for name, value in self._means().items())
         rate = self.recipe.effective_batch / seconds_per_step
-        left = (self.recipe.steps - step - 1) * seconds_per_step
-        self.say(f"step {step + 1}/{self.recipe.steps}  {shown}  {rate:.1f} texts/s  {left:.0f} s left")
+        left = (self.steps - step - 1) * seconds_per_step
+        self.say(f"step {step + 1}/{self.steps}  {shown}  {rate:.1f} texts/s  {left:.0f} s left")
 
     def _means(self) -> dict[str, float]:
         names = self.window[-1]
         return {name: float(np.mean([terms[name] for terms in self.window])) for name in names}
 
     def _gradient_norms(self, step: int) -> dict[str, float]:
-        """Norm of each term's own gradient on the first micro-batch of a step; {} where parameters are sharded."""
-        if self.recipe.strategy not in ("single", "ddp"):
+        """Norm of each term's own gradient on the first micro-batch of a step, at every second validation.
+
+        A term costs a backward pass, so their weighted sum is left out where there are several. {} at the other
+        validations, and where parameters are sharded.
+        """
+        if self.recipe.strategy not in ("single", "ddp") or len(self.progress["history"]) % NORMS_EVERY != 1:
             return {}
         batch = self._to_device(self.task.batch(self._micro_batches(step)[0], (self.seed, step)))
         model = self.accelerator.unwrap_model(self.model)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with self.accelerator.autocast():
-            terms = self.task.losses(model, batch)
+            terms = dict(self.task.losses(model, batch))
+        if len(terms) > 1:
+            terms.pop("total")
         norms = {}
         for name, term in terms.items():
             if term.requires_grad:
@@ -193,9 +208,10 @@ class Trainer:
         entry["learning_rate"] = float(self.scheduler.get_last_lr()[0])
         self.window = []
         self.progress["history"].append(entry)
+        tracking.track(self.accelerator, entry)
         self.progress["step"] = step + 1
         best = self.progress["best"]
-        if best is None or value > best["validation"]:
+        if best is None or BETTER[self.recipe.selection](value, best["validation"]):
             self.progress.update(best={"step": step + 1, "validation": value}, stale=0)
             state = self.accelerator.get_state_dict(self.model)
             if self.accelerator.is_main_process:
@@ -205,7 +221,7 @@ class Trainer:
         else:
             self.progress["stale"] += 1
         best_value = self.progress["best"]["validation"]
-        self.say(f"step {step + 1}/{self.recipe.steps}  validation {value:.4f}  best {best_value:.4f}")
+        self.say(f"step {step + 1}/{self.steps}  validation {value:.4f}  best {best_value:.4f}")
         self.accelerator.wait_for_everyone()
 
     def _save_state(self) -> None:
@@ -242,11 +258,11 @@ class Trainer:
             check_listed(folder, progress.pop("files"), folder)
             check_listed(self.work / f"best-{progress['best']['step']}", progress["best"]["files"], folder)
         except IntegrityError as error:
-            self.say(f"the saved state is damaged ({error}): training starts anew")
+            self.say(f"the saved state is damaged ({error}); training starts from scratch")
             return
         self.accelerator.load_state(str(folder))
         self.progress = progress
-        self.say(f"continuing after step {self.progress['step']}/{self.recipe.steps}")
+        self.say(f"continuing after step {self.progress['step']}/{self.steps}")
 
 
 def put_in_place(fresh: Path, folder: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from gliznet.fast.deberta import use_fast_attention
+from gliznet.fast.packed import first_token_only
 from hybridnli.encoder import NLIEncoder, pair_scores
 from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.task import IGNORED, Task
@@ -37,7 +37,6 @@ class NLITask(Task):
         self.model = AutoModelForSequenceClassification.from_pretrained(
             backbone, config=config, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
-        use_fast_attention(self.model)  # before the first step: a training that is resumed must not compute otherwise
         self.lengths = np.array([len(text.split()) for text in self.train.texts])
 
     def collate(
@@ -64,7 +63,9 @@ class NLITask(Task):
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Cross-entropy over the two classes."""
         inputs = {name: tensor for name, tensor in batch.items() if name != "classes"}
-        return {"total": F.cross_entropy(model(**inputs).logits.float(), batch["classes"])}
+        with first_token_only(model):
+            logits = model(**inputs).logits.float()  # (P, 2)
+        return {"total": F.cross_entropy(logits, batch["classes"])}
 
     def score(
         self,

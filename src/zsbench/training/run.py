@@ -1,4 +1,4 @@
-"""One training job: `zsbench job train`, which the rule `train_model` starts through `zsbench launch`.
+"""One training job: `zsbench job train`, started by the rule `train_model` through `zsbench launch`.
 
 Under ddp, zero2 and fsdp several processes run it.
 """
@@ -21,12 +21,14 @@ from gliznet.loading import check_same
 from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
 from zsbench.families import FAMILIES, import_class
+from zsbench.jobs.runtime import prepare_torch, resolve_precision
 from zsbench.plan.code_identity import training_code
 from zsbench.recipe import Recipe
 from zsbench.store.integrity import check_listed, check_rows
 from zsbench.store.layout import Layout
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import digest, environment, file_sha256, read_json, write_json
+from zsbench.training import tracking
 from zsbench.training.loop import Trainer
 from zsbench.training.rows import read_evaluation_rows, read_training_rows
 from zsbench.training.task import Task
@@ -48,23 +50,32 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
     limit = position_limit(check_same(AutoModel, backbone))
     if limit is not None and recipe.max_length > limit:
         raise ConfigError(
-            f"recipe.max_length: {recipe.max_length} is more than the {limit} positions of {recipe.backbone!r}"
+            f"recipe.max_length: {recipe.max_length} is too large; allowed: at most {limit}, the positions of "
+            f"{recipe.backbone!r}"
         )
     rows = check_rows(layout.training_set(recipe.training_set))
-    train, validation = read_training_rows(rows), read_evaluation_rows(rows)
+    train, validation = read_training_rows(rows, recipe.label_draw), read_evaluation_rows(rows)
     task = import_class(str(FAMILIES[spec["family"]].task_class))
     return task(backbone, spec["options"], train, validation, spec["seed"], recipe)
 
 
-def train_job(spec: dict[str, Any], layout: Layout) -> None:
-    """Train one model and seed; continue what an interrupted job left; end with `checkpoint/` and `training.json`."""
+def train_job(spec: dict[str, Any], layout: Layout, licences: dict[str, str] | None = None) -> None:
+    """Train one model and seed; continue what an interrupted job left; end with `checkpoint/` and `training.json`.
+
+    Args:
+        spec: `Plan.training_spec`.
+        layout: of the run.
+        licences: of backbone and training set, for record and model card; an edit of them trains nothing again.
+    """
+    precision = resolve_precision(spec["recipe"]["precision"], prepare_torch())
+    spec = spec | {"recipe": spec["recipe"] | {"precision": precision}}
     recipe = Recipe(**spec["recipe"])
     record_path = layout.model(spec["id"], spec["seed"])
     work = record_path.with_name("work")
     inputs = [file_sha256(path) for path in (layout.training_set(recipe.training_set), layout.fetched(recipe.backbone))]
     key = digest([spec, training_code(spec["family"]), *inputs])
     with _alone(work):
-        _train(spec, recipe, key, work, record_path, layout)
+        _train(spec, recipe, key, work, record_path, layout, licences or {})
 
 
 @contextmanager
@@ -78,7 +89,15 @@ def _alone(work: Path) -> Iterator[None]:
         yield
 
 
-def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_path: Path, layout: Layout) -> None:
+def _train(
+    spec: dict[str, Any],
+    recipe: Recipe,
+    key: str,
+    work: Path,
+    record_path: Path,
+    layout: Layout,
+    licences: dict[str, str],
+) -> None:
     """`train_job`, alone in its folder."""
     marker = work / "key"
     # The other processes look into the folder only after all have met in Accelerator().
@@ -87,16 +106,17 @@ def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_pa
             shutil.rmtree(work)  # a state of another config or code must not be continued
         work.mkdir(parents=True, exist_ok=True)
         marker.write_text(key)
-    say = say_for(f"{spec['id']} seed {spec['seed']}")
+    say = progress_logger(f"{spec['id']} seed {spec['seed']}")
     # Named after the spec, so that no process needs another to have cleared it first.
     too_large = record_path.with_name(f".too-large-{key[:16]}.json")
     trainer = None
     while trainer is None:
         gc.collect()  # what the attempt before held on the device
         torch.cuda.empty_cache()
-        trainer, record = _attempt(spec, recipe, work, layout, too_large, say)
+        trainer, record = _attempt(spec, recipe, work, layout, licences, too_large, say)
     if trainer.accelerator.is_main_process:  # whose record it is; another process must not take the file away first
         record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
+        record["licences"] = licences
         _finish(spec, record, trainer, record_path)
         too_large.unlink(missing_ok=True)
     trainer.accelerator.wait_for_everyone()
@@ -104,7 +124,13 @@ def _train(spec: dict[str, Any], recipe: Recipe, key: str, work: Path, record_pa
 
 
 def _attempt(
-    spec: dict[str, Any], recipe: Recipe, work: Path, layout: Layout, too_large: Path, say: Callable[[str], None]
+    spec: dict[str, Any],
+    recipe: Recipe,
+    work: Path,
+    layout: Layout,
+    licences: dict[str, str],
+    too_large: Path,
+    say: Callable[[str], None],
 ) -> tuple[Trainer | None, dict[str, Any]]:
     """Train with the largest per-device batch that is not known to be too large.
 
@@ -118,7 +144,13 @@ def _attempt(
     failed = read_json(too_large) if too_large.is_file() else []
     world = int(os.environ.get("WORLD_SIZE", "1"))
     size = recipe.smaller(world, failed[-1]) if failed else recipe.per_device_batch
-    trainer = Trainer(build_task(spec, layout), recipe, spec["seed"], work, size, say)
+    task = build_task(spec, layout)
+    task.card_facts = {
+        name: f"`{made_of}` (licence: {licences.get(made_of, 'not stated')})"
+        for name, made_of in (("backbone", recipe.backbone), ("training data", recipe.training_set))
+    } | {"seed": str(spec["seed"])}
+    trainer = Trainer(task, recipe, spec["seed"], work, size, say)
+    tracking.start(trainer.accelerator, f"{spec['id']} seed {spec['seed']}", spec["recipe"])
     try:
         return trainer, trainer.run()
     except torch.OutOfMemoryError as error:

@@ -1,8 +1,11 @@
-"""The metric that chooses a training's weights, and whether it chose anything."""
+"""The metric that selects the weights of a training, and whether the selection had any effect."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+BETTER: dict[str, Callable[[float, float], bool]] = {"mean_ap": operator.gt, "validation_loss": operator.lt}
 
 NEVER_MOVED = (
     "the selection metric never moved: no validation was better than the first, so the weights of the first are kept,"
@@ -38,10 +41,11 @@ def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.nd
     return float(average_precisions(*zip(*ranked, strict=True)).mean())
 
 
-def never_moved(values: Sequence[float]) -> bool:
-    """Whether no validation after the first was better than it: falling, or tied throughout.
+def never_moved(values: Sequence[float], better: Callable[[float, float], bool] = operator.gt) -> bool:
+    """Whether no validation after the first was better than it: worse, or tied throughout.
 
     Args:
         values: the selection metric at each validation, in order. One alone chose nothing: False.
+        better: whether its first argument is better than its second; `BETTER` has one for each metric.
     """
-    return len(values) > 1 and not any(value > values[0] for value in values[1:])
+    return len(values) > 1 and not any(better(value, values[0]) for value in values[1:])

@@ -1,5 +1,5 @@
-"""What the training loop needs of a model family, and what all families do alike: labels drawn, batches made, models
-chosen.
+"""Interface between the training loop and a model family, and the parts shared by all families: label sampling,
+batching, model selection.
 
 B batch, K labels, T tokens.
 """
@@ -34,6 +34,7 @@ class Task(ABC):
     Attributes:
         model: what is trained.
         lengths: (n,) approximate number of tokens per training row, used to batch rows of similar length.
+        card_facts: rows for the model card of a family that has one.
     """
 
     model: torch.nn.Module
@@ -50,6 +51,7 @@ class Task(ABC):
     ) -> None:
         self.options, self.train, self.validation, self.recipe = options, train, validation, recipe
         self.lengths = train.lengths
+        self.card_facts: dict[str, str] = {}
         self.labels_per_text = recipe.max_labels
         torch.manual_seed(seed)
         self.load(backbone)
@@ -60,11 +62,9 @@ class Task(ABC):
 
     def batch(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
         """Tensors of a micro-batch; everything random in it is a function of `seed` and the row."""
-        drawn = [draw_labels(self.train, row, self.labels_per_text, seed) for row in rows]
-        targets = torch.full((len(rows), max(len(values) for _, values in drawn)), IGNORED)  # (B, K)
-        for target, (_, values) in zip(targets, drawn, strict=True):
-            target[: len(values)] = torch.tensor(values, dtype=torch.float32)
-        return self.collate([self.train.texts[row] for row in rows], [labels for labels, _ in drawn], targets)
+        drawn = [draw_labels(self.train, row, self.labels_per_text, seed, self.recipe.label_draw) for row in rows]
+        labels, targets = zip(*drawn, strict=True)
+        return self.collate([self.train.texts[row] for row in rows], labels, padded_targets(targets))
 
     @abstractmethod
     def collate(
@@ -92,12 +92,29 @@ class Task(ABC):
 
     @torch.no_grad()
     def validate(self, model: torch.nn.Module, device: torch.device) -> float:
-        """Mean average precision on the validation rows: the one selection metric of all families, larger is better.
+        """The recipe's selection metric on the validation rows.
 
-        A family implements `score` and never sees the targets, so that none can measure itself differently.
+        Mean average precision is one metric for all families, larger is better: a family implements `score` and never
+        sees the targets, so that none can measure itself differently. The loss is the family's own, smaller is better.
         """
         rows = self.validation
+        if self.recipe.selection == "validation_loss":
+            return self._validation_loss(model, device)
         return mean_average_precision(self.score(model, rows.texts, rows.labels, device), rows.targets)
+
+    def _validation_loss(self, model: torch.nn.Module, device: torch.device) -> float:
+        """Mean over the validation rows of the loss that is trained, in batches of one forward pass.
+
+        Of a row with more labels than `max_labels` the first are taken; their stored order is random.
+        """
+        rows, size, most, total = self.validation, self.recipe.per_device_batch, self.recipe.max_labels, 0.0
+        for start in range(0, len(rows.texts), size):
+            part = slice(start, start + size)
+            labels, targets = [row[:most] for row in rows.labels[part]], [row[:most] for row in rows.targets[part]]
+            batch = self.collate(rows.texts[part], labels, padded_targets(targets))
+            loss = self.losses(model, {name: tensor.to(device) for name, tensor in batch.items()})["total"]
+            total += float(loss) * len(rows.texts[part])
+        return total / len(rows.texts)
 
     @abstractmethod
     def is_encoder(self, name: str) -> bool:
@@ -113,3 +130,11 @@ class Task(ABC):
         """Padded `input_ids` and their `attention_mask`, each (B, T)."""
         batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+
+
+def padded_targets(targets: Sequence[Sequence[int] | np.ndarray]) -> torch.Tensor:
+    """(B, K) float32 of 1 true, 0 false and `IGNORED` from B lists of different lengths."""
+    padded = torch.full((len(targets), max(map(len, targets))), IGNORED)
+    for row, values in zip(padded, targets, strict=True):
+        row[: len(values)] = torch.as_tensor(values)
+    return padded

@@ -115,7 +115,7 @@ def measured(layout: Layout, monkeypatch, canary: str) -> float:
     """Mean AP that the hardset measurement prints for a canary in the trained model's place."""
     rng = np.random.default_rng(3)
 
-    def trained(checkpoint, texts, labels):
+    def trained(checkpoint, texts, labels, precision, token_budget):
         return rows_of(canary, texts, labels)
 
     def untrained(folder, texts, labels):
@@ -125,6 +125,7 @@ def measured(layout: Layout, monkeypatch, canary: str) -> float:
     monkeypatch.setattr(hardset, "untrained_scores", untrained)
     monkeypatch.setattr(hardset, "open_model", lambda *place: Path())
     spec = {"models": ["canary"], "seed": 1, "backbone": "tiny", "draws": 50, "level": 0.95, "rng": 1}
+    spec |= {"precision": "fp32", "token_budget": 1024}
     hardset.measure_hardset(layout.root, spec)
     return read_json(layout.root / "analysis" / "hardset.json")["rows"][0]["trained"]
 

@@ -82,7 +82,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # what -> (change, the key that
     "unknown key of a kind": (source(kind="local", path="a.csv", url="https://a"), "sources.mine.url", "path"),
     "unknown key of a preset": (mine(licnce="l"), "datasets.mine.licnce", "licence"),
     "bad id": (put("suites/my_suite", {"task": "single"}), "suites.my_suite", "'my_suite'; allowed: lower-case"),
-    "a number as id": (put("suites", {3: {"task": "single"}}), "suites.3", "3; allowed: text"),
+    "a number as id": (put("suites", {3: {"task": "single"}}), "suites.3", "3; allowed: "),
     "missing run": (drop("run"), "run", ""),
     "run is null": (put("run", None), "run", ""),
     "missing recipe key": (drop("recipe/steps"), "recipe.steps", ""),
@@ -337,6 +337,12 @@ def test_a_missing_package_is_named_with_its_extra(embedded: dict, monkeypatch: 
         checked(embedded)
 
 
+def test_a_misspelt_family_is_shown_beside_the_one_that_is_missing(embedded: dict) -> None:
+    embedded["systems"]["biencoder"] = {"familly": "biencoder", "model": "minilm"}
+    with pytest.raises(ConfigError, match="`systems.biencoder.family`: required; 'familly' is not a key"):
+        checked(embedded)
+
+
 def test_suggestions() -> None:
     assert suggest("marjin", ["margin", "head"]) == "; did you mean 'margin'? allowed: head, margin"
     assert suggest("zzz", ["margin"]) == "; allowed: margin"
@@ -434,6 +440,12 @@ def test_a_file_that_is_no_plain_mapping_is_refused(tmp_path: Path, name: str) -
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_yaml(tmp_path / "config.yaml")
+
+
+def test_a_mistake_in_yaml_is_named_by_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("run: a\nsystems: {b: [}\n")
+    with pytest.raises(ConfigError, match=r'a\.yaml", line 2'):
+        load_yaml(tmp_path / "a.yaml")
 
 
 def test_anchors_are_fine(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from tests.zsbench.conftest import REPOSITORY, checked
 from zsbench.config.keys import editor_schema, markdown
-from zsbench.config.load import load_resources, load_yaml, merge, resolve
+from zsbench.config.load import ConfigError, load_resources, load_yaml, merge, resolve
 from zsbench.data.prepare import published_parts
 from zsbench.plan.plan import Plan
 
@@ -33,6 +33,23 @@ def laid_over(*paths: str) -> dict[str, Any]:
 @pytest.mark.parametrize(("run", "paths"), [(run, paths) for run, *paths in CONFIGS])
 def test_own_configs_pass(run: str, paths: list[str]) -> None:
     assert checked(laid_over(*paths))["run"] == run
+
+
+def test_the_rehearsal_trains_with_the_paper_runs_settings_but_for_its_sizes() -> None:
+    """Two processes and the sharded strategy among them."""
+    recipes = [laid_over(*paths)["recipe"] for paths in (("config.yaml",), CONFIGS[2][1:])]
+    paper, rehearsal = recipes
+    assert {key for key in paper if paper[key] != rehearsal[key]} == {
+        "seeds", "epochs", "effective_batch", "per_device_batch"
+    }  # fmt: skip
+    assert (rehearsal["strategy"], rehearsal["gpus"]) == ("zero2", 2)
+    assert rehearsal["effective_batch"] == 2 * rehearsal["gpus"] * rehearsal["per_device_batch"], "accumulates"
+
+
+def test_the_paper_runs_training_set_is_the_cards_snapshot(resources: dict) -> None:
+    preset = resources["training_sets"][load_yaml(REPOSITORY / "config.yaml")["recipe"]["training_set"]]
+    assert preset["expected_rows"] == {"train": 54_289, "validation": 1_188, "test": 1_322}
+    assert "files" not in preset, "found by split, not guessed"
 
 
 def test_the_held_out_run_scores_no_row_that_its_hybrids_saw(resources: dict) -> None:
@@ -107,3 +124,13 @@ def test_the_lock_pins_presets_and_a_configs_own_sources(embedded: dict, tmp_pat
     assert {name for name, source in resources["sources"].items() if "lock" in source} == {"cr", "mine"}
     assert Plan(embedded, resources).source_spec("mine")["lock"] == pinned["mine"]
     assert "lock" not in embedded["sources"]["mine"]
+
+
+def test_without_its_suite_a_hybrid_is_refused_with_what_to_set(embedded: dict) -> None:
+    with pytest.raises(ConfigError) as refused:
+        checked(merge(embedded, {"suites": {"topics": None}}))
+    assert "`hybrid.hybrid: null`" in str(refused.value) and "`hybrid.hybrid-no-blend: null`" in str(refused.value)
+    assert "`hybrid.hybrid-no-kl: null`" in str(refused.value)
+    none = dict.fromkeys(["hybrid", "hybrid-no-blend", "hybrid-no-kl"])
+    left = checked(merge(embedded, {"suites": {"topics": None}, "hybrid": none}))
+    assert [*left["suites"]] == ["gliclass"] and "bag-of-words" not in left["systems"]

@@ -74,7 +74,7 @@ def test_a_cut_or_damaged_file_is_named_or_read_whole(tmp_path: Path, packing: s
 def test_an_archive_of_several_files_is_refused_but_not_for_a_macs_notes(tmp_path: Path) -> None:
     notes = ("__MACOSX/folder/._rows", "folder/.DS_Store")
     assert prepare(tmp_path, "jsonl", zipped(KINDS["jsonl"], *notes)) == GOOD
-    with pytest.raises(DataError, match="a.dat is not a readable jsonl file: .* 2 files: folder/rows, other"):
+    with pytest.raises(DataError, match="a.dat is not a readable jsonl file: .* 2: folder/rows, other"):
         prepare(tmp_path, "jsonl", zipped(KINDS["jsonl"], "other"))
 
 
@@ -84,5 +84,5 @@ def test_the_name_of_a_compression_means_nothing(tmp_path: Path, name: str) -> N
     (tmp_path / name).write_bytes(KINDS["table"])
     assert read_frame(tmp_path / name, {"type": "table"})["text"].tolist() == GOOD[0]
     (tmp_path / name).write_bytes(b"\x1f\x8b no such thing")
-    with pytest.raises(DataError, match=f"{name} is not a readable table file: its gzip data are damaged"):
+    with pytest.raises(DataError, match=f"{name} is not a readable table file: the gzip data are damaged"):
         read_frame(tmp_path / name, {"type": "table"})

@@ -77,13 +77,13 @@ def test_a_column_of_truths_is_one_of_zeros_and_ones(tmp_path: Path, values: lis
 @pytest.mark.parametrize(
     ("kind", "rows", "values", "message"),
     [
-        ("table", [0, "01"], [0, 1], "a.dat: column 'g', row 1: gold value '01' is not among .*: 0, 1$"),
-        ("table", [0, " 1"], [0, 1], "row 1: gold value ' 1' is not among"),
-        ("table", ["no", "yes"], [False, True], "row 0: gold value 'no' is not among .*: false, true$"),
-        ("table", [0, 1], [False, True], "row 0: gold value '0' is not among"),
-        ("jsonl", [0, 0.5], [0, 1], "row 1: gold value 0.5 is not among"),
-        ("jsonl", ["0", 1], ["0", "1"], "row 1: gold value 1 is not among .*: \"0\", \"1\"$"),
-        ("jsonl", [0, {"a": 1}], [0, 1], "row 1: gold value {'a': 1} is not among"),
+        ("table", [0, "01"], [0, 1], "a.dat: column 'g', row 1: gold value '01' is not known; allowed: 0, 1$"),
+        ("table", [0, " 1"], [0, 1], "row 1: gold value ' 1' is not known"),
+        ("table", ["no", "yes"], [False, True], "row 0: gold value 'no' is not known; allowed: false, true$"),
+        ("table", [0, 1], [False, True], "row 0: gold value '0' is not known"),
+        ("jsonl", [0, 0.5], [0, 1], "row 1: gold value 0.5 is not known"),
+        ("jsonl", ["0", 1], ["0", "1"], "row 1: gold value 1 is not known; allowed: \"0\", \"1\"$"),
+        ("jsonl", [0, {"a": 1}], [0, 1], "row 1: gold value {'a': 1} is not known"),
     ],
 )  # fmt: skip
 def test_another_spelling_is_refused_by_file_column_and_row(
@@ -142,7 +142,7 @@ def test_lists_of_label_values_are_read_or_refused(tmp_path: Path, case: tuple[i
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([0, 1], r"row 1: \[0, 1\] is not multi-hot: .* 3 zeros and ones, one per label"),
+        ([0, 1], r"row 1: \[0, 1\] is not multi-hot; .* 3 zeros and ones, one per label"),
         ([0, 1, 2], "row 1: .* is not multi-hot"),
         ([0, 1, None], "row 1: .* is not multi-hot"),
         ("010", "row 1: '010' is not multi-hot"),
@@ -162,7 +162,7 @@ def test_zeros_and_ones_of_another_length_are_no_label_values(tmp_path: Path) ->
 
 def test_a_truth_is_no_rating(tmp_path: Path) -> None:
     bins = {"column": "g", "bins": [[-4, 0], [1, 4]]}
-    with pytest.raises(DataError, match="row 1: gold value True is no finite number"):
+    with pytest.raises(DataError, match="row 1: gold value True is not a finite number"):
         prepare(tmp_path, "jsonl", json_lines([2, True]), gold=bins)
 
 

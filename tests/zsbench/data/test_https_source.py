@@ -55,7 +55,7 @@ def test_a_failed_fetch_keeps_its_part_for_the_next_one(hub, tmp_path):
     manifest = tmp_path / "set" / "manifest.json"
     hub.fault("GET", "rows.json", cut=500_000)
     hub.fault("GET", "rows.json", times=https_source.ATTEMPTS, cut=0)
-    with pytest.raises(FetchError, match="the part is continued"):
+    with pytest.raises(FetchError, match="the download resumes"):
         fetch(source(hub), manifest)
     assert not manifest.exists() and not (tmp_path / "set/files").exists()
     hub.faults.clear()
@@ -133,8 +133,8 @@ def test_an_address_may_have_letters_beyond_ascii_and_spaces(hub, tmp_path):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("https://example.org/data/", "names no file; .* `files`"),
-        ("https://example.org", "names no file; .* `files`"),
+        ("https://example.org/data/", "`files`"),
+        ("https://example.org", "`files`"),
         ("https:///rows.json", "no host"),
         ("https://[::1/rows.json", "not a valid address"),
         ("https://example.org:port/rows.json", "not a valid address"),
@@ -177,7 +177,7 @@ def test_no_network(monkeypatch, tmp_path):
 
 
 def test_plain_http_to_the_world_is_refused(tmp_path):
-    with pytest.raises(FetchError, match="only https"):
+    with pytest.raises(FetchError, match="https only"):
         fetch(
             {"kind": "https", "url": "http://example.org/rows.json", "sha256": "0" * 64}, tmp_path / "s/manifest.json"
         )
@@ -188,11 +188,11 @@ def test_full_disk(hub, monkeypatch, tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("urllib.request.urlopen", full)
-    with pytest.raises(FetchError, match="is full: make room"):
+    with pytest.raises(FetchError, match="disk full"):
         fetch(source(hub), tmp_path / "set" / "manifest.json")
     monkeypatch.undo()
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
-    with pytest.raises(FetchError, match="make room"):
+    with pytest.raises(FetchError, match="free some space"):
         fetch(source(hub), tmp_path / "set" / "manifest.json")
 
 

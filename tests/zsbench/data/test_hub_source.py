@@ -259,5 +259,5 @@ def test_files_that_are_there_already_need_no_space(run, hub, tmp_path):
 def test_a_full_disk_is_said_before_the_download(run, hub, tmp_path):
     manifest = tmp_path / "cr" / "manifest.json"
     lock = {"repo": "SetFit/CR", "revision": COMMIT, "files": {"test.jsonl": {"bytes": 10**16, "git_sha1": "0" * 40}}}
-    refused(run("fetch", dataset(revision="lock"), manifest, lock), manifest, "GB are free", "make room")
+    refused(run("fetch", dataset(revision="lock"), manifest, lock), manifest, "GB are free", "free some space")
     assert not hub.asked("GET", "resolve")

@@ -36,6 +36,7 @@ def zsbench(hub, tmp_path):
     (tmp_path / "resources").mkdir()
     (tmp_path / "resources" / "sources.yaml").write_text(yaml.safe_dump({"sources": PRESETS}))
     (tmp_path / "resources" / "datasets.yaml").write_text("datasets: {}\ntraining_sets: {}\n")
+    (tmp_path / "resources" / "claims.yaml").write_text("claims: {}\n")
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"sources": OWN}))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "ZSBENCH"))}
     environment |= {"PYTHONPATH": str(SRC), "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf")}

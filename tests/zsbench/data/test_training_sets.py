@@ -10,6 +10,7 @@ import pytest
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.errors import DataError
 from zsbench.data.training_sets import VALIDATION_SHARE, draw_groups, prepare_training_set, sibling_groups
+from zsbench.store.integrity import listing
 from zsbench.store.provenance import file_sha256, write_json
 
 WORDS = [f"word{i}" for i in range(3000)]
@@ -81,7 +82,7 @@ def test_the_group_column_of_the_preset_decides(tmp_path):
     assert not straddling(rows.assign(source=[record["source"] for record in records]), "source")
     assert 0 < (rows["split"] == "validation").mean() < 0.04
     assert "column 'source' (100 groups)" in card["validation"]
-    with pytest.raises(DataError, match="lacks columns \\['origin'\\]"):
+    with pytest.raises(DataError, match="missing columns \\['origin'\\]"):
         prepare(tmp_path, records, group="origin")
 
 
@@ -122,3 +123,54 @@ def test_the_published_validation_split_is_kept(tmp_path):
     files = {"train": "a.jsonl", "validation": "a.jsonl"}
     rows, card = prepare(tmp_path, records, files=files, split_column="part")
     assert card["rows"] == {"train": 91, "validation": 9} and card["validation"] == "as published"
+
+
+def repository(tmp_path, names, readme=""):
+    """Spec and manifest of a fetched repository; each file holds two rows that name it."""
+    folder = tmp_path / "files"
+    for name in names:
+        rows = [{"text": f"{name} {i}", "labels": [f"{name} yes"], "not_labels": [f"{name} no"]} for i in range(2)]
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_parquet(folder / name)
+    (folder / "README.md").write_text(readme)
+    write_json(tmp_path / "manifest.json", {"files": listing(folder), "origin": "made up", "revision": "c0ffee"})
+    return {"id": "t", "title": "t", "source": "s", "format": {"type": "parquet"}, "licence": "", "citation": ""}
+
+
+def prepared(tmp_path, spec):
+    out = tmp_path / "rows.parquet", tmp_path / "card.json"
+    prepare_training_set(spec, tmp_path / "manifest.json", *out)
+    return pd.read_parquet(out[0]), json.loads(out[1].read_text())
+
+
+SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"]
+
+
+def test_files_are_found_by_split_whatever_their_shards(tmp_path):
+    """By name, as `datasets` does; the publisher's validation rows are used, and splits of other names are not."""
+    others = ["data/validation-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"]
+    rows, card = prepared(tmp_path, repository(tmp_path, [*SHARDS, *others]))
+    assert card["rows"] == {"train": 4, "validation": 2, "test": 2} and card["validation"] == "as published"
+    for split, part in rows.groupby("split"):
+        assert all(f"/{split}-" in text for text in part["text"])
+
+
+def test_the_repositorys_readme_says_which_files_a_split_has(tmp_path):
+    readme = "---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: train, path: a/*}\n"
+    readme += "  - {split: test, path: b/x.parquet}\n  - {split: train_fixed, path: b/y.parquet}\n---\n"
+    spec = repository(tmp_path, ["a/one.parquet", "a/two.parquet", "b/x.parquet", "b/y.parquet"], readme)
+    rows, card = prepared(tmp_path, spec)
+    assert card["rows"]["test"] == 2 and card["rows"]["train"] + card["rows"]["validation"] == 4
+    assert not rows["text"].str.startswith("b/y").any()
+
+
+def test_a_repository_without_a_train_split_is_refused(tmp_path):
+    with pytest.raises(DataError, match="train"):
+        prepared(tmp_path, repository(tmp_path, ["data/test-00000-of-00001.parquet"]))
+
+
+def test_another_snapshot_is_refused_with_both_numbers(tmp_path):
+    spec = repository(tmp_path, SHARDS) | {"expected_rows": {"train": 54289}}
+    with pytest.raises(DataError, match=r"'train': 4.*c0ffee.*'train': 54289"):
+        prepared(tmp_path, spec)
+    assert prepared(tmp_path, spec | {"expected_rows": {"train": 4}})[1]["rows"]["train"] > 0

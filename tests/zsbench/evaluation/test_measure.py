@@ -71,11 +71,12 @@ def test_sensitivity_is_measured_from_the_answers_of_cells(small):
     spec["suites"]["gliclass"]["metric"] = "accuracy"
     gold = [0, 1, 0, 1]
     stored = {"key": "k", "labels": 2, "gold": gold, "order": [gold, [1, 1, 0, 1]], "verbalisation": [], "again": gold}
+    stored |= {"order_p": [[0.75, 0.75, 0.75, 0.75], [0.25, 0.5, 0.5, 1.0]], "verbalisation_p": []}
     write_json(Layout(root).cell("gliclass", "alpha", "gliznet-full", 1) / "sensitivity.json", stored)
     measure(root, spec)
     (found,) = pd.read_parquet(root / "analysis" / "sensitivity.parquet").to_dict("records")
     expected = {"kind": "order", "dataset": "alpha", "system": "gliznet-full", "seed": 1, "k": 2, "rows": 4}
-    expected |= {"mean": 0.875, "low": 0.75, "high": 1.0, "flip_rate": 0.25, "floor": 0.0}
+    expected |= {"mean": 0.875, "low": 0.75, "high": 1.0, "flip_rate": 0.25, "floor": 0.0, "median_shift": 0.25}
     assert expected.items() <= found.items()
     assert 0 <= found["flip_low"] <= 0.25 <= found["flip_high"] <= 1
 
@@ -110,11 +111,11 @@ def rewrite(layout, place, change):
     ("change", "message"),
     [
         (lambda t: t.assign(**{"score:a": np.nan}), "24 non-finite scores"),
-        (lambda t: t.rename(columns={"score:a": "score:z"}), "holds scores for labels"),
+        (lambda t: t.rename(columns={"score:a": "score:z"}), "scores are for labels"),
         (lambda t: t.assign(gold=[[0, 1]] * len(t)), "exactly one gold label"),
         (lambda t: t.assign(gold=[[7]] * len(t)), "gold indices outside 0 ... 2"),
-        (lambda t: t.iloc[::-1], "hold different rows"),
-        (lambda t: t.iloc[:0], "holds no rows"),
+        (lambda t: t.iloc[::-1], "different rows"),
+        (lambda t: t.iloc[:0], "no rows"),
     ],
 )
 def test_a_cell_that_does_not_fit_is_named(small, change, message):

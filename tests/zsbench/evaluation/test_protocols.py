@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
+from sklearn.model_selection import KFold
 
+from hybridnli.thresholds import fit_thresholds
 from zsbench.config.model import Suite
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import single_label
-from zsbench.evaluation.protocols import Folds, argmax, representative, representative_decision, thresholded
+from zsbench.evaluation.protocols import V1_GRID, Folds, argmax, representative, representative_decision, thresholded
 
 FOLDS = Folds(5, 0, 3)
 ALL = ["fixed-0.5", "val-tuned", "cv", "held-out"]
@@ -55,6 +58,39 @@ def test_thresholds_do_not_move_when_the_test_gold_is_permuted():
         assert np.array_equal(decision.partitions, after[key].partitions)
 
 
+def with_train(seed=0) -> Cell:
+    """60 train rows before the 40 and 40 of `make_cell`."""
+    first, rest = make_cell(seed + 100, n=60, test=False), make_cell(seed)
+    split = np.append(np.full(60, "train", dtype=object), rest.split)
+    scores, gold = np.vstack([first.scores, rest.scores]), np.vstack([first.gold, rest.gold])
+    return replace(rest, split=split, scores=scores, gold=gold, sample_ids=[f"row {i}" for i in range(140)])
+
+
+def test_train_cv_is_the_mean_of_the_folds_thresholds_and_sees_train_rows_alone():
+    cell = with_train()
+    decision = decisions(cell, ["train-cv"])["train-cv", "validation"]
+    folds = KFold(5, shuffle=True, random_state=42).split(np.arange(60))
+    by_hand = np.mean([fit_thresholds(cell.scores[part], cell.gold[part]) for _, part in folds], axis=0)
+    assert np.array_equal(decision.thresholds, by_hand) and decision.fitted_on == "train"
+    assert np.array_equal(decision.predictions, cell.scores[60:100] >= by_hand)
+    flipped = replace(cell, gold=np.vstack([cell.gold[:60], ~cell.gold[60:]]))
+    assert np.array_equal(decisions(flipped, ["train-cv"])["train-cv", "validation"].thresholds, by_hand)
+    with pytest.raises(ValueError, match="train rows"):
+        decisions(make_cell(), ["train-cv"])
+
+
+def test_heads_tuned_leaves_labels_without_a_head_at_one_half():
+    """The published v1: one head, its threshold the best of 0.20, 0.22 ... 0.84 on the rows that are reported."""
+    cell = replace(make_cell(), card={"settings": {"nli_only": NAMES[1:]}})
+    decision = decisions(cell, ["heads-tuned"])["heads-tuned", "validation"]
+    scores, gold = cell.scores[:40, 0], cell.gold[:40, 0]
+    grid = [round(0.2 + 0.02 * i, 2) for i in range(33)]
+    best = max(grid, key=lambda value: f1_score(gold, scores >= value, zero_division=0))
+    assert grid[-1] == 0.84 and V1_GRID.round(2).tolist() == grid
+    assert decision.thresholds.tolist() == [best, 0.5, 0.5, 0.5, 0.5]
+    assert np.array_equal(decision.predictions, cell.scores[:40] >= decision.thresholds)
+
+
 def test_a_row_of_a_fold_does_not_choose_its_own_threshold():
     cell = make_cell(n=40)
     before = decisions(cell)["cv", "validation"].partitions
@@ -83,7 +119,7 @@ def test_held_out_without_validation_rows_is_an_error():
 
 
 def test_an_unknown_protocol_is_named():
-    with pytest.raises(ValueError, match="'oracle' is not known; allowed: fixed-0.5, val-tuned, cv, held-out"):
+    with pytest.raises(ValueError, match="protocols: 'oracle'"):
         thresholded(make_cell(), ["oracle"], Folds())
 
 

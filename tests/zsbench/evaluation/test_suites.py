@@ -102,6 +102,9 @@ def test_tables_and_figures_are_named_after_their_suites(run) -> None:
     assert {"2nd-look_heatmap", "b_forest", "many-per-text_pr_curves"} <= set(figures(spec))
     assert {item.suite for item in [*tables(spec).values(), *figures(spec).values()]} == {"", *METRICS}
     assert absent(spec) == [
-        "no label orders and wordings: scoring.sensitivity is not set, or no system and dataset have any",
+        "no label orders and wordings: scoring.sensitivity is not set, or does not apply to any system and dataset",
+        "no confusable labels: scoring.confusable is not set",
+        "no increasing numbers of labels: scoring.label_counts is not set",
+        "no claims: those of the project are about GliZNet and HybridNLI, and the config names none",
         "no blend weights: no hybrid was trained",
     ]

@@ -15,6 +15,7 @@ from zsbench.jobs.launch import (
     Devices,
     LaunchError,
     Nodes,
+    accelerate_command,
     job_shape,
     launch,
     slurm_nodes,
@@ -114,6 +115,16 @@ def test_machine_without_gpu_runs_one_process_on_the_cpu(tmp_path, script, monke
     facts = json.loads((tmp_path / "out").read_text())
     assert facts["CUDA_VISIBLE_DEVICES"] == "" and facts["WORLD_SIZE"] is None and facts["ACCELERATE_USE_CPU"] == "true"
     assert "one process on the CPU instead of 2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("strategy", ["zero2", "fsdp"])
+def test_what_a_cpu_cannot_shard_is_two_processes_that_average(tmp_path, script, monkeypatch, capfd, strategy):
+    """The rehearsal of a run on two GPUs: accelerate's launcher and gloo, without DeepSpeed."""
+    monkeypatch.setenv("ZSBENCH_FAKE_GPUS", "2")
+    assert launch(2, strategy, [script(PRINTS), str(tmp_path / "out")], tmp_path / "leases") == 0
+    ranks = [json.loads((tmp_path / f"out{rank}").read_text()) for rank in (0, 1)]
+    assert [(facts["WORLD_SIZE"], facts["ACCELERATE_USE_CPU"]) for facts in ranks] == [("2", "true")] * 2
+    assert f"instead of {strategy}" in capfd.readouterr().err
 
 
 def test_a_job_without_a_strategy_is_the_launchers_child(tmp_path, script):
@@ -240,15 +251,19 @@ def test_several_machines_of_a_slurm_step(tmp_path, monkeypatch):
         (2, "single", "gpus: 2"),
         (2, None, "gpus: 2"),
         (3, "ddp", "CUDA_VISIBLE_DEVICES"),
-        (2, "zero2", "deepspeed"),
     ],
 )
 def test_refusals_say_what_is_allowed(tmp_path, monkeypatch, gpus, strategy, words):
     monkeypatch.setenv("ZSBENCH_FAKE_GPUS", "2")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LaunchError) as error:
         launch(gpus, strategy, ["job.py"], tmp_path / "leases")
     assert words in str(error.value)
+
+
+def test_sharding_without_its_package_is_refused(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LaunchError, match="deepspeed"):
+        accelerate_command("zero2", 2, Nodes(), 29500, CONFIGS)
 
 
 def test_every_strategy_has_a_config_that_accelerate_reads():

@@ -32,7 +32,7 @@ def test_a_named_compound_is_allowed_and_says_so():
     config = gliznet({"pair": ["both", "full"]}, both={"margin": 0.0, "head": "cosine"})
     (found,) = derive(config)
     assert found.factor == "compound pair (2 factors)"
-    assert found.levels == ("head: cosine, margin: 0", "default")
+    assert found.levels == ("head: cosine, margin: 0", "head: bilinear, margin: 0.5")
     with pytest.raises(ConfoundedContrastError):  # the other direction is not what config named
         contrast(config, "full", "both")
 
@@ -41,7 +41,7 @@ def test_a_variant_against_itself_or_an_unknown_one_is_an_error():
     config = gliznet(same={})
     with pytest.raises(ValueError, match="the same settings"):
         contrast(config, "same", "full")
-    with pytest.raises(ValueError, match="'nope' is not known; available: full, same"):
+    with pytest.raises(ValueError, match="'nope'; allowed: full, same"):
         contrast(config, "nope", "full")
 
 
@@ -49,7 +49,7 @@ def test_vicreg_is_one_factor_of_four_levels():
     config = gliznet(off={"vicreg_weight": 0.0}, variance={"vicreg": "variance"}, covariance={"vicreg": "covariance"})
     assert {item.factor for item in derive(config)} == {"VICReg"}
     assert len(list(derive(config))) == 6
-    assert differing(config, "off", "variance") == {"VICReg": ("off", "variance")}
+    assert differing(config, "off", "variance") == {"VICReg": ("off", "variance, vicreg weight 0.05")}
     assert levels({"vicreg_weight": 0.0, "vicreg": "variance"}) == {"VICReg": "off"}
     assert levels({"vicreg_weight": 0.1, "vicreg": "variance"}) == {"VICReg": "variance, vicreg weight 0.1"}
 
@@ -80,8 +80,8 @@ def test_the_paper_config_has_only_one_factor_contrasts_and_its_compounds():
 
 
 def test_the_reference_truncation_is_a_level_of_its_own() -> None:
-    """A setting whose value is a word of ours must not read as "not set"."""
+    """The side that does not set a switch is named by the switch's default."""
     gliznet = {"base": {}, "variants": {"full": {}, "cut": {"truncation": "reference"}}, "compounds": {}}
     assert [(c.system, c.factor, c.levels) for c in derive(gliznet)] == [
-        ("gliznet-cut", "truncation", ("reference", "default"))
+        ("gliznet-cut", "truncation", ("reference", "label-first"))
     ]

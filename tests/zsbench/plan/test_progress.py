@@ -8,7 +8,7 @@ import pytest
 from tests.zsbench.conftest import REPOSITORY
 from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.plan.plan import Plan
-from zsbench.plan.progress import out_of_reach, summary, warning
+from zsbench.plan.progress import summary, unreachable_sources, warning
 from zsbench.store.provenance import write_json
 
 
@@ -29,7 +29,7 @@ def place(plan: Plan, name: str) -> Path:
 
 
 def test_an_absent_mirror_is_said_of_every_repository(mirror_plan: Plan) -> None:
-    missing = dict(out_of_reach(mirror_plan))
+    missing = dict(unreachable_sources(mirror_plan))
     named = {name for name in mirror_plan.sources if "repo" in mirror_plan.source_spec(name)}
     assert set(missing) == named and len(named) == 8  # not the package, not the authored set
     assert "mirror/datasets/stanfordnlp/imdb" in missing["imdb"] and "hf download stanfordnlp/imdb" in missing["imdb"]
@@ -42,13 +42,13 @@ def test_what_the_mirror_has_or_was_fetched_is_not_missing(mirror_plan: Plan) ->
         place(mirror_plan, name).parent.mkdir(parents=True)
     place(mirror_plan, "cr").write_text("{}")  # imdb: the folder alone
     write_json(mirror_plan.layout.fetched("sst2"), {})
-    missing = dict(out_of_reach(mirror_plan))
+    missing = dict(unreachable_sources(mirror_plan))
     assert {"cr", "sst2"}.isdisjoint(missing) and "has no file 'plain_text/" in missing["imdb"]
 
 
 def test_without_a_mirror_a_lock_is_needed(mirror_plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZSBENCH_MIRROR")
-    missing = dict(out_of_reach(mirror_plan))
+    missing = dict(unreachable_sources(mirror_plan))
     assert (
         "zsbench fetch --lock" in missing["cr"] and "topics-published" not in missing
     )  # its preset has commit and sum
@@ -70,4 +70,4 @@ def test_the_summary_counts_what_is_done(mirror_plan: Plan) -> None:
     assert f"({len(first)} done" in shown and "scorings (0 done)" in shown  # a job is done when all its cells are
     write_json(mirror_plan.layout.card(*last), {})
     write_json(mirror_plan.layout.model("gliznet-full", 1), {})
-    assert re.search(r"9 trainings \(1 done\), \d+ scorings \(1 done\)", summary(mirror_plan))
+    assert re.search(r"11 trainings \(1 done\), \d+ scorings \(1 done\)", summary(mirror_plan))

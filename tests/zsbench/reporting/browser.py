@@ -36,33 +36,53 @@ async function look(width, dark) {
   await new Promise((done) => { frame.onload = done; });
   const page = frame.contentDocument, root = page.documentElement, view = frame.contentWindow;
   const over = [...page.querySelectorAll("body *")].filter((element) =>
-    !element.closest(".scroll > *") && element.getBoundingClientRect().right > root.clientWidth + 1);
+    !element.closest(".scroll > *, dialog") && element.getBoundingClientRect().right > root.clientWidth + 1);
+  const inner = [...page.querySelectorAll(".table .scroll")].filter((box) => box.scrollWidth > box.clientWidth + 1);
   const found = { width: root.clientWidth, scroll: root.scrollWidth, over: over.map((e) => e.tagName).slice(0, 5),
+    inner: inner.map((box) => box.ariaLabel),
     requests: view.performance.getEntriesByType("resource").map((entry) => entry.name)
-      .filter((name) => !name.startsWith("data:")),
-    broken: [...page.images].filter((image) => !image.complete || !image.naturalWidth).length };
+      .filter((name) => !name.startsWith("data:")) };
   return [found, page, view];
 }
+const pause = () => new Promise((done) => setTimeout(done, 200));
 (async () => {
   const report = {};
-  const [wide, page, view] = await look(1440, "light");
+  const [wide, page, view] = await look(1400, "light");
   report.wide = wide;
-  report.narrow = (await look(360, "light"))[0];
-  const table = page.querySelector("#table-gliclass_suite");
-  const column = (place) => [...table.tBodies[0].rows].map((row) => row.cells[place].textContent.trim());
+  report.narrow = (await look(390, "light"))[0];
+  const axe = document.getElementById("axe");
+  if (axe) {
+    const script = page.createElement("script");
+    script.textContent = axe.textContent;
+    page.head.append(script);
+    const checked = await view.axe.run(page, { resultTypes: ["violations"] });
+    report.checked = checked.passes.length;
+    report.violations = checked.violations.map(({ id, impact, nodes }) =>
+      ({ id, impact, nodes: nodes.slice(0, 3).map((node) => node.html.slice(0, 160)) }));
+  }
+  const table = page.querySelector("#body-gliclass_suite");
+  const blocks = () => [...table.tBodies].map((block) =>
+    [...block.querySelectorAll("tr:not(.heading)")].map((row) => row.cells[1].textContent.trim()));
   const title = table.tHead.rows[0].cells[1];
-  title.click(); report.descending = column(1); report.aria = title.getAttribute("aria-sort");
-  title.click(); report.ascending = column(1);
-  table.tHead.rows[0].cells[0].dispatchEvent(new view.KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
-  report.names = column(0);
-  const picture = page.querySelector("a.picture");
-  report.picture = picture.href === picture.closest("figure").querySelector("img").src;
-  const target = table.tBodies[0].querySelector("a").getAttribute("href");
-  view.location.hash = target;
-  await new Promise((done) => setTimeout(done, 200));
-  const row = page.querySelector(target), box = row.getBoundingClientRect();
-  const inside = box.top >= 0 && box.bottom <= 900;
-  report.card = { visible: row.checkVisibility(), inside, open: row.closest("details").open };
+  title.click(); report.descending = blocks(); report.aria = title.getAttribute("aria-sort");
+  title.dispatchEvent(new view.KeyboardEvent("keydown", { key: "Enter", bubbles: true })); report.ascending = blocks();
+  const box = page.querySelector("#table-topics"), filter = box.querySelector(".filter input");
+  filter.value = "BIENC";
+  filter.dispatchEvent(new view.Event("input"));
+  report.filtered = [...box.querySelectorAll("tbody tr:not(.heading)")].filter((row) => row.checkVisibility())
+    .map((row) => row.cells[0].textContent);
+  const choice = page.querySelector("#table-gliclass_suite .choice input:not(:checked)");
+  const column = choice.dataset.column;
+  report.hidden = table.tHead.rows[0].cells[column].hidden;
+  choice.click();
+  report.shown = table.tHead.rows[0].cells[column].hidden;
+  view.location.hash = table.tBodies[0].querySelector("a").getAttribute("href");
+  await pause();
+  const dialog = page.querySelector("dialog");
+  report.cell = { open: dialog.open, text: dialog.textContent };
+  dialog.querySelector("button").click();
+  await pause();
+  report.closed = dialog.open;
   const pre = document.createElement("pre");
   pre.id = "report"; pre.textContent = JSON.stringify(report);
   document.body.replaceChildren(pre);
@@ -97,17 +117,19 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-def look_at(page: Path, folder: Path) -> tuple[dict[str, Any], list[str], list[str]]:
+def look_at(page: Path, folder: Path, axe: str = "") -> tuple[dict[str, Any], list[str], list[str]]:
     """(what the harness saw, console lines, paths the server was asked for) of a self-contained page.
 
     Args:
         page: the html file; only it is served, so that anything else it wants would be missed.
         folder: an empty folder for the copy and the browser's profile.
+        axe: source of axe-core, to check the page with; "" does not.
     """
     site = folder / "site"
     site.mkdir()
     shutil.copy(page, site / "index.html")
-    (site / "harness.html").write_text(HARNESS, encoding="utf-8")
+    checker = f'<script type="text/plain" id="axe">{axe}</script>' if axe else ""
+    (site / "harness.html").write_text(HARNESS.replace("<body>", f"<body>{checker}"), encoding="utf-8")
     _Quiet.asked = []
     with served(site) as address:
         done = subprocess.run(

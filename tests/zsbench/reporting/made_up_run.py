@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zsbench.config.load import load_resources
+from zsbench.evaluation.claims import write_claims
 from zsbench.evaluation.compare import compare
+from zsbench.evaluation.confusable import compare_confusable
+from zsbench.evaluation.label_slopes import gather_label_counts
 from zsbench.evaluation.measure import measure
-from zsbench.store.layout import Layout
+from zsbench.store.layout import WORKFLOW, Layout
 from zsbench.store.provenance import digest, read_json, write_atomic, write_json
 
 # id: (title, labels, domain)
@@ -62,7 +66,7 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3)) -> dict[str, Any]:
             "seeds": list(seeds) if trained else [0],
             "suites": [suite for suite in own if suite in suites],
             "trained": trained,
-            "model": name.partition("-")[0] if family == "hybridnli" else name,
+            "model": {"biencoder": "minilm"}.get(name, name.partition("-")[0] if family == "hybridnli" else name),
             "control": family == "control",
         }
         for name, (family, _, trained, own, _) in SYSTEMS.items()
@@ -74,6 +78,9 @@ def spec_of(seeds: tuple[int, ...] = (1, 2, 3)) -> dict[str, Any]:
         "gliznet": {"base": {}, "variants": VARIANTS, "compounds": {"warm": ["warm", "full"]}},
         "statistics": {"draws": 1000, "seed": 11, "level": 0.95, "margin": 0.01, "system": REFERENCE},
         "sensitivity": {"orders": 9, "wordings": True},
+        "claims": load_resources(WORKFLOW / "resources")["claims"],
+        "confusable": {"cosine": 0.5},
+        "label_counts": {REFERENCE: "joint", "biencoder": "biencoder"},
     }
 
 
@@ -113,6 +120,9 @@ def make_run(root: Path, spec: dict[str, Any]) -> None:
         for entry in block["datasets"]:
             write_json(layout.dataset_card(entry["id"]), _dataset_card(entry))
             gold = _gold(entry, random)
+            texts = [f"Text {k} of <{entry['title']}>. " * (1 + k % 30) for k in range(len(gold))]
+            rows = pd.DataFrame({"sample_id": [f"{k:016x}-0" for k in range(len(gold))], "text": texts})
+            write_atomic(layout.dataset(entry["id"]), lambda path, rows=rows: rows.to_parquet(path, index=False))
             for system in spec["systems"]:
                 for seed in system["seeds"] if suite in system["suites"] else []:
                     _cell(layout, (suite, entry["id"], system["id"], seed), entry, gold, random)
@@ -120,6 +130,31 @@ def make_run(root: Path, spec: dict[str, Any]) -> None:
     compare(root, spec)
     write_sensitivity(root, spec)
     _trainings(layout, spec, random)
+    judge_claims(root, spec)
+
+
+def judge_claims(root: Path, spec: dict[str, Any]) -> None:
+    """Made-up lookalikes and answers under growing numbers of labels, and all that is made of them."""
+    layout = Layout(root)
+    write_json(layout.label_pairs, {"encoder": "minilm", "cosine": 0.5, "pairs": {"newsgroups": [[0, 1], [2, 3]]}})
+    for system, cost in zip(spec.get("label_counts", {}), (5.0, 0.0), strict=False):
+        counts: list[dict[str, Any]] = [
+            {"labels": K, "skipped": "", "answers": [k % (2 + K // 40) for k in range(8)], "seconds": 0.1 + 0.01 * K}
+            | {
+                "read": 8 * K,
+                "tokens": 20 + cost * K,
+                "sequences": max(1.0, cost * K / 100),
+                "first_tokens": 20 + 6 * K,
+            }
+            for K in (2, 10, 50)
+        ]
+        counts.append({"labels": 1000, "skipped": "about 9,000 encoder tokens, over the budget of 5,000"})
+        found = {"own": 2, "available": 1000, "gold": [0, 1] * 4, "counts": counts}
+        facts = {"seed": 1, "datasets": ["movies"], "counts": [2, 10, 50, 1000]}
+        write_json(layout.label_counts(system), {"spec": facts, "reason": "", "sets": {"movies": found}})
+    gather_label_counts(root, spec)
+    compare_confusable(root, spec)
+    write_claims(root, spec)
 
 
 def lose(root: Path, lost: dict[tuple[str, str, str, int], tuple[str, str]], spec: dict[str, Any]) -> None:
@@ -211,6 +246,7 @@ def _cell(
         "rows": {split: splits.count(split) for split in dict.fromkeys(splits)},
         "rows_sha256": "a" * 64,
         "model": ["trained", system],
+        "licences": {"minilm": "Apache-2.0", "rows": "CC BY 4.0"},
         "system_digest": digest(system),
         "weights_sha256": "b" * 64,
         "source": "c" * 16,
@@ -227,6 +263,9 @@ def _cell(
         "seen": "no",
         "command": f"zsbench score --root results/synthetic --spec '{system}'",
     }
+    if family != "control":
+        heads = 2_136_072 if family == "hybridnli" else 436_148_232
+        card |= {"parameters": 436_148_232, "trained_parameters": heads}
     write_json(layout.card(*where), card)
 
 
@@ -256,11 +295,12 @@ def _sensitivity(spec: dict[str, Any]) -> pd.DataFrame:
                             0.0,
                             2 * spread,
                             0.0,
+                            spread / 4,
                             200,
                         )
                     )
     names = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high", "flip_rate"]
-    names += ["flip_low", "flip_high", "floor", "rows"]
+    names += ["flip_low", "flip_high", "floor", "median_shift", "rows"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -271,7 +311,7 @@ def _trainings(layout: Layout, spec: dict[str, Any], random: np.random.Generator
         for seed in system["seeds"]:
             history = _epochs() if system["family"] == "hybridnli" else _steps(system["family"], random)
             record = {
-                "spec": {"id": system["id"], "seed": seed, "family": system["family"]},
+                "spec": {"id": system["id"], "seed": seed, "family": system["family"]} | _recipe(system["family"]),
                 "history": history,
                 "best": {"step": 140, "validation": 0.55},
                 "selection_never_moved": False,
@@ -281,6 +321,11 @@ def _trainings(layout: Layout, spec: dict[str, Any], random: np.random.Generator
                 "weights_sha256": "b" * 64,
             }
             write_json(layout.model(system["id"], seed), record)
+
+
+def _recipe(family: str) -> dict[str, Any]:
+    recipe = {"backbone": "minilm", "steps": 140, "effective_batch": 16, "precision": "bf16", "selection": "mean_ap"}
+    return {} if family == "hybridnli" else {"recipe": recipe}
 
 
 def _epochs() -> list[dict[str, Any]]:

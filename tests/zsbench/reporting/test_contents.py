@@ -77,7 +77,7 @@ def sketch(drawing: Drawing, folder: Path, name: str) -> list[Path]:
     """In place of `save`, which takes most of the time: the drawing is made, its files are not rasterised."""
     paths = [folder / f"{name}.{kind}" for kind in ("svg", "png", "csv")]
     for path in paths:
-        write_text(path, f"{len(drawing.data)} marks")
+        write_text(path, f"<svg>{len(drawing.data)} marks</svg>")
     return paths
 
 
@@ -93,7 +93,7 @@ def analyse(root: Path, spec: Spec) -> None:
     """The analysis under this spec: of the measured rows those that it names, and its own comparisons."""
     keys = {(suite, entry["id"]) for entry in spec["systems"] for suite in entry["suites"]}
     seeds = {entry["id"]: entry["seeds"] for entry in spec["systems"]}
-    for name in ("metrics", "calibration", "reliability", "cost"):
+    for name in ("metrics", "calibration", "coverage", "reliability", "cost"):
         frame = pd.read_parquet(root / "measured" / f"{name}.parquet")
         kept = [
             (row.suite, row.system) in keys and getattr(row, "seed", seeds[row.system][0]) in seeds[row.system]
@@ -102,6 +102,7 @@ def analyse(root: Path, spec: Spec) -> None:
         frame[kept].to_parquet(root / "analysis" / f"{name}.parquet", index=False)
     compare(root, spec)
     made_up_run.write_sensitivity(root, spec)
+    made_up_run.judge_claims(root, spec)
 
 
 @pytest.fixture(scope="module", params=CHANGES)
@@ -111,6 +112,8 @@ def shape(request: pytest.FixtureRequest, cells: Path, tmp_path_factory: pytest.
     spec["statistics"]["draws"] = 100
     for change in CHANGES[request.param]:
         change(spec)
+    ids = {entry["id"] for entry in spec["systems"]}
+    spec["label_counts"] = {name: kind for name, kind in spec["label_counts"].items() if name in ids}
     out = tmp_path_factory.mktemp("reports")
     analyse(cells, spec)
     write_tables(cells, spec, out / "tables")

@@ -51,7 +51,7 @@ def test_changed_metrics_are_said_so(copied: Path) -> None:
     stored = read_json(path)
     stored["decisions"][0]["metrics"]["macro_f1"] = 0.25
     write_json(path, stored)
-    assert "NOT the stored 0.250000: measure again" in explain(copied)
+    assert "NOT the stored 0.250000" in explain(copied)
     assert "gone or were prepared anew" in explain(copied)
 
 

@@ -75,13 +75,13 @@ def test_our_names_of_btzsc_sets_are_presets_and_theirs() -> None:
 
 
 def test_btzsc_refusals_name_what_is_allowed(made: SimpleNamespace) -> None:
-    with pytest.raises(ConfigError, match=r"family 'gliznet', for which BTZSC has no model type.*embedding"):
+    with pytest.raises(ConfigError, match=r"family 'gliznet'.*embedding"):
         btzsc(made.root, "gliznet-full")
-    with pytest.raises(ConfigError, match=r"'encoder' is not known to BTZSC"):
+    with pytest.raises(ConfigError, match=r"--model-type: .*'encoder'"):
         btzsc(made.root, "gliznet-full", "encoder")
-    with pytest.raises(ConfigError, match=r"has no system 'nli'; it has: biencoder, gliznet-full"):
+    with pytest.raises(ConfigError, match=r"has no system 'nli'.* allowed: biencoder, gliznet-full"):
         btzsc(made.root, "nli")
-    with pytest.raises(IntegrityError, match=r"hybrid has no cell with one label a text"):
+    with pytest.raises(IntegrityError, match=r"hybrid has no single-label results"):
         btzsc(made.root, "hybrid", "nli")
 
 
@@ -99,7 +99,7 @@ def test_the_hub_reads_the_model_index(made: SimpleNamespace) -> None:
     values = {(block["protocol"], block["split"]): block["metrics"] for block in stored["decisions"]}
     found = shown["Topics (authored)", "exact_match", "Exact match (held-out)"]
     assert found.metric_value == pytest.approx(values["held-out", "test"]["exact_match"], abs=1e-6)
-    with pytest.raises(ConfigError, match="gliznet-full has no seed 7; it has: 1, 2"):
+    with pytest.raises(ConfigError, match="gliznet-full: no seed 7; allowed: 1, 2"):
         model_index(made.root, "gliznet-full", 7)
 
 
@@ -148,5 +148,5 @@ def test_the_model_index_goes_into_our_card_and_replaces_itself(
     assert card.data.eval_results == model_index_to_eval_results(yaml.safe_load(block)["model-index"])[1]
     assert card.data.pipeline_tag == "zero-shot-classification" and MARK in card.text and "## Use" in card.text
     shutil.rmtree(tmp_path)
-    with pytest.raises(IntegrityError, match="README.md is missing; expected the folder of a checkpoint"):
+    with pytest.raises(IntegrityError, match="README.md is missing"):
         write_model_index(tmp_path, block)

@@ -5,6 +5,7 @@ import io
 import math
 import re
 import string
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -18,7 +19,9 @@ from zsbench.reporting.render import (
     Table,
     cells,
     escape_tex,
+    grouped,
     number,
+    p_text,
     picked,
     read_table,
     supported_digits,
@@ -26,6 +29,7 @@ from zsbench.reporting.render import (
     to_html,
     to_latex,
     to_markdown,
+    trimmed,
     words_table,
     write_table,
 )
@@ -68,7 +72,7 @@ def table() -> Table:
         Column("X", "value", "number", marks=("below",), bold="best", at="x"),
         Column("Δ", "delta", "signed", interval=("low", "high"), sets=("n_sets", "of_sets"), at="average"),
     )
-    return Table("Demo", frame, columns, ("system",), "dataset", ("50% & more.",), "metric:f1|x_y", "demo")
+    return Table("Demo", frame, columns, ("system",), "dataset", "", ("50% & more.",), "metric:f1|x_y", "demo")
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -98,18 +102,39 @@ def test_markdown_and_latex(table: Table) -> None:
     tex = to_latex(table)
     assert r"a\_b & \textbf{0.512} $^\dagger$ & 0.000 [$-$0.100, +0.200] \\" in tex
     assert tex.startswith("% metric:f1|x_y\n\\begin{tabular}{lrr}\n\\toprule")
-    assert tex.endswith("\\par\\footnotesize 50\\% \\& more.\n")
+    assert tex.endswith("{\\par\\footnotesize 50\\% \\& more.\\par}\n")
 
 
-def test_a_table_cut_to_some_rows_keeps_its_notes(table: Table) -> None:
-    lines = to_markdown(table, most=1).splitlines()
-    assert len([line for line in lines if line.startswith("|")]) == 3 and "- 50% & more." in lines
+def test_extra_columns_are_for_the_page_alone_and_dashes_for_nobody(table: Table) -> None:
+    shown, delta = table.columns[:2], replace(table.columns[2], extra=True)
+    table = replace(table, columns=(*shown, delta, Column("None", "nothing", "number", status="")))
+    assert [column.title for column in trimmed(table).columns] == ["System", "X"]
+    assert [column.title for column in trimmed(table, extra=True).columns] == ["System", "X", "Δ"]
+    assert "Δ" not in to_markdown(table) and 'class="number" data-sort-method="value" hidden>Δ' in to_html(table)
+
+
+def test_blocks_of_rows_have_headings(table: Table) -> None:
+    table = replace(table, group="status")
+    assert [heading for heading, _ in grouped(table)] == ["", "failed"]
+    assert "| *failed* |" in to_markdown(table) and 'scope="rowgroup">failed</th>' in to_html(table)
+
+
+def test_a_short_form_has_whole_blocks_and_no_notes() -> None:
+    frame = pd.DataFrame({"n": range(100), "block": [f"b{k // 15}" for k in range(100)]})
+    table = Table("t", frame, (Column("N", "n", "count"),), group="block", notes=("a note",))
+    text = to_markdown(table, short=True)
+    assert "29" in text and "*b2*" not in text and "note" not in text and "*b6*" in to_markdown(table)
 
 
 def test_html_sorts_by_the_number_and_links_cells(table: Table) -> None:
-    page = to_html(table, lambda row, column: f"#{row['system']}" if column.at == "x" else "", download="data:,")
-    assert 'data-sort="0.51234"><a href="#a_b">' not in page and '<b><a href="#a_b">0.512</a></b> †' in page
+    page = to_html(table, lambda row, column: f"#{row['system']}" if column.at == "x" else "", csv="data:,")
+    assert '<b><a href="#a_b">0.512</a></b><sup>†</sup>' in page and 'data-sort="0.51234"' in page
     assert 'data-sort="none"' in page and 'download="demo.csv"' in page
+    assert "0.000<small>[-0.100, +0.200]</small>" in page
+
+
+def test_small_p_values_are_bounded() -> None:
+    assert [p_text(p) for p in (0.04321, 0.001, 0.0009999, 1.0)] == ["0.043", "0.001", "<0.001", "1.000"]
 
 
 def test_fixed_precision_and_no_negative_zero() -> None:

@@ -58,7 +58,7 @@ def test_numbers_are_of_each_suites_own_metric(odd: SimpleNamespace) -> None:
         shown = frame[frame["dataset"] != "average"].set_index(["system", "dataset"])["value"].to_dict()
         assert shown == pytest.approx(expected) and set(frame["metric"]) == {metric}
     multi = read_table(odd.out / "tables", "c-3")
-    assert [column.value for column in multi.columns][4] == "micro_f1" and multi.frame["micro_f1"].notna().any()
+    assert multi.columns[1].value == "micro_f1" and multi.frame["micro_f1"].notna().any()
 
 
 def test_contrasts_over_several_suites_name_theirs(odd: SimpleNamespace) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from zsbench.config.published import load_published
 from zsbench.plan.contents import ReportItem, tables
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.page import linker
@@ -19,7 +20,7 @@ from zsbench.reporting.render import Table, read_table
 from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables import write_tables
 from zsbench.reporting.tables.base import BUILDERS, available_items, build_table, table
-from zsbench.reporting.tables.multi import attribution
+from zsbench.reporting.tables.multi import PUBLISHED, _reported, attribution
 from zsbench.store.provenance import canonical_json, read_json, write_json
 
 ENDINGS = ("csv", "json", "md", "tex")
@@ -96,8 +97,10 @@ def test_the_suite_table_holds_the_means_and_the_deltas(run: RunData) -> None:
             assert row["reference"] or key[0].endswith("-random")
             assert pd.isna(row["delta"])
         else:
-            numbers = ["delta", "low", "high", "p"]
-            assert row[numbers].tolist() == pytest.approx(deltas.loc[key, numbers].tolist(), nan_ok=True)
+            stored = deltas.loc[key]  # the reference minus the row
+            expected = [-stored["delta"], -stored["high"], -stored["low"], stored["p"]]
+            assert row[["delta", "low", "high", "p"]].tolist() == pytest.approx(expected, nan_ok=True)
+            assert row["delta"] == pytest.approx(row["value"] - frame.loc[("gliznet-full", key[1]), "value"])
     averages = frame.xs(AVERAGE, level="dataset")
     assert (averages["n_sets"] == 4).all() and averages.loc["gliznet-full", "n_seeds"] == 3
 
@@ -150,15 +153,20 @@ def test_contrasts_hold_the_deltas_of_every_dataset_and_their_average(run: RunDa
 
 def test_multi_label_rows_are_every_decision_and_reported_ones_stand_apart(run: RunData) -> None:
     frame = built(run, "topics").frame
-    measured, reported = frame[frame["source"] == "measured"], frame[frame["source"] == "reported (P4)"]
-    assert len(measured) + len(reported) == len(frame) and len(reported) == 5
+    measured = frame[frame["source"] == "measured"]
+    assert len(measured) == len(frame), "a publication's rows of another dataset do not belong here"
     keys = ["system", "protocol", "split"]
     stored = run.metrics[(run.metrics["suite"] == "topics") & (run.metrics["metric"] == "macro_f1")]
     expected = stored.groupby(keys)["value"].mean().to_dict()
     assert measured.set_index(keys)["macro_f1"].to_dict() == pytest.approx(expected)
-    tuned = reported.set_index("system").loc["HybridNLI v2 (val-tuned)"]
-    assert (tuned["macro_f1"], tuned["f1:Economy"]) == (0.9054, 0.8584)
     assert (frame["tuned"] == (frame["protocol"] == "val-tuned")).all()
+
+
+def test_reported_rows_hold_what_the_publication_printed() -> None:
+    rows = {row["system"]: row for row in _reported(load_published(PUBLISHED), "topics", ["macro_f1", "f1:Economy"])}
+    tuned = rows["HybridNLI v2 (val-tuned)"]
+    assert len(rows) == 5 and (tuned["macro_f1"], tuned["f1:Economy"]) == (0.9054, 0.8584)
+    assert tuned["tuned"] and tuned["chosen"] and tuned["dataset"] == "topics-published"
 
 
 def test_weights_chosen_on_the_reported_rows_are_flagged_under_every_protocol_but_held_out(run: RunData) -> None:
@@ -169,8 +177,6 @@ def test_weights_chosen_on_the_reported_rows_are_flagged_under_every_protocol_bu
         (system, protocol) for system in ("hybrid", "hybrid-heads") for protocol in ("fixed-0.5", "cv", "val-tuned")
     }
     assert set(zip(own["system"], own["protocol"], strict=True)) == expected and set(own["split"]) == {"validation"}
-    others = frame[frame["source"] != "measured"]
-    assert (others["chosen"] == others["system"].str.startswith("HybridNLI")).all()
 
 
 def test_a_publisher_who_saw_the_set_is_flagged_on_all_its_splits(run: RunData) -> None:
@@ -201,7 +207,7 @@ def test_a_system_whose_selection_never_moved_is_marked_in_every_table_it_enters
 def test_numbers_link_to_their_cells(run: RunData) -> None:
     shown = built(run, "topics")
     row = {"system": "hybrid", "dataset": "topics-mini"}
-    assert linker(run, shown)(row, shown.columns[0]) == "#cell-topics-topics-mini-hybrid"
+    assert linker(run, shown)(row, shown.columns[0]) == "#cell/topics/topics-mini/hybrid"
     assert linker(run, shown)(row | {"baseline": "x"}, shown.columns[0]) == ""
     assert linker(run, shown)(row | {"dataset": AVERAGE}, shown.columns[0]) == ""
 
@@ -234,7 +240,8 @@ def test_the_sentence_on_thresholds_adds_up(made: SimpleNamespace) -> None:
     assert [sentence.split(":")[0] for sentence in said] == [f"hybrid, {place}" for place in places]
     for sentence in said:
         gain = re.search(r"(gains|loses) (\d\.\d{3})", sentence)
-        shares = re.search(r"are (\S+).* first .*?, (\S+).* last .*\), (\S+).*? \[.*Shapley.* it is (\S+) \[", sentence)
+        pattern = r"contribute (\S+).* first .*?, (\S+).* last .*\), (\S+).*? \[.*Shapley.* adds (\S+) \["
+        shares = re.search(pattern, sentence)
         assert gain and shares
         first, last, shapley, rest = map(float, shares.groups())
         assert float(gain[2]) * (1 if gain[1] == "gains" else -1) == pytest.approx(first + rest, abs=2e-3)
@@ -256,7 +263,7 @@ def test_calibration_and_cost_have_a_row_per_system(run: RunData) -> None:
 
 def test_sensitivity_takes_means_of_seeds_and_their_extremes(copied: RunData) -> None:
     where = {"kind": "order", "dataset": "r8", "system": copied.reference, "k": 4, "mean": 0.5, "flip_rate": 0.25}
-    where |= {"flip_low": 0.1, "flip_high": 0.4, "floor": 0.0, "rows": 200}
+    where |= {"flip_low": 0.1, "flip_high": 0.4, "floor": 0.0, "median_shift": 0.0, "rows": 200}
     records = [where | {"seed": 1, "low": 0.4, "high": 0.6}, where | {"seed": 2, "low": 0.3, "high": 0.6}]
     pd.DataFrame(records).to_parquet(copied.root / "analysis" / "sensitivity.parquet", index=False)
     (row,) = built(copied, "sensitivity").frame.to_dict("records")
@@ -280,7 +287,21 @@ def test_the_summary_ranks_systems_that_were_trained_on_the_data_apart(copied: R
         write_json(path, read_json(path) | {"seen": "yes"})
     said = sentences(RunData(copied.root, copied.spec))
     assert not any(text.startswith(f"{leader} leads Topics") for text in said)
-    assert any(f"of those that were, {leader} has the highest" in text for text in said)
+    assert any("systems that were not trained on its data" in text for text in said)
+
+
+def test_an_ablation_of_a_term_that_was_never_used_is_said_to_say_nothing(copied: RunData) -> None:
+    note = "The loss term poly of hybrid was 0 throughout training: its ablation says nothing."
+    item = available_items(copied.spec)["topics_deltas"]
+    assert note not in build_table(copied, "topics_deltas", item).notes
+    paths = sorted(copied.root.glob("models/hybrid/seed*/training.json"))
+    for number, path in enumerate(paths, start=1):
+        record = read_json(path)
+        for entry in record["history"]:
+            entry["losses"]["poly"] = 0.0
+        write_json(path, record)
+        notes = build_table(RunData(copied.root, copied.spec), "topics_deltas", item).notes
+        assert (note in notes) == (number == len(paths))  # only where every seed left it unused
 
 
 def test_every_kind_of_the_plan_has_a_builder(made: SimpleNamespace) -> None:

@@ -74,27 +74,33 @@ def test_a_missing_value_is_named(tmp_path):
 
 
 def run_with(
-    root, datasets: dict[str, tuple[float, int]], made_of: tuple[str, ...] = ("deberta-v3-base", "zshot-hardset-v2")
+    root,
+    datasets: dict[str, tuple[float, int]],
+    made_of: tuple[str, ...] = ("deberta-v3-base", "zshot-hardset-v2"),
+    names: tuple[str, ...] = ("gliznet-full",),
 ) -> RunData:
-    """A run whose gliznet-full has these (macro-F1, rows)."""
-    where = {"suite": "gliclass", "system": "gliznet-full", "seed": 1, "protocol": "argmax", "split": "test"}
+    """A run whose systems have these (macro-F1, rows)."""
+    where = {"suite": "gliclass", "seed": 1, "protocol": "argmax", "split": "test"}
     rows = [
-        where | {"dataset": name, "metric": "macro_f1", "label": "", "value": value}
+        where | {"system": system, "dataset": name, "metric": "macro_f1", "label": "", "value": value}
+        for system in names
         for name, (value, _) in datasets.items()
     ]
     (root / "analysis").mkdir(parents=True)
     pd.DataFrame(rows).to_parquet(root / "analysis" / "metrics.parquet")
     for name, (_, count) in datasets.items():
-        write_json(Layout(root).card("gliclass", name, "gliznet-full", 1), {"rows": {"test": count}})
+        for system in names:
+            write_json(Layout(root).card("gliclass", name, system, 1), {"rows": {"test": count}})
     entries = [{"id": name, "title": name, "task": "single", "labels": [], "label_names": []} for name in datasets]
-    system = {"id": "gliznet-full", "suites": ["gliclass"], "seeds": [1], "control": False, "made_of": list(made_of)}
-    system |= {"trained": True, "model": "gliznet-full", "settings": {}}
-    return RunData(root, {"suites": {"gliclass": made_up_run.single_suite(entries)}, "systems": [system]})
+    system = {"suites": ["gliclass"], "seeds": [1], "control": False, "made_of": list(made_of)}
+    system |= {"trained": True, "settings": {}}
+    systems = [system | {"id": name, "model": name} for name in names]
+    return RunData(root, {"suites": {"gliclass": made_up_run.single_suite(entries)}, "systems": systems})
 
 
-def of_gliznet(run: RunData, reported: dict) -> pd.DataFrame:
+def of_gliznet(run: RunData, reported: dict, system: str = "GliZNet", source: str = "P1") -> pd.DataFrame:
     frame = published_table(run, reported).frame
-    frame = frame[(frame["system"] == "GliZNet") & (frame["source"] == "P1") & (frame["metric"] == "macro_f1")]
+    frame = frame[(frame["system"] == system) & (frame["source"] == source) & (frame["metric"] == "macro_f1")]
     return frame.set_index("dataset")
 
 
@@ -103,6 +109,7 @@ def test_difference_only_where_the_rows_are_the_published_ones(tmp_path, reporte
     assert frame.loc["cr", "reported"] == 0.8752 and frame.loc["cr", "difference"] == pytest.approx(-0.0248)
     assert frame.loc["sst2", "measured"] == 0.8 and frame.loc["sst2", "remark"] == "other rows: 300 here, 1821 there"
     assert frame[["measured", "difference"]].notna().sum().tolist() == [2, 1]
+    assert set(frame.index) == {"cr", "sst2"}, "a number without a measured one is not shown"
 
 
 def test_a_system_made_of_other_things_is_shown_without_a_difference(tmp_path, reported):
@@ -120,16 +127,76 @@ def test_the_paper_run_makes_what_the_publications_name(reported):
         row for entry in reported["publications"].values() for row in entry["systems"].values() if "made_of" in row
     ]
     measured = [row for row in named if "measured" in row]
-    assert (len(named), len(measured)) == (6, 5)  # the published v1, with one head, is no model of ours
+    assert len(named) == len(measured) == 6
     for row in measured:
         assert systems[row["measured"]]["made_of"] == row["made_of"]
+    loaded = {row["weights"] for row in named if "weights" in row}
+    assert loaded == {"gliznet-published", "hybrid-published"} <= systems.keys()
+    protocols = {row["protocol"] for row in reported["publications"]["P4"]["systems"].values()}
+    assert protocols <= {*config["suites"]["topics"]["protocols"]}
 
 
-def test_the_average_is_compared_when_every_dataset_is_measured(tmp_path, reported):
-    entry = reported["publications"]["P1"]
+def test_every_row_of_the_hybrid_card_has_its_systems_and_its_protocol(reported):
+    rows = reported["publications"]["P4"]["systems"].items()
+    assert {name: (row["measured"], row.get("weights"), row["protocol"]) for name, row in rows} == {
+        "NLI baseline": ("nli-deberta-large", None, "fixed-0.5"),
+        "HybridNLI v1 (CV thresholds)": ("hybrid-v1", None, "heads-tuned"),
+        "HybridNLI v2 (tau 0.5)": ("hybrid", "hybrid-published", "fixed-0.5"),
+        "HybridNLI v2 (val-tuned)": ("hybrid", "hybrid-published", "val-tuned"),
+        "HybridNLI v2 (CV thresholds)": ("hybrid", "hybrid-published", "train-cv"),
+    }
+
+
+def test_the_published_weights_stand_beside_the_model_that_is_trained_here(tmp_path, reported):
+    """Reported, the loaded checkpoint, the trained one; each with its own difference, of the published rows alone."""
+    run = run_with(tmp_path, {"cr": (0.9, 376), "sst2": (0.8, 1821)}, names=("gliznet-full", "gliznet-published"))
+    frame = of_gliznet(run, reported)
+    assert frame.loc["cr", ["weights", "measured"]].tolist() == [0.9, 0.9]
+    assert frame.loc["sst2", "weights_difference"] == pytest.approx(0.0839)
+    other = of_gliznet(run_with(tmp_path / "other", {"cr": (0.9, 300)}, names=("gliznet-published",)), reported)
+    assert other.loc["cr", "weights"] == 0.9 and pd.isna(other.loc["cr", "weights_difference"])
+    assert other.loc["cr", "remark"] == "other rows: 300 here, 376 there" and pd.isna(other.loc["cr", "measured"])
+
+
+def test_a_dataset_with_the_publications_own_words_is_taken_where_the_run_has_it(tmp_path, reported):
+    both = {"sst5": (0.3, 2210), "sst5-alphabetical": (0.4, 2210)}
+    assert of_gliznet(run_with(tmp_path / "both", both), reported).loc["sst5", "measured"] == 0.4
+    assert of_gliznet(run_with(tmp_path / "one", {"sst5": (0.3, 2210)}), reported).loc["sst5", "measured"] == 0.3
+
+
+def test_the_thresholds_are_those_of_the_printed_headline(reported):
+    row = reported["publications"]["P4"]["systems"]["HybridNLI v2 (val-tuned)"]
+    assert row["values"][0] == 0.9054 and row["thresholds"] == [0.38, 0.03, 0.26, 0.33, 0.35]
+
+
+@pytest.mark.parametrize("copy", [1129, 2264])
+def test_the_average_is_compared_when_every_dataset_is_measured_on_the_rows_of_that_column(tmp_path, reported, copy):
+    """GliZNet's author had 1,129 rows of Financial PhraseBank, the GLiClass paper 2,264."""
+    entry, sizes = reported["publications"]["P1"], reported["rows"] | {"financial-phrasebank": copy}
     values = entry["systems"]["GliZNet"]["values"]
-    run = run_with(
-        tmp_path, {name: (value, reported["rows"][name]) for name, value in zip(entry["datasets"], values, strict=True)}
-    )
-    row = of_gliznet(run, reported).loc["average"]
-    assert row["measured"] == pytest.approx(0.6473, abs=5e-5) and row["difference"] == pytest.approx(0, abs=5e-5)
+    datasets = {name: (value, sizes[name]) for name, value in zip(entry["datasets"], values, strict=True)}
+    run = run_with(tmp_path, datasets, names=("gliznet-full", "gliclass-large"))
+    frame, same = of_gliznet(run, reported), copy == 1129
+    assert frame.loc["average", "measured"] == pytest.approx(0.6473, abs=5e-5)
+    for name in ("average", "financial-phrasebank"):
+        assert pd.isna(frame.loc[name, "difference"]) != same
+        assert pd.isna(of_gliznet(run, reported, "GLiClass-large-v3").loc[name, "difference"]) == same
+        assert pd.isna(of_gliznet(run, reported, "GLiClass-large-v3", "P2").loc[name, "difference"]) != same
+    if same:
+        assert frame.loc["average", "difference"] == pytest.approx(0, abs=5e-5)
+    else:
+        assert frame.loc["financial-phrasebank", "remark"] == "other rows: 2264 here, 1129 there"
+
+
+def test_each_publications_columns_have_the_words_that_its_author_used(reported):
+    """P2's author scored GLiClass with SST-5 in alphabetical order and dotted groups, GliZNet without dots."""
+    alphabetical, dotted = {"sst5": "sst5-alphabetical"}, {"20-newsgroups": "20-newsgroups-dotted"}
+    words = {
+        (source, name): row["scored_as"]
+        for source in ("P1", "P2")
+        for name, row in reported["publications"][source]["systems"].items()
+        if row.get("measured")
+    }
+    for (source, name), found in words.items():
+        expected = alphabetical if name.startswith("GliZNet") else dotted | (alphabetical if source == "P2" else {})
+        assert found == expected, (source, name)

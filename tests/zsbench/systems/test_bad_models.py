@@ -70,7 +70,7 @@ def offsets_beyond(folder: Path) -> None:
 
 FAULTS = {
     "pickled weights": (pickled, r"pickled weights \(pytorch_model.bin\), which are never read"),
-    "remote code": (sizes(auto_map={"AutoModel": "x.Y"}), "auto_map=.* asks for remote code"),
+    "remote code": (sizes(auto_map={"AutoModel": "x.Y"}), "auto_map=.*remote code"),
     "remote code of a tokenizer": (
         lambda folder: (folder / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": ["x.Y", null]}}'),
         "tokenizer_config.json: auto_map=",
@@ -87,7 +87,7 @@ FAULTS = {
         tensors(lambda stored, name: stored[name][0].fill_(float("nan"))),
         f"NaN or infinite values in: .*{TENSOR}",
     ),
-    "no config": (lambda folder: (folder / "config.json").write_text("{"), "config.json is damaged, or no JSON"),
+    "no config": (lambda folder: (folder / "config.json").write_text("{"), "config.json is damaged or not valid JSON"),
     "hidden size": (sizes(hidden_size=10**9), "hidden_size=1000000000 is not allowed; at most"),
     "layers": (sizes(num_hidden_layers=10**6), "num_hidden_layers=1000000 is not allowed; at most .* tensors"),
     "vocabulary": (sizes(vocab_size=10**12), "vocab_size=1000000000000 is not allowed; at most"),

@@ -200,7 +200,7 @@ IDS = "sample_id,money,chips\n"
 FILES = {
     "nothing in it": (b"", "not a readable table"),
     "UTF-16": (IDS.encode("utf-16"), "not a readable table"),
-    "a column twice": (b"sample_id,money,money,chips\nodd-0,1,2,3\n", "'money' stands there twice"),
+    "a column twice": (b"sample_id,money,money,chips\nodd-0,1,2,3\n", "'money' is there twice"),
     "rows too long": (f"{IDS}odd-0,1,2,3\nodd-1,1,2,3\n".encode(), "not a readable table"),
     "a row too short": (f"{IDS}odd-0,1\n".encode(), "'odd-0' are not all finite"),
     "a truth value": (f"{IDS}odd-0,True,2\n".encode(), "'odd-0' are not all finite"),

@@ -57,7 +57,7 @@ def test_what_is_refused_before_training_is_refused_by_the_scorer(layout, make_s
 
 def test_they_are_printed_and_kept_and_the_cells_are_not_applicable(layout, make_spec, capsys):
     check_label_sets(layout.root, spec_of("gliclass"))
-    assert "it cannot take the labels of long labels, so that cell will be not app" in capsys.readouterr().err
+    assert "cannot handle the labels of long labels" in capsys.readouterr().err
     stored = read_json(layout.root / "analysis" / "label_sets.json")["refused"]
     assert {entry["dataset"] for entry in stored} == REFUSED["gliclass"]
     rows = pd.DataFrame({"split": "test", "text": ["a", "b"], "gold": [[0], [1]]})
@@ -65,7 +65,7 @@ def test_they_are_printed_and_kept_and_the_cells_are_not_applicable(layout, make
     spec = make_spec("gliclass", model=("trained", "gliclass"), datasets=["long", "more"])
     score_job(layout.root, spec)
     card = without_scores(layout, spec, "long")
-    assert card["status"] == "not-applicable" and "labels do not fit the 64 tokens" in card["reason"]
+    assert card["status"] == "not-applicable" and "labels do not fit into the 64 tokens" in card["reason"]
     assert read_json(layout.card("gliclass", "more", spec["system"], 1))["status"] == "ok"
     assert not layout.failures(spec["system"], 1).exists()
 

@@ -14,6 +14,7 @@ from tests.zsbench.training.conftest import RECIPE
 from tests.zsbench.training.conftest import layout as trainable  # noqa: F401  (a fixture)
 from zsbench.families import FAMILIES, TRAINABLE
 from zsbench.plan.code_identity import PLUMBING, SRC, sources
+from zsbench.store.layout import Layout
 from zsbench.systems.imported import import_scores
 
 SENSITIVITY = {"orders": 1, "rows": 4, "seed": 0, "wordings": {}}
@@ -30,6 +31,7 @@ def score_jobs(run, make_spec, port: int, folder: Path) -> dict[str, list]:
     root = make_hybrid(run, folder / "run").root
     ids = pd.read_parquet(run.dataset("news"))["sample_id"]
     pd.DataFrame({"sample_id": ids, "money": 0.1, "health": 0.2, "chips": 0.3}).to_csv(folder / "s.csv", index=False)
+    Layout(root).config.unlink(missing_ok=True)  # of another test of the shared run, whose systems are others
     import_scores(root, "imported-system", "news", folder / "s.csv")
     specs = {family: make_spec(family, model=model, sensitivity=SENSITIVITY) for family, model in MODELS.items()}
     specs["control"] = make_spec("control", settings={"control": "prior-random"})

@@ -30,7 +30,27 @@ EVIL = [token.translate(FULL) for token in (*SPECIALS, *MARKERS, "[LAB]")] + [
     "</ｓ>",
     "</s>",
 ]
-RECIPE = Recipe("x", "x", 1, 1, 1, 1e-3, 1e-3, 0.0, 0.0, 1.0, 8, 64, 1, 1, "fp32", "single", 1)
+RECIPE = Recipe(
+    backbone="x",
+    training_set="x",
+    steps=1,
+    effective_batch=1,
+    per_device_batch=1,
+    learning_rate=1e-3,
+    head_learning_rate=1e-3,
+    weight_decay=0.0,
+    warmup_ratio=0.0,
+    max_grad_norm=1.0,
+    max_labels=8,
+    label_draw="stratified",
+    max_length=64,
+    evaluate_every=1,
+    selection="mean_ap",
+    patience=1,
+    precision="fp32",
+    strategy="single",
+    gpus=1,
+)
 
 
 def xlmr() -> PreTrainedTokenizerFast:

@@ -178,7 +178,7 @@ def test_non_finite_scores_fail_the_cell_and_name_it(fresh, make_spec, recorder)
 def test_a_wrong_shape_or_range_is_refused(fresh, make_spec, recorder):
     spec = make_spec("nli", "topics", model=("source", "tiny-nli"))
     score_job(fresh.root, spec)
-    assert "P in [0, 1]" in without_scores(fresh, spec)["reason"]
+    assert "probabilities in [0, 1]" in without_scores(fresh, spec)["reason"]
     recorder.score = lambda texts, labels: np.zeros((len(texts), len(labels) + 1))
     spec = make_spec("nli", model=("source", "tiny-nli"))
     score_job(fresh.root, spec)

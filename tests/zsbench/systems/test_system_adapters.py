@@ -50,9 +50,9 @@ def test_gliclass_equals_the_packages_pipeline(gliclass, make_spec, name):
 def test_gliclass_refuses_what_pushes_labels_out(gliclass, make_spec):
     """The model would give a label that is not there the logit 0, which often is the best one."""
     last, first = (build(gliclass, make_spec, "gliclass", name) for name in ("gliclass-last", "gliclass-first"))
-    with pytest.raises(LabelSetError, match=r"3 of 3 labels do not fit the 128 tokens .* beside texts\[1\]"):
+    with pytest.raises(LabelSetError, match=r"3 of 3 labels do not fit into the 128 tokens .* with texts\[1\]"):
         last.score(["a", "markets " * 200], LABELS)
-    with pytest.raises(LabelSetError, match="of 8 labels do not fit the 128 tokens"):
+    with pytest.raises(LabelSetError, match="of 8 labels do not fit into the 128 tokens"):
         first.score(["a"], [f"{'markets ' * 20}{i}" for i in range(9)])
     assert first.score(["markets " * 200], LABELS).shape == (1, 3)
 

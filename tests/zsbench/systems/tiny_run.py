@@ -71,6 +71,7 @@ HYBRID_TRAINING = {
     "weight_decay": 1e-4,
     "grad_clip": 1.0,
     "patience": 3,
+    "lr_floor": 0.02,
     "selection": "mean_ap",
     "blend_weight": 1.0,
     "kl_weight": 0.3,

@@ -54,7 +54,7 @@ def test_a_resumed_training_is_the_undisturbed_one(
     settings = Recipe(**recipe | {"steps": 6, "precision": precision})
     task_class = import_class(str(FAMILIES[family].task_class))
     path = layout.training_set("colours")
-    rows = read_training_rows(path), read_evaluation_rows(path)
+    rows = read_training_rows(path, settings.label_draw), read_evaluation_rows(path)
 
     def trainer(work: Path) -> Trainer:
         AcceleratorState._reset_state(reset_partial_state=True)  # a process of its own would start with another one

@@ -1,15 +1,19 @@
 """When the metric that chooses weights chose nothing: one rule, and every loop that reads it."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import PreTrainedModel
 
 from zsbench.recipe import Recipe
 from zsbench.store.layout import Layout
 from zsbench.training.loop import Trainer
 from zsbench.training.run import build_task
-from zsbench.training.selection import NEVER_MOVED, never_moved
+from zsbench.training.selection import BETTER, NEVER_MOVED, never_moved
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,7 @@ from zsbench.training.selection import NEVER_MOVED, never_moved
 )
 def test_never_moved_means_no_later_look_was_better_than_the_first(values: list[float], expected: bool) -> None:
     assert never_moved(values) is expected
+    assert never_moved([-value for value in values], BETTER["validation_loss"]) is expected
 
 
 @pytest.mark.parametrize("family", ["gliznet", "gliclass", "nli", "biencoder"])
@@ -52,13 +57,19 @@ def test_every_family_validates_in_the_recipes_precision(
     recipe = recipe | {"precision": precision, "steps": 1}
     task = build_task({"id": "peer", "family": family, "seed": 3, "recipe": recipe, "options": options}, layout)
     found: set[torch.dtype] = set()
+    inside: list[int] = []
 
-    def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
-        if not module.training:
-            found.add(output.dtype)
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            output = func(*args, **(kwargs or {}))
+            if inside and re.search("addmm|linear", str(func)):  # the products of the encoder's layers
+                found.add(output.dtype)
+            return output
 
-    for name, module in task.model.named_modules():
-        if isinstance(module, torch.nn.Linear) and ".layer." in name:
-            module.register_forward_hook(note)
-    Trainer(task, Recipe(**recipe), 3, tmp_path / "work", 8, str).run()
+    models = [module for module in task.model.modules() if isinstance(module, PreTrainedModel)]
+    encoder = next(model for model in models if hasattr(model, "embeddings"))
+    encoder.embeddings.register_forward_pre_hook(lambda *_: None if encoder.training else inside.append(1))
+    encoder.register_forward_hook(lambda *_: inside.clear())
+    with Watch():
+        Trainer(task, Recipe(**recipe), 3, tmp_path / "work", 8, str).run()
     assert found == {dtype}

@@ -56,7 +56,7 @@ def test_a_damaged_state_is_not_continued(
     capfd.readouterr()
     train_job(spec_of(recipe), layout)
     said = capfd.readouterr().err
-    assert "training starts anew" in said and path.name in said and "continuing" not in said
+    assert "training starts from scratch" in said and path.name in said and "continuing" not in said
     assert [entry["step"] for entry in read_json(layout.model("gliznet-full", 3))["history"]] == [2, 4, 6, 8]
 
 

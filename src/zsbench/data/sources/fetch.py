@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
-from zsbench.data.fetched import AUTHORED
+from zsbench.data.fetched import AUTHORED, stated
 from zsbench.data.sources.https import Https, fetch_https
-from zsbench.data.sources.hub import Hub, fetch_hub
+from zsbench.data.sources.hub import CHECKPOINT, Hub, fetch_hub
+from zsbench.data.sources.lock import choose
 from zsbench.data.sources.mirror import fetch_mirror
 from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors
@@ -25,16 +26,16 @@ CLIENT_NOTES = ".cache"  # what huggingface_hub writes beside downloads
 
 
 class Authored(Strict):
-    """A set that this project wrote and carries."""
+    """A data set written by and shipped with this project."""
 
     kind: Literal["authored"]
-    file: Inside = Field(description="below authored/")
+    file: Inside = Field(description="path below authored/")
 
     @model_validator(mode="after")
     def _is_there(self) -> Any:
         known = [path.name for path in AUTHORED.glob("*.jsonl")]
         if self.file not in known:
-            raise EntryError("file", f"{self.file!r} is not known{suggest(self.file, known)}")
+            raise EntryError("file", f"unknown file {self.file!r}{suggest(self.file, known)}")
         return self
 
     def delivered(self) -> list[str]:
@@ -47,19 +48,30 @@ class Local(Strict):
 
     kind: Literal["local"]
     path: Text
-    sha256: Sha256 | None = absent("another content stops the run")
+    sha256: Sha256 | None = absent("expected checksum; the run stops if the content differs")
 
     def delivered(self) -> list[str]:
         """Names of the files that the source is fetched as."""
         return [Path(self.path).name]
 
 
+class Folder(Strict):
+    """A folder of your own with a checkpoint."""
+
+    kind: Literal["folder"]
+    path: Text
+
+    def delivered(self) -> list[str]:
+        """Names, or patterns, of the files that the source is fetched as."""
+        return CHECKPOINT
+
+
 def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Copy a set that this project wrote and carries (`file` below `authored/`)."""
     origin = AUTHORED / source["file"]
     if not origin.is_file():
-        known = ", ".join(sorted(path.name for path in AUTHORED.iterdir())) or "none"
-        raise FetchError(f"no authored set {source['file']!r}; there are: {known}")
+        known = ", ".join(sorted(path.name for path in AUTHORED.glob("*.jsonl"))) or "none"
+        raise FetchError(f"unknown authored set {source['file']!r}; allowed: {known}")
     shutil.copyfile(origin, folder / origin.name)
     return {"origin": f"authored:{origin.name}", "revision": file_sha256(origin)[:12], "verified": "git"}
 
@@ -68,20 +80,36 @@ def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Copy a user's own csv, parquet or jsonl file (`path`, optional `sha256`)."""
     origin = Path(source["path"]).expanduser()
     if not origin.is_file():
-        raise FetchError(f"no file {source['path']!r} (relative paths start at the folder you run snakemake in)")
+        raise FetchError(
+            f"no such file: {source['path']!r} (relative paths start at the directory where snakemake runs)"
+        )
     found = file_sha256(origin)
     if source.get("sha256", found) != found:
-        raise FetchError(f"{origin}: sha256 is {found}, the preset pins {source['sha256']}")
+        raise FetchError(f"{origin}: sha256 is {found}, expected {source['sha256']}")
     shutil.copyfile(origin, folder / origin.name)
     verified = "preset" if "sha256" in source else "none"
     return {"origin": f"local:{origin.name}", "revision": found[:12], "verified": verified}
 
 
-Source = Annotated[Package | Hub | Https | Authored | Local, Field(discriminator="kind")]
+def fetch_folder(source: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Copy the files of a checkpoint (`CHECKPOINT`) out of a user's own folder (`path`)."""
+    origin = Path(source["path"]).expanduser()
+    if not origin.is_dir():
+        raise FetchError(
+            f"no such folder: {source['path']!r} (relative paths start at the directory where snakemake runs)"
+        )
+    for name in choose([entry["name"] for entry in stated(origin)], CHECKPOINT, str(origin)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin / name, folder / name)
+    return {"origin": f"folder:{origin.name}", "revision": digest(listing(folder)), "verified": "none"}
+
+
+Source = Annotated[Package | Hub | Https | Authored | Local | Folder, Field(discriminator="kind")]
 KINDS = {
     "package": fetch_package,
     "authored": fetch_authored,
     "local": fetch_local,
+    "folder": fetch_folder,
     "https": fetch_https,
 }
 
@@ -111,7 +139,7 @@ def fetch(
         FetchError: the source cannot be had or is not what is pinned; `files/` is as it was before.
     """
     if source["kind"] not in (*KINDS, "hub"):
-        raise FetchError(f"source kind {source['kind']!r} is not known; allowed: {', '.join(sorted([*KINDS, 'hub']))}")
+        raise FetchError(f"unknown source kind {source['kind']!r}; allowed: {', '.join(sorted([*KINDS, 'hub']))}")
     partial, folder = manifest_path.with_name("partial"), manifest_path.with_name("files")
     marker, key = partial / ".source", digest([source, lock, str(mirror)])
     if partial.exists() and (not marker.is_file() or marker.read_text() != key):
@@ -125,7 +153,9 @@ def fetch(
             facts |= to_safetensors(partial, source["pickled"])
     except OSError as error:
         if error.errno in DISK_FULL:
-            raise FetchError(f"the disk of {partial} is full: make room and run again; whole files are kept") from None
+            raise FetchError(
+                f"disk full while writing {partial}; free some space and run again (complete files are kept)"
+            ) from None
         raise
     except FetchError:
         if {path.name for path in partial.iterdir()} <= {marker.name, CLIENT_NOTES}:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.hub import Repo, Revision, check_space
 from zsbench.fields import EntryError, Inside, Sha256, Strict, Url, absent
-from zsbench.store.progress import say_for
+from zsbench.store.progress import progress_logger
 
 ATTEMPTS = 5  # in a row without a new byte
 WAIT_SECONDS = 1.0  # after the first failed attempt; doubles
@@ -24,15 +24,15 @@ BLOCK = 1 << 20
 
 
 class Https(Strict):
-    """One file with its sha256."""
+    """One file at a URL, with its sha256."""
 
     kind: Literal["https"]
     url: Url
     sha256: Sha256
-    files: Annotated[list[Inside], Field(min_length=1, max_length=1)] | None = absent("what to call the file")
-    repo: Repo | None = absent("repository of the hub that a mirror may have it from")
-    repo_type: Literal["dataset", "model"] | None = absent("of that repository")
-    revision: Revision | None = absent("of that repository")
+    files: Annotated[list[Inside], Field(min_length=1, max_length=1)] | None = absent("local file name")
+    repo: Repo | None = absent("hub repository under which a mirror may hold the file")
+    repo_type: Literal["dataset", "model"] | None = absent("type of that repository")
+    revision: Revision | None = absent("revision of that repository")
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Any:
@@ -68,9 +68,9 @@ def address(source: dict[str, Any]) -> str:
     if not host:
         raise FetchError(f"{url}: not a valid address (no host)")
     if parts.scheme != "https" and host not in ("127.0.0.1", "localhost"):
-        raise FetchError(f"{url}: only https addresses are fetched")
+        raise FetchError(f"{url}: not an https URL; allowed: https only")
     if not name:
-        raise FetchError(f"{url}: names no file; say in `files` what to call it, for example `files: [rows.csv]`")
+        raise FetchError(f"{url}: has no file name; set `files`, for example `files: [rows.csv]`")
     netloc = parts.netloc if parts.netloc.isascii() else host + (f":{port}" if port else "")
     path, query = (urllib.parse.quote(part, safe="%/?:@!$&'()*+,;=~") for part in (parts.path, parts.query))
     return urllib.parse.urlunsplit((parts.scheme, netloc, path, query, ""))
@@ -167,11 +167,11 @@ def _download(url: str, part: Path, pinned: str, algorithm: str) -> str:
         failures = 1 if grown else failures + 1
         if failures >= ATTEMPTS or wait > LONGEST_WAIT:
             raise FetchError(
-                f"{url} could not be downloaded: {problem}. Check the network and run again (the part is continued), "
-                "or set ZSBENCH_MIRROR to a folder that has the file"
+                f"{url} could not be downloaded: {problem}. Check the network and run again (the download resumes), "
+                "or set ZSBENCH_MIRROR to a folder with the file"
             )
         wait = max(wait, 0.0 if grown else WAIT_SECONDS * 2 ** (failures - 1))
-        say_for("fetch")(f"{problem}; trying again in {wait:.0f} s")
+        progress_logger("fetch")(f"{problem}; trying again in {wait:.0f} s")
         time.sleep(wait)
 
 

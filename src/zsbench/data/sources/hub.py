@@ -12,17 +12,19 @@ from pydantic import Field
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.lock import choose, wrong_sum
-from zsbench.fields import Inside, Some, Strict, absent, pattern
-from zsbench.store.progress import say_for
+from zsbench.fields import Inside, Some, Strict, Text, absent, pattern
+from zsbench.store.progress import progress_logger
 from zsbench.store.secrets import mask
 
 BUSY = (429, 500, 502, 503, 504)
 ATTEMPTS = 4
 LONGEST_WAIT = 120.0  # seconds; a hub that asks for more patience is given up
 UNLOCKED = (
-    "has no commit yet: its preset says `revision: lock` and lock.yaml does not have it. "
-    "Run `zsbench fetch --lock` once with the hub at hand, or set ZSBENCH_MIRROR."
+    "has no commit yet, since lock.yaml does not have it and the hub could not be asked. "
+    "Run again with the hub at hand (or `zsbench fetch --lock`), or set ZSBENCH_MIRROR."
 )
+# Files of a model's repository or folder that can be loaded without running its code; weights as safetensors alone.
+CHECKPOINT = ["*.json", "*.txt", "*.model", "*.safetensors", "*.pt"]
 Listing = dict[str, dict[str, Any]]
 Repo = Annotated[str, pattern(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", "owner/name")]
 Revision = Annotated[str, pattern("^(lock|[0-9a-f]{40})$", "a commit, or lock")]
@@ -34,12 +36,13 @@ class Hub(Strict):
     kind: Literal["hub"]
     repo_type: Literal["dataset", "model"]
     repo: Repo
-    revision: Revision = Field("lock", description="lock: the commit that lock.yaml pins")
+    revision: Revision = Field("lock", description="commit, or lock: the one pinned in lock.yaml")
     branch: Annotated[str, pattern(r"^[A-Za-z0-9][\w./-]*$", "a branch")] | None = absent(
-        "what `zsbench fetch --lock` resolves; main where not given"
+        "branch that `zsbench fetch --lock` resolves to a commit; default: main"
     )
-    files: Some[Inside] = Field(description="names or patterns")
-    pickled: Inside | None = absent("weights to convert to safetensors")
+    files: Some[Inside] = Field(description="file names or glob patterns")
+    pickled: Inside | None = absent("pickled weights to convert to safetensors")
+    licence: Text | None = absent("licence of the repository; that of a data set is in its preset")
 
     def delivered(self) -> list[str]:
         """Names, or patterns, of the files that the source is fetched as."""
@@ -70,7 +73,7 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
         listing = {name: lock["files"].get(name, facts) for name, facts in listing.items()}
     there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # whole files and begun ones
     check_space(sum(facts["bytes"] for facts in listing.values()) - there, folder)
-    say = say_for("fetch")
+    say = progress_logger("fetch")
     for name, facts in listing.items():
         say(f"{source['repo']} {name}  {facts['bytes'] / 1e6:.1f} MB")
         with explained(source, revision):
@@ -108,7 +111,7 @@ def hub_listing(source: dict[str, Any], revision: str) -> tuple[str, Listing]:
     siblings = {entry.rfilename: entry for entry in info.siblings or []}
     names = choose(list(siblings), source["files"], f"{source['repo']} at {revision}")
     if info.sha is None:
-        raise FetchError(f"{source['repo']}: the hub named no commit for revision {revision!r}")
+        raise FetchError(f"{source['repo']}: the hub returned no commit for revision {revision!r}")
     return info.sha, {name: _facts(siblings[name]) for name in names}
 
 
@@ -132,7 +135,7 @@ def _patiently(ask: Callable[[], Any]) -> Any:
             seconds = float(wait) if wait.isdigit() else 2.0**attempt
             if error.response.status_code not in BUSY or attempt + 1 == ATTEMPTS or seconds > LONGEST_WAIT:
                 raise
-            say_for("fetch")(f"the hub answered {error.response.status_code}; trying again in {seconds:.0f} s")
+            progress_logger("fetch")(f"the hub answered {error.response.status_code}; trying again in {seconds:.0f} s")
             time.sleep(seconds)
             attempt += 1
 
@@ -148,8 +151,9 @@ def check_space(wanted: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if wanted > free:
         raise FetchError(
-            f"{wanted / 1e9:.2f} GB are to be downloaded but only {free / 1e9:.2f} GB are free in {folder}: make room, "
-            "or run in a folder on a larger disk"
+            f"the download needs {wanted / 1e9:.2f} GB but only {free / 1e9:.2f} GB are free in {folder}; free some "
+            "space, "
+            "or run on a larger disk"
         )
 
 

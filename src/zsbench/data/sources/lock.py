@@ -1,9 +1,11 @@
 """`workflow/resources/lock.yaml`: the commit, size and sum of every hub source whose preset says `revision: lock`.
 
-Written once by somebody with the hub at hand (`zsbench fetch --lock`); every later fetch verifies against it.
+Written when a source is first needed, or for all of them at once by `zsbench fetch --lock`; every later fetch verifies
+against it.
 """
 
 import hashlib
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ import yaml
 from zsbench.data.errors import FetchError
 from zsbench.store.provenance import file_sha256, write_text
 
-HEADER = "# Written by `zsbench fetch --lock`; every fetch verifies against it. Remove an entry to resolve it again.\n"
+HEADER = (
+    "# Written when a source is first needed; every fetch verifies against it. Remove an entry to resolve it again.\n"
+)
 
 
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
@@ -53,6 +57,38 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
             text = yaml.safe_dump({"sources": dict(sorted(lock.items()))}, sort_keys=False, allow_unicode=True)
             write_text(path, HEADER + text)
     return lock
+
+
+def lock_file(workflow: Path) -> Path:
+    """Where pins are kept: beside the presets, or in the working folder where these are an installed package's."""
+    inside = workflow / "resources" / "lock.yaml"
+    return Path("lock.yaml") if "site-packages" in inside.absolute().parts else inside
+
+
+def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path) -> Iterator[str]:
+    """Pin sources that have no commit yet to the one that the hub has now: in the lock, and as their `lock`, in place.
+
+    Args:
+        sources: by id, each with its entry of the lock (`lock`) where there is one.
+        names: those that are about to be fetched.
+        path: the lock file.
+
+    Yields:
+        A line for each source, with its commit and size; or why one could not be pinned, which ends it.
+    """
+    from zsbench.data.sources.hub import wanted_revision
+
+    for name in names:
+        source = sources[name]
+        if source["kind"] != "hub" or wanted_revision(source, source.get("lock")) is not None:
+            continue
+        try:
+            entry = source["lock"] = write_lock({name: source}, path)[name]
+        except FetchError as error:
+            yield f"not pinned: {error}"
+            return
+        size = sum(file["bytes"] for file in entry["files"].values())
+        yield f"pinned {source['repo']} at {entry['revision'][:12]} ({size / 1e6:,.0f} MB) in {path}"
 
 
 def covers(entry: dict[str, Any] | None, source: dict[str, Any]) -> bool:

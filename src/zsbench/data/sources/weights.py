@@ -29,9 +29,9 @@ def to_safetensors(folder: Path, name: str) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise FetchError(f"{name} is damaged, or holds more than weights, which is never run: {error}") from None
+        raise FetchError(f"{name} is damaged, or contains code, which is never run: {error}") from None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise FetchError(f"{name} is no state dict of tensors; it cannot be kept as safetensors")
+        raise FetchError(f"{name} is not a state dict of tensors; it cannot be kept as safetensors")
     own = {key: tensor.clone().contiguous() for key, tensor in state.items()}  # safetensors holds no shared memory
     write_atomic(folder / "model.safetensors", lambda target: save_file(own, target, {"format": "pt"}))
     fact = {"name": name, "sha256": file_sha256(path)}

@@ -1,10 +1,10 @@
-"""Every figure of a report, by name. A figure whose data a run does not have is not written."""
+"""The figures of a report by name. Figures without data are not written."""
 
 from pathlib import Path
 from typing import Any
 
 from zsbench.plan.contents import ReportItem, figures
-from zsbench.reporting.figures import checks, multi, suite, training  # noqa: F401  they register their figures
+from zsbench.reporting.figures import checks, labels, multi, suite, training  # noqa: F401  they register their figures
 from zsbench.reporting.figures.style import FIGURES, Drawing, empty_drawing, house_style, save
 from zsbench.reporting.frames import MULTI, SINGLE, RunData
 from zsbench.reporting.tables.base import missing_notes
@@ -15,7 +15,7 @@ ENDINGS = ("svg", "png", "csv")
 
 
 def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
-    """Draw every figure of the run.
+    """Draw all figures of a run.
 
     Args:
         root: `results/<run>`.
@@ -33,9 +33,9 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
     for name, item in figures(spec).items():
         kind = FIGURES[item.kind]
         drawing = draw_figure(run, item)
+        written += save(drawing or empty_drawing(), out, name)  # the plan expects the files
         if drawing is None:
             continue
-        written += save(drawing, out, name)
         suites = [item.suite] if item.suite else [] if kind.section == "training" else run.suites(SINGLE)
         title = kind.title.format(metric=run.metric_title(item.suite) if item.suite else "")
         if item.suite and len(run.suites(SINGLE)) + len(run.suites(MULTI)) > 2:
@@ -49,15 +49,13 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
                 "caption": " ".join([drawing.caption, *missing_notes(run, suites)]),
             }
         )
-    names = {entry["name"] for entry in index}
-    for stale in [path for ending in ENDINGS for path in out.glob(f"*.{ending}") if path.stem not in names]:
+    for stale in [path for ending in ENDINGS for path in out.glob(f"*.{ending}") if path.stem not in figures(spec)]:
         stale.unlink()
     write_json(out / INDEX, index)
     return [*written, out / INDEX]
 
 
 def draw_figure(run: RunData, item: ReportItem) -> Drawing | None:
-    """One figure; None where the run has no data for it and no missing cell says why."""
+    """Draw one figure; None if the run has no data for it."""
     with house_style():
-        drawing = FIGURES[item.kind].draw(run, *filter(None, [item.suite]))
-        return empty_drawing() if drawing is None and run.missing else drawing
+        return FIGURES[item.kind].draw(run, *filter(None, [item.suite]))

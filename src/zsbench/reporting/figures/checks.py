@@ -1,7 +1,8 @@
-"""Figures of what a classifier owes its reader: calibration, and spread over label orders and wordings."""
+"""Figures on reliability: calibration, and spread over label orders and wordings."""
 
 import pandas as pd
 
+from zsbench.evaluation.calibration import wilson
 from zsbench.reporting.figures.style import (
     MUTED,
     Drawing,
@@ -20,7 +21,7 @@ KINDS = {"order": "label order", "verbalisation": "label wording"}
 
 @figure("reliability", "sensitivity", "Reliability")
 def reliability(run: RunData) -> Drawing | None:
-    """Accuracy against confidence: one panel per system, thin lines for datasets, a thick one for all rows together."""
+    """Accuracy against confidence: one panel per system, thin lines per dataset, a thick line for all rows."""
     frame = run.frame("reliability")
     suites = run.suites(SINGLE)
     frame = frame[frame["suite"].isin(suites) & (frame["count"] > 0)]
@@ -37,34 +38,51 @@ def reliability(run: RunData) -> Drawing | None:
         bins = frame[frame["system"] == name]
         for _, single in bins.groupby("dataset", observed=True):
             axis.plot(single["confidence"], single["accuracy"], color=THIN, linewidth=1.2)
-        pooled = _pooled(bins)
+        pooled = _pooled(bins, len(run.seeds(name)))
+        axis.fill_between(
+            pooled["confidence"],
+            pooled["accuracy_low"],
+            pooled["accuracy_high"],
+            color="#0072b2",
+            alpha=0.15,
+            linewidth=0,
+        )
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axis.plot(pooled["confidence"], pooled["accuracy"], "o-", color="#0072b2", linewidth=2, markersize=5)
         drawn.append(pooled.assign(system=name, dataset="all"))
-        drawn.append(bins[["system", "dataset", "bin", "count", "confidence", "accuracy"]])
+        drawn.append(
+            bins[["system", "dataset", "bin", "count", "confidence", "accuracy", "accuracy_low", "accuracy_high"]]
+        )
     titles = [f"{name}\nECE {ece[name]:.3f}" for name in names]
     unit_axes(axes, titles, "confidence", "accuracy", columns)
-    data = pd.concat(drawn)[["system", "dataset", "bin", "count", "confidence", "accuracy"]]
+    data = pd.concat(drawn)[
+        ["system", "dataset", "bin", "count", "confidence", "accuracy", "accuracy_low", "accuracy_high"]
+    ]
     alt = f"Reliability diagrams of {len(names)} systems; points below the diagonal are over-confident."
     caption = (
-        "Accuracy against confidence in bins; thick: all rows, thin: single datasets, dashed: perfect"
-        " calibration. Below the dashed line a system is surer than it is right. ECE: mean over datasets and seeds."
+        "Accuracy against confidence in bins. Thick: all rows, with a 95 % Wilson band; thin: single datasets; dashed:"
+        " perfect calibration. Below the dashed line a system is over-confident. ECE: mean over datasets and seeds."
         + run.shown_note(names, *suites)
     )
     return Drawing(canvas, data, alt, caption)
 
 
-def _pooled(bins: pd.DataFrame) -> pd.DataFrame:
-    """Bins of all datasets together: means weighted by the rows in them."""
+def _pooled(bins: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """Bins pooled over datasets, weighted by rows, with a 95 % Wilson interval of the accuracy.
+
+    Args:
+        seeds: number of seeds of the system, all of which score the same rows.
+    """
     weighted = bins.assign(confidence=bins["confidence"] * bins["count"], accuracy=bins["accuracy"] * bins["count"])
     sums = weighted.groupby("bin", observed=True)[["count", "confidence", "accuracy"]].sum()
     sums[["confidence", "accuracy"]] = sums[["confidence", "accuracy"]].div(sums["count"], axis=0)
-    return sums.reset_index()
+    low, high = wilson((sums["accuracy"] * sums["count"]).to_numpy() / seeds, sums["count"].to_numpy() / seeds)
+    return sums.assign(accuracy_low=low, accuracy_high=high).reset_index()
 
 
 @figure("sensitivity", "sensitivity", "Label order and wording")
 def sensitivity(run: RunData) -> Drawing | None:
-    """Mean and range of macro-F1 over permutations of the labels and over their wordings."""
+    """Mean and range of macro-F1 over label orders and label wordings."""
     frame = run.frame("sensitivity")
     kinds = [kind for kind in KINDS if kind in set(frame["kind"])]
     suites = run.suites(SINGLE)
@@ -93,8 +111,8 @@ def sensitivity(run: RunData) -> Drawing | None:
         f" {widest['low']:.3f} to {widest['high']:.3f} ({KINDS[widest['kind']]})."
     )
     caption = (
-        "Macro-F1 of the same model on the same subsample under several seeded orders of its labels, and under the"
-        " dataset's named wordings (how many: in the titles). Marks: means, lines: lowest to highest. No line: the"
-        " scores do not depend on it." + run.shown_note(names, *suites)
+        "Macro-F1 of the same model on the same sample of texts, with several random label orders and with the named "
+        "wordings of the dataset (numbers in the titles). Marks: means; lines: lowest to highest; no line: the scores "
+        "do not change." + run.shown_note(names, *suites)
     )
     return Drawing(canvas, table, alt, caption)

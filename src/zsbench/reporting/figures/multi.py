@@ -21,10 +21,12 @@ from zsbench.reporting.figures.style import (
 from zsbench.reporting.frames import RunData
 
 PROTOCOLS = {
-    "held-out": "thresholds fitted on validation rows, scored on test rows",
+    "held-out": "thresholds fitted on validation rows, evaluated on test rows",
     "cv": "out-of-fold thresholds",
-    "fixed-0.5": "every threshold 0.5",
-    "val-tuned": "thresholds fitted and scored on the same validation rows, so these numbers are optimistic",
+    "train-cv": "thresholds fitted on folds of the train rows, which trained systems have seen",
+    "heads-tuned": "as val-tuned, but 0.5 for labels without a head",
+    "fixed-0.5": "all thresholds 0.5",
+    "val-tuned": "thresholds fitted and evaluated on the same validation rows, which is optimistic",
 }
 
 
@@ -34,14 +36,14 @@ def _seeds(run: RunData, names: list[str]) -> str:
 
 
 def _weights_note(run: RunData, names: list[str], dataset: str, split: str) -> str:
-    """A caption's warning of systems whose weights were chosen on the rows that it shows."""
+    """A warning in the caption about systems whose weights were selected on the rows shown."""
     chosen = [name for name in names if run.chosen_on(name, dataset, split)]
-    return f" Weights chosen on these rows: {', '.join(chosen)}." if chosen else ""
+    return f" Weights selected on these rows: {', '.join(chosen)}." if chosen else ""
 
 
 @figure("f1", "suite-{suite}", "F1 by label")
 def label_f1(run: RunData, suite: str) -> Drawing | None:
-    """F1 of each label and their mean on the suite's first dataset: a mark per system, a line over its seeds' range."""
+    """F1 per label and macro-F1 on the first dataset of the suite: one mark per system, with the range over seeds."""
     shown, dataset = run.decision(suite), next(iter(run.datasets(suite)))
     if shown is None:
         return None
@@ -69,7 +71,7 @@ def label_f1(run: RunData, suite: str) -> Drawing | None:
     best = table[table["label"] == "macro-F1"].sort_values("mean").iloc[-1]
     alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
     caption = (
-        f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means, lines:"
+        f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means; lines:"
         f" range over seeds; {_seeds(run, names)}.{_weights_note(run, names, dataset, shown[1])}"
         f"{run.shown_note(names, suite)}"
     )
@@ -78,7 +80,7 @@ def label_f1(run: RunData, suite: str) -> Drawing | None:
 
 @dataclass(frozen=True)
 class Curves:
-    """First-seed scores of the headline systems on a suite's first dataset, and the thresholds of the protocol."""
+    """First-seed scores of the headline systems on the first dataset of a suite, and the thresholds of the protocol."""
 
     dataset: str
     labels: list[str]
@@ -112,14 +114,14 @@ def _curves(run: RunData, suite: str) -> Curves | None:
 
 
 def _label(frame: pd.DataFrame, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """(gold 0/1, score) of the label with this number; the score columns are in label order."""
+    """(gold 0/1, score) of the label with this index; score columns are in label order."""
     columns = [column for column in frame.columns if column.startswith("score:")]
     gold = frame["gold"].map(lambda labels: number in labels).to_numpy()
     return gold, frame[columns[number]].to_numpy(dtype=float)
 
 
 def _at(gold: np.ndarray, score: np.ndarray, threshold: float) -> tuple[float, float, float]:
-    """Precision, recall and F1 of one label at a threshold; a ratio over nothing is 0, as in the tables."""
+    """Precision, recall and F1 of one label at a threshold; 0/0 counts as 0, as in the tables."""
     taken = score >= threshold
     hits = float((taken & gold).sum())
     precision = hits / taken.sum() if taken.any() else 0.0
@@ -173,8 +175,8 @@ def pr_curves(run: RunData, suite: str) -> Drawing | None:
     n = len(next(iter(curves.scores.values())))
     caption = (
         f"On {curves.dataset}, {curves.split} split ({n:,} rows), first seed of each system. Marks: the threshold"
-        f" that protocol {curves.protocol} uses ({PROTOCOLS[curves.protocol]}). Dotted: the share of"
-        " positive rows, which is the precision of a random guess."
+        f" of protocol {curves.protocol} ({PROTOCOLS[curves.protocol]}). Dotted: share of positive rows, i.e. the"
+        " precision of random guessing."
         f"{_weights_note(run, curves.systems, curves.dataset, curves.split)}{run.shown_note(curves.systems, suite)}"
     )
     return Drawing(canvas, data, alt, caption)
@@ -209,8 +211,8 @@ def threshold_sensitivity(run: RunData, suite: str) -> Drawing | None:
         " thresholds marked."
     )
     caption = (
-        f"On {curves.dataset}, {curves.split} split, first seed of each system. Marks: the threshold that protocol"
-        f" {curves.protocol} uses. A broad hill: the choice matters little."
+        f"On {curves.dataset}, {curves.split} split, first seed of each system. Marks: the threshold of protocol"
+        f" {curves.protocol}. A broad peak means that the choice of threshold matters little."
         f"{_weights_note(run, curves.systems, curves.dataset, curves.split)}{run.shown_note(curves.systems, suite)}"
     )
     return Drawing(canvas, data, alt, caption)

@@ -1,5 +1,7 @@
-"""How every figure looks and how it is saved: one palette, one font size, bytes that depend on the drawing alone."""
+"""Style and saving of figures: one palette, one font size, reproducible files."""
 
+import io
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
@@ -19,7 +22,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from zsbench.store.provenance import write_atomic, write_text
 
-WIDTH = 7.6  # inches; with 11 pt text a figure stays readable at half of it
+WIDTH = 6.4  # inches; the page shows two figures beside each other
 INK, MUTED, RULE = "#1b1b1b", "#5f5f5f", "#c9c9c9"
 # M. Okabe and K. Ito, Color Universal Design, 2008; yellow is left out (too pale on white). Markers and dashes differ
 # too, so that no figure needs its colours.
@@ -37,13 +40,13 @@ DASHES: tuple[Any, ...] = (
 )
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 11,
+    "font.size": 10,
+    "axes.titlesize": 10,
     "axes.titleweight": "bold",
-    "axes.labelsize": 11,
-    "xtick.labelsize": 10,
-    "ytick.labelsize": 10,
-    "legend.fontsize": 10,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
     "legend.frameon": False,
     "axes.edgecolor": MUTED,
     "axes.linewidth": 0.8,
@@ -63,9 +66,12 @@ RC: dict[Any, Any] = {
 }
 
 
+TIP = "tip:"  # of an artist's id: the rest is shown to a reader who points at it
+
+
 @dataclass(frozen=True)
 class Drawing:
-    """A drawn figure with what a page says about it.
+    """A drawn figure with its data, alternative text and caption.
 
     Attributes:
         figure: the drawing.
@@ -82,7 +88,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A kind of figure and where the page shows it."""
+    """A kind of figure and its section on the page."""
 
     section: str  # of the page; `{suite}` stands for the suite's id
     title: str  # `{metric}` stands for the suite's headline metric
@@ -104,7 +110,7 @@ def figure(kind: str, section: str, title: str) -> Callable[[Any], Any]:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw inside this block, so that a user's matplotlibrc changes nothing."""
+    """Context in which figures are drawn, so that a user's matplotlibrc has no effect."""
     with mpl.rc_context(), warnings.catch_warnings():
         # A script that the font lacks is drawn as boxes; tables and page have the name.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -119,8 +125,8 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def empty_drawing() -> Drawing:
-    """In the place of a figure that has nothing to show, since every cell it would show is missing."""
-    figure, words = new_figure(1.5), "Nothing to draw: the cells it would show hold no scores."
+    """A placeholder for a figure whose cells are all missing."""
+    figure, words = new_figure(1.5), "Nothing to draw: there are no scores for this figure."
     figure.text(0.5, 0.5, words, ha="center", va="center")
     return Drawing(figure, pd.DataFrame(columns=["system"]), words, words)
 
@@ -136,15 +142,20 @@ def series_style(number: int) -> dict[str, Any]:
 
 
 def log_ticks(axis: Axis, low: float, high: float) -> None:
-    """A logarithmic axis with plain numbers: 1, 2, 5 of each decade, or decades alone where those would crowd."""
+    """Plain numbers on a logarithmic axis: 1, 2, 5 per decade, or only decades if the axis would be crowded."""
     subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
     axis.set_major_locator(LogLocator(subs=subs, numticks=20))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
 
 
+def tip(artist: Artist, words: str) -> None:
+    """Set the tooltip of a mark in the saved SVG."""
+    artist.set_gid(f"{TIP}{words}")
+
+
 def legend_below(figure: Figure | SubFigure, series: Mapping[str, int], columns: int = 3, lines: bool = True) -> None:
-    """A legend under the axes: the styles of the named series, in the order given, in as many columns as fit."""
+    """A legend below the axes with the named series in the given order, in as many columns as fit."""
     handles = []
     for name, number in series.items():
         style = series_style(number)
@@ -162,7 +173,7 @@ def legend_below(figure: Figure | SubFigure, series: Mapping[str, int], columns:
 
 
 def panels(figure: Figure, count: int, columns: int, **shared: Any) -> list[Any]:
-    """`count` axes on a grid, row by row; what is left of the last row stays empty."""
+    """`count` axes on a grid, row by row; the rest of the last row stays empty."""
     rows = -(-count // columns)
     grid = figure.subplots(rows, columns, squeeze=False, **shared)
     axes = list(grid.flat)
@@ -185,7 +196,9 @@ def range_rows(axis: Axes, table: pd.DataFrame, rows: Sequence[str], series: Map
         y = np.arange(len(rows)) + (line - (len(series) - 1) / 2) * step
         style = series_style(number) | {"linestyle": "none"}
         axis.hlines(y, ranges["low"], ranges["high"], color=style["color"], linewidth=1.8)
-        axis.plot(ranges["mean"], y, markersize=6.5, **style)
+        for place, row in zip(y, ranges.itertuples(), strict=True):
+            (mark,) = axis.plot(row.mean, place, markersize=6.5, **style)
+            tip(mark, f"{name}, {row.Index}: {row.mean:.3f} ({row.low:.3f} to {row.high:.3f})")
     for edge in range(1, len(rows)):
         axis.axhline(edge - 0.5, color=RULE, linewidth=0.8)
     axis.set_ylim(len(rows) - 0.5, -0.5)
@@ -212,7 +225,9 @@ def save(drawing: Drawing, folder: Path, name: str) -> list[Path]:
     paths = [folder / f"{name}.{kind}" for kind in ("svg", "png", "csv")]
     with house_style(), mpl.rc_context({"svg.hashsalt": name}):
         svg = {"Date": None, "Creator": None}
-        write_atomic(paths[0], lambda path: drawing.figure.savefig(path, format="svg", metadata=svg))
+        held = io.StringIO()
+        drawing.figure.savefig(held, format="svg", metadata=svg)
+        write_text(paths[0], re.sub(rf'<g id="{TIP}([^"]*)">', r'<g class="tip"><title>\1</title>', held.getvalue()))
         write_atomic(
             paths[1], lambda path: drawing.figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
         )

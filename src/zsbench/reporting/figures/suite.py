@@ -1,13 +1,13 @@
-"""Figures of single-label suites: heat map, forest plots, quality against cost, throughput."""
+"""Figures of single-label suites: heat map, forest plots, quality against cost."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.transforms import blended_transform_factory
+from matplotlib.patches import Rectangle
 
 from zsbench.reporting.figures.style import (
-    INK,
+    COLORS,
     MUTED,
     WIDTH,
     Drawing,
@@ -17,28 +17,30 @@ from zsbench.reporting.figures.style import (
     new_figure,
     panels,
     series_style,
+    tip,
 )
 from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
+from zsbench.reporting.render import interval_text, number, p_text
 
 
 def seeds_text(run: RunData, *suites: str) -> str:
-    """`trained systems: mean over 3 seeds` in words."""
+    """Number of seeds in words: `trained systems: mean over 3 seeds`."""
     counts = sorted({len(run.seeds(system)) for suite in suites for system in run.systems(suite, controls=False)})
     most = counts[-1] if counts else 1
     return "one seed each" if most == 1 else f"trained systems: mean over {most} seeds"
 
 
-def interval_text(run: RunData) -> str:
-    """How the run's intervals were made, in words."""
+def interval_words(run: RunData) -> str:
+    """How the intervals of the run were computed, in words."""
     statistics = run.spec["statistics"]
     return (
-        f"{statistics['level'] * 100:g} % intervals from a paired bootstrap over sample ids ({statistics['draws']:,}"
-        " draws; with an effect of seeds where there are several), p values corrected over all pairs of the suite"
+        f"{statistics['level'] * 100:g} % intervals from a paired bootstrap over rows ({statistics['draws']:,}"
+        " draws, plus seed variation for systems with several seeds), p values corrected over all pairs of the suite"
     )
 
 
 def _verdicts(run: RunData, suite: str) -> dict[tuple[str, str], str]:
-    """Mark of a (system, dataset) cell: significantly above or below the reference system, or nothing."""
+    """Marks of (system, dataset) cells that are significantly above or below the reference system."""
     tested = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     marks = {}
     for row in tested.itertuples():
@@ -49,18 +51,19 @@ def _verdicts(run: RunData, suite: str) -> dict[tuple[str, str], str]:
 
 @figure("heatmap", "suite-{suite}", "{metric} by dataset and system")
 def heatmap(run: RunData, suite: str) -> Drawing | None:
-    """Headline metric of every system on every dataset; a mark where it differs significantly from the reference."""
+    """Headline metric of all systems on all datasets, with marks for significant differences from the reference."""
     means, metric = run.suite_means(suite), run.metric_name(suite)
     if means.empty:
         return None
+    means = means.sort_values(AVERAGE, ascending=False, kind="stable")
     marks = _verdicts(run, suite)
     rows, columns = means.shape
-    canvas = new_figure(1.9 + 0.34 * rows, width=max(WIDTH, 3.2 + 0.86 * columns))
+    canvas = new_figure(1.6 + 0.28 * rows, width=max(WIDTH, 2.4 + 0.72 * columns))
     axis = canvas.subplots()
     words = {(system, name): cell.word for (kind, name, system), cell in run.missing.items() if kind == suite}
-    mesh = _heat(axis, means, marks, words)
-    titles = [entry["title"] for entry in run.datasets(suite).values()]
-    axis.set_xticks(_centers(columns), [*titles, "Average"], rotation=30, ha="left", rotation_mode="anchor")
+    titles = [*(run.titles.get(name, "Average") for name in means.columns)]
+    mesh = _heat(axis, means, titles, marks, words)
+    axis.set_xticks(_centers(columns), titles, rotation=30, ha="left", rotation_mode="anchor")
     axis.xaxis.tick_top()
     axis.set_yticks(np.arange(rows) + 0.5, means.index)
     for label in axis.get_yticklabels():
@@ -75,10 +78,10 @@ def heatmap(run: RunData, suite: str) -> Drawing | None:
     ]
     caption = (
         f"{run.metric_title(suite)} on the test split, argmax over the labels; {seeds_text(run, suite)}. ▲ / ▼:"
-        f" significantly above / below {run.reference} (bold) on the same rows; {interval_text(run)}."
+        f" significantly above / below {run.reference} (bold) on the same rows; {interval_words(run)}."
     )
     ranked = means.loc[means.index.isin(run.systems(suite, controls=False)), AVERAGE].dropna()
-    alt = f"Table of colours: {metric} of {rows} systems on {columns - 1} datasets."
+    alt = f"Heat map: {metric} of {rows} systems on {columns - 1} datasets."
     alt += f" Highest average: {ranked.idxmax()}, {ranked.max():.3f}." if len(ranked) else ""
     return Drawing(canvas, data, alt, caption)
 
@@ -91,21 +94,28 @@ def _centers(columns: int) -> np.ndarray:
 
 
 def _heat(
-    axis: Axes, means: pd.DataFrame, marks: dict[tuple[str, str], str], words: dict[tuple[str, str], str]
+    axis: Axes,
+    means: pd.DataFrame,
+    titles: list[str],
+    marks: dict[tuple[str, str], str],
+    words: dict[tuple[str, str], str],
 ) -> QuadMesh:
-    """Coloured cells with their numbers, the first row on top; a cell without a number is white, with its word."""
+    """Coloured cells with numbers, first row on top; missing cells are white and show their status."""
     values = means.to_numpy(dtype=float)
     rows, columns = values.shape
     for x, block in ((np.arange(columns), values[:, :-1]), (columns - 1 + GAP + np.arange(2), values[:, -1:])):
-        mesh = axis.pcolormesh(x, np.arange(rows + 1), block, cmap="cividis", vmin=0, vmax=1, edgecolors="white")
+        mesh = axis.pcolormesh(x, np.arange(rows + 1), block, cmap="YlGnBu", vmin=0, vmax=1, edgecolors="white")
     for (i, j), value in np.ndenumerate(values):
         if not np.isfinite(value):
             word = words.get((means.index[i], means.columns[j]), "–")
-            axis.text(float(_centers(columns)[j]), i + 0.5, word, ha="center", va="center", fontsize=9.5, color=MUTED)
+            axis.text(float(_centers(columns)[j]), i + 0.5, word, ha="center", va="center", fontsize=9, color=MUTED)
         else:
-            text = f"{value:.3f}{marks.get((means.index[i], means.columns[j]), '')}"
-            ink = "white" if value < 0.55 else INK
-            axis.text(float(_centers(columns)[j]), i + 0.5, text, ha="center", va="center", fontsize=9.5, color=ink)
+            ink = "#fdfdfd" if value > 0.6 else "#101418"  # neither follows the theme of the page
+            x, mark = float(_centers(columns)[j]), marks.get((means.index[i], means.columns[j]), "")
+            axis.text(x - 0.06, i + 0.5, f"{value:.3f}", ha="center", va="center", fontsize=9, color=ink)
+            axis.text(x + 0.37, i + 0.5, mark, ha="center", va="center", fontsize=7, color=ink)
+            cell = axis.add_patch(Rectangle((x - 0.5, i), 1, 1, alpha=0))
+            tip(cell, f"{means.index[i]}, {titles[j]}: {value:.3f} {mark}".strip())
     axis.invert_yaxis()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
@@ -113,36 +123,25 @@ def _heat(
 
 
 def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame, alpha: float) -> None:
-    """One line a row: the pooled delta with its interval, single datasets as small rings, the numbers at the right.
+    """One line a row: the pooled delta with its interval, single datasets as small rings.
 
     Args:
-        rows: `name`, `delta`, `low`, `high`, `p_adjusted`, drawn from top to bottom.
-        details: `name`, `delta` of single datasets.
+        rows: `name`, `delta`, `low`, `high`, `p_adjusted`, `n_rows`, drawn from top to bottom.
+        details: `name`, `dataset`, `delta` of single datasets.
         alpha: adjusted p below which a diamond is filled.
     """
     axis.axvline(0, color=MUTED, linewidth=1)
-    right = blended_transform_factory(axis.transAxes, axis.transData)
     for y, row in enumerate(rows.itertuples()):
-        sure = row.p_adjusted < alpha
-        single = details.loc[details["name"] == row.name, "delta"]
-        axis.plot(
-            single,
-            np.full(len(single), y + 0.24),
-            "o",
-            color=MUTED,
-            markersize=4,
-            markerfacecolor="white",
-            linestyle="none",
-        )
-        axis.plot([row.low, row.high], [y, y], color="#0072b2", linewidth=2.2, solid_capstyle="butt")
-        axis.plot(row.delta, y, "D", color="#0072b2", markersize=7, markerfacecolor="#0072b2" if sure else "white")
-        p = "p < 0.001" if row.p_adjusted < 0.001 else f"p = {row.p_adjusted:.3f}"
-        p = "no test" if pd.isna(row.p_adjusted) else p  # two seeds
-        text = f"{row.delta:+.3f} [{row.low:+.3f}, {row.high:+.3f}]  {p}"
-        axis.text(1.02, y, text.replace("-", "−"), transform=right, va="center", ha="left", fontsize=9.5)
-    axis.text(
-        1.02, -0.75, "difference [interval]  p", transform=right, va="bottom", ha="left", fontsize=9.5, color=MUTED
-    )
+        for single in details[details["name"] == row.name].itertuples():
+            (ring,) = axis.plot(single.delta, y + 0.26, "o", color=MUTED, markersize=4, markerfacecolor="white")
+            tip(ring, f"{single.dataset}: {number(single.delta, 3, signed=True)}")
+        axis.plot([row.low, row.high], [y, y], color=COLORS[0], linewidth=2.2, solid_capstyle="butt")
+        fill = COLORS[0] if row.p_adjusted < alpha else "white"
+        (mark,) = axis.plot(row.delta, y, "D", color=COLORS[0], markersize=7, markerfacecolor=fill)
+        p = "no test" if pd.isna(row.p_adjusted) else f"adjusted p {p_text(row.p_adjusted)}"  # two seeds have none
+        name = row.name.replace("\n", " ")
+        difference = f"{number(row.delta, 3, signed=True)} {interval_text(row.low, row.high)}"
+        tip(mark, f"{name}: {difference}, {p}, {row.n_rows:,.0f} rows")
     axis.set_yticks(range(len(rows)), rows["name"])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
@@ -153,7 +152,7 @@ def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame, alpha: float) 
 
 
 def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: str, caption: str) -> Drawing | None:
-    """Forest plot of deltas that carry a `name`; the rows over all datasets lead, single ones are detail."""
+    """Forest plot of deltas with a `name`: averages over datasets as diamonds, single datasets as rings."""
     whole, single = deltas[deltas["dataset"] == AVERAGE], deltas[deltas["dataset"] != AVERAGE]
     if whole.empty:
         return None
@@ -164,7 +163,7 @@ def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: st
         if row.n_sets < len(run.datasets(row.suite))
     }
     whole, single = (rows.assign(name=rows["name"] + rows["name"].map(partial).fillna("")) for rows in (whole, single))
-    canvas = new_figure(1.3 + 0.46 * len(whole), width=WIDTH + 1.2)
+    canvas = new_figure(1.0 + 0.4 * len(whole))
     axis = canvas.subplots()
     forest(axis, whole, single, run.alpha)
     axis.set_xlabel(xlabel)
@@ -175,18 +174,21 @@ def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: st
     columns = ["suite", "name", "dataset", "system", "baseline"]
     columns += ["delta", "low", "high", "p", "p_adjusted", "n_rows", "n_seeds"]
     legend = f" Diamonds: average over datasets, filled where adjusted p < {run.alpha:g}; rings: single datasets."
-    rows = f" {int(whole['n_rows'].max()):,} rows, {seeds_text(run, *suites)}; {interval_text(run)}."
+    rows = f" {int(whole['n_rows'].max()):,} rows, {seeds_text(run, *suites)}; {interval_words(run)}."
     return Drawing(canvas, deltas[columns], alt.replace("\n", " "), f"{caption}{legend}{rows}")
 
 
-@figure("forest", "suite-{suite}", "The reference against each competitor")
+@figure("forest", "suite-{suite}", "Each system against the reference")
 def delta_forest(run: RunData, suite: str) -> Drawing | None:
-    """The reference system against each competitor."""
+    """Each system against the reference."""
     deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     deltas = deltas[deltas["baseline"].isin(run.systems(suite, controls=False))]
-    deltas = deltas.assign(name="against " + deltas["baseline"].astype(str))
-    xlabel = f"{run.metric_name(suite)} of {run.reference} minus competitor's"
-    subject, caption = f"{run.reference} against each competitor", f"Right of 0: {run.reference} is better."
+    # Stored as the reference minus the other one.
+    turned = {"delta": -deltas["delta"], "low": -deltas["high"], "high": -deltas["low"]}
+    sides = {"system": deltas["baseline"], "baseline": deltas["system"], "name": deltas["baseline"].astype(str)}
+    deltas = deltas.assign(**turned, **sides)
+    xlabel = f"{run.metric_name(suite)} minus that of {run.reference}"
+    subject, caption = f"Each system against {run.reference}", f"Left of 0: {run.reference} is better."
     return _forest_drawing(run, deltas, xlabel, subject, caption)
 
 
@@ -200,13 +202,13 @@ def ablations(run: RunData) -> Drawing | None:
     if len(suites) > 1:
         name = deltas["suite"].map(run.suite_title) + ", " + name
     metrics = " or ".join(dict.fromkeys(map(run.metric_name, suites)))
-    text = "Each line: two variants that differ in one named factor (or in a compound that the config names)."
+    text = "Each line compares two variants that differ in one factor (or in a compound named in the config)."
     return _forest_drawing(run, deltas.assign(name=name), f"difference of {metrics}", "Ablations", text)
 
 
 @figure("cost", "cost", "Quality against speed")
 def cost(run: RunData) -> Drawing | None:
-    """Average of each suite's headline metric against texts per second, a panel per suite."""
+    """Average headline metric against texts per second, one panel per suite."""
     suites = [suite for suite in run.suites(SINGLE) if len(_speed(run, suite))]
     if not suites:
         return None
@@ -217,7 +219,8 @@ def cost(run: RunData) -> Drawing | None:
     for axis, (suite, frame) in zip(panels(canvas, len(suites), 1, sharex=True), tables.items(), strict=True):
         for row in frame.itertuples():
             style = series_style(run.series[row.system]) | {"linestyle": "none"}
-            axis.plot(row.texts_per_second, row.value, markersize=10, **style)
+            (mark,) = axis.plot(row.texts_per_second, row.value, markersize=10, **style)
+            tip(mark, f"{row.system}: {row.value:.3f}, {row.texts_per_second:.0f} texts/s")
         axis.set_xscale("log")
         axis.set_xlim(low, high)
         log_ticks(axis.xaxis, low, high)
@@ -234,8 +237,8 @@ def cost(run: RunData) -> Drawing | None:
         f" ({best.value:.3f}), {fastest.system} is the fastest ({fastest.texts_per_second:.0f} texts/s)."
     )
     caption = (
-        "Average over a suite's datasets against scoring speed, all texts of the suite together;"
-        f" {seeds_text(run, *suites)}. Speeds are as measured in this run, on the device that the cards name."
+        "Average over the datasets of a suite against scoring speed over all its texts;"
+        f" {seeds_text(run, *suites)}. Speeds were measured in this run, on the device in the header."
         + run.shown_note(list(dict.fromkeys(table["system"])), *suites)
     )
     return Drawing(canvas, table, alt, caption)
@@ -250,40 +253,3 @@ def _speed(run: RunData, suite: str) -> pd.DataFrame:
     table["value"] = run.suite_means(suite)[AVERAGE]
     names = [name for name in run.headline(suite, limit=8) if name in table.index]
     return table.loc[names].dropna(subset=["texts_per_second", "value"]).rename_axis("system").reset_index()
-
-
-@figure("throughput", "cost", "Speed against the number of labels")
-def throughput(run: RunData) -> Drawing | None:
-    """Texts per second against the number of labels."""
-    suites = run.suites(SINGLE)
-    labels = {name: len(entry["labels"]) for suite in suites for name, entry in run.datasets(suite).items()}
-    cost = run.cost[run.cost["dataset"].isin(labels)]
-    names = [name for name in run.headline(*suites, limit=8) if name in set(cost["system"])]
-    if not names:
-        return None
-    table = cost[cost["system"].isin(names)].assign(labels=cost["dataset"].map(labels))
-    table = table.groupby(["system", "labels"], observed=True)[["texts", "seconds"]].sum().reset_index()
-    table["texts_per_second"] = table["texts"] / table["seconds"]
-    canvas = new_figure(4.2)
-    axis = canvas.subplots()
-    for name in names:
-        line = table[table["system"] == name].sort_values("labels")
-        axis.plot(
-            line["labels"], line["texts_per_second"], linewidth=1.8, markersize=7, **series_style(run.series[name])
-        )
-    axis.set_xscale("log")
-    ticks = sorted(set(labels.values()))
-    axis.set_xticks(ticks, [str(tick) for tick in ticks])
-    axis.set_xticks([], minor=True)
-    axis.set_yscale("log")
-    log_ticks(axis.yaxis, *axis.get_ylim())
-    axis.set_xlabel("labels of the dataset (log scale)")
-    axis.set_ylabel("texts per second (log scale)")
-    axis.grid()
-    legend_below(canvas, {name: run.series[name] for name in names})
-    alt = f"Texts per second of {len(names)} systems on datasets with {ticks[0]} to {ticks[-1]} labels."
-    caption = (
-        "Scoring speed against the number of labels, datasets with the same number together. Texts differ in length"
-        " between datasets, so a line shows labels and lengths at once." + run.shown_note(names, *suites)
-    )
-    return Drawing(canvas, table, alt, caption)

@@ -1,4 +1,4 @@
-"""Figures of training records: losses, validation, gradient norms, blend weights."""
+"""Figures of trainings: losses, validation, gradient norms, blend weights."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,10 +16,13 @@ from zsbench.reporting.figures.style import (
 from zsbench.reporting.frames import RunData
 
 MOST_MODELS = 8
+FEWEST_POINTS = 3  # of a curve that is worth drawing
+FLAT = 0.02  # a blend weight that moves less is no curve
+SELECTION = {"mean_ap": "mean AP", "validation_loss": "loss"}  # `recipe.selection` in words
 
 
 def _histories(run: RunData) -> pd.DataFrame:
-    """Rows model, seed, step, quantity, term, value of every model trained step by step."""
+    """Rows (model, seed, step, quantity, term, value) of all models trained by steps."""
     rows = []
     for (model, seed), record in run.trainings.items():
         for entry in record.get("history", []):
@@ -32,7 +35,7 @@ def _histories(run: RunData) -> pd.DataFrame:
 
 
 def _lines(axis: Axes, frame: pd.DataFrame, key: str, series: dict[str, int]) -> None:
-    """Mean over seeds of each name's curve."""
+    """Curves averaged over seeds, one per name."""
     for name, number in series.items():
         curve = frame[frame[key] == name].groupby("step")["value"].mean()
         axis.plot(
@@ -49,9 +52,9 @@ def _lines(axis: Axes, frame: pd.DataFrame, key: str, series: dict[str, int]) ->
 
 @figure("training_curves", "training", "Training curves")
 def training_curves(run: RunData) -> Drawing | None:
-    """Total loss and validation of every model; single terms and their gradient norms of the reference."""
+    """Total loss and validation metric of all models; loss terms and their gradient norms of the reference."""
     frame = _histories(run)
-    if frame.empty:
+    if frame.groupby(["model", "seed"])["step"].nunique().max() < FEWEST_POINTS or frame.empty:
         return None
     trained = list(dict.fromkeys(frame["model"]))
     names = trained[:MOST_MODELS]
@@ -64,28 +67,29 @@ def training_curves(run: RunData) -> Drawing | None:
     _lines(loss, frame[(frame["quantity"] == "loss") & (frame["term"] == "total")], "model", models)
     loss.set_title("total loss (training)")
     _lines(validation, frame[frame["quantity"] == "validation"], "model", models)
-    validation.set_title("validation (mean AP)")
+    selected = {record["spec"]["recipe"]["selection"] for (name, _), record in run.trainings.items() if name in models}
+    words = " or ".join(word for metric, word in SELECTION.items() if metric in selected)
+    validation.set_title(f"validation ({words})")
     legend_below(upper, models, columns=4)
     _terms(lower, frame[frame["model"] == reference], reference)
     seeds = frame.groupby("model")["seed"].nunique().max()
-    best = frame[frame["quantity"] == "validation"].sort_values("value").iloc[-1]
+    best = frame[frame["quantity"] == "validation"].sort_values("value").iloc[-1 if "mean_ap" in selected else 0]
     alt = (
-        f"Training curves of {len(models)} models. Highest validation: {best['model']}, {best['value']:.3f} at step"
+        f"Training curves of {len(models)} models. Best validation: {best['model']}, {best['value']:.3f} at step"
         f" {best['step']}."
     )
     left = len(trained) - len(names)
-    more = f" {left} further models are in the training table alone." if left else ""
+    more = f" {left} more models are listed only in the training table." if left else ""
     caption = (
-        "Upper: total training loss (each point the mean since the one before; models with other terms have other"
-        " totals) and validation: mean average precision over the validation texts' own labels. Lower: the single terms"
-        f" of {reference}, unweighted, and the norms of their"
-        f" gradients. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
+        "Upper: total training loss (mean since the previous point; not comparable between models with different loss"
+        f" terms) and validation ({words} over the labels of each validation text). Lower: unweighted loss terms"
+        f" of {reference} and their gradient norms. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
     )
     return Drawing(canvas, frame, alt, caption)
 
 
 def _terms(lower: SubFigure, curves: pd.DataFrame, reference: str) -> None:
-    """Loss terms of one model and, where they were measured, the norms of their gradients."""
+    """Loss terms of one model and, if measured, their gradient norms."""
     names = [term for term in dict.fromkeys(curves.loc[curves["quantity"] == "loss", "term"]) if term != "total"]
     terms = {term: number for number, term in enumerate(names or ["total"])}
     norms = curves[(curves["quantity"] == "gradient norm") & curves["term"].isin(terms)]
@@ -96,22 +100,24 @@ def _terms(lower: SubFigure, curves: pd.DataFrame, reference: str) -> None:
         _lines(axes[1], norms, "term", terms)
         axes[1].set_yscale("log")
         log_ticks(axes[1].yaxis, *axes[1].get_ylim())
-        axes[1].set_title("their gradient norms (log)")
+        axes[1].set_title("gradient norms of the terms (log)")
     legend_below(lower, terms, columns=4)
 
 
 @figure("alpha", "training", "Blend weights over the epochs")
 def alpha(run: RunData) -> Drawing | None:
-    """Blend weight of each label over the epochs of each hybrid."""
+    """Blend weight per label over the epochs, for each hybrid."""
     rows = [
         (model, seed, entry["step"], label, value)
         for (model, seed), record in run.trainings.items()
         for entry in record.get("history", [])
         for label, value in entry.get("alpha", {}).items()
     ]
-    if not rows:
-        return None
     data = pd.DataFrame(rows, columns=["model", "seed", "step", "label", "value"])
+    moved = data.groupby("model")["value"].agg(lambda values: values.max() - values.min() > FLAT)
+    data = data[data["model"].isin(moved[moved.astype(bool)].index)]
+    if data.empty:
+        return None
     models = list(dict.fromkeys(data["model"]))
     labels = {label: number for number, label in enumerate(dict.fromkeys(data["label"]))}
     columns = min(2, len(models))
@@ -128,7 +134,7 @@ def alpha(run: RunData) -> Drawing | None:
     alt = f"Blend weights of {len(labels)} labels over the epochs of {', '.join(models)}; they end at {span}."
     seeds = data.groupby("model")["seed"].nunique().max()
     caption = (
-        f"Blend weight of each label after each epoch, mean over {seeds} seed{'s' if seeds > 1 else ''}. A model"
-        " without a blend loss gives alpha no gradient, so its lines stay where they start."
+        f"Blend weight per label after each epoch, mean over {seeds} seed{'s' if seeds > 1 else ''}."
+        " Models whose blend weights do not change are omitted: without a blend loss, alpha has no gradient."
     )
     return Drawing(canvas, data.rename(columns={"step": "epoch", "value": "alpha"}), alt, caption)

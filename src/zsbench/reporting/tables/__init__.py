@@ -8,7 +8,14 @@ from typing import Any
 
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.render import FORMS, SIDECAR, write_table
-from zsbench.reporting.tables import checks, multi, published, suite  # noqa: F401  they register their tables
+from zsbench.reporting.tables import (  # noqa: F401  they register their tables
+    checks,
+    claims,
+    multi,
+    parameters,
+    published,
+    suite,
+)
 from zsbench.reporting.tables.base import available_items, build_table
 
 

@@ -1,6 +1,6 @@
-"""What tables share: the registry, footnotes, and the line that says how numbers were made."""
+"""Shared parts of tables: the registry, footnotes, and the signature line that records how numbers were computed."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,19 +14,20 @@ from zsbench.reporting.render import EMPTY, MARKS, Column, Table
 from zsbench.store.provenance import digest
 
 TRIVIAL = ("majority", "always-positive", "position-first", "position-last", *RANDOM)
-TRAININGS = "trainings"  # the unit of a difference that holds for other trainings of the same systems too
+TRAININGS = "trainings"  # unit of a difference that generalises to other trainings of the same systems
 UNMOVED_NOTE = (
-    f"{MARKS['unmoved']} with at least one seed no validation of the training was better than the first, so the"
-    " weights of the first were kept: the metric that chooses weights chose nothing."
+    f"{MARKS['unmoved']} for at least one seed, validation never improved after the first evaluation, so those weights"
+    " were kept."
 )
 CHOSEN_NOTE = (
-    f"{MARKS['chosen']} weights chosen on the very rows that are reported, or by a training that declares the dataset"
-    " as seen. Only held-out is free of it."
+    f"{MARKS['chosen']} the weights were selected on the reported rows, or the system declares the dataset as seen in"
+    " training. Only held-out avoids this."
 )
 PROTOCOL_NOTE = (
-    "Protocols: fixed-0.5 (every threshold 0.5); val-tuned (thresholds fitted and reported on the same validation"
-    " rows); cv (each row decided by thresholds of the other folds); held-out (thresholds of validation, one look at"
-    " test)."
+    "Protocols: fixed-0.5 (all thresholds 0.5); val-tuned (thresholds fitted and evaluated on the same validation"
+    " rows); cv (each row evaluated with thresholds fitted on the other folds); held-out (thresholds fitted on"
+    " validation rows, evaluated on test rows); train-cv and heads-tuned as in the HybridNLI card (thresholds averaged"
+    " over folds of the train rows; val-tuned for labels with a head, 0.5 for the others)."
 )
 
 Builder = Callable[..., Table]
@@ -39,9 +40,9 @@ def table(kind: str, section: str, always: bool = False) -> Callable[[Builder], 
     """Register a function `(run) -> Table`, or `(run, suite) -> Table` of a kind that `plan.contents` has per suite.
 
     Args:
-        kind: of the table; file name of one that is about all suites.
-        section: of the page that shows it; `{suite}` stands for the suite's id.
-        always: write it for every run; else for those that `plan.contents.tables` names.
+        kind: kind of the table; also the file name of a table over all suites.
+        section: page section that shows it; `{suite}` is replaced by the suite id.
+        always: write it for every run, not only for those where `plan.contents.tables` lists it.
     """
 
     def register(build: Builder) -> Builder:
@@ -54,19 +55,19 @@ def table(kind: str, section: str, always: bool = False) -> Callable[[Builder], 
 
 
 def available_items(spec: dict[str, Any]) -> dict[str, ReportItem]:
-    """The tables that a run has, by name, in the order of the report."""
+    """The tables of a run by name, in report order."""
     return tables(spec) | {kind: ReportItem(kind) for kind in ALWAYS}
 
 
 def build_table(run: RunData, name: str, item: ReportItem) -> Table:
-    """One table of a run, whole."""
+    """Build one table of a run."""
     built = BUILDERS[item.kind](run, *filter(None, [item.suite]))
     section = SECTIONS[item.kind].format(suite=item.suite)
     return replace(with_unmoved(built, run), name=name, kind=item.kind, section=section)
 
 
 def with_unmoved(table: Table, run: RunData) -> Table:
-    """The table with a mark at each system whose selection metric never moved, and what the mark means."""
+    """The table with a mark and a footnote for systems whose validation metric never improved."""
     frame, columns = table.frame, list(table.columns)
     for name in ("system", "baseline", "measured_by"):
         flags = frame[name].isin(run.unmoved) if name in frame else pd.Series(dtype=bool)
@@ -80,7 +81,7 @@ def with_unmoved(table: Table, run: RunData) -> Table:
 
 
 def package_version() -> str:
-    """The version that made the table, "source" for an uninstalled checkout."""
+    """The installed version of zsbench; "source" for an uninstalled checkout."""
     try:
         return version("zsbench")
     except PackageNotFoundError:
@@ -88,7 +89,7 @@ def package_version() -> str:
 
 
 def signature(run: RunData, suite: str) -> str:
-    """One line in the manner of sacreBLEU: what was measured on what, and how the intervals were made."""
+    """A signature line in the style of sacreBLEU: metric, data, and how intervals were computed."""
     statistics, datasets = run.spec["statistics"], run.datasets(suite)
     seeds = sorted({seed for entry in run.spec["systems"] if entry["trained"] for seed in entry["seeds"]})
     parts = {
@@ -107,33 +108,35 @@ def signature(run: RunData, suite: str) -> str:
 
 
 def interval_note(run: RunData) -> str:
-    """How intervals and p values were made."""
+    """How intervals and p values were computed."""
     statistics = run.spec["statistics"]
     draws = f"{statistics['draws']:,}"
     return (
         f"Intervals: {statistics['level']:.0%} percentile intervals of a paired bootstrap over rows ({draws} draws),"
-        " datasets as strata; where systems have several seeds, a Student-t error of seeds is added, its variance"
-        f" pooled over the variants of one base. p: two-sided, from {draws} runs in which a coin decides, row by row,"
-        " which of the two systems gave which answer."
+        " stratified by dataset; for systems with several seeds, a Student-t error over seeds is added, with its"
+        f" variance pooled over variants of the same base. p: two-sided paired randomization test with {draws} draws,"
+        " which randomly swaps the two systems' answers row by row."
     )
 
 
 def seeds_note(run: RunData, suite: str) -> str:
-    """Over how many seeds the trained systems were averaged, and what few seeds leave out."""
+    """The number of seeds that trained systems are averaged over, and the limits of few seeds."""
     counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"] and suite in entry["suites"]}
     if not counts:
-        return "No system of this run was trained by it."
+        return "This run did not train any system."
     if counts == {1}:
         return (
-            "Trained systems have one seed: every difference is one between these checkpoints, and says nothing about"
-            " how another training of the same system would score."
+            "Trained systems have one seed: differences are between these checkpoints and do not show how another "
+            "training of the same system would score."
         )
-    few = " Two seeds support no verdict, so comparisons of such systems have no p." if 2 in counts else ""
-    return f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have none.{few}"
+    few = " Two seeds are too few for a test, so comparisons of such systems have no p." if 2 in counts else ""
+    return (
+        f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have no seeds.{few}"
+    )
 
 
 def rows_note(run: RunData, *suites: str) -> str:
-    """Rows and revision of each dataset, from the cells' cards."""
+    """Rows and revision of each dataset, from the cards of its cells."""
     parts = []
     for suite in suites:
         first = {cell[1]: run.cards[cell] for cell in reversed(run.cells()) if cell[0] == suite}
@@ -145,7 +148,7 @@ def rows_note(run: RunData, *suites: str) -> str:
 
 
 def family_note(deltas: pd.DataFrame) -> list[str]:
-    """How many comparisons were tested together, and where labels have too few rows."""
+    """The number of comparisons that were corrected together, and labels with too few rows."""
     whole = deltas[(deltas["dataset"] == AVERAGE) & (deltas["tests"] > 0)]
     families = whole.groupby(["suite", "protocol", "split"], sort=False, observed=True)["tests"].max()
     sizes = [
@@ -156,32 +159,34 @@ def family_note(deltas: pd.DataFrame) -> list[str]:
     notes = []
     if sizes:
         notes.append(
-            "p (adjusted): Holm's steps with the joint distribution of all comparisons of the suite under one protocol,"
-            f" each tested once whatever tables show it: {'; '.join(sizes)}. A dataset's own difference is tested only"
-            " where the average is significant."
+            "p (adjusted): step-down correction with the joint distribution of all comparisons of a suite under one"
+            f" protocol. Number of comparisons: {'; '.join(sizes)} (a comparison shown in several tables counts "
+            "once). The"
+            " difference on a single dataset is tested only if the average is significant."
         )
     if len(labels):
         counts = ", ".join(f"{dataset} {count:.0f}" for dataset, count in labels.items())
-        notes.append(f"Labels with fewer than five rows, whose F1 is little but luck: {counts}.")
+        notes.append(f"Labels with fewer than five rows, whose F1 is mostly noise: {counts}.")
     return notes
 
 
 def differs_note(run: RunData) -> str:
-    """What the marks of `with_differs` mean."""
+    """Explanation of the marks set by `with_differs`."""
     return (
-        f"{MARKS['differs']} p (adjusted) below {run.alpha:g}, over seeds; {MARKS['checkpoint_differs']} the same of"
-        " these checkpoints alone, where trained systems have one seed or neither system was trained here."
+        f"{MARKS['differs']} p (adjusted) below {run.alpha:g}, including variation over seeds;"
+        f" {MARKS['checkpoint_differs']} p (adjusted) below {run.alpha:g} for these checkpoints only (trained systems"
+        " with one seed, or neither system trained here)."
     )
 
 
 def with_differs(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
-    """The tested differences with a flag where one is significant, by what it is a difference of."""
+    """Tested differences with flags for significance between trainings, or between checkpoints only."""
     sure, trainings = frame["p_adjusted"] < run.alpha, frame["unit"] == TRAININGS
     return frame.assign(differs=sure & trainings, checkpoint_differs=sure & ~trainings)
 
 
 def test_notes(run: RunData, deltas: pd.DataFrame, *suites: str) -> Iterator[str]:
-    """The footnotes of every table with intervals."""
+    """Footnotes shared by all tables with intervals."""
     yield interval_note(run)
     yield from family_note(deltas)
     yield from dict.fromkeys(seeds_note(run, suite) for suite in suites)
@@ -190,12 +195,12 @@ def test_notes(run: RunData, deltas: pd.DataFrame, *suites: str) -> Iterator[str
 
 
 def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | None:
-    """The best value among controls that read no text and know no gold of the row; None without such a control.
+    """The best value among controls that use neither the text nor the gold label of the row; None if there are none.
 
-    A random control's value is its expectation, not one draw's.
+    The value of a random control is its expectation, not that of a single draw.
 
     Args:
-        values: metric of each system.
+        values: system -> metric.
     """
     trivial = [
         values[entry["id"]]
@@ -207,24 +212,24 @@ def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | 
 
 
 def missing_notes(run: RunData, suites: Collection[str]) -> list[str]:
-    """A footnote per reason why systems have no number on datasets, and the rule that averages follow; [] if none.
+    """A footnote per reason for missing values, and one on how averages handle them; [] if nothing is missing.
 
     Args:
-        suites: whose cells the table or figure shows.
+        suites: suites shown in the table or figure.
     """
     groups = missing_groups(run, suites)
     if not groups:
         return []
     return [
         *(f"{word}: {'; '.join(where)}: {reason.rstrip('.')}." for (word, reason), where in groups.items()),
-        "Averages and differences of averages marked like (1 of 2 sets) are over these sets alone (of a difference:"
-        " those that both sides have); such averages are not ranked, and are compared over common sets only. A system"
-        " counts on a dataset when all its seeds have scores there.",
+        "Averages marked like (1 of 2 sets) are over those sets only; a difference is over the sets that both systems"
+        " have. Such averages are not ranked, and are compared on common sets only. A system counts on a dataset if all"
+        " its seeds have scores there.",
     ]
 
 
 def missing_groups(run: RunData, suites: Collection[str]) -> dict[tuple[str, str], list[str]]:
-    """(word, reason) -> the systems and datasets it stands for, as `system on title, title`."""
+    """(status, reason) -> the systems and datasets it applies to, as `system on title, title`."""
     titles: dict[tuple[str, str, str, str], list[str]] = {}
     for (suite, dataset, system), cell in run.missing.items():
         if suite in suites:
@@ -234,13 +239,13 @@ def missing_groups(run: RunData, suites: Collection[str]) -> dict[tuple[str, str
     groups: dict[tuple[str, str], list[str]] = {}
     for (word, reason, suite, system), names in titles.items():
         everywhere = 1 < len(names) == len(run.datasets(suite))
-        where = f"every set of suite {suite}" if everywhere else ", ".join(names)
+        where = f"all sets of suite {suite}" if everywhere else ", ".join(names)
         groups.setdefault((word, reason), []).append(f"{system} on {where}")
     return groups
 
 
 def chunks_note(run: RunData, suite: str) -> list[str]:
-    """Which systems read a dataset's labels in several passes; [] if none did."""
+    """Which systems read the labels of a dataset in several passes; [] if none."""
     chunked: dict[str, dict[str, int]] = {}
     for cell in run.cells():
         chunks = run.cards[cell].get("label_chunks", 1)
@@ -250,47 +255,65 @@ def chunks_note(run: RunData, suite: str) -> list[str]:
         return []
     shown = [f"{system} on {', '.join(f'{t} ({k})' for t, k in chunks.items())}" for system, chunks in chunked.items()]
     return [
-        "Labels in so many chunks, since one sequence does not hold them all: labels of different chunks are scored in"
-        f" different passes, as the family's own package does it: {'; '.join(shown)}."
+        "Labels split into several passes because they do not fit into one sequence, as in the family's own package"
+        f" (number of passes): {'; '.join(shown)}."
     ]
 
 
+def idle_terms_note(run: RunData, baselines: Iterable[str]) -> list[str]:
+    """Loss terms of baselines that were 0 throughout every training, so leaving them out shows nothing."""
+    notes = []
+    for model in dict.fromkeys(baselines):
+        histories = [record["history"] for (name, _), record in run.trainings.items() if name == model]
+        entries = [entry["losses"] for history in histories for entry in history]
+        idle = [term for term in (entries[0] if entries else {}) if not any(losses[term] for losses in entries)]
+        notes += [
+            f"The loss term {term} of {model} was 0 throughout training: its ablation says nothing." for term in idle
+        ]
+    return notes
+
+
 def delta_columns(title: str, at: str = "", sets: str = "n_sets") -> list[Column]:
-    """The columns of a tested difference: estimate with interval, over how many `sets`, both p."""
+    """The columns of a tested difference: estimate with interval, number of `sets`, and corrected p."""
     shown = [
         Column(title, "delta", "signed", interval=("low", "high"), sets=(sets, "of_sets")),
-        Column("p", "p", "p", 4),
-        Column("p (adjusted)", "p_adjusted", "p", 4),
+        Column("p (adjusted)", "p_adjusted", "p"),
     ]
     return [replace(column, at=at, status="") for column in shown]
 
 
 def verdict_columns(run: RunData, at: str = "") -> list[Column]:
-    """The columns of what a difference lets one say: see `verdict_note`."""
+    """The columns with the verdict on a difference; see `verdict_note`."""
     equivalence = ("equivalence_low", "equivalence_high")
     shown = [
-        Column("MDE", "mde", "number"),
-        Column(f"{2 * run.spec['statistics']['level'] - 1:.0%} interval", equivalence[0], "interval", 0, equivalence),
         Column("Verdict", "verdict"),
-        Column("Needs rows", "needs_rows", "count"),
-        Column("or seeds", "needs_seeds", "count"),
+        Column("MDE", "mde", "number", extra=True),
+        Column(
+            f"{2 * run.spec['statistics']['level'] - 1:.0%} interval",
+            equivalence[0],
+            "interval",
+            interval=equivalence,
+            extra=True,
+        ),
+        Column("Needs rows", "needs_rows", "count", extra=True),
+        Column("or seeds", "needs_seeds", "count", extra=True),
     ]
     return [replace(column, at=at, status="") for column in shown]
 
 
 def verdict_note(run: RunData) -> str:
-    """What the columns of verdicts mean."""
+    """Explanation of the verdict columns."""
     statistics = run.spec["statistics"]
     return (
-        "MDE: the smallest true difference that 80 % of such runs would find. Verdict: effect (p (adjusted) below"
+        "MDE: minimum detectable effect at 80 % power. Verdict: effect (p (adjusted) below"
         f" {run.alpha:g}); no effect beyond ±{statistics['margin']:g} (the {2 * statistics['level'] - 1:.0%} interval"
-        " lies within it); undecided, with the rows (of all sets together) or the seeds that would find a difference of"
-        f" that size in 80 % of runs; {EMPTY} where no number of them alone is enough."
+        " lies within that margin); otherwise undecided, with the total rows or the seeds needed to detect a difference"
+        f" of that size at 80 % power ({EMPTY}: more of them alone would not be enough)."
     )
 
 
 def ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows by system, then dataset, in table order."""
+    """The rows sorted by system, then dataset, in table order."""
     systems = {entry["id"]: number for number, entry in enumerate(run.spec["systems"])}
     datasets = {name: number for number, name in enumerate(run.titles)}
     keys: dict[str, Any] = {"_system": frame["system"].map(systems), "_dataset": frame["dataset"].map(datasets)}

@@ -1,4 +1,4 @@
-"""Tables about the measurement itself: sensitivity, calibration, cost, integrity."""
+"""Tables about measurement quality and cost: sensitivity, calibration, cost, integrity."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ SYSTEM, DATASET = Column("System", "system"), Column("Dataset", "title")
 
 @table("sensitivity", "sensitivity")
 def sensitivity(run: RunData) -> Table:
-    """Macro-F1 under other label orders and wordings."""
+    """Macro-F1 with other label orders and wordings."""
     groups = ordered(run, run.frame("sensitivity")).groupby(["system", "dataset", "kind"], sort=False)
     rows = [
         {
@@ -24,7 +24,7 @@ def sensitivity(run: RunData) -> Table:
             "lowest": group["low"].min(),
             "highest": group["high"].max(),
             "spread": (group["high"] - group["low"]).mean(),
-            **{name: group[name].mean() for name in ("flip_rate", "flip_low", "flip_high", "floor")},
+            **{name: group[name].mean() for name in ("flip_rate", "flip_low", "flip_high", "floor", "median_shift")},
         }
         for key, group in groups
     ]
@@ -37,25 +37,27 @@ def sensitivity(run: RunData) -> Table:
         *(Column(name.capitalize(), name, "number") for name in ("mean", "lowest", "highest", "spread")),
         Column("Flip rate", "flip_rate", "number", interval=("flip_low", "flip_high")),
         Column("Floor", "floor", "number"),
+        Column("Median |Δp|", "median_shift", "number"),
     )
     notes = (
         "Kind order: the same labels in k orders. Kind verbalisation: k named wordings of the labels.",
-        "Macro-F1 on a seeded part of the test rows, so means differ from the suite table. Spread is highest minus"
-        " lowest within a seed; lowest and highest are over all seeds.",
-        "Flip rate: rows whose decision changes, with the 95 % interval of a bootstrap over the rows. Floor: the same"
-        " when nothing but the order of the texts changes, which is rounding.",
+        "Macro-F1 on a seeded sample of the test rows, so means differ from the suite table. Spread: highest minus"
+        " lowest within a seed. Lowest and highest: over all seeds.",
+        "Flip rate: share of rows whose decision changes, with a 95 % bootstrap interval over rows. Floor: flip rate "
+        "when only the order of the texts changes, i.e. rounding noise. Median |Δp|: median change in the probability "
+        "of the decision, over rows and orders (or wordings).",
         *_not_measured(run),
         *missing_notes(run, run.suites(SINGLE)),
     )
     names = ["system", "dataset", "kind", "title", "k", "rows", "mean", "lowest", "highest", "spread"]
-    names += ["flip_rate", "flip_low", "flip_high", "floor"]
+    names += ["flip_rate", "flip_low", "flip_high", "floor", "median_shift"]
     return Table(
-        "Macro-F1 under other label orders and wordings", pd.DataFrame(rows, columns=names), columns, notes=notes
+        "Macro-F1 with other label orders and wordings", pd.DataFrame(rows, columns=names), columns, notes=notes
     )
 
 
 def _not_measured(run: RunData) -> list[str]:
-    """Cells that have scores, but no sensitivity: a note each."""
+    """A note for each cell that has scores but no sensitivity measurement."""
     lost = {cell: run.cards[cell]["no_sensitivity"] for cell in run.cells() if run.cards[cell].get("no_sensitivity")}
     return [
         f"{WORDS[why['status']]}: {system} (seed {seed}) on {run.titles[dataset]}: {why['reason']}"
@@ -67,7 +69,7 @@ def _not_measured(run: RunData) -> list[str]:
 def calibration(run: RunData) -> Table:
     """ECE, Brier and AUROC, means over seeds."""
     groups = ordered(run, run.frame("calibration")).groupby(["suite", "system", "dataset"], sort=False)
-    measures = ("ece", "ece_calibrated", "brier", "auroc")
+    measures = ("ece", "ece_low", "ece_high", "ece_calibrated", "ece_calibrated_high", "brier", "auroc")
     rows = [
         {
             **dict(zip(("suite", "system", "dataset"), key, strict=True)),
@@ -87,30 +89,33 @@ def calibration(run: RunData) -> Table:
         DATASET,
         Column("Confidence", "confidence"),
         Column("n", "rows", "count"),
-        Column("ECE", "ece", "number"),
+        Column("ECE", "ece", "number", interval=("ece_low", "ece_high")),
         Column("If calibrated", "ece_calibrated", "number"),
+        Column("at most", "ece_calibrated_high", "number"),
         Column("Brier", "brier", "number"),
         Column("AUROC", "auroc", "number"),
     )
     notes = (
-        "ECE over 15 equal bins, Brier score over all labels (0 to 2 where the scores of a text add up to 1, which"
-        " those called score need not; with several labels per text 0 to 1 per label) and AUROC of confidence against"
-        " correctness; lower, lower and higher is better. If calibrated: the ECE that the same confidences would show"
-        " on as many rows if they were right.",
-        "Confidence is the top score where all of a system's scores lie in [0, 1] (score), else the top label's share"
-        " of a softmax over the labels (softmax; cosine: with a temperature fitted on the other half of the rows). With"
-        " several labels per text it is every (text, label) score against the label's presence (label score).",
-        f"{EMPTY}: undefined, every answer is right or every answer is wrong.",
+        "ECE: 15 equal bins, lower is better. Brier: over all labels, lower is better (0 to 2 if the scores of a text "
+        "sum to 1, which is not guaranteed for confidence score; 0 to 1 per label with several labels per text). "
+        "AUROC: confidence against correctness, higher is better. If calibrated: mean ECE that the same confidences "
+        "would have on as many rows if they were calibrated; at most: its 95th percentile. Interval: 95 % basic "
+        "bootstrap over rows.",
+        "Confidence is the top score if all scores of a system are in [0, 1] (score), otherwise the softmax "
+        "probability of the top label (softmax; cosine: with a temperature fitted on the other half of the rows). "
+        "With several labels per text, every (text, label) score is compared with the presence of the label (label "
+        "score).",
+        f"{EMPTY}: undefined, because all answers are correct or all are wrong.",
         *missing_notes(run, run.spec["suites"]),
     )
     names = ["suite", "system", "dataset", "title", "confidence", "rows", *measures, "status"]
     frame = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(("rows", *measures), float))
-    return Table("How far confidence can be trusted", frame, columns, notes=notes)
+    return Table("Calibration: how far confidence can be trusted", frame, columns, notes=notes)
 
 
 @table("cost", "cost")
 def cost(run: RunData) -> Table:
-    """Time, throughput, memory and truncation of scoring, a row per system and suite."""
+    """Time, throughput, memory and truncation of scoring: one row per system and suite."""
     rows = []
     for (system, suite), group in ordered(run, run.cost).groupby(["system", "suite"], sort=False):
         seconds, texts = group["seconds"].sum(min_count=1), group["texts"].sum()
@@ -123,6 +128,7 @@ def cost(run: RunData) -> Table:
                 "texts": texts,
                 "seconds": seconds,
                 "texts_per_second": texts / seconds if seconds > 0 else None,
+                "seconds_per_thousand": 1000 * seconds / texts if texts > 0 else None,
                 "peak_memory_mb": group["peak_memory_mb"].max(),
                 **{name: group[name].sum(min_count=1) for name in ("truncated_texts", "truncated_labels")},
                 "n_sets": group["dataset"].nunique(),
@@ -142,18 +148,27 @@ def cost(run: RunData) -> Table:
         Column("Texts", "texts", "count", sets=("n_sets", "of_sets")),
         Column("Seconds", "seconds", "number", 1, volatile=True),
         Column("Texts/s", "texts_per_second", "number", 1, volatile=True),
+        Column("s/1,000", "seconds_per_thousand", "number", 1, volatile=True),
         Column("Peak MB", "peak_memory_mb", "count", volatile=True),
         Column("Truncated texts", "truncated_texts", "count"),
         Column("Truncated labels", "truncated_labels", "count"),
     )
     notes = (
-        "Scoring only, all datasets and seeds of the suite together; training is not in it. Times are of the machine"
-        " that the cards name and compare only within one.",
-        "Peak MB: the most memory that the scoring process held (of the GPU where the device is one). Truncated: texts"
-        " (or labels) that did not fit the system's token limit whole.",
+        "Scoring only, without training, summed over all datasets and seeds of the suite. Times are comparable only "
+        "on the same device. s/1,000: seconds per 1,000 texts, each with all its labels.",
+        "Peak MB: peak memory of the scoring process (GPU memory on a GPU). Truncated: texts (or labels) that exceeded"
+        " the token limit of the system.",
         *missing_notes(run, run.spec["suites"]),
     )
-    numbers = ["texts", "seconds", "texts_per_second", "peak_memory_mb", "truncated_texts", "truncated_labels"]
+    numbers = [
+        "texts",
+        "seconds",
+        "texts_per_second",
+        "seconds_per_thousand",
+        "peak_memory_mb",
+        "truncated_texts",
+        "truncated_labels",
+    ]
     numbers += ["n_sets", "of_sets"]
     frame = pd.DataFrame(rows, columns=["system", "suite", "device", *numbers, "status"])
     return Table("Time and memory of scoring", frame.astype(dict.fromkeys(numbers, float)), columns, notes=notes)
@@ -164,7 +179,7 @@ QUALITY = {"rows": "Rows", "empty_texts": "Empty", "duplicate_texts": "Duplicate
 
 @table("integrity", "integrity")
 def integrity(run: RunData) -> Table:
-    """Rows and anomalies of every dataset, overlap with training texts, and which systems were trained on it."""
+    """Rows and anomalies of all datasets, overlap with training texts, and systems trained on them."""
     path = run.root / "analysis" / "overlap.json"
     overlap = read_json(path) if path.is_file() else {}
     rows = []
@@ -192,7 +207,7 @@ def integrity(run: RunData) -> Table:
     columns = (
         DATASET,
         Column("Suite", "suite"),
-        Column("Revision", "revision"),
+        Column("Revision", "revision", extra=True),
         *(Column(f"Scored {split}", f"scored:{split}", "count") for kind, split in dynamic if kind == "scored"),
         *(Column(title, key, "count") for key, title in QUALITY.items()),
         Column("Long", "long_share", "share"),
@@ -202,15 +217,16 @@ def integrity(run: RunData) -> Table:
             if kind == "exact"
         ),
         Column("Seen by", "seen_by"),
-        Column("Unknown", "unknown", "count"),
+        Column("Unknown", "unknown", "count", extra=True),
     )
     notes = (
-        "Rows to Long are of the whole published set, before any sampling; Scored is what this run scores. Nothing is"
-        " repaired: empty and duplicate texts are scored, rows without a gold label are counted and left out.",
-        "Long: share of texts above 350 words. Overlap, by training set: scored texts of five words or more that equal"
-        " a training text but for case and punctuation, plus those that share at least 40 % (and seven) of the word"
-        " triples of the shorter of the two with one. A dataset named here stands for its training split (own: this"
-        " dataset's), from which hybrids learn.",
-        "Seen: systems trained on the dataset, by their own declaration; unknown: systems that declare nothing.",
+        "The columns Rows to Long describe the full published set before sampling; Scored counts the rows scored in "
+        "this run. Data are not repaired: empty and duplicate texts are scored, rows without a gold label are "
+        "skipped.",
+        "Long: share of texts with more than 350 words. Overlap by training set: scored texts of at least five words "
+        "that match a training text except for case and punctuation, plus near-duplicates, which share at least 40 % "
+        "(and at least seven) of the word trigrams of the shorter text. A dataset listed as training set means its "
+        "train split (own: that of the same dataset), which hybrids train on.",
+        "Seen by: systems declared as trained on the dataset; Unknown: number of systems that declare nothing.",
     )
     return Table("Rows, anomalies, overlap with training sets, seen flags", frame, columns, notes=notes)

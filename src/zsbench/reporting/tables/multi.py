@@ -1,5 +1,5 @@
-"""Multi-label suites, protocol by protocol, with reported rows beside the measured ones; differences and what they are
-made of."""
+"""Tables of multi-label suites by protocol, with published rows next to measured ones; differences and their
+attribution."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +18,7 @@ from zsbench.reporting.tables.base import (
     best_trivial,
     chunks_note,
     delta_columns,
+    idle_terms_note,
     signature,
     table,
     test_notes,
@@ -33,69 +34,71 @@ METRICS = {
     "macro_precision": "Macro P",
     "macro_recall": "Macro R",
 }
-PROTOCOL_ORDER = ("held-out", "cv", FIXED, "val-tuned")
-TUNED = "val-tuned"
+PROTOCOL_ORDER = ("held-out", "cv", FIXED, "train-cv", "val-tuned", "heads-tuned")
+TUNED = ("val-tuned", "heads-tuned")
 
 
 @table("multi", "suite-{suite}")
 def multi(run: RunData, suite: str) -> Table:
-    """Every system under every protocol and, marked as such, what publications report."""
+    """All systems under all protocols, with published rows marked as such."""
     labels = list(dict.fromkeys(label for entry in run.datasets(suite).values() for label in entry["label_names"]))
     headline = {run.metric(suite): run.metric_title(suite)}
     metrics = headline | {name: title for name, title in METRICS.items() if name not in headline}
     names = [*metrics, *(f"f1:{label}" for label in labels)]
     rows = [row for dataset in run.datasets(suite) for row in _measured(run, suite, dataset, names)]
-    rows += list(_reported(load_published(PUBLISHED), suite, names))
-    heads = ["suite", "dataset", "title", "system", "protocol", "split", "source", "status"]
+    rows += [
+        row
+        for row in _reported(load_published(PUBLISHED), suite, names)
+        if not {*run.datasets(suite)}.isdisjoint(row["dataset"].split(", "))
+    ]
+    heads = ["suite", "dataset", "title", "system", "protocol", "split", "source", "block", "status"]
     flags = ["below", "supervised", "tuned", "chosen"]
     frame = pd.DataFrame(rows, columns=[*heads, *flags, *names]).astype(dict.fromkeys(names, float))
     frame = frame.astype(dict.fromkeys(flags, bool))
     (first, title), *others = metrics.items()
     columns = [
         Column("System", "system"),
-        Column("Dataset", "title"),
-        Column("Protocol", "protocol", marks=("tuned", "chosen")),
-        Column("Split", "split"),
-        Column(title, first, "number", marks=("below", "supervised")),
-        *(Column(name, metric, "number") for metric, name in others),
+        *([Column("Dataset", "title")] if len(run.datasets(suite)) > 1 else []),
+        Column(title, first, "number", marks=("below", "supervised", "tuned", "chosen")),
         *(Column(label, f"f1:{label}", "number") for label in labels),
-        Column("Source", "source"),
+        *(Column(name, metric, "number", extra=True) for metric, name in others),
     ]
     deltas = run.deltas[run.deltas["table"] == suite]
     notes = [
-        "F1 per label in the last columns.",
         PROTOCOL_NOTE,
-        f"{MARKS['tuned']} tuned on the very rows that are reported.",
-        f"{MARKS['below']} {run.metric_name(suite)} below the best trivial control of the same rows and protocol (of"
-        " random ones: their mean over many draws).",
-        f"{MARKS['supervised']} trained on the dataset's own train split, beside zero-shot rows.",
+        f"{MARKS['tuned']} thresholds fitted on the reported rows.",
+        f"{MARKS['below']} {run.metric_name(suite)} below the best trivial control on the same rows and protocol (for"
+        " random controls: their mean over many draws).",
+        f"{MARKS['supervised']} trained on the train split of this dataset, unlike the zero-shot rows.",
         CHOSEN_NOTE,
-        "Source reported: printed elsewhere, on that publication's rows; it enters no test.",
+        "Reported: published numbers, on the rows of that publication; not used in any test.",
         *attribution(run, suite),
         *test_notes(run, deltas, suite),
         *chunks_note(run, suite),
     ]
     return Table(
-        "Every system under every protocol; F1 per label in the last columns",
+        f"{title} and F1 by label of every system, by protocol",
         frame,
         tuple(columns),
+        group="block",
         notes=tuple(notes),
         signature=signature(run, suite),
     )
 
 
 def _measured(run: RunData, suite: str, dataset: str, names: list[str]) -> Iterator[dict[str, Any]]:
-    """Rows of one dataset: protocol by protocol, systems in table order, means over seeds."""
+    """Rows of one dataset by protocol, systems in table order, means over seeds."""
     frame = run.metrics[(run.metrics["suite"] == suite) & (run.metrics["dataset"] == dataset)]
     labelled = frame["metric"].where(frame["label"].fillna("") == "", frame["metric"] + ":" + frame["label"].fillna(""))
     means = frame.assign(name=labelled).groupby(["protocol", "split", "system", "name"])["value"].mean()
     headline, seen = run.metric(suite), run.seen(suite, dataset)
     decisions = set(zip(frame["protocol"], frame["split"], strict=True))
-    # first what was decided without a look at the rows, test before validation
+    # protocols with unbiased thresholds first, test before validation
     for protocol, split in sorted(decisions, key=lambda key: (key[1] != "test", PROTOCOL_ORDER.index(key[0]))):
         values = means[protocol, split].unstack()
         limit = best_trivial(run, suite, values[headline].to_dict())
-        for system in run.systems(suite):
+        ranked = sorted(run.systems(suite), key=lambda name: -values[headline].get(name, -1.0))
+        for system in sorted(ranked, key=lambda name: name in run.controls):
             row = {
                 "suite": suite,
                 "dataset": dataset,
@@ -104,8 +107,9 @@ def _measured(run: RunData, suite: str, dataset: str, names: list[str]) -> Itera
                 "protocol": protocol,
                 "split": split,
                 "source": "measured",
+                "block": f"{protocol} on {split} rows{': controls' * (system in run.controls)}",
                 "status": run.missing_word(suite, [dataset], system),
-                "tuned": protocol == TUNED,
+                "tuned": protocol in TUNED,
             }
             if system in values.index:
                 value = values.at[system, headline]
@@ -118,7 +122,7 @@ def _measured(run: RunData, suite: str, dataset: str, names: list[str]) -> Itera
 
 
 def _reported(published: dict[str, Any], suite: str, names: list[str]) -> Iterator[dict[str, Any]]:
-    """The publications' rows, for the labels that this run has."""
+    """Published rows, for the labels of this run."""
     for publication, entry in published["publications"].items():
         if entry["suite"] != suite or "columns" not in entry:
             continue
@@ -133,10 +137,11 @@ def _reported(published: dict[str, Any], suite: str, names: list[str]) -> Iterat
                 "protocol": system["protocol"],
                 "split": entry["split"],
                 "source": f"reported ({publication})",
+                "block": f"reported ({publication})",
                 "status": "",
                 "below": False,
                 "supervised": False,
-                "tuned": system["protocol"] == TUNED,
+                "tuned": system["protocol"] in TUNED,
                 "chosen": not set(entry["datasets"]).isdisjoint(system.get("made_of", [])),
                 **{name: values.get(name) for name in names},
             }
@@ -144,16 +149,19 @@ def _reported(published: dict[str, Any], suite: str, names: list[str]) -> Iterat
 
 @table("deltas", "suite-{suite}")
 def deltas(run: RunData, suite: str) -> Table:
-    """Ablations of the hybrid, what fitted thresholds alone give, and every system against NLI under each protocol."""
+    """Ablations of the hybrid, the gain from fitted thresholds alone, and all systems against NLI by protocol."""
     frame = run.deltas[(run.deltas["dataset"] == AVERAGE) & (run.deltas["suite"] == suite)]
     nli = {entry["id"] for entry in run.spec["systems"] if entry["family"] == "nli"}
     against = frame[(frame["table"] == suite) & (frame["factor"] == "system") & ~frame["system"].isin(run.controls)]
     tuned = frame[(frame["table"] == suite) & (frame["factor"] == "thresholds") & frame["system"].isin(nli)]
     shown = pd.concat([frame[frame["table"] == deltas_table(suite)], tuned, against], ignore_index=True)
+    questions = {deltas_table(suite): "Ablations of the hybrid", suite: "Against NLI under the same protocol"}
+    block = shown["table"].map(questions).where(shown["factor"] != "thresholds", "Gain from fitted thresholds")
     same = shown["protocol"] == shown["baseline_protocol"]
     both = shown["protocol"].where(same, shown["protocol"] + " vs " + shown["baseline_protocol"])
     shown = shown.assign(
         protocols=both.astype(object),
+        block=block.astype(object),
         status="",
         of_sets=len(run.datasets(suite)),
         chosen=[
@@ -169,64 +177,66 @@ def deltas(run: RunData, suite: str) -> Table:
         Column("System", "system"),
         Column("Against", "baseline"),
         Column("Factor", "factor"),
-        Column("Levels", "levels"),
+        Column("Levels", "levels", extra=True),
         Column("Protocol", "protocols", marks=("chosen",)),
         Column("Rows", "split"),
         *delta_columns("Δ"),
         *verdict_columns(run),
     ]
     notes = [
-        f"Differences of {run.metric_name(suite)}, system minus the one it stands against, on the same rows.",
+        f"Differences in {run.metric_name(suite)}, system minus baseline, on the same rows.",
         verdict_note(run),
-        "First the ablations of the hybrid: systems that differ from it in exactly the named setting (a blend of heads"
-        " leaves NLI out, one of nli the heads, half weighs both alike). Then what fitted thresholds give an NLI system"
-        " by themselves. Then every system against an NLI system under one protocol.",
+        "Ablations of the hybrid: systems that differ from it in exactly the named setting (blend heads: without NLI; "
+        "nli: without heads; half: equal weights). Gain from fitted thresholds: an NLI system with fitted thresholds "
+        "minus the same system with 0.5. Against NLI: every system minus an NLI system under the same protocol.",
         CHOSEN_NOTE,
-        "Intervals and p of fitted thresholds are given these thresholds: the luck of fitting is not in them.",
+        "Intervals and p of fitted thresholds are conditional on these thresholds; they do not include fitting "
+        "variance.",
+        *idle_terms_note(run, shown["baseline"]),
         *optimism_note(frame),
         *test_notes(run, frame, suite),
     ]
-    title = "Differences: ablations of the hybrid, thresholds alone, against NLI"
-    return Table(title, shown, tuple(columns), notes=tuple(notes), signature=signature(run, suite))
+    title = "Differences: hybrid ablations, thresholds alone, against NLI"
+    return Table(title, shown, tuple(columns), group="block", notes=tuple(notes), signature=signature(run, suite))
 
 
 def optimism_note(deltas: pd.DataFrame) -> list[str]:
-    """How much of val-tuned is that thresholds were fitted on the rows that are reported."""
+    """The optimism of val-tuned, which fits thresholds on the reported rows."""
     optimism = deltas[deltas["factor"] == "thresholds"]["optimism"].dropna()
     if optimism.empty:
         return []
     return [
-        "val-tuned against 0.5 has no p: thresholds gain on the rows they were fitted on, whatever they are worth. Its"
-        f" optimism, val-tuned minus cv on the same rows: {number(optimism.median(), 3)} in the median of"
-        f" {len(optimism)} systems, at most {number(optimism.max(), 3)}."
+        "val-tuned against 0.5 has no p, because thresholds always gain on the rows they were fitted on. Optimism of"
+        f" val-tuned (val-tuned minus cv on the same rows): median {number(optimism.median(), 3)}, maximum"
+        f" {number(optimism.max(), 3)} over {len(optimism)} system{'s' * (len(optimism) > 1)}."
     ]
 
 
 def attribution(run: RunData, suite: str) -> list[str]:
-    """A sentence per hybrid and protocol: how much of its gain over NLI at 0.5 is threshold tuning alone.
+    """One sentence per hybrid and protocol: how much of its gain over NLI at 0.5 comes from threshold tuning alone.
 
-    Other blends of the same hybrid are rows of the table.
+    Other blends of the same hybrid are in the rows of the table.
     """
     frame = run.deltas[(run.deltas["table"] == suite) & (run.deltas["dataset"] == AVERAGE)]
-    said = []
+    texts = []
     for entry in run.spec["systems"]:
         if entry["family"] == "hybridnli" and entry["settings"].get("blend") == "learned":
             pairs = (frame["system"] == entry["id"]) & (frame["baseline"] == nli_of(run, suite, entry))
             totals = frame[pairs & (frame["factor"] == "system + thresholds")]
-            said += [_attributed(run, suite, frame, total) for total in totals.to_dict("records")]
-    return [sentence for sentence in said if sentence]
+            texts += [_attributed(run, suite, frame, total) for total in totals.to_dict("records")]
+    return [sentence for sentence in texts if sentence]
 
 
 def nli_of(run: RunData, suite: str, hybrid: dict[str, Any]) -> str | None:
-    """The scored NLI system whose model the hybrid is built on; None where the run does not score it alone."""
+    """The NLI system with the model that the hybrid builds on; None if the run does not score it on its own."""
     nli = hybrid["settings"].get("nli")
     candidates = [entry for entry in run.spec["systems"] if entry["family"] == "nli" and suite in entry["suites"]]
     return next((entry["id"] for entry in candidates if nli in (entry["id"], entry.get("model"))), None)
 
 
 def _attributed(run: RunData, suite: str, frame: pd.DataFrame, total: dict[str, Any]) -> str:
-    """What thresholds are of a gain, in both orders and in their mean, and what the hybrid adds under one protocol; ""
-    where they do not add up, since they are over other datasets."""
+    """The contribution of thresholds to a gain in both orders and as Shapley value, and that of the hybrid under the
+    same protocol; "" if they do not add up because they cover different datasets."""
     same = (frame["protocol"] == total["protocol"]) & (frame["split"] == total["split"])
 
     def one(system: str, baseline: str, factor: str) -> Any:
@@ -247,9 +257,10 @@ def _attributed(run: RunData, suite: str, frame: pd.DataFrame, total: dict[str, 
     p = "" if pd.isna(rest["p_adjusted"]) else f", p (adjusted) {number(rest['p_adjusted'], 4)}"
     return (
         f"{name}, {total['protocol']} on {total['split']}: {'gains' if total['delta'] >= 0 else 'loses'}"
-        f" {number(abs(total['delta']), 3)} {run.metric_name(suite)} over {against} at 0.5. Of that, fitted thresholds"
-        f" are {share(tuning)} if they come first (for {against}), {share(last)} if last (for {name}), {share(shared)}"
-        f" {interval_text(shared['low'], shared['high'])} as the Shapley value; what the hybrid adds under it"
-        f" is {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}{p}."
-        f"{' Its weights were chosen on these rows.' if chosen else ''}"
+        f" {number(abs(total['delta']), 3)} {run.metric_name(suite)} over {against} at 0.5. Fitted thresholds "
+        "contribute"
+        f" {share(tuning)} if added first (to {against}), {share(last)} if added last (to {name}), {share(shared)}"
+        f" {interval_text(shared['low'], shared['high'])} as Shapley value; under the same protocol, the hybrid adds"
+        f" {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}{p}."
+        f"{' Its weights were selected on these rows.' if chosen else ''}"
     )

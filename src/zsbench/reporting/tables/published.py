@@ -1,4 +1,4 @@
-"""Reported numbers beside measured ones: shown together, never mixed."""
+"""Published numbers next to measured ones; they are shown side by side and never mixed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,21 +8,22 @@ import pandas as pd
 from zsbench.config.published import load_published
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.render import Column, Table
-from zsbench.reporting.tables.base import missing_notes, table
+from zsbench.reporting.tables.base import table
 from zsbench.store.layout import WORKFLOW
 
+COMPARED = ["weights", "weights_difference", "measured", "difference"]
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 
 
 @table("published", "reported")
 def published(run: RunData) -> Table:
-    """Every number that others printed, with this run's number where it scored the same test."""
+    """Published numbers on the tests of this run, next to its own numbers."""
     reported = load_published(PUBLISHED)
     return published_table(run, reported)
 
 
 def published_table(run: RunData, reported: dict[str, Any]) -> Table:
-    """The table of these publications."""
+    """The table for the given publications."""
     rows: list[dict[str, Any]] = []
     keys = ["suite", "dataset", "system", "protocol", "split", "metric", "label"]
     means = run.metrics.groupby(keys, sort=False)["value"].mean().to_dict()
@@ -30,11 +31,17 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
         for system, row in entry["systems"].items():
             for dataset, protocol, metric, value in _reported(entry, row):
                 test = {"source": name, "dataset": dataset, "protocol": protocol, "metric": metric}
-                measured_by = row.get("measured", "")
-                measured, n = _measured(run, means, entry, (measured_by, dataset, protocol, metric))
+                measured_by, loaded_by = row.get("measured", ""), row.get("weights", "")
+                words = row["scored_as"]
+                measured, n = _measured(run, means, entry, (measured_by, dataset, protocol, metric), words)
+                loaded, n_loaded = _measured(run, means, entry, (loaded_by, dataset, protocol, metric), words)
                 sets = entry["datasets"] if dataset == AVERAGE else [dataset]
-                expected = sum(reported["rows"][name] for name in sets)
-                remark = ""
+                sizes = reported["rows"] | row["rows"]
+                expected = sum(sizes[name] for name in sets)
+                if measured is None and loaded is None:
+                    continue
+                same = loaded is not None and n_loaded == expected
+                remark = "" if loaded is None or same else f"other rows: {n_loaded} here, {expected} there"
                 if measured is not None and (other := _other_parts(run, row)):
                     remark = f"made of {other} here"
                 elif measured is not None and n != expected:
@@ -45,26 +52,24 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
                         "system": system,
                         "measured_by": measured_by if measured is not None else "",
                         "reported": value,
+                        "weights": loaded,
+                        "weights_difference": value - loaded if loaded is not None and same else None,
                         "measured": measured,
                         "difference": value - measured if measured is not None and not remark else None,
                         "remark": remark,
-                        "status": run.missing_word(entry["suite"], [dataset], measured_by),
                     }
                 )
-    for name, entry in reported["throughput"].items():
-        for system, row in entry["systems"].items():
-            speed = {"source": name, "dataset": "speed", "metric": entry["unit"], "system": system}
-            rows += [speed | {"protocol": key, "reported": value} for key, value in row.items()]
-    entries = {**reported["publications"], **reported["throughput"]}
+    entries = {name: reported["publications"][name] for name in dict.fromkeys(row["source"] for row in rows)}
     notes = [
         *(f"{name}: {entry['source']}, {entry['date']}. Caveat: {entry['caveat']}." for name, entry in entries.items()),
-        "Difference is reported minus measured. It is left out where the run scored another number of rows than the"
-        " publication or trained on another model or other texts, and speed is never compared across machines.",
-        "Reported numbers enter no test of significance.",
-        *missing_notes(run, run.spec["suites"]),
+        "Published weights: the authors' checkpoint, scored here. Measured: the corresponding model of this run. A"
+        " difference is reported minus the value in the column before it. It is omitted if the run scored a different"
+        " number of rows, or trained on a different encoder or different texts.",
+        "Reported numbers are not used in any significance test. Reported numbers without a measured counterpart are in"
+        " workflow/resources/published.yaml.",
     ]
-    texts, numbers = ["source", "dataset", "protocol", "metric", "system"], ["reported", "measured", "difference"]
-    words = ["measured_by", "remark", "status"]
+    texts, numbers = ["source", "dataset", "protocol", "metric", "system"], ["reported", *COMPARED]
+    words = ["measured_by", "remark"]
     frame = pd.DataFrame(rows, columns=[*texts, *numbers, *words]).astype(dict.fromkeys(numbers, float))
     frame[words] = frame[words].fillna("")
     columns = (
@@ -74,15 +79,17 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
         Column("Protocol", "protocol"),
         Column("Metric", "metric"),
         Column("Reported", "reported", "given"),
-        Column("Measured", "measured", "number", 4),
-        Column("Difference", "difference", "signed", 4, status=""),
+        Column("Published weights", "weights", "number"),
+        Column("Difference to weights", "weights_difference", "signed"),
+        Column("Measured", "measured", "number"),
+        Column("Difference", "difference", "signed"),
         Column("Remark", "remark"),
     )
-    return Table("Reported and measured", frame, columns, notes=tuple(notes))
+    return Table("Published and measured numbers", frame, columns, notes=tuple(notes))
 
 
 def _reported(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str, str, str, float]]:
-    """(dataset, protocol, metric, value) of one system's row, its printed average and delta included."""
+    """(dataset, protocol, metric, value) of one system's row, including its printed average and delta."""
     if "columns" in entry:
         for metric, value in zip(entry["columns"], row["values"], strict=True):
             yield entry["datasets"][0], row["protocol"], metric, value
@@ -99,25 +106,30 @@ def _reported(entry: dict[str, Any], row: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def _other_parts(run: RunData, row: dict[str, Any]) -> str:
-    """What the run's system of that id is made of, where the publication's is made of other things."""
+    """The components of this run's system, if they differ from those of the published system."""
     system: dict[str, Any] = next((entry for entry in run.spec["systems"] if entry["id"] == row.get("measured")), {})
     parts = system.get("made_of") or []
     return " and ".join(parts) if parts != row.get("made_of", parts) else ""
 
 
 def _measured(
-    run: RunData, means: dict[Any, float], entry: dict[str, Any], key: tuple[str, str, str, str]
+    run: RunData, means: dict[Any, float], entry: dict[str, Any], key: tuple[str, str, str, str], words: dict[str, str]
 ) -> tuple[float | None, int | None]:
-    """This run's value and number of rows for (system, dataset, protocol, metric); None where it has no such cell.
+    """This run's value and number of rows for (system, dataset, protocol, metric); None if it has no such cell.
 
-    The average is over the publication's datasets, and there only when the run has all of them.
+    If the run has a dataset with the label wording of the publication (`words`: dataset -> that preset), it is used.
+    The average is over the datasets of the publication, and None unless the run has all of them.
     """
     system, dataset, protocol, metric = key
     suite, split = entry["suite"], entry.get("split", "test")
     if dataset == AVERAGE:
-        singles = [_measured(run, means, entry, (system, name, protocol, metric)) for name in entry["datasets"]]
+        singles = [_measured(run, means, entry, (system, name, protocol, metric), words) for name in entry["datasets"]]
         values, counts = [value for value, _ in singles if value is not None], [n for _, n in singles if n is not None]
         return (sum(values) / len(singles), sum(counts)) if len(values) == len(singles) else (None, None)
+    for name, one in run.spec["suites"].items():
+        if words.get(dataset) in [found["id"] for found in one["datasets"]]:
+            suite, dataset = name, words[dataset]
+            break
     kind, _, label = metric.partition(":")
     cards = (run.cards[cell] for cell in run.cells() if cell[:3] == (suite, dataset, system))
     rows = next((card["rows"].get(split) for card in cards), None)

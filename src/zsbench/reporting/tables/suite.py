@@ -1,4 +1,4 @@
-"""Single-label suites: every system on every dataset; ablation contrasts; trained systems against each other."""
+"""Tables of single-label suites: all systems on all datasets, ablations, and trained systems against each other."""
 
 from collections.abc import Iterable
 
@@ -20,12 +20,12 @@ from zsbench.reporting.tables.base import (
     with_differs,
 )
 
-TESTS = ("delta", "low", "high", "p", "p_adjusted")  # of a row of the deltas
+TESTS = ("delta", "low", "high", "p", "p_adjusted")  # test columns of the deltas
 
 
 @table("suite", "suite-{suite}")
 def suite(run: RunData, suite: str) -> Table:
-    """The headline metric of every system on every dataset, their average, and the reference's difference to each."""
+    """The headline metric of all systems on all datasets, the average, and its difference to the reference."""
     datasets, metric, reference = run.datasets(suite), run.metric_title(suite), run.reference
     deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     ranks = run.frame("ranks").query("suite == @suite")[["system", "rank", "rank_low", "rank_high", "p_best"]]
@@ -40,22 +40,25 @@ def suite(run: RunData, suite: str) -> Table:
             for name, entry in datasets.items()
         ),
         Column("Average", "value", "number", sets=("n_sets", "of_sets"), marks=marks, bold="best", at=AVERAGE),
-        Column("Above chance", "over_chance", "number", at=AVERAGE, status=""),
+        *delta_columns(f"Row − {reference}", AVERAGE, "delta_sets"),
         Column("Rank", "rank", "given", interval=rank, at=AVERAGE, status=""),
-        Column("P(best)", "p_best", "number", 2, at=AVERAGE, status=""),
-        *delta_columns("Δ", AVERAGE, "delta_sets"),
-        Column("Seeds", "n_seeds", "count", at=AVERAGE, status=""),
-        Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""),
+        Column("P(best)", "p_best", "number", 2, at=AVERAGE, status="", extra=True),
+        Column("Above chance", "over_chance", "number", at=AVERAGE, status="", extra=True),
     ]
+    if frame["n_seeds"].max() > 1:
+        columns.append(Column("Seeds", "n_seeds", "count", at=AVERAGE, status="", extra=True))
+        columns.append(Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""))
     notes = [
-        f"{metric}. Δ is {reference} minus the row's system, on the average. Above chance: average of"
-        " (F - F0) / (1 - F0) of macro-F1, with F0 of random answers: datasets of many labels and of two weigh alike.",
-        "Rank by the average among systems with every dataset, controls aside, with the central 95 % of its ranks and"
-        " P(best), the share of draws in which it is first: over other rows, not over other trainings.",
-        f"{MARKS['below']} below the best trivial control of the column; {MARKS['seen']} the system was trained on that"
-        f" dataset. Bold: best of the column, controls aside. Differs from {reference}: {differs_note(run)}",
-        "Controls are checks, not competitors: their p is not corrected. Random ones show the mean over many draws, as"
-        " the mark that compares with them does; they have no paired difference.",
+        f"{metric}. The difference is that of the averages. Above chance: average of"
+        " (F - F0) / (1 - F0), where F is macro-F1 and F0 that of random answers, so that datasets with many and with "
+        "few labels weigh equally.",
+        "Rank: by average, among systems with all datasets, without controls; in brackets the central 95 % of the "
+        "ranks over bootstrap draws. P(best): share of draws in which the system ranks first. Both reflect the "
+        "sampling of rows, not of trainings.",
+        f"{MARKS['below']} below the best trivial control in the column; {MARKS['seen']} the system was trained on that"
+        f" dataset. Bold: best in the column, without controls. Differs from {reference}: {differs_note(run)}",
+        "Controls are sanity checks, not competitors, so they are not tested. Random controls show the mean over many"
+        " draws and have no paired difference.",
         *test_notes(run, deltas, suite),
         *chunks_note(run, suite),
     ]
@@ -66,16 +69,22 @@ def suite(run: RunData, suite: str) -> Table:
         tuple(columns),
         ("system",),
         "dataset",
-        notes=tuple(notes),
-        signature=signature(run, suite),
+        "block",
+        tuple(notes),
+        signature(run, suite),
     )
 
 
 def _values(run: RunData, suite: str) -> pd.DataFrame:
-    """A row per system and dataset, and one for the average, over the sets that the system has (`n_sets`)."""
+    """One row per system and dataset, plus one for the average over the sets that the system has (`n_sets`).
+
+    Systems are sorted by average; controls follow, sorted likewise.
+    """
     means, datasets = run.suite_means(suite), list(run.datasets(suite))
+    means = means.sort_values(AVERAGE, ascending=False, kind="stable")  # incomplete ones last
+    means = means.loc[sorted(means.index, key=lambda name: name in run.controls)]
     over_chance = run.suite_means(suite, OVER_CHANCE).reindex(index=means.index, columns=means.columns)
-    partial = means.drop(columns=AVERAGE).mean(axis=1)  # also of systems that lack a dataset
+    partial = means.drop(columns=AVERAGE).mean(axis=1)  # also for systems that lack a dataset
     seen = {dataset: run.seen(suite, dataset) for dataset in datasets}
     rivals = means.loc[[name for name in means.index if name not in run.controls]]
     best = rivals.max()
@@ -86,7 +95,7 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
             needed = datasets if dataset == AVERAGE else [dataset]
             limit = best_trivial(run, suite, means[dataset].dropna().to_dict())
             value = partial[system] if dataset == AVERAGE else means.at[system, dataset]
-            whole = means.at[system, dataset]  # NaN for an average over some of the sets
+            whole = means.at[system, dataset]  # NaN if the average is over only some of the sets
             rows.append(
                 {
                     "suite": suite,
@@ -101,6 +110,7 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
                     "n_seeds": len(averages) if run.system(system)["trained"] and len(averages) else None,
                     "seed_sd": averages.std(ddof=1) if len(averages) > 1 else None,
                     "control": system in run.controls,
+                    "block": "Controls" if system in run.controls else "",
                     "below": limit is not None and system not in run.controls and bool(whole < limit),
                     "seen": seen.get(dataset, {}).get(system) == "yes",
                     "best": system not in run.controls and bool(whole == best[dataset]),
@@ -109,20 +119,21 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
             )
     flags = ["control", "below", "seen", "best", "reference"]
     numbers = ["value", "over_chance", "n_sets", "of_sets", "n_seeds", "seed_sd"]
-    frame = pd.DataFrame(rows, columns=["suite", "dataset", "system", "metric", "status", *numbers, *flags])
+    frame = pd.DataFrame(rows, columns=["suite", "dataset", "system", "metric", "status", "block", *numbers, *flags])
     return frame.astype(dict.fromkeys(numbers, float) | dict.fromkeys(flags, bool))
 
 
 def _with_deltas(values: pd.DataFrame, deltas: pd.DataFrame) -> pd.DataFrame:
-    """The values with the reference's tested difference to each, which is over the `delta_sets` that both have."""
-    tests = deltas.rename(columns={"system": "minuend", "baseline": "system", "n_sets": "delta_sets"})
+    """The values with their tested differences to the reference, over the `delta_sets` that both systems have."""
+    tests = deltas.rename(columns={"system": "subtrahend", "baseline": "system", "n_sets": "delta_sets"})
+    tests = tests.assign(delta=-tests["delta"], low=-tests["high"], high=-tests["low"])  # stored as reference minus row
     kept = [name for name in tests if name not in values or name in ("system", "dataset")]
     frame = values.merge(tests[kept], on=["system", "dataset"], how="left")
     return frame.astype(dict.fromkeys(TESTS, float))
 
 
 def _seed_averages(run: RunData, suite: str, system: str) -> pd.Series:
-    """Average over datasets of each seed."""
+    """Average over datasets, per seed."""
     frame = run.metrics
     picked = (frame["suite"] == suite) & (frame["system"] == system) & (frame["metric"] == run.metric(suite))
     return frame[picked].groupby("seed")["value"].mean()
@@ -130,7 +141,7 @@ def _seed_averages(run: RunData, suite: str, system: str) -> pd.Series:
 
 @table("ablations", "ablations")
 def ablations(run: RunData) -> Table:
-    """Each contrast's difference on every dataset and on average."""
+    """The difference of each contrast on all datasets and on average."""
     return _contrasts(
         run,
         "ablations",
@@ -139,30 +150,29 @@ def ablations(run: RunData) -> Table:
             Column("System", "system"),
             Column("Against", "baseline"),
             Column("Factor", "factor"),
-            Column("Levels", "levels"),
+            Column("Levels", "levels", extra=True),
         ],
         [
-            "Each row is one variant minus another that differs from it in exactly the named factor; a row named"
-            " compound differs in several, and is meant to.",
-            'Level "default" is the default of the option.',
+            "Each row is one variant minus another that differs in exactly the named factor; a compound deliberately"
+            " changes several factors at once.",
         ],
     )
 
 
 @table("peers", "ablations")
 def peers(run: RunData) -> Table:
-    """Trained systems of different kinds against each other."""
+    """Trained systems of different kinds compared with each other."""
     return _contrasts(
         run,
         "peers",
-        "Trained systems against each other",
+        "Trained systems compared with each other",
         [Column("System", "system"), Column("Against", "baseline")],
-        ["Systems of different kinds that this run trained."],
+        ["Systems of different kinds, trained in this run."],
     )
 
 
 def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: Iterable[str]) -> Table:
-    """A table of differences over all single-label suites: one per dataset, then the average with its test."""
+    """A table of differences over all single-label suites: per dataset, and for the average with its test."""
     deltas = run.deltas[(run.deltas["table"] == name) & run.deltas["suite"].isin(run.suites(SINGLE))]
     suites = [suite for suite in run.suites(SINGLE) if suite in set(deltas["suite"])] or run.suites(SINGLE)
     keys = ["suite", "system", "baseline", "factor"]
@@ -186,7 +196,7 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
     ]
     metrics = " and ".join(dict.fromkeys(map(run.metric_name, suites)))
     shared = [
-        f"Differences of {metrics}, first minus second. {differs_note(run)}",
+        f"Differences in {metrics}, first minus second. {differs_note(run)}",
         verdict_note(run),
         *notes,
         *test_notes(run, deltas, *suites),

@@ -1,0 +1,444 @@
+"""BERT and its like without padding: one matrix of all tokens of a batch goes through the layers. Exact, on a CPU.
+
+What transformers computes and this does not: products, norms and activations of padding; three products where one
+does (queries, keys, values); in eval mode the packing of weights for the processor's product, once instead of in every
+call; the first layer's projections of a token that occurs again at the same position, as a text does beside each of
+its hypotheses; with `first_token_only`, the last layer of all tokens but the first. Only attention sees sequences: in
+blocks of about equal length.
+
+B batch, T tokens with padding, N tokens without, D hidden size, H attention heads, d head size; b sequences of a block,
+t tokens of its longest.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
+
+from gliznet.fast.caching import CachesInEval, compute_dtype, versions
+from gliznet.fast.dropout import fits_16_bits, keep_mask
+
+__all__ = ["first_token_only", "is_packed", "use_packed", "use_padded"]
+
+KINDS = ("bert", "electra", "roberta", "xlm-roberta", "camembert")  # of one layout of layers
+FIRST_TOKEN_HEADS = tuple(  # transformers' classes whose head reads the first token alone
+    f"{name}ForSequenceClassification" for name in ("Bert", "Electra", "Roberta", "XLMRoberta", "Camembert")
+)
+ALIKE = 0.75  # shortest to longest sequence of a block of attention
+REPEATED = 0.8  # distinct tokens to all: below it, the first projections are made of distinct ones
+MOST_PREPACKED = 1 << 30  # bytes of weights of one encoder that are kept a second time, packed
+
+log = logging.getLogger(__name__)
+
+
+def use_packed(model: nn.Module) -> bool:
+    """Let every encoder of a known kind in `model` skip padding. Idempotent; weights and state dict stay as they are.
+
+    An encoder goes on to use transformers' code on a GPU, when compiled, and for what this one does not return
+    (attention weights, states of all layers).
+
+    Args:
+        model: any module; encoders of other kinds in it are left alone, and logged.
+
+    Returns:
+        Whether there was such an encoder.
+    """
+    found = False
+    for module in model.modules():
+        if isinstance(module, PackedEncoder):
+            found = True
+        elif _fits(module):
+            module.__class__ = _packed_class(type(module))  # type: ignore[arg-type]  # classes are hashable
+            found = True
+    return found
+
+
+def use_padded(model: nn.Module) -> None:
+    """Undo `use_packed`: transformers' code, to compare with."""
+    for module in model.modules():
+        if isinstance(module, PackedEncoder):
+            module.__dict__.pop("_cache", None)
+            module.__class__ = type(module).__bases__[1]
+
+
+def is_packed(model: nn.Module) -> bool:
+    """Whether a batch of `model` costs what its tokens cost, padding aside."""
+    return any(isinstance(module, PackedEncoder) and module.on_cpu for module in model.modules())
+
+
+@contextmanager
+def first_token_only(model: nn.Module) -> Iterator[None]:
+    """Inside, `model` computes of its last layer what its head reads: the first token of each sequence.
+
+    Args:
+        model: a packed encoder (it returns (B, 1, D)), or what holds classifiers of `FIRST_TOKEN_HEADS`; any other
+            model does as it does outside.
+    """
+    heads: list[Any] = [head for head in model.modules() if type(head).__name__ in FIRST_TOKEN_HEADS]
+    below = [model, *(head.base_model for head in heads)]
+    encoders = [module for module in below if isinstance(module, PackedEncoder)]
+    for encoder in encoders:
+        encoder.first_only = True
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            encoder.first_only = False
+
+
+def _fits(module: nn.Module) -> bool:
+    if not isinstance(module, PreTrainedModel) or module.config.model_type not in KINDS:
+        return False
+    if not hasattr(module, "embeddings") or not hasattr(module, "encoder"):
+        return False  # a model with a head, whose encoder comes by itself
+    config: Any = module.config
+    return not (config.is_decoder or config.add_cross_attention)
+
+
+@cache
+def _packed_class(original: type) -> type:
+    """The original's subclass with `PackedEncoder.forward`; of the same name, which goes into saved configs."""
+    return type(original.__name__, (PackedEncoder, original), {"__module__": original.__module__})
+
+
+class PackedEncoder(CachesInEval):
+    """Put before a transformers encoder among its bases."""
+
+    config: Any
+    embeddings: Any
+    encoder: Any
+    embeddings_project: Any
+    get_input_embeddings: Any
+    gradient_checkpointing: bool
+    first_only = False
+
+    @property
+    def on_cpu(self) -> bool:
+        return self.get_input_embeddings().weight.device.type == "cpu"
+
+    def forward(  # type: ignore[override]
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        **others: Any,
+    ) -> Any:
+        """As transformers' model; hidden states of padding are 0.
+
+        Args:
+            input_ids, attention_mask, token_type_ids, position_ids: (B, T); the mask also (B, 1, T, T) bool, true
+                where a query (dim 2) attends to a key.
+        """
+        usual = all(value is None or value is False for name, value in others.items() if name != "return_dict")
+        if not (usual and others.get("return_dict", True) and self._can_pack(input_ids, attention_mask)):
+            return super().forward(  # type: ignore[misc]
+                input_ids, attention_mask, token_type_ids=token_type_ids, position_ids=position_ids, **others
+            )
+        assert input_ids is not None
+        last = self._encode(input_ids, attention_mask, token_type_ids, position_ids)
+        pooler = getattr(self, "pooler", None)
+        return BaseModelOutputWithPoolingAndCrossAttentions(
+            last_hidden_state=last, pooler_output=None if pooler is None else pooler(last)
+        )
+
+    def _can_pack(self, ids: Tensor | None, mask: Tensor | None) -> bool:
+        config: Any = self.config
+        if ids is None or ids.device.type != "cpu" or not self.on_cpu or torch.compiler.is_compiling():
+            return False
+        if hasattr(self.encoder.layer[0], "unshard"):  # FSDP gathers a layer's weights in that layer's own forward
+            return False
+        if config.output_attentions or config.output_hidden_states or self.gradient_checkpointing and self.training:
+            return False
+        return mask is None or mask.dim() == 2 or (mask.dim() == 4 and mask.dtype == torch.bool and mask.shape[1] == 1)
+
+    def _encode(self, ids: Tensor, mask: Tensor | None, kinds: Tensor | None, positions: Tensor | None) -> Tensor:
+        """Last hidden states (B, T, D), or (B, 1, D) of the first tokens."""
+        config: Any = self.config
+        B, T = ids.shape
+        if positions is None:
+            if hasattr(self.embeddings, "create_position_ids_from_input_ids"):
+                positions = self.embeddings.create_position_ids_from_input_ids(ids, self.embeddings.padding_idx)
+            else:
+                positions = torch.arange(T)
+        kinds = torch.zeros((), dtype=torch.long) if kinds is None else kinds
+        layers = self._layers()
+        plan = Packing.of(ids.shape, mask, layers[0].dtype)
+        tokens = [values.expand(B, T).flatten()[plan.order] for values in (ids, positions, kinds)]  # (N,) each
+        once = None  # (N,) which of the distinct tokens each one is
+        if not self.training and not torch.is_grad_enabled() and B > 1:
+            key = (tokens[0] * config.max_position_embeddings + tokens[1]) * config.type_vocab_size + tokens[2]
+            distinct, index = key.unique(return_inverse=True)
+            if len(distinct) < REPEATED * len(key):
+                once = index
+                where = torch.empty_like(distinct).scatter_(0, index, torch.arange(len(index)))
+                tokens = [values[where] for values in tokens]
+        h = self._embed(*tokens)  # (N, D), or of distinct tokens
+        dropout = config.attention_probs_dropout_prob if self.training else 0.0
+        for i, layer in enumerate(layers):
+            if self.first_only and i == len(layers) - 1:
+                return layer.first(h if once is None or i else h[once], plan, dropout).unsqueeze(1)
+            qkv = layer.qkv(h)
+            if once is not None and i == 0:
+                h, qkv = h[once], qkv[once]
+            h = layer.rest(h, plan.attend(qkv, layer.heads, dropout))
+        if plan.whole:
+            return h.view(B, T, -1)
+        return h.new_zeros(B * T, h.shape[-1]).index_copy(0, plan.order, h).view(B, T, -1)
+
+    def _embed(self, ids: Tensor, positions: Tensor, kinds: Tensor) -> Tensor:
+        """First hidden states (n, D) of tokens (n,)."""
+        h = self.embeddings(
+            input_ids=ids.unsqueeze(0), position_ids=positions.unsqueeze(0), token_type_ids=kinds.unsqueeze(0)
+        )
+        return (self.embeddings_project(h) if hasattr(self, "embeddings_project") else h)[0]
+
+    def _layers(self) -> "list[Layer]":
+        """The layers' products; in eval mode without gradients those of the last pass, until a weight changes."""
+        modules = self.encoder.layer
+        if self.training or torch.is_grad_enabled():
+            return [Layer.of(module, None, False) for module in modules]
+        dtype = compute_dtype(modules[0].output.dense.weight)
+        key = (dtype, versions(self.encoder))
+        kept = self.__dict__.get("_cache")
+        if kept is None or None in key or kept[0] != key:
+            size = sum(weight.numel() for weight in self.encoder.parameters()) * dtype.itemsize
+            prepack = size <= MOST_PREPACKED and can_prepack(dtype)
+            kept = self.__dict__["_cache"] = (key, [Layer.of(module, dtype, prepack) for module in modules])
+        return kept[1]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sequences of about equal length, for one call of attention.
+
+    Attributes:
+        tokens: its slice of the packed tokens.
+        shape: b and t.
+        padded: (b t,) token of the block at each place, 0 at padding; None without padding.
+        real: (n,) places that hold a token; None without padding.
+        first: (b,) each sequence's first token among all packed ones.
+        mask: what is added to scores, (b, 1, 1 or t, t); None where every token may attend to every other.
+    """
+
+    tokens: slice
+    shape: tuple[int, int]
+    padded: Tensor | None
+    real: Tensor | None
+    first: Tensor
+    mask: Tensor | None
+
+    @classmethod
+    def of(cls, start: int, lengths: Tensor, pairs: Tensor | None, dtype: torch.dtype) -> "Block":
+        """Sequences of these lengths (b,), longest first, from packed token `start` on; `pairs` (b, 1, T, T) bool."""
+        b, t = len(lengths), int(lengths[0])
+        ends = lengths.cumsum(0)
+        tokens, first = slice(start, start + int(ends[-1])), start + ends - lengths
+        place = torch.arange(t) < lengths.unsqueeze(1)  # (b, t)
+        allowed = place[:, None, None] if pairs is None else pairs[..., :t, :t]
+        mask = None
+        if not bool(allowed.all()):  # half of the lowest number: scores can be added to it without an overflow
+            low = torch.finfo(dtype).min / 2
+            mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, low)
+        if bool(place.all()):
+            return cls(tokens, (b, t), None, None, first, mask)
+        real = place.flatten().nonzero().squeeze(1)
+        padded = torch.zeros(b * t, dtype=torch.long).index_copy_(0, real, torch.arange(len(real)))
+        return cls(tokens, (b, t), padded, real, first, mask)
+
+    def heads(self, x: Tensor, parts: int, heads: int) -> Tensor:
+        """(parts, b, H, t, d) from packed tokens (N, parts D)."""
+        x = x[self.tokens]
+        x = x if self.padded is None else x.index_select(0, self.padded)
+        return x.view(*self.shape, parts, heads, -1).permute(2, 0, 3, 1, 4)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the tokens of a batch go.
+
+    Attributes:
+        order: (N,) place in the flattened batch of each packed token.
+        whole: the packed tokens are the batch in its own order.
+        rows: (B,) sequences in the order of the blocks.
+        blocks: of attention, longest sequences first.
+    """
+
+    order: Tensor
+    whole: bool
+    rows: Tensor
+    blocks: list[Block]
+
+    @classmethod
+    def of(cls, shape: torch.Size, mask: Tensor | None, dtype: torch.dtype) -> "Packing":
+        """For a mask (B, T), or (B, 1, T, T) bool; `dtype` is that of the scores."""
+        B, T = shape
+        pairs = None if mask is None or mask.dim() == 2 else mask
+        valid = torch.ones(shape, dtype=torch.bool)
+        if mask is not None:
+            valid = mask.bool() if pairs is None else pairs[:, 0].any(1)  # what any query sees is no padding
+            valid = valid.index_put((~valid.any(1), torch.tensor(0)), torch.tensor(True))  # no sequence is empty
+        lengths = valid.sum(1)
+        if pairs is not None and not torch.equal(valid, torch.arange(T) < lengths.unsqueeze(1)):
+            valid, lengths = torch.ones_like(valid), torch.full_like(lengths, T)  # padding within: kept, and masked
+        lengths, rows = lengths.sort(descending=True, stable=True)
+        order = (rows.unsqueeze(1) * T + torch.arange(T))[valid[rows]]
+        blocks, start, token = [], 0, 0
+        sizes = lengths.tolist()
+        for end in range(1, B + 1):
+            if end == B or sizes[end] < ALIKE * sizes[start]:
+                some = slice(start, end)
+                blocks.append(Block.of(token, lengths[some], None if pairs is None else pairs[rows[some]], dtype))
+                start, token = end, blocks[-1].tokens.stop
+        return cls(order, len(order) == B * T, rows, blocks)
+
+    def attend(self, qkv: Tensor, heads: int, dropout: float) -> Tensor:
+        """What each token mixes of its sequence: (N, D) from queries, keys and values (N, 3 D)."""
+        mixed = []
+        for block in self.blocks:
+            q, k, v = block.heads(qkv, 3, heads)
+            context = attention(q, k, v, block.mask, dropout).transpose(1, 2).reshape(-1, qkv.shape[1] // 3)
+            mixed.append(context if block.real is None else context.index_select(0, block.real))
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+    def attend_first(self, q: Tensor, kv: Tensor, heads: int, dropout: float) -> Tensor:
+        """The same for the first token of each sequence: (B, D) from q (B, D) in the order of `rows`, kv (N, 2 D)."""
+        mixed, start = [], 0
+        for block in self.blocks:
+            b = block.shape[0]
+            k, v = block.heads(kv, 2, heads)
+            query = q[start : start + b].view(b, 1, heads, -1).transpose(1, 2)
+            mask = None if block.mask is None else block.mask[:, :, :1]
+            mixed.append(attention(query, k, v, mask, dropout).flatten(1))
+            start += b
+        return torch.cat(mixed)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Context (b, H, t, d) of queries, keys and values (b, H, t, d)."""
+    if not dropout:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # SDPA has no fused kernel with dropout on a CPU
+    scores = scores if mask is None else scores + mask
+    weights = scores.softmax(-1).to(v.dtype)
+    if not fits_16_bits(dropout):
+        return F.dropout(weights, dropout) @ v
+    keep, scale = keep_mask(weights.shape, dropout)
+    return weights * keep @ (v * scale)  # the values are fewer than the weights
+
+
+@dataclass(frozen=True)
+class Product:
+    """x W^T + b, in the dtype of its weight.
+
+    Attributes:
+        weight: (out, in); bias: (out,).
+        packed: the weight as oneDNN wants it, or None.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    packed: Tensor | None = None
+
+    @classmethod
+    def of(cls, modules: Sequence[Any], dtype: torch.dtype | None, prepack: bool) -> "Product":
+        """One product for linear layers of the same input; dtype None leaves weights and precision as they are."""
+        weights, biases = [module.weight for module in modules], [module.bias for module in modules]
+        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+        bias = biases[0] if len(biases) == 1 else torch.cat(biases)
+        if dtype is None:
+            return cls(weight, bias)
+        weight, bias = weight.detach().to(dtype), bias.detach().to(dtype)
+        return cls(weight, bias, pack(weight) if prepack else None)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(n, out) from (n, in)."""
+        if self.packed is not None:
+            return packed_linear(x.to(self.weight.dtype), self.packed, self.bias)
+        if not torch.is_grad_enabled():
+            x = x.to(self.weight.dtype)
+        return F.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's products, and its other modules."""
+
+    qkv: Product
+    mixed: Product
+    up: Product
+    down: Product
+    module: Any
+    heads: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, module: Any, dtype: torch.dtype | None, prepack: bool) -> "Layer":
+        """Of transformers' layer; see `Product.of`."""
+        attention = module.attention.self
+        return cls(
+            Product.of((attention.query, attention.key, attention.value), dtype, prepack),
+            Product.of((module.attention.output.dense,), dtype, prepack),
+            Product.of((module.intermediate.dense,), dtype, prepack),
+            Product.of((module.output.dense,), dtype, prepack),
+            module,
+            attention.num_attention_heads,
+            dtype or compute_dtype(attention.query.weight),
+        )
+
+    def first(self, h: Tensor, plan: Packing, dropout: float) -> Tensor:
+        """The layer's output (B, D) at the first token of each sequence, from h (N, D)."""
+        start = torch.cat([block.first for block in plan.blocks])
+        weight, bias, D = self.qkv.weight, self.qkv.bias, h.shape[1]
+        x, own = h, h[start]
+        if not torch.is_grad_enabled():
+            x = x.to(weight.dtype)
+        q = F.linear(x[start], weight[:D], bias[:D])
+        kv = F.linear(x, weight[D:], bias[D:])  # (N, 2 D)
+        found = self.rest(own, plan.attend_first(q, kv, self.heads, dropout))
+        return torch.empty_like(found).index_copy(0, plan.rows, found)
+
+    def rest(self, h: Tensor, context: Tensor) -> Tensor:
+        """The layer's output from its input and what its attention mixed, (n, D) each."""
+        after, output = self.module.attention.output, self.module.output
+        h = after.LayerNorm(_plus(after.dropout(self.mixed(context)), h))
+        wide = self.module.intermediate.intermediate_act_fn(self.up(h))
+        return output.LayerNorm(_plus(output.dropout(self.down(wide)), h))
+
+
+def _plus(new: Tensor, h: Tensor) -> Tensor:
+    """new + h, in the memory of the first where their types are equal."""
+    return new.add_(h) if new.dtype == h.dtype else new + h
+
+
+def pack(weight: Tensor) -> Tensor:
+    """A weight (out, in) in the layout that oneDNN prefers on this processor."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
+
+
+def packed_linear(x: Tensor, packed: Tensor, bias: Tensor) -> Tensor:
+    """(n, out) from x (n, in)."""
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+
+
+@cache
+def can_prepack(dtype: torch.dtype) -> bool:
+    """Whether this PyTorch has the two operations above, which are not part of its interface, and they are right."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight = (torch.randn(n, 48, generator=generator).to(dtype) for n in (5, 32))
+    bias = torch.randn(32, generator=generator).to(dtype)
+    try:
+        found = packed_linear(x, pack(weight), bias)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+        log.info("weights are not prepacked in %s: %s", dtype, str(error).partition("\n")[0])
+        return False
+    wanted = F.linear(x, weight, bias)
+    return found.dtype == dtype and torch.allclose(found, wanted, rtol=1e-2 if dtype.itemsize < 4 else 1e-5, atol=1e-5)

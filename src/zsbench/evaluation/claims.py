@@ -1,0 +1,637 @@
+"""Judge claims from the results of a run: `analysis/claims.parquet`.
+
+Each rule is a function with the name of its entry in `plan.claims.RULES`. It takes the run and a claim, and returns the
+measured value and a verdict. If the run has no cells to measure, the rule raises `NotTestableError`; its message is
+shown in the table.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zsbench.config.published import load_published
+from zsbench.errors import counted
+from zsbench.evaluation.cells import paired_cells, read_cell
+from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, resample
+from zsbench.evaluation.measure import write_frame
+from zsbench.evaluation.metrics import average_precision
+from zsbench.evaluation.protocols import decide, representative
+from zsbench.evaluation.statistics import interval, row_weights
+from zsbench.evaluation.verdicts import EFFECT, NO_EFFECT
+from zsbench.plan.claims import (
+    CONTRADICTED,
+    COUNTED,
+    NOT_TESTABLE,
+    RULES,
+    SUPPORTED,
+    UNDECIDED,
+    named,
+    suite_of,
+)
+from zsbench.plan.comparisons import CLAIMS
+from zsbench.plan.suites import METRICS, is_random, suite_systems
+from zsbench.store.integrity import check_rows, read_frame
+from zsbench.store.layout import WORKFLOW, Layout
+from zsbench.store.provenance import digest, read_json
+
+Spec = dict[str, Any]
+PUBLISHED = WORKFLOW / "resources" / "published.yaml"
+BLENDS = np.linspace(0, 1, 21)  # NLI weights on the grid of rule `blend`
+RENAMED = {"head": "scoring_method", "max_length": "max_sequence_length"}  # option -> key of a GliZNet's config.json
+COLUMNS = ["id", "claim", "source", "rule", "systems", "measured", "value", "low", "high", "verdict", "why"]
+
+
+class NotTestableError(Exception):
+    """A claim that this run cannot test; the message is shown in the table."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of a rule.
+
+    Attributes:
+        measured: the quantity in words.
+        value, low, high: the quantity with its interval, if it has one.
+        verdict: `SUPPORTED`, `CONTRADICTED`, `UNDECIDED` or `NOT_TESTABLE`.
+        why: the facts behind the verdict.
+        systems: ids of the systems that were compared.
+    """
+
+    measured: str
+    verdict: str
+    why: str
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    systems: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A measured and compared run. `spec` is the analysis spec."""
+
+    root: Path
+    spec: Spec
+
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout(self.root)
+
+    @cache  # noqa: B019  a run lives as long as its job
+    def frame(self, name: str) -> pd.DataFrame:
+        """A frame of `analysis/`; empty if the run has none."""
+        path = self.root / "analysis" / f"{name}.parquet"
+        return read_frame(path, []) if path.is_file() else pd.DataFrame()
+
+    def __hash__(self) -> int:
+        return hash(self.root)
+
+    @property
+    def statistics(self) -> Spec:
+        return self.spec["statistics"]
+
+    def systems(self, claim: Spec) -> list[Spec]:
+        """The systems of a claim.
+
+        Raises:
+            NotTestableError: the run lacks one of them.
+        """
+        systems = {name: named(self.spec, name) for name in claim.get("systems") or ()}
+        for name, system in systems.items():
+            if system is None:
+                raise NotTestableError(f"the run has no {name}")
+        return [system for system in systems.values() if system is not None]
+
+    def suite(self, claim: Spec) -> str:
+        """The suite that decides a claim.
+
+        Raises:
+            NotTestableError: no suite has all systems of the claim.
+        """
+        suite = suite_of(self.spec, claim)
+        if suite is None:
+            raise NotTestableError("no suite with this metric has all systems of the claim")
+        return suite
+
+    def dataset(self, suite: str, name: str) -> Spec:
+        return next(one for one in self.spec["suites"][suite]["datasets"] if one["id"] == name)
+
+    def options(self, system: Spec) -> Spec:
+        """The configuration in the checkpoint of a system, `config.json`.
+
+        Raises:
+            NotTestableError: there is no checkpoint.
+        """
+        if not system.get("model"):
+            raise NotTestableError(f"{system['id']} does not load a model")
+        if system["trained"]:
+            folder = self.layout.checkpoint(system["model"], system["seeds"][0])
+        else:
+            folder = self.layout.fetched(system["model"]).parent / "files"
+        path = folder / "config.json"
+        if not path.is_file():
+            raise NotTestableError(f"{system['id']} has no config.json")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return config | {option: config[key] for option, key in RENAMED.items() if key in config}
+
+    def loss_terms(self, system: Spec) -> dict[str, bool]:
+        """Terms of the loss that a system was trained with -> whether any was not 0; {} if it is not trained here."""
+        used: dict[str, bool] = {}
+        for seed in system["seeds"] if system.get("trained") and system.get("model") else ():
+            path = self.layout.model(system["model"], seed)
+            for entry in read_json(path).get("history", ()) if path.is_file() else ():
+                used = {term: used.get(term, False) or value != 0 for term, value in entry["losses"].items()}
+        return used
+
+
+def write_claims(root: Path, spec: Spec) -> None:
+    """Judge all claims and write `analysis/claims.parquet`, one row per claim in config order.
+
+    Args:
+        root: `results/<run>`, measured and compared.
+        spec: the analysis spec.
+    """
+    run = Run(Path(root), spec)
+    rows = []
+    for name, claim in spec.get("claims", {}).items():
+        facts = {"id": name, "claim": claim["claim"], "source": claim["source"], "rule": claim["rule"]}
+        rows.append(facts | asdict(judge(run, claim)))
+    write_frame(run.layout, "claims", rows, COLUMNS)
+
+
+def judge(run: Run, claim: Spec) -> Finding:
+    """Apply the rule of a claim."""
+    rule: Callable[[Run, Spec], Finding] = globals()[claim["rule"]]
+    names = ", ".join(one["id"] for name in claim.get("systems") or () if (one := named(run.spec, name)))
+    try:
+        finding = rule(run, claim)
+    except NotTestableError as error:
+        return Finding("", NOT_TESTABLE, str(error), systems=names)
+    return Finding(**{**asdict(finding), "systems": finding.systems or names})
+
+
+# Rules, in the order of `RULES`.
+
+
+def better(run: Run, claim: Spec) -> Finding:
+    """The first system's metric is larger than the second's.
+
+    Supported by an effect (corrected p) with that sign. Contradicted by an effect with the opposite sign, or by the
+    verdict that there is no effect larger than the margin.
+    """
+    first, second = run.systems(claim)
+    suite = run.suite(claim)
+    metric = claim.get("metric") or run.spec["suites"][suite]["metric"]
+    if first["id"] == second["id"]:
+        raise NotTestableError(f"both systems are {first['id']}")
+    if is_random(first) or is_random(second):
+        raise NotTestableError("the value of a random control is an expectation, without rows to pair")
+    terms, others = run.loss_terms(first), run.loss_terms(second)
+    if others and (idle := [term for term, used in terms.items() if not used and term not in others]):
+        raise NotTestableError(f"the loss term {idle[0]} of {first['id']} was 0 throughout training")
+    if metric == run.spec["suites"][suite]["metric"]:
+        row = _compared(run, suite, first["id"], second["id"])
+    else:
+        row = _compared_by(run, suite, metric, first, second)
+    if row is None:
+        raise NotTestableError(f"the systems have no common scored rows in {suite}")
+    return _difference(run, row, METRICS[metric].name)
+
+
+def _difference(run: Run, row: Spec, metric: str) -> Finding:
+    """The finding for one row of tested differences."""
+    margin = run.statistics["margin"]
+    where = row["split"] if row["protocol"] == "argmax" else f"{row['protocol']} on {row['split']}"
+    what = f"{metric}, {row['system']} minus {row['baseline']} ({where})"
+    numbers = {"value": row["delta"], "low": row["low"], "high": row["high"]}
+    p = row["p_adjusted"] if pd.notna(row["p_adjusted"]) else row["p"]
+    unit = "between these checkpoints" if row["unit"] == "checkpoints" else "between trainings"
+    if row["verdict"] == EFFECT:
+        word = SUPPORTED if row["delta"] > 0 else CONTRADICTED
+        return Finding(what, word, f"p {p:.4f}, {unit}", **numbers)
+    if row["verdict"] == NO_EFFECT:
+        return Finding(what, CONTRADICTED, f"no effect larger than ±{margin:g}, {unit}", **numbers)
+    if row["verdict"] == "":
+        raise NotTestableError("no test is possible with two seeds, or with thresholds fitted on the reported rows")
+    needs = [
+        f"{row[key]:,.0f} {word}" for key, word in (("needs_rows", "rows"), ("needs_seeds", "seeds")) if row[key] > 0
+    ]
+    more = f"; detecting {margin:g} would need {' or '.join(needs)}" if needs else ""
+    return Finding(
+        what, UNDECIDED, f"p {p:.4f}; minimum detectable effect {row['mde']:.3f} at 80 % power{more}", **numbers
+    )
+
+
+def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
+    """The tested difference of two systems on the suite average, under its representative protocol."""
+    rows = run.frame("deltas")
+    if rows.empty:
+        return None
+    pair = (rows["system"] == first) & (rows["baseline"] == second) & (rows["dataset"] == AVERAGE)
+    rows = rows[pair & (rows["table"] == CLAIMS) & (rows["suite"] == suite)]
+    places = set(zip(rows["protocol"], rows["split"], strict=True))
+    shown = ("argmax", "test") if ("argmax", "test") in places else representative(places)
+    if shown is None:
+        return None
+    row = rows[(rows["protocol"] == shown[0]) & (rows["split"] == shown[1])].iloc[0]
+    return {str(key): value for key, value in row.items()}
+
+
+def _compared_by(run: Run, suite: str, metric: str, first: Spec, second: Spec) -> Spec | None:
+    """The difference of two systems in a metric other than the suite's headline metric, tested on its own."""
+    from zsbench.plan.comparisons import Pair
+
+    entry, evidence = run.spec["suites"][suite], {}
+    chosen = None
+    for dataset in entry["datasets"]:
+        systems: dict[Key, np.ndarray] = {}
+        gold: dict[str, np.ndarray] = {}
+        for system, cells in paired_cells(run.layout, suite, dataset, [first, second]):
+            decisions = [decide(cell, entry) for cell in cells]
+            places = [(one.protocol, one.split) for one in decisions[0]]
+            chosen = places[0] if entry["task"] == "single" else representative(places)
+            if chosen is None:
+                continue
+            of_seeds = [next(one for one in each if (one.protocol, one.split) == chosen) for each in decisions]
+            rows = of_seeds[0].rows
+            gold[chosen[1]] = cells[0].gold[rows]
+            reads = METRICS[metric].reads == "scores"
+            systems[chosen[1], system["id"], chosen[0]] = np.stack(
+                [
+                    cell.scores[rows][None] if reads else one.partitions
+                    for cell, one in zip(cells, of_seeds, strict=True)
+                ]
+            )
+        if len(systems) == 2:
+            one, other = sorted(systems)
+            right = {key: np.ones(len(gold[key[0]]), bool) for key in systems}  # for McNemar's test, which is not used
+            answers = Answers(gold, systems, right)
+            single = entry["task"] == "single"
+            evidence[dataset["id"]] = resample(dataset["id"], answers, [(one, other)], metric, single, run.statistics)
+    if chosen is None or not evidence:
+        return None
+    pair = Pair(CLAIMS, suite, chosen[1], first["id"], chosen[0], second["id"], chosen[0])
+    rows_of = Comparisons(evidence, bases(run.spec, suite), run.statistics).rows([pair])
+    return next(row for row in rows_of if row["dataset"] == AVERAGE)
+
+
+def confusable(run: Run, claim: Spec) -> Finding:
+    """Like `better`, for the accuracy between labels that are similar for the untrained encoder
+    (`evaluation.confusable`).
+    """
+    first, second = run.systems(claim)
+    rows = run.frame("confusable")
+    if rows.empty:
+        raise NotTestableError("confusable labels were not configured, or there are none")
+    same = (rows["system"] == first["id"]) & (rows["baseline"] == second["id"])
+    turned = (rows["system"] == second["id"]) & (rows["baseline"] == first["id"])
+    picked = rows[(same | turned) & (rows["dataset"] == AVERAGE)]
+    if picked.empty:
+        raise NotTestableError(f"{first['id']} and {second['id']} do not differ in exactly one factor")
+    row = {str(key): value for key, value in picked.iloc[0].items()}
+    if row["system"] != first["id"]:
+        row |= {"system": first["id"], "baseline": second["id"], "delta": -row["delta"]}
+        row |= {"low": -row["high"], "high": -row["low"]}
+    return _difference(run, row, f"accuracy on {row['pairs']:.0f} pairs of labels")
+
+
+def constant(run: Run, claim: Spec) -> Finding:
+    """A quantity does not change with the number of labels.
+
+    Tokens: contradicted if the interval of the slope is above 0; supported if it is below a hundredth of a token per
+    label. Accuracy: contradicted if the interval excludes 0; supported if it is within the margin.
+    """
+    (system,) = run.systems(claim)
+    metric, rows = claim["metric"], run.frame("label_slopes")
+    rows = rows[(rows["system"] == system["id"]) & (rows["metric"] == metric)] if not rows.empty else rows
+    if rows.empty:
+        raise NotTestableError(f"{system['id']} was not scored with increasing numbers of labels")
+    row = rows.iloc[0]
+    margin = 0.01 if metric == "tokens" else run.statistics["margin"]
+    what = f"{COUNTED[metric]}, {system['id']}, {row['fewest']:.0f} to {row['most']:.0f} labels"
+    numbers = {"value": row["slope"], "low": row["low"], "high": row["high"]}
+    why = f"from {row['first']:.{1 if metric == 'tokens' else 3}f} to {row['last']:.{1 if metric == 'tokens' else 3}f}"
+    why += f", {row['rows']:.0f} texts of {row['datasets']}"
+    if row["low"] > 0 or row["high"] < 0:
+        return Finding(what, CONTRADICTED, why, **numbers)
+    within = -margin < row["low"] and row["high"] < margin
+    return Finding(what, SUPPORTED if within else UNDECIDED, why, **numbers)
+
+
+def one_pass(run: Run, claim: Spec) -> Finding:
+    """The encoder reads one sequence per text, regardless of the number of labels. A count, so without an interval."""
+    (system,) = run.systems(claim)
+    rows = run.frame("label_counts")
+    rows = rows[(rows["system"] == system["id"]) & rows["sequences"].notna()] if not rows.empty else rows
+    if rows.empty:
+        raise NotTestableError(f"{system['id']} was not scored with increasing numbers of labels")
+    counts = rows.sort_values("labels")[["labels", "sequences"]].to_numpy()
+    alone = [int(labels) for labels, sequences in counts if round(sequences, 6) == 1]
+    listed = ", ".join(f"{sequences:g} at {labels:.0f}" for labels, sequences in counts)
+    most = float(counts[:, 1].max())
+    why = f"{listed} labels; one up to {max(alone)} labels" if alone and most > 1 else f"{listed} labels"
+    what = f"encoder sequences per text, {system['id']}, at {counts[-1][0]:.0f} labels"
+    return Finding(what, SUPPORTED if most <= 1 else CONTRADICTED, why, value=float(counts[-1][1]))
+
+
+def miscalibrated(run: Run, claim: Spec) -> Finding:
+    """Confidence does not match accuracy.
+
+    Supported if the mean ECE over the sets of the suite is above the mean 95th percentile of the ECE of calibrated
+    confidences (exceeded by at most 5 % of calibrated systems). Contradicted if the interval of the ECE is below the
+    margin.
+    """
+    (system,) = run.systems(claim)
+    suite, rows = run.suite(claim), run.frame("calibration")
+    rows = rows[(rows["system"] == system["id"]) & (rows["suite"] == suite)] if not rows.empty else rows
+    if rows.empty:
+        raise NotTestableError(f"{system['id']} has no scores on {suite}")
+    means = rows.groupby("dataset", observed=True)[["ece", "ece_low", "ece_high", "ece_calibrated_high"]].mean()
+    ece, sets = float(means["ece"].mean()), len(means)
+    half = [np.sqrt(((means["ece"] - means[end]) ** 2).sum()) / sets for end in ("ece_low", "ece_high")]
+    low, high = max(0.0, ece - float(half[0])), ece + float(half[1])  # sets are independent
+    largest = float(means["ece_calibrated_high"].mean())
+    what = f"ECE, {system['id']}, mean over {counted(sets, 'set')}"
+    why = f"a calibrated system shows at most {largest:.3f} on as many rows (95 %)"
+    if ece > largest:
+        return Finding(what, SUPPORTED, why, ece, low, high)
+    calibrated = high < run.statistics["margin"]
+    return Finding(what, CONTRADICTED if calibrated else UNDECIDED, why, ece, low, high)
+
+
+def setting(run: Run, claim: Spec) -> Finding:
+    """A setting of the loaded model has the claimed value."""
+    (system,) = run.systems(claim)
+    config = run.options(system)
+    if claim["setting"] not in config:
+        raise NotTestableError(f"the config of {system['id']} has no {claim['setting']!r}")
+    value = config[claim["setting"]]
+    what = f"{claim['setting']} in the config of {system['id']}"
+    if value == claim["value"]:
+        return Finding(what, SUPPORTED, f"the value is {value!r}")
+    return Finding(what, CONTRADICTED, f"the value is {value!r}, not {claim['value']!r}")
+
+
+def reads(run: Run, claim: Spec) -> Finding:
+    """The model reads that many tokens, and is as accurate on long texts as on short ones.
+
+    Contradicted if its configuration allows fewer tokens. Otherwise the accuracy on the longer half of the texts of
+    each set minus the shorter half decides: contradicted if the interval is below 0, supported if it is above minus the
+    margin.
+    """
+    (system,) = run.systems(claim)
+    suite, config = run.suite(claim), run.options(system)
+    if run.spec["suites"][suite]["task"] != "single":
+        raise NotTestableError(f"{system['id']} is not in a single-label suite")
+    if "max_length" not in config:
+        raise NotTestableError(f"the config of {system['id']} has no token limit")
+    limit = config["max_length"]
+    differences, variances, cut, texts = [], [], 0, 0
+    for dataset in run.spec["suites"][suite]["datasets"]:
+        for _, cells in paired_cells(run.layout, suite, dataset, [system]):
+            right = np.mean([cell.gold[np.arange(len(cell.gold)), cell.winners] for cell in cells], axis=0)
+            frame = pd.read_parquet(check_rows(run.layout.dataset(dataset["id"])), columns=["sample_id", "text"])
+            words = frame.set_index("sample_id")["text"].str.split().str.len().loc[list(cells[0].sample_ids)].to_numpy()
+            longer = words > np.median(words)
+            if 1 < longer.sum() < len(longer) - 1:
+                differences.append(right[longer].mean() - right[~longer].mean())
+                variances.append(sum(right[half].var(ddof=1) / half.sum() for half in (longer, ~longer)))
+            cut, texts = cut + int(cells[0].card.get("truncated_texts") or 0), texts + len(right)
+    if not differences:
+        raise NotTestableError(f"all texts of {suite} have the same length")
+    value, error = float(np.mean(differences)), float(np.sqrt(np.sum(variances)) / len(differences))
+    level = run.statistics["level"]
+    from scipy.stats import norm
+
+    half_width = float(norm.ppf((1 + level) / 2)) * error
+    low, high = value - half_width, value + half_width
+    what = f"accuracy on the longer half of the texts minus the shorter, {system['id']}, {len(differences)} sets"
+    why = f"limit {limit} tokens; {cut} of {texts} texts were truncated"
+    if limit < claim["value"]:
+        return Finding(what, CONTRADICTED, why, value, low, high)
+    if high < 0:
+        return Finding(what, CONTRADICTED, why, value, low, high)
+    return Finding(what, SUPPORTED if low > -run.statistics["margin"] else UNDECIDED, why, value, low, high)
+
+
+def order(run: Run, claim: Spec) -> Finding:
+    """Answers do not change with the order of the labels.
+
+    Contradicted if the interval of the flip rate is above the flip rate when the same order is scored again (rounding
+    noise); supported if nothing flips, or if the interval ends less than the margin above that floor.
+    """
+    (system,) = run.systems(claim)
+    rows = run.frame("sensitivity")
+    rows = rows[(rows["system"] == system["id"]) & (rows["kind"] == "order")] if not rows.empty else rows
+    if rows.empty:
+        raise NotTestableError(f"{system['id']} was not scored with other label orders")
+    sets = rows.groupby("dataset", observed=True)[
+        ["flip_rate", "flip_low", "flip_high", "floor", "median_shift"]
+    ].mean()
+    rate, floor, count = float(sets["flip_rate"].mean()), float(sets["floor"].mean()), len(sets)
+    half = [float(np.sqrt(((sets["flip_rate"] - sets[end]) ** 2).sum()) / count) for end in ("flip_low", "flip_high")]
+    low, high = rate - half[0], rate + half[1]
+    what = f"answers that flip, {system['id']}, mean over {counted(count, 'set')}"
+    why = f"rescoring the same order flips {floor:.3f}; median |Δp| {sets['median_shift'].mean():.4f}"
+    if low > floor:
+        return Finding(what, CONTRADICTED, why, rate, low, high)
+    same = high <= floor + run.statistics["margin"]
+    return Finding(what, SUPPORTED if same else UNDECIDED, why, rate, low, high)
+
+
+def attribution(run: Run, claim: Spec) -> Finding:
+    """Most of the hybrid's gain over its NLI model at 0.5 comes from the heads, not from fitted thresholds.
+
+    The share of the thresholds is their Shapley value divided by the gain, on the rows of the card's protocol
+    (`val-tuned`). Supported if its interval is below one half, contradicted if it is above.
+    """
+    (system,) = run.systems(claim)
+    suite, rows = run.suite(claim), run.frame("deltas")
+    nli = _nli_of(run, suite, system)
+    rows = rows[(rows["dataset"] == AVERAGE) & (rows["table"] == suite)]
+
+    def one(name: str, baseline: str, factor: str, protocol: str) -> Any:
+        pick = (rows["system"] == name) & (rows["baseline"] == baseline) & (rows["factor"] == factor)
+        matches = rows[pick & (rows["protocol"] == protocol)]
+        return None if matches.empty else matches.iloc[-1]
+
+    protocol = next((p for p in ("val-tuned", "cv", "held-out") if one(system["id"], nli, SHAPLEY, p) is not None), "")
+    if not protocol:
+        raise NotTestableError("the config has no protocol with fitted thresholds")
+    total, share = one(system["id"], nli, "system + thresholds", protocol), one(system["id"], nli, SHAPLEY, protocol)
+    if total["delta"] <= 0:
+        return Finding(f"gain of {system['id']} over {nli}", CONTRADICTED, "there is no gain", total["delta"])
+    value, low, high = (float(share[key]) / float(total["delta"]) for key in ("delta", "low", "high"))
+    parts = [f"{protocol}: gain {total['delta']:+.3f}, thresholds {share['delta']:+.3f}"]
+    if (held := one(nli, nli, "thresholds", "held-out")) is not None:
+        parts.append(f"held-out thresholds alone (NLI) {held['delta']:+.3f}")
+    if (heads := one(system["id"], nli, "system", "held-out")) is not None:
+        parts.append(f"heads and blend at held-out thresholds {heads['delta']:+.3f}")
+    alone = next(
+        (
+            s
+            for s in run.spec["systems"]
+            if s["settings"].get("blend") == "heads" and s.get("model") == system.get("model")
+        ),
+        None,
+    )
+    if alone is not None and (heads := one(alone["id"], nli, "system", "held-out")) is not None:
+        parts.append(f"heads alone {heads['delta']:+.3f}")
+    what = f"share of the gain of {system['id']} over {nli} due to fitted thresholds"
+    verdict = SUPPORTED if high < 0.5 else CONTRADICTED if low > 0.5 else UNDECIDED
+    return Finding(what, verdict, "; ".join(parts), value, low, high, f"{system['id']}, {nli}")
+
+
+def _nli_of(run: Run, suite: str, hybrid: Spec) -> str:
+    """Id of the scored NLI system with the model that a hybrid builds on."""
+    wanted = hybrid["settings"].get("nli")
+    for system in suite_systems(run.spec, suite):
+        if system["family"] == "nli" and wanted in (system["id"], system.get("model")):
+            return str(system["id"])
+    raise NotTestableError(f"the run does not score {wanted}, the NLI model of {hybrid['id']}, on its own")
+
+
+def blend(run: Run, claim: Spec) -> Finding:
+    """The learned NLI weight of each label is as good as the best weight on a grid.
+
+    The grid weight of a label is the one with the highest average precision on validation rows. Both are compared on
+    test rows with a paired bootstrap, by mean average precision over the labels with a head. Contradicted if the
+    interval is below 0, supported if it is above minus the margin.
+    """
+    (system,) = run.systems(claim)
+    suite = run.suite(claim)
+    settings = system["settings"]
+    same = [
+        one
+        for one in suite_systems(run.spec, suite)
+        if one["family"] == "hybridnli" and one["model"] == system["model"]
+    ]
+    other = {one["settings"].get("blend"): one for one in same}
+    if not {"heads", "half"} <= other.keys():
+        raise NotTestableError("the run does not score both blends, heads and half")
+    dataset = run.dataset(suite, settings["dataset"])
+    record = read_json(run.layout.model(system["model"], system["seeds"][0]))
+    learned = record["alphas"]
+    differences, draws, weights_of = [], [], []
+    for seed in system["seeds"]:
+        learned = read_json(run.layout.model(system["model"], seed))["alphas"]
+        half, heads = (read_cell(run.layout, suite, dataset, other[kind]["id"], seed) for kind in ("half", "heads"))
+        nli = 2 * half.scores - heads.scores  # half is the mean of both
+        rows = {split: half.split == split for split in ("validation", "test")}
+        if not all(mask.any() for mask in rows.values()):
+            raise NotTestableError(f"{dataset['id']} does not have both validation and test rows")
+        labels = [(list(half.label_names).index(name), float(weight)) for name, weight in learned.items()]
+        chosen = [
+            _best_blend(
+                nli[rows["validation"], k], heads.scores[rows["validation"], k], half.gold[rows["validation"], k]
+            )
+            for k, _ in labels
+        ]
+        columns, gold = [k for k, _ in labels], half.gold[rows["test"]]
+        sides = [
+            np.stack(
+                [
+                    w * nli[rows["test"], k] + (1 - w) * heads.scores[rows["test"], k]
+                    for k, w in zip(columns, weights, strict=True)
+                ],
+                axis=1,
+            )
+            for weights in ([w for _, w in labels], chosen)
+        ]
+        weights = np.concatenate(
+            [np.ones((1, len(gold)), np.float32), *row_weights(len(gold), 2000, run.statistics["seed"])]
+        )
+        values = [np.nanmean(average_precision(weights, gold[:, columns], side), axis=1) for side in sides]
+        differences.append(values[0][0] - values[1][0])
+        draws.append(values[0][1:] - values[1][1:])
+        weights_of.append(
+            ", ".join(
+                f"{name} {weight:.2f} (grid {w:.2f})" for (name, weight), w in zip(learned.items(), chosen, strict=True)
+            )
+        )
+    value = float(np.mean(differences))
+    low, high = interval(np.mean(draws, axis=0), run.statistics["level"])
+    what = f"mean AP of {system['id']}, learned blend minus grid, test rows"
+    margin = run.statistics["margin"]
+    verdict = CONTRADICTED if high < 0 else SUPPORTED if low > -margin else UNDECIDED
+    return Finding(what, verdict, f"NLI weights: {weights_of[0]}", value, low, high)
+
+
+def _best_blend(nli: np.ndarray, head: np.ndarray, gold: np.ndarray) -> float:
+    """The weight in `BLENDS` with the highest average precision; ties go to the one closest to one half."""
+    scores = np.stack([w * nli + (1 - w) * head for w in BLENDS], axis=1)  # (n, G)
+    values = average_precision(np.ones((1, len(gold))), np.repeat(gold[:, None], len(BLENDS), axis=1), scores)[0]
+    best = np.flatnonzero(values >= np.nanmax(values) - 1e-12) if not np.isnan(values).all() else np.arange(len(BLENDS))
+    return float(BLENDS[best[np.abs(BLENDS[best] - 0.5).argmin()]])
+
+
+def trained_share(run: Run, claim: Spec) -> Finding:
+    """The trained share of a hybrid's parameters: supported if it rounds to the claimed value."""
+    (system,) = run.systems(claim)
+    if not system["trained"]:
+        raise NotTestableError(f"{system['id']} was not trained here")
+    trained = int(read_json(run.layout.model(system["model"], system["seeds"][0]))["parameters"])
+    nli, seed = system["settings"]["nli"], system["seeds"][0]
+    record = run.layout.model(nli, seed)
+    if record.is_file():
+        frozen = int(read_json(record)["parameters"])
+    else:
+        frozen = _stored_parameters(run.layout.fetched(nli).parent / "files")
+    share = trained / frozen
+    why = f"{trained:,} trained, {frozen:,} of {nli} frozen"
+    what = f"trained over frozen parameters, {system['id']}"
+    if not set(claim.get("made_of") or ()) <= set(system.get("made_of") or ()):
+        return Finding(what, NOT_TESTABLE, f"{why}; the claim is about {', '.join(claim['made_of'])}", share)
+    digits = max(0, -math.floor(math.log10(claim["value"])) + 1)
+    return Finding(
+        what, SUPPORTED if round(share, digits) == round(claim["value"], digits) else CONTRADICTED, why, share
+    )
+
+
+def _stored_parameters(folder: Path) -> int:
+    """Number of parameters in the safetensors files of a folder, from their headers."""
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    if not total:
+        raise NotTestableError(f"no safetensors in {folder} to count parameters")
+    return total
+
+
+def published_delta(run: Run, claim: Spec) -> Finding:
+    """A published difference of two averages is outside the sampling noise of its test sets.
+
+    This uses no cells of the run. Assumptions: the published macro-F1 is the probability that a row is correct, and
+    rows and systems are independent. (Two systems on the same rows mostly agree, so the true noise is probably smaller;
+    macro-F1 with rare labels has more.) The noise is simulated with 10,000 draws.
+    """
+    reported = load_published(PUBLISHED)
+    entry = reported["publications"].get(claim["publication"])
+    if entry is None or not set(claim["rows"]) <= entry["systems"].keys() or "columns" in entry:
+        raise NotTestableError(f"published.yaml has no {' and '.join(claim['rows'])} in {claim['publication']}")
+    sides = [entry["systems"][name] for name in claim["rows"]]
+    counts = [np.array([(reported["rows"] | side["rows"])[name] for name in entry["datasets"]]) for side in sides]
+    generator = np.random.default_rng(int(digest([run.statistics["seed"], claim["rows"]]), 16))
+    drawn = [
+        generator.binomial(rows, side["values"], size=(10_000, len(rows))) / rows
+        for rows, side in zip(counts, sides, strict=True)
+    ]
+    noise = (drawn[0] - drawn[1]).mean(axis=1)
+    value = float(sides[0]["average"] - sides[1]["average"])
+    low, high = interval(noise - noise.mean() + value, run.statistics["level"])
+    what = f"printed average, {claim['rows'][0]} minus {claim['rows'][1]}"
+    total = " and ".join(dict.fromkeys(f"{rows.sum():,}" for rows in counts))
+    why = f"sampling noise ±{(high - low) / 2:.4f} over {total} rows, systems taken as independent; one training"
+    return Finding(what, SUPPORTED if low > 0 or high < 0 else UNDECIDED, why, value, low, high)
+
+
+assert all(name in globals() for name in RULES), "every rule needs a function"

@@ -1,0 +1,126 @@
+"""Accuracy between confusable labels, i.e. labels of a data set that are similar for the untrained encoder.
+
+The label pairs are computed by a separate job (`label_pairs`). The rest is computed from stored scores, with the same
+intervals, p values and verdicts as other differences.
+
+n rows, L labels, S seeds.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsbench.evaluation.cells import paired_cells
+from zsbench.evaluation.compare import AVERAGE, Comparisons, Evidence, Sample, bases, test_of
+from zsbench.evaluation.compare import COLUMNS as DELTA_COLUMNS
+from zsbench.evaluation.measure import write_frame
+from zsbench.evaluation.statistics import coins, row_weights
+from zsbench.plan.comparisons import Pair, derive
+from zsbench.plan.suites import suite_systems, suites_of
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import digest, read_json
+
+TABLE = "confusable"
+COLUMNS = [*DELTA_COLUMNS, "value", "baseline_value", "pairs"]
+ARGMAX = "argmax"
+
+
+def confusable_accuracy(scores: np.ndarray, gold: np.ndarray, pairs: list[list[int]]) -> np.ndarray:
+    """Of each row, the share of its label's lookalikes that score below it, (n,).
+
+    Equal scores count half; nan for a row whose label has none.
+
+    Args:
+        scores: (n, L).
+        gold: (n,) label indices.
+        pairs: of confusable labels.
+    """
+    partners: dict[int, list[int]] = {}
+    for a, b in pairs:
+        partners.setdefault(a, []).append(b)
+        partners.setdefault(b, []).append(a)
+    values = np.full(len(gold), np.nan)
+    for label, others in partners.items():
+        rows = np.flatnonzero(gold == label)
+        margin = scores[rows, label][:, None] - scores[rows][:, others]
+        values[rows] = ((margin > 0) + 0.5 * (margin == 0)).mean(axis=1)
+    return values
+
+
+def compare_confusable(root: Path, spec: dict[str, Any]) -> None:
+    """Write `analysis/confusable.parquet`: every contrast of variants, in the columns of `deltas`.
+
+    All contrasts of a suite are one family. Empty where no labels are alike, or no two variants were trained.
+
+    Args:
+        root: `results/<run>`.
+        spec: the analysis spec.
+    """
+    layout = Layout(Path(root))
+    found = read_json(layout.label_pairs)["pairs"] if layout.label_pairs.is_file() else {}
+    rows: list[dict[str, Any]] = []
+    for suite in suites_of(spec, "single") if found else ():
+        names = {system["id"] for system in suite_systems(spec, suite)}
+        contrasts = [one for one in derive(spec["gliznet"]) if {one.system, one.baseline} <= names]
+        pairs = [
+            Pair(TABLE, suite, "test", one.system, ARGMAX, one.baseline, ARGMAX, one.factor, " vs ".join(one.levels))
+            for one in contrasts
+        ]
+        rows += _suite_rows(layout, spec, suite, pairs, found)
+    write_frame(layout, TABLE, rows, COLUMNS)
+
+
+def _suite_rows(
+    layout: Layout, spec: dict[str, Any], suite: str, pairs: list[Pair], found: dict[str, list[list[int]]]
+) -> list[dict[str, Any]]:
+    """Rows of one suite."""
+    wanted = {name for pair in pairs for name in (pair.system, pair.baseline)}
+    systems = [system for system in suite_systems(spec, suite) if system["id"] in wanted]
+    evidence: dict[str, Evidence] = {}
+    for dataset in spec["suites"][suite]["datasets"]:
+        if not found.get(dataset["id"]):
+            continue
+        values = {}
+        for system, cells in paired_cells(layout, suite, dataset, systems):
+            of_seeds = [
+                confusable_accuracy(cell.scores, cell.gold.argmax(axis=1), found[dataset["id"]]) for cell in cells
+            ]
+            values[system["id"]] = np.stack(of_seeds)  # (S, n)
+        if values and not np.isnan(next(iter(values.values()))).all():
+            evidence[dataset["id"]] = evidence_of(dataset["id"], values, pairs, spec["statistics"])
+    count = sum(len(found[name]) for name in evidence)
+    comparisons = Comparisons(evidence, bases(spec, suite), spec["statistics"])
+    rows = []
+    for row in comparisons.rows(pairs):
+        sets = [row["dataset"]] if row["dataset"] != AVERAGE else list(evidence)
+        keys = {side: ("test", row[side], ARGMAX) for side in ("system", "baseline")}
+        sets = [name for name in sets if all(key in evidence[name].samples for key in keys.values())]
+        means = {side: float(comparisons.sample(key, sets).points.mean()) for side, key in keys.items()}
+        pairs_of = len(found[row["dataset"]]) if row["dataset"] != AVERAGE else count
+        row |= {"metric": "confusable_accuracy", "value": means["system"], "baseline_value": means["baseline"]}
+        rows.append(row | {"pairs": pairs_of})
+    return rows
+
+
+def evidence_of(dataset: str, values: dict[str, np.ndarray], pairs: list[Pair], statistics: dict[str, Any]) -> Evidence:
+    """One set resampled, as `compare.resample` does it for predictions: the metric is a mean over rows.
+
+    Args:
+        values: (S, n) of each system, nan for rows without a lookalike.
+    """
+    known = ~np.isnan(next(iter(values.values()))[0])
+    values = {name: of_system[:, known] for name, of_system in values.items()}
+    n, seed = int(known.sum()), int(digest([statistics["seed"], dataset, TABLE]), 16)
+    weights = np.concatenate(list(row_weights(n, statistics["draws"], seed))) / n  # (D, n)
+    signs = 1 - 2 * np.concatenate(list(coins(n, statistics["draws"], seed)))  # (D, n) of +1 and -1
+    evidence = Evidence({}, {}, {"test": 2 / n**2}, {"test": 0})  # two unseen rows, see `verdicts.unseen_variance`
+    for name, of_system in values.items():
+        sample = Sample(name, of_system.mean(axis=1), weights @ of_system.T, of_system[0] > 0.5)
+        evidence.samples["test", name, ARGMAX] = sample
+    for pair in pairs:
+        test = test_of(pair)
+        if all(key in evidence.samples for key in test):
+            first, second = (values[key[1]].mean(axis=0) for key in test)
+            evidence.null[test] = signs @ (first - second) / n
+    return evidence

@@ -1,0 +1,247 @@
+"""Quality and cost of a system for 2 to 1,000 labels: the labels of a data set, padded with distractors that are never
+gold labels.
+
+`count_labels` stores the answers of a system and the input sizes of its encoder; `label_slopes` computes metrics and
+slopes from them. All texts share one list of labels, and a shorter list is a prefix of a longer one, so all counts use
+the same texts.
+
+n texts, K labels.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zsbench.evaluation.sensitivity import subsample
+from zsbench.evaluation.ties import winners
+from zsbench.store.integrity import check_rows
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import environment, file_sha256, read_json, write_json
+
+SHORTEST = 3  # letters of a word that tells labels apart; "of" does not
+
+
+def label_list(own: Sequence[str], pool: Sequence[str], most: int, seed: int) -> list[str]:
+    """A set's own labels, then distractors in a seeded order: at most `most` labels, each once.
+
+    A label that shares a word with one of the set's own may be true of a text, so it is no distractor.
+
+    Args:
+        own: the labels of the set.
+        pool: labels of all sets.
+    """
+
+    def words(label: str) -> set[str]:
+        return {word for word in label.casefold().replace("_", " ").split() if len(word) >= SHORTEST}
+
+    taken = {word for label in own for word in words(label)}
+    others = {label.casefold(): label for label in sorted(pool) if words(label) and taken.isdisjoint(words(label))}
+    drawn = np.random.default_rng(seed).permutation(len(others))
+    distractors = [list(others.values())[i] for i in drawn]
+    return [*own, *distractors][: max(most, len(own))]
+
+
+@dataclass
+class Read:
+    """What encoders read: tokens without padding, and sequences."""
+
+    tokens: int = 0
+    sequences: int = 0
+    _inside: int = 0  # calls of models that are running, one in another
+
+    def enter(self, module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Before a model's forward: count what it is given, unless a model around it was given the same."""
+        if inputs and isinstance(inputs[0], Mapping):  # sentence-transformers hand on a mapping
+            given = inputs[0]
+        else:
+            given = {"input_ids": inputs[0], **named} if inputs else named
+        ids, mask = given.get("input_ids"), given.get("attention_mask")
+        if self._inside == 0 and ids is not None:
+            if mask is not None and mask.shape == ids.shape:
+                self._add(int(mask.sum()), len(ids))
+            else:
+                self._add(_unpadded(ids, _padding(module)), len(ids))
+        self._inside += 1
+
+    def leave(self, *_: Any) -> None:
+        """After a model's forward, also where it failed."""
+        self._inside -= 1
+
+    def embed(self, pad: int | None) -> Callable[..., None]:
+        """Before word embeddings that are looked up without their model, as by a cache of texts: count the ids."""
+
+        def count(_: Any, inputs: tuple[Any, ...]) -> None:
+            if self._inside == 0:
+                self._add(_unpadded(inputs[0], pad), len(inputs[0]))
+
+        return count
+
+    def _add(self, tokens: int, sequences: int) -> None:
+        self.tokens += tokens
+        self.sequences += sequences
+
+
+def _padding(model: Any) -> int | None:
+    """Id of the padding token."""
+    return getattr(getattr(model, "config", None), "pad_token_id", None)
+
+
+def _unpadded(ids: Any, pad: int | None) -> int:
+    return int((ids != pad).sum()) if pad is not None else ids.numel()
+
+
+@contextmanager
+def counting(system: Any) -> Iterator[Read | None]:
+    """Count what is given to a system's encoders; None for a system that has none.
+
+    At the models, not at their word embeddings: a fast encoder looks up each distinct token once.
+    """
+    read, hooks = Read(), []
+    try:
+        for model in encoders(system):
+            hooks.append(model.register_forward_pre_hook(read.enter, with_kwargs=True))
+            hooks.append(model.register_forward_hook(read.leave, always_call=True))
+        for embeddings, pad in word_embeddings(system):
+            hooks.append(embeddings.register_forward_pre_hook(read.embed(pad)))
+        yield read if hooks else None
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def word_embeddings(system: Any) -> list[tuple[Any, int | None]]:
+    """(module, id of padding) of the word embeddings of every model, each once."""
+    models = [model for model in encoders(system) if hasattr(model, "get_input_embeddings")]
+    found = [(model.get_input_embeddings(), _padding(model)) for model in models]
+    return list({id(module): (module, pad) for module, pad in found if module is not None}.values())
+
+
+def encoders(system: Any) -> list[Any]:
+    """Every transformers model that an adapter holds, also one inside another, and what calls one, each once.
+
+    sentence-transformers call a model's `forward`, where no hook sees it, but are called themselves.
+    """
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    holders = [system, *(value for value in vars(system).values() if hasattr(value, "__dict__"))]
+    held = [value for holder in holders for value in vars(holder).values()]
+    modules = [value for value in [*holders, *held] if isinstance(value, nn.Module)]
+    within = {id(one): one for module in modules for one in module.modules()}.values()
+    return [one for one in within if any(isinstance(model, PreTrainedModel) for model in (one, *one.children()))]
+
+
+def count_labels(root: Path, spec: dict[str, Any]) -> None:
+    """Score some texts of each set under growing numbers of labels; writes `Layout.label_counts`.
+
+    A count is left out where the encoder would read more than `tokens`: predicted as what it read at the count before,
+    times the ratio of the counts. So what is left out depends on no clock.
+
+    Args:
+        root: `results/<run>`.
+        spec: `Plan.label_counts_spec`.
+    """
+    from zsbench.evaluation.scoring import CellError, faults
+    from zsbench.jobs.runtime import prepare_torch, resolve_precision
+    from zsbench.systems import load
+
+    device, layout = prepare_torch(), Layout(Path(root))
+    spec = spec | {"precision": resolve_precision(spec["precision"], device)}
+    pool = [*spec["pool"], *_trained_on(layout, spec["training_sets"])]
+    record: dict[str, Any] = {"spec": {**spec, "pool": len(pool)}, "sets": {}, "reason": "", "device": device}
+    try:
+        with faults():
+            system = load.build(spec, layout)
+            for dataset in spec["datasets"]:
+                record["sets"][dataset] = _of_set(system, layout, dataset, pool, spec)
+    except CellError as fault:
+        record["sets"], record["reason"] = {}, fault.reason
+    write_json(
+        layout.label_counts(spec["system"]), record | {"environment": environment(), "volatile": ["environment"]}
+    )
+
+
+def _trained_on(layout: Layout, names: list[str]) -> list[str]:
+    """Every label of the training sets, true or false."""
+    frames = [
+        pd.read_parquet(check_rows(layout.training_set(name)), columns=["labels", "not_labels"]) for name in names
+    ]
+    columns = [frame[column] for frame in frames for column in ("labels", "not_labels")]
+    return sorted({str(label) for column in columns for labels in column for label in labels})
+
+
+def _of_set(system: Any, layout: Layout, dataset: str, pool: list[str], spec: dict[str, Any]) -> dict[str, Any]:
+    """Answers, reading and seconds at every count of one set."""
+    from zsbench.systems.texts import well_formed
+
+    facts = read_json(layout.dataset_card(dataset))
+    frame = pd.read_parquet(check_rows(layout.dataset(dataset)))
+    frame = frame[frame["split"] == "test"]
+    frame = frame.iloc[subsample(len(frame), spec["rows"], spec["rows_seed"])]
+    texts, labels = (
+        well_formed(frame["text"].tolist()),
+        label_list(facts["labels"], pool, spec["counts"][-1], spec["rows_seed"]),
+    )
+    counts = [K for K in spec["counts"] if len(labels) >= K]
+    measured: list[dict[str, Any]] = []
+    before: tuple[int, int] | None = None  # (labels, tokens)
+    kept = False
+    for K in counts:
+        predicted = before[1] * K / before[0] if before else 0
+        if predicted > spec["tokens"]:
+            words = f"about {predicted:,.0f} encoder tokens, over the budget of {spec['tokens']:,}"
+            measured.append({"labels": K, "skipped": words})
+            continue
+        kept = keeps_labels(system, texts[0], labels[: counts[0]]) if before is None else kept
+        found = measure_count(system, texts, labels[:K], list(frame["sample_id"]), kept)
+        before = K, found["read"] or 0
+        measured.append({"labels": K, "skipped": "", **found})
+    return {
+        "own": len(facts["labels"]),
+        "available": len(labels),
+        "rows_sha256": file_sha256(layout.dataset(dataset)),
+        "gold": [int(gold[0]) for gold in frame["gold"]],
+        "counts": measured,
+    }
+
+
+def keeps_labels(system: Any, text: str, labels: list[str]) -> bool:
+    """Whether a second call with the same labels reads less: the system has kept them."""
+    with counting(system) as first:
+        system.score([text], labels)
+    with counting(system) as again:
+        system.score([text], labels)
+    return first is not None and again is not None and again.tokens < first.tokens
+
+
+def measure_count(system: Any, texts: list[str], labels: list[str], rows: list[str], kept: bool) -> dict[str, Any]:
+    """Answers (n,), what the encoder read and seconds.
+
+    The first text is scored alone, with labels that are new; then all n. What n - 1 further texts read is the whole
+    less what the first did; where labels are kept (`keeps_labels`), the whole holds texts alone.
+    """
+
+    def read(some: list[str]) -> tuple[Read | None, np.ndarray, float]:
+        with counting(system) as count:
+            started = time.perf_counter()
+            scores = np.asarray(system.score(some, labels))
+            return count, scores, time.perf_counter() - started
+
+    first, _, _ = read(texts[:1])
+    whole, scores, seconds = read(texts)
+    found = {"answers": winners(scores, rows, labels).tolist(), "seconds": seconds}
+    if first is None or whole is None:
+        return found | dict.fromkeys(("read", "tokens", "sequences", "first_tokens"))
+    before, further = (Read(), len(texts)) if kept else (first, max(1, len(texts) - 1))
+    return found | {
+        "read": whole.tokens,
+        "tokens": (whole.tokens - before.tokens) / further,
+        "sequences": (whole.sequences - before.sequences) / further,
+        "first_tokens": first.tokens,
+    }

@@ -1,0 +1,171 @@
+"""Accuracy, tokens and time by number of labels, and their slopes, from what `label_counts` stored.
+
+n texts, K labels.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zsbench.evaluation.metrics import one_hot, point
+from zsbench.store.integrity import write_frame
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import read_json, write_atomic
+
+COUNT_COLUMNS = ["system", "kind", "seed", "labels", "rows", "datasets", "accuracy", "low", "high", "macro_f1"]
+COUNT_COLUMNS += ["tokens", "first_tokens", "sequences", "milliseconds", "skipped"]
+SLOPE_COLUMNS = ["system", "kind", "metric", "slope", "low", "high", "first", "last", "fewest", "most", "rows"]
+SLOPE_COLUMNS += ["datasets"]
+TEXTS = ["system", "kind", "datasets", "skipped", "metric"]
+BOOTSTRAP = 2000
+
+
+def gather_label_counts(root: Path, spec: dict[str, Any]) -> None:
+    """Write `analysis/label_counts.parquet` and `analysis/label_slopes.parquet` from the stored answers.
+
+    Args:
+        root: `results/<run>`.
+        spec: the analysis spec; its `label_counts` names the systems.
+    """
+    layout = Layout(Path(root))
+    rows: list[dict[str, Any]] = []
+    slopes: list[dict[str, Any]] = []
+    for system, kind in spec.get("label_counts", {}).items():
+        record = read_json(layout.label_counts(system))
+        if not record["sets"]:
+            words = {"system": system, "kind": kind, "seed": record["spec"]["seed"], "skipped": record["reason"]}
+            rows.append(words | {"datasets": ", ".join(record["spec"]["datasets"])})
+            continue
+        of_system = list(count_rows(record, spec["statistics"]))
+        rows += [{"system": system, "kind": kind, **row} for row in of_system]
+        slopes += [{"system": system, "kind": kind, **row} for row in slope_rows(record, of_system, spec["statistics"])]
+    for name, table, columns in (("label_counts", rows, COUNT_COLUMNS), ("label_slopes", slopes, SLOPE_COLUMNS)):
+        frame = pd.DataFrame(table, columns=columns)
+        frame = frame.astype({column: "float64" for column in columns if column not in TEXTS})
+        frame = frame.astype({column: "object" for column in columns if column in TEXTS})
+        write_atomic(layout.root / "analysis" / f"{name}.parquet", partial(_write, frame))
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    write_frame(path, frame)
+
+
+def correctness(record: dict[str, Any]) -> tuple[list[int], list[np.ndarray]]:
+    """Counts that every set was measured at, and of each set (n, counts) of right and wrong answers."""
+    sets = record["sets"].values()
+    known = [{one["labels"] for one in found["counts"] if not one["skipped"]} for found in sets]
+    counts = sorted(set.intersection(*known))
+    right = []
+    for found in sets:
+        answers = {one["labels"]: one["answers"] for one in found["counts"] if not one["skipped"]}
+        right.append(np.array(found["gold"])[:, None] == np.array([answers[K] for K in counts]).T)
+    return counts, right
+
+
+def count_rows(record: dict[str, Any], statistics: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A row per number of labels: accuracy with a bootstrap interval over texts, mean macro-F1, what was read."""
+    counts, right = correctness(record)
+    sets = list(record["sets"].values())
+    shared = {"seed": record["spec"]["seed"], "datasets": ", ".join(record["sets"])}
+    rows = sum(len(of_set) for of_set in right)
+    for place, K in enumerate(counts):
+        at = [next(one for one in found["counts"] if one["labels"] == K) for found in sets]
+        drawn = _drawn([of_set[:, place] for of_set in right], statistics["seed"])
+        low, high = np.quantile(drawn, [(1 - statistics["level"]) / 2, (1 + statistics["level"]) / 2])
+        f1 = [
+            point("macro_f1", one_hot(found["gold"], K), one_hot(one["answers"], K)[None], single=True)[0]
+            for found, one in zip(sets, at, strict=True)
+        ]
+        means = {key: _mean([one[key] for one in at]) for key in ("tokens", "first_tokens", "sequences")}
+        seconds = sum(one["seconds"] for one in at)
+        yield shared | {
+            "labels": K,
+            "rows": rows,
+            "accuracy": float(np.mean([of_set[:, place].mean() for of_set in right])),
+            "low": float(low),
+            "high": float(high),
+            "macro_f1": float(np.mean(f1)),
+            **means,
+            "milliseconds": 1000 * seconds / rows,
+            "skipped": "",
+        }
+    skipped: dict[int, str] = {}
+    for found in sets:
+        skipped |= {one["labels"]: one["skipped"] for one in found["counts"] if one["skipped"]}
+        skipped |= {
+            K: f"the pool has {found['available']} labels" for K in record["spec"]["counts"] if found["available"] < K
+        }
+    for K in sorted(skipped.keys() - set(counts)):
+        yield shared | {"labels": K, "skipped": skipped[K]}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _drawn(sets: list[np.ndarray], seed: int) -> np.ndarray:
+    """(draws,) mean over sets of the mean of values (n,), texts of each set resampled."""
+    generator = np.random.default_rng(seed)
+    return np.mean(
+        [values[generator.integers(len(values), size=(BOOTSTRAP, len(values)))].mean(axis=1) for values in sets], axis=0
+    )
+
+
+def slope_rows(
+    record: dict[str, Any], rows: list[dict[str, Any]], statistics: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """How accuracy, tokens and time change with the number of labels; nothing with fewer than three counts."""
+    counts, right = correctness(record)
+    if len(counts) < 3:
+        return
+    rows = [row for row in rows if not row["skipped"]]
+    shared = {"fewest": counts[0], "most": counts[-1], "rows": rows[0]["rows"], "datasets": rows[0]["datasets"]}
+    value, low, high = accuracy_slope(np.array(counts), right, statistics["level"], statistics["seed"])
+    ends = {"first": rows[0]["accuracy"], "last": rows[-1]["accuracy"]}
+    yield shared | {"metric": "accuracy", "slope": value, "low": low, "high": high, **ends}
+    for metric in ("tokens", "milliseconds"):
+        values = [row[metric] for row in rows]
+        if None not in values:
+            value, low, high = line_slope(np.array(counts), np.array(values), statistics["level"])
+            yield shared | {
+                "metric": metric,
+                "slope": value,
+                "low": low,
+                "high": high,
+                "first": values[0],
+                "last": values[-1],
+            }
+
+
+def accuracy_slope(counts: np.ndarray, right: list[np.ndarray], level: float, seed: int) -> tuple[float, float, float]:
+    """Slope of accuracy over log10 of the number of labels, and its percentile interval over texts.
+
+    A least-squares slope is linear in the answers, so it is the mean of the slopes of single texts, which are what is
+    resampled: all answers to a text stay together.
+
+    Args:
+        counts: (C,) numbers of labels.
+        right: of each set (n, C).
+    """
+    x = np.log10(counts) - np.log10(counts).mean()
+    slopes = [of_set @ x / (x @ x) for of_set in right]  # (n,) of each set
+    low, high = np.quantile(_drawn(slopes, seed), [(1 - level) / 2, (1 + level) / 2])
+    value = float(np.mean([of_set.mean() for of_set in slopes]))
+    return round(value, 12), round(float(low), 12), round(float(high), 12)  # where nothing changes the slope is 0
+
+
+def line_slope(counts: np.ndarray, values: np.ndarray, level: float) -> tuple[float, float, float]:
+    """Least-squares slope of values over counts, and Student's t interval with C - 2 degrees of freedom: what the line
+    leaves over, chunks of labels and noise of the clock, is taken as independent error of one size."""
+    from scipy.stats import linregress, t
+
+    if np.ptp(values) == 0:
+        return 0.0, 0.0, 0.0
+    found = linregress(counts, values)
+    half = float(t.ppf((1 + level) / 2, len(counts) - 2)) * float(found.stderr)
+    return float(found.slope), float(found.slope) - half, float(found.slope) + half

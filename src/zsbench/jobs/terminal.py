@@ -1,0 +1,265 @@
+"""Output of a run, as a logger plugin for Snakemake (`logger: zsbench` in workflow/profiles/default).
+
+Prints one line in plain ASCII when a job starts and one when it ends; on a terminal, end lines are coloured and shown
+above a live bar with the running jobs and their latest log line. Output of the jobs goes only to their logs. For a
+failed job, the last sentence of its log is printed, and repeated as the last line. Snakemake's own output is in
+`.snakemake/log`; `--verbose`, `--printshellcmds` and `--debug-dag` show it.
+"""
+
+import os
+import re
+import sys
+import time
+from collections import Counter
+from datetime import datetime, timedelta
+from logging import INFO, WARNING, LogRecord
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from snakemake.logging import ColorizingTextHandler
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from zsbench.errors import suggest
+from zsbench.jobs.progress import MEASURED, Progress, clock, read_seconds
+
+BEFORE_THE_START = re.compile("Building DAG|Assuming unrestricted|Config file .* is extended|host: ")
+STOPPED = re.compile("Terminating processes on user request|Cancelling snakemake on user request")
+NOTHING = "Nothing to be done"
+# What Snakemake puts before the message of an error: its class, and the place in the Snakefile.
+PLACE = re.compile(r"^\w*(Error|Exception)( in (rule \w+, )?file .*?, line \d+)?:\s*|\n  File \".*\", line \d+, in .*")
+OF_A_JOB = re.compile(
+    r"CalledProcessError|\bRuleException|At least one job did not complete successfully|Exiting because a job"
+)
+NO_TARGET = re.compile(r"No rule to produce (\S+)")
+RESULTS = ("check",)  # rules whose log is what they are run for
+STOPPED_LINE = "stopped; repeat the command to continue"
+REPORTED_BY_CALLER = "ZSBENCH_RUN"  # set by `zsbench run`, which prints the above itself
+TAIL = 4096  # bytes of a log that are looked at for its last line
+MOST_REASONS = 24  # lines of a plan
+
+
+def last_line(path: Path, error: bool = False) -> str:
+    """What a log ends with; with `error`, its last line that begins with `Error: ` if there is one."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
+            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    lines = [line for line in lines if line]
+    errors = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")] if error else []
+    return (errors or lines or [""])[-1]
+
+
+def end_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """An exception hook: Ctrl-C while Snakemake still plans is no traceback."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    elif REPORTED_BY_CALLER not in os.environ:
+        print(STOPPED_LINE, file=sys.stderr)
+
+
+class LogHandler(LogHandlerBase):
+    """Snakemake's records, as lines for a reader."""
+
+    def __post_init__(self) -> None:
+        sys.excepthook = end_quietly
+        self.plan: Progress | None = None
+        self.targets: frozenset[str] = frozenset()
+        self.names: dict[int, str] = {}  # job id -> what it does
+        self.logs: dict[int, Path] = {}
+        self.folder: Path | None = None  # of the run's logs
+        self.failures: dict[int, str] = {}
+        self.problems: list[str] = []  # of the workflow itself
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        self.started = self.stopped = self.closed = False
+        self.live: Live | None = None
+        settings = self.common_settings
+        stream = sys.stdout if settings.dryrun else sys.stderr
+        self.console = Console(file=stream, no_color=settings.nocolor, highlight=False, soft_wrap=True)
+        self.fancy = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.everything = None
+        if settings.verbose or settings.printshellcmds or settings.debug_dag:
+            self.everything = ColorizingTextHandler(nocolor=settings.nocolor, stream=stream)
+
+    # What kind of plugin this is.
+    writes_to_stream = True
+    writes_to_file = False
+    needs_rulegraph = False
+
+    @property
+    def has_filter(self) -> bool:  # Snakemake's own filter and format serve those who ask for its lines
+        return not (
+            self.common_settings.verbose or self.common_settings.printshellcmds or self.common_settings.debug_dag
+        )
+
+    has_formatter = has_filter
+
+    def emit(self, record: LogRecord) -> None:
+        """Show one record."""
+        try:
+            if self.everything:
+                self.everything.setFormatter(self.formatter)
+                self.everything.emit(record)
+            else:
+                self._show(record)
+        except BrokenPipeError:
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  the reader went away; the run goes on
+            self.console.file = sys.stderr
+
+    def _show(self, record: LogRecord) -> None:
+        event, facts = getattr(record, "event", None), vars(record)
+        if "targets" in facts:
+            self.targets = facts["targets"]
+        elif event == LogEvent.WORKFLOW_STARTED:
+            self.started = True
+        elif event == LogEvent.RUN_INFO:
+            counts = {rule: count for rule, count in facts["stats"].items() if rule not in ("total", *self.targets)}
+            if self.plan is None:
+                self.plan = Progress(Counter(counts), time.monotonic(), read_seconds(MEASURED))
+        elif event == LogEvent.JOB_INFO:
+            self._start(facts)
+        elif event == LogEvent.JOB_FINISHED:
+            self._finish(facts["job_id"])
+        elif event == LogEvent.JOB_ERROR:
+            self._fail(facts)
+        elif event in (None, LogEvent.ERROR):
+            self._say(record, str(record.msg))
+
+    def _start(self, facts: dict[str, Any]) -> None:
+        job, rule = facts["jobid"], facts["rule_name"]
+        if rule in self.targets:
+            return
+        if self.common_settings.dryrun:
+            self.reasons[rule, facts["reason"].partition(":")[0].partition(" (")[0]] += 1
+            return
+        self.names[job] = facts["rule_msg"] or rule
+        if facts["log"]:
+            self.logs[job] = Path(facts["log"][0])
+        if self.plan is None:
+            return
+        if self.folder is None and job in self.logs:
+            self.folder = self.logs[job].parent
+            self.plan.before |= read_seconds(self.folder / MEASURED.name)
+        self.plan.start(job, rule, time.monotonic())
+        if self.fancy and self.live is None:
+            self.live = Live(console=self.console, get_renderable=self._bar, refresh_per_second=2, transient=True)
+            self.live.start()
+        elif not self.fancy:
+            self._print(f"start  {self.names[job]}")
+
+    def _finish(self, job: int) -> None:
+        if self.plan is None or job not in self.plan.running:
+            return
+        now = time.monotonic()
+        rule = self.plan.running[job][0]
+        seconds = self.plan.finish(job, now)
+        self._print_result(job, rule)
+        parts = [f"{self.names[job]}  {clock(seconds)}", f"{self.plan.done} of {self.plan.total}"]
+        if self.fancy:
+            self._print(Text.assemble(("done   ", "green"), parts[0]))
+        else:
+            self._print(f"done   {' | '.join([*parts, self._times(now)])}")
+
+    def _times(self, now: float) -> str:
+        """`38 %, 2:10 so far, ends about 14:32`."""
+        assert self.plan is not None
+        ends = datetime.now() + timedelta(seconds=self.plan.left(now))
+        return f"{self.plan.share(now):.0%}, {clock(now - self.plan.started)} so far, ends about {ends:%H:%M}"
+
+    def _bar(self) -> Group:
+        """The live part: how far the run is, and what the running jobs logged last."""
+        assert self.plan is not None
+        now, head = time.monotonic(), Table.grid(padding=(0, 1))
+        share = self.plan.share(now)
+        counts = f"{self.plan.done} of {self.plan.total} jobs, {self._times(now)}"
+        head.add_row(ProgressBar(total=1.0, completed=share, width=20), counts)
+        jobs = Table.grid(padding=(0, 1))
+        jobs.add_column(no_wrap=True)
+        jobs.add_column(no_wrap=True, justify="right")
+        jobs.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
+        for job, (_, began) in list(self.plan.running.items()):
+            said = last_line(self.logs[job]) if job in self.logs else ""
+            jobs.add_row(f"  {self.names[job]}", clock(now - began), Text(said))
+        return Group(head, jobs)
+
+    def _fail(self, facts: dict[str, Any]) -> None:
+        job = facts["jobid"]
+        if self.stopped or job in self.failures:
+            return
+        sentences = [last_line(Path(log), error=True) for log in facts["log"]]
+        problem = next(filter(None, sentences), facts["rule_msg"] or "ended without a word")
+        self.failures[job] = f"{self.names.get(job, facts['rule_name'])}: {problem}"
+        self._print_result(job, facts["rule_name"])
+        if self.plan is not None:
+            self.plan.drop(job)
+        self._print(Text.assemble(("failed ", "red"), self.failures[job]))
+        for log in facts["log"][:1]:
+            self._print(f"       log: {log}")
+
+    def _print_result(self, job: int, rule: str) -> None:
+        """The log of a job that is run for what it prints."""
+        if rule in RESULTS and self.logs[job].is_file():
+            lines = self.logs[job].read_text(encoding="utf-8", errors="replace").splitlines()
+            self._print(Text("\n".join(line for line in lines if not line.startswith("Error: "))))
+
+    def _say(self, record: LogRecord, text: str) -> None:
+        """Everything that is not about a job."""
+        if STOPPED.match(text):
+            self.stopped = True
+        elif text.startswith(NOTHING):
+            self._print(f"{NOTHING}: all files exist and are up to date.")
+        elif record.levelno == INFO and not getattr(record, "shown", False):
+            if not self.started and not BEFORE_THE_START.match(text):
+                self._print(text)  # of --lint and the like
+        elif record.levelno == WARNING:
+            self._print(Text(text, style="yellow"))
+        elif record.levelno == INFO:
+            self._print(text)
+        elif missing := NO_TARGET.search(text):
+            self.problems.append(f"{missing[1]!r} is not a target{suggest(missing[1], {*self.targets, *RESULTS})}")
+        elif not self.stopped and not OF_A_JOB.search(text):  # what a job died of is said from its log
+            self.problems.append(PLACE.sub("", text).strip())
+
+    def _print(self, text: str | Text) -> None:
+        if self.fancy:
+            self.console.print(text)
+        else:
+            print(text, file=self.console.file, flush=True)
+
+    def close(self) -> None:
+        """The last lines: the plan of a dry run, or how it ended, the reason of a failure last."""
+        super().close()
+        if self.closed:
+            return
+        self.closed = True
+        if self.live is not None:
+            self.live.stop()
+        if self.plan is not None and self.common_settings.dryrun:
+            self._print(self._planned())
+        elif self.plan is not None and self.plan.finished:
+            if self.folder is not None and self.folder.is_dir():
+                self.plan.keep(self.folder / MEASURED.name)
+            took = clock(time.monotonic() - self.plan.started)
+            self._print(f"{self.plan.done} of {self.plan.total + len(self.failures)} jobs done in {took}")
+        if self.stopped and REPORTED_BY_CALLER not in os.environ:
+            self._print(STOPPED_LINE)
+        for problem in [*self.problems, *self.failures.values()]:
+            self._print(Text.assemble(("Error: ", "red"), problem.removeprefix("Error: ")))
+
+    def _planned(self) -> str:
+        """What a dry run would do, and why."""
+        assert self.plan is not None
+        counts = [f"{rule:18} {count:5}" for rule, count in self.plan.planned.items()]
+        lines = [f"{'job':18} {'count':>5}", f"{'-' * 18} {'-' * 5}", *counts, f"{'total':18} {self.plan.total:5}"]
+        why = [f"{rule} ({count}): {reason}" for (rule, reason), count in self.reasons.items()]
+        changed = [
+            line for line in why if not line.endswith(("Missing output files", "Input files updated by another job"))
+        ]
+        return "\n".join([*lines, *(["", "Why:", *changed[:MOST_REASONS]] if changed else [])])

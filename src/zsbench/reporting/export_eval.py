@@ -1,0 +1,211 @@
+"""A system's results as an Every Eval Ever record, and as entries of a model repository's `.eval_results/`."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from zsbench.config.load import ConfigError
+from zsbench.evaluation.cells import Cell
+from zsbench.reporting.export import NAMES, TYPES, cells_of, shown_metrics
+from zsbench.reporting.tables.base import package_version
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError, read_json, write_text
+
+EEE_SCHEMA = "0.3.0"  # of package every-eval-ever 0.3.0 (MIT), whose validator the tests run
+Relationship = Literal["first_party", "third_party", "collaborative", "other"]
+HUB = "https://huggingface.co/"
+# Our metric -> Every Eval Ever's id.
+METRIC_IDS = {"macro_f1": "f1_macro", "accuracy": "accuracy", "micro_f1": "f1_micro", "exact_match": "exact_match"}
+
+
+def every_eval_ever(
+    root: Path,
+    system: str,
+    *,
+    model_id: str,
+    organization: str,
+    relationship: Relationship,
+    seed: int | None = None,
+    now: float | None = None,
+) -> dict[str, Any]:
+    """One record of Every Eval Ever's aggregate schema: the results of one model, a metric of a set per entry.
+
+    Args:
+        root: `results/<run>`.
+        system: id of the system.
+        model_id: `DEVELOPER/NAME` of the model.
+        organization: who ran the evaluation.
+        relationship: of that organization to the model.
+        seed: of the model; by default the first.
+        now: seconds since 1970; default: the clock.
+
+    Raises:
+        ConfigError: the run has no such system or seed, or `model_id` is not of two parts.
+    """
+    if len([part for part in model_id.split("/") if part]) != 2:
+        raise ConfigError(f"model id {model_id!r}: expected DEVELOPER/NAME")
+    cells = _of_one_seed(root, system, seed)
+    card, created = cells[0].card, str(int(time.time() if now is None else now))
+    details = {"family": card["family"], "precision": card["precision"], "device": card["device"]}
+    if card.get("weights_sha256"):
+        details["weights_sha256"] = card["weights_sha256"]
+    if card.get("licences"):
+        details["licences"] = "; ".join(f"{name}: {licence}" for name, licence in card["licences"].items())
+    remote = card["family"] == "llm"
+    return {
+        "schema_version": EEE_SCHEMA,
+        "evaluation_id": f"zsbench-{root.name}/{model_id}/{created}",
+        "retrieved_timestamp": created,
+        "source_metadata": {
+            "source_name": f"zsbench run {root.name}",
+            "source_type": "evaluation_run",
+            "source_organization_name": organization,
+            "evaluator_relationship": relationship,
+        },
+        "eval_library": {"name": "zsbench", "version": package_version()},
+        "model_info": {
+            "name": system,
+            "id": model_id,
+            "additional_details": details
+            | {
+                "seed": str(cells[0].seed),
+                "deployment_type": "unknown" if remote else "self_deployed",
+                "model_availability": "unknown" if remote else "open_weights",
+            },
+        },
+        "evaluation_results": [result for cell in cells for result in _eee_results(cell, Layout(root))],
+    }
+
+
+def _eee_results(cell: Cell, layout: Layout) -> Iterator[dict[str, Any]]:
+    split, protocol, values = shown_metrics(cell)
+    facts, rows = _facts(cell, layout), int((cell.split == split).sum())
+    source: dict[str, Any] = {
+        "dataset_name": facts.get("title", cell.dataset),
+        "additional_details": {
+            "id": cell.dataset,
+            "origin": str(facts.get("origin", "")),
+            "revision": str(cell.card["revision"]),
+            "split": split,
+            "rows": str(rows),
+            "labels": str(len(cell.card["labels"])),
+            "wording": cell.card["verbalisation"],
+            "licence": str(facts.get("licence", "not stated")),
+        },
+    }
+    repository = _hub_dataset(facts)
+    if repository:
+        source |= {"source_type": "hf_dataset", "hf_repo": repository, "hf_split": split, "samples_number": rows}
+    else:
+        source |= {"source_type": "other"}
+    for metric, value in values.items():
+        yield {
+            "evaluation_result_id": f"{cell.suite}/{cell.dataset}/seed{cell.seed}/{metric}",
+            "evaluation_name": cell.dataset,
+            "source_data": source,
+            "metric_config": {
+                "evaluation_description": f"zero-shot text classification, protocol {protocol}",
+                "metric_id": METRIC_IDS[metric],
+                "metric_name": NAMES[metric],
+                "metric_kind": TYPES[metric],
+                "metric_unit": "proportion",
+                "metric_parameters": {"protocol": protocol},
+                "lower_is_better": False,
+                "score_type": "continuous",
+                "min_score": 0.0,
+                "max_score": 1.0,
+            },
+            "score_details": {
+                "score": value,
+                "details": {"trained on this set": str(cell.card["seen"]).lower()},
+                "uncertainty": {"num_samples": rows},
+            },
+        }
+
+
+def write_every_eval_ever(folder: Path, record: dict[str, Any]) -> Path:
+    """Write a record where their datastore has it: `data/zsbench/DEVELOPER/NAME/<uuid4>.json` below `folder`."""
+    path = Path(folder) / "data" / "zsbench" / record["model_info"]["id"] / f"{uuid.uuid4()}.json"
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return path
+
+
+def eval_results(
+    root: Path, system: str, seed: int | None = None, *, source_url: str | None = None, notes: str | None = None
+) -> dict[str, str]:
+    """YAML files for the folder `.eval_results/` of a model repository: {file name: text}, a file per hub data set.
+
+    The hub shows them where the data set is a registered benchmark. A value is macro-F1 in percent under the protocol
+    of `representative_decision`, which the notes name, since a benchmark's own metric may be another.
+
+    Args:
+        root: `results/<run>`.
+        system: id of the system.
+        seed: of the checkpoint; by default the first.
+        source_url: page that the results link to.
+        notes: put before ours.
+
+    Raises:
+        ConfigError: the run has no such system or seed.
+        IntegrityError: none of its sets comes from the hub.
+    """
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    files, layout = {}, Layout(root)
+    for cell in _of_one_seed(root, system, seed):
+        facts = _facts(cell, layout)
+        repository = _hub_dataset(facts)
+        if repository is None:
+            continue
+        split, protocol, values = shown_metrics(cell)
+        words = f"zsbench {package_version()}: macro-F1 ({protocol}), {int((cell.split == split).sum())} {split} rows, "
+        words += f"wording {cell.card['verbalisation']}"
+        entry = EvalResultEntry(
+            dataset_id=repository,
+            task_id=cell.dataset,
+            value=round(100 * values["macro_f1"], 4),
+            dataset_revision=str(cell.card["revision"]),
+            source_url=source_url,
+            source_name="zsbench" if source_url else None,
+            notes="; ".join(part for part in (notes, words) if part),
+        )
+        files[f"{cell.suite}-{cell.dataset}.yaml"] = yaml.safe_dump(
+            eval_result_entries_to_yaml([entry]), sort_keys=False, allow_unicode=True
+        )
+    if not files:
+        raise IntegrityError(
+            f"{root}: {system} has no results on data sets from the hub, which `.eval_results` requires"
+        )
+    return files
+
+
+def write_eval_results(folder: Path, files: dict[str, str]) -> list[Path]:
+    """Write them to `.eval_results/` below a checkpoint's folder."""
+    paths = [Path(folder) / ".eval_results" / name for name in files]
+    for path, text in zip(paths, files.values(), strict=True):
+        write_text(path, text)
+    return paths
+
+
+def _of_one_seed(root: Path, system: str, seed: int | None) -> list[Cell]:
+    cells = cells_of(Path(root), system)
+    seeds = sorted({cell.seed for cell in cells})
+    if seed is not None and seed not in seeds:
+        raise ConfigError(f"{system}: no seed {seed}; allowed: {', '.join(map(str, seeds))}")
+    return [cell for cell in cells if cell.seed == (seeds[0] if seed is None else seed)]
+
+
+def _facts(cell: Cell, layout: Layout) -> dict[str, Any]:
+    path = layout.dataset_card(cell.dataset)
+    return read_json(path) if path.is_file() else {}
+
+
+def _hub_dataset(facts: dict[str, Any]) -> str | None:
+    """`owner/name` of the hub data set that a test set was prepared from."""
+    _, found, name = str(facts.get("origin", "")).partition("datasets/")
+    return name or None if found else None

@@ -1,0 +1,48 @@
+"""`reports/index.html`: every run that has a report, and the numbers of any two beside each other."""
+
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from zsbench.reporting.frames import RunData
+from zsbench.reporting.header import header
+from zsbench.reporting.render import TEMPLATES, embedded_json, environment
+from zsbench.reporting.summary import sentences
+from zsbench.store.provenance import read_json, write_json, write_text
+
+SUMMARY = "summary.json"  # of one run, for the index
+
+
+def write_summary(run: RunData, out: Path) -> None:
+    """What the index shows of a run: header card, first sentence, headline metric of every system and dataset."""
+    card, suites = header(run), {}
+    for suite in run.spec["suites"]:
+        means = run.suite_means(suite)
+        values = {
+            system: {dataset: round(float(value), 6) for dataset, value in row.items() if value == value}
+            for system, row in means.to_dict("index").items()
+        }
+        suites[suite] = {"metric": run.metric_name(suite), "titles": run.titles, "values": values}
+    facts = {"run": run.spec["run"], "banner": card.banner, "facts": card.facts, "answer": sentences(run)[:1]}
+    write_json(out / SUMMARY, facts | {"suites": suites, "volatile": ["facts"]})
+
+
+def write_index(reports: Path) -> None:
+    """Write `index.html` over all runs below `reports` that have a page.
+
+    Args:
+        reports: folder of the reports, one folder per run.
+    """
+    paths = sorted(reports.glob(f"*/{SUMMARY}"))
+    runs: dict[str, Any] = {
+        path.parent.name: read_json(path) for path in paths if path.with_name("index.html").is_file()
+    }
+    names = list(dict.fromkeys(name for run in runs.values() for name in run["facts"]))
+    style, script = ((TEMPLATES / file).read_text(encoding="utf-8") for file in ("style.css", "index.js"))
+    held = embedded_json({name: run["suites"] for name, run in runs.items()})
+    page = environment(True).get_template("index.html")
+    write_text(
+        reports / "index.html",
+        page.render(runs=runs, names=names, held=held, style=Markup(style), script=Markup(script)),
+    )

@@ -1,0 +1,187 @@
+r"""A table of a report as a LaTeX float for a paper: chosen columns, short names, never wider than the page.
+
+LaTeX itself measures the tabular and shrinks it to the line where it is wider; a table that would become unreadable is
+refused here, by an estimate from the number of characters.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zsbench.errors import ConfigError, suggest
+from zsbench.reporting.frames import AVERAGE
+from zsbench.reporting.render import MARKS, Cell, Column, Table, cells, escape_tex
+
+INTERVAL = "interval"  # the column of the interval of the column before it
+PACKAGES = "booktabs, graphicx"
+CHARACTER, GAP = 4.6, 12.0  # points, at \small: a mean character, the space between columns
+ONE_COLUMN, TWO_COLUMNS = 240.0, 500.0  # points: \columnwidth and \textwidth of a two-column page
+MOST_ROWS = 50
+SMALLEST = 0.65  # of \small: 6 of 9 points
+
+
+def to_float(table: Table, run: str, columns: Sequence[str] = (), short_names: bool = False, protocol: str = "") -> str:
+    r"""A `table` environment with caption and label, or `table*` where it needs the width of both columns.
+
+    Below the tabular stand the notes that explain a printed mark; the others and the signature are comments.
+
+    Args:
+        table: as the report has it.
+        run: id of the run, for the label `tab:<run>-<table>`.
+        columns: ids of columns (see `column_ids`) in the order wanted; by default all. The first column always comes
+            first, and key columns that tell rows apart follow it. `interval` is the interval of the column before it
+            in a column of its own; without it, an interval stays behind its value.
+        protocol: of a multi-label table, the one whose rows are printed; by default all.
+        short_names: drop the family that all systems share (`gliznet-`) and what titles of datasets have in brackets.
+
+    Raises:
+        ConfigError: no such column or protocol; or the table would be too small to read, or longer than a page.
+    """
+    table = _under(table, protocol) if protocol else table
+    chosen = select(table, columns)
+    printed = cells(chosen)
+    if len(printed) > MOST_ROWS:
+        raise ConfigError(f"rows: {len(printed)} do not fit on a page; allowed: at most {MOST_ROWS}, see --protocol")
+    titles = [column.title for column in chosen.columns]
+    if short_names:
+        titles = [_short_title(chosen, column) for column in chosen.columns]
+        printed = _short_systems(chosen, printed)
+    body = [titles, *([cell.shown for cell in row] for row in printed)]
+    width = _width(body)
+    if width * SMALLEST > TWO_COLUMNS:
+        raise ConfigError(
+            f"columns: {len(titles)} columns are about {width / TWO_COLUMNS:.1f} pages wide;"
+            f" allowed: fewer of {', '.join(column_ids(table))}"
+        )
+    star = "*" if width * 0.85 > ONE_COLUMN else ""
+    marks = {mark for row in printed for cell in row for mark in cell.marks}
+    explained = [note for note in table.notes if marks & set(note) & set("".join(MARKS.values()))]
+    lines = [
+        f"% Packages: {PACKAGES}. {'Spans both columns of a two-column page.' if star else 'Fits one column.'}",
+        *(f"% {line}" for line in [*(note for note in table.notes if note not in explained), table.signature] if line),
+        rf"\begin{{table{star}}}[t]",
+        r"\centering",
+        rf"\caption{{{escape_tex(table.title)}}}\medskip",
+        rf"\label{{tab:{run}-{table.name.replace('_', '-')}}}",
+        r"\sbox0{\small%",
+        _tabular(chosen, titles, printed),
+        r"}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+        *(
+            [rf"\par\medskip{{\footnotesize\raggedright {' '.join(map(escape_tex, explained))}\par}}"]
+            if explained
+            else []
+        ),
+        rf"\end{{table{star}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _under(table: Table, protocol: str) -> Table:
+    known = list(table.frame["protocol"].unique()) if "protocol" in table.frame else []
+    if protocol not in known:
+        raise ConfigError(f"protocol: {protocol!r} is not in table {table.name}{suggest(protocol, known)}")
+    title = f"{table.title.removesuffix(', by protocol')}, protocol {protocol}"
+    return replace(table, title=title, frame=table.frame[table.frame["protocol"] == protocol])
+
+
+def column_ids(table: Table) -> dict[str, Column]:
+    """The printed columns by id: the title in lower-case words with hyphens.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"delta": [0.1], "p": [0.5]})
+    >>> list(column_ids(Table("", frame, (Column("Average Δ", "delta", "signed"), Column("p (adjusted)", "p", "p")))))
+    ['average-delta', 'p-adjusted']
+    """
+    words = [re.findall(r"\w+", column.title.replace("Δ", "delta").lower()) for column in table.columns]
+    return dict(zip(map("-".join, words), table.columns, strict=True))
+
+
+def select(table: Table, columns: Sequence[str]) -> Table:
+    """The table with the row's name, what else tells rows apart, and the chosen columns.
+
+    An id may be cut short where one column alone starts with it: `average` for `average-delta`. Whole words come
+    first: `p` is `p-adjusted`, also beside a `product-reviews`. A name of the table's csv (`delta`) serves as well.
+
+    Raises:
+        ConfigError: no column, or several, have the id; or `interval` follows a column without one.
+    """
+    if not columns:
+        return table
+    picked: list[Column] = []
+    for name in columns:
+        if name == INTERVAL:
+            picked[-1:] = _apart(table, picked[-1] if picked else None)
+        else:
+            picked.append(_column(table, name))
+    heads = [c for c in table.columns if c.kind == "text" and c.value in (table.keys or table.frame)]
+    named = [table.columns[0], *(column for column in picked if column in heads)]
+    for head in heads:  # until no two rows have the same name
+        rows = table.frame.drop_duplicates(list(table.keys)) if table.keys else table.frame
+        if not rows.duplicated([column.value for column in named]).any():
+            break
+        named += [head] if head not in named else []
+    shown = [column for column in named if column not in picked] + picked
+    return replace(table, columns=tuple(shown))
+
+
+def _column(table: Table, name: str) -> Column:
+    known = column_ids(table)
+    whole_words = [one for one in known if one.startswith(f"{name}-")]
+    found = [name] if name in known else whole_words or [one for one in known if one.startswith(name)]
+    found = found or [one for one, column in known.items() if column.value == name]
+    if len(found) != 1:
+        problem = "begins the name of several columns" if found else "is not a column"
+        raise ConfigError(f"columns: {name!r} {problem}{suggest(name, known)}")
+    return known[found[0]]
+
+
+def _apart(table: Table, column: Column | None) -> list[Column]:
+    """A value, and its interval in a column of its own."""
+    if column is None or not column.interval or column.kind == "interval":
+        having = [name for name, one in column_ids(table).items() if one.interval and one.kind != "interval"]
+        after = f"allowed: behind one of {', '.join(having)}" if having else "no column of this table has one"
+        raise ConfigError(f"columns: {INTERVAL!r} follows a column without an interval; {after}")
+    bounds = Column("Interval", column.interval[0], "interval", column.digits, column.interval, at=column.at, status="")
+    return [replace(column, interval=()), bounds]
+
+
+def _short_title(table: Table, column: Column) -> str:
+    of_dataset = column.at not in ("", AVERAGE) and table.spread == "dataset"
+    return re.sub(r"\s*\([^)]*\)", "", column.title) if of_dataset else column.title
+
+
+def _short_systems(table: Table, printed: list[list[Cell]]) -> list[list[Cell]]:
+    """The rows without the family that every system in them starts with."""
+    places = [k for k, column in enumerate(table.columns) if column.value in ("system", "baseline")]
+    names = {row[k].text for row in printed for k in places}
+    families = {name.partition("-")[0] for name in names if "-" in name}
+    if len(families) != 1 or not all("-" in name for name in names):
+        return printed
+    prefix = f"{families.pop()}-"
+    return [
+        [replace(cell, value=cell.value.removeprefix(prefix)) if k in places else cell for k, cell in enumerate(row)]
+        for row in printed
+    ]
+
+
+def _width(body: list[list[str]]) -> float:
+    """About how wide a tabular of these rows is, in points."""
+    longest = [max(map(len, column)) for column in zip(*body, strict=True)]
+    return sum(longest) * CHARACTER + (len(longest) - 1) * GAP
+
+
+def _tabular(table: Table, titles: list[str], printed: list[list[Cell]]) -> str:
+    align = "".join("l" if column.kind == "text" else "r" for column in table.columns)
+    rows = [" & ".join(map(escape_tex, titles)), *(" & ".join(map(_tex, row)) for row in printed)]
+    head, *lines = [rf"{row} \\" for row in rows]
+    return "\n".join(
+        [rf"\begin{{tabular}}{{@{{}}{align}@{{}}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule"]
+        + [r"\end{tabular}%"]
+    )
+
+
+def _tex(cell: Cell) -> str:
+    text = escape_tex(cell.text)
+    value = rf"\textbf{{{text}}}" if cell.bold else text
+    shown = f"{value} {escape_tex(cell.marks)}".strip()
+    return f"{{}}{shown}" if shown.startswith("[") else shown  # after "\\" a "[" is an argument
