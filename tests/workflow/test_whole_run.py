@@ -37,7 +37,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> WholeRun:
     """Finished on one core, in a place without network."""
     run = WholeRun(tmp_path_factory.mktemp("whole") / "undisturbed", mirror)
-    run.finish_run(1, without_network())
+    run.lives = run.time_run(1, without_network())
     return run
 
 
@@ -77,7 +77,7 @@ def test_cards_state_licences(undisturbed: WholeRun) -> None:
 
 def test_kill_9_anywhere_and_the_same_command_again(undisturbed: WholeRun, disturbed: WholeRun) -> None:
     """Two jobs at a time here, one there: the number of jobs changes nothing either."""
-    hits = [disturbed.kill(kind, 2, seed) for seed, kind in enumerate(ORDER)]
+    hits = [disturbed.kill(kind, 2, seed, undisturbed.lives[kind]) for seed, kind in enumerate(ORDER)]
     disturbed.finish_run(2)
     assert sum(hits) >= 4, f"killed too late: {dict(zip(ORDER, hits, strict=True))}"
     assert same(undisturbed, disturbed) == []
@@ -246,7 +246,8 @@ def test_damaged_features_are_made_anew(undisturbed: WholeRun, layout: Layout, k
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("round_", range(4))
 def test_20_random_kills(undisturbed: WholeRun, disturbed: WholeRun, round_: int) -> None:
-    hits = [disturbed.kill(kind, 2, 100 * round_ + seed, longest=9.0) for seed, kind in enumerate(ORDER, start=7)]
+    seeds = {kind: 100 * round_ + seed for seed, kind in enumerate(ORDER, start=7)}
+    hits = [disturbed.kill(kind, 2, seed, undisturbed.lives[kind]) for kind, seed in seeds.items()]
     disturbed.finish_run(2)
     assert sum(hits) >= 3, f"killed too late: {dict(zip(ORDER, hits, strict=True))}"
     assert same(undisturbed, disturbed) == []

@@ -106,6 +106,7 @@ class WholeRun(Project):
     def __init__(self, folder: Path, mirror: Path) -> None:
         folder.mkdir()
         super().__init__(folder)
+        self.lives: dict[str, float] = {}
         (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
         hook = folder / "hook"
         hook.mkdir()
@@ -145,6 +146,24 @@ class WholeRun(Project):
         code = self.start(cores, prefix).wait(timeout=900)
         assert code == 0, (self.folder / "log").read_text()[-4000:]
 
+    def time_run(self, cores: int, prefix: tuple[str, ...] = ()) -> dict[str, float]:
+        """Finish the run and time its processes: the shortest life of each kind, in seconds.
+
+        The workflow's is counted to the end of the first training, so that one killed within it leaves work to do.
+        """
+        seen: dict[tuple[str, int], list[float]] = {}
+        start = time.monotonic()
+        workflow, deadline = self.start(cores, prefix), start + 900
+        while workflow.poll() is None:
+            assert time.monotonic() < deadline, "the run does not end"
+            for kind in KINDS:
+                for process in self.processes(kind):
+                    seen.setdefault((kind, process.pid), []).append(time.monotonic())
+            time.sleep(0.1)
+        assert workflow.returncode == 0, (self.folder / "log").read_text()[-4000:]
+        lives = {kind: min(t[-1] - t[0] for (k, _), t in seen.items() if k == kind) for kind in KINDS}
+        return lives | {"workflow": min(t[-1] for (k, _), t in seen.items() if k == "trainer") - start}
+
     def processes(self, kind: str | None = None) -> list[psutil.Process]:
         """Live processes of this run, of one kind or all."""
         found = []
@@ -161,17 +180,22 @@ class WholeRun(Project):
                     found.append(process)
         return found
 
-    def kill(self, kind: str, cores: int, seed: int, longest: float = 6.0) -> bool:
+    def kill(self, kind: str, cores: int, seed: int, life: float) -> bool:
         """Start the run, kill -9 one process of this kind at a random moment of its life, wait for the rest to end.
+
+        Args:
+            life: How long a process of this kind lives on this machine, in seconds. The moment is drawn from its first
+                two thirds, and from half of that after every process that ended sooner.
 
         Returns:
             Whether there was one to kill.
         """
-        workflow, moment = self.start(cores), random.Random(seed)
+        workflow, moment, longest = self.start(cores), random.Random(seed), life * 2 / 3
         hit = False
         while workflow.poll() is None and not hit:
             for victim in self.processes(kind)[:1]:
-                time.sleep(moment.uniform(0, longest if kind != "renderer" else longest / 3))
+                time.sleep(moment.uniform(0, longest))
+                longest /= 2
                 with contextlib.suppress(psutil.NoSuchProcess):
                     hit = victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
                     victim.kill()
