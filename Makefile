@@ -58,16 +58,14 @@ quick: setup
 	@$(RUN) workflow/configs/quick.yaml
 
 # The ablation of GliZNet's loss on a base that has learned, five seeds: hours, resumable. STUDY=study-terms is its three main
-# questions, STUDY=study-short the same with fewer steps and seeds.
+# questions, STUDY=study-era-d the same on the published base, STUDY=study-short the three with fewer steps and seeds.
 STUDY := study
 study: setup
 	@$(BIN)/zsbench run workflow/configs/study.yaml $(patsubst %,workflow/configs/%.yaml,$(filter-out study,$(STUDY))) --cores 2 --gpus 2
 
-# The committed report of the study, and the page of docs that shows it.
+# The committed reports of the study's runs, and the page of docs that shows them.
 study-report:
-	rm -rf reports/study && mkdir -p reports/study
-	cp -r $(addprefix reports/$(STUDY)/,index.html REPORT.md summary.json tables figures) results/$(STUDY)/config.json reports/study/
-	$(BIN)/zsbench readme reports/study docs/study.md
+	$(BIN)/python -m benchmarks.study joint=study-terms era-d=study-era-d
 
 # Which learning rate suits which family: equal tries for each, judged on validation rows; docs/search.md is its record.
 RATES := 3e-5 1e-4 3e-4 1e-3
