@@ -121,7 +121,7 @@ test-slow: setup
 
 # The workflow on a SLURM of two nodes that lives as long as its tests; a line says why where none can be started.
 test-slurm: setup
-	tests/slurm/cluster.sh $(BIN)/pytest -n 3 -v --no-header tests/slurm
+	tests/slurm/cluster.sh $(BIN)/pytest -v --no-header tests/slurm
 
 # Does everything that needs a GPU work on this one, and how fast is it? Under 8 minutes; reports/gpu/<device>.md. With the
 # packages as they are installed, no setup and no network; docs/machines.md lists which it needs. Others are optional.
