@@ -25,7 +25,7 @@ BASES = {"joint": "the joint base", "era-d": "era D with the identity head"}
 
 
 def copy_report(name: str, reports: Path, results: Path, out: Path) -> None:
-    """Copy what is committed of one run: its report, tables, figures and resolved config; no rows, no checkpoints."""
+    """Copy the parts of a run to commit: report, tables, figures and resolved config, but no rows or checkpoints."""
     shutil.rmtree(out / name, ignore_errors=True)
     (out / name).mkdir(parents=True)
     for item in ("index.html", "REPORT.md", "summary.json"):
@@ -47,7 +47,7 @@ def averages(folder: Path) -> pd.DataFrame:
 
 
 def outcome(row: pd.Series) -> str:
-    """What leaving the term out does on one base, with interval and what would have been detected."""
+    """The effect of leaving a term out on one base, in words, with its interval and the detectable change."""
     delta = f"{number(row.delta, 3, signed=True)} {interval_text(row.low, row.high)}"
     word = {
         verdicts.EFFECT: f"{'lowers' if row.delta < 0 else 'raises'} the average macro-F1",
@@ -58,7 +58,7 @@ def outcome(row: pd.Series) -> str:
 
 
 def findings(out: Path, names: list[str]) -> str:
-    """One paragraph per term: what leaving it out does on each base, and what remains open."""
+    """One paragraph per term: the effect of leaving it out on each base, and what remains open."""
     tables = {name: averages(out / name) for name in names}
     lines = []
     for factor, term in TERMS.items():
@@ -80,7 +80,7 @@ def curves(folder: Path) -> str:
 
 
 def page(out: Path, names: list[str]) -> str:
-    """The whole page."""
+    """The page in Markdown."""
     sections = ""
     for name in names:
         title = BASES[name].removeprefix("the ")
