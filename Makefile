@@ -57,17 +57,15 @@ snakemake-report: setup
 quick: setup
 	@$(RUN) workflow/configs/quick.yaml
 
-# The ablation of GliZNet's loss, five seeds: hours, resumable. STUDY=study-terms covers only its three main
-# questions, STUDY=study-short those with fewer steps and seeds.
+# The ablation of GliZNet's loss, five seeds: hours, resumable. STUDY=study-terms covers only its three main questions,
+# STUDY=study-era-d the same on the published base, STUDY=study-short with fewer steps and seeds.
 STUDY := study
 study: setup
 	@$(BIN)/zsbench run workflow/configs/study.yaml $(patsubst %,workflow/configs/%.yaml,$(filter-out study,$(STUDY))) --cores 2 --gpus 2
 
-# The committed report of the study, and its page in docs.
+# The committed reports of the study's runs, and the page of docs that shows them.
 study-report:
-	rm -rf reports/study && mkdir -p reports/study
-	cp -r $(addprefix reports/$(STUDY)/,index.html REPORT.md summary.json tables figures) results/$(STUDY)/config.json reports/study/
-	$(BIN)/zsbench readme reports/study docs/study.md
+	$(BIN)/python -m benchmarks.study joint=study-terms era-d=study-era-d
 
 # The search for learning rates: the same rates for each family, compared on validation rows; writes docs/search.md.
 RATES := 3e-5 1e-4 3e-4 1e-3
@@ -123,7 +121,7 @@ test-slow: setup
 
 # The workflow on a temporary two-node SLURM cluster; prints the reason if it cannot be started.
 test-slurm: setup
-	tests/slurm/cluster.sh $(BIN)/pytest -n 3 -v --no-header tests/slurm
+	tests/slurm/cluster.sh $(BIN)/pytest -v --no-header tests/slurm
 
 # Checks and times everything that needs a GPU, in under 8 minutes; writes reports/gpu/<device>.md. Uses the installed
 # packages, without setup or network; docs/machines.md lists the required ones.

@@ -24,11 +24,11 @@ def write_card_results(root: Path, trained: str, untrained: str) -> None:
         {
             "where": f"{row.dataset}, {trained}",
             "metric": "macro-F1",
-            "trained": round(row.b, 4),
-            "untrained": round(row.a, 4),
-            "difference": round(row.delta, 4),
-            "low": round(row.low, 4),
-            "high": round(row.high, 4),
+            "trained": round(row.b, 6),
+            "untrained": round(row.a, 6),
+            "difference": round(row.delta, 6),
+            "low": round(row.low, 6),
+            "high": round(row.high, 6),
             "texts": int(row.n_rows),
             "seeds": 1,
         }

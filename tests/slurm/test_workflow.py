@@ -14,13 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from filelock import FileLock
 
 from ..workflow.whole_run import CONFIG, KINDS, RECIPE, REPOSITORY, WholeRun, write_mirror
 
 pytestmark = [
     pytest.mark.skipif("ZSBENCH_TEST_CLUSTER" not in os.environ, reason="no throwaway cluster (make test-slurm)"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(600),
 ]
 PROFILE = Path("workflow/profiles/slurm")
 # As documented for a site without accounting; this cluster is fast, so poll often.
@@ -85,26 +84,27 @@ class SlurmRun(WholeRun):
         assert yaml.safe_load((self.folder / TRAINING).read_text())["world_size"] == processes
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
+def step_daemons(job: str) -> list[psutil.Process]:
+    """SLURM's own processes that look after the job's steps, on all nodes."""
+    daemons = psutil.process_iter(["cmdline"])
+    return [process for process in daemons if f"slurmstepd: [{job}." in " ".join(process.info["cmdline"] or ())]
+
+
 def scontrol(*words: str) -> None:
     subprocess.run(["scontrol", *words], check=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Replicas of what the run fetches, created once for all pytest processes."""
-    folder = tmp_path_factory.getbasetemp().parent / "replicas"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            folder.mkdir()
-            write_mirror(folder)
-    return folder / "mirror"
+    """Replicas of what the run fetches."""
+    return write_mirror(tmp_path_factory.mktemp("replicas"))
 
 
 def test_fetch_to_tables_with_a_training_that_scancel_ended(tmp_path: Path, mirror: Path) -> None:
@@ -154,7 +154,8 @@ def test_two_nodes_and_one_that_goes_down(tmp_path: Path, mirror: Path) -> None:
     scontrol("update", "nodename=n2", "state=down", "reason=test")
     wait_until(lambda: run.jobs()[job]["JobState"] == "PENDING")
     scontrol("update", "nodename=n2", "state=resume")
-    wait_until(lambda: not run.trainers())  # SLURM waits two minutes instead
+    # SLURM waits two minutes instead. Started while a node still ends its old step, the job would never get a new one.
+    wait_until(lambda: not run.trainers() and not step_daemons(job))
     scontrol("update", f"jobid={job}", "StartTime=now")
     assert workflow.wait() == 0, run.log()
     assert run.jobs()[job]["Restarts"] == "1"

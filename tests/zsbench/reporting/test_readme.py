@@ -11,7 +11,6 @@ from zsbench.reporting.render import Column, Table, write_table
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "reports" / "sample"
-STUDY = ROOT / "reports" / "study"
 
 
 def block(name: str, end: str = "") -> str:
@@ -143,7 +142,7 @@ def test_the_scale_is_that_of_the_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reports"),
-    [("README.md", SAMPLE), ("docs/results.md", SAMPLE), ("docs/speed.md", SAMPLE), ("docs/study.md", STUDY)],
+    [("README.md", SAMPLE), ("docs/results.md", SAMPLE), ("docs/speed.md", SAMPLE)],
 )
 def test_the_pages_show_the_committed_reports(name: str, reports: Path) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")

@@ -1,0 +1,90 @@
+"""The page of the study: what it says of every kind of outcome, and that the committed page is that of the reports."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import study
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rewrite(folder: Path, **columns: object) -> None:
+    """Change the average of every ablation in a copied report."""
+    path = folder / "tables" / "ablations.csv"
+    table = pd.read_csv(path)
+    table.loc[table.dataset == "average", list(columns)] = list(columns.values())
+    table.to_csv(path, index=False)
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    for name in study.BASES:
+        shutil.copytree(ROOT / "reports" / "study" / "joint", tmp_path / name)
+    return tmp_path
+
+
+def test_the_committed_page_is_that_of_the_committed_reports() -> None:
+    committed = ROOT / "reports" / "study"
+    names = [name for name in study.BASES if (committed / name).is_dir()]
+    text = study.page(committed, names)
+    assert (committed / "REPORT.md").read_text() == (ROOT / "docs" / "study.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("verdict", "delta", "word", "remains"),
+    [
+        ("effect", -0.05, "lowers", "other values"),
+        ("effect", 0.05, "raises", "other values"),
+        ("no effect", -0.001, "less than 0.01", "other values"),
+        ("undecided", -0.02, "undecided effect", "the sign"),
+    ],
+)
+def test_findings_follow_the_verdict_and_the_sign(
+    reports: Path, verdict: str, delta: float, word: str, remains: str
+) -> None:
+    rewrite(reports / "era-d", verdict=verdict, delta=delta, low=delta - 0.007, high=delta + 0.008, mde=0.0321)
+    text = " ".join(study.findings(reports, ["era-d"]).split())
+    assert text.count("Leaving out") == text.count(word) == text.count(f"Open: {remains}") == len(study.TERMS)
+    assert text.count(f"{delta:+.3f} [{delta - 0.007:+.3f}, {delta + 0.008:+.3f}]") == len(study.TERMS)
+    assert text.count("0.032") == len(study.TERMS)
+
+
+def test_both_bases_are_told_in_one_sentence_per_term(reports: Path) -> None:
+    rewrite(reports / "era-d", verdict="undecided", delta=-0.5)
+    lines = study.findings(reports, list(study.BASES)).split("\n- ")
+    assert len(lines) == len(study.TERMS)
+    assert all(all(base in " ".join(line.split()) for base in study.BASES.values()) for line in lines)
+    assert all("-0.500" in line and "the sign where it is undecided" in " ".join(line.split()) for line in lines)
+
+
+def test_other_suites_and_values_other_than_zero_are_no_finding(reports: Path) -> None:
+    path = reports / "joint" / "tables" / "ablations.csv"
+    table = pd.read_csv(path)
+    larger = table.assign(levels="1 vs 0.5", delta=0.9)
+    other = table.assign(suite="topics", delta=0.8)
+    pd.concat([table, larger, other]).to_csv(path, index=False)
+    assert sorted(study.averages(reports / "joint").delta.round(3)) == [-0.028, 0.002, 0.003]
+
+
+def test_a_finished_run_is_copied_and_its_cells_are_summed(
+    reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "work"
+    shutil.copytree(reports / "joint", source / "reports" / "mine")
+    (source / "docs").mkdir()
+    cell = source / "results" / "mine" / "cells" / "suite" / "set" / "system" / "seed1"
+    cell.mkdir(parents=True)
+    (cell / "scores.parquet").write_bytes(b"scores")
+    shutil.copy(reports / "joint" / "config.json", source / "results" / "mine")
+    monkeypatch.chdir(source)
+    done = CliRunner().invoke(study.app, ["joint=mine"])
+    assert done.exit_code == 0, done.output
+    assert "gliznet-no-bce" in (source / "reports/study/REPORT.md").read_text()
+    sums = (source / "reports/study/joint/cells.sha256").read_text()
+    assert sums.endswith("  cells/suite/set/system/seed1/scores.parquet\n") and len(sums.split()[0]) == 64
+    for bad in ("joint=other", "mine=mine", "joint"):
+        assert CliRunner().invoke(study.app, [bad]).exit_code == 2
