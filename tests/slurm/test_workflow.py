@@ -92,7 +92,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
 
 
 def step_daemons(job: str) -> list[psutil.Process]:
-    """SLURM's own processes that look after the job's steps, on all nodes."""
+    """SLURM's processes that manage the job's steps, on all nodes."""
     daemons = psutil.process_iter(["cmdline"])
     return [process for process in daemons if f"slurmstepd: [{job}." in " ".join(process.info["cmdline"] or ())]
 
@@ -154,7 +154,7 @@ def test_two_nodes_and_one_that_goes_down(tmp_path: Path, mirror: Path) -> None:
     scontrol("update", "nodename=n2", "state=down", "reason=test")
     wait_until(lambda: run.jobs()[job]["JobState"] == "PENDING")
     scontrol("update", "nodename=n2", "state=resume")
-    # SLURM waits two minutes instead. Started while a node still ends its old step, the job would never get a new one.
+    # SLURM would wait two minutes; if the job started while its old step still ends, it would not get a new one.
     wait_until(lambda: not run.trainers() and not step_daemons(job))
     scontrol("update", f"jobid={job}", "StartTime=now")
     assert workflow.wait() == 0, run.log()

@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from zsbench.store.provenance import write_atomic, write_text
 
-WIDTH = 6.4  # inches; the page shows two figures beside each other
+WIDTH = 6.4  # inches; the page shows two figures side by side
 INK, MUTED, RULE = "#1b1b1b", "#5f5f5f", "#c9c9c9"
 # M. Okabe and K. Ito, Color Universal Design, 2008; yellow is left out (too pale on white). Markers and dashes differ
 # too, so that no figure needs its colours.
@@ -90,8 +90,8 @@ class Drawing:
 class FigureKind:
     """A kind of figure and its section on the page."""
 
-    section: str  # of the page; `{suite}` stands for the suite's id
-    title: str  # `{metric}` stands for the suite's headline metric
+    section: str  # of the page; `{suite}` is replaced by the suite id
+    title: str  # `{metric}` is replaced by the name of the headline metric
     draw: Callable[..., Drawing | None]
 
 
