@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Build the wheel, install it into an empty environment, and be its user in a folder that is no clone.
+# Build the wheel, install it into an empty environment, and use it in a folder that is not a clone.
 #
-#   tests/wheel.sh [PYTHON]        minutes, most of them pip's
+#   tests/wheel.sh [PYTHON]        takes minutes, mostly for pip
 set -euo pipefail
 
 python=${1:-python3.11}

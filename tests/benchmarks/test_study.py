@@ -1,4 +1,4 @@
-"""The page of the study: what it says of every kind of outcome, and that the committed page is that of the reports."""
+"""The study page: its text for every kind of outcome, and that the committed page matches the reports."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pickles beside safetensors: known leftovers pass, anything else needs to be allowed by name."""
+"""Pickles next to safetensors: known leftovers pass, others must be allowed by name."""
 
 from pathlib import Path
 

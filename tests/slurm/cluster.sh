@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Run a command on the login node of a throwaway SLURM cluster: two nodes on this one machine, four GPUs each that are none.
+# Run a command on the login node of a temporary SLURM cluster: two nodes on this machine, each with four fake GPUs.
 #
 #   tests/slurm/cluster.sh make something        tests/slurm/cluster.sh bash
 #
-# The cluster lives in namespaces of its own (processes, mounts, network, host name), so it meets no other SLURM or munge,
-# opens no port of this machine, and ends with the command, however that ends. Each node has its processes and its leases
-# to itself, as machines do. Needs root, and installs slurm-wlm and munge where apt can.
+# The cluster has its own namespaces (processes, mounts, network, host name), so it does not interfere with another SLURM
+# or munge, opens no port of this machine, and ends with the command. Each node has its own processes and leases, like
+# real machines. Needs root, and installs slurm-wlm and munge with apt.
 set -euo pipefail
 
 if [ "${1:-}" != --inside ]; then
@@ -34,14 +34,14 @@ shift 2
 mkdir -p "$D"/{etc,state,log,leases,spool/n1,spool/n2} /etc/slurm /run/munge
 hostname login
 ip link set lo up
-ip address add 10.77.0.1/32 dev lo   # slurmd asks for its addresses in a way that leaves 127.0.0.1 out
+ip address add 10.77.0.1/32 dev lo   # slurmd ignores 127.0.0.1 when it looks up its addresses
 echo "127.0.0.1 localhost login n1 n2" >"$D/hosts"
 mount --bind "$D/hosts" /etc/hosts
-mount --bind "$D/etc" /etc/slurm   # SLURM_CONF would not do: Snakemake's jobstep plugin hides SLURM_* from the step
+mount --bind "$D/etc" /etc/slurm   # instead of SLURM_CONF, because Snakemake's jobstep plugin hides SLURM_* from the step
 mount -t tmpfs -o mode=0755 none /run/munge
 chown munge: /run/munge
 
-for i in {0..7}; do mknod "$D/gpu$i" c 1 3; done   # SLURM takes no plain files as devices
+for i in {0..7}; do mknod "$D/gpu$i" c 1 3; done   # SLURM does not accept plain files as devices
 cat >"$D/etc/gres.conf" <<CONF
 NodeName=n1 Name=gpu File=$D/gpu[0-3]
 NodeName=n2 Name=gpu File=$D/gpu[4-7]
@@ -69,7 +69,7 @@ AccountingStorageType=accounting_storage/none
 MinJobAge=600
 KillWait=2
 ReturnToService=1
-# config_overrides: the nodes have what is written here, whatever the machine has.
+# config_overrides: nodes have the resources given here, regardless of the machine.
 SlurmdParameters=config_overrides
 GresTypes=gpu
 NodeName=n1 NodeHostname=login NodeAddr=127.0.0.1 Port=17001 CPUs=32 RealMemory=256000 Gres=gpu:4
