@@ -82,7 +82,7 @@ def init(
     """
     from zsbench.config.load import load_resources
     from zsbench.config.starter import FOLDER, SYSTEMS, config_for, describe, slug
-    from zsbench.errors import ConfigError, counted
+    from zsbench.store.errors import ConfigError, counted
 
     names = [name.strip() for name in labels.split(",") if name.strip()]
     if path.is_file():

@@ -3,7 +3,7 @@ points, so such labels would be treated differently for no visible reason."""
 
 import unicodedata
 
-from zsbench.fields import EntryError
+from zsbench.store.fields import EntryError
 
 # Categories of invisible characters, except those that shape letters and emoji: joiners, and the tags of flags.
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")

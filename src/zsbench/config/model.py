@@ -14,7 +14,11 @@ from zsbench.config.labels import check_labels, fold
 from zsbench.data.gold import readings
 from zsbench.data.sources.fetch import Source
 from zsbench.families import FAMILIES
-from zsbench.fields import (
+from zsbench.plan.claims import CLAIM_METRICS, COUNTED, KINDS, RULES
+from zsbench.plan.suites import METRICS, metrics_of
+from zsbench.recipe import Precision
+from zsbench.recipe import Recipe as RecipeFields
+from zsbench.store.fields import (
     Count,
     Entries,
     EntryError,
@@ -31,10 +35,6 @@ from zsbench.fields import (
     absent,
     fields_of,
 )
-from zsbench.plan.claims import CLAIM_METRICS, COUNTED, KINDS, RULES
-from zsbench.plan.suites import METRICS, metrics_of
-from zsbench.recipe import Precision
-from zsbench.recipe import Recipe as RecipeFields
 
 Split = Literal["train", "validation", "test", "all"]
 Protocol = Literal["fixed-0.5", "val-tuned", "cv", "train-cv", "heads-tuned", "held-out"]

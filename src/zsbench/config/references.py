@@ -5,11 +5,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from zsbench.config.model import Dataset, Presets, RunConfig, Suite
-from zsbench.errors import suggest
 from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
 from zsbench.plan.claims import KINDS
 from zsbench.plan.suites import OF_THE_CARD
 from zsbench.recipe import LENGTHS, with_own
+from zsbench.store.errors import suggest
 
 Problems = Iterator[str]  # each as "`key`: problem; allowed: ..."
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (adjusted)", "δ", "average δ"}  # table columns

@@ -12,7 +12,7 @@ import pandas as pd
 from zsbench.config.labels import fold
 from zsbench.config.load import PACKED, SUFFIXES
 from zsbench.data.readers import read_frame, separator_of
-from zsbench.errors import ConfigError, counted, suggest
+from zsbench.store.errors import ConfigError, counted, suggest
 
 MOST_CLASSES = 50  # maximum number of distinct values in a label column
 SYSTEMS = """systems:

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from zsbench.config.published import load_published
-from zsbench.errors import counted
 from zsbench.evaluation.cells import paired_cells, read_cell
 from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, resample
 from zsbench.evaluation.measure import write_frame
@@ -37,6 +36,7 @@ from zsbench.plan.claims import (
 )
 from zsbench.plan.comparisons import CLAIMS
 from zsbench.plan.suites import METRICS, is_random, suite_systems
+from zsbench.store.errors import counted
 from zsbench.store.integrity import check_rows, read_frame
 from zsbench.store.layout import WORKFLOW, Layout
 from zsbench.store.provenance import digest, read_json

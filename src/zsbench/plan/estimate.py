@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.errors import counted
 from zsbench.families import FAMILIES
 from zsbench.plan.plan import Plan
 from zsbench.store.cells import FAILED, status
+from zsbench.store.errors import counted
 from zsbench.store.integrity import intact
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json

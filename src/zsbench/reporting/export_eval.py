@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import yaml
 
-from zsbench.config.load import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.reporting.export import NAMES, TYPES, cells_of, shown_metrics
 from zsbench.reporting.tables.base import package_version
+from zsbench.store.errors import ConfigError
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_text
 

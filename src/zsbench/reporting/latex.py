@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zsbench.errors import ConfigError, suggest
 from zsbench.reporting.frames import AVERAGE
 from zsbench.reporting.render import MARKS, Cell, Column, Table, cells, escape_tex
+from zsbench.store.errors import ConfigError, suggest
 
 INTERVAL = "interval"  # the column of the interval of the column before it
 PACKAGES = "booktabs, graphicx"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.errors import counted
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.header import header
 from zsbench.reporting.readme import averages, written_tables
 from zsbench.reporting.render import Table, cells, interval_text, number
+from zsbench.store.errors import counted
 from zsbench.store.layout import Layout
 
 WIDTH = 100  # columns of the screen at most

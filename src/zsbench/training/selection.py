@@ -13,32 +13,20 @@ NEVER_MOVED = (
 )
 
 
-def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) average precision of each text's labels, scikit-learn's definition (no interpolation).
-
-    Labels with equal scores enter the ranking together, so their order cannot matter: a constant score gives the share
-    of true labels.
-
-    Args:
-        scores, targets: n arrays (K_i,); each text has a true and a false label.
-    """
-    from sklearn.metrics import average_precision_score
-
-    return np.array([average_precision_score(t, s) for s, t in zip(scores, targets, strict=True)])
-
-
 def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Mean over texts of the average precision of the text's labels.
+    """Mean over texts of the average precision of the text's labels: scikit-learn's definition, no interpolation.
 
     Texts without a true or without a false label rank nothing and are left out.
 
     Raises:
         ValueError: no text is left.
     """
+    from sklearn.metrics import average_precision_score
+
     ranked = [(s, t) for s, t in zip(scores, targets, strict=True) if 0 < t.sum() < len(t)]
     if not ranked:
         raise ValueError("no row has both a true and a false label, so nothing can be ranked")
-    return float(average_precisions(*zip(*ranked, strict=True)).mean())
+    return float(np.mean([average_precision_score(t, s) for s, t in ranked]))
 
 
 def never_moved(values: Sequence[float], better: Callable[[float, float], bool] = operator.gt) -> bool:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tests.zsbench.conftest import REPOSITORY
+from zsbench.cli.progress import missing_files, pin_missing
 from zsbench.config.load import ConfigError, resolve
 from zsbench.data.errors import FetchError
 from zsbench.data.sources import lock as locks
 from zsbench.data.sources.fetch import fetch
 from zsbench.plan.plan import Plan
-from zsbench.plan.progress import missing_files, pin_missing
 from zsbench.store.provenance import read_json
 
 

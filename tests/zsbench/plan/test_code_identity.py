@@ -19,7 +19,7 @@ SENSITIVITY = "zsbench.evaluation.sensitivity"  # by the scoring job, under a ke
 # What names, starts, masks, prints, checks and shows things.
 INDIFFERENT = [*PLUMBING, "zsbench.cli.main", "zsbench.jobs.launch", "zsbench.plan.plan", "zsbench.cli.report"]
 INDIFFERENT += [
-    "zsbench.plan.progress",
+    "zsbench.cli.progress",
     "zsbench.reporting.tables",
     "zsbench.reporting.page",
     "zsbench.data.sources.hub",

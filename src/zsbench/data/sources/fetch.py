@@ -16,8 +16,8 @@ from zsbench.data.sources.lock import choose
 from zsbench.data.sources.mirror import fetch_mirror
 from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors
-from zsbench.errors import suggest
-from zsbench.fields import EntryError, Inside, Sha256, Strict, Text, absent
+from zsbench.store.errors import suggest
+from zsbench.store.fields import EntryError, Inside, Sha256, Strict, Text, absent
 from zsbench.store.integrity import listing
 from zsbench.store.provenance import digest, file_sha256, write_json
 from zsbench.store.secrets import mask_all

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.hub import Repo, Revision, check_space
-from zsbench.fields import EntryError, Inside, Sha256, Strict, Url, absent
+from zsbench.store.fields import EntryError, Inside, Sha256, Strict, Url, absent
 from zsbench.store.progress import progress_logger
 
 ATTEMPTS = 5  # in a row without a new byte

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.lock import choose, wrong_sum
-from zsbench.fields import Inside, Some, Strict, Text, absent, pattern
+from zsbench.store.fields import Inside, Some, Strict, Text, absent, pattern
 from zsbench.store.progress import progress_logger
 from zsbench.store.secrets import mask
 

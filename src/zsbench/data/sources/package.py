@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from zsbench.data.errors import FetchError
-from zsbench.fields import Inside, Sha256, Some, Strict, Text, absent, pattern
 from zsbench.jobs.worker import die_with_parent
+from zsbench.store.fields import Inside, Sha256, Some, Strict, Text, absent, pattern
 from zsbench.store.provenance import file_sha256, write_atomic
 
 WORK = ".download"  # where pip works, below the folder being filled; always the same, so that a next fetch clears it

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from zsbench.errors import suggest
+from zsbench.store.errors import suggest
 
 T = TypeVar("T")
 WORDS: dict[str, str] = {}  # pattern -> description of allowed values
