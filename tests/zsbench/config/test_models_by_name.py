@@ -95,7 +95,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
             raise FetchError(f"there is no model {source['repo']}")
         return commits[source["repo"]], {"config.json": {"bytes": 2_000_000, "sha256": "0" * 64}}
 
-    monkeypatch.setattr("zsbench.data.sources.hub.hub_listing", listing)
+    monkeypatch.setattr("zsbench.data.sources.lock.hub_listing", listing)
     return commits
 
 

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.fetched import AUTHORED, stated
+from zsbench.data.sources.files import choose
 from zsbench.data.sources.https import Https, fetch_https
 from zsbench.data.sources.hub import CHECKPOINT, Hub, fetch_hub
-from zsbench.data.sources.lock import choose
 from zsbench.data.sources.mirror import fetch_mirror
 from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import FetchError
+from zsbench.data.sources.files import choose, wrong_sum
 from zsbench.data.sources.https import file_name
 from zsbench.data.sources.hub import wanted_revision
-from zsbench.data.sources.lock import choose, wrong_sum
 from zsbench.store.provenance import digest, file_sha256, write_atomic
 
 REPLICA = "REPLICA"  # a file of this name at the top says: stand-ins for a rehearsal, not the publishers' rows
