@@ -119,12 +119,12 @@ def resolve(config: Config, workflow: Path) -> Config:
     _refuse(problems)
     presets = _project_presets(workflow / "resources")
     for kind in PRESETS:
-        own, known = getattr(run, kind), getattr(presets, kind)
+        added, known = getattr(run, kind), getattr(presets, kind)
         problems += [
             f"`{kind}.{name}`: the id is already used by a preset of the project; allowed: any other id"
-            for name in own.keys() & known
+            for name in added.keys() & known
         ]
-        known |= own
+        known |= added
     problems += _complete(presets)
     _refuse(problems)
     _refuse(problems_of_references(run, presets))

@@ -394,9 +394,9 @@ class GliZNet(Strict):
     @model_validator(mode="after")
     def _variants_differ(self) -> Any:
         base, seen = self.base.model_dump(), dict[Any, str]()
-        for name, own in self.variants.items():
+        for name, changes in self.variants.items():
             try:
-                options = GliZNetOptions(**base | own.model_dump())
+                options = GliZNetOptions(**base | changes.model_dump())
             except ValueError as error:
                 switch, _, problem = str(error).partition(": ")
                 raise EntryError(f"variants.{name}.{switch}", problem) from None

@@ -236,8 +236,8 @@ def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
         return None
     pair = (rows["system"] == first) & (rows["baseline"] == second) & (rows["dataset"] == AVERAGE)
     rows = rows[pair & (rows["table"] == CLAIMS) & (rows["suite"] == suite)]
-    places = set(zip(rows["protocol"], rows["split"], strict=True))
-    shown = ("argmax", "test") if ("argmax", "test") in places else representative(places)
+    decided = set(zip(rows["protocol"], rows["split"], strict=True))
+    shown = ("argmax", "test") if ("argmax", "test") in decided else representative(decided)
     if shown is None:
         return None
     row = rows[(rows["protocol"] == shown[0]) & (rows["split"] == shown[1])].iloc[0]
@@ -255,8 +255,8 @@ def _compared_by(run: Run, suite: str, metric: str, first: Spec, second: Spec) -
         gold: dict[str, np.ndarray] = {}
         for system, cells in paired_cells(run.layout, suite, dataset, [first, second]):
             decisions = [decide(cell, entry) for cell in cells]
-            places = [(one.protocol, one.split) for one in decisions[0]]
-            chosen = places[0] if entry["task"] == "single" else representative(places)
+            decided = [(one.protocol, one.split) for one in decisions[0]]
+            chosen = decided[0] if entry["task"] == "single" else representative(decided)
             if chosen is None:
                 continue
             of_seeds = [next(one for one in each if (one.protocol, one.split) == chosen) for each in decisions]

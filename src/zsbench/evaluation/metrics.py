@@ -95,8 +95,8 @@ def _ratio(counts: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 def function_of(metric: str) -> Callable[..., np.ndarray]:
     """The function of a metric of `plan.suites.METRICS`: the one above that has its name."""
-    found: Callable[..., np.ndarray] = globals()[metric]
-    return found
+    function: Callable[..., np.ndarray] = globals()[metric]
+    return function
 
 
 def point(metric: str, gold: np.ndarray, answers: np.ndarray, single: bool) -> np.ndarray:

@@ -130,15 +130,15 @@ def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
     return sorted(path for path in (_file(module, SRC) for module in seen) if path is not None)
 
 
-def code_digest(*modules: str, own: Collection[Path] = (), without: Collection[str] = ()) -> str:
-    """16 hex digits for what `sources(*modules)` compute, and for the contents of a user's `own` files.
+def code_digest(*modules: str, user_files: Collection[Path] = (), without: Collection[str] = ()) -> str:
+    """16 hex digits for what `sources(*modules)` compute, and for the contents of a user's files.
 
     Raises:
         ValueError: a name is not a module of the project.
     """
     files = sources(*modules, without=without)
     digests = {_name_in_a_clone(path): _read(path.read_text(encoding="utf-8"))[0] for path in files}
-    return digest(digests | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(own)})
+    return digest(digests | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(user_files)})
 
 
 def system_code(family: str, settings: dict[str, Any], without: Collection[str] = ()) -> str:
@@ -147,8 +147,8 @@ def system_code(family: str, settings: dict[str, Any], without: Collection[str] 
     Args:
         without: modules that do not count (`sources`).
     """
-    own = package_files(settings["class"]) if family == "custom" else []
-    return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, own=own, without=without)
+    user_files = package_files(settings["class"]) if family == "custom" else []
+    return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, user_files=user_files, without=without)
 
 
 def training_code(family: str) -> str:

@@ -254,7 +254,7 @@ def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, 
             raise ValueError(f"unknown variant {name!r}; allowed: {', '.join(gliznet['variants'])}")
         settings.append(gliznet["base"] | gliznet["variants"][name])
     defaults = {key: DEFAULTS[key] for key in sorted({*settings[0], *settings[1]}) if key in DEFAULTS}
-    sides = [levels(defaults | own) for own in settings]
+    sides = [levels(defaults | options) for options in settings]
     pairs = {factor: (sides[0][factor], sides[1][factor]) for factor in sorted(sides[0])}
     return {factor: pair for factor, pair in pairs.items() if pair[0] != pair[1]}
 

