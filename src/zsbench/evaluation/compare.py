@@ -250,7 +250,7 @@ def resample(
             evidence.samples[key] = Sample(key[1], points[index].mean(axis=1), draws[:, index].mean(axis=2), correct)
         here = [test for test in tests if all(key in indices for key in test)]
         if here:
-            paired = [paired_places(indices[first], indices[second]) for first, second in here]
+            paired = [paired_indices(indices[first], indices[second]) for first, second in here]
             null = swapped(metric, gold, flat, paired, statistics["draws"], seed, single)
             evidence.null.update(zip(here, null.T, strict=True))
         counts = gold.sum(axis=0)
@@ -259,7 +259,7 @@ def resample(
     return evidence
 
 
-def paired_places(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def paired_indices(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Answer sets (S, K) of two sides one by one; a side with fewer seeds or partitions gives its own again."""
     shape = tuple(max(sizes) for sizes in zip(first.shape, second.shape, strict=True))
     wanted = np.ix_(*(np.arange(size) for size in shape))

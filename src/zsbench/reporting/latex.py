@@ -152,14 +152,14 @@ def _short_title(table: Table, column: Column) -> str:
 
 def _short_systems(table: Table, printed: list[list[Cell]]) -> list[list[Cell]]:
     """The rows without the family that every system in them starts with."""
-    places = [k for k, column in enumerate(table.columns) if column.value in ("system", "baseline")]
-    names = {row[k].text for row in printed for k in places}
+    positions = [k for k, column in enumerate(table.columns) if column.value in ("system", "baseline")]
+    names = {row[k].text for row in printed for k in positions}
     families = {name.partition("-")[0] for name in names if "-" in name}
     if len(families) != 1 or not all("-" in name for name in names):
         return printed
     prefix = f"{families.pop()}-"
     return [
-        [replace(cell, value=cell.value.removeprefix(prefix)) if k in places else cell for k, cell in enumerate(row)]
+        [replace(cell, value=cell.value.removeprefix(prefix)) if k in positions else cell for k, cell in enumerate(row)]
         for row in printed
     ]
 

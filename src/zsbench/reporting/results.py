@@ -146,8 +146,8 @@ class Results:
             raise ConfigError(f"seed: {system!r} has no seed {seed}{suggest(seed, cells)}")
         return list(cells.values()) if seed is None else [cells[seed]]
 
-    def _texts(self, place: CellId, protocol: str) -> pd.DataFrame:
-        suite, dataset, system, seed = place
+    def _texts(self, cell_id: CellId, protocol: str) -> pd.DataFrame:
+        suite, dataset, system, seed = cell_id
         cell = read_cell(self.run.layout, suite, self.run.datasets(suite)[dataset], system, seed)
         decision = self._decision(cell, protocol)
         gold, answers = cell.gold[decision.rows], decision.partitions.mean(axis=0) > 0.5
