@@ -215,9 +215,7 @@ class DebertaFamily(BertFamily):
         """
         M, S = positions.tokens, 0 if text_keys is None else text_keys.shape[2]
         relative = self.backbone.encoder.get_rel_embedding()
-        tables = layer.attention.self.tables(
-            relative, S + M
-        )  # (H, 2r - 1, d) each
+        tables = layer.attention.self.tables(relative, S + M)  # (H, 2r - 1, d) each
         r = next((table.shape[1] + 1) // 2 for table in tables if table is not None)
         step = torch.arange(M, device=q.device)
         own = _label_scores(q, k, tables, slice(r - M, r + M - 1), M - 1 + step[:, None] - step)
