@@ -1,7 +1,7 @@
-"""`workflow/resources/lock.yaml`: the commit, size and sum of every hub source whose preset says `revision: lock`.
+"""`workflow/resources/lock.yaml`: commit, and file sizes and checksums, of every hub source with `revision: lock`.
 
-Written when a source is first needed, or for all of them at once by `zsbench fetch --lock`; every later fetch verifies
-against it.
+An entry is written when a source is first needed, or for all sources by `zsbench fetch --lock`; every later fetch is
+verified against it.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
-    """Resolve every hub source with `revision: lock` that the lock does not have yet, and write the lock.
+    """Resolve every hub source with `revision: lock` that is not in the lock yet, and write the lock.
 
-    Asks the hub for commits, sizes and sums only; nothing is downloaded. An entry whose repository or file list
-    changed in the preset is resolved again.
+    Only commits, sizes and checksums are requested from the hub; no file is downloaded. An entry is resolved again if
+    its repository or file list changed in the preset.
 
     Args:
         sources: presets by id.
@@ -41,7 +41,7 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
         The whole lock.
 
     Raises:
-        FetchError: a repository cannot be read; entries resolved before it are kept.
+        FetchError: a repository cannot be read; entries resolved before are kept.
     """
     from zsbench.data.sources.hub import hub_listing
 
@@ -60,21 +60,21 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
 
 
 def lock_file(workflow: Path) -> Path:
-    """Where pins are kept: beside the presets, or in the working folder where these are an installed package's."""
+    """Path of the lock file: next to the presets, or in the working folder if zsbench is an installed package."""
     inside = workflow / "resources" / "lock.yaml"
     return Path("lock.yaml") if "site-packages" in inside.absolute().parts else inside
 
 
 def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path) -> Iterator[str]:
-    """Pin sources that have no commit yet to the one that the hub has now: in the lock, and as their `lock`, in place.
+    """Pin sources without a commit to the hub's current one: in the lock file, and in place as their `lock`.
 
     Args:
-        sources: by id, each with its entry of the lock (`lock`) where there is one.
-        names: those that are about to be fetched.
+        sources: presets by id, each with its lock entry (`lock`) if there is one.
+        names: ids of the sources that are about to be fetched.
         path: the lock file.
 
     Yields:
-        A line for each source, with its commit and size; or why one could not be pinned, which ends it.
+        One line per source, with its commit and size. If one cannot be pinned, the last line tells why.
     """
     from zsbench.data.sources.hub import wanted_revision
 
@@ -102,10 +102,10 @@ def covers(entry: dict[str, Any] | None, source: dict[str, Any]) -> bool:
 
 
 def choose(names: list[str], patterns: list[str], repo: str) -> list[str]:
-    """Files that the patterns name, sorted. A name without wildcards must exist; a wildcard may match nothing.
+    """Sorted names that match the patterns. A pattern without wildcards must match; one with wildcards may not.
 
     Raises:
-        FetchError: a named file is not there, or nothing matches.
+        FetchError: a named file does not exist, or nothing matches.
     """
     missing = [pattern for pattern in patterns if not set(pattern) & set("*?[") and pattern not in names]
     if missing:
@@ -118,11 +118,11 @@ def choose(names: list[str], patterns: list[str], repo: str) -> list[str]:
 
 
 def wrong_sum(path: Path, pinned: dict[str, Any]) -> str | None:
-    """What differs between a file and its pinned facts, in words; None when it is the file.
+    """Describe how a file differs from its pinned checksum or size; None if it matches.
 
     Args:
         path: the file.
-        pinned: `sha256`, or `git_sha1` (the sum git keeps of a small file), and optionally `bytes`.
+        pinned: `sha256`, or `git_sha1` (git's blob hash of a small file), and optionally `bytes`.
     """
     size = path.stat().st_size
     if size != pinned.get("bytes", size):
@@ -131,7 +131,7 @@ def wrong_sum(path: Path, pinned: dict[str, Any]) -> str | None:
         found, wanted, kind = file_sha256(path), pinned["sha256"], "sha256"
     else:
         content = path.read_bytes()
-        # Not for security: it is how git names a file's content, and what the hub lists for files outside LFS.
+        # Git's blob hash, which the hub lists for files outside LFS; not used for security.
         found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
         wanted, kind = pinned["git_sha1"], "git sha1"
     return None if found == wanted else f"its {kind} is {found}, {wanted} is pinned"
