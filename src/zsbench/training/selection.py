@@ -14,13 +14,13 @@ NEVER_MOVED = (
 
 
 def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) average precision of each text's labels, scikit-learn's definition (no interpolation).
+    """(n,) average precision of each text's labels, as defined in scikit-learn (no interpolation).
 
-    Labels with equal scores enter the ranking together, so their order cannot matter: a constant score gives the share
+    Labels with equal scores enter the ranking together, so their order does not matter; constant scores give the share
     of true labels.
 
     Args:
-        scores, targets: n arrays (K_i,); each text has a true and a false label.
+        scores, targets: n arrays (K_i,) each; every text must have a true and a false label.
     """
     from sklearn.metrics import average_precision_score
 
@@ -28,9 +28,12 @@ def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarra
 
 
 def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Mean over texts of the average precision of the text's labels.
+    """Mean over texts of the average precision of their labels.
 
-    Texts without a true or without a false label rank nothing and are left out.
+    Texts without a true label or without a false label cannot be ranked and are left out.
+
+    Args:
+        scores, targets: n arrays (K_i,) each.
 
     Raises:
         ValueError: no text is left.
@@ -42,10 +45,10 @@ def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.nd
 
 
 def never_moved(values: Sequence[float], better: Callable[[float, float], bool] = operator.gt) -> bool:
-    """Whether no validation after the first was better than it: worse, or tied throughout.
+    """Whether no later validation was better than the first, so that the selection had no effect.
 
     Args:
-        values: the selection metric at each validation, in order. One alone chose nothing: False.
+        values: the selection metric at each validation, in order. With a single value, the result is False.
         better: whether its first argument is better than its second; `BETTER` has one for each metric.
     """
     return len(values) > 1 and not any(better(value, values[0]) for value in values[1:])
