@@ -137,7 +137,7 @@ def _disjoint(rows: Sequence[dict[str, Any]]) -> Finding:
 
 
 def _bundles(rows: Sequence[dict[str, Any]]) -> tuple[Finding, Finding]:
-    """Composition of bundles, and the cross-role rule: in its bundle, each label is true for a text, false for another."""
+    """Composition of bundles, and the cross-role rule: in its bundle, each label is true for a text, false for one."""
     members: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         members[row["bundle"]].append(i)
