@@ -28,7 +28,11 @@ def lease_folder() -> Path:
 
 
 def _open(path: Path) -> int:
-    """Open a lease file so that any user may lock it, regardless of its owner, the umask and O_CREAT restrictions."""
+    """Open a lease file, which any user may lock.
+
+    The mode is set after creation because of the umask, and an existing file is opened without O_CREAT, which Linux may
+    refuse for another user's file in a sticky folder.
+    """
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o1777)

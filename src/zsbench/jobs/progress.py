@@ -69,7 +69,7 @@ class Progress:
         return self.before.get(rule, usual) * pace
 
     def _work(self, now: float) -> tuple[float, float]:
-        """Expected seconds of finished work, and of all work."""
+        """Seconds of work done so far, including running jobs, and expected seconds of all work."""
         done = sum(map(sum, self.finished.values()))
         done += sum(min(now - began, NEARLY * self.expected(rule)) for rule, began in self.running.values())
         left = {rule: count - len(self.finished.get(rule, ())) for rule, count in self.planned.items()}

@@ -11,7 +11,7 @@ BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux names: two on x
 
 
 def prepare_torch() -> str:
-    """Set up torch, if needed, and return the device that models run on: "cuda" or "cpu"."""
+    """The device that models run on, "cuda" or "cpu"; imports torch only if there may be a GPU."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # set by `zsbench launch`; importing torch takes seconds
         return "cpu"
     import torch

@@ -279,7 +279,7 @@ class Plan:
     def label_counted(self) -> dict[str, tuple[str, str]]:
         """{system: (suite, kind)} of the systems scored with growing numbers of labels.
 
-        The systems named in the config, else the first of each kind, or the reference system for its kind.
+        These are the systems named in the config, else the first of each kind (the reference system for its own kind).
         """
         options = self.config["scoring"].get("label_counts")
         if not options:

@@ -24,7 +24,7 @@ def options() -> dict[str, Any]:
 
 
 def trackers() -> list[str]:
-    """Comma-separated names in `ZSBENCH_TRACKERS`, as in accelerate's `log_with`; empty if it is not set.
+    """The names listed in `ZSBENCH_TRACKERS` (comma-separated), for accelerate's `log_with`; empty if it is not set.
 
     Raises:
         ConfigError: unknown tracker, or its package is not installed.
