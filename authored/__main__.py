@@ -1,4 +1,4 @@
-"""`python -m authored check|results`: the sets that this project wrote, and the measurements on their cards."""
+"""`python -m authored check|results`: checks the data sets written for this project, and updates results on cards."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ def check(
         Path | None, typer.Option(parser=prepared_run, metavar="RUN", help="also check overlap with its test sets")
     ] = None,
 ) -> None:
-    """Check the sets against every rule they promise to keep."""
+    """Check the sets against all rules stated on their cards."""
     import pandas as pd
 
     from authored.check_topics import run_checks
@@ -37,7 +37,7 @@ def results(
     trained: Annotated[str, typer.Option(help="system trained on hardset-mini")] = "gliznet-full",
     untrained: Annotated[str, typer.Option(help="the same backbone, untrained")] = "biencoder",
 ) -> None:
-    """Put a finished run's measurements on hardset-mini's card."""
+    """Put the measurements of a finished run on hardset-mini's card."""
     from authored.card_results import write_card_results
 
     write_card_results(run, trained, untrained)

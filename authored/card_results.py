@@ -1,4 +1,4 @@
-"""The results block of hardset-mini's data card: what a finished run measured, written beside the data."""
+"""The results block of hardset-mini's data card: measurements of a finished run, stored next to the data."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from zsbench.store.provenance import read_json, write_json
 
 
 def write_card_results(root: Path, trained: str, untrained: str) -> None:
-    """Write `hardset-mini.results.json` from a run, and the cards anew.
+    """Write `hardset-mini.results.json` from a run, and rewrite the cards.
 
     Args:
-        root: `results/<run>`, finished.
-        trained: system trained on hardset-mini that is also compared on the run's real sets.
-        untrained: system with the same backbone, untrained.
+        root: `results/<run>` of a finished run.
+        trained: id of a system trained on hardset-mini, which is also compared on the run's real data sets.
+        untrained: id of a system with the same backbone, untrained.
     """
     own = read_json(root / "analysis" / "hardset.json")
     deltas = compare_runs(root, root, (untrained, trained), suite="gliclass").deltas

@@ -1,7 +1,7 @@
-"""Data cards of the authored sets, rendered from the rows: no number on a card is typed by hand.
+"""Data cards of the authored sets, rendered from the rows, so that no number on a card is typed by hand.
 
-`python -m authored.cards` rewrites both cards; a test compares them with their rendering. Model results come from
-`<set>.results.json` beside the data, when a run has left one there (see `results_block`).
+`python -m authored.cards` rewrites both cards; a test checks that they are up to date. Model results come from
+`<set>.results.json` next to the data, if a run has written it (see `results_block`).
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ RESULTS_START, RESULTS_END = "<!-- results: start -->", "<!-- results: end -->"
 
 
 def markdown_table(head: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
-    """A markdown table; the first column is text, the others are right-aligned."""
+    """A Markdown table; the first column is left-aligned, the others right-aligned."""
     lines = [list(head), ["---"] + ["---:"] * (len(head) - 1), *([str(cell) for cell in row] for row in body)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -42,9 +42,9 @@ def results_block(results: dict[str, Any] | None) -> str:
     """The marked block of model results.
 
     Args:
-        results: None when nothing is measured, else `run` (name), `command`, `level` (of the intervals, 0.95), `note`
-            and `rows`: each `where` (set and split), `metric`, `trained`, `untrained`, `difference`, `low`, `high`,
-            `texts`, `seeds`.
+        results: None if nothing was measured, else `run` (name), `command`, `level` (confidence level, 0.95), `note`
+            and `rows`, each with `where` (set and split), `metric`, `trained`, `untrained`, `difference`, `low`,
+            `high`, `texts`, `seeds`.
     """
     if results is None:
         body = "Not measured yet."
@@ -72,7 +72,7 @@ def results_block(results: dict[str, Any] | None) -> str:
 
 def _rules(report: Report) -> str:
     body = [[item.rule, item.allowed, item.measured, "FAILS" if item.failures else "holds"] for item in report.findings]
-    # The overlap rule needs the evaluation sets, which a card cannot carry.
+    # The overlap rule needs the evaluation sets, which are not available when a card is rendered.
     body = [row for row in body if row[0] != "evaluation overlap"]
     return markdown_table(["rule", "asked", "measured", "verdict"], body)
 
@@ -122,7 +122,7 @@ with the data in sight."""
 
 
 def render_hardset(rows: Sequence[dict[str, Any]], results: dict[str, Any] | None) -> str:
-    """The card of hardset-mini, from all its rows and the measured results (None when there are none)."""
+    """The card of hardset-mini, from all its rows and the measured results (None if there are none)."""
     report, scores = check_hardset(rows), measure_words(rows)
     kinds = Counter(bundle_kinds(rows).values())
     every = set().union(*label_sets(rows).values())
@@ -219,14 +219,14 @@ def _topic_splits(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _predict_everything(rows: Sequence[dict[str, Any]]) -> float:
-    """Macro-F1 on the test split of the baseline that gives every label to every row: F1 = 2p / (1 + p)."""
+    """Macro-F1 on the test split of predicting every label for every row: F1 = 2p / (1 + p) for label prior p."""
     test = [row for row in rows if row["split"] == "test"]
     rates = [sum(label in row["labels"] for row in test) / len(test) for label in LABELS]
     return float(np.mean([2 * rate / (1 + rate) for rate in rates]))
 
 
 def render_topics(rows: Sequence[dict[str, Any]], results: dict[str, Any] | None) -> str:
-    """The card of topics-mini, from all its rows and the measured results (None when there are none)."""
+    """The card of topics-mini, from all its rows and the measured results (None if there are none)."""
     kinds = Counter(row["kind"] for row in rows)
     words = [
         f"{n}: {np.mean([len(row['text'].split()) for row in rows if len(row['labels']) == n]):.0f}" for n in range(4)
@@ -283,14 +283,14 @@ An editor (a language model too) read 126 of the rows and changed none.
 
 
 def render(name: str) -> str:
-    """The card of `hardset-mini` or `topics-mini` as it should stand beside the data."""
+    """Render the card of `hardset-mini` or `topics-mini` from the current data."""
     path = AUTHORED / f"{name}.results.json"
     results = read_json(path) if path.is_file() else None
     return (render_hardset if name == HARDSET else render_topics)(read_authored(name), results)
 
 
 def card_path(name: str) -> Path:
-    """Where the card of an authored set lies."""
+    """Path of an authored set's card."""
     return AUTHORED / f"{name}.md"
 
 

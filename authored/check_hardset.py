@@ -1,4 +1,4 @@
-"""The validator of hardset-mini: every rule that its card states, checked on the rows themselves."""
+"""Validator of hardset-mini: checks every rule stated on its card on the rows."""
 
 import re
 from collections import Counter, defaultdict
@@ -26,8 +26,7 @@ POSITIVES_PER_TEXT = (2, 9)
 MIN_NEGATIVES = 3
 VERBATIM_LIMIT = 0.10
 MIN_BUNDLES, MIN_REGISTERS, MIN_DOMAINS, MIN_DISTINCT_LABELS = 300, 40, 60, 2500
-# Shares of the texts by length class, of the bundles' labels by kind, of the distinct labels by wording, of the
-# texts by split: lowest and highest allowed, percent.
+# Allowed ranges in percent: texts by length class, bundle labels by kind, distinct labels by wording, texts by split.
 LENGTHS = {"sentence": (10.0, 20.0), "short": (40.0, 60.0), "medium": (20.0, 40.0), "paragraphs": (7.0, 15.0)}
 KINDS = {
     "topic": (21.0, 27.0),
@@ -40,8 +39,8 @@ KINDS = {
 }
 WORDINGS = {"one word": (20.0, 50.0), "2 to 5 words": (40.0, 75.0), "description": (3.0, 25.0)}
 SPLIT_SHARES = {"train": (67.0, 73.0), "validation": (8.0, 12.0), "test": (18.0, 22.0)}
-LABEL_AUROC = (0.45, 0.55)  # of a label's characters, words and alphabetical rank, in each split; 0.5 knows nothing
-MIN_UNSEEN = 40.0  # percent of the distinct test labels that no training text carries, as true or as false
+LABEL_AUROC = (0.45, 0.55)  # allowed AUROC of a label's characters, words and alphabetical rank; 0.5 is chance
+MIN_UNSEEN = 40.0  # minimum percent of distinct test labels that no training text has, true or false
 
 FIELDS: dict[str, type] = {
     "bundle": str,
@@ -57,7 +56,7 @@ FIELDS: dict[str, type] = {
 
 
 def length_class(text: str) -> str:
-    """`paragraphs` (a blank line inside), else by sentence ends: `sentence` 1, `short` 2-3, `medium` 4 or more."""
+    """`paragraphs` if there is a blank line, else by sentence count: `sentence` 1, `short` 2-3, `medium` 4 or more."""
     if "\n\n" in text:
         return "paragraphs"
     ends = len(re.findall(r"[.!?…]+(?=\s|$|[\"”’')])", text)) or 1
@@ -71,7 +70,7 @@ def wording(label: str) -> str:
 
 
 def percent(counts: Counter[str]) -> dict[str, float]:
-    """Shares of the total, in percent."""
+    """Counts as percent of their total."""
     total = sum(counts.values()) or 1
     return {name: 100 * count / total for name, count in counts.items()}
 
@@ -86,7 +85,7 @@ def bundle_kinds(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], str]:
 
 
 def label_sets(rows: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
-    """Lower-cased distinct labels, true or false, of each split."""
+    """Distinct lower-cased labels of each split, true or false."""
     found: dict[str, set[str]] = {split: set() for split in SPLITS}
     for row in rows:
         found[row["split"]] |= {label.lower() for label in row["labels"] + row["not_labels"]}
@@ -94,7 +93,7 @@ def label_sets(rows: Sequence[dict[str, Any]]) -> dict[str, set[str]]:
 
 
 def unseen_shares(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Percent of distinct test labels, and of test (text, label) pairs, whose label training never shows."""
+    """Percent of distinct test labels, and of test (text, label) pairs, whose label does not occur in training."""
     labels = label_sets(rows)
     pairs = [label.lower() for row in rows if row["split"] == "test" for label in row["labels"] + row["not_labels"]]
     distinct = 100 * len(labels["test"] - labels["train"]) / max(1, len(labels["test"]))
@@ -138,7 +137,7 @@ def _disjoint(rows: Sequence[dict[str, Any]]) -> Finding:
 
 
 def _bundles(rows: Sequence[dict[str, Any]]) -> tuple[Finding, Finding]:
-    """Make-up of the bundles, and the cross-role rule: each label true of one text of its bundle, false of another."""
+    """Composition of bundles, and the cross-role rule: in its bundle, each label is true for a text, false for one."""
     members: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         members[row["bundle"]].append(i)
@@ -184,10 +183,13 @@ def _splits(rows: Sequence[dict[str, Any]]) -> tuple[Finding, Finding]:
 
 
 def _label_surface(rows: Sequence[dict[str, Any]]) -> Finding:
-    """How well the look of a label tells whether it is true. Its place in the file does: true labels stand first."""
+    """How well a label's surface form predicts whether it is true.
+
+    Its position in the file is not checked, because true labels are always first.
+    """
     problems, shown = [], []
     for split in SPLITS:
-        pairs = []  # true, characters, words, rank in the alphabet of its text's labels
+        pairs = []  # truth, characters, words, alphabetical rank among the labels of its text
         for row in rows:
             if row["split"] == split:
                 true, every = set(row["labels"]), sorted(row["labels"] + row["not_labels"], key=str.lower)
@@ -210,7 +212,7 @@ def check_hardset(rows: Sequence[dict[str, Any]], against: dict[str, list[str]] 
         against: texts of evaluation sets by name; none of them may occur in the set.
 
     Returns:
-        The report. A broken schema ends the check: the other rules need the fields.
+        The report. If the schema is violated, the check ends there, because the other rules need the fields.
     """
     schema = _schema(rows)
     if any(not all(isinstance(row.get(name), kind) for name, kind in FIELDS.items()) for row in rows):

@@ -1,4 +1,4 @@
-"""The validator of topics-mini, and the run over both sets that `python -m authored check` prints."""
+"""Validator of topics-mini, and the check of both sets behind `python -m authored check`."""
 
 import itertools
 import re
@@ -29,23 +29,23 @@ KINDS = ("plain", "near-miss", "hard-pair")
 MIN_ROWS = 800
 VERBATIM_LIMIT = 0.10
 WORDS = (4, 75)
-# The table of the set: rows by number of true labels, and true labels; each within 15 % of the target.
+# Composition of the set: rows by number of true labels, and rows by true label; each within 15 % of the target.
 TOLERANCE = 0.15
 ROWS_BY_COUNT = {"0 labels": 190, "1 label": 330, "2 labels": 230, "3 labels": 90}
 ROWS_BY_LABEL = {"Technology": 300, "Health": 230, "Finance": 190, "Economy": 120, "Environment": 250}
 MIN_KIND = {"near-miss": 250, "hard-pair": 110}
-MIN_COMBINATION = 4  # rows with exactly this pair, or exactly this triple, of labels
+MIN_COMBINATION = 4  # minimum number of rows with exactly these labels, for each pair and triple
 SPLIT_SHARES = {"train": (58.0, 62.0), "validation": (18.0, 22.0), "test": (18.0, 22.0)}
-# A label's share of the rows of a split may differ from its share of the whole by this many points.
+# Maximum difference, in percentage points, between a label's share of a split and its share of the whole set.
 SPLIT_DRIFT = 3.0
-# AUROC that a cue may have; 0.5 knows nothing. The word count must not tell any label, nor the rows without one; the
-# other surface counts must not tell the rows without one. A split is small: its word count may stray further.
+# Allowed AUROC of surface cues; 0.5 is chance. The word count must not predict any label, nor rows without a label; the
+# other cues must not predict rows without a label. Splits are small, so the range for their word count is wider.
 LENGTH_AUROC, CUE_AUROC, SPLIT_AUROC = (0.45, 0.55), (0.42, 0.58), (0.40, 0.60)
 NO_TOPIC = "no topic"
 
 
 def count_name(row: dict[str, Any]) -> str:
-    """Name of the row's line in `ROWS_BY_COUNT`."""
+    """The row's key in `ROWS_BY_COUNT`."""
     return f"{len(row['labels'])} label{'' if len(row['labels']) == 1 else 's'}"
 
 
@@ -99,7 +99,7 @@ def _split_balance(rows: Sequence[dict[str, Any]]) -> Finding:
 
 
 def surface_cues(texts: Sequence[str]) -> dict[str, np.ndarray]:
-    """What can be counted in a text without reading it, (N,) each, and the row's place in the file."""
+    """Surface features of texts, such as counts, and the row's position in the file, (N,) each."""
     counts = {
         "characters": len,
         "sentences": lambda text: len(re.findall(r"[.!?…]+(?=\s|$|[\"”’')])", text)),
@@ -113,7 +113,7 @@ def surface_cues(texts: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _surface(rows: Sequence[dict[str, Any]]) -> tuple[Finding, Finding]:
-    """How well the length of a text, and other surface counts, tell its labels."""
+    """How well the length of a text and other surface features predict its labels."""
     length = np.array([len(row["text"].split()) for row in rows])
     truth = {label: np.array([label in row["labels"] for row in rows]) for label in LABELS}
     truth[NO_TOPIC] = np.array([not row["labels"] for row in rows])
@@ -143,7 +143,7 @@ def check_topics(rows: Sequence[dict[str, Any]], against: dict[str, list[str]] |
         against: texts of evaluation sets by name; none of them may occur in the set.
 
     Returns:
-        The report. A broken schema ends the check: the other rules need the fields.
+        The report. If the schema is violated, the check ends there, because the other rules need the fields.
     """
     problems = [(i, text) for i, row in enumerate(rows) for text in _row_problems(row)]
     if len(rows) < MIN_ROWS:
@@ -173,11 +173,10 @@ def run_checks(evaluation_texts: dict[str, list[str]]) -> int:
     """Check both authored sets and the bag-of-words ceiling, and print a table.
 
     Args:
-        evaluation_texts: texts by dataset name that neither set may share anything with; topics-mini itself must
-            not be among them.
+        evaluation_texts: texts by data set name with which neither set may overlap; must not include topics-mini.
 
     Returns:
-        0 when every rule holds, else 1: the exit status of `python -m authored check`.
+        0 if every rule holds, else 1: the exit status of `python -m authored check`.
     """
     hardset = read_authored(HARDSET)
     ceiling = Report(f"{HARDSET}, words alone (ceiling {AUC_CEILING})", (check_ceiling(hardset),))

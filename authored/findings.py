@@ -1,4 +1,4 @@
-"""What a validator of an authored set reports, and the text comparisons that both validators share."""
+"""Findings and reports of the validators, and text comparisons that both validators share."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,21 +12,21 @@ from sklearn.feature_extraction.text import CountVectorizer
 from zsbench.data.near_duplicates import MIN_SHARED, NEAR, SHORT, overlap
 
 SHINGLE_WORDS = 3
-# Two texts are near-duplicates when they share this much of their word triples (Jaccard). Unrelated English texts of
-# this length share below 0.1; a copy with a few words changed shares above 0.5.
+# Minimum Jaccard similarity of the word triples of near-duplicate texts. It is below 0.1 for unrelated English texts of
+# this length, and above 0.5 for a copy with a few words changed.
 NEAR_DUPLICATE = 0.4
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule, applied.
+    """The result of a rule.
 
     Attributes:
         rule: short name.
-        allowed: what the rule asks for, in words.
-        measured: what was found, in words.
-        rows: indices of the offending rows; a rule about the whole set that fails names none.
-        failures: what is wrong, one line each; empty when the rule holds.
+        allowed: the requirement, in words.
+        measured: the measurement, in words.
+        rows: indices of the offending rows; empty for a rule about the whole set.
+        failures: violations, one line each; empty if the rule holds.
     """
 
     rule: str
@@ -38,7 +38,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings of one set. `ok` when no rule failed."""
+    """All findings of a set; `ok` if no rule failed."""
 
     name: str
     findings: tuple[Finding, ...]
@@ -52,14 +52,18 @@ class Report:
         return not self.failed
 
     def finding(self, rule: str) -> Finding:
-        """The finding of one rule; KeyError names the rules there are."""
+        """The finding of a rule.
+
+        Raises:
+            KeyError: no such rule; the message lists the rules.
+        """
         found = {finding.rule: finding for finding in self.findings}
         if rule not in found:
             raise KeyError(f"no rule {rule!r}; there are: {', '.join(found)}")
         return found[rule]
 
     def table(self, examples: int = 8) -> str:
-        """A fixed-width table, one line a rule, each failed rule followed by its first `examples` failures."""
+        """A fixed-width table with one line per rule; failed rules are followed by their first `examples` failures."""
         width = max(len(finding.rule) for finding in self.findings)
         lines = [f"{self.name}: {'passes' if self.ok else f'{len(self.failed)} rules fail'}"]
         for item in self.findings:
@@ -72,14 +76,14 @@ class Report:
 
 
 def gather(rule: str, allowed: str, measured: str, problems: Sequence[tuple[int, str]]) -> Finding:
-    """A finding from (row, what is wrong) pairs; a row of -1 stands for the whole set."""
+    """Make a finding from (row, problem) pairs; a row of -1 means the whole set."""
     rows = tuple(sorted({row for row, _ in problems if row >= 0}))
     lines = tuple(f"row {row}: {text}" if row >= 0 else text for row, text in problems)
     return Finding(rule, allowed, measured, rows, lines)
 
 
 def within(rule: str, values: Mapping[str, float], ranges: dict[str, tuple[float, float]], unit: str = "") -> Finding:
-    """A finding on named numbers, each of which must lie in its inclusive range; a missing number counts as 0."""
+    """Make a finding about named numbers, which must be within inclusive ranges; a missing number counts as 0."""
 
     def show(value: float) -> str:
         return f"{value:.1f}" if unit else f"{value:g}"
@@ -95,12 +99,15 @@ def within(rule: str, values: Mapping[str, float], ranges: dict[str, tuple[float
 
 
 def inside(value: float, bounds: tuple[float, float]) -> bool:
-    """Whether a number lies in an inclusive range; nan does not."""
+    """Whether a number is in an inclusive range; false for NaN."""
     return bounds[0] <= value <= bounds[1]
 
 
 def auroc(truth: np.ndarray, values: np.ndarray) -> float:
-    """Chance that a true row has the larger value, ties counting half. Args are (N,); nan where all rows are alike."""
+    """Probability that a true row has a larger value than a false one; ties count half.
+
+    Args are (N,); the result is NaN if all rows are true or all are false.
+    """
     positive, negative = int(truth.sum()), int((~truth).sum())
     if not positive or not negative:
         return float("nan")
@@ -108,7 +115,7 @@ def auroc(truth: np.ndarray, values: np.ndarray) -> float:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case runs of letters: what is left of a text in the published letters-only sets."""
+    """Lower-case runs of letters, as in published data sets that keep only letters."""
     return re.findall(r"[^\W\d_]+", text.lower())
 
 
@@ -118,7 +125,7 @@ def _shingles(text: str) -> list[str]:
 
 
 def check_duplicates(texts: Sequence[str]) -> Finding:
-    """No two texts whose word triples have a Jaccard similarity of `NEAR_DUPLICATE` or more."""
+    """Rule: no two texts have word triples with a Jaccard similarity of `NEAR_DUPLICATE` or more."""
     holds = CountVectorizer(analyzer=_shingles, binary=True, dtype=np.int32).fit_transform(texts)
     shared, count = (holds @ holds.T).tocoo(), np.asarray(holds.sum(axis=1)).ravel()
     once = shared.row < shared.col
@@ -134,7 +141,7 @@ def check_duplicates(texts: Sequence[str]) -> Finding:
 
 
 def check_overlap(texts: Sequence[str], against: dict[str, list[str]] | None) -> Finding:
-    """No text that equals an evaluation text, holds one or is held by one, as `near_duplicates.overlap` measures it."""
+    """Rule: no text equals, contains or is contained in an evaluation text (see `near_duplicates.overlap`)."""
     problems: list[tuple[int, str]] = []
     short = 0
     for name, others in (against or {}).items():
@@ -151,14 +158,14 @@ def check_overlap(texts: Sequence[str], against: dict[str, list[str]] | None) ->
 
 
 def is_verbatim(label: str, text: str) -> bool:
-    """Whether a label stands in a text as whole words, whatever the case."""
+    """Whether a label occurs in a text as whole words, ignoring case."""
     label, text = label.lower(), text.lower()
-    # The plain search first: it settles nearly every pair without building a pattern.
+    # The plain search decides nearly every pair without compiling a pattern.
     return label in text and re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text) is not None
 
 
 def check_verbatim(rows: Sequence[dict[str, Any]], limit: float) -> Finding:
-    """No label stands verbatim in more than a share `limit` of the texts it is true of."""
+    """Rule: no label occurs verbatim in more than a fraction `limit` of the texts for which it is true."""
     positive: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         for label in row["labels"]:
@@ -175,7 +182,7 @@ def check_verbatim(rows: Sequence[dict[str, Any]], limit: float) -> Finding:
 
 
 def print_reports(reports: Sequence[Report], write: Callable[[str], None] = print) -> int:
-    """Print each table; 0 when every report is ok, else 1."""
+    """Print each table; return 0 if every report is ok, else 1."""
     for report in reports:
         write(report.table())
     return int(any(not report.ok for report in reports))

@@ -1,10 +1,10 @@
-"""Voice commands for a smart home with the intent of each: the templates of `home-assistant-intents`, filled at random.
+"""Voice commands for a smart home, each with its intent: templates of `home-assistant-intents`, filled at random.
 
     pip install hassil==3.13.0 home-assistant-intents==2026.11.25
     python -m authored.make_intents
 
-The templates are Apache-2.0, by the Home Assistant Authors. They leave open what a house holds (names of rooms and
-devices, items, messages); those words are this project's. The same packages and seed give the same file.
+The templates are Apache-2.0, by the Home Assistant Authors. Their placeholders (names of rooms and devices, items,
+messages) are filled with words from this project. The same packages and seed give the same file.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SEED, PER_INTENT = 20261129, 20
-TRIES = 400  # draws per intent; intents with fewer different commands than PER_INTENT keep what there is
+TRIES = 400  # draws per intent; intents with fewer than PER_INTENT distinct commands keep all of them
 FILE = Path(__file__).with_name("intents-mini.jsonl")
 
 ROOMS = ["kitchen", "living room", "bedroom", "bathroom", "garage", "office", "hallway", "nursery", "basement", "attic"]
@@ -56,7 +56,7 @@ NAMES: dict[str, list[str]] = {
 
 
 def command(part: Any, rules: dict[str, Any], lists: dict[str, Any], names: list[str], draw: random.Random) -> str:
-    """One random reading of a parsed template."""
+    """A random expansion of a parsed template."""
     from hassil.expression import Alternative, Group, ListReference, Permutation, RuleReference, TextChunk
     from hassil.intents import RangeSlotList, TextSlotList
 
@@ -86,7 +86,7 @@ def command(part: Any, rules: dict[str, Any], lists: dict[str, Any], names: list
 
 
 def rows() -> list[dict[str, str]]:
-    """Different commands, up to `PER_INTENT` of each intent; a command that two intents have is left out."""
+    """Distinct commands, up to `PER_INTENT` per intent; commands that belong to several intents are left out."""
     from hassil.intents import Intents
     from home_assistant_intents import get_intents
 
@@ -96,9 +96,9 @@ def rows() -> list[dict[str, str]]:
     for intent in sorted(intents.intents):
         draw = random.Random(f"{SEED} {intent}")
         blocks = [block for block in intents.intents[intent].data if block.sentences]
-        commands: dict[str, None] = {}  # a set that keeps its order
+        commands: dict[str, None] = {}  # used as an ordered set
         for _ in range(TRIES):
-            block = draw.choice(blocks)  # a block is one way to be asked, whatever the number of its templates
+            block = draw.choice(blocks)  # sample blocks equally, regardless of their number of templates
             domains = (block.requires_context or {}).get("domain", [])
             names = [name for domain in domains for name in NAMES.get(domain, [])]
             rules = intents.expansion_rules | (block.expansion_rules or {})

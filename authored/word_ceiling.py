@@ -1,7 +1,7 @@
-"""How far words alone go on hardset-mini: a trivial (text, label) classifier and the ceiling it must stay under.
+"""How well bags of words solve hardset-mini: a simple (text, label) classifier, which must stay below a ceiling.
 
-If surface overlap or a label's prior were enough to tell true from false labels, a model could do well without
-reading. The classifier below gets everything a bag of words can see and no more.
+If surface overlap or a label's prior were enough to distinguish true from false labels, a model could do well without
+understanding the text. The classifier here uses only bag-of-words features.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from sklearn.metrics import roc_auc_score
 from authored.findings import Finding, gather, words
 from zsbench.training.selection import mean_average_precision
 
-# Stated before anything was measured: pooled ROC-AUC over all test (text, label) pairs; 0.5 knows nothing.
+# Pooled ROC-AUC over all test (text, label) pairs; 0.5 is chance. Set before the first measurement.
 AUC_CEILING = 0.65
 
 
 @dataclass(frozen=True)
 class WordScores:
-    """Test scores of one set of features: pooled ROC-AUC, and average precision averaged over texts."""
+    """Test results of a set of features: pooled ROC-AUC, and mean over texts of average precision."""
 
     auc: float
     mean_ap: float
@@ -33,7 +33,7 @@ class WordScores:
 class _Pairs:
     """P (text, label) pairs of a split.
 
-    Texts and labels are distinct; `text` and `label` (P,) point into them, `true` (P,) is the truth.
+    Texts and labels are distinct; `text` and `label` (P,) are indices into them, `true` (P,) is the target.
     """
 
     texts: list[str]
@@ -57,20 +57,20 @@ def _pairs(rows: Sequence[dict[str, Any]], split: str) -> _Pairs:
 
 
 class _Features:
-    """Feature groups of pairs, fitted on training pairs: text words, label words, and their overlap."""
+    """Features of pairs, fitted on training pairs: text words, label words, and their overlap."""
 
     def __init__(self, train: _Pairs) -> None:
         both = train.texts + train.labels
         self.text = TfidfVectorizer(sublinear_tf=True, min_df=2).fit(train.texts)
         self.label = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit(train.labels)
-        # Two vocabularies over both sides: whole words, and word pieces that catch inflections (rent, rented).
+        # Two vocabularies shared by texts and labels: words, and character n-grams for inflections (rent, rented).
         self.shared = [
             TfidfVectorizer(sublinear_tf=True).fit(both),
             TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2).fit(both),
         ]
 
     def overlap(self, pairs: _Pairs) -> csr_matrix:
-        """(P, 5): cosine over words and over word pieces, share of the label's words in the text, lengths."""
+        """(P, 5): cosines over words and over character n-grams, share of the label's words in the text, lengths."""
         columns = []
         for vectorizer in self.shared:
             cosine = (vectorizer.transform(pairs.texts) @ vectorizer.transform(pairs.labels).T).toarray()
@@ -83,14 +83,17 @@ class _Features:
         return csr_matrix(np.stack(columns, axis=1))
 
     def groups(self, pairs: _Pairs) -> dict[str, csr_matrix]:
-        """Matrices (P, features) by name: `label` alone (its prior), `overlap` alone, and `all` with the text."""
+        """Matrices (P, features) by name: `label` only (its prior), `overlap` only, and `all`, including the text."""
         label, overlap = self.label.transform(pairs.labels)[pairs.label], self.overlap(pairs)
         text = self.text.transform(pairs.texts)[pairs.text]
         return {"label": label, "overlap": overlap, "all": hstack([text, label, overlap]).tocsr()}
 
 
 def measure_words(rows: Sequence[dict[str, Any]]) -> dict[str, WordScores]:
-    """Fit logistic regressions on the train split and score the test split.
+    """Fit logistic regressions on the train split and evaluate them on the test split.
+
+    Args:
+        rows: all rows of hardset-mini.
 
     Returns:
         Scores of the feature groups `label`, `overlap` and `all`, and of `chance` (seeded random scores).
@@ -102,7 +105,7 @@ def measure_words(rows: Sequence[dict[str, Any]]) -> dict[str, WordScores]:
     for name in fit:
         model = LogisticRegression(C=1.0, max_iter=500).fit(fit[name], train.true)
         scores[name] = model.decision_function(held_out[name])
-    of_text = [test.text == i for i in np.unique(test.text)]  # masks (P,)
+    of_text = [test.text == i for i in np.unique(test.text)]  # a mask (P,) per text
     true = [test.true[mask] for mask in of_text]
     return {
         name: WordScores(
@@ -113,7 +116,7 @@ def measure_words(rows: Sequence[dict[str, Any]]) -> dict[str, WordScores]:
 
 
 def check_ceiling(rows: Sequence[dict[str, Any]]) -> Finding:
-    """No group of word features reaches a pooled test ROC-AUC above `AUC_CEILING`."""
+    """Rule: no group of word features has a pooled test ROC-AUC above `AUC_CEILING`."""
     found = measure_words(rows)
     measured = ", ".join(f"{name} AUC {value.auc:.3f} mAP {value.mean_ap:.3f}" for name, value in found.items())
     problems = [(-1, f"{name}: AUC {value.auc:.3f}") for name, value in found.items() if value.auc > AUC_CEILING]

@@ -1,1 +1,1 @@
-"""How fast things are, measured under equal conditions: `run_speed` measures, `write_speed_page` renders."""
+"""The speed study, under equal conditions: `run_speed` measures, `write_speed_page` renders."""

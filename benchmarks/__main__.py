@@ -16,7 +16,7 @@ record_file = existing_file("results/<run>/speed/speed.json, which `snakemake sp
 
 @app.command()
 def run(run: RunOption) -> None:
-    """Measure speed; stopped at any point, the same command continues."""
+    """Measure speed. Repeat the command to resume an interrupted run."""
     from benchmarks.run import run_speed
 
     run_speed(run.root, run.spec("speed"))

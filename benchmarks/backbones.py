@@ -1,4 +1,4 @@
-"""Backbones made for a speed run: random weights, since speed does not depend on them."""
+"""Backbones for a speed run. Their weights are random, because speed does not depend on them."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from transformers import AutoConfig, AutoTokenizer, BertConfig, BertModel, Deber
 
 
 def deberta_twin(backbone: Path, out: Path, seed: int) -> Path:
-    """Write a random DeBERTa-v3 of the backbone's size, with the backbone's tokenizer; returns `out`."""
+    """Write a random DeBERTa-v3 of the same size and with the same tokenizer as the backbone; returns `out`."""
     own = AutoConfig.from_pretrained(backbone, trust_remote_code=False)
     torch.manual_seed(seed)
-    config = DebertaV2Config(  # type: ignore[call-arg]  # not all of its keys are declared
+    config = DebertaV2Config(  # type: ignore[call-arg]  # some of its keys are not declared
         vocab_size=own.vocab_size,
         hidden_size=own.hidden_size,
         num_hidden_layers=own.num_hidden_layers,

@@ -1,4 +1,4 @@
-"""Does `torch.compile` pay? The encoder with and without it, its warm-up counted."""
+"""Does `torch.compile` pay off? The encoder with and without it, including its warm-up."""
 
 import copy
 import shutil
@@ -16,20 +16,20 @@ from benchmarks.training import batch_of, budgeted, infer, train
 from gliznet.fast.dropout import use_fast_dropout
 from gliznet.fast.encoders import use_fast_encoders
 
-COMPILERS = ("g++", "clang++", "icpx")  # one of which PyTorch needs for code that runs on a CPU
+COMPILERS = ("g++", "clang++", "icpx")  # PyTorch needs one of these to compile for the CPU
 
 
 def measure_compiled(setting: Setting, lengths: Sequence[int], repeats: int) -> dict[str, Any]:
-    """The product's encoder on batches of mixed lengths, eager against `torch.compile(dynamic=True)`.
+    """Our encoder on batches of mixed lengths, in eager mode and with `torch.compile(dynamic=True)`.
 
     Args:
-        setting: the equal conditions.
+        setting: the shared conditions.
         lengths: tokens of each text.
-        repeats: interleaved rounds.
+        repeats: number of interleaved rounds.
 
     Returns:
         {"skipped": reason}, or for "scoring" and "training": `warm_up` (seconds of the first compiled round minus an
-        eager one), rounds of "eager" and "compiled".
+        eager one), and the rounds of "eager" and "compiled".
     """
     if setting.device == "cpu" and not any(map(shutil.which, COMPILERS)):
         return {"skipped": f"no C++ compiler ({', '.join(COMPILERS)})"}

@@ -1,6 +1,6 @@
-"""The ways of scoring (text, label) pairs that are compared, all on one backbone, precision and cut.
+"""The compared ways of scoring (text, label) pairs, all with the same backbone, precision and maximum length.
 
-n texts, K labels, B batch, T tokens, D hidden.
+Shapes: n texts, K labels, B batch, T tokens, D hidden size.
 """
 
 import copy
@@ -23,7 +23,7 @@ from gliznet.tokenizer import GliZNETTokenizer
 
 
 def _model(setting: Setting, switches: dict[str, Any]) -> tuple[GliZNetForSequenceClassification, GliZNETTokenizer]:
-    """GliZNet with a random head over the setting's backbone."""
+    """GliZNet with a random head on the setting's backbone."""
     options = GliZNetOptions(max_length=setting.max_tokens, head_init="scaled", **switches)
     tokenizer = GliZNETTokenizer.from_pretrained(setting.backbone, options)
     torch.manual_seed(setting.seed)
@@ -32,7 +32,7 @@ def _model(setting: Setting, switches: dict[str, Any]) -> tuple[GliZNetForSequen
 
 
 def gliznet(setting: Setting) -> list[Contender]:
-    """Ours; the reference's way (one padded batch in input order); the bare encoder at our batches."""
+    """Our scoring; the reference (one padded batch in input order); the bare encoder with our batches."""
     model, tokenizer = _model(setting, {})
     plain = copy.deepcopy(model)
     use_plain_encoders(plain)
@@ -52,14 +52,14 @@ def gliznet(setting: Setting) -> list[Contender]:
 
 
 def order_invariant(setting: Setting, name: str, context: str) -> list[Contender]:
-    """Order-invariant GliZNet, each text encoded once; and the same in one padded pass, for the gate.
+    """Order-invariant GliZNet with each text encoded once; and in one padded pass, for the correctness gate.
 
     Args:
-        setting: the equal conditions.
+        setting: the shared conditions.
         name: id of the first; the second is `<name>-joint`.
         context: "text" (labels see the text) or "none" (they do not).
     """
-    # Room for the longest label of a run, which a small vocabulary cuts into many pieces.
+    # Room for the longest label of a run, which may have many pieces with a small vocabulary.
     room = {"label_reserve": min(64, setting.max_tokens // 4)}
     model, tokenizer = _model(setting, {"order_invariant": True, "label_context": context, **room})
     title = f"GliZNet order-invariant, labels see {'the text' if context == 'text' else 'no text'}"
@@ -88,7 +88,7 @@ def _ours(model: Any, tokenizer: Any, setting: Setting) -> Callable[[Sequence[st
 
 @torch.inference_mode()
 def _one_batch(model: Any, tokenizer: Any, texts: Sequence[str], labels: Sequence[str], setting: Setting) -> np.ndarray:
-    """As the published pipeline scores: a batch of all texts, in input order, padded to the longest."""
+    """Score like the published pipeline: a batch of all texts in input order, padded to the longest."""
     columns = []
     for chunk in tokenizer.plan_chunks(labels):
         part = [labels[i] for i in chunk]
@@ -102,7 +102,7 @@ def _one_batch(model: Any, tokenizer: Any, texts: Sequence[str], labels: Sequenc
 def our_batches(
     tokenizer: Any, texts: Sequence[str], labels: Sequence[str], setting: Setting
 ) -> list[dict[str, torch.Tensor]]:
-    """The encoder inputs that `score_texts` makes."""
+    """The encoder inputs of `score_texts`."""
     chunks = tokenizer.plan_chunks(labels)
     rows = [
         tokenizer.build_row(ids, [labels[i] for i in chunk])
@@ -119,14 +119,14 @@ def our_batches(
 
 @torch.inference_mode()
 def _bare(encoder: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> np.ndarray:
-    """The encoder alone; one number comes back so that an accelerator has to finish."""
+    """The encoder alone; returns one number per batch, so that an accelerator must finish."""
     with autocast(setting):
         last = [encoder(**batch).last_hidden_state[0, 0, 0] for batch in batches]
     return torch.stack(last).float().cpu().numpy()
 
 
 def biencoder(setting: Setting) -> list[Contender]:
-    """Mean vectors of texts against kept vectors of labels: the upper bound, since no text sees a label."""
+    """Mean-pooled texts against precomputed label vectors: the upper bound, since texts do not see labels."""
     tokenizer = AutoTokenizer.from_pretrained(setting.backbone, trust_remote_code=False)
     model = AutoModel.from_pretrained(
         setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
@@ -153,7 +153,7 @@ def biencoder(setting: Setting) -> list[Contender]:
 
 
 def build_contenders(setting: Setting) -> list[Contender]:
-    """Every contender; the `gliclass` ones only where the package is installed."""
+    """All contenders; those of `gliclass` only if the package is installed."""
     invariant = [*order_invariant(setting, "invariant", "text"), *order_invariant(setting, "apart", "none")]
     packaged = gliclass(setting) if importlib.util.find_spec("gliclass") else []
     return [*gliznet(setting), *invariant, *packaged, *nli(setting), *biencoder(setting)]

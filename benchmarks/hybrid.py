@@ -1,6 +1,6 @@
-"""HybridNLI's two speed-ups: the NLI pass in sorted batches, and heads trained from stored features.
+"""The two speed-ups of HybridNLI: the NLI pass in sorted batches, and heads trained on stored features.
 
-n texts, L labels, S labels with a head, B batch.
+Shapes: n texts, L labels, S labels with a head, B batch.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from zsbench.data.authored_sets import TOPICS as TOPIC_TEXTS
 from zsbench.data.authored_sets import read_authored
 
 Rounds = dict[str, list[dict[str, float]]]
-MAX_TOKENS = 128  # of a text, as published
+MAX_TOKENS = 128  # per text, as published
 PIPELINE_BATCH = 8
-CLOSE = 1e-4  # two ways of one computation in float32
+CLOSE = 1e-4  # tolerance between two implementations in float32
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class TopicRows:
 
 
 def measure_nli(setting: Setting, rows: int, repeats: int) -> Rounds:
-    """Rounds of scoring `rows` topic texts against five descriptions: "store" (the pass that fills it), "pipeline-8".
+    """Rounds of scoring `rows` topic texts with five descriptions: "store" (as for the feature store), "pipeline-8".
 
     Raises:
         ValueError: the two give different scores.
@@ -72,11 +72,11 @@ def measure_nli(setting: Setting, rows: int, repeats: int) -> Rounds:
 
 
 def measure_heads(setting: Setting, rows: int, epochs: int, repeats: int) -> Rounds:
-    """Rounds of training the heads for `epochs` whole epochs: "store" and "reencoding".
+    """Rounds of training the heads for `epochs` full epochs: "store" and "reencoding".
 
-    "store" has its one pass of the encoder over all texts in its time, and a validation an epoch. "reencoding" encodes
-    every batch in every epoch and runs each head row by row, as the published script does; its time has no validation
-    and no dropout in the encoder. Both are given the NLI scores.
+    The time of "store" includes one encoder pass over all texts, and a validation per epoch. "reencoding" encodes every
+    batch in every epoch and runs each head row by row, like the published script, but without encoder dropout; its time
+    includes no validation. NLI scores are given to both.
     """
     known = len(read_authored(TOPIC_TEXTS))
     data = TopicRows.read(min(rows + max(1, rows // 4), known))
@@ -88,7 +88,7 @@ def measure_heads(setting: Setting, rows: int, epochs: int, repeats: int) -> Rou
         nli = store.nli.copy()
 
         def stored() -> None:
-            for part in ("tokens", "descriptions"):  # what the timed call makes anew; the NLI scores stay
+            for part in ("tokens", "descriptions"):  # recomputed by the timed call; NLI scores are kept
                 for path in Path(folder).glob(f"*/{part}-*"):
                     path.unlink()
             fresh = _build(encoder, data, Path(folder))
@@ -105,7 +105,7 @@ def measure_heads(setting: Setting, rows: int, epochs: int, repeats: int) -> Rou
         def reencoding() -> None:
             _train_reencoding(encoder, data, nli, rows, options, setting)
 
-        # No warm-up: a run is many epochs, and the check has warmed the encoder.
+        # No warm-up: a run has many epochs, and the check has already warmed up the encoder.
         return interleave({"store": stored, "reencoding": reencoding}, repeats, warm_up=False)
 
 
@@ -141,7 +141,7 @@ def _train_reencoding(
             H, mask = encoder.embed_ids(encoder.tokenize([data.texts[i] for i in batch]), MAX_TOKENS)
             target = torch.from_numpy(data.gold[batch]).to(setting.device)[:, model.columns]
             scores = torch.from_numpy(nli[batch]).to(setting.device)
-            logits = _row_by_row(model, H.clone(), mask.clone())  # out of inference mode
+            logits = _row_by_row(model, H.clone(), mask.clone())  # clone to leave inference mode
             loss = poly_loss(logits, target)
             loss = loss + options.blend_weight * blend_loss(model.blend(logits, scores)[:, model.columns], target)
             loss = loss + options.kl_weight * kl_loss(logits, scores[:, model.columns], options.confidence)
@@ -154,7 +154,7 @@ def _train_reencoding(
 def _check_heads(
     encoder: NLIEncoder, store: FeatureStore, data: TopicRows, options: HybridOptions, setting: Setting
 ) -> None:
-    """Both ways start from the same logits."""
+    """Check that both ways start from the same logits."""
     model, first = _model(encoder, options, setting), range(8)
     H, mask = encoder.embed_ids(encoder.tokenize([data.texts[i] for i in first]), MAX_TOKENS)
     with torch.no_grad():

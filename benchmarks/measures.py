@@ -1,4 +1,4 @@
-"""What is measured of contenders on given texts: equal numbers first, then rates, padding, memory and latency."""
+"""Measurements of contenders: first whether they give equal numbers, then rates, padding, memory and latency."""
 
 import time
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from benchmarks.setting import Contender, counting
 from benchmarks.timing import interleave, rates
 from zsbench.jobs.runtime import Meter
 
-GATE = {"fp32": 1e-4, "bf16": 0.25}  # largest difference of a logit or probability between two ways of one model
+GATE = {"fp32": 1e-4, "bf16": 0.25}  # maximum difference of logits or probabilities between two ways of running a model
 CEILING_SIZE, CEILING_ROUNDS = {"cpu": 2048, "cuda": 8192}, 8
-TRIALS = 2  # rounds in which the best batch size is found
+TRIALS = 2  # rounds to find the best batch size
 
 
 class GateError(RuntimeError):
-    """Two ways of running one model disagree, so their speeds must not be compared."""
+    """Two ways of running a model disagree, so their speeds must not be compared."""
 
 
 def gate(
     contenders: dict[str, Contender], texts: Sequence[str], labels: Sequence[str], precision: str
 ) -> dict[str, Any]:
-    """Largest difference and argmax agreement of ways that must give equal numbers.
+    """Largest difference and argmax agreement of contenders that must give equal numbers.
 
     Raises:
-        GateError: more than rounding lies between them.
+        GateError: they differ by more than rounding (`GATE`).
     """
     piped = next(name for name in contenders if name.startswith("pipeline"))
     joint = [(name.removesuffix("-joint"), name) for name in contenders if name.endswith("-joint")]
@@ -44,7 +44,7 @@ def gate(
 def best_size(
     contenders: dict[str, Contender], family: str, texts: Sequence[str], labels: Sequence[str]
 ) -> dict[str, float]:
-    """Texts a second of each contender of a family (they differ in batch size); {} if there is none."""
+    """Texts per second of each contender of a family (they differ in batch size); empty if there is none."""
     names = [name for name in contenders if name.startswith(f"{family}-")]
     found = interleave({name: contenders[name].prepare(texts, labels) for name in names}, TRIALS)
     return {name: len(texts) / min(one["wall"] for one in rounds) for name, rounds in found.items()}
@@ -53,7 +53,7 @@ def best_size(
 def measure_mixed(
     contenders: dict[str, Contender], texts: Sequence[str], labels: Sequence[str], repeats: int
 ) -> dict[str, Any]:
-    """Texts a second, padding efficiency and peak memory of every contender on the same texts."""
+    """Texts per second, padding efficiency and peak memory of every contender on the same texts."""
     runs = {name: one.prepare(texts, labels) for name, one in contenders.items()}
     found: dict[str, Any] = {}
     for name, one in contenders.items():
@@ -71,7 +71,7 @@ def measure_mixed(
             "padding_efficiency": tokens["real"] / max(tokens["padded"], 1),
             "peak_mb": meter.peak_mb(),
         }
-    for name, rounds in interleave(runs, repeats, warm_up=False).items():  # counting has warmed them up
+    for name, rounds in interleave(runs, repeats, warm_up=False).items():  # counting tokens has warmed them up
         found[name]["rounds"] = rounds
         found[name]["texts_per_second"] = rates(rounds, len(texts))
         found[name]["pairs_per_second"] = rates(rounds, len(texts) * len(labels))
@@ -79,22 +79,22 @@ def measure_mixed(
 
 
 def measure_ceiling(device: str, precision: str, size: int | None = None) -> float:
-    """Operations a second of one large matrix product: the most that an encoder could reach here."""
+    """Operations per second of a large matrix product: the maximum that an encoder could reach on this device."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     size = size or CEILING_SIZE[device]
     a, b = torch.randn(2, size, size, device=device).to(dtype)
 
     def product() -> None:
-        (a @ b).sum().item()  # waits for the device
+        (a @ b).sum().item()  # wait for the device
 
     rounds = interleave({"product": product}, CEILING_ROUNDS)["product"]
     return 2.0 * size**3 / min(one["wall"] for one in rounds)
 
 
 def measure_latency(contenders: dict[str, Contender], texts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
-    """Seconds from one text to its scores: median and 95th percentile over the texts, labels seen before.
+    """Seconds to score a single text: median and 95th percentile over texts, with labels already cached.
 
-    Of contenders that differ in batch size alone, the first: to one text it makes no difference.
+    Of contenders that differ only in batch size, only the first is measured, since a single text is one batch.
     """
     found: dict[str, Any] = {}
     for name, one in contenders.items():

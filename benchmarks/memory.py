@@ -19,11 +19,11 @@ from gliznet.tokenizer import GliZNETTokenizer
 from zsbench.jobs.worker import die_with_parent
 from zsbench.store.progress import progress_logger
 
-WARM_UP = 4  # blocks before memory is first looked at
+WARM_UP = 4  # blocks before memory is first measured
 
 
 def resident_mb() -> float:
-    """MiB of memory that this process holds now (Linux)."""
+    """Resident memory of this process in MiB (Linux)."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
@@ -31,7 +31,7 @@ def resident_mb() -> float:
 def measure_memory_alone(
     backbone: Path, texts: int, labels: int, block: int, seed: int, threads: int
 ) -> dict[str, Any]:
-    """`measure_memory` in a process of its own: memory that earlier measurements freed would hide what is added."""
+    """`measure_memory` in a separate process, because memory freed by earlier measurements would hide growth."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, initializer=_begin, initargs=(threads,)) as pool:
         return pool.submit(measure_memory, backbone, texts, labels, block, seed).result()
@@ -47,13 +47,13 @@ def measure_memory(backbone: Path, texts: int, labels: int, block: int, seed: in
 
     Args:
         backbone: folder whose tokenizer is used.
-        texts, labels: how many.
-        block: texts a block, as the scorer of a run reads them.
-        seed: of texts and labels.
+        texts, labels: numbers of texts and labels.
+        block: texts per block, as in the scorer of a run.
+        seed: seed of texts and labels.
 
     Returns:
-        texts, seconds, texts_per_second, held_mb (memory after the warm-up), growth_mb (the most after a later block,
-        less that).
+        texts, seconds, texts_per_second, held_mb (memory after the warm-up), growth_mb (maximum after a later block,
+        minus held_mb).
     """
     names, say = make_labels(labels, seed), progress_logger("speed: memory")
     with TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The speed page: tables, a figure and what was held equal, from a speed record alone."""
+"""The speed page: tables, a figure and the measuring conditions, from a speed record only."""
 
 from pathlib import Path
 from typing import Any
@@ -49,14 +49,14 @@ TABLES = {
 
 
 def write_speed_page(record: Path, out: Path) -> list[Path]:
-    """Write `speed.md`, a csv a table and the figure of throughput against the number of labels.
+    """Write `speed.md`, one csv per table, and the figure of throughput against the number of labels.
 
     Args:
         record: `results/<run>/speed/speed.json`.
         out: folder to write to (`reports/<run>/speed`).
 
     Returns:
-        The written files, the page last.
+        The written files; the page is last.
     """
     data, out = read_json(record), Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def write_speed_page(record: Path, out: Path) -> list[Path]:
 
 
 def throughput_labels(data: dict[str, Any]) -> Drawing:
-    """Texts a second against the number of labels, a row a backbone, a panel a text length, best batches."""
+    """Texts per second against the number of labels: one row per backbone, one panel per text length, best batches."""
     table = sweep_table(data)
     table = table[table["batch"] == "best"]
     rows, lengths, sizes = list(backbones(data)), sorted(table["tokens"].unique()), sorted(table["labels"].unique())
@@ -136,7 +136,7 @@ ARITHMETIC = (
 
 
 def conditions(data: dict[str, Any]) -> list[str]:
-    """What was held equal, on what, and how busy the machine was."""
+    """The measuring conditions: what all contenders share, the machine, and its load."""
     spec, parts = data["spec"], data["parts"].values()
     work, hybrid = spec["mixed"], spec["hybrid"]
     names = dict(zip(spec["shapes"], backbones(data), strict=True))

@@ -1,4 +1,4 @@
-"""Parts of a speed run on disk, so that a run that was stopped continues with the next part."""
+"""Parts of a speed run, stored on disk so that an interrupted run resumes with the next part."""
 
 import os
 import shutil
@@ -12,20 +12,20 @@ from zsbench.store.provenance import read_json, write_json
 
 
 class Parts:
-    """`<folder>/<name>.json`, one a measured part, kept until the whole record is written.
+    """Results of measured parts in `<folder>/<name>.json`, kept until the complete record is written.
 
-    A part measured under another key (spec, code or device) is measured again.
+    A part that was measured with another key (spec, code or device) is measured again.
 
     Args:
-        folder: where the files are.
-        key: identity of what is measured.
+        folder: folder of the files.
+        key: identity of the measurements.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key, self.facts = folder, key, dict[str, dict[str, Any]]()
 
     def get(self, name: str, measure: Callable[[], Any]) -> Any:
-        """The part's result, measured now unless it is there; `facts[name]` then has its load and seconds."""
+        """The result of a part, measured now if it is not stored; also sets its load and seconds in `facts[name]`."""
         path = self.folder / f"{name}.json"
         kept: dict[str, Any] = read_json(path) if path.is_file() else {"key": None}
         if kept["key"] != self.key:
@@ -39,5 +39,5 @@ class Parts:
         return kept["result"]
 
     def clear(self) -> None:
-        """Remove the files; the record has it all."""
+        """Remove the files, once the record contains everything."""
         shutil.rmtree(self.folder, ignore_errors=True)

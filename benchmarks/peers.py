@@ -1,6 +1,6 @@
-"""The peers' own ways of scoring: the `gliclass` package, NLI cross-encoders.
+"""Scoring with other packages: `gliclass`, and NLI cross-encoders in transformers.
 
-n texts, K labels.
+Shapes: n texts, K labels.
 """
 
 import copy
@@ -28,7 +28,7 @@ NLI_CLASSES = {"entailment": 0, "neutral": 1, "contradiction": 2}
 
 
 def recipe(setting: Setting, steps: int, batch: int) -> Recipe:
-    """A training recipe under the setting's conditions."""
+    """A training recipe with the conditions of a setting."""
     return Recipe(
         backbone="",
         training_set="",
@@ -53,7 +53,7 @@ def recipe(setting: Setting, steps: int, batch: int) -> Recipe:
 
 
 def gliclass(setting: Setting) -> list[Contender]:
-    """The `gliclass` package's pipeline with each of its batch sizes; the page takes the best."""
+    """The pipeline of the `gliclass` package with each of the batch sizes; the page reports the best."""
     from gliclass import ZeroShotClassificationPipeline
 
     from zsbench.training.gliclass import GLiClassTask
@@ -86,7 +86,7 @@ def gliclass(setting: Setting) -> list[Contender]:
 
 
 def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
-    """Ours and transformers' own over the same weights: the backbone with a random NLI head."""
+    """Our and transformers' model with the same weights: the backbone with a random NLI head."""
     tokenizer = AutoTokenizer.from_pretrained(
         setting.backbone, trust_remote_code=False, model_max_length=setting.max_tokens
     )
@@ -107,7 +107,7 @@ def nli_models(setting: Setting) -> tuple[NLIEncoder, PreTrainedModel]:
 
 
 def zero_shot_pipeline(plain: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, setting: Setting) -> Piped:
-    """transformers' pipeline as a call with (texts, labels, batch size) that returns scores (n, K)."""
+    """transformers' pipeline as a function of (texts, labels, batch size) that returns scores (n, K)."""
     scorer = ZeroShotClassificationPipeline(model=plain, tokenizer=tokenizer, device=setting.device)
 
     def run(texts: Sequence[str], labels: Sequence[str], size: int) -> np.ndarray:

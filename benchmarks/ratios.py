@@ -1,10 +1,10 @@
-"""The comparisons with a target: which parts they are read from, and how many times faster at least."""
+"""The comparisons that have a target: the parts they use, and the minimum speed-up."""
 
 from typing import Any
 
 from benchmarks.timing import ratio
 
-# (comparison, part, fast, slow, at least); `part` is where both had the same texts in the same rounds.
+# (comparison, part, fast, slow, minimum speed-up); in `part`, both scored the same texts in the same rounds.
 TARGETS = (
     ("GliZNet vs gliclass pipeline (its best batch)", "mixed", "gliznet", "gliclass", 3.0),
     ("GliZNet vs one padded batch in input order", "padded", "gliznet", "reference", 7.0),
@@ -17,7 +17,7 @@ TARGETS = (
     ("GliZNet, labels apart vs transformers zero-shot pipeline", "pairs", "apart", "pipeline", 12.0),
     ("GliZNet, labels apart vs transformers zero-shot pipeline, many labels", "many", "apart", "pipeline", 25.0),
 )
-# (comparison, part, its entry or None, fast, slow, at least) of what is no scoring of mixed texts
+# (comparison, part, its entry or None, fast, slow, minimum speed-up), for measurements other than scoring mixed texts.
 OTHERS = (
     ("DeBERTa fast path vs transformers, 1 x 32 tokens", "attention", "one-short", "fast", "transformers", 2.5),
     ("DeBERTa fast path vs transformers, mixed batches", "attention", "mixed", "fast", "transformers", 1.5),
@@ -30,7 +30,7 @@ OTHERS = (
 
 
 def best(measured: dict[str, Any], family: str) -> str | None:
-    """Fastest contender of a family (`gliclass-8` is of `gliclass`); None if there is none."""
+    """Fastest contender of a family (`gliclass-8` belongs to `gliclass`); None if there is none."""
     names = [name for name in measured if name == family or name.startswith(f"{family}-")]
     return max(names, key=lambda name: measured[name]["texts_per_second"]["wall"]["median"], default=None)
 
@@ -39,7 +39,7 @@ def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Every comparison that was measured, paired by round.
 
     Args:
-        found: the parts of one shape.
+        found: the measured parts of a shape.
 
     Returns:
         Rows with comparison, against, labels, at_least, rounds, times (wall and cpu: median, low, high).
@@ -50,7 +50,7 @@ def ratios(found: dict[str, Any]) -> list[dict[str, Any]]:
         if other is not None:
             a, b = found[part][fast], found[part][other]
             row = _row(title, other, a["labels"], least, a["rounds"], b["rounds"])
-            # What the encoders alone explain: the rest is what a token costs, and what is done around the encoder.
+            # The speed-up explained by fewer tokens; the rest is time per token, and work outside the encoder.
             rows.append(row | {"times_tokens": b["encoder_tokens"] / a["encoder_tokens"]})
     for title, part, entry, fast, slow, least in OTHERS:
         rounds = found.get(part, {}) if entry is None else found.get(part, {}).get(entry, {})

@@ -1,4 +1,4 @@
-"""A speed run: every encoder's parts, then memory; the record is written when all are there."""
+"""A speed run: the parts of every encoder, then memory; the record is written when all are complete."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,17 +21,17 @@ __all__ = ["GateError", "run_speed"]
 
 
 def run_speed(root: Path, spec: dict[str, Any]) -> Path:
-    """Measure everything the spec asks for and write `speed/speed.json`; stopped at any point, the same call continues.
+    """Measure everything in the spec and write `speed/speed.json`; if interrupted, the same call resumes.
 
     Args:
         root: `results/<run>`.
         spec: the run's `speed` block and `run`.
 
     Returns:
-        The record's path.
+        Path of the record.
 
     Raises:
-        GateError: a way of scoring gives other numbers than the reference.
+        GateError: a way of scoring differs from the reference.
     """
     device = prepare_torch()
     if device == "cpu":

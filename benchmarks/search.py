@@ -1,4 +1,4 @@
-"""The page of the search for learning rates, from its training records: `python -m benchmarks.search RUN...`."""
+"""The page of the learning rate search, from its training records: `python -m benchmarks.search RUN...`."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ search_run = existing_folder("a run of `make search`", "models/*/*/training.json
 
 
 def validations(runs: list[Path]) -> pd.DataFrame:
-    """A row per training: `system`, `rate`, `seed`, `steps`, `texts` (per step), `validation` (mean AP)."""
+    """One row per training: `system`, `rate`, `seed`, `steps`, `texts` (per step), `validation` (mean AP)."""
     rows = []
     for path in sorted(path for folder in runs for path in folder.glob("models/*/*/training.json")):
         record = read_json(path)
@@ -39,14 +39,14 @@ def validations(runs: list[Path]) -> pd.DataFrame:
 
 
 def floors(rows: Path, draws: int = 100) -> tuple[float, float]:
-    """Mean AP of random scores and of equal scores on the validation rows of a prepared training set."""
+    """Mean AP of random scores and of constant scores on the validation rows of a prepared training set."""
     targets, draw = read_evaluation_rows(rows).targets, np.random.default_rng(0)
     chance = [mean_average_precision([draw.random(len(row)) for row in targets], targets) for _ in range(draws)]
     return float(np.mean(chance)), mean_average_precision([np.zeros(len(row)) for row in targets], targets)
 
 
 def page(trainings: pd.DataFrame, chance: float, constant: float) -> str:
-    """The page: mean AP of every system at every rate, the best of a row in bold; and the floors."""
+    """The page in Markdown: mean AP of every system at every rate, with the best per row in bold, and the floors."""
     table = trainings.pivot(index="system", columns="rate", values="validation")
     best = table.max(axis=1)
     shown = pd.DataFrame(

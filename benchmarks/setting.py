@@ -1,4 +1,4 @@
-"""What one speed run holds equal for all contenders, and what a contender is."""
+"""The conditions that all contenders of a speed run share, and the definition of a contender."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,18 +14,18 @@ Run = Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class Setting:
-    """Equal conditions.
+    """The conditions shared by all contenders.
 
     Args:
         backbone: folder of the encoder and its tokenizer.
         device: "cpu" or "cuda".
-        precision: "fp32" or "bf16" (autocast, heads in float32 where the contender has them so).
-        max_tokens: tokens of one sequence; every contender cuts there.
-        token_budget: padded tokens of a batch, for contenders that take a budget.
+        precision: "fp32" or "bf16" (autocast; heads in float32 if the contender does so).
+        max_tokens: maximum tokens per sequence; every contender truncates there.
+        token_budget: padded tokens per batch, for contenders that have a budget.
         batch_sizes: batch sizes tried for the `gliclass` pipeline.
         pipeline_batch_sizes: batch sizes tried for the transformers pipeline.
-        most_labels: the largest label set of the run.
-        seed: of random heads.
+        most_labels: size of the largest label set of the run.
+        seed: seed of random heads.
     """
 
     backbone: Path
@@ -41,14 +41,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Contender:
-    """One way of scoring.
+    """A way of scoring.
 
     Attributes:
         name: id in results.
-        title: what the page calls it.
+        title: name on the page.
         encoder: the module whose tokens are counted.
-        prepare: (texts, labels) -> the call that is timed; what it does before is not part of the way of scoring.
-        tokens: (texts, labels) -> real and padded tokens, for a way that calls the encoder layer by layer.
+        prepare: (texts, labels) -> the function that is timed; the preparation itself is not.
+        tokens: (texts, labels) -> real and padded tokens, for contenders that call the encoder layer by layer.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Contender:
 
 
 def autocast(setting: Setting) -> AbstractContextManager[object]:
-    """bf16 autocast where the run asks for it."""
+    """bf16 autocast, if the setting requests it."""
     return torch.autocast(setting.device, dtype=torch.bfloat16) if setting.precision == "bf16" else nullcontext()
 
 
 @contextmanager
 def counting(encoder: torch.nn.Module) -> Iterator[dict[str, int]]:
-    """Count what goes through an encoder: {"real": tokens, "padded": with padding, "pairs": of tokens}."""
+    """Count the encoder's input: {"real": tokens, "padded": tokens with padding, "pairs": pairs of padded tokens}."""
     count = {"real": 0, "padded": 0, "pairs": 0}
 
     def look(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

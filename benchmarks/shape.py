@@ -1,4 +1,4 @@
-"""Everything measured about one encoder, part by part."""
+"""All measurements of one encoder, part by part."""
 
 from collections.abc import Iterable
 from functools import cached_property
@@ -26,12 +26,12 @@ SWEPT = ("gliznet", "invariant", "apart", "gliclass", "nli-sorted", "biencoder")
 
 
 class Shape:
-    """One encoder: its contenders (built when the first part asks), texts and labels.
+    """An encoder with its contenders (built on first use), texts and labels.
 
     Args:
-        setting: the equal conditions.
-        spec: the run's speed block.
-        name: "own" or "deberta".
+        setting: the shared conditions.
+        spec: the run's `speed` block.
+        name: "own" (the configured backbone) or "deberta" (a random DeBERTa of its size).
     """
 
     def __init__(self, setting: Setting, spec: dict[str, Any], name: str) -> None:
@@ -43,19 +43,19 @@ class Shape:
             self.mixed["texts"], self.mixed["mean_tokens"], self.mixed["max_tokens"] - 2, spec["seed"]
         )
         self.texts = make_texts(lengths, self.count, spec["seed"])
-        self.few = self.texts[: self.mixed["slow_texts"]]  # for ways that score a pair at a time
+        self.few = self.texts[: self.mixed["slow_texts"]]  # for contenders that score pairs
         self.labels = make_labels(self.mixed["labels"], spec["seed"])
 
     @cached_property
     def contenders(self) -> dict[str, Contender]:
-        """By name."""
+        """The contenders by name."""
         return {one.name: one for one in build_contenders(self.setting)}
 
     def _named(self, *names: str | None) -> dict[str, Contender]:
         return {name: self.contenders[name] for name in names if name is not None}
 
     def measure(self, parts: Parts) -> dict[str, Any]:
-        """Every part that is not there yet; what was found, with the ratios."""
+        """Measure every part that is not stored yet; returns all results, with the ratios."""
         tokens = [float(value) for value in self.count(self.texts)]
         found: dict[str, Any] = {"model": self.config.model_type}
         found["tokens"] = summary(tokens) | {"mean": float(np.mean(tokens))}
@@ -64,7 +64,7 @@ class Shape:
             found[name] = parts.get(f"{self.name}-{name}", measure)
 
         part("gate", self._gate)
-        # Of the device, not of the shape: measured once.
+        # Depends on the device, not the shape, so it is measured once.
         found["ceiling"] = parts.get("ceiling", lambda: measure_ceiling(self.setting.device, self.setting.precision))
         part("sizes", self._sizes)
         sizes = found["sizes"]
@@ -85,7 +85,7 @@ class Shape:
                 "attention",
                 lambda: measure_attention(self.setting, [int(t) + 2 for t in tokens][: len(self.few)], repeats),
             )
-        if self.spec["compiled"] is not None and self.name == self.spec["shapes"][0]:  # minutes of compilers
+        if self.spec["compiled"] is not None and self.name == self.spec["shapes"][0]:  # compiling takes minutes
             part("compiled", self._compiled)
         training, hybrid = self.spec["training"], self.spec["hybrid"]
         if packaged:
@@ -100,7 +100,7 @@ class Shape:
         return found | {"ratios": ratios(found)}
 
     def _add_share(self, contenders: Iterable[dict[str, Any]], ceiling: float) -> None:
-        """The share of the machine's matrix products that each encoder reaches, where its tokens' pairs are known."""
+        """Add the fraction of the device's matrix product rate that each encoder reaches, if its pairs are known."""
         costs = CostModel.of(self.config)
         for one in contenders:
             if one["encoder_pairs"] is not None:
@@ -112,7 +112,7 @@ class Shape:
         return gate(self.contenders, self.texts[: self.spec["gate_texts"]], self.labels, self.setting.precision)
 
     def _sizes(self) -> dict[str, dict[str, float]]:
-        """Which batch size suits the peers' pipelines best, on this machine."""
+        """Texts per second of the other packages' pipelines for each batch size, on this machine."""
         return {
             family: best_size(self.contenders, family, self.few, self.labels) for family in ("gliclass", "pipeline")
         }

@@ -1,4 +1,4 @@
-"""Labels x text length x batch: rates beside the arithmetic."""
+"""Sweep over number of labels, text length and batching: measured rates next to operation counts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ from benchmarks.setting import Contender
 from benchmarks.timing import interleave, rates
 from benchmarks.workloads import CountTokens, make_labels, make_texts
 
-ALONE = 4  # texts scored one at a time
-IN_ONE = 20  # labels that GliZNet puts in one sequence (its default)
+ALONE = 4  # number of texts scored one at a time
+IN_ONE = 20  # maximum labels per sequence in GliZNet (its default)
 
 
 def sweep(
@@ -22,19 +22,19 @@ def sweep(
     count: CountTokens,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Every number of labels on texts of one length, in batches and one text at a time.
+    """Every number of labels with texts of one length, in batches and one text at a time.
 
     Args:
-        contenders: by the name they have in the table.
-        costs: arithmetic of the encoder.
-        spec: the run's speed block: `sweep` (labels, texts, repeats, operations), `seed`.
+        contenders: contenders by their name in the table.
+        costs: operation counts of the encoder.
+        spec: the run's `speed` block: `sweep` (labels, texts, repeats, operations), `seed`.
         tokens: length of the texts.
-        count: tokens of strings.
-        say: progress.
+        count: counts the tokens of strings.
+        say: called with progress lines.
 
     Returns:
-        Rows of system, labels, tokens, batch, texts, operations a text, texts_per_second. A system gets as many texts
-        as `operations` allow, at least one.
+        Rows with system, labels, tokens, batch, texts, operations (per text), texts_per_second. A system scores as many
+        texts as `operations` allows, at least one.
     """
     plan, rows = spec["sweep"], []
     pool = make_texts([tokens] * plan["texts"], count, spec["seed"])
@@ -47,7 +47,7 @@ def sweep(
         batched = interleave(
             {name: one.prepare(pool[: sizes[name]], labels) for name, one in contenders.items()}, plan["repeats"]
         )
-        # One text in a batch is a text alone: not measured twice.
+        # A batch of one text is the same as a single text, so it is not measured twice.
         alone = batched | interleave(
             {name: _one_by_one(one, pool[: few[name]], labels) for name, one in contenders.items() if few[name] > 1},
             plan["repeats"],
@@ -60,13 +60,13 @@ def sweep(
 
 
 def operations(costs: CostModel, tokens: float, label: float, labels: int) -> dict[str, float]:
-    """Operations a text of each way of scoring; `label` is the mean tokens of a label."""
+    """Operations per text for each way of scoring; `label` is the mean number of tokens per label."""
     return {
         "gliznet": costs.joint(tokens, label, labels, IN_ONE),
         "invariant": costs.invariant(tokens, label, labels),
         "apart": costs.separate(tokens),
         "gliclass": costs.joint(tokens, label, labels, labels),
-        "nli-sorted": costs.pairwise(tokens, label + 5, labels),  # the template's own tokens
+        "nli-sorted": costs.pairwise(tokens, label + 5, labels),  # plus 5 tokens of the template
         "biencoder": costs.separate(tokens),
     }
 

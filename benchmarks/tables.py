@@ -1,4 +1,4 @@
-"""The tables of the speed page, from a speed record alone."""
+"""The tables of the speed page, from a speed record only."""
 
 import math
 import statistics
@@ -8,20 +8,20 @@ import pandas as pd
 
 from benchmarks.timing import ratio
 
-# Parts whose systems had the same texts in the same rounds.
+# Parts in which all systems scored the same texts in the same rounds.
 PARTS = {"mixed": "all", "padded": "padded", "pairs": "pairs", "many": "pairs, many labels"}
-MEMORY_LIMIT = 200.0  # MB that scoring a million texts may add
-TWIN = "deberta-v3, random"  # no id of a source can be this
+MEMORY_LIMIT = 200.0  # maximum memory growth in MB when scoring a million texts
+TWIN = "deberta-v3, random"  # not a valid source id, so it cannot clash with one
 
 
 def backbones(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What was measured on each backbone, by the name it is shown with, in the order of the config."""
+    """Measurements by display name of the backbone, in config order."""
     names = {"own": data["spec"]["backbone"], "deberta": TWIN}
     return {names[shape]: data["shapes"][shape] for shape in data["spec"]["shapes"]}
 
 
 def targets(data: dict[str, Any]) -> pd.DataFrame:
-    """Every comparison with a target: how many times faster, in wall time and in CPU time."""
+    """Every comparison with a target: speed-up in wall time and in CPU time."""
     rows = [
         {
             "backbone": backbone,
@@ -95,7 +95,7 @@ def latency(data: dict[str, Any]) -> pd.DataFrame:
 
 
 def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
-    """Labels x text length x batch: what was measured beside what the arithmetic says, relative to GliZNet."""
+    """The sweep over labels, text length and batching: measured speed and operation counts, relative to GliZNet."""
     rows = []
     for backbone, found in backbones(data).items():
         base = {(r["labels"], r["tokens"], r["batch"]): r for r in found["sweep"] if r["system"] == "gliznet"}
@@ -118,7 +118,7 @@ def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
 
 
 def compiled(data: dict[str, Any]) -> pd.DataFrame:
-    """What `torch.compile` gains, and after how many texts it has paid for its warm-up."""
+    """Speed-up by `torch.compile`, and the number of texts after which it makes up for its warm-up."""
     rows = []
     for backbone, found in backbones(data).items():
         for what, one in found.get("compiled", {}).items():
@@ -143,7 +143,7 @@ def compiled(data: dict[str, Any]) -> pd.DataFrame:
 
 
 def gates(data: dict[str, Any]) -> pd.DataFrame:
-    """What the correctness gate found."""
+    """Results of the correctness gate."""
     return pd.DataFrame(
         {"backbone": backbone, "ways": ways, **{key.replace("_", " "): value for key, value in facts.items()}}
         for backbone, found in backbones(data).items()
@@ -152,7 +152,7 @@ def gates(data: dict[str, Any]) -> pd.DataFrame:
 
 
 def show(value: Any) -> str:
-    """A cell: numbers with three significant digits."""
+    """Format a value of a table: numbers with three significant digits."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return str(value)

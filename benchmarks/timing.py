@@ -1,4 +1,4 @@
-"""Interleaved repeats, so that a slow minute of the machine falls on every contender alike."""
+"""Interleaved repeats, so that a slow period of the machine affects all contenders alike."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ Runs = Mapping[str, Callable[[], object]]
 
 
 def interleave(runs: Runs, repeats: int, warm_up: bool = True) -> dict[str, list[dict[str, float]]]:
-    """Call every run once to warm up (if asked) and then `repeats` times, one after the other in each round.
+    """Call every function once to warm up (if requested), then `repeats` times, in turn in each round.
 
     Returns:
-        By name, one record a round: `wall` seconds and `cpu` seconds (of all threads of this process).
+        By name, one record per round: `wall` seconds and `cpu` seconds (of all threads of this process).
     """
     for run in runs.values() if warm_up else ():
         run()
@@ -33,11 +33,11 @@ def summary(values: list[float]) -> dict[str, float]:
 
 
 def rates(rounds: list[dict[str, float]], items: int) -> dict[str, Any]:
-    """Items a second of wall time, and of CPU time, each with its quartiles."""
+    """Items per second of wall time and of CPU time, each with quartiles."""
     return {clock: summary([items / one[clock] for one in rounds]) for clock in ("wall", "cpu")}
 
 
 def ratio(fast: list[dict[str, float]], slow: list[dict[str, float]]) -> dict[str, Any]:
-    """How many times faster at the same work, round by round (paired, as the rounds are interleaved)."""
+    """Speed-up at the same work, paired by round (rounds are interleaved)."""
     pairs = list(zip(fast, slow, strict=True))
     return {clock: summary([s[clock] / f[clock] for f, s in pairs]) for clock in ("wall", "cpu")}

@@ -1,6 +1,6 @@
-"""Training steps: GliZNet's in the shared loop against GLiClass's in its package's trainer; and DeBERTa's attention.
+"""Training steps of GliZNet in the shared loop and of GLiClass in its package's trainer; and DeBERTa's attention.
 
-n texts, B batch, T tokens.
+Shapes: n texts, B batch, T tokens.
 """
 
 import copy
@@ -26,7 +26,7 @@ from zsbench.training.gliznet import GliZNetTask
 from zsbench.training.loop import Trainer
 from zsbench.training.rows import EvaluationRows, TrainingRows, draw_labels
 
-NO_VALIDATION = EvaluationRows([], [], [])  # only steps are timed
+NO_VALIDATION = EvaluationRows([], [], [])  # only training steps are timed
 Clocks = tuple[float, float]
 Rounds = dict[str, list[dict[str, float]]]
 
@@ -38,7 +38,7 @@ def training_rows() -> TrainingRows:
 
 
 def measure_training(setting: Setting, steps: int, batch: int, repeats: int) -> Rounds:
-    """Rounds of `steps` optimiser steps of `batch` texts: "gliznet" and "gliclass", the same rows and label draws."""
+    """Rounds of `steps` optimiser steps of `batch` texts: "gliznet" and "gliclass", with the same rows and labels."""
     rows = training_rows()
     with TemporaryDirectory() as folder:
         runs: dict[str, Callable[[], dict[str, float]]] = {
@@ -49,7 +49,7 @@ def measure_training(setting: Setting, steps: int, batch: int, repeats: int) -> 
         for repeat in range(repeats + 1):
             for name, run in runs.items():
                 seconds = run()
-                if repeat:  # the first round warms up
+                if repeat:  # the first round is the warm-up
                     found[name].append(seconds)
     return found
 
@@ -70,7 +70,7 @@ def _ours(setting: Setting, rows: TrainingRows, steps: int, batch: int, folder: 
 
     def run() -> dict[str, float]:
         nonlocal done
-        # A new trainer a round: transformers' trainer, whose turn comes between, resets what accelerate holds.
+        # A new trainer per round, because transformers' trainer, which runs in between, resets accelerate's state.
         trainer = Trainer(task, plan, setting.seed, folder / "gliznet", batch, lambda line: None)
         started = _now()
         for _ in range(steps):
@@ -85,7 +85,7 @@ def _ours(setting: Setting, rows: TrainingRows, steps: int, batch: int, folder: 
 
 
 class _Stamps(TrainerCallback):
-    """When training began and when its last step ended."""
+    """Records when training started and when its last step ended."""
 
     def __init__(self) -> None:
         self.started = self.ended = (0.0, 0.0)
@@ -100,7 +100,7 @@ class _Stamps(TrainerCallback):
 def _gliclass(
     setting: Setting, rows: TrainingRows, steps: int, batch: int, folder: Path
 ) -> Callable[[], dict[str, float]]:
-    """The package's trainer, dataset and collator, without augmentation (which ours does not do either)."""
+    """The package's trainer, dataset and collator, without augmentation (like ours)."""
     from gliclass.data_processing import AugmentationConfig, DataCollatorWithPadding, GLiClassDataset
     from gliclass.training import Trainer as PackageTrainer
     from gliclass.training import TrainingArguments
@@ -146,7 +146,7 @@ def _gliclass(
             callbacks=[stamps],
         )
         result = trainer.train()
-        if not result.training_loss > 0:  # the package's trainer prints an error and goes on
+        if not result.training_loss > 0:  # the package's trainer prints errors and continues
             raise RuntimeError("the gliclass trainer skipped its steps; see the message it printed")
         return _since(stamps.started, stamps.ended)
 
@@ -154,7 +154,7 @@ def _gliclass(
 
 
 def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) -> dict[str, Rounds]:
-    """DeBERTa's encoder, ours ("fast") against transformers': batch 1 x 32 tokens, mixed batches, training step."""
+    """DeBERTa's encoder, ours ("fast") and transformers': a batch of 1 x 32 tokens, mixed batches, a training step."""
     plain: Any = AutoModel.from_pretrained(
         setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     ).to(setting.device)
@@ -173,18 +173,18 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
     for name, batches in (("one-short", short), ("mixed", mixed)):
         found[name] = interleave({key: partial(infer, one, batches, setting) for key, one in pair.items()}, repeats)
     some = mixed[:: max(1, len(mixed) // 4)]
-    use_fast_dropout(fast)  # as in training
+    use_fast_dropout(fast)  # like in the training loop
     found["training"] = interleave({key: partial(train, one, some, setting) for key, one in pair.items()}, repeats)
     return found
 
 
 def budgeted(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """The lengths, in batches of at most `budget` padded tokens."""
+    """Group lengths into batches of at most `budget` padded tokens."""
     return [[lengths[i] for i in batch] for batch in token_budget_batches(lengths, budget)]
 
 
 def batch_of(setting: Setting, lengths: Sequence[int]) -> dict[str, torch.Tensor]:
-    """Random ids (B, T) and their mask."""
+    """Random token ids (B, T) with their mask."""
     T = max(lengths)
     mask = (torch.arange(T) < torch.tensor(lengths).unsqueeze(1)).long()
     ids = torch.randint(1, 500, (len(lengths), T), generator=torch.Generator().manual_seed(T)) * mask
@@ -193,7 +193,7 @@ def batch_of(setting: Setting, lengths: Sequence[int]) -> dict[str, torch.Tensor
 
 @torch.inference_mode()
 def infer(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> float:
-    """One pass without gradients over every batch; one number comes back so that an accelerator has to finish."""
+    """One pass over every batch without gradients; returns a number, so that an accelerator must finish."""
     model.eval()
     with autocast(setting):
         return float(torch.stack([model(**batch).last_hidden_state[0, 0, 0].float() for batch in batches]).sum())

@@ -1,4 +1,4 @@
-"""Texts and labels to measure with: authored texts joined and cut to drawn lengths, the same for every contender."""
+"""Texts and labels for measurements: authored texts, joined and cut to random lengths; the same for all contenders."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,30 +7,30 @@ import numpy as np
 
 from zsbench.data.authored_sets import HARDSET, TOPICS, read_authored
 
-SPREAD = 0.9  # standard deviation of the log of the lengths: few long texts among many short ones, as in the wild
+SPREAD = 0.9  # standard deviation of log lengths: many short and few long texts, as in real data
 SHORTEST = 4  # tokens
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 
 def mixed_lengths(n: int, mean: int, longest: int, seed: int) -> list[int]:
-    """`n` log-normal lengths in tokens, cut at `longest`, with this mean (before the cut)."""
+    """`n` log-normal lengths in tokens with the given mean, then capped at `longest`."""
     draws = np.random.default_rng((seed, n)).lognormal(math.log(mean) - SPREAD**2 / 2, SPREAD, n)
     return np.clip(np.round(draws), SHORTEST, longest).astype(int).tolist()
 
 
 def make_texts(lengths: Sequence[int], count_tokens: CountTokens, seed: int) -> list[str]:
-    """Texts of about these lengths in tokens (never longer): authored texts joined in random order and cut at a word.
+    """Texts of about the given lengths (never longer): authored texts in random order, joined and cut at words.
 
     Args:
-        lengths: tokens of each text.
-        count_tokens: tokens of each of many strings (the backbone's tokenizer, without special tokens).
+        lengths: number of tokens of each text.
+        count_tokens: counts the tokens of strings (with the backbone's tokenizer, without special tokens).
         seed: seed of the order.
     """
     words = " ".join(
         _shuffled([row["text"] for name in (HARDSET, TOPICS) for row in read_authored(name)], seed)
     ).split()
-    costs = np.cumsum(count_tokens(words))  # a word alone costs at least what it costs in a text
+    costs = np.cumsum(count_tokens(words))  # a word alone has at least as many tokens as in a text
     texts, start = [], 0
     for length in lengths:
         if costs[start] + length > costs[-1]:
@@ -46,7 +46,7 @@ def make_labels(n: int, seed: int) -> list[str]:
     """`n` distinct labels of hardset-mini in random order.
 
     Raises:
-        ValueError: more than the set has.
+        ValueError: the set has fewer than `n` labels.
     """
     known = sorted({label for row in read_authored(HARDSET) for label in (*row["labels"], *row["not_labels"])})
     if n > len(known):

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.gpu_check`: every part in turn; writes reports/gpu/<device>.json and .md."""
+"""`python -m benchmarks.gpu_check`: runs all parts and writes reports/gpu/<device>.json and .md."""
 
 import argparse
 import hashlib
@@ -21,12 +21,12 @@ TEST_SECONDS = 240
 
 
 def missing(modules: tuple[str, ...]) -> list[str]:
-    """Those that are not installed."""
+    """The modules that are not installed."""
     return [name for name in modules if importlib.util.find_spec(name) is None]
 
 
 def gpu_tests(device: str) -> dict[str, Any]:
-    """`tests/gpu`, in a process of its own."""
+    """Run `tests/gpu` in a separate process."""
     lacking = missing(("pytest", "pydantic", "typer"))
     if device == "cpu" or lacking:
         return {
@@ -39,13 +39,13 @@ def gpu_tests(device: str) -> dict[str, Any]:
 
 
 def code() -> str:
-    """Digest of every module: what was measured with other code is measured again."""
+    """Digest of all modules; parts measured with other code are measured again."""
     files = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def plan(device: str, work: Path, dry_run: bool) -> dict[str, Callable[[], dict[str, Any]]]:
-    """The parts by name, in their order: what must work before what is fast."""
+    """The parts by name, in order: correctness first, then speed."""
     from benchmarks.gpu_check import speed, trainings
     from benchmarks.gpu_check.sizes import DRY_RUN, GPU, SEED, write_encoders
     from benchmarks.measures import measure_ceiling
@@ -82,13 +82,13 @@ def plan(device: str, work: Path, dry_run: bool) -> dict[str, Callable[[], dict[
 
 
 def check(out: Path, work: Path, minutes: float, dry_run: bool) -> dict[str, Any]:
-    """Run every part that is not done yet, until the time is over; returns the record.
+    """Run every part that is not done yet, until the time is up; returns the record.
 
     Args:
         out: folder of the page and the record.
-        work: folder of what is kept between calls.
-        minutes: no part is started later than that.
-        dry_run: tiny sizes on the CPU.
+        work: folder of stored results.
+        minutes: no part is started after this time.
+        dry_run: use tiny sizes on the CPU.
     """
     import torch
 
@@ -111,7 +111,7 @@ def check(out: Path, work: Path, minutes: float, dry_run: bool) -> dict[str, Any
         try:
             record["parts"][part] = parts.get(_slug(part), measure)
             record["seconds"][part] = parts.facts[_slug(part)]["seconds"]
-        except Exception as error:  # the next part may well work
+        except Exception as error:  # other parts may still work
             traceback.print_exc()
             record["failed"][part] = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"[:200]
         if device == "cuda":
@@ -127,7 +127,7 @@ def _slug(part: str) -> str:
 
 
 def main() -> int:
-    """Exit code 1: something failed or was left out."""
+    """Run the check; the exit code is 1 if a part failed or was skipped."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("reports/gpu"), help="folder of the report")
     parser.add_argument("--work", type=Path, default=Path("build/gpu-check"), help="folder of what is kept")
@@ -140,7 +140,7 @@ def main() -> int:
         print(f"not installed, and needed: {', '.join(lacking)}", file=sys.stderr)
         return 1
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
-    for folder in (ROOT, ROOT / "src"):  # children find the packages wherever they start
+    for folder in (ROOT, ROOT / "src"):  # so that child processes find the packages
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])

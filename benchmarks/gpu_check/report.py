@@ -9,7 +9,7 @@ from benchmarks.tables import markdown
 
 
 def page(record: dict[str, Any]) -> str:
-    """Markdown: what passed, what failed or was left out, and the numbers."""
+    """The page in Markdown: what passed, what failed or was skipped, and the numbers."""
     facts, parts = record["environment"], record["parts"]
     lines = [f"# GPU check: {record['device']}", ""]
     if record["dry_run"]:
@@ -41,7 +41,7 @@ NOTES = {
 
 
 def passed(result: dict[str, Any]) -> bool:
-    """Whether everything that a part checks holds; a part that only measures passes."""
+    """Whether all checks of a part hold; true for a part that only measures."""
     nested = (value for value in result.values() if isinstance(value, dict))
     return result.get("ok", True) and all(map(passed, nested))
 

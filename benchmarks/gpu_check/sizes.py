@@ -1,4 +1,4 @@
-"""How much is measured, and the encoders it is measured on: random weights and a tokenizer made on the spot."""
+"""Sizes of the measurements, and their encoders, with random weights and a newly built tokenizer."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -19,19 +19,20 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,'-_&/()!?:;\""
 
 @dataclass(frozen=True)
 class Sizes:
-    """One size of the check.
+    """The sizes of a check.
 
     Attributes:
-        shapes: encoders whose speed is measured: the keywords of a `BertConfig`; a name with "deberta" becomes one.
+        shapes: name -> keywords of a `BertConfig` for the encoders of the speed measurements; a name with "deberta"
+            gives a DeBERTa.
         curve_shape: the small encoder of the loss curves, without dropout.
         curve_steps, curve_batch: optimiser steps, and texts per step.
-        texts, mean_tokens, labels: what is scored.
-        pair_texts: texts for ways of scoring that make a pass per label.
+        texts, mean_tokens, labels: number of texts, mean length in tokens, and number of labels to score.
+        pair_texts: number of texts for ways of scoring with a pass per label.
         train_steps, train_batch: optimiser steps per round, and texts per step.
-        repeats: interleaved rounds.
-        token_budget: padded tokens of a batch.
-        batch: texts per batch of the peers' pipelines.
-        product: rows of the matrices whose product is the ceiling.
+        repeats: number of interleaved rounds.
+        token_budget: padded tokens per batch.
+        batch: texts per batch of the other packages' pipelines.
+        product: rows of the square matrices whose product gives the ceiling.
     """
 
     shapes: dict[str, dict[str, int]]
@@ -98,7 +99,7 @@ DRY_RUN = Sizes(
 
 
 def write_encoders(folder: Path, sizes: Sizes) -> dict[str, Path]:
-    """Write every encoder that is not there yet; returns their folders by shape, and "curve"."""
+    """Write the encoders that do not exist yet; returns their folders by shape, and "curve"."""
     wanted: dict[str, tuple[dict[str, int], dict[str, float]]] = {
         name: (shape, {}) for name, shape in sizes.shapes.items()
     }
@@ -110,7 +111,7 @@ def write_encoders(folder: Path, sizes: Sizes) -> dict[str, Path]:
             continue
         config = BertConfig(**shape, **more, pad_token_id=0)  # type: ignore[arg-type]
         target = folder / "bert" if "deberta" in name.lower() else found[name]
-        _tokenizer(shape["vocab_size"] - 20).save_pretrained(target)  # families add tokens of their own
+        _tokenizer(shape["vocab_size"] - 20).save_pretrained(target)  # families add their own tokens
         if "deberta" in name.lower():
             config.save_pretrained(target)
             deberta_twin(target, found[name], SEED)
@@ -121,7 +122,7 @@ def write_encoders(folder: Path, sizes: Sizes) -> dict[str, Path]:
 
 
 def _tokenizer(pieces: int) -> PreTrainedTokenizerFast:
-    """Word pieces: letters, then the most frequent words of the authored sets, `pieces` at most."""
+    """A tokenizer with at most `pieces` word pieces: letters, then the most frequent words of the authored sets."""
     normalizer, split = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     texts = [row["text"] for name in (HARDSET, TOPICS) for row in read_authored(name)]
     words = Counter(

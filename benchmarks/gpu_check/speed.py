@@ -1,4 +1,4 @@
-"""Speed on the device: scoring and training of one encoder shape, bf16 against fp32, DeBERTa's attention."""
+"""Speed on the device: scoring and training with an encoder shape, bf16 against fp32, DeBERTa's attention."""
 
 import importlib.util
 from collections.abc import Callable, Iterator
@@ -33,9 +33,9 @@ from zsbench.training.gliznet import GliZNetTask
 from zsbench.training.loop import Trainer
 from zsbench.training.rows import step_rows
 
-JOINT = ("gliznet", "bare", "invariant", "apart", "biencoder")  # one pass per text; gliclass where it is installed
-PAIRS = ("gliznet", "nli-sorted")  # and the transformers pipeline: a pass per text and label
-PAYS = 1.05  # how much faster another attention must be, to be worth a dependency
+JOINT = ("gliznet", "bare", "invariant", "apart", "biencoder")  # one pass per text; and gliclass if installed
+PAIRS = ("gliznet", "nli-sorted")  # one pass per text and label, except gliznet; and the transformers pipeline
+PAYS = 1.05  # minimum speed-up for which another attention would be worth a dependency
 
 
 def workload(backbone: Path, sizes: Sizes, setting: Setting) -> tuple[list[str], list[str]]:
@@ -53,7 +53,9 @@ def measure_scoring(setting: Setting, sizes: Sizes, products: Callable[[], float
     """Every way of scoring: the gate first, then texts and tokens per second, peak memory, share of the ceiling.
 
     Args:
-        products: measures the device's matrix products, operations per second.
+        setting: the shared conditions.
+        sizes: sizes of the measurements.
+        products: measures the device's matrix products, in operations per second.
     """
     texts, labels = workload(setting.backbone, sizes, setting)
     contenders = {one.name: one for one in build_contenders(setting)}
@@ -77,7 +79,7 @@ def measure_scoring(setting: Setting, sizes: Sizes, products: Callable[[], float
 
 
 def measure_training_speed(setting: Setting, sizes: Sizes, products: Callable[[], float]) -> dict[str, Any]:
-    """Optimiser steps of GliZNet in the shared loop against the bare encoder on the same tokens, with peak memory."""
+    """Optimiser steps of GliZNet in the shared loop, and of the bare encoder on the same tokens, with peak memory."""
     rows, plan = training_rows(), recipe(setting, sizes.train_steps, sizes.train_batch)
     task = GliZNetTask(setting.backbone, {}, rows, NO_VALIDATION, SEED, plan)
     masks = [
@@ -87,7 +89,7 @@ def measure_training_speed(setting: Setting, sizes: Sizes, products: Callable[[]
     real, padded = sum(int(mask.sum()) for mask in masks), sum(mask.numel() for mask in masks)
     pairs = sum(mask.numel() * mask.shape[1] for mask in masks)
     costs = CostModel.of(AutoConfig.from_pretrained(setting.backbone, trust_remote_code=False))
-    needed = 3 * costs.encoder(padded, pairs)  # a backward pass costs two forward passes
+    needed = 3 * costs.encoder(padded, pairs)  # a backward pass costs as much as two forward passes
     found: dict[str, Any] = {}
     with _our_steps(task, setting, sizes) as ours:
         found["gliznet"] = _steps(ours, setting, sizes.repeats)
@@ -104,7 +106,7 @@ def measure_training_speed(setting: Setting, sizes: Sizes, products: Callable[[]
 
 
 def measure_against_gliclass(setting: Setting, sizes: Sizes) -> dict[str, Any]:
-    """The same steps in the shared loop and in the trainer of package gliclass: how many times faster ours is."""
+    """How many times faster the same steps are in the shared loop than in the trainer of the gliclass package."""
     if importlib.util.find_spec("gliclass") is None:
         return {"skipped": "package gliclass is not installed"}
     rounds = measure_training(setting, sizes.train_steps, sizes.train_batch, sizes.repeats)
@@ -120,7 +122,7 @@ def _steps(run: Callable[[], None], setting: Setting, repeats: int) -> dict[str,
 
 @contextmanager
 def _our_steps(task: GliZNetTask, setting: Setting, sizes: Sizes) -> Iterator[Callable[[], None]]:
-    """`train_steps` optimiser steps of the shared loop, always the first ones."""
+    """A function that runs the first `train_steps` optimiser steps of the shared loop."""
     AcceleratorState._reset_state(reset_partial_state=True)
     plan = task.recipe
     with TemporaryDirectory() as folder:
@@ -136,7 +138,7 @@ def _our_steps(task: GliZNetTask, setting: Setting, sizes: Sizes) -> Iterator[Ca
 
 
 def _bare_steps(setting: Setting, batches: list[dict[str, torch.Tensor]]) -> Callable[[], None]:
-    """The encoder alone, as transformers has it: forward, backward and AdamW."""
+    """transformers' encoder alone: forward, backward and AdamW."""
     model: Any = AutoModel.from_pretrained(
         setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
@@ -157,7 +159,7 @@ def _bare_steps(setting: Setting, batches: list[dict[str, torch.Tensor]]) -> Cal
 
 
 def measure_flips(setting: Setting, sizes: Sizes) -> dict[str, Any]:
-    """Scores in bf16 against fp32, of GliZNet and of an NLI model: texts whose best label changes."""
+    """Scores in bf16 against fp32, of GliZNet and an NLI model: number of texts whose best label changes."""
     texts, labels = workload(setting.backbone, sizes, setting)
     options = GliZNetOptions(max_length=setting.max_tokens, head_init="scaled")
     tokenizer = GliZNETTokenizer.from_pretrained(setting.backbone, options)
@@ -176,7 +178,7 @@ def measure_flips(setting: Setting, sizes: Sizes) -> dict[str, Any]:
 
 
 def _flips(exact: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """How often the argmax of (n, K) scores changes, how near these were, and the largest difference."""
+    """How often the argmax of (n, K) scores changes, the margins of these texts, and the largest difference."""
     flipped = exact.argmax(1) != other.argmax(1)
     first, second = np.sort(exact, axis=1)[:, -1], np.sort(exact, axis=1)[:, -2]
     return {
@@ -189,7 +191,7 @@ def _flips(exact: np.ndarray, other: np.ndarray) -> dict[str, Any]:
 
 
 def measure_deberta(setting: Setting, sizes: Sizes) -> dict[str, Any]:
-    """DeBERTa's attention: ours and, where it is installed, flashdeberta's, against transformers': errors and speed."""
+    """Errors and speed of DeBERTa's attention, ours and (if installed) flashdeberta's, against transformers'."""
     texts, _ = workload(setting.backbone, sizes, setting)
     tokenizer = AutoTokenizer.from_pretrained(setting.backbone, trust_remote_code=False)
     lengths = [len(ids) for ids in tokenizer(texts[: sizes.pair_texts])["input_ids"]]
@@ -201,7 +203,7 @@ def measure_deberta(setting: Setting, sizes: Sizes) -> dict[str, Any]:
 
 
 def _attention_errors(setting: Setting, lengths: list[int]) -> dict[str, float]:
-    """Largest difference of the last states from transformers' own in fp32, over real tokens."""
+    """Largest difference of the last hidden states from transformers' in fp32, over real tokens."""
     settings: dict[str, Any] = {"dtype": torch.float32, "use_safetensors": True}
     plain: Any = AutoModel.from_pretrained(setting.backbone, trust_remote_code=False, **settings)
     fast: Any = AutoModel.from_pretrained(setting.backbone, trust_remote_code=False, **settings)
@@ -227,12 +229,12 @@ def _attention_errors(setting: Setting, lengths: list[int]) -> dict[str, float]:
 
 
 def flash_installed(setting: Setting) -> bool:
-    """Its kernels need a GPU."""
+    """Whether flashdeberta can be used; its kernels need a GPU."""
     return setting.device == "cuda" and importlib.util.find_spec("flashdeberta") is not None
 
 
 def _verdict(found: dict[str, Any]) -> str:
-    """Would flashdeberta be the better choice on this device?"""
+    """Verdict on whether flashdeberta would be the better choice on this device."""
     errors = found["errors"]
     if "flashdeberta bf16" not in errors:
         return "not measured: it is not installed, or there is no GPU"

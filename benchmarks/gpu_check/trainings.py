@@ -1,4 +1,4 @@
-"""Trainings on the device: loss curves against the CPU's, a kill and its continuation, two processes, leases."""
+"""Trainings on the device: loss curves against the CPU's, resuming after a kill, two processes, leases."""
 
 import importlib.util
 import json
@@ -36,22 +36,22 @@ from zsbench.store.provenance import write_json
 from zsbench.training.loop import PROGRESS, Trainer
 from zsbench.training.rows import EvaluationRows, TrainingRows
 
-# Family -> its task, its options, the package that it needs besides those of the check.
+# Family -> its task, its options, and the additional package that it needs.
 TASKS: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "gliznet": ("zsbench.training.gliznet:GliZNetTask", {"dropout": 0.0}, None),
     "nli": ("zsbench.training.nli:NLITask", {"template": TEMPLATE}, None),
     "biencoder": ("zsbench.training.biencoder:BiEncoderTask", {}, "sentence_transformers"),
     "gliclass": ("zsbench.training.gliclass:GLiClassTask", {}, "gliclass"),
 }
-# Largest difference of two loss curves, as a share of the CPU's first loss.
+# Maximum difference of two loss curves, relative to the CPU's first loss.
 TOLERANCE = {"fp32": 0.01, "bf16": 0.05}
-SAME = 1e-3  # likewise, of one computation that was stopped or shared out
+SAME = 1e-3  # the same, for a training that was interrupted or distributed
 ROWS, VALIDATION_ROWS = 96, 16
 WAIT_SECONDS = 240
 
 
 def train(job: dict[str, Any]) -> list[float]:
-    """Run one training; returns its mean total loss of every two steps."""
+    """Run a training; returns its total loss, averaged over every two steps."""
     module, name = TASKS[job["family"]][0].split(":")
     rows = training_rows()
     part = TrainingRows(rows.texts[:ROWS], rows.positives[:ROWS], rows.negatives[:ROWS])
@@ -65,7 +65,7 @@ def train(job: dict[str, Any]) -> list[float]:
     plan = Recipe(**job["recipe"])
     task_class = getattr(importlib.import_module(module), name)
     task = task_class(Path(job["backbone"]), TASKS[job["family"]][1], part, validation, SEED, plan)
-    AcceleratorState._reset_state(reset_partial_state=True)  # of a training before this one
+    AcceleratorState._reset_state(reset_partial_state=True)  # set by an earlier training
     trainer = Trainer(
         task, plan, SEED, Path(job["work"]), plan.per_device_batch, progress_logger(f"train {job['family']}")
     )
@@ -80,14 +80,14 @@ def run_job(path: Path) -> None:
     if job["backend"]:
         torch.distributed.init_process_group(job["backend"], timeout=timedelta(seconds=WAIT_SECONDS))
         if job["backend"] == "gloo":
-            os.environ["LOCAL_RANK"] = "0"  # both processes are on the first device, which NCCL refuses
+            os.environ["LOCAL_RANK"] = "0"  # both processes use the first device, which NCCL rejects
     curve = train(job)
     if os.environ.get("RANK", "0") == "0":
         write_json(Path(job["out"]), {"curve": curve})
 
 
 def _job(family: str, backbone: Path, work: Path, plan: Recipe, backend: str | None = None) -> dict[str, Any]:
-    """What `run_job` reads; `backend` joins the processes of a distributed one."""
+    """Input of `run_job`; `backend` is the communication backend of a distributed training."""
     return {
         "family": family,
         "backbone": str(backbone),
@@ -99,7 +99,7 @@ def _job(family: str, backbone: Path, work: Path, plan: Recipe, backend: str | N
 
 
 def curve_recipe(setting: Setting, sizes: Sizes) -> Recipe:
-    """Two micro-batches a step, so that two processes compute what one does."""
+    """A recipe with two micro-batches per step, so that two processes compute the same as one."""
     plan = recipe(replace(setting, precision="fp32"), sizes.curve_steps, sizes.curve_batch)
     half = sizes.curve_batch // 2
     return replace(plan, per_device_batch=half, evaluate_every=2, learning_rate=1e-3, head_learning_rate=1e-3)
@@ -107,7 +107,7 @@ def curve_recipe(setting: Setting, sizes: Sizes) -> Recipe:
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Environment variables of this process while the block runs."""
+    """Set environment variables of this process while the block runs."""
     before = dict(os.environ)
     os.environ.update(values)
     try:
@@ -118,10 +118,10 @@ def _environment(**values: str) -> Iterator[None]:
 
 
 def distance(curve: list[float], reference: list[float]) -> float:
-    """Largest difference of two loss curves, as a share of the reference's first value.
+    """Largest difference of two loss curves, relative to the first value of the reference.
 
     Raises:
-        ValueError: they are not equally long, or not finite.
+        ValueError: different lengths, or non-finite values.
     """
     if len(curve) != len(reference) or not np.isfinite(curve).all():
         raise ValueError(f"loss curves {curve} and {reference} cannot be compared")
@@ -129,7 +129,7 @@ def distance(curve: list[float], reference: list[float]) -> float:
 
 
 def measure_curves(family: str, setting: Setting, sizes: Sizes) -> dict[str, Any]:
-    """A family's loss curves: the CPU's in fp32, the device's in fp32 and in bf16."""
+    """A family's loss curves: on the CPU in fp32, on the device in fp32 and bf16."""
     needed = TASKS[family][2]
     if needed and importlib.util.find_spec(needed) is None:
         return {"skipped": f"package {needed} is not installed"}
@@ -150,7 +150,7 @@ def measure_curves(family: str, setting: Setting, sizes: Sizes) -> dict[str, Any
 
 
 def measure_heads_curve(setting: Setting, rows: int) -> dict[str, Any]:
-    """HybridNLI: features and heads on the device, the loss of every epoch against the CPU's."""
+    """HybridNLI: features and heads on the device; compares the loss of every epoch with the CPU's."""
     data = TopicRows.read(rows + max(4, rows // 4))
 
     def curve(device: str) -> list[float]:
@@ -178,7 +178,7 @@ def _write_job(job: dict[str, Any]) -> Path:
 
 
 def measure_kill(setting: Setting, sizes: Sizes) -> dict[str, Any]:
-    """A launched training holds a lease; killed after its first saved state, the same command continues it."""
+    """Check that a launched training holds a lease, and that after a kill the same command resumes it."""
     plan = replace(curve_recipe(setting, sizes), precision="bf16")
     with TemporaryDirectory() as folder:
         fake = {} if setting.device == "cuda" else {"ZSBENCH_FAKE_GPUS": "1", "CUDA_VISIBLE_DEVICES": "0"}
@@ -199,7 +199,7 @@ def measure_kill(setting: Setting, sizes: Sizes) -> dict[str, Any]:
             process.wait()
         step = json.loads(state.read_text(encoding="utf-8"))["step"]
         while _free(leases, devices) < len(devices) and time.monotonic() - started < WAIT_SECONDS:
-            time.sleep(0.05)  # the job ends with its launcher, and the lease with both
+            time.sleep(0.05)  # the job ends with its launcher, which releases the lease
         released = _free(leases, devices) == len(devices)
         continued = train(job)
         undisturbed = train(_job("gliznet", setting.backbone, Path(folder) / "undisturbed", plan))
@@ -217,7 +217,7 @@ def measure_kill(setting: Setting, sizes: Sizes) -> dict[str, Any]:
 
 
 def _free(leases: Path, devices: list[str]) -> int:
-    """How many of the devices nobody has leased."""
+    """Number of devices that are not leased."""
     held = [try_devices(leases, [device], 1) for device in devices]
     for one in held:
         for handle in one.values():
@@ -226,13 +226,13 @@ def _free(leases: Path, devices: list[str]) -> int:
 
 
 def _processes_on_gpus() -> int:
-    """Processes that `nvidia-smi` lists (in a container it may see none)."""
+    """Number of processes listed by `nvidia-smi` (possibly none in a container)."""
     query = ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"]
     return len(subprocess.run(query, capture_output=True, text=True, timeout=60).stdout.split())
 
 
 def measure_two_processes(setting: Setting, sizes: Sizes) -> dict[str, Any]:
-    """Data-parallel training in this process and another (NCCL on two devices, gloo on one): the curve of one."""
+    """Check that data-parallel training in two processes has the loss curve of one (NCCL on two devices, else gloo)."""
     backend = "nccl" if setting.device == "cuda" and torch.cuda.device_count() > 1 else "gloo"
     plan = curve_recipe(setting, sizes)
     with socket.socket() as probe:

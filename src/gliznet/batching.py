@@ -6,18 +6,18 @@ from typing import Any
 from torch import nn
 
 POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")  # transformers' learned absolute positions
-NO_LIMIT = 10**18  # tokenizers without a limit say about 1e30
-FALLBACK_LENGTH = 512  # where neither tokenizer, weights nor config say anything
-# Padded tokens in a batch unless the caller says otherwise. Measured on a CPU: from about 3000 on, the activations of a
-# layer leave the cache and a token takes up to 1.4 times as long.
+NO_LIMIT = 10**18  # tokenizers without a limit report about 1e30
+FALLBACK_LENGTH = 512  # when neither the tokenizer, the weights nor the config give a limit
+# Default padded tokens per batch. Measured on a CPU: beyond about 3000, a layer's activations no longer fit in cache
+# and each token takes up to 1.4 times as long.
 CPU_BUDGET, DEVICE_BUDGET = 1024, 16384
 
 
 def position_limit(model: nn.Module) -> int | None:
-    """Number of absolute positions of a model; None if positions are relative or rotary.
+    """Number of usable absolute positions of a model; None if positions are relative or rotary.
 
-    Read from the position table. RoBERTa, MPNet and similar models start counting after the padding id, and BART at 2,
-    so the rows before that are not used.
+    Read from the position embedding table. RoBERTa, MPNet and similar models number positions from the padding id + 1
+    and BART from 2, so the earlier rows of the table are unused.
     """
     limits = [
         module.num_embeddings - (getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1)
@@ -28,14 +28,14 @@ def position_limit(model: nn.Module) -> int | None:
 
 
 def length_limit(model: nn.Module, *stated: int | None) -> int:
-    """Maximum sequence length: the smallest of the given limits (such as the tokenizer's) and the model's positions.
+    """Maximum sequence length: the smallest of the given limits (such as the tokenizer's) and `position_limit(model)`.
 
     Args:
         model: a transformers model, or a module that contains one.
         stated: further limits; None and values like 1e30 mean no limit.
 
     Returns:
-        The limit; if there is none, the training length from the config.
+        The limit in tokens; if there is none, `max_position_embeddings` from the config, else `FALLBACK_LENGTH`.
     """
     limits = [limit for limit in (*stated, position_limit(model)) if limit is not None and limit < NO_LIMIT]
     if limits:
@@ -50,10 +50,10 @@ def device_token_budget(device_type: str) -> int:
 
 
 def token_budget_batches(lengths: Sequence[int], budget: int, max_rows: int = 256) -> list[list[int]]:
-    """Group row indices so that `rows x longest row` of each batch stays within `budget` tokens.
+    """Group row indices into batches whose padded size (`rows x longest row`) is at most `budget` tokens.
 
-    Rows are processed longest first (so the first batch has the peak memory), ties in input order. This keeps padding
-    minimal and the grouping deterministic. A single row longer than `budget` gets its own batch.
+    Rows are sorted by falling length, ties in input order. This keeps padding small, makes the grouping deterministic
+    and puts the peak of memory use in the first batch. A single row longer than `budget` gets its own batch.
 
     Args:
         lengths: tokens per row.
@@ -74,7 +74,7 @@ def token_budget_batches(lengths: Sequence[int], budget: int, max_rows: int = 25
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     batches: list[list[int]] = []
     for i in order:
-        # Rows come longest first, so the first row of a batch sets its padded width.
+        # Rows are sorted longest first, so the first row of a batch sets its padded width.
         if batches and len(batches[-1]) < max_rows and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
             batches[-1].append(i)
         else:

@@ -1,5 +1,4 @@
-"""Checks of a model folder before anything is run or allocated: no pickles, no code, complete files, plausible
-sizes."""
+"""Checks of a model folder before anything is loaded: no pickles, no code, complete files, plausible sizes."""
 
 import json
 import re
@@ -11,25 +10,31 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle", "*.joblib", "*.bin.index.json")
-# Pickles that nothing reads where safetensors lie beside them: other copies of the weights, and states of a trainer.
+# Pickles that no loader reads if safetensors are present: other copies of the weights, and trainer state.
 _UNREAD_PICKLES = re.compile(
     r"(pytorch_model|model)(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json|training_args\.bin|scheduler\.pt"
     r"|optimizer(_\d+)?\.(pt|bin)|rng_state(_\d+)?\.pth|scaler\.pt"
 )
-_LAYERS = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?(layers?|depth)$")  # counts of them, not limits
+_LAYERS = re.compile(r"(num_|n_)?(hidden_|encoder_|decoder_)?(layers?|depth)$")  # keys that count layers
 _HIDDEN = ("hidden_size", "d_model", "dim")
 _WIDTHS = (*_HIDDEN, "vocab_size", "intermediate_size", "d_ff", "ffn_dim")
 _UNREAD = ("onnx", "openvino")  # folders of other runtimes
-_ROTARY = re.compile(r"rope|rotary")  # position limits beside such a key size nothing: contexts of 1M tokens are real
-_FREE = re.compile(r"rope|theta|seed")  # numbers that size nothing
-MOST_POSITIONS = 2**18  # of a model that may build something for each of its positions
+_ROTARY = re.compile(r"rope|rotary")  # with rotary positions, a position limit allocates nothing; 1M tokens occur
+_FREE = re.compile(r"rope|theta|seed")  # numbers that do not determine any allocation
+MOST_POSITIONS = 2**18  # for models without rotary positions, which may allocate something per position
 MOST_LABELS = 2**16
 MOST = 2**24  # of any other number in a config
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Header information of the safetensors files in a folder: tensors, total number of values, largest dimension."""
+    """Sizes read from the headers of a folder's safetensors files.
+
+    Attributes:
+        tensors: number of tensors.
+        numbers: total number of values.
+        longest: largest dimension of any tensor.
+    """
 
     tensors: int
     numbers: int
@@ -45,7 +50,7 @@ def check_files(folder: Path, allowed_pickles: Collection[str] = ()) -> Weights:
             Loading a pickle can run arbitrary code, so list only files that you trust.
 
     Returns:
-        The sizes of its weights.
+        The sizes of the weights.
 
     Raises:
         ValueError: pickled weights, a pickle that is not allowed, remote code, a damaged file, or sizes in a config
@@ -108,7 +113,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _blocks(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """All (nested) mappings in a config with their dotted prefix."""
+    """All mappings in a config, nested ones included, with their dotted key prefix."""
     if isinstance(value, dict):
         yield key, value
         for name, entry in value.items():
@@ -119,11 +124,15 @@ def _blocks(value: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_sizes(path: Path, prefix: str, block: dict[str, Any], weights: Weights) -> None:
-    """Reject sizes that would allocate more than the weights can fill."""
+    """Reject config sizes that would allocate more than the weights can fill.
+
+    Raises:
+        ValueError: names the file, the key, the value and the maximum.
+    """
     hidden = next((block[name] for name in _HIDDEN if _number(block.get(name))), 1)
     rotary = any(_ROTARY.search(name) for name in block)
     width = block["embedding_size"] if _number(block.get("embedding_size")) else hidden
-    for name in sorted(block, key=lambda name: name not in _HIDDEN):  # the width first: others are held against it
+    for name in sorted(block, key=lambda name: name not in _HIDDEN):  # widths first: other limits depend on them
         value = block[name]
         if not _number(value) or _FREE.search(name):
             continue

@@ -14,7 +14,7 @@ from gliznet.options import GliZNetOptions
 
 __all__ = ["PUBLISHED_KEYS", "PUBLISHED_LOSSES", "GliZNetConfig", "GliZNetOptions"]
 
-# Option name -> key of a published config.json, where the two differ.
+# Option name -> key in a published config.json, where the two differ.
 PUBLISHED_KEYS = {
     "margin": "supcon_margin",
     "softmax_weight": "supcon_loss_weight",
@@ -26,37 +26,32 @@ PUBLISHED_KEYS = {
     "head": "scoring_method",
     "max_length": "max_sequence_length",  # `max_length` is a text-generation key, which transformers refuses to store
 }
-# Name in the published list `losses` -> the option that weighs it.
+# Name in the published `losses` list -> the option with its weight.
 PUBLISHED_LOSSES = {
     "softmax": "softmax_weight",
     "repulsion": "vicreg_weight",
     "bce": "bce_weight",
-    "focal": "bce_weight",  # in its place, from era E on
+    "focal": "bce_weight",  # replaces BCE from era E on
     "alignment": "align_weight",
 }
-FOCAL_KEY, FOCAL_GAMMA = "focal_loss_weight", 1.85  # weight of the focal loss, and its exponent, in eras E to G
+FOCAL_KEY, FOCAL_GAMMA = "focal_loss_weight", 1.85  # key of the focal loss's weight, and its exponent, in eras E to G
 
 
 def published_key(option: str, focal: bool) -> str:
-    """Key of an option in config.json.
-
-    Args:
-        option: its name.
-        focal: whether the focal loss replaces BCE.
-    """
+    """Key of a model option in config.json; `focal` is whether the focal loss replaces BCE."""
     return FOCAL_KEY if focal and option == "bce_weight" else PUBLISHED_KEYS.get(option, option)
 
 
 class GliZNetConfig(PretrainedConfig):
-    """The configuration of the encoder and all model options.
+    """The encoder's configuration and all model options.
 
     Args (all keywords, as in `config.json`):
         backbone_model: origin of the encoder; for information only.
         backbone_config: the encoder's configuration (a dict with `model_type`, or a configuration object).
         lab_token_id: id of `[LAB]`.
-        losses: enabled loss terms in the published format: subset of softmax, repulsion, bce (or focal), alignment.
-            None: determined by the weights.
-        all others: see `GliZNetOptions`; `PUBLISHED_KEYS` lists those with a different name here. Keys of eras E to G
+        losses: enabled loss terms in the published format, a subset of softmax, repulsion, bce (or focal), alignment.
+            None: the terms with non-zero weight.
+        all others: see `GliZNetOptions`; `PUBLISHED_KEYS` lists the options with another key here. Keys of eras E to G
             are supported, except for their hinge repulsion and class-balanced focal loss (training only).
 
     Raises:
@@ -74,7 +69,7 @@ class GliZNetConfig(PretrainedConfig):
         backbone_config: dict[str, Any] | PretrainedConfig | None = None,
         lab_token_id: int | None = None,
         losses: list[str] | None = None,
-        **kwargs: Any,  # the signature transformers calls; every key is an option or one of transformers'
+        **kwargs: Any,  # any other key of config.json: model options and transformers' own keys
     ) -> None:
         if kwargs.get("auto_map"):
             raise ValueError(f"auto_map: {kwargs['auto_map']!r} requests remote code, which is never run; remove it")
@@ -98,7 +93,7 @@ class GliZNetConfig(PretrainedConfig):
         self.lab_token_id = lab_token_id
         if isinstance(backbone_config, PretrainedConfig):
             backbone_config = backbone_config.to_dict()
-        if backbone_config is not None:  # without the path it was loaded from
+        if backbone_config is not None:  # drop the path it was loaded from
             backbone_config = {key: value for key, value in backbone_config.items() if key != "_name_or_path"}
         self.backbone_config = backbone_config
         super().__init__(**kwargs)
@@ -123,7 +118,7 @@ class GliZNetConfig(PretrainedConfig):
             )
         if "model_type" not in stored:
             raise ValueError("backbone_config: `model_type` is missing; it must be the encoder's full configuration")
-        for key in ("dtype", "torch_dtype"):  # the whole model's dtype decides, not the one the encoder was saved in
+        for key in ("dtype", "torch_dtype"):  # the dtype of the whole model applies, not that of the saved encoder
             stored.pop(key, None)
         return AutoConfig.for_model(**stored)
 
@@ -135,7 +130,7 @@ class GliZNetConfig(PretrainedConfig):
         lab_token_id: int,
         backbone_model: str = "",
     ) -> "GliZNetConfig":
-        """Build a configuration from `options` and the encoder's configuration."""
+        """Build a configuration from `options` and the encoder's configuration; arguments as in the constructor."""
         focal = options.focal_gamma is not None
         values = {published_key(name, focal): value for name, value in dataclasses.asdict(options).items()}
         return cls(backbone_model, backbone_config, lab_token_id, **values)

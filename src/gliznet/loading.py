@@ -1,4 +1,4 @@
-"""Checks before a checkpoint is used: safetensors only, no code, an exact architecture match, finite weights."""
+"""Checks when loading a checkpoint: safetensors only, no remote code, exact architecture match, finite weights."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from transformers import AutoModel, PreTrainedModel
 
 from gliznet.checkpoint_files import check_files
 
-MAX_NAMES = 12  # of tensors in a message
+MAX_NAMES = 12  # tensor names listed in a message
 
 
 def check_source(source: str | Path, options: dict[str, Any]) -> None:
@@ -53,7 +53,7 @@ def check_loaded(model: nn.Module, info: dict[str, Any], source: str, exact: boo
 
 
 def check_names(info: dict[str, Any], source: str, exact: bool) -> None:
-    """The part of `check_loaded` that needs no weights."""
+    """The part of `check_loaded` that needs no weight values; same arguments and errors."""
     unexpected, missing = sorted(info["unexpected_keys"]) if exact else [], sorted(info["missing_keys"])
     shapes = [f"{key[0]} {tuple(key[1])} instead of {tuple(key[2])}" for key in sorted(info["mismatched_keys"])]
     wrong = {"unexpected": unexpected, "missing": missing, "of another shape": shapes}
@@ -66,10 +66,10 @@ def check_names(info: dict[str, Any], source: str, exact: bool) -> None:
 
 
 def check_same(kind: Any, folder: Path) -> nn.Module:
-    """Reject a folder with missing weights, which transformers would initialise randomly; nothing is allocated.
+    """Reject a folder with missing weights, which transformers would initialise randomly. Allocates no weights.
 
     Args:
-        kind: model class to load (may be an Auto class).
+        kind: model class to load; may be an Auto class.
         folder: folder with weights and config.json.
 
     Returns:
@@ -112,6 +112,6 @@ def _check_encoder_names(info: dict[str, Any], source: str) -> None:
 
 
 def _some(names: list[str]) -> str:
-    """The first few names and the number of others."""
+    """The first `MAX_NAMES` names and the number of others."""
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return ", ".join(names[:MAX_NAMES]) + more

@@ -1,7 +1,7 @@
-"""GliZNet's loss terms as pure functions (docs/models/gliznet.md section 2), and the named total.
+"""GliZNet's loss terms as pure functions (docs/models/gliznet.md section 2), and their weighted total.
 
-Shapes: B batch, K labels, D hidden size. `labels` is 1 (true), 0 (false) or -100 (no label); `logits` without a label
-are ignored. Each function returns a scalar; non-finite values are not masked.
+Shapes: B batch, K labels, D hidden size. The targets `labels` are 1 (true), 0 (false) or -100 (padding, ignored).
+Unless stated otherwise, a function returns a scalar. Non-finite values are not masked.
 """
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor
 from gliznet.options import GliZNetOptions
 
 PADDING = -100
-_ABSENT = -1e30  # stands for -inf in log-sum-exp: same value, but gradients stay finite
+_ABSENT = -1e30  # used instead of -inf in log-sum-exp: same value, but gradients stay finite
 VICREG_COVARIANCE_WEIGHT = 0.04
 GAMMA_BATCH = 1.0
-GAMMA_UNIT = 0.05  # about 1/sqrt(768), the deviation per dimension of points spread over the unit sphere
+GAMMA_UNIT = 0.05  # about 1/sqrt(768), the standard deviation per dimension of points spread over the unit sphere
 
 
 def one_vs_negatives_softmax(
@@ -27,8 +27,8 @@ def one_vs_negatives_softmax(
     Args:
         logits: (B, K).
         labels: (B, K).
-        margin: m, added to the negatives.
-        without_negatives: "count" keeps samples without negatives in the mean (their term is 0), "drop" does not.
+        margin: m, added to the logits of negatives.
+        without_negatives: "count" keeps samples without negatives in the mean (their term is 0), "drop" excludes them.
 
     Source: docs/models/gliznet.md 2.1.
     """
@@ -44,7 +44,7 @@ def one_vs_negatives_softmax(
 
 
 def _mean_over_cells(terms: Tensor, valid: Tensor, mean: str) -> Tensor:
-    """Mean of (B, K) `terms` where `valid`: over all cells of the batch, or per sample first."""
+    """Mean of `terms` (B, K) where `valid`: over all (sample, label) pairs ("cell"), or per sample first ("sample")."""
     terms = terms * valid
     if mean == "cell":
         return terms.sum() / valid.sum().clamp(min=1)
@@ -53,9 +53,9 @@ def _mean_over_cells(terms: Tensor, valid: Tensor, mean: str) -> Tensor:
 
 
 def bce(logits: Tensor, labels: Tensor, mean: str = "cell") -> Tensor:
-    """Logistic loss on raw logits (B, K), averaged over cells ("cell") or per sample first ("sample").
+    """Binary cross-entropy of logits (B, K) and labels (B, K).
 
-    Source: docs/models/gliznet.md 2.2.
+    Averaged over all (sample, label) pairs ("cell") or per sample first ("sample"). Source: docs/models/gliznet.md 2.2.
     """
     valid = labels != PADDING
     s = logits.masked_fill(~valid, 0.0)
@@ -64,9 +64,9 @@ def bce(logits: Tensor, labels: Tensor, mean: str = "cell") -> Tensor:
 
 
 def focal(logits: Tensor, labels: Tensor, gamma: float, mean: str = "cell") -> Tensor:
-    """(1 - p_t)^gamma * BCE on (B, K), where p_t is the probability of the target; replaces BCE in eras E to G.
+    """Focal loss (1 - p_t)^gamma * BCE of logits (B, K) and labels (B, K); p_t is the probability of the target.
 
-    Source: Lin et al. 2017, docs/models/gliznet.md 2.5.
+    Replaces BCE in eras E to G. `mean` as in `bce`. Source: Lin et al. 2017, docs/models/gliznet.md 2.5.
     """
     valid = labels != PADDING
     s = logits.masked_fill(~valid, 0.0)
@@ -76,7 +76,7 @@ def focal(logits: Tensor, labels: Tensor, gamma: float, mean: str = "cell") -> T
 
 
 def _center(Z: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of (..., N, D) minus their mean over `mask` (..., N), 0 elsewhere; and N - 1 (at least 1), (..., 1)."""
+    """Centre the masked rows of Z (..., N, D), 0 elsewhere; also return max(count - 1, 1) as (..., 1)."""
     weight = mask.unsqueeze(-1).to(Z.dtype)  # (..., N, 1)
     count = weight.sum(-2)  # (..., 1)
     mean = (Z * weight).sum(-2) / count.clamp(min=1)  # (..., D)
@@ -88,10 +88,13 @@ def vicreg_variance(Z: Tensor, mask: Tensor, gamma: float = GAMMA_BATCH) -> Tens
 
     Args:
         Z: (..., N, D) vectors; leading dimensions are independent sets.
-        mask: (..., N) bool, vectors to include; a set with fewer than 2 gives 0.
+        mask: (..., N) bool, vectors to include; the loss of a set with fewer than 2 is 0.
+        gamma: target standard deviation.
 
     Returns:
-        (...): one value per set. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
+        (...), one value per set.
+
+    Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
     """
     centered, freedom = _center(Z, mask)
     variance = centered.square().sum(-2) / freedom  # (..., D)
@@ -102,7 +105,7 @@ def vicreg_variance(Z: Tensor, mask: Tensor, gamma: float = GAMMA_BATCH) -> Tens
 def vicreg_covariance(Z: Tensor, mask: Tensor) -> Tensor:
     """Squared covariances between dimensions: (1/D) sum_{d != d'} C_dd'^2, C = centered^T centered / (N - 1).
 
-    Same arguments and result as `vicreg_variance`. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
+    `Z`, `mask` and the result are as in `vicreg_variance`. Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
     """
     centered, freedom = _center(Z, mask)
     cov = centered.transpose(-1, -2) @ centered / freedom.unsqueeze(-1)  # (..., D, D)
@@ -112,14 +115,17 @@ def vicreg_covariance(Z: Tensor, mask: Tensor) -> Tensor:
 
 
 def vicreg(Z: Tensor, mask: Tensor, parts: str = "both", scope: str = "batch") -> Tensor:
-    """Variance + 0.04 covariance over label vectors (partial VICReg: no invariance term).
+    """Variance + 0.04 * covariance of label vectors (VICReg without its invariance term).
 
     Args:
         Z: (B, K, D) label vectors as input to the scorer (after dropout).
         mask: (B, K) bool, true for labels.
-        parts: "both", "variance" or "covariance" (a single part has weight 1).
-        scope: "batch": all raw vectors of the batch, gamma 1; "batch-unit": the same on the unit sphere with detached
-            norm, gamma .05; "sample-unit": per sample with at least 2 labels, averaged over those samples.
+        parts: "both", "variance" or "covariance"; a single part has weight 1.
+        scope: "batch": all vectors of the batch, not normalised, gamma 1. "batch-unit": the same on the unit sphere
+            (with detached norms), gamma 0.05. "sample-unit": on the unit sphere, per sample with at least 2 labels,
+            averaged over those samples, gamma 0.05.
+
+    Source: Bardes et al. 2022, docs/models/gliznet.md 2.3.
     """
     gamma = GAMMA_BATCH if scope == "batch" else GAMMA_UNIT
     if scope != "batch":
@@ -135,7 +141,9 @@ def vicreg(Z: Tensor, mask: Tensor, parts: str = "both", scope: str = "batch") -
 
 
 def alignment(text: Tensor, label: Tensor, labels: Tensor) -> Tensor:
-    """Cosine-embedding loss, margin 0: 1 - cos for true labels, max(0, cos) for false ones; mean over cells.
+    """Cosine embedding loss with margin 0: 1 - cos for true labels, max(0, cos) for false ones.
+
+    Averaged over all (sample, label) pairs.
 
     Args:
         text: (B, K, D) label-specific text vectors.
@@ -152,7 +160,7 @@ def alignment(text: Tensor, label: Tensor, labels: Tensor) -> Tensor:
 def total_loss(
     logits: Tensor, labels: Tensor, text: Tensor, label: Tensor, options: GliZNetOptions
 ) -> dict[str, Tensor]:
-    """All loss terms with non-zero weight, unweighted and by name, and their weighted sum as "total".
+    """The loss terms with non-zero weight, and their weighted sum.
 
     Args:
         logits: (B, K).
@@ -161,7 +169,8 @@ def total_loss(
         options: weights and variants; terms with weight 0 are not computed.
 
     Returns:
-        "total" and the terms by name ("focal" replaces "bce" if `focal_gamma` is set).
+        Scalars by name: the weighted sum as "total", and each term unweighted ("focal" replaces "bce" if `focal_gamma`
+        is set).
     """
     o = options
     terms: dict[str, tuple[float, Tensor]] = {}

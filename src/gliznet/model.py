@@ -1,6 +1,6 @@
 """GliZNet: one encoder pass over a text and all its labels, one logit per label (docs/models/gliznet.md section 1).
 
-Bottom up: label vectors and label-specific text vectors from hidden states, the score of a pair of them, and the
+Ordered bottom up: label vectors and label-specific text vectors from hidden states, the score of such a pair, and the
 model. Shapes: B batch, K labels, T tokens, D hidden size.
 """
 
@@ -39,7 +39,7 @@ MAX_LOGIT_SCALE = math.log(100.0)
 
 
 def lab_positions(is_lab: Tensor, num_labels: int) -> tuple[Tensor, Tensor]:
-    """Position of the j-th [LAB] in each sample, from left to right.
+    """Token position of each [LAB] of a sample, from left to right.
 
     Args:
         is_lab: (B, T) bool.
@@ -50,7 +50,7 @@ def lab_positions(is_lab: Tensor, num_labels: int) -> tuple[Tensor, Tensor]:
     """
     B, T = is_lab.shape
     rank = is_lab.long().cumsum(1) - 1  # (B, T) 0-based column of a [LAB]
-    column = torch.where(is_lab & (rank < num_labels), rank, num_labels)  # the last column collects everything else
+    column = torch.where(is_lab & (rank < num_labels), rank, num_labels)  # other tokens go to an extra column
     index = torch.arange(T, device=is_lab.device).expand(B, T)
     positions = torch.zeros(B, num_labels + 1, dtype=torch.long, device=is_lab.device)
     positions = positions.scatter(1, column, index)[:, :num_labels]
@@ -59,13 +59,13 @@ def lab_positions(is_lab: Tensor, num_labels: int) -> tuple[Tensor, Tensor]:
 
 
 def masked_mean(H: Tensor, mask: Tensor) -> Tensor:
-    """Mean of states (B, T, D) over each row of a mask (B, K, T): (B, K, D); 0 for an empty row."""
+    """Means (B, K, D) of states H (B, T, D) over each row of a mask (B, K, T); 0 for an empty row."""
     weight = mask.to(H.dtype)
     return weight @ H / weight.sum(-1, keepdim=True).clamp(min=1)
 
 
 def attend(queries: Tensor, H: Tensor, text_mask: Tensor, scale: Tensor | float) -> Tensor:
-    """Label-specific text vectors: attention with weights softmax(scale * query . state) over the text, no projections.
+    """Label-specific text vectors: attention over the text with weights softmax(scale * query . state), no projections.
 
     Args:
         queries: (B, K, D).
@@ -74,7 +74,9 @@ def attend(queries: Tensor, H: Tensor, text_mask: Tensor, scale: Tensor | float)
         scale: factor of the dot products.
 
     Returns:
-        (B, K, D). Source: docs/models/gliznet.md 1.3.
+        (B, K, D).
+
+    Source: docs/models/gliznet.md 1.3.
     """
     scores = queries @ H.transpose(1, 2) * scale  # (B, K, T)
     return scores.masked_fill(~text_mask.unsqueeze(1), float("-inf")).softmax(-1) @ H
@@ -97,7 +99,7 @@ class LabelEnrichment(nn.Module):
         """Enriched label vectors (B, K, D) from label and text vectors (B, K, D) and `present` (B, K)."""
         fused = self.fuse(torch.cat([label, text], dim=-1))
         absent = ~present
-        absent[:, 0] = False  # labels fill columns from the left, so this only guards rows without any
+        absent[:, 0] = False  # labels fill columns from the left, so this only affects rows without labels (avoids NaN)
         change, _ = self.attn(label, fused, fused, key_padding_mask=absent, need_weights=False)
         return F.normalize(label + change, dim=-1)
 
@@ -105,9 +107,13 @@ class LabelEnrichment(nn.Module):
 class LabelScorer(nn.Module):
     """One logit per (text vector, label vector) pair.
 
-    bilinear: t^T W e + c. bilinear with identity initialisation: scale * t^T W e + c on normalised vectors with W = I,
-    so the initial logit is `identity_scale * (cos(t, e) - identity_offset)`. cosine: scale * cos, where scale starts at
-    1/0.07 and is at most 100. dot: scale * t.e, where scale starts at 1/sqrt(D).
+    With text vector t and label vector e:
+    - bilinear: t^T W e + c.
+    - bilinear with identity initialisation: scale * t^T W e + c on normalised vectors, initially W = I, so the initial
+      logit is `identity_scale * (cos(t, e) - identity_offset)`.
+    - cosine: scale * cos(t, e), where scale starts at 1/0.07.
+    - dot: scale * t . e, where scale starts at 1/sqrt(D).
+    Scales are learned and at most 100.
 
     Source: docs/models/gliznet.md 1.4; identity initialisation is an addition of this project.
     """
@@ -152,8 +158,8 @@ class LabelAggregator(nn.Module):
     Parameters are named as in the published checkpoints: `scoring.bilinear.*` (era D), `attn_temperature` (since era
     E), `label_context.{fuse,attn}.*` (since era F), `scoring.logit_scale` (cosine head).
 
-    Arguments shared by all methods: `label_ids` (B, T) is j at the tokens that are averaged for label j, else 0;
-    `text_mask` (B, T) is bool; `lab_position` and `present` (B, K) come from `lab_positions`.
+    Arguments of the methods: `H` (B, T, D) hidden states; `label_ids` (B, T) is j at the tokens averaged for label j,
+    else 0; `text_mask` (B, T) bool; `lab_position` and `present` (B, K) from `lab_positions`.
     """
 
     def __init__(self, hidden: int, options: GliZNetOptions) -> None:
@@ -165,7 +171,7 @@ class LabelAggregator(nn.Module):
         learned = options.text_repr == "attention-normalized"
         self.attn_temperature = (
             nn.Parameter(torch.tensor(math.log(hidden) / 2)) if learned else None
-        )  # sqrt(D) at first
+        )  # exp(.) is initially sqrt(D)
 
     def forward(
         self, H: Tensor, label_ids: Tensor, text_mask: Tensor, lab_position: Tensor, present: Tensor
@@ -221,7 +227,7 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
     def __init__(self, config: GliZNetConfig) -> None:
         super().__init__(config)
         encoder_config = config.encoder_config
-        # transformers picks SDPA for us by default; an encoder without it (DeBERTa) keeps its own default.
+        # transformers selects SDPA for this class by default; an encoder without SDPA (DeBERTa) keeps its own default.
         encoder_class: Any = MODEL_MAPPING[type(encoder_config)]
         if config._attn_implementation != "sdpa" or encoder_class._supports_sdpa:
             encoder_config._attn_implementation = config._attn_implementation
@@ -234,7 +240,7 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         if options.order_invariant:
             check_supported(backbone.config)
         if hasattr(backbone, "pooler"):
-            backbone.pooler = None  # never used: its weights would get no gradient
+            backbone.pooler = None  # unused, so its weights would get no gradient
         use_fast_encoders(backbone)  # exact
         self.backbone = backbone
         self.aggregator = LabelAggregator(backbone.config.hidden_size, options)
@@ -248,11 +254,11 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
 
         Args:
             backbone: folder or hub id of an encoder in safetensors, or an encoder (used as is, not copied).
-            tokenizer: the encoder's tokenizer with `[LAB]`; the embedding matrix grows only if it lacks a row for it.
+            tokenizer: the encoder's tokenizer with `[LAB]`; the embedding matrix grows only if it has no row for it.
             options: model options; None uses those of the tokenizer.
 
         Raises:
-            ValueError: pickled weights, missing weights, or `max_length` above the positions of the encoder.
+            ValueError: pickled weights, missing weights, or `max_length` above the encoder's number of positions.
         """
         options = options or tokenizer.options
         if isinstance(backbone, PreTrainedModel):
@@ -268,7 +274,7 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         if options.lab_init == "sep":
             rows = embeddings.weight.data
             rows[tokenizer.lab_token_id] = rows[tokenizer.backend.sep_token_id]
-        public_name = Path(name).name if Path(name).is_dir() else name  # no path of this machine
+        public_name = Path(name).name if Path(name).is_dir() else name  # do not store local paths
         config = GliZNetConfig.from_options(options, encoder.config, tokenizer.lab_token_id, public_name)
         with torch.device("meta"):
             model = cls(config)
@@ -290,6 +296,9 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
             labels: (B, K) float targets: 1 true, 0 false, -100 where a sample has fewer labels.
             num_labels: K, if there are no targets; None counts the [LAB] tokens (which synchronises a GPU).
 
+        Returns:
+            Logits (B, K); with targets, also the loss terms and their weighted sum.
+
         Raises:
             ValueError: a sample has more than K [LAB] tokens (checked on the CPU only).
         """
@@ -299,7 +308,7 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         elif num_labels is None:
             num_labels = int(is_lab.sum(1).max())
         if input_ids.device.type == "cpu" and not torch.compiler.is_compiling():
-            most = int(is_lab.sum(1).max())  # no synchronisation here
+            most = int(is_lab.sum(1).max())  # on a CPU, this does not synchronise
             if most > num_labels:
                 raise ValueError(f"a sample has {most} [LAB] tokens, but labels or num_labels has {num_labels} columns")
         H = self.encode(input_ids, attention_mask, lmask, is_lab)  # (B, T, D)
@@ -333,7 +342,7 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         """Logits (B, K) of separately encoded texts and labels (order-invariant mode).
 
         Args:
-            text: of B texts, from `fast.text_cache.encode_text`; S tokens each.
+            text: B encoded texts of S tokens each, from `fast.text_cache.encode_text`.
             labels: (B, K, M, D) states from `encode_labels`, or (1, K, M, D) if all texts share them.
             mask: (B or 1, K, M) bool, true at label tokens; all false for a missing label (its logit is -inf).
         """

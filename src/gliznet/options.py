@@ -1,7 +1,7 @@
-"""Every switch of GliZNet, once: name, type, default, allowed values and what it does. Imports no torch.
+"""The options of GliZNet: name, type, default, allowed values and meaning. Does not import torch.
 
-Configs and docs are built on these fields: a `Literal` type lists the allowed values, and `field.metadata` holds
-`description` and the bounds `ge`, `gt`, `le` and `lt`, which are the keywords of `pydantic.Field`.
+Configs and docs are generated from these fields: a `Literal` type lists the allowed values, and `field.metadata` holds
+`description` and the bounds `ge`, `gt`, `le` and `lt`, named like the keywords of `pydantic.Field`.
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ def _option(default: T, description: str, **bounds: float) -> T:
 
 @dataclass(frozen=True)
 class GliZNetOptions:
-    """All switches. The defaults are the reference, era D of docs/models/gliznet.md; other values are named changes.
+    """All options of the model. The defaults are the reference model, era D in docs/models/gliznet.md.
 
     Raises:
-        ValueError: a value is not allowed, or two switches contradict each other; the message names them.
+        ValueError: a value is not allowed, or two options contradict each other; the message names them.
 
     >>> GliZNetOptions(margin=0.25).margin
     0.25
@@ -63,7 +63,7 @@ class GliZNetOptions:
     enrichment: bool = _option(False, "labels attend to each other before a second look at the text (era F)")
     dropout: float = _option(0.1, "on label vectors only", ge=0, lt=1)
 
-    # Order-invariant mode: text sees text, a label sees the text and itself, all labels at the same positions.
+    # Order-invariant mode: the text attends to itself, a label to the text and itself; labels share their positions.
     order_invariant: bool = _option(False, "scores depend on neither the order nor the number of other labels")
     label_context: Literal["text", "none"] = _option("text", "none: a label sees only itself (late interaction)")
 
@@ -101,7 +101,7 @@ class GliZNetOptions:
 
 
 def _check(option: "dataclasses.Field[Any]", value: Any) -> None:
-    """Check one value against the type and the bounds of its field."""
+    """Raise ValueError unless a value has the type of its field and is within its bounds."""
     allowed = _allowed(option.type, value)
     if not allowed and value is not None:
         bounds = [(*BOUNDS[key], limit) for key, limit in option.metadata.items() if key in BOUNDS]
@@ -112,7 +112,7 @@ def _check(option: "dataclasses.Field[Any]", value: Any) -> None:
 
 
 def _allowed(annotation: Any, value: Any) -> str:
-    """What a field of this type takes, or "" if the value has the type."""
+    """Description of the allowed values of a type, or "" if the value is one of them."""
     if get_origin(annotation) is Literal:
         return "" if value in get_args(annotation) else ", ".join(map(repr, get_args(annotation)))
     if annotation is bool:

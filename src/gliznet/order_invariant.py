@@ -1,11 +1,11 @@
 """Order-invariant encoding: scores do not depend on the order of labels or on how they are grouped into sequences.
 
-Text tokens attend only to the text. The tokens of a label (its word pieces and its [LAB]) attend to the text (unless
-`label_context="none"`) and to each other. All labels have the same positions: each starts right after the text, as if
+Text tokens attend only to the text. The tokens of a label (its word pieces and its [LAB]) attend to each other and
+(unless `label_context="none"`) to the text. All labels have the same positions: each starts right after the text, as if
 it were the only label (with `label_context="none"`, it has the positions of a separate text).
 
-This module encodes text and labels in one sequence; `fast.text_cache` computes the same states with each text encoded
-once. B batch, T tokens, D hidden size, H attention heads.
+This module encodes text and labels in one sequence; `fast.text_cache` computes the same states but encodes each text
+only once. Shapes: B batch, T tokens, D hidden size, H attention heads.
 """
 
 from typing import Any
@@ -19,18 +19,19 @@ from gliznet.options import GliZNetOptions
 
 # Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
 ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
-OFFSET = ("roberta", "xlm-roberta", "camembert")  # of these, the ones whose first position is `pad_token_id + 1`
+OFFSET = ("roberta", "xlm-roberta", "camembert")  # those whose first position is `pad_token_id + 1`
 SUPPORTED = (*ABSOLUTE, "deberta-v2", "modernbert")
 
 
 def check_supported(config: Any) -> None:
-    """Reject encoders for which invariance is not established.
+    """Reject encoders for which order invariance is not guaranteed.
 
     Args:
         config: the encoder's configuration.
 
     Raises:
-        ValueError: unknown family, a convolution layer (it mixes neighbouring labels), or flash attention (no masks).
+        ValueError: unknown architecture, a convolution layer (it mixes neighbouring labels), or flash attention (it
+            takes no masks).
     """
     if config.model_type not in SUPPORTED:
         raise ValueError(
@@ -50,29 +51,36 @@ def check_supported(config: Any) -> None:
 
 
 def first_position(config: Any) -> int:
-    """The first position of an encoder of the family `ABSOLUTE`."""
+    """Position id of the first token for an encoder in `ABSOLUTE`."""
     return config.pad_token_id + 1 if config.model_type in OFFSET else 0
 
 
 def label_numbers(lmask: Tensor, is_lab: Tensor) -> Tensor:
-    """0 for text, CLS, SEP and padding; j for the pieces of label j and its [LAB]. (B, T) from two (B, T)."""
+    """(B, T): j for the pieces and the [LAB] of label j, 0 for text, CLS, SEP and padding; arguments are (B, T)."""
     return torch.where(is_lab, is_lab.long().cumsum(1), lmask)
 
 
 def shared_positions(segment: Tensor, is_lab: Tensor, attention_mask: Tensor, start: int | None) -> Tensor:
-    """Positions (B, T): text counts from 0, each label from the end of the text (or from `start`, if not None)."""
+    """Positions (B, T): the text starts at 0, each label at the end of the text (or at `start`, if not None).
+
+    Args:
+        segment: (B, T) from `label_numbers`.
+        is_lab: (B, T) bool, true at [LAB].
+        attention_mask: (B, T).
+        start: first position of each label; None: right after the text.
+    """
     T = segment.shape[1]
     index = torch.arange(T, device=segment.device).expand_as(segment)  # (B, T)
     text_length = ((segment == 0) & attention_mask.bool()).sum(1, keepdim=True)  # (B, 1); the text is a prefix
     # A label starts one after the last [LAB] before it; the first one right after the text.
-    last_lab = torch.where(is_lab, index, text_length - 1).cummax(1).values  # (B, T), counts the token itself
+    last_lab = torch.where(is_lab, index, text_length - 1).cummax(1).values  # (B, T), including the token itself
     before = torch.cat([text_length - 1, last_lab[:, :-1]], dim=1)  # (B, T)
     first = text_length if start is None else torch.full_like(text_length, start)
     return torch.where(segment == 0, index, first + index - before - 1)
 
 
 def allowed_pairs(segment: Tensor, attention_mask: Tensor, label_context: str) -> Tensor:
-    """(B, T, T) bool: which query (dim 1) may attend to which key (dim 2); padding is never a key."""
+    """(B, T, T) bool: which query (dim 1) may attend to which key (dim 2); no query attends to padding."""
     query, key = segment.unsqueeze(2), segment.unsqueeze(1)  # (B, T, 1), (B, 1, T)
     allowed = query == key
     if label_context == "text":
@@ -88,13 +96,14 @@ def encode_order_invariant(
     is_lab: Tensor,
     options: GliZNetOptions,
 ) -> Tensor:
-    """Last hidden states (B, T, D) of an encoder under the order-invariant pattern.
+    """Last hidden states (B, T, D) of an encoder with the order-invariant attention pattern and positions.
 
     Args:
         backbone: an encoder that passed `check_supported`.
         input_ids, attention_mask, lmask: (B, T) from the tokenizer, right-padded.
         is_lab: (B, T) bool, true at [LAB].
-        options: `label_context`, and `label_frame`: a label without text starts at 0 with its own [CLS], else at 1.
+        options: `label_context` and `label_frame`. With `label_context="none"`, a label starts at position 0 if it
+            includes a [CLS] (`label_frame`), else at 1.
     """
     config: Any = backbone.config
     segment = label_numbers(lmask, is_lab)
@@ -113,13 +122,13 @@ def encode_order_invariant(
     else:
         mask = _mask(allowed, config, dtype)
         positions = positions + first_position(config)
-        # Padding may lie beyond the table of positions when many labels make a long sequence.
+        # With many labels the sequence is long, and padding could exceed the position table.
         positions = positions * attention_mask
     return backbone(input_ids=input_ids, attention_mask=mask, position_ids=positions).last_hidden_state
 
 
 def _mask(allowed: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
-    """(B, T, T) bool -> (B, 1, T, T): bool for SDPA, added to the scores for eager attention."""
+    """(B, T, T) bool -> (B, 1, T, T): bool for SDPA, additive for eager attention."""
     allowed = allowed.unsqueeze(1)
     if config._attn_implementation == "eager":
         return torch.zeros_like(allowed, dtype=dtype).masked_fill(~allowed, torch.finfo(dtype).min)
@@ -129,7 +138,7 @@ def _mask(allowed: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
 def _encode_deberta(
     backbone: Any, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, allowed: Tensor
 ) -> Tensor:
-    """DeBERTa-v2/v3: pass the matrix of relative positions and the mask to the encoder, past the model's own."""
+    """DeBERTa-v2/v3: call its encoder directly, because the model's forward does not take relative positions."""
     encoder = backbone.encoder
     states = backbone.embeddings(
         input_ids=input_ids, position_ids=positions * attention_mask, mask=attention_mask

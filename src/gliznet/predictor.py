@@ -1,9 +1,9 @@
 """Inference: the pipeline of the published model card, raw logits, and the two ways to compute them.
 
-Top down: `ZeroShotClassificationPipeline` (probabilities); `score_texts` (logits in input order); one sequence per text
-and chunk of labels; and, in order-invariant mode with one label set, each text encoded once.
+Ordered top down: `ZeroShotClassificationPipeline` (probabilities); `score_texts` (logits in input order); scoring with
+one sequence per text and chunk of labels; and, in order-invariant mode with one label set, with each text encoded once.
 
-B batch, K labels, M tokens of a label, S tokens of a text, T tokens of a sequence, D hidden size.
+Shapes: B batch, K labels, M tokens per label, S tokens per text, T tokens per sequence, D hidden size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,9 +27,9 @@ from gliznet.tokenizer import GliZNETTokenizer, Row
 __all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificationPipeline", "score_texts"]
 
 LabelSets = Sequence[str] | Sequence[Sequence[str]]
-Progress = Callable[[int, int], object]  # (sequences done, sequences in all)
+Progress = Callable[[int, int], object]  # (sequences done, total sequences)
 ClassificationType = Literal["multi-label", "multi-class"]
-BAR_FROM = 1000  # texts from which on a progress bar is shown unless told otherwise
+BAR_FROM = 1000  # number of texts from which a progress bar is shown by default
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LabelScore:
 
 @dataclass(frozen=True)
 class Classification:
-    """Result for one text: `labels` in input order, or best first if `top_k` was given."""
+    """Result for one text: labels with probabilities, in input order, or best first if `top_k` was given."""
 
     text: str
     labels: list[LabelScore]
@@ -55,12 +55,13 @@ class Classification:
 
 @dataclass
 class ScoringReport:
-    """Truncation and token counts of scoring; pass one to `score_texts` to fill it.
+    """Truncation and token counts of scoring. Pass an instance to `score_texts` to fill it.
 
     Attributes:
-        truncated_texts: texts truncated in at least one of their sequences.
-        truncated_labels, lost_labels: (text, label) pairs, non-zero under reference truncation only.
-        real_tokens, padded_tokens: tokens read by the encoder, without and with padding.
+        truncated_texts: number of texts truncated in at least one of their sequences.
+        truncated_labels, lost_labels: number of (text, label) pairs whose label was truncated or dropped; non-zero only
+            under reference truncation.
+        real_tokens, padded_tokens: tokens processed by the encoder, without and with padding.
     """
 
     truncated_texts: int = 0
@@ -76,8 +77,8 @@ class ZeroShotClassificationPipeline:
     Args:
         model: a trained model.
         tokenizer: the tokenizer of the model.
-        classification_type: "multi-label" (a sigmoid per label) or "multi-class" (a softmax over the distinct labels of
-            a text).
+        classification_type: "multi-label" (a sigmoid per label) or "multi-class" (a softmax over a text's distinct
+            labels).
         device: device to move the model to, such as "cuda" or "cpu"; None keeps the current one.
         token_budget: tokens per batch, padding included; None chooses a value for the device.
         autocast_dtype: None or "bf16".
@@ -103,7 +104,7 @@ class ZeroShotClassificationPipeline:
         self.classification_type = classification_type
         self.token_budget = token_budget
         self.autocast_dtype = autocast_dtype
-        self.report = ScoringReport()  # of the latest call
+        self.report = ScoringReport()  # counts of the latest call
 
     @classmethod
     def from_pretrained(
@@ -154,7 +155,7 @@ class ZeroShotClassificationPipeline:
             progress: whether to show a progress bar; None shows it for 1,000 texts or more.
 
         Returns:
-            A `Classification` for a single text, a list of them for a list.
+            A `Classification` for a single text, a list of them for a list of texts.
 
         Raises:
             ValueError: no labels, an empty label, `threshold` outside [0, 1], `top_k` < 1, unknown
@@ -211,7 +212,7 @@ def _advance(bar: tqdm, done: int, total: int) -> None:
 
 
 def _select(labels: list[str], scores: np.ndarray, threshold: float | None, top_k: int | None) -> list[LabelScore]:
-    """Labels with scores after threshold and top-k; ties keep the input order."""
+    """Labels and scores after applying threshold and top-k; ties keep the input order."""
     pairs = [LabelScore(label, float(score)) for label, score in zip(labels, scores, strict=True)]
     if threshold is not None:
         pairs = [pair for pair in pairs if pair.score >= threshold]
@@ -234,9 +235,9 @@ def score_texts(
     """Raw logits of every label of every text.
 
     A duplicate label in a set is scored once and copied. Label sets that do not fit into one sequence are scored in
-    chunks (except in order-invariant mode, the chunking slightly affects scores). In order-invariant mode with a single
-    label list, each text is encoded once, regardless of the number of labels; labels that do not see the text are
-    encoded only once overall.
+    chunks; this slightly affects scores, except in order-invariant mode. In order-invariant mode with a single label
+    list, each text is encoded once regardless of the number of labels, and with `label_context="none"` each label is
+    encoded once in total.
 
     Args:
         model: the model; it is switched to eval mode and back.
@@ -249,11 +250,11 @@ def score_texts(
         report: truncation and token counts are added to it.
 
     Returns:
-        (n texts, n labels) float32 for a single label list; n arrays for one list per text. Labels lost to reference
-        truncation have -inf.
+        (texts, labels) float32 for a single label list; a list of (labels,) arrays for one list per text. Labels lost
+        to reference truncation have -inf.
 
     Raises:
-        ValueError: no labels, an empty label, or different numbers of lists and texts.
+        ValueError: no labels, an empty label, or different numbers of label lists and texts.
         LabelBudgetError: a single label does not fit into a sequence.
     """
     label_sets, shared = _label_sets(labels, len(texts))
@@ -307,7 +308,7 @@ class _Scoring:
 
     model: GliZNetForSequenceClassification
     tokenizer: GliZNETTokenizer
-    budget: int  # padded tokens of a batch
+    budget: int  # padded tokens per batch
     autocast_dtype: str | None
     progress: Progress
     report: ScoringReport
@@ -323,7 +324,7 @@ class _Scoring:
 
 @contextmanager
 def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
-    """Eval mode inside the block."""
+    """Switch to eval mode inside the block and back afterwards."""
     training = model.training
     model.eval()
     try:
@@ -334,7 +335,7 @@ def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """One sequence to score: a text and some of its distinct labels."""
+    """One sequence to score: index of its text, indices (columns) of its labels, and tokens."""
 
     text: int
     columns: list[int]
@@ -344,14 +345,14 @@ class _Sequence:
 def _sequences(
     tokenizer: GliZNETTokenizer, texts: Sequence[str], label_sets: Sequence[Sequence[str]], shared: bool
 ) -> list[_Sequence]:
-    """Each text with each chunk of its label set."""
+    """A sequence for each text and each chunk of its label set."""
     plans: dict[tuple[str, ...], list[list[int]]] = {}
     sequences = []
     for i, ids in enumerate(tokenizer.tokenize_texts(texts)):
         labels = tuple(label_sets[0 if shared else i])
         if labels not in plans:
             if not shared:
-                plans.clear()  # per-text sets seldom repeat: do not keep them all
+                plans.clear()  # per-text label sets rarely repeat: keep only the latest
             plans[labels] = tokenizer.plan_chunks(labels)
         rows = [tokenizer.build_row(ids, [labels[j] for j in chunk]) for chunk in plans[labels]]
         sequences += [_Sequence(i, chunk, row) for chunk, row in zip(plans[labels], rows, strict=True)]
@@ -360,7 +361,7 @@ def _sequences(
 
 @torch.inference_mode()
 def _score_sequences(scoring: _Scoring, sequences: Sequence[_Sequence], scores: list[np.ndarray]) -> None:
-    """Write the logits of each sequence to `scores[text][columns]`, and count into the report."""
+    """Write the logits of each sequence to `scores[text][columns]` and update the report."""
     model, report = scoring.model, scoring.report
     lengths = [len(sequence.row.input_ids) for sequence in sequences]
     batches = token_budget_batches(lengths, scoring.budget)
@@ -383,8 +384,10 @@ def _score_sequences(scoring: _Scoring, sequences: Sequence[_Sequence], scores: 
 
 
 def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETTokenizer, labels: list[str]) -> bool:
-    """Whether to encode texts and labels separately: same scores, and cheaper unless everything fits one short
-    sequence."""
+    """Whether to encode texts and labels separately.
+
+    The scores are the same. It is cheaper unless all labels fit into one sequence that must include the text anyway.
+    """
     if not (model.options.order_invariant and can_cache_texts(model.backbone)):
         return False
     return model.options.label_context == "none" or len(tokenizer.plan_chunks(labels)) > 1
@@ -394,10 +397,11 @@ def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETT
 def _score_with_text_cache(
     scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], scores: list[np.ndarray]
 ) -> None:
-    """Write the logits (labels,) of each text to `scores[text]`, and count into the report.
+    """Write the logits (labels,) of each text to `scores[text]` and update the report.
 
     Raises:
-        LabelBudgetError: a label does not fit its reserve. ValueError: an empty label.
+        LabelBudgetError: a label does not fit into its reserved positions.
+        ValueError: an empty label.
     """
     model, tokenizer, report = scoring.model, scoring.tokenizer, scoring.report
     device, o, pad = model.device, model.options, tokenizer.backend.pad_token_id
@@ -405,11 +409,11 @@ def _score_with_text_cache(
     ids = tokenizer.tokenize_texts(texts)
     rows = [[tokenizer.backend.cls_token_id, *text[:room], tokenizer.backend.sep_token_id] for text in ids]
     chunks = _label_chunks(tokenizer, labels)
-    # The head looks at a text and a chunk of labels at once.
+    # The head processes a text together with a chunk of labels.
     widest = max(chunk.mask.numel() for chunk in chunks)
     batches = token_budget_batches([len(row) + widest for row in rows], scoring.budget)
 
-    times = 1 if o.label_context == "none" else len(rows)  # that the labels are encoded
+    times = 1 if o.label_context == "none" else len(rows)  # how often the labels are encoded
     report.truncated_texts += sum(len(text) > room for text in ids)
     report.real_tokens += sum(map(len, rows)) + times * sum(int(chunk.mask.sum()) for chunk in chunks)
     report.padded_tokens += sum(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
@@ -417,7 +421,7 @@ def _score_with_text_cache(
 
     chunks = [_LabelChunk(chunk.columns, chunk.ids.to(device), chunk.mask.to(device)) for chunk in chunks]
     alone = None
-    if o.label_context == "none":  # these states are the same beside every text
+    if o.label_context == "none":  # the label states do not depend on the text
         with scoring.autocast():
             alone = [encode_labels(model.backbone, None, chunk.ids, chunk.mask, o) for chunk in chunks]
     done = 0
@@ -436,7 +440,7 @@ def _score_with_text_cache(
 
 @dataclass(frozen=True)
 class _LabelChunk:
-    """Labels of similar length: their columns, and their tokens with [LAB], (1, K, M) each."""
+    """Labels of similar length: their indices (columns), token ids with [LAB] and mask, (1, K, M) each."""
 
     columns: list[int]
     ids: Tensor
@@ -458,7 +462,7 @@ def _label_chunks(tokenizer: GliZNETTokenizer, labels: Sequence[str]) -> list[_L
 
 
 def _stack(rows: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
-    """Token ids and a bool mask (rows, longest)."""
+    """Right-pad rows to the longest: token ids and a bool mask, (rows, longest) each."""
     T = max(map(len, rows))
     ids = torch.tensor([[*row, *[pad] * (T - len(row))] for row in rows])
     return ids, torch.arange(T) < torch.tensor([len(row) for row in rows]).unsqueeze(1)

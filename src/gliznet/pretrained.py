@@ -1,4 +1,4 @@
-"""The transformers interface of a GliZNet model: strict loading, saving, and the hub."""
+"""The transformers interface of a GliZNet model: strict loading, saving, upload to the hub."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ from gliznet.tokenizer import GliZNETTokenizer
 
 
 class GliZNetPreTrainedModel(PreTrainedModel):
-    """Base class for loading and saving. `card_facts` are additional rows for the model card, set by the trainer."""
+    """Base class for loading and saving. `card_facts` are additional rows of the model card, set by the trainer."""
 
     config_class = GliZNetConfig
     base_model_prefix = "backbone"
@@ -57,7 +57,7 @@ class GliZNetPreTrainedModel(PreTrainedModel):
             *args,
             use_safetensors=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are refused below, by name
+            ignore_mismatched_sizes=True,  # rejected below with their names
             **kwargs,
         )
         model, info = loaded

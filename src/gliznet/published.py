@@ -1,7 +1,7 @@
 """Detect the version (era) of a published checkpoint from the names of its tensors (docs/models/gliznet.md).
 
 The published config.json does not record how eras D to G differ, so this is read from the tensors of the head. Other
-eras compute something else and are rejected.
+eras are different models and are rejected.
 """
 
 import json
@@ -12,16 +12,16 @@ from typing import Any
 from safetensors import safe_open
 from transformers.utils import cached_file
 
-TEMPERATURE, CONTEXT = "aggregator.attn_temperature", "aggregator.label_context."  # of eras E to G, and of F and G
+TEMPERATURE, CONTEXT = "aggregator.attn_temperature", "aggregator.label_context."  # in eras E to G; in F and G
 PROJECTED, AFTER_G = "A (projected states)", "after G (text read from [CLS])"
-OTHER_ERAS = {  # prefix of a tensor -> the era that has it; the first that fits
+OTHER_ERAS = {  # tensor name prefix -> era; the first match counts
     "aggregator.attention_temperature": "C (attention over projected states)",
     "aggregator.cls_lab_attn.": "between C and D (self-attention over [CLS] and the labels)",
     "aggregator.context.": AFTER_G,
     "loss_fn.": "B (text read from [CLS])",
     "aggregator.similarity_head.": "B (text read from [CLS])",
 }
-MAX_NAMES = 12  # of tensors in a message
+MAX_NAMES = 12  # tensor names listed in a message
 HUB_KEYWORDS = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
 
 
@@ -35,7 +35,7 @@ def era(config: Mapping[str, Any], names: Collection[str]) -> str:
     if TEMPERATURE in names:
         return "E"
     if any(name.startswith("aggregator.") for name in names):
-        # Versions from F on write the key. Those after G have no temperature and no head's own tensors to tell them.
+        # Versions from F on write `enrich_labels`. Those after G have neither temperature nor other telling tensors.
         return AFTER_G if "enrich_labels" in config and "text_repr" not in config else "D"
     return PROJECTED if "similarity_metric" in config else "unknown"
 
@@ -67,7 +67,7 @@ def era_switches(config: Mapping[str, Any], names: Collection[str], source: str)
 
 
 def stored(source: str | Path, keywords: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """The content of config.json and the tensor names of a checkpoint; both empty if there is none.
+    """The content of config.json and the tensor names of a checkpoint; empty if the files cannot be found.
 
     Args:
         source: folder or hub id.
@@ -75,7 +75,7 @@ def stored(source: str | Path, keywords: Mapping[str, Any]) -> tuple[dict[str, A
     """
 
     def path(name: str) -> str | None:
-        # What cannot be had here is missed, with the right message, when the model is loaded.
+        # A missing file is reported later, with a proper message, when the model is loaded.
         quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
         return cached_file(str(source), name, **quiet, **hub)
 

@@ -1,10 +1,10 @@
-"""Text validation for both models: encodable strings that do not spell special tokens."""
+"""Text handling for both models: validation, and neutralising special tokens spelled out in a text."""
 
 import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs: no tokenizer takes them
+_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, which tokenizers cannot encode
 
 
 def check_texts(name: str, texts: Sequence[str]) -> None:
@@ -28,9 +28,9 @@ def check_texts(name: str, texts: Sequence[str]) -> None:
 
 
 def space_out_tokens(tokenizer: Any, text: str, ids: Collection[int], **settings: Any) -> str:
-    """The text with spaces between the characters of every token whose id is in `ids`; the rest is unchanged.
+    """Insert spaces between the characters of every token whose id is in `ids`; the rest of the text is unchanged.
 
-    It checks the output of the tokenizer, so it also catches special tokens that only arise through normalisation (such
+    The check uses the tokenizer's output, so it also catches special tokens that arise only through normalisation (such
     as full-width letters).
 
     Args:
@@ -38,6 +38,9 @@ def space_out_tokens(tokenizer: Any, text: str, ids: Collection[int], **settings
         text: any text.
         ids: ids of the special tokens.
         settings: further keywords for the tokenizer.
+
+    Returns:
+        The changed text.
     """
     settings = {"add_special_tokens": False, "truncation": False, "verbose": False} | settings
     encoded = tokenizer(text, return_offsets_mapping=True, **settings)

@@ -1,4 +1,6 @@
-"""From texts and label sets to `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]` (docs/models/gliznet.md section 3).
+"""Tokenises texts and label sets as `[CLS] text [SEP] label_1 [LAB] ... label_K [LAB]`.
+
+Source: docs/models/gliznet.md section 3.
 
 Shapes: B batch, T tokens. `lmask` is 0 for text, special tokens and padding, and j (from 1) for the word pieces of
 label j.
@@ -23,7 +25,7 @@ from gliznet.truncation import keep_lengths, plan_chunks, text_room
 
 LAB = "[LAB]"
 OPTIONS_FILE = "gliznet_tokenizer.json"
-# The options that matter here; saved beside the tokenizer so that serving cuts as training did.
+# The options that affect tokenisation, saved with the tokenizer so that inference truncates like training.
 TOKEN_OPTIONS = (
     "order_invariant",
     "label_context",
@@ -41,11 +43,11 @@ MAX_CACHED_LABELS = 100_000  # the cache is emptied when full
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence before padding, with the number of truncated tokens."""
+    """One sequence before padding, and what was truncated."""
 
     input_ids: list[int]
     lmask: list[int]
-    text_cut: bool  # the text lost tokens
+    text_cut: bool  # whether the text was truncated
     labels_cut: int  # labels that lost pieces (reference truncation only)
     labels_lost: int  # labels whose [LAB] was cut off (reference truncation only)
 
@@ -64,7 +66,7 @@ class Encoding:
 
 
 class GliZNETTokenizer:
-    """The fast tokenizer of an encoder with `[LAB]`, label sets per text and a truncation policy.
+    """Wraps an encoder's fast tokenizer: adds `[LAB]`, label sets per text and a truncation policy.
 
     Special tokens spelled out in a text or label are never mapped to special token ids.
 
@@ -82,14 +84,14 @@ class GliZNETTokenizer:
         for name in ("cls_token_id", "sep_token_id", "pad_token_id"):
             if getattr(backend, name) is None:
                 raise ValueError(f"backend: {type(backend).__name__} has no {name}")
-        if LAB not in backend.all_special_tokens:  # there the published code looks for it
+        if LAB not in backend.all_special_tokens:  # where the published code looks for it
             lab = AddedToken(LAB, special=True, normalized=False)
             backend.add_special_tokens({"additional_special_tokens": [*backend.extra_special_tokens, lab]})
         self.backend = backend
         self.options = options or GliZNetOptions()
-        backend.model_max_length = self.options.max_length  # where the published code cuts
+        backend.model_max_length = self.options.max_length  # where the published code truncates
         self.lab_token_id: int = backend.get_vocab()[LAB]
-        added = {token.content for token in backend.added_tokens_decoder.values() if token.special}  # [LAB] is one
+        added = {token.content for token in backend.added_tokens_decoder.values() if token.special}  # includes [LAB]
         self._specials = sorted({*backend.all_special_tokens, *added} - {backend.unk_token})
         self._special_ids = frozenset(backend.get_vocab()[token] for token in self._specials)
         self._pieces: dict[str, list[int]] = {}
@@ -102,25 +104,25 @@ class GliZNETTokenizer:
     def from_pretrained(
         cls, source: str | Path, options: GliZNetOptions | None = None, **hub: Any
     ) -> "GliZNETTokenizer":
-        """Load the tokenizer of a GliZNet checkpoint, or that of an encoder and add `[LAB]`.
+        """Load the tokenizer of a GliZNet checkpoint, or the tokenizer of an encoder and add `[LAB]`.
 
         Args:
             source: folder or hub id.
-            options: None reads them from a GliZNet `config.json` or `gliznet_tokenizer.json`, with the defaults as a
-                fallback.
+            options: None reads them from a GliZNet `config.json` or `gliznet_tokenizer.json`; if neither exists, the
+                defaults apply.
             hub: hub options (`revision`, `token`, ...), as in transformers.
         """
         backend: Any = AutoTokenizer.from_pretrained(str(source), use_fast=True, trust_remote_code=False, **hub)
         return cls(backend, options or _stored_options(str(source), hub))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Save the tokenizer with `[LAB]`, and the truncation policy next to it."""
+        """Save the tokenizer with `[LAB]` and the truncation policy in a folder."""
         self.backend.save_pretrained(str(folder))
         stored = {name: getattr(self.options, name) for name in TOKEN_OPTIONS}
         (Path(folder) / OPTIONS_FILE).write_text(json.dumps(stored, indent=2) + "\n")
 
     def tokenize_texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, without specials, in one call of the fast tokenizer.
+        """Token ids of each text without special tokens, in one call of the fast tokenizer.
 
         Raises:
             TypeError: an element is not a string.
@@ -130,7 +132,7 @@ class GliZNETTokenizer:
         return self._ids(list(texts)) if texts else []
 
     def label_pieces(self, labels: Sequence[str]) -> list[list[int]]:
-        """Cached word pieces of each label (after [CLS] with `label_frame`).
+        """Token ids of each label's word pieces, cached; with `label_frame`, they start with [CLS].
 
         Raises:
             ValueError: a label is empty, blank, or has no word pieces (the message gives the index).
@@ -153,7 +155,7 @@ class GliZNETTokenizer:
         return pieces
 
     def _ids(self, strings: list[str]) -> list[list[int]]:
-        """Ids without special tokens, even if a string spells one."""
+        """Token ids of each string; special tokens spelled out in a string become ordinary tokens."""
         encoded = self.backend(
             strings,
             add_special_tokens=False,
@@ -165,12 +167,12 @@ class GliZNETTokenizer:
             verbose=False,
         )["input_ids"]
         for i, ids in enumerate(encoded):
-            if not self._special_ids.isdisjoint(ids):  # Unigram vocabularies hold them as ordinary pieces too
+            if not self._special_ids.isdisjoint(ids):  # Unigram vocabularies also contain them as ordinary pieces
                 encoded[i] = self._escape_special_tokens(strings[i])
         return encoded
 
     def _escape_special_tokens(self, string: str) -> list[int]:
-        """Ids of a string with a space inside each special token that it spells."""
+        """Token ids of a string, with spaces inserted into each special token that it spells out."""
         for token in self._specials:
             string = string.replace(token, f"{token[0]} {token[1:]}")
         string = space_out_tokens(self.backend, string, self._special_ids, split_special_tokens=True)  # full-width ones
@@ -189,7 +191,7 @@ class GliZNETTokenizer:
         return plan_chunks([len(ids) for ids in self.label_pieces(labels)], self.options)
 
     def text_room(self, labels: Sequence[str]) -> int:
-        """Number of text tokens that fit together with these labels; errors as in `truncation.text_room`."""
+        """Number of text tokens that fit with these labels; errors as in `truncation.text_room`."""
         return text_room([len(ids) for ids in self.label_pieces(labels)], self.options)
 
     def build_row(self, text_ids: Sequence[int], labels: Sequence[str]) -> Row:
@@ -230,7 +232,7 @@ class GliZNETTokenizer:
         return [self.build_row(text, labels) for text, labels in zip(ids, label_sets, strict=True)]
 
     def pad(self, rows: Sequence[Row], multiple: int = 1) -> Encoding:
-        """Right-pad rows to the longest (rounded up to `multiple`) and stack them."""
+        """Right-pad rows to the longest, rounded up to a multiple of `multiple`, and stack them to (B, T)."""
         longest = max(len(row.input_ids) for row in rows)
         T = -(-longest // multiple) * multiple
         pad = self.backend.pad_token_id
@@ -241,8 +243,7 @@ class GliZNETTokenizer:
         return Encoding(torch.tensor(ids), attention, torch.tensor(lmask))
 
     def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
-        """Tokenise, truncate and pad a batch with one label set per text. Errors as in `build_row` and
-        `encode_rows`."""
+        """Tokenise, truncate and pad a batch, one label set per text; errors as in `build_row` and `encode_rows`."""
         return self.pad(self.encode_rows(texts, label_sets))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gliznet.options import GliZNetOptions
 
-# The numbers of the published policy where its pipeline serves a checkpoint (its training has 16, 1 and 5).
+# Limits of the published policy at inference (the published training uses 16, 1 and 5).
 SERVED = {"max_tokens_per_label": 64, "min_label_tokens": 2, "min_text_tokens": 10}
 
 
@@ -19,15 +19,15 @@ def keep_lengths(text: int, labels: Sequence[int], options: GliZNetOptions) -> t
     """Tokens to keep of the text and of each label under `options.truncation`.
 
     Args:
-        text: tokens of the text, without specials.
-        labels: word pieces of each label, without `[LAB]`.
+        text: number of text tokens, without special tokens.
+        labels: number of word pieces of each label, without `[LAB]`.
         options: policy and limits.
 
     Returns:
-        (tokens of the text, pieces of each label).
+        Numbers of text tokens and of pieces of each label to keep.
 
     Raises:
-        LabelBudgetError: label-first truncation, and the labels leave less than `min_text_tokens`; split them into
+        LabelBudgetError: with label-first truncation, the labels leave fewer than `min_text_tokens`; split them into
             chunks.
     """
     if options.truncation == "reference":
@@ -38,15 +38,19 @@ def keep_lengths(text: int, labels: Sequence[int], options: GliZNetOptions) -> t
 def text_room(labels: Sequence[int], options: GliZNetOptions) -> int:
     """Number of text tokens that fit together with complete labels.
 
-    In order-invariant mode all labels share the same positions, so the room does not depend on the labels: it is
+    In order-invariant mode all labels share the same positions, so the result does not depend on the labels: it is
     `max_length - 2 - label_reserve`, and each label has `label_reserve` positions for its pieces and `[LAB]`
     (with `label_context="none"`: `max_length - 2`, and `max_length` positions for each label).
 
+    Args:
+        labels: number of word pieces of each label, without `[LAB]`.
+        options: policy and limits.
+
     Raises:
-        LabelBudgetError: less than `min_text_tokens`, or (order-invariant mode) a label longer than `label_reserve`.
+        LabelBudgetError: fewer than `min_text_tokens` fit, or (order-invariant mode) a label exceeds its positions.
     """
     if options.order_invariant:
-        alone = options.label_context == "none"  # then labels have separate positions, and the text has all
+        alone = options.label_context == "none"  # labels have separate positions, so the text can use all
         limit, name = (options.max_length, "max_length") if alone else (options.label_reserve, "label_reserve")
         longest = max(labels, default=0) + 1
         if longest > limit:
@@ -63,8 +67,10 @@ def text_room(labels: Sequence[int], options: GliZNetOptions) -> int:
 
 
 def _reference(text: int, labels: Sequence[int], options: GliZNetOptions) -> tuple[int, list[int]]:
-    """The published policy: labels are truncated first; the caller still truncates at max_length
-    (docs/models/gliznet.md 3)."""
+    """The published policy: truncate labels first; the caller then cuts the sequence at max_length.
+
+    Source: docs/models/gliznet.md 3.
+    """
     limit, floor = options.max_length, options.min_label_tokens
     text = min(text, limit)
     labels = [min(n, options.max_tokens_per_label) for n in labels]
@@ -87,7 +93,7 @@ def plan_chunks(labels: Sequence[int], options: GliZNetOptions) -> list[list[int
     the number of labels.
 
     Args:
-        labels: word pieces of each label, without `[LAB]`.
+        labels: number of word pieces of each label, without `[LAB]`.
         options: `max_labels`, `max_length`, policy.
 
     Returns:
@@ -112,7 +118,7 @@ def plan_chunks(labels: Sequence[int], options: GliZNetOptions) -> list[list[int
 
 
 def _greedy(labels: Sequence[int], most: int, budget: int) -> list[list[int]]:
-    """Fill chunks in order with at most `most` labels and `budget` tokens each."""
+    """Fill chunks in order, each with at most `most` labels and `budget` tokens."""
     chunks: list[list[int]] = []
     used = 0
     for i, n in enumerate(labels):

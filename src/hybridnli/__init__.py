@@ -1,6 +1,6 @@
-"""HybridNLI-PolyEncoder: a frozen NLI model, small trained heads, and thresholds per label.
+"""HybridNLI-PolyEncoder: a frozen NLI model, small trained heads, and per-label thresholds.
 
-Modules are imported on first use, so that `hybridnli.thresholds` and `hybridnli.data` work without torch.
+Modules are imported on first use, so `hybridnli.thresholds` and `hybridnli.data` work without torch.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """Checkpoints in the published format, compatible with the Quick Start of the model card.
 
-The file is a dict of plain values and tensors (`KEYS`); it is always read with `weights_only=True`. The notebook that
-produced the card's table omits `DEFAULTS`; those values are then taken from the card.
+The file is a dict of plain values and tensors (`KEYS`), always read with `weights_only=True`. Files written by the
+notebook behind the card's table lack the keys in `DEFAULTS`; those values are then taken from the card.
 """
 
 import pickle
@@ -36,16 +36,16 @@ KEYS: dict[str, type | tuple[type, ...]] = {
     "label_names": (list, tuple),  # column order
     "label_descriptions": dict,  # label -> description
 }
-DEFAULTS: dict[str, Any] = {  # what a file without the key means
+DEFAULTS: dict[str, Any] = {  # used if the file lacks the key
     "backbone_name": "MoritzLaurer/deberta-v3-large-zeroshot-v2.0",
     "label_names": TOPICS.names,
     "label_descriptions": dict(TOPICS.descriptions),
 }
-DEFAULT_THRESHOLD = 0.5  # of every label in a file without `val_thresholds`
-SAME_BACKBONE = 0.9  # cosine of stored and recomputed label embeddings; the same weights give 1 up to rounding
+DEFAULT_THRESHOLD = 0.5  # threshold of every label if the file lacks `val_thresholds`
+SAME_BACKBONE = 0.9  # minimum cosine of stored and recomputed label embeddings; the same weights give 1 up to rounding
 
-# The published script stores its metrics as numpy numbers, so the function that rebuilds one is allowed besides what
-# weights_only allows, under its names in numpy 1 and 2; nothing else is.
+# The published script stores its metrics as numpy scalars, so in addition to what weights_only permits, the function
+# that rebuilds a scalar is allowed, under its numpy 1 and numpy 2 names.
 _REBUILD: Callable[..., Any] = cast(Any, np.float64(0).__reduce__()[0])
 NUMPY_SCALARS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (_REBUILD, "numpy.core.multiarray.scalar"),
@@ -76,7 +76,7 @@ def save_checkpoint(
         extra: additional keys (plain values or tensors) that are not part of the format.
 
     Raises:
-        ValueError: thresholds or label embeddings are missing, or `extra` contains a key of the format.
+        ValueError: thresholds or label embeddings are missing, or `extra` contains a reserved key.
     """
     labels, path = model.labels, Path(path)
     absent = [name for name in labels.names if name not in thresholds]
@@ -113,7 +113,7 @@ def load_model_from_checkpoint(
     """Load a checkpoint on top of its NLI model; `run_nli_inference` then uses this model.
 
     Args:
-        ckpt_path: the `.pt` file. Missing labels, descriptions and NLI model name default to those of the card, missing
+        ckpt_path: the `.pt` file. If missing, labels, descriptions and NLI model name default to those of the card, and
             thresholds to 0.5.
         nli_pipe: a transformers zero-shot-classification pipeline, or an `NLIEncoder`. A pipeline uses the
             `hypothesis_template` of the checkpoint (an extra key) if there is one, else its own default.
@@ -157,15 +157,15 @@ def run_nli_inference(
 
     Args:
         items: rows with a "text".
-        model: the model whose encoder and labels to use; None: the last one loaded. An NLI pipeline (as in the
-            published code) or encoder scores the labels of the last model loaded, or those of the card if there is
-            none.
+        model: the model whose encoder and labels to use; None: the model loaded last. With an NLI pipeline (as in the
+            published code) or an encoder, the labels are those of the model loaded last, or of the card if none was
+            loaded.
 
     Returns:
         One dict per row: {label: P(entailment) of the label's hypothesis}.
 
     Raises:
-        RuntimeError: no model is given and none is loaded, or it has no encoder.
+        RuntimeError: no model is given and none was loaded, or the model has no encoder.
         ValueError: a row has no "text".
     """
     encoder, labels = _encoder_and_labels(model, _last_loaded() if _last_loaded is not None else None)
@@ -181,7 +181,7 @@ def _encoder_and_labels(
     given: HybridNLIPolyEncoder | ZeroShotClassificationPipeline | NLIEncoder | None,
     loaded: HybridNLIPolyEncoder | None,
 ) -> tuple[NLIEncoder, LabelSet]:
-    """Resolve the encoder and labels for `run_nli_inference` from its argument and the last model loaded."""
+    """Resolve the encoder and labels for `run_nli_inference` from its argument and the model loaded last."""
     if given is None or isinstance(given, HybridNLIPolyEncoder):
         model = loaded if given is None else given
         if model is None or model.encoder is None:
@@ -191,17 +191,17 @@ def _encoder_and_labels(
     if isinstance(given, NLIEncoder):
         return given, labels
     if loaded is not None and loaded.encoder is not None and loaded.encoder.model is given.model:
-        return loaded.encoder, labels  # under the template of its checkpoint
+        return loaded.encoder, labels  # uses the template of its checkpoint
     return NLIEncoder(given.model, given.tokenizer), labels
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The validated content of a checkpoint file."""
+    """Read and validate a checkpoint file; errors as in `load_model_from_checkpoint`."""
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch.load does not check the sums
+            damaged = archive.testzip()  # torch.load does not verify checksums
         if damaged is not None:
             raise CheckpointError(f"checkpoint {path} is damaged: the sum of its record {damaged!r} is wrong")
         with torch.serialization.safe_globals(NUMPY_SCALARS):
@@ -225,8 +225,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _sizes(content: dict[str, Any]) -> tuple[int, int, int]:
-    """`hidden_dim`, `num_codes` and `proj_dim`, verified against the stored tensors so that nothing larger is
-    allocated."""
+    """`hidden_dim`, `num_codes` and `proj_dim`, checked against the stored tensors before anything is allocated."""
     tensors = [
         tensor for state in content["poly_heads_state"].values() if isinstance(state, dict) for tensor in state.values()
     ]
@@ -259,7 +258,7 @@ def _fill(model: HybridNLIPolyEncoder, content: dict[str, Any], where: str) -> N
 
 
 def _check_backbone(model: HybridNLIPolyEncoder, encoder: NLIEncoder, where: str) -> None:
-    """Check, by label embeddings, that this is the NLI model on which the heads were trained."""
+    """Check, by comparing label embeddings, that the heads were trained on this NLI model."""
     names = model.labels.specialists
     fresh = encoder.describe([model.labels.descriptions[name] for name in names]).cpu()
     stored = torch.stack([model._label_embs[name] for name in names]).cpu()

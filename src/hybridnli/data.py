@@ -8,19 +8,19 @@ import numpy as np
 
 __all__ = ["DEFAULT_TEMPLATE", "TOPICS", "LabelSet", "published_split"]
 
-# The default template of the transformers zero-shot pipeline, which the published scores went through although the
-# label descriptions are whole sentences already ("This example is This text is about ...."). "{}" passes them as is.
+# The default template of transformers' zero-shot pipeline. The published scores use it although the label descriptions
+# are complete sentences ("This example is This text is about ...."). "{}" uses descriptions unchanged.
 DEFAULT_TEMPLATE = "This example is {}."
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The labels of a task in column order, and those with a trained head.
+    """The labels of a task in column order, and which of them have a trained head.
 
     Attributes:
         descriptions: label name -> description; its order is the column order of every score matrix.
-        specialists: names of the labels with a PolyEncoder head, in the order of the heads; all others are scored by
-            the NLI model alone.
+        specialists: names of the labels with a PolyEncoder head, in the order of the heads; the others are scored by
+            the NLI model only.
 
     Raises:
         ValueError: no labels, no specialists, an empty description, or an unknown or duplicate specialist.
@@ -71,14 +71,14 @@ TOPICS = LabelSet(
 
 
 def published_split(n: int, seed: int = 42, train_fraction: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
-    """The split of the published run: indices are shuffled with Python's generator; the first ones train.
+    """The split of the published run: shuffle indices with Python's generator and train on the first ones.
 
     The model card calls the split stratified; the published code does not stratify, and neither does this.
 
     Args:
         n: number of rows (>= 2).
         seed: seed of `random.Random`; its shuffle equals `random.shuffle` after `random.seed(seed)`.
-        train_fraction: share of training rows, in (0, 1); the count is rounded down.
+        train_fraction: fraction of training rows, in (0, 1); their number is rounded down.
 
     Returns:
         Indices of the training rows and of the validation rows, in shuffled order (int64).

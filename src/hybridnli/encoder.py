@@ -1,6 +1,6 @@
 """The frozen NLI model: entailment scores of (text, hypothesis) pairs, and token embeddings of texts.
 
-n texts, L hypotheses, B batch, T tokens, D hidden size.
+Shapes: n texts, L hypotheses, B batch, T tokens, D hidden size.
 """
 
 import hashlib
@@ -30,23 +30,23 @@ from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
 __all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores", "pair_scores"]
 
-Progress = Callable[[str, int, int], None]  # (stage, rows done, rows in all)
+Progress = Callable[[str, int, int], None]  # (stage, rows done, total rows)
 PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothesis) token ids of B pairs -> (B,)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-DESCRIPTION_TOKENS = 64  # published length limit of label descriptions
+DESCRIPTION_TOKENS = 64  # published length limit of label descriptions, in tokens
 
 
 class NLIEncoder:
     """An NLI sequence-classification model with its tokenizer and hypothesis template.
 
-    A model loaded here is frozen and uses the fast encoder. A model passed in by the caller, who may be training it,
-    keeps its weights, encoder, mode and `requires_grad`; scores are still computed in evaluation mode. Call
-    `use_fast_encoders(model)` first to speed it up.
+    A model loaded from a path is frozen and uses the fast encoder. A loaded model passed by the caller may be in
+    training, so its weights, encoder, mode and `requires_grad` are left unchanged (scores are still computed in
+    evaluation mode); call `use_fast_encoders(model)` first to speed it up.
 
     Args:
         path_or_model: folder or hub id with safetensors weights, or a loaded model.
-        tokenizer: its tokenizer; None loads it from the same place (required for a loaded model).
+        tokenizer: its tokenizer; None loads it from the same path (required for a loaded model).
         template: hypothesis template with one `{}` for the label description.
         device: device for a model given by path; None keeps the current one.
         dtype: "float32", or autocast to "bfloat16" or "float16" (weights are not converted).
@@ -89,7 +89,7 @@ class NLIEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Current device of the weights (which may have been moved as part of a larger model)."""
+        """Current device of the weights, which may have been moved as part of a larger model."""
         return self.model.device
 
     @property
@@ -99,7 +99,7 @@ class NLIEncoder:
 
     @cached_property
     def identity(self) -> str:
-        """sha256 (hex) of everything the outputs depend on: weights, config, tokenizer and compute dtype."""
+        """SHA-256 (hex) of everything the outputs depend on: weights, config, tokenizer and compute dtype."""
         digest = hashlib.sha256(self.dtype.encode())
         config = self.model.config.to_dict()
         for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype"):
@@ -117,17 +117,21 @@ class NLIEncoder:
         return [self.template.format(description) for description in descriptions]
 
     def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Token ids of each text without special tokens, truncated to the limit of the model."""
+        """Token ids of each text without special tokens, truncated to the model's limit."""
         return tokenize(self.tokenizer, texts, self.max_length)
 
     def text_lengths(self, ids: Sequence[np.ndarray], max_length: int) -> list[int]:
-        """Number of tokens of each text in `embed_ids`, including special tokens, after truncation."""
+        """Number of tokens that `embed_ids` uses per text, after truncation and including special tokens."""
         limit = min(max_length, self.max_length)
         return [min(len(row) + self.single.count, limit) for row in ids]
 
     @torch.inference_mode()
     def embed_ids(self, ids: Sequence[np.ndarray], max_length: int) -> tuple[Tensor, Tensor]:
-        """Last hidden states of single texts including special tokens, truncated to `max_length` and the model's limit.
+        """Last hidden states of texts, including special tokens, truncated to `max_length` and the model's limit.
+
+        Args:
+            ids: token ids of each text without special tokens.
+            max_length: maximum tokens per text, including special tokens.
 
         Returns:
             H (B, T, D) float32 and mask (B, T) bool, on the model's device.
@@ -148,14 +152,13 @@ class NLIEncoder:
 
     @torch.inference_mode()
     def entailment(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
-        """P(entailment) versus its opposite for (text, hypothesis) token ids: (B,) float32 on the device of the
-        model."""
+        """P(entailment) against its opposite for (text, hypothesis) token ids: (B,) float32 on the model's device."""
         logits = self._logits(pairs)
         return (logits[:, self.entailment_index] - logits[:, self.opposite_index]).sigmoid()
 
     @torch.inference_mode()
     def entailment_logits(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
-        """Entailment logits only, (B,) float32, for ranking labels if exactly one is true."""
+        """Entailment logits of (text, hypothesis) token ids, (B,) float32; ranks labels if exactly one is true."""
         return self._logits(pairs)[:, self.entailment_index]
 
     def _logits(self, pairs: Sequence[Sequence[np.ndarray]]) -> Tensor:
@@ -181,9 +184,10 @@ def score_ids(
     progress: Progress | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
-    """`nli_scores` on token ids (no special tokens).
+    """`nli_scores` for token ids without special tokens: (texts, hypotheses) float32.
 
-    `score` is the function applied to a batch of pairs: `encoder.entailment` (default) or `encoder.entailment_logits`.
+    `score` is applied to each batch of pairs: `encoder.entailment` (default) or `encoder.entailment_logits`. The other
+    arguments and errors are those of `nli_scores`.
     """
     shape = (len(text_ids), len(hypothesis_ids))
     pairs = np.indices(shape).reshape(2, -1)  # (2, n L)
@@ -201,12 +205,12 @@ def _score_pairs(
     progress: Progress | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
-    """Scores (m,) float32 of `pairs` (2, m), the indices of text and hypothesis."""
+    """Scores (m,) float32 of `pairs` (2, m), indices of texts and hypotheses."""
     score = score or encoder.entailment
     token_budget = encoder.token_budget if token_budget is None else token_budget
     max_length = encoder.max_length if max_length is None else min(max_length, encoder.max_length)
     hypothesis_lengths = np.array([len(ids) for ids in hypothesis_ids], dtype=np.int64)
-    room = max_length - encoder.pair.count - hypothesis_lengths  # (L,): only texts are cut
+    room = max_length - encoder.pair.count - hypothesis_lengths  # (L,): only texts are truncated
     if len(room) and room.min() < 1:
         raise ValueError(
             f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
@@ -215,14 +219,14 @@ def _score_pairs(
     rows, columns = pairs
     lengths = np.minimum(np.array([len(ids) for ids in text_ids], dtype=np.int64)[rows], room[columns])  # (m,)
     whole = lengths + hypothesis_lengths[columns] + encoder.pair.count  # (m,)
-    if is_packed(encoder.model):  # no padding to fear: a text stays beside itself, and shares its first projections
+    if is_packed(encoder.model):  # padding is free, so keep pairs of a text together: they share projections
         order = np.lexsort((columns, rows, -lengths))
         batches = [order[batch].tolist() for batch in consecutive_batches(whole[order].tolist(), token_budget)]
     else:
         batches = token_budget_batches(whole.tolist(), token_budget)
     results, done = [], 0
     for batch in batches:
-        # The scores stay on the device: the next batch is built meanwhile.
+        # Scores stay on the device, so that the next batch is built while this one is computed.
         results.append(score([(text_ids[rows[i]][: lengths[i]], hypothesis_ids[columns[i]]) for i in batch]))
         done += len(batch)
         if progress is not None:
@@ -242,16 +246,16 @@ def nli_scores(
     token_budget: int | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
-    """P(entailment) of every text (premise) with every hypothesis, each pair scored independently.
+    """P(entailment) of every text (premise) with every hypothesis; each pair is scored independently.
 
-    Matches the transformers zero-shot pipeline with `multi_label=True` (to 1e-5 in float32), but uses length-sorted
+    Equals the transformers zero-shot pipeline with `multi_label=True` (to 1e-5 in float32), but uses length-sorted
     batches and tokenises every text and hypothesis only once.
 
     Args:
-        encoder: the NLI model; its template is not applied here, `encoder.hypotheses(descriptions)` does that.
+        encoder: the NLI model. Its template is not applied; use `encoder.hypotheses(descriptions)` for that.
         texts: n premises; only they are truncated.
         hypotheses: L complete hypotheses.
-        max_length: maximum tokens per pair; at most, and by default, the limit of the tokenizer.
+        max_length: maximum tokens per pair; capped at the model's limit, which is the default.
         token_budget: tokens per batch, padding included; None: `encoder.token_budget`.
         progress: called with ("nli", pairs done, total pairs) after each batch.
 
@@ -275,10 +279,10 @@ def pair_scores(
     max_length: int | None = None,
     token_budget: int | None = None,
 ) -> list[np.ndarray]:
-    """`nli_scores` with different hypotheses for each text; all pairs share their batches.
+    """`nli_scores` with different hypotheses for each text; all pairs are batched together.
 
     Args:
-        encoder: the NLI model; its `dtype` is the precision.
+        encoder: the NLI model; its `dtype` sets the precision.
         texts: n premises; only they are truncated.
         hypothesis_lists: for each text, a list of complete hypotheses of any length.
         max_length, token_budget: as in `nli_scores`.
@@ -311,11 +315,11 @@ def _check_finite(scores: Sequence[np.ndarray]) -> None:
 
 
 def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
-    """Logit columns (entailment, its opposite) from a model's label map, in any order.
+    """Logit columns (entailment, its opposite) from a model's label map.
 
-    Entailment is the label whose name starts with "entail". The opposite is the only other class; with three classes,
-    it is the one that starts with "contra". If there is none, it is the last class if entailment is first, else the
-    first class, as in the transformers zero-shot pipeline.
+    Entailment is the label whose name starts with "entail". The opposite is the only other class or, with more classes,
+    the one whose name starts with "contra"; failing that, the last class if entailment is first, else the first class,
+    as in the transformers zero-shot pipeline.
 
     Raises:
         ValueError: no entailment label, or no other class; the message shows the map.
@@ -335,14 +339,14 @@ def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards all modules get their previous mode back."""
+    """Evaluation mode inside the block; afterwards, the previous mode of every module is restored."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         yield
     finally:
         if any(modes.values()):
-            model.train()  # also drops what fast attention has cached
+            model.train()  # also drops the caches of fast encoders
         for module, training in modes.items():
             module.training = training
 
@@ -360,7 +364,7 @@ def load_nli(source: str | Path) -> PreTrainedModel:
         use_safetensors=True,
         dtype=torch.float32,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are refused below, by name
+        ignore_mismatched_sizes=True,  # rejected below with their names
     )
     model, info = loaded
     check_loaded(model, info, str(source), exact=False)

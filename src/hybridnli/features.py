@@ -1,15 +1,15 @@
-"""The feature store: outputs of the frozen encoder for each text, computed once and then reused.
+"""The feature store: outputs of the frozen encoder per text, computed once and then reused.
 
     <folder>/<key>/key.json                    everything the features depend on, and the model name
                    tokens-*.safetensors        (sum of T, D) token embeddings, ragged
                    descriptions-*.safetensors  (L, D) label embeddings
                    nli-*.safetensors           (n, L) entailment scores
 
-The key covers model identity (weights, config, tokenizer), length limits and dtype. Rows are keyed by the hash of
+The key covers model identity (weights, config, tokenizer), length limits and dtypes. Rows are keyed by the hash of
 their text, NLI columns by the full hypothesis (template and description). A new template or label therefore only adds
-scores, a new text is encoded alone, and all heads, seeds, folds and ablations share the same files.
+NLI scores, only new texts are encoded, and all heads, seeds, folds and ablations share the same files.
 
-n texts, L labels, B batch, T tokens, D hidden size.
+Shapes: n texts, L labels, B batch, T tokens, D hidden size.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ from hybridnli.shards import CheckedShards, Shard, read_shards, write_shard, wri
 
 __all__ = ["CheckedShards", "FeatureStore", "build_store"]
 
-FORMAT = 2  # of the files; those of another format are computed anew
+FORMAT = 2  # file format version; features in another format are recomputed
 STORE_DTYPES = ("float16", "float32")
-SHARD_ROWS = 512  # texts in a shard: what a killed run can lose
+SHARD_ROWS = 512  # texts per shard; a killed run loses at most the current shard
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """The stored features of n texts in the caller's order. No encoder is needed.
+    """The stored features of n texts in the caller's order. Reading them needs no encoder.
 
     Attributes:
         folder: folder with the files.
@@ -45,7 +45,7 @@ class FeatureStore:
         template: hypothesis template of the NLI scores.
         nli: (n, L) float32 entailment scores.
         label_embs: (L, D) float32 embeddings of the descriptions.
-        lengths: (n,) tokens of each text.
+        lengths: (n,) number of tokens per text.
     """
 
     folder: Path
@@ -55,10 +55,10 @@ class FeatureStore:
     nli: np.ndarray
     label_embs: np.ndarray
     lengths: np.ndarray
-    _dtype: str  # of the stored token embeddings
+    _dtype: str  # dtype of the stored token embeddings
     _shards: list[Shard]
     _shard: np.ndarray  # (n,) index into _shards
-    _start: np.ndarray  # (n,) first array row
+    _start: np.ndarray  # (n,) first row in the array of the shard
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -70,7 +70,7 @@ class FeatureStore:
 
     @property
     def hidden_dim(self) -> int:
-        """D."""
+        """Hidden size D of the encoder."""
         return self.label_embs.shape[1]
 
     def token_embeddings(
@@ -119,11 +119,11 @@ def build_store(
         labels_descriptions: label name -> description, in column order.
         folder: target folder; it can contain features of several models and settings.
         max_length: maximum tokens per text for embeddings, including special tokens.
-        nli_max_length: maximum tokens per (text, hypothesis) pair; None: the limit of the tokenizer.
+        nli_max_length: maximum tokens per (text, hypothesis) pair; None: the model's limit.
         dtype: stored dtype of token embeddings, "float16" or "float32".
         token_budget: tokens per batch, padding included; None: `encoder.token_budget`.
         progress: called with (stage, rows done, total rows).
-        checked: shards verified by earlier calls, which are not verified again. To process texts in blocks, pass the
+        checked: shards verified by earlier calls; these are not verified again. To process texts in blocks, pass the
             same dict to all calls.
 
     Raises:
@@ -146,7 +146,7 @@ def build_store(
     builder = _Builder(encoder, root, key, budget, progress, {} if checked is None else checked)
     unique = {text_hash(text): text for text in texts}
     descriptions = list(labels_descriptions.values())
-    with writing(root):  # a second process waits, then finds everything there
+    with writing(root):  # a second process waits here and then finds all features
         model_name = _model_name(root / "key.json", key, encoder.name)
         tokens = builder.add_tokens(unique)
         embedded = builder.add_descriptions(descriptions)
@@ -171,7 +171,7 @@ def build_store(
 
 
 def _model_name(path: Path, key: dict[str, Any], name: str) -> str:
-    """The model's name when the first features were made; `key.json` is written if it is not there, or not whole."""
+    """The model name recorded in `key.json`; the file is written with `name` if it is missing or damaged."""
     try:
         return json.loads(path.read_text())["model_name"]
     except (OSError, ValueError):
@@ -180,7 +180,7 @@ def _model_name(path: Path, key: dict[str, Any], name: str) -> str:
 
 
 def _locate(shards: list[Shard], rows: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shard, first array row and length of each named row, (rows,) int64 each."""
+    """Shard index, first array row and length of each row by name, (rows,) int64 each."""
     location = {
         row: (i, int(end - length), int(length))
         for i, shard in enumerate(shards)
@@ -191,7 +191,7 @@ def _locate(shards: list[Shard], rows: list[str]) -> tuple[np.ndarray, np.ndarra
 
 
 def _stored_nli(shards: list[Shard], rows: list[str], columns: list[str]) -> np.ndarray:
-    """Stored scores (rows, columns) float32, nan where there is none. Names may repeat."""
+    """Stored scores (rows, columns) float32, NaN where missing. Names may repeat."""
     row_at, column_at = ({name: i for i, name in enumerate(dict.fromkeys(names))} for names in (rows, columns))
     scores = np.full((len(row_at), len(column_at)), np.nan, dtype=np.float32)
     for shard in shards:
@@ -203,13 +203,13 @@ def _stored_nli(shards: list[Shard], rows: list[str], columns: list[str]) -> np.
 
 
 def text_hash(text: str) -> str:
-    """sha256 (hex) of a text, the name of its row."""
+    """SHA-256 (hex) of a text, used as its row name."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
 class _Builder:
-    """Adds missing rows to the folder of a key; each method returns all shards of its kind."""
+    """Adds missing rows to the folder of a key; each `add_` method returns all shards of its kind."""
 
     encoder: NLIEncoder
     root: Path
@@ -249,7 +249,7 @@ class _Builder:
         absent = np.isnan(_stored_nli(self._read("nli"), names, columns))  # (texts, hypotheses)
         total, done = int(absent.sum()), 0
         hypothesis_ids = self.encoder.tokenize(columns)
-        for pattern in np.unique(absent[absent.any(axis=1)], axis=0):  # texts that lack the same columns go together
+        for pattern in np.unique(absent[absent.any(axis=1)], axis=0):  # group texts that lack the same columns
             members = [names[i] for i in np.flatnonzero((absent == pattern).all(axis=1))]
             wanted = np.flatnonzero(pattern)
             for rows, ids in self._sorted_shards(members, unique):
@@ -266,7 +266,7 @@ class _Builder:
 
     def _sorted_shards(self, rows: list[str], unique: dict[str, str]) -> Iterator[tuple[list[str], list[np.ndarray]]]:
         """Row names with their token ids, longest first, SHARD_ROWS at a time."""
-        # Tokenised twice, a shard at a time: the ids of all texts at once would grow with the store.
+        # Tokenise twice, one shard at a time, because holding the ids of all texts could exhaust memory.
         lengths = [len(ids) for names in _shards_of(rows) for ids in self._token_ids(names, unique)]
         order = sorted(range(len(rows)), key=lambda i: (-lengths[i], rows[i]))
         for names in _shards_of([rows[i] for i in order]):

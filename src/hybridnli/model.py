@@ -1,6 +1,6 @@
 """HybridNLI-PolyEncoder: zero-shot NLI scores, corrected by small trained heads, one per label.
 
-Bottom up: one head, several heads at once, the blend with NLI scores, and the model. B batch, L labels,
+Ordered bottom up: one head, several heads at once, the blend with NLI scores, and the model. Shapes: B batch, L labels,
 S specialist labels (those with a head), T tokens, K codes, D hidden size of the encoder, P projection size.
 """
 
@@ -18,8 +18,8 @@ from hybridnli.encoder import NLIEncoder
 
 __all__ = ["HybridNLIPolyEncoder", "PolyEncoderHead", "blend", "logits_of_heads"]
 
-MASKED = -1e4  # attention score of padding, as published; far below any real score, finite in half precision
-TEXT_TOKENS = 128  # published length limit of a text's token embeddings
+MASKED = -1e4  # attention score of padding, as published; far below any real score and finite in half precision
+TEXT_TOKENS = 128  # published length limit of texts, in tokens
 NLIScores = Sequence[Mapping[str, float]] | np.ndarray
 
 
@@ -28,12 +28,12 @@ class PolyEncoderHead(nn.Module):
 
         A = softmax_T(C H^T)                       code attention over tokens, no scaling
         V = normalize(LN(GELU(W_c (A H) + b_c)))   K context vectors
-        u = normalize(LN(GELU(W_l e + b_l)))       the label
+        u = normalize(LN(GELU(W_l e + b_l)))       label vector, from its embedding e
         w = softmax_K(V u)                         label attention over codes
         logit = (sum_k w_k V_k) . u * exp(log_temp)
 
     Parameters are named as in the published checkpoint: `codes.weight`, `ctx_proj.{0,2}.*`, `label_proj.{0,2}.*`,
-    `log_temp`; 534,017 of them at 1024 / 8 / 256. The computation is in `logits_of_heads`.
+    `log_temp`. A head has 534,017 parameters at D, K, P = 1024, 8, 256. `logits_of_heads` computes the logits.
 
     Args:
         hidden_dim: D.
@@ -43,7 +43,7 @@ class PolyEncoderHead(nn.Module):
 
     def __init__(self, hidden_dim: int, num_codes: int = 8, proj_dim: int = 256) -> None:
         super().__init__()
-        self.codes = nn.Embedding(num_codes, hidden_dim)  # an embedding only for the checkpoint's parameter name
+        self.codes = nn.Embedding(num_codes, hidden_dim)  # nn.Embedding for the parameter name in checkpoints
         nn.init.normal_(self.codes.weight, std=0.02)
         self.ctx_proj = nn.Sequential(nn.Linear(hidden_dim, proj_dim), nn.GELU(), nn.LayerNorm(proj_dim))
         self.label_proj = nn.Sequential(nn.Linear(hidden_dim, proj_dim), nn.GELU(), nn.LayerNorm(proj_dim))
@@ -64,7 +64,7 @@ class PolyEncoderHead(nn.Module):
 
 
 def logits_of_heads(heads: Sequence[PolyEncoderHead], H: Tensor, mask: Tensor, label_embs: Tensor) -> Tensor:
-    """Logits of several heads of the same shape, computed with a few batched products; float32 even under autocast.
+    """Logits of several heads of the same shape in a few batched products; float32 even under autocast.
 
     Args:
         heads: S heads.
@@ -90,7 +90,7 @@ def logits_of_heads(heads: Sequence[PolyEncoderHead], H: Tensor, mask: Tensor, l
 
 
 def _project(layers: Sequence[nn.Sequential], x: Tensor) -> Tensor:
-    """normalize(LN(GELU(W x + b))) with the weights of head s for x[s]: (S, N, D) -> (S, N, P)."""
+    """normalize(LN(GELU(W x + b))), where x[s] uses the weights of head s: (S, N, D) -> (S, N, P)."""
     linears: list[Any] = [layer[0] for layer in layers]
     norms: list[Any] = [layer[2] for layer in layers]
     weight = torch.stack([linear.weight for linear in linears]).transpose(1, 2)  # (S, D, P)
@@ -107,7 +107,7 @@ def blend(nli: np.ndarray, poly: np.ndarray, alpha: np.ndarray | float, columns:
     Args:
         nli: (n, L) NLI scores in [0, 1].
         poly: (n, S) head probabilities in [0, 1].
-        alpha: (S,) weights of the NLI score in [0, 1], or one number for all.
+        alpha: (S,) weights of the NLI scores in [0, 1], or one number for all labels.
         columns: S distinct columns of the specialists in `nli`, in the order of `poly`.
 
     Returns:
@@ -139,7 +139,7 @@ class HybridNLIPolyEncoder(nn.Module):
         score_l = a_l nli_l + (1 - a_l) sigmoid(logit_l)   for specialist labels
         score_l = nli_l                                    for the others
 
-    Only heads and alphas are trained: 2,136,072 parameters for four labels at 1024 / 8 / 256.
+    Only heads and alphas are trained: 2,136,072 parameters for four specialists at D, K, P = 1024, 8, 256.
 
     Args:
         labels: names, descriptions and specialists.
@@ -166,12 +166,12 @@ class HybridNLIPolyEncoder(nn.Module):
             raise ValueError(f"hidden_dim: is {hidden_dim}, but the encoder {encoder.name!r} has {encoder.hidden_dim}")
         self.labels, self.hidden_dim, self.num_codes, self.proj_dim = labels, hidden_dim, num_codes, proj_dim
         self.encoder = encoder
-        # Registered, so that to(device) moves it; part of this model now, and frozen.
+        # Registered as a submodule, so that to(device) moves it; frozen.
         self.backbone = encoder.model.requires_grad_(False) if encoder is not None else None
         self.backbone_name = backbone_name if backbone_name is not None else (encoder.name if encoder else "")
-        # A list, not a dict of modules: label names may hold dots, which module names cannot.
+        # ModuleList, not ModuleDict: label names may contain dots, module names may not.
         self.poly_heads = nn.ModuleList(PolyEncoderHead(hidden_dim, num_codes, proj_dim) for _ in labels.specialists)
-        self.alpha_raw = nn.Parameter(torch.zeros(len(labels.specialists)))  # sigmoid(0) = 0.5: the equal blend
+        self.alpha_raw = nn.Parameter(torch.zeros(len(labels.specialists)))  # sigmoid(0) = 0.5: equal weights
         self.columns: Tensor  # (S,) column of each specialist among the labels
         self.register_buffer("columns", torch.tensor(labels.specialist_columns, dtype=torch.long), persistent=False)
         self._label_embs: dict[str, Tensor] = {}
@@ -187,7 +187,7 @@ class HybridNLIPolyEncoder(nn.Module):
         return self.alpha_raw.sigmoid()
 
     def set_label_embeddings(self, embeddings: Tensor) -> None:
-        """Set the embeddings (L, D) of all label descriptions in label order; only the specialists' are used."""
+        """Set the embeddings (L, D) of all label descriptions, in label order; only those of specialists are used."""
         if tuple(embeddings.shape) != (len(self.labels.names), self.hidden_dim):
             raise ValueError(
                 f"embeddings: has shape {tuple(embeddings.shape)}, expected {(len(self.labels.names), self.hidden_dim)}"
@@ -196,7 +196,7 @@ class HybridNLIPolyEncoder(nn.Module):
         self._label_embs = {name: rows[name].to(self.device) for name in self.labels.specialists}
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for the heads; the frozen encoder stays in evaluation mode."""
+        """Set the mode of the heads; the frozen encoder stays in evaluation mode."""
         super().train(mode)
         if self.backbone is not None:
             self.backbone.eval()

@@ -1,8 +1,7 @@
 """Token ids of texts and (text, hypothesis) pairs, built without tokenising anything twice.
 
-A zero-shot pipeline tokenises each text once for every label. Here texts and hypotheses are tokenised once each, and
-a pair is joined by ids: `prefix + text + middle + hypothesis + suffix`, with the special tokens the tokenizer itself
-puts there.
+A zero-shot pipeline tokenises each text once per label. Here, each text and hypothesis is tokenised once, and pairs are
+joined as ids, `prefix + text + middle + hypothesis + suffix`, with the special tokens that the tokenizer would add.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from gliznet.texts import check_texts
 __all__ = ["IdsBatch", "SpecialTokens", "tokenize"]
 
 IdsBatch = dict[str, torch.Tensor]
-PROBE = ("a", "b")  # any two texts of at least one token show where the special tokens are
+PROBE = ("a", "b")  # encoded to find out where special tokens go; any two texts of at least one token would do
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
@@ -31,13 +30,13 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The special tokens that a tokenizer puts around a text or a pair.
+    """The special tokens that a tokenizer adds around a text (one segment) or a pair (two segments).
 
     Attributes:
-        pieces: ids before, between and after the segments (one more than there are segments).
+        pieces: token ids before, between and after the segments (number of segments + 1).
         piece_types: token type ids of those pieces.
         segment_types: token type id of each segment.
-        pad_id: id of padding.
+        pad_id: id of the padding token.
     """
 
     pieces: tuple[tuple[int, ...], ...]
@@ -47,7 +46,7 @@ class SpecialTokens:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, segments: int) -> "SpecialTokens":
-        """Read the template off the tokenizer by encoding a probe of one or two segments.
+        """Determine the special tokens by encoding a probe of one or two segments.
 
         Raises:
             ValueError: the tokenizer is not fast, has no padding token, or truncates on the left.
@@ -77,14 +76,14 @@ class SpecialTokens:
 
     @property
     def count(self) -> int:
-        """Special tokens in one row."""
+        """Number of special tokens per row."""
         return sum(map(len, self.pieces))
 
     def batch(self, rows: Sequence[Sequence[np.ndarray]]) -> IdsBatch:
         """Join segments and pad to the longest row.
 
         Args:
-            rows: token ids of the segments of each row.
+            rows: for each row, the token ids of its segments.
 
         Returns:
             input_ids, attention_mask, token_type_ids, each (B, T) int64, padded on the right.

@@ -1,4 +1,4 @@
-"""Shards of the feature store: safetensors files that are written atomically and verified when read."""
+"""Shards of the feature store: safetensors files, written atomically and verified when read."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 __all__ = ["CheckedShards", "Shard", "read_shards", "write_shard", "writing"]
 
-PARTIAL = ".writing-"  # prefix of files that are not complete yet
+PARTIAL = ".writing-"  # prefix of incomplete files
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Shard:
     """An array on disk with the keys of its rows.
 
     Attributes:
-        rows: key of each row (hash of a text).
-        columns: key of each column; empty where columns are plain dimensions.
+        rows: key of each row (hash of its text).
+        columns: key of each column; empty if the columns are embedding dimensions.
         lengths: number of array rows per key, in order (ragged); all 1 for a plain matrix.
         values: the array; `values[i:j]` reads only these rows from the file.
     """
@@ -36,12 +36,12 @@ class Shard:
     values: Any
 
 
-CheckedShards = dict[Path, Shard]  # shards that were read and checked already
+CheckedShards = dict[Path, Shard]  # shards already read and verified
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Lock a folder for writing, and remove incomplete files of killed processes."""
+    """Lock a folder for writing, and remove incomplete files left by killed processes."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         for path in folder.glob(f"{PARTIAL}*"):
@@ -70,12 +70,12 @@ def write_shard(
 def read_shards(folder: Path, kind: str, checked: CheckedShards) -> list[Shard]:
     """All shards of a kind, sorted by file name. Call inside `writing`, because damaged shards are deleted.
 
-    The rows of a deleted shard are computed again; a warning names the file.
+    The caller recomputes the rows of a deleted shard; a warning names the file.
 
     Args:
         folder: folder of a key.
         kind: prefix of the file names.
-        checked: shards that are already verified; those read now are added.
+        checked: shards already verified; newly read ones are added.
     """
     shards = []
     for path in sorted(folder.glob(f"{kind}-*.safetensors")):

@@ -1,9 +1,9 @@
-"""Per-label decision thresholds: fitting, applying, and out-of-fold use. Pure numpy.
+"""Per-label decision thresholds: fitting, applying, and out-of-fold prediction. Pure numpy.
 
-n rows, L labels, G grid points.
+Shapes: n rows, L labels, G grid points.
 
-No function here takes the gold of rows it only predicts: `fit_thresholds` sees the rows it may learn from,
-`apply_thresholds` sees scores alone, and `cross_fit` never shows a row's gold to the thresholds that row gets.
+No row is predicted with a threshold fitted on its own gold label: `fit_thresholds` takes only rows to learn from,
+`apply_thresholds` takes only scores, and `cross_fit` fits each fold's thresholds on the other folds.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,14 @@ GRID = np.arange(1, 99) / 100.0  # 0.01, 0.02, ..., 0.98: the published grid, wi
 
 
 def f1(hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """F1 from counts of true positives, predictions and positives: 2 hits / (predicted + positive), 0 where both are 0.
+    """F1 from counts: 2 hits / (predicted + positive), or 0 where both are 0.
 
-    The arrays broadcast; counts may be weighted, and are divided in double precision whatever their type.
+    Args:
+        hits: number of true positives.
+        predicted: number of positive predictions.
+        positive: number of positive rows.
+
+    The arrays broadcast; counts may be weighted. The division is in double precision.
     """
     total = predicted + positive
     return np.divide(2 * hits, total, out=np.zeros(np.shape(total)), where=total > 0, dtype=np.float64)
@@ -46,14 +51,14 @@ def fit_thresholds(scores: np.ndarray, gold: np.ndarray, grid: np.ndarray = GRID
 
     Args:
         scores: (n, L) finite scores.
-        gold: (n, L) of 0 and 1, of the same rows: rows the caller may learn from.
+        gold: (n, L) of 0 and 1 for the same rows.
         grid: (G,) ascending thresholds to choose from.
 
     Returns:
         (L,) thresholds, each a value of `grid`.
 
     Raises:
-        ValueError: shapes differ, no rows, scores not finite, gold other than 0 and 1.
+        ValueError: different shapes, no rows, non-finite scores, or gold values other than 0 and 1.
     """
     scores, gold = _checked(scores, gold)
     n_labels = scores.shape[1]
@@ -63,7 +68,7 @@ def fit_thresholds(scores: np.ndarray, gold: np.ndarray, grid: np.ndarray = GRID
     size = n_labels * (len(grid) + 1)
     count = np.bincount(flat, minlength=size).reshape(n_labels, -1)  # (L, G + 1)
     hits = np.bincount(flat, weights=gold.ravel(), minlength=size).reshape(n_labels, -1)
-    # Rows in bins above g are the predicted positives at grid point g: sums from the right, without bin 0.
+    # Rows in bins above g are predicted positive at grid point g: cumulative sums from the right, without bin 0.
     predicted = count[:, :0:-1].cumsum(axis=1)[:, ::-1]  # (L, G)
     true_positive = hits[:, :0:-1].cumsum(axis=1)[:, ::-1]
     return grid[f1(true_positive, predicted, gold.sum(axis=0)[:, None]).argmax(axis=1)]
@@ -104,16 +109,16 @@ class CrossFit:
 def cross_fit(scores: np.ndarray, gold: np.ndarray, folds: int = 5, seed: int = 42) -> CrossFit:
     """Predict each fold with thresholds fitted on the other folds.
 
-    Folds are a seeded random partition into parts that differ by at most one row.
+    Folds are a seeded random partition; their sizes differ by at most one row.
 
     Args:
         scores: (n, L) finite scores.
         gold: (n, L) of 0 and 1.
-        folds: number of parts, 2 to n.
-        seed: of the partition.
+        folds: number of folds, 2 to n.
+        seed: seed of the partition.
 
     Raises:
-        ValueError: as `fit_thresholds`, or `folds` outside 2 ... n.
+        ValueError: as in `fit_thresholds`, or `folds` outside 2 ... n.
     """
     scores, gold = _checked(scores, gold)
     n = len(scores)

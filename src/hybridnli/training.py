@@ -1,9 +1,9 @@
-"""Training heads and blend weights from the feature store; the encoder is not involved.
+"""Trains heads and blend weights on stored features; the encoder is not needed.
 
-n rows, B batch, L labels, S specialist labels.
+Shapes: n rows, B batch, L labels, S specialist labels.
 
-One difference from the published script: that one puts the whole model into training mode, so its frozen encoder
-encodes every epoch anew with dropout on. Stored features are the encoder's plain outputs.
+One difference from the published script: it puts the whole model into training mode, so its frozen encoder re-encodes
+every epoch with dropout. Stored features are computed without dropout.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,32 +23,32 @@ from hybridnli.thresholds import apply_thresholds, f1_per_label
 
 __all__ = ["SELECTIONS", "HybridOptions", "TrainedHeads", "head_probabilities", "train_heads"]
 
-EVAL_TOKENS = 32768  # padded tokens in a batch without gradients
+EVAL_TOKENS = 32768  # padded tokens per batch without gradients
 
 
 @dataclass(frozen=True)
 class HybridOptions:
-    """Everything a training run of the heads depends on besides data and seed.
+    """Everything the training of the heads depends on besides data and seed.
 
-    Defaults are the published v2, except for `selection`: "mean_ap" is the mean over labels of average precision, which
-    any change in the order of scores moves; "macro_f1_at_0.5" is the published one, which does not move while no score
-    crosses 0.5 (then the weights of the first epoch win).
+    Defaults are those of the published v2, except for `selection`. "mean_ap", average precision averaged over labels,
+    responds to any change in the ranking. The published "macro_f1_at_0.5" does not change unless a score crosses 0.5,
+    so the first epoch can win by default.
     """
 
     specialists: tuple[str, ...] | None = None  # labels with a head, in head order; None: every label of the store
-    num_codes: int = 8  # vectors that read a text
-    proj_dim: int = 256  # where context and label meet
+    num_codes: int = 8  # code vectors per head
+    proj_dim: int = 256  # projection size of contexts and labels
     lr: float = 3e-4
     weight_decay: float = 1e-4  # on all parameters, alpha included, as published
-    epochs: int = 25  # at most; also the period of the cosine
+    epochs: int = 25  # maximum; also the length of the cosine schedule
     batch: int = 16
-    clip: float = 1.0  # norm of the gradient of all heads together
-    patience: int = 7  # epochs without a better validation by `selection`
+    clip: float = 1.0  # maximum gradient norm, over all heads together
+    patience: int = 7  # stop after this many epochs without a better `selection` value
     blend_weight: float = 1.0  # 0: alpha gets no gradient and stays at 0.5, as in the published v1
-    kl_weight: float = 0.3  # pulls heads to NLI where NLI is sure
-    confidence: float = 0.75  # NLI is sure above this and below 1 minus this
-    lr_floor: float = 0.02  # the cosine ends at this share of lr
-    selection: str = "mean_ap"  # what chooses the epoch on the validation rows; a key of SELECTIONS
+    kl_weight: float = 0.3  # distillation from NLI where NLI is confident
+    confidence: float = 0.75  # NLI is confident above this value and below 1 minus it
+    lr_floor: float = 0.02  # final learning rate as a fraction of lr
+    selection: str = "mean_ap"  # validation metric that selects the epoch; a key of SELECTIONS
 
     def __post_init__(self) -> None:
         for name in ("num_codes", "proj_dim", "lr", "epochs", "batch", "clip", "patience"):
@@ -65,13 +65,13 @@ class HybridOptions:
 
 @dataclass(frozen=True)
 class TrainedHeads:
-    """The outcome of `train_heads`.
+    """The result of `train_heads`.
 
     Attributes:
         model: heads and alphas with the best weights, in evaluation mode; without an encoder.
         history: one record per epoch: `epoch` (from 1), `lr`, `loss` ({term: mean over batches, unweighted}, and
-            `total`, weighted), `alpha` ({label: value}), `validation` (by `options.selection`).
-        best_epoch: epoch of the weights in `model`; of equal ones the first.
+            `total`, weighted), `alpha` ({label: value}), `validation` (value of `options.selection`).
+        best_epoch: epoch of the weights in `model`; the first one in a tie.
     """
 
     model: HybridNLIPolyEncoder
@@ -94,22 +94,22 @@ def train_heads(
     progress: Callable[[dict[str, Any]], None] | None = None,
     device: str | torch.device = "cpu",
 ) -> TrainedHeads:
-    """Train with the dual loss; keep the weights of the epoch that `options.selection` puts first on `val_idx`.
+    """Train with the dual loss; keep the weights of the epoch with the best `options.selection` on `val_idx`.
 
     Args:
         store: features of n texts; its labels are the columns of `labels`.
         labels: (n, L) gold in [0, 1].
-        train_idx: rows to learn from.
-        val_idx: rows to select the epoch on; none of them in `train_idx`.
-        options: the recipe.
-        seed: of initial weights and batch order; one seed gives the same weights again on the same machine.
+        train_idx: rows to train on.
+        val_idx: rows to select the epoch on, disjoint from `train_idx`.
+        options: training settings.
+        seed: seed of initial weights and batch order; the same seed gives the same weights on the same machine.
         progress: called with each epoch's record.
-        device: where to train.
+        device: device to train on.
 
     Raises:
-        ValueError: labels that do not fit the store, indices out of range or shared, unknown specialists, no
-            validation row with a label under "mean_ap".
-        FloatingPointError: a loss is not finite; the message holds the rows of that batch.
+        ValueError: labels that do not match the store, indices out of range or in both sets, unknown specialists, or
+            ("mean_ap") no validation row with a label.
+        FloatingPointError: a loss is not finite; the message lists the rows of that batch.
     """
     gold, train_rows, val_rows = _checked(store, labels, train_idx, val_idx)
     model = _new_model(store, options, seed).to(device)
@@ -145,7 +145,7 @@ def _train_epoch(
     options: HybridOptions,
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, float]:
-    """One pass over `rows` in the given order; the mean of each loss term over its batches."""
+    """One pass over `rows` in the given order; returns the mean of each loss term over the batches."""
     model.train()
     records = []
     for batch in _batches(rows, options.batch):
@@ -170,12 +170,12 @@ def _train_epoch(
 def _loss_terms(
     model: HybridNLIPolyEncoder, logits: Tensor, nli: Tensor, target: Tensor, options: HybridOptions
 ) -> dict[str, Tensor]:
-    """Loss terms by name and their weighted `total`; a term of weight 0 is not computed.
+    """Loss terms by name and their weighted `total`; terms with weight 0 are not computed.
 
     Args:
         logits: (B, S).
         nli: (B, L).
-        target: (B, S).
+        target: (B, S) gold in [0, 1].
     """
     terms = {"poly": poly_loss(logits, target)}
     total = terms["poly"]
@@ -190,7 +190,7 @@ def _loss_terms(
 
 @torch.no_grad()
 def head_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
-    """Probabilities of the heads alone for rows of a store, (n, S) float32; the model is put in evaluation mode."""
+    """Probabilities of the heads alone for rows of a store, (rows, S) float32. Puts the model in evaluation mode."""
     model.eval()
     out = np.empty((len(rows), len(model.labels.specialists)), dtype=np.float32)
     for batch in token_budget_batches(store.lengths[rows].tolist(), EVAL_TOKENS):
@@ -200,7 +200,7 @@ def head_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: n
 
 
 def _hybrid_scores(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
-    """(n, L) float64."""
+    """Blended scores of rows of a store, (rows, L) float64."""
     poly = head_probabilities(model, store, rows)
     return blend(store.nli[rows], poly, _alphas(model), model.labels.specialist_columns)
 
@@ -212,12 +212,12 @@ def _selected_by(
 
 
 def _macro_f1(scores: np.ndarray, gold: np.ndarray) -> float:
-    """Macro-F1 of scores (n, L) at threshold 0.5 over all labels; gold (n, L) bool."""
+    """Macro-F1 over all labels of scores (n, L) at threshold 0.5; gold is (n, L) bool."""
     return float(f1_per_label(apply_thresholds(scores, 0.5), gold).mean())
 
 
 def _mean_ap(scores: np.ndarray, gold: np.ndarray) -> float:
-    """Mean average precision of scores (n, L) over the labels with a positive row; equal scores count as one step."""
+    """Mean average precision of scores (n, L) over labels with a positive row; tied scores count as one step."""
     from sklearn.metrics import average_precision_score
 
     occurring = gold.any(axis=0)
@@ -238,7 +238,7 @@ def _alphas(model: HybridNLIPolyEncoder) -> np.ndarray:
 
 def _new_model(store: FeatureStore, options: HybridOptions, seed: int) -> HybridNLIPolyEncoder:
     labels = LabelSet(store.descriptions, store.labels if options.specialists is None else options.specialists)
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it was
+    with torch.random.fork_rng(devices=[]):  # leave the caller's random state unchanged
         torch.manual_seed(seed)
         model = HybridNLIPolyEncoder(
             labels, store.hidden_dim, options.num_codes, options.proj_dim, backbone_name=store.model_name

@@ -1,13 +1,15 @@
-"""Faster ways to the same numbers, each optional and checked against the plain way in the tests.
+"""Optional fast paths. Tests compare each with the plain implementation.
 
-`encoders`: `use_fast_encoders(model)` gives each encoder in a model the fast path of its kind, `use_plain_encoders`
-    takes it back. GliZNet models, NLI models, rerankers, bi-encoders and every training call it; `GLIZNET_FAST=0`
-    in the environment turns it off. Encoders of other kinds are left alone.
-`packed`: BERT and its like on a CPU without padding, with fewer and prepacked products. Exact.
-`deberta`, with `relative_positions`: DeBERTa-v2/v3 attention without the work that no input changes. Exact.
-`caching`: what both keep of their weights in eval mode.
-`text_cache`: order-invariant mode encodes a text once and any number of labels against its keys and values. Exact.
-    Chosen by `predictor.score_texts` when many texts share one label set and `can_cache_texts` knows the encoder.
-`dropout`: dropout on a CPU at a quarter of its cost, with other random draws of the same distribution. Chosen by the
-    training loop through `use_fast_dropout`; without effect in eval mode and on other devices.
+"Exact" means the same computation up to floating-point rounding.
+
+`encoders`: `use_fast_encoders(model)` switches the encoders in a model to their fast path; `use_plain_encoders` undoes
+    it. GliZNet models, NLI models, rerankers, bi-encoders and training use it; the environment variable
+    `GLIZNET_FAST=0` disables it. Unsupported encoders are left unchanged.
+`packed`: BERT-like encoders on a CPU without padding, with fused and prepacked matrix products. Exact.
+`deberta`, with `relative_positions`: DeBERTa-v2/v3 attention that caches what depends only on weights. Exact.
+`caching`: the cache of weight-dependent values that both use in eval mode.
+`text_cache`: in order-invariant mode, encodes each text once and any number of labels against its keys and values.
+    Exact. `predictor.score_texts` uses it when many texts share one label set and `can_cache_texts` is true.
+`dropout`: CPU dropout at a quarter of the cost, with different random draws from (almost) the same distribution. The
+    training loop enables it with `use_fast_dropout`; it has no effect in eval mode and on other devices.
 """

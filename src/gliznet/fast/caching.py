@@ -1,4 +1,4 @@
-"""What is made of weights once and kept until they change."""
+"""Cache of values computed from weights, valid until a weight changes."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 
 class CachesInEval(nn.Module):
-    """Keeps something in `_cache` between passes in eval mode; training drops it, copies and pickles do without."""
+    """A module with a `_cache` that lives between passes in eval mode.
+
+    `train()` drops the cache; copies and pickles do not include it.
+    """
 
     def train(self, mode: bool = True) -> Any:
         if mode:
@@ -19,13 +22,16 @@ class CachesInEval(nn.Module):
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
-    """The dtype in which a linear layer with this weight computes, under autocast too."""
+    """Dtype in which a linear layer with this weight computes, taking autocast into account."""
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
 def versions(*modules: nn.Module | None) -> tuple[Any, ...] | None:
-    """Identity of the modules' weights as they are now; None where PyTorch does not count changes."""
+    """Address and version counter of each weight, to detect changes; None for inference tensors, which have no counter.
+
+    Modules that are None are skipped.
+    """
     weights = [weight for module in modules if module is not None for weight in module.parameters()]
     if any(weight.is_inference() for weight in weights):
         return None

@@ -1,11 +1,11 @@
-"""DeBERTa-v2/v3 attention with the work that no input changes done once: exact, in place, the same state dict.
+"""Faster DeBERTa-v2/v3 attention: exact, swapped in place, with the same state dict.
 
-What transformers' module computes and this does not: both projections of all 512 relative embeddings in each layer and
-pass (worth 85 tokens), products with distances that the batch cannot hold, gathers over B x H x T x T int64 indices, a
-T x T matrix of logarithms. Source of the algebra: He et al., DeBERTa, 2021, equations 2 to 4;
-docs/models/gliznet.md section 6.
+It avoids what transformers' module computes in every layer and pass: both projections of all 512 relative embeddings
+(as costly as 85 tokens), products with distances that do not occur in the batch, gathers over B x H x T x T int64
+indices, and a T x T matrix of logarithms. Source: He et al., DeBERTa, 2021, equations 2 to 4; docs/models/gliznet.md
+section 6.
 
-B batch, T tokens, D hidden size, H attention heads, d head size, R rows of the relative embeddings.
+Shapes: B batch, T tokens, D hidden size, H attention heads, d head size, R rows of the relative embeddings.
 """
 
 import math
@@ -32,22 +32,22 @@ from gliznet.fast.relative_positions import (
 
 __all__ = ["has_fast_attention", "use_fast_attention", "use_plain_attention"]
 
-MIN_REACH = 128  # distances in a table at first; they double when a longer batch comes
-Tables = tuple[Tensor | None, Tensor | None]  # position keys and queries; None where the model has no such term
+MIN_REACH = 128  # initial number of distances in a table; doubled as needed for longer batches
+Tables = tuple[Tensor | None, Tensor | None]  # position keys and queries; None if the model lacks that score term
 
 
 def use_fast_attention(model: nn.Module) -> bool:
-    """Let every DeBERTa-v2/v3 encoder in `model` use this module's attention. Idempotent; weights stay as they are.
+    """Make every DeBERTa-v2/v3 encoder in `model` use this module's attention. Idempotent; weights are unchanged.
 
-    In eval mode without gradients the projections that depend on weights alone are cached. They are recomputed when a
-    weight was changed in place, replaced or moved, and dropped by `train()`. A change that PyTorch does not count
-    (`weight.data.copy_(...)` in eval mode) is not seen.
+    In eval mode without gradients, projections that depend only on weights are cached. They are recomputed after a
+    weight was changed in place, replaced or moved, and dropped by `train()`. Changes that bypass PyTorch's version
+    counter (`weight.data.copy_(...)` in eval mode) are not noticed.
 
     Args:
-        model: any module; encoders of other architectures in it are left alone.
+        model: any module; other encoders in it are left unchanged.
 
     Returns:
-        Whether there was such an encoder.
+        Whether there is a DeBERTa-v2/v3 encoder with relative attention.
     """
     changed = False
     for encoder in model.modules():
@@ -64,7 +64,7 @@ def use_fast_attention(model: nn.Module) -> bool:
 
 
 def use_plain_attention(model: nn.Module) -> None:
-    """Undo `use_fast_attention`: transformers' attention, to compare with."""
+    """Undo `use_fast_attention`: back to transformers' attention, for comparisons."""
     for module in model.modules():
         originals: dict[type, Any] = {FastEncoder: DebertaV2Encoder, FastSelfAttention: DisentangledSelfAttention}
         original = originals.get(type(module))
@@ -74,12 +74,12 @@ def use_plain_attention(model: nn.Module) -> None:
 
 
 def has_fast_attention(encoder: nn.Module) -> bool:
-    """Whether an encoder takes relative positions as one (B, T, T) matrix, the same for all heads."""
+    """Whether an encoder uses fast attention, and so takes relative positions as a (B, T, T) matrix for all heads."""
     return isinstance(encoder, FastEncoder)
 
 
 class FastEncoder(CachesInEval, DebertaV2Encoder):
-    """transformers' encoder; its layers get `Positions` instead of an index matrix."""
+    """transformers' encoder, except that it passes `Positions` to its layers instead of an index matrix."""
 
     def get_attention_mask(self, attention_mask: Tensor) -> Tensor:
         """(B, 1, T, T) bool from (B, T), (B, T, T) or (B, 1, T, T)."""
@@ -89,7 +89,7 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
         return mask.unsqueeze(1) if mask.dim() == 3 else mask
 
     def get_rel_pos(self, hidden_states: Any, query_states: Any = None, relative_pos: Any = None) -> Any:
-        """`Positions`, or transformers' matrix in the cases left to it (query states, positions by head)."""
+        """`Positions`; transformers' matrix for query states or positions per head, which are not accelerated."""
         if query_states is not None or isinstance(relative_pos, Tensor) and relative_pos.dim() == 4:
             return super().get_rel_pos(hidden_states, query_states, relative_pos)
         if relative_pos is not None and relative_pos.dim() == 2:
@@ -97,7 +97,7 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
         return Positions(hidden_states.shape[1], relative_pos)
 
     def get_rel_embedding(self) -> Tensor:
-        """(R, D) relative embeddings after their norm; without gradients the same object until a weight changes."""
+        """(R, D) normalised relative embeddings; in eval mode without gradients, cached until a weight changes."""
         if torch.is_grad_enabled() or self.training:
             return super().get_rel_embedding()
         known = versions(self.rel_embeddings, getattr(self, "LayerNorm", None))
@@ -108,7 +108,7 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
 
 
 class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
-    """transformers' disentangled attention, computed as this module's docstring says."""
+    """transformers' disentangled attention, computed as described in the module docstring."""
 
     def forward(
         self,
@@ -119,7 +119,14 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         relative_pos: Any = None,
         rel_embeddings: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Context vectors (B, T, H d), and the attention weights with `output_attentions`."""
+        """Context vectors (B, T, H d), and attention weights (B, H, T, T) if `output_attentions`, else None.
+
+        Args:
+            hidden_states: (B, T, D).
+            attention_mask: (B, 1, T, T) bool.
+            rel_embeddings: (R, D).
+            others: as in transformers.
+        """
         if not isinstance(relative_pos, Positions):
             return super().forward(
                 hidden_states, attention_mask, output_attentions, query_states, relative_pos, rel_embeddings
@@ -145,10 +152,10 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
     def _with_gradients(
         self, x: Tensor, mask: Tensor, output_attentions: bool, positions: Positions, rel_embeddings: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """The same algebra from the weights themselves, with dropout.
+        """`forward` without the cache, with gradients and dropout.
 
-        Not through SDPA: with a bias that needs a gradient it has no fused kernel, and its fused backward pass on a
-        CPU takes twice the time of this one.
+        SDPA is not used: it has no fused kernel for a bias that needs a gradient, and its fused backward pass on a CPU
+        takes twice as long as this one.
         """
         B, T, _ = x.shape
         H = self.num_attention_heads
@@ -169,14 +176,14 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
 
     @property
     def scale(self) -> float:
-        """1 / sqrt(d times the number of score terms)."""
+        """Factor of the scores: 1 / sqrt(d * number of score terms)."""
         terms = 1 + sum(kind in self.pos_att_type for kind in ("c2p", "p2c"))
         return 1 / math.sqrt(self.attention_head_size * terms)
 
     def _bias(
         self, q: Tensor, k: Tensor, tables: Tables, positions: Positions, rows: slice, by_distance: Any
     ) -> Tensor:
-        """Position scores (b, H, T, T) of q and k (b, H, T, d), which are these rows of the batch."""
+        """Position scores (b, H, T, T) of q and k (b, H, T, d), which are the given rows of the batch."""
         if positions.matrix is None:
             return by_distance(q, k, *tables)
         indices = [index if index.shape[0] == 1 else index[rows] for index in positions.rows(self.pos_ebd_size)]
@@ -194,7 +201,7 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         return keys, queries
 
     def _distance_tables(self, reach: int, rel_embeddings: Tensor) -> Tables:
-        """Tables (H, 2 reach - 1, d) as `position_bias` wants them, from the rows in use alone."""
+        """Tables (H, 2 reach - 1, d) for `position_bias`; only the embedding rows in use are projected."""
         rows = distance_rows(reach, self.pos_ebd_size, self.position_buckets, self.max_relative_positions)
         first, last = int(rows[0]), int(rows[-1])
         keys, queries = self._project(self.pos_dropout(rel_embeddings[first : last + 1]))
@@ -203,7 +210,7 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         return self._heads(keys), self._heads(None if queries is None else queries[rows])
 
     def _row_tables(self, window: tuple[int, int], rel_embeddings: Tensor) -> Tables:
-        """Tables (H, R, d) of the rows in a window."""
+        """Tables (H, rows, d) of the embedding rows in a window (first, one past the last)."""
         keys, queries = self._project(self.pos_dropout(rel_embeddings[slice(*window)]))
         return self._heads(keys), self._heads(queries)
 
@@ -212,7 +219,7 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         return None if table is None else table.unflatten(-1, (self.num_attention_heads, -1)).transpose(0, 1)
 
     def _cached(self, rel_embeddings: Tensor) -> "_Cache":
-        """The fused and scaled projections; from the last pass if no weight changed since."""
+        """Fused and scaled projections; taken from the previous pass if no weight has changed since."""
         dtype = compute_dtype(self.query_proj.weight)
         key = (dtype, self.pos_ebd_size, versions(self))
         cache = self.__dict__.get("_cache")
@@ -224,11 +231,11 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         return cache
 
     def tables(self, rel_embeddings: Tensor, length: int) -> Tables:
-        """Cached tables of `position_bias` for distances below `length`; in eval mode without gradients only."""
+        """Cached tables of `position_bias` for distances below `length`. Only for eval mode without gradients."""
         return self._cached_tables(self._cached(rel_embeddings), Positions(length, None))
 
     def _cached_tables(self, cache: "_Cache", positions: Positions) -> Tables:
-        """Position tables for a pass, from the cache if they reach far enough."""
+        """Position tables for one pass, computed if the cache does not cover its distances."""
         if positions.matrix is not None:
             whole = (0, 2 * self.pos_ebd_size)
             if whole not in cache.tables:
@@ -245,13 +252,13 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
 
 @dataclass(frozen=True)
 class _Cache:
-    """What one attention module keeps between passes in eval mode.
+    """Values that an attention module keeps between passes in eval mode.
 
     Attributes:
-        key: compute type, rows and versions of the weights it was made from.
-        rel_embeddings: the relative embeddings it was made from (the very object).
-        weight, bias: (3 H d, D) and (3 H d): query, key and value projections, the query's scaled.
-        tables: by reach, or by (first, last) row: position keys and queries.
+        key: compute dtype, half the number of embedding rows, and versions of the weights.
+        rel_embeddings: (R, D) relative embeddings it was computed from, compared by identity.
+        weight, bias: (3 H d, D) and (3 H d,), query, key and value projections; the query projection is scaled.
+        tables: position keys and queries, by reach or by (first, one past the last) row.
     """
 
     key: tuple[Any, ...]

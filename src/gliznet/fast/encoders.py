@@ -1,4 +1,4 @@
-"""The one switch of the faster encoders."""
+"""Switches the encoders of a model between fast paths and transformers' code."""
 
 import logging
 import os
@@ -9,19 +9,19 @@ from gliznet.fast.deberta import use_fast_attention, use_plain_attention
 from gliznet.fast.packed import use_packed, use_padded
 
 log = logging.getLogger(__name__)
-SWITCH = "GLIZNET_FAST"  # environment: 0 leaves every encoder to transformers
+SWITCH = "GLIZNET_FAST"  # environment variable; 0 disables the fast paths
 
 
 def use_fast_encoders(model: nn.Module) -> bool:
-    """Let the encoders in `model` use the fast path of their kind: BERT-like ones packed tokens, DeBERTa its attention.
+    """Switch the encoders in `model` to their fast path: packed tokens for BERT-like ones, fast attention for DeBERTa.
 
-    Exact and idempotent; weights and state dict stay as they are. `GLIZNET_FAST=0` in the environment turns it off.
+    Exact and idempotent; weights and state dict are unchanged. `GLIZNET_FAST=0` in the environment disables it.
 
     Args:
-        model: any module; encoders of other kinds in it are left alone, and logged.
+        model: any module; other encoders in it are left unchanged. Logs if there is none with a fast path.
 
     Returns:
-        Whether there was such an encoder.
+        Whether any encoder has a fast path.
     """
     if os.environ.get(SWITCH) == "0":
         return False
@@ -32,6 +32,6 @@ def use_fast_encoders(model: nn.Module) -> bool:
 
 
 def use_plain_encoders(model: nn.Module) -> None:
-    """Undo `use_fast_encoders`: transformers' code, to compare with."""
+    """Undo `use_fast_encoders`: back to transformers' code, for comparisons."""
     use_plain_attention(model)
     use_padded(model)

@@ -1,13 +1,16 @@
-"""BERT and its like without padding: one matrix of all tokens of a batch goes through the layers. Exact, on a CPU.
+"""BERT-like encoders without padding on a CPU: one matrix holds all tokens of a batch. Exact.
 
-What transformers computes and this does not: products, norms and activations of padding; three products where one
-does (queries, keys, values); in eval mode the packing of weights for the processor's product, once instead of in every
-call; the first layer's projections of a token that occurs again at the same position, as a text does beside each of
-its hypotheses; with `first_token_only`, the last layer of all tokens but the first. Only attention sees sequences: in
-blocks of about equal length.
+Compared with transformers, it
+- skips the matrix products, norms and activations of padding;
+- fuses the query, key and value projections into one product;
+- in eval mode, reorders weights for the processor's matrix product once instead of in every call;
+- computes the first layer's projections once per distinct (token, position), since a text repeats with each of its
+  hypotheses;
+- with `first_token_only`, computes the last layer for the first token only.
+Only attention needs sequences; it runs on blocks of sequences of similar length.
 
-B batch, T tokens with padding, N tokens without, D hidden size, H attention heads, d head size; b sequences of a block,
-t tokens of its longest.
+Shapes: B batch, T tokens with padding, N tokens without, D hidden size, H attention heads, d head size; b sequences of
+a block, t tokens of its longest sequence.
 """
 
 import logging
@@ -28,28 +31,28 @@ from gliznet.fast.dropout import fits_16_bits, keep_mask
 
 __all__ = ["first_token_only", "is_packed", "use_packed", "use_padded"]
 
-KINDS = ("bert", "electra", "roberta", "xlm-roberta", "camembert")  # of one layout of layers
-FIRST_TOKEN_HEADS = tuple(  # transformers' classes whose head reads the first token alone
+KINDS = ("bert", "electra", "roberta", "xlm-roberta", "camembert")  # encoders with BERT's layer layout
+FIRST_TOKEN_HEADS = tuple(  # transformers' classes whose head reads only the first token
     f"{name}ForSequenceClassification" for name in ("Bert", "Electra", "Roberta", "XLMRoberta", "Camembert")
 )
-ALIKE = 0.75  # shortest to longest sequence of a block of attention
-REPEATED = 0.8  # distinct tokens to all: below it, the first projections are made of distinct ones
-MOST_PREPACKED = 1 << 30  # bytes of weights of one encoder that are kept a second time, packed
+ALIKE = 0.75  # minimum ratio of shortest to longest sequence within an attention block
+REPEATED = 0.8  # ratio of distinct to all tokens below which the first projections are deduplicated
+MOST_PREPACKED = 1 << 30  # encoders with more bytes of weights are not prepacked (prepacking stores them twice)
 
 log = logging.getLogger(__name__)
 
 
 def use_packed(model: nn.Module) -> bool:
-    """Let every encoder of a known kind in `model` skip padding. Idempotent; weights and state dict stay as they are.
+    """Make every supported encoder (`KINDS`) in `model` skip padding. Idempotent; weights and state dict are unchanged.
 
-    An encoder goes on to use transformers' code on a GPU, when compiled, and for what this one does not return
-    (attention weights, states of all layers).
+    The encoder still uses transformers' code on a GPU, when compiled, and to return attention weights or the states of
+    all layers.
 
     Args:
-        model: any module; encoders of other kinds in it are left alone, and logged.
+        model: any module; other encoders in it are left unchanged.
 
     Returns:
-        Whether there was such an encoder.
+        Whether there is a supported encoder.
     """
     found = False
     for module in model.modules():
@@ -62,7 +65,7 @@ def use_packed(model: nn.Module) -> bool:
 
 
 def use_padded(model: nn.Module) -> None:
-    """Undo `use_packed`: transformers' code, to compare with."""
+    """Undo `use_packed`: back to transformers' code, for comparisons."""
     for module in model.modules():
         if isinstance(module, PackedEncoder):
             module.__dict__.pop("_cache", None)
@@ -70,17 +73,17 @@ def use_padded(model: nn.Module) -> None:
 
 
 def is_packed(model: nn.Module) -> bool:
-    """Whether a batch of `model` costs what its tokens cost, padding aside."""
+    """Whether `model` skips padding, so that padded tokens in a batch cost nothing."""
     return any(isinstance(module, PackedEncoder) and module.on_cpu for module in model.modules())
 
 
 @contextmanager
 def first_token_only(model: nn.Module) -> Iterator[None]:
-    """Inside, `model` computes of its last layer what its head reads: the first token of each sequence.
+    """Context in which `model` computes its last layer only for the first token of each sequence, which its head reads.
 
     Args:
-        model: a packed encoder (it returns (B, 1, D)), or what holds classifiers of `FIRST_TOKEN_HEADS`; any other
-            model does as it does outside.
+        model: a packed encoder, which then returns (B, 1, D), or a module with classifiers of `FIRST_TOKEN_HEADS`.
+            Other models are not affected.
     """
     heads: list[Any] = [head for head in model.modules() if type(head).__name__ in FIRST_TOKEN_HEADS]
     below = [model, *(head.base_model for head in heads)]
@@ -98,19 +101,19 @@ def _fits(module: nn.Module) -> bool:
     if not isinstance(module, PreTrainedModel) or module.config.model_type not in KINDS:
         return False
     if not hasattr(module, "embeddings") or not hasattr(module, "encoder"):
-        return False  # a model with a head, whose encoder comes by itself
+        return False  # a model with a head; its encoder is visited separately
     config: Any = module.config
     return not (config.is_decoder or config.add_cross_attention)
 
 
 @cache
 def _packed_class(original: type) -> type:
-    """The original's subclass with `PackedEncoder.forward`; of the same name, which goes into saved configs."""
+    """Subclass of `original` with `PackedEncoder.forward`. It keeps the name, which saved configs record."""
     return type(original.__name__, (PackedEncoder, original), {"__module__": original.__module__})
 
 
 class PackedEncoder(CachesInEval):
-    """Put before a transformers encoder among its bases."""
+    """Mixin for a transformers encoder; must precede it among the bases."""
 
     config: Any
     embeddings: Any
@@ -132,11 +135,12 @@ class PackedEncoder(CachesInEval):
         position_ids: Tensor | None = None,
         **others: Any,
     ) -> Any:
-        """As transformers' model; hidden states of padding are 0.
+        """Like transformers' forward, except that the hidden states of padding are 0.
 
         Args:
-            input_ids, attention_mask, token_type_ids, position_ids: (B, T); the mask also (B, 1, T, T) bool, true
-                where a query (dim 2) attends to a key.
+            input_ids, attention_mask, token_type_ids, position_ids: (B, T); the mask may also be (B, 1, T, T) bool,
+                true where a query (dim 2) may attend to a key (dim 3).
+            others: as in transformers.
         """
         usual = all(value is None or value is False for name, value in others.items() if name != "return_dict")
         if not (usual and others.get("return_dict", True) and self._can_pack(input_ids, attention_mask)):
@@ -161,7 +165,7 @@ class PackedEncoder(CachesInEval):
         return mask is None or mask.dim() == 2 or (mask.dim() == 4 and mask.dtype == torch.bool and mask.shape[1] == 1)
 
     def _encode(self, ids: Tensor, mask: Tensor | None, kinds: Tensor | None, positions: Tensor | None) -> Tensor:
-        """Last hidden states (B, T, D), or (B, 1, D) of the first tokens."""
+        """Last hidden states (B, T, D), or (B, 1, D) of the first tokens inside `first_token_only`."""
         config: Any = self.config
         B, T = ids.shape
         if positions is None:
@@ -173,7 +177,7 @@ class PackedEncoder(CachesInEval):
         layers = self._layers()
         plan = Packing.of(ids.shape, mask, layers[0].dtype)
         tokens = [values.expand(B, T).flatten()[plan.order] for values in (ids, positions, kinds)]  # (N,) each
-        once = None  # (N,) which of the distinct tokens each one is
+        once = None  # (N,) index of each token among the distinct tokens
         if not self.training and not torch.is_grad_enabled() and B > 1:
             key = (tokens[0] * config.max_position_embeddings + tokens[1]) * config.type_vocab_size + tokens[2]
             distinct, index = key.unique(return_inverse=True)
@@ -181,7 +185,7 @@ class PackedEncoder(CachesInEval):
                 once = index
                 where = torch.empty_like(distinct).scatter_(0, index, torch.arange(len(index)))
                 tokens = [values[where] for values in tokens]
-        h = self._embed(*tokens)  # (N, D), or of distinct tokens
+        h = self._embed(*tokens)  # (N, D), or fewer rows if deduplicated
         dropout = config.attention_probs_dropout_prob if self.training else 0.0
         for i, layer in enumerate(layers):
             if self.first_only and i == len(layers) - 1:
@@ -195,14 +199,14 @@ class PackedEncoder(CachesInEval):
         return h.new_zeros(B * T, h.shape[-1]).index_copy(0, plan.order, h).view(B, T, -1)
 
     def _embed(self, ids: Tensor, positions: Tensor, kinds: Tensor) -> Tensor:
-        """First hidden states (n, D) of tokens (n,)."""
+        """Embeddings (n, D) of tokens (n,)."""
         h = self.embeddings(
             input_ids=ids.unsqueeze(0), position_ids=positions.unsqueeze(0), token_type_ids=kinds.unsqueeze(0)
         )
         return (self.embeddings_project(h) if hasattr(self, "embeddings_project") else h)[0]
 
     def _layers(self) -> "list[Layer]":
-        """The layers' products; in eval mode without gradients those of the last pass, until a weight changes."""
+        """The layers; in eval mode without gradients, cached until a weight changes."""
         modules = self.encoder.layer
         if self.training or torch.is_grad_enabled():
             return [Layer.of(module, None, False) for module in modules]
@@ -218,15 +222,15 @@ class PackedEncoder(CachesInEval):
 
 @dataclass(frozen=True)
 class Block:
-    """Sequences of about equal length, for one call of attention.
+    """Sequences of similar length that share one attention call.
 
     Attributes:
-        tokens: its slice of the packed tokens.
-        shape: b and t.
-        padded: (b t,) token of the block at each place, 0 at padding; None without padding.
-        real: (n,) places that hold a token; None without padding.
-        first: (b,) each sequence's first token among all packed ones.
-        mask: what is added to scores, (b, 1, 1 or t, t); None where every token may attend to every other.
+        tokens: slice of the packed tokens.
+        shape: (b, t).
+        padded: (b t,) index of the block's token at each padded slot, 0 at padding; None without padding.
+        real: (n,) indices of the slots that hold a token; None without padding.
+        first: (b,) index of each sequence's first token among all packed tokens.
+        mask: added to the scores, (b, 1, 1 or t, t); None if every token may attend to every other.
     """
 
     tokens: slice
@@ -238,14 +242,21 @@ class Block:
 
     @classmethod
     def of(cls, start: int, lengths: Tensor, pairs: Tensor | None, dtype: torch.dtype) -> "Block":
-        """Sequences of these lengths (b,), longest first, from packed token `start` on; `pairs` (b, 1, T, T) bool."""
+        """Block of consecutive sequences.
+
+        Args:
+            start: index of the first packed token.
+            lengths: (b,) tokens per sequence, longest first.
+            pairs: (b, 1, T, T) bool, which query may attend to which key; None allows all.
+            dtype: dtype of the scores.
+        """
         b, t = len(lengths), int(lengths[0])
         ends = lengths.cumsum(0)
         tokens, first = slice(start, start + int(ends[-1])), start + ends - lengths
         filled = torch.arange(t) < lengths.unsqueeze(1)  # (b, t)
         allowed = filled[:, None, None] if pairs is None else pairs[..., :t, :t]
         mask = None
-        if not bool(allowed.all()):  # half of the lowest number: scores can be added to it without an overflow
+        if not bool(allowed.all()):  # half of the minimum, so that adding scores cannot overflow
             low = torch.finfo(dtype).min / 2
             mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, low)
         if bool(filled.all()):
@@ -263,13 +274,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Packing:
-    """Where the tokens of a batch go.
+    """Mapping between a padded batch and its packed tokens.
 
     Attributes:
-        order: (N,) place in the flattened batch of each packed token.
-        whole: the packed tokens are the batch in its own order.
-        rows: (B,) sequences in the order of the blocks.
-        blocks: of attention, longest sequences first.
+        order: (N,) index in the flattened batch of each packed token.
+        whole: whether the batch has no padding.
+        rows: (B,) batch index of each sequence, in the order of the blocks.
+        blocks: attention blocks, longest sequences first.
     """
 
     order: Tensor
@@ -279,16 +290,22 @@ class Packing:
 
     @classmethod
     def of(cls, shape: torch.Size, mask: Tensor | None, dtype: torch.dtype) -> "Packing":
-        """For a mask (B, T), or (B, 1, T, T) bool; `dtype` is that of the scores."""
+        """Packing for a batch of `shape` (B, T).
+
+        Args:
+            shape: (B, T).
+            mask: (B, T), or (B, 1, T, T) bool; None without padding.
+            dtype: dtype of the scores.
+        """
         B, T = shape
         pairs = None if mask is None or mask.dim() == 2 else mask
         valid = torch.ones(shape, dtype=torch.bool)
         if mask is not None:
-            valid = mask.bool() if pairs is None else pairs[:, 0].any(1)  # what any query sees is no padding
+            valid = mask.bool() if pairs is None else pairs[:, 0].any(1)  # keys that some query sees
             valid = valid.index_put((~valid.any(1), torch.tensor(0)), torch.tensor(True))  # no sequence is empty
         lengths = valid.sum(1)
         if pairs is not None and not torch.equal(valid, torch.arange(T) < lengths.unsqueeze(1)):
-            valid, lengths = torch.ones_like(valid), torch.full_like(lengths, T)  # padding within: kept, and masked
+            valid, lengths = torch.ones_like(valid), torch.full_like(lengths, T)  # padding inside: keep and mask it
         lengths, rows = lengths.sort(descending=True, stable=True)
         order = (rows.unsqueeze(1) * T + torch.arange(T))[valid[rows]]
         blocks, start, token = [], 0, 0
@@ -301,7 +318,7 @@ class Packing:
         return cls(order, len(order) == B * T, rows, blocks)
 
     def attend(self, qkv: Tensor, heads: int, dropout: float) -> Tensor:
-        """What each token mixes of its sequence: (N, D) from queries, keys and values (N, 3 D)."""
+        """Context vectors (N, D) from queries, keys and values (N, 3 D)."""
         mixed = []
         for block in self.blocks:
             q, k, v = block.heads(qkv, 3, heads)
@@ -310,7 +327,7 @@ class Packing:
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
     def attend_first(self, q: Tensor, kv: Tensor, heads: int, dropout: float) -> Tensor:
-        """The same for the first token of each sequence: (B, D) from q (B, D) in the order of `rows`, kv (N, 2 D)."""
+        """Context vectors (B, D) of the first tokens, from q (B, D) in the order of `rows` and kv (N, 2 D)."""
         mixed, start = [], 0
         for block in self.blocks:
             b = block.shape[0]
@@ -323,25 +340,26 @@ class Packing:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """Context (b, H, t, d) of queries, keys and values (b, H, t, d)."""
+    """Context vectors (b, H, t, d) from queries, keys and values (b, H, t, d); `dropout` is the dropout rate."""
     if not dropout:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # SDPA has no fused kernel with dropout on a CPU
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # SDPA has no fused CPU kernel with dropout
     scores = scores if mask is None else scores + mask
     weights = scores.softmax(-1).to(v.dtype)
     if not fits_16_bits(dropout):
         return F.dropout(weights, dropout) @ v
     keep, scale = keep_mask(weights.shape, dropout)
-    return weights * keep @ (v * scale)  # the values are fewer than the weights
+    return weights * keep @ (v * scale)  # scale v rather than the weights, which have more elements
 
 
 @dataclass(frozen=True)
 class Product:
-    """x W^T + b, in the dtype of its weight.
+    """Linear map x W^T + b in the dtype of its weight.
 
     Attributes:
-        weight: (out, in); bias: (out,).
-        packed: the weight as oneDNN wants it, or None.
+        weight: (out, in).
+        bias: (out,).
+        packed: the weight in oneDNN's layout, or None.
     """
 
     weight: Tensor
@@ -350,7 +368,7 @@ class Product:
 
     @classmethod
     def of(cls, modules: Sequence[Any], dtype: torch.dtype | None, prepack: bool) -> "Product":
-        """One product for linear layers of the same input; dtype None leaves weights and precision as they are."""
+        """Fuse linear layers that share an input. With dtype None, weights keep their dtype and gradients."""
         weights, biases = [module.weight for module in modules], [module.bias for module in modules]
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         bias = biases[0] if len(biases) == 1 else torch.cat(biases)
@@ -360,7 +378,7 @@ class Product:
         return cls(weight, bias, pack(weight) if prepack else None)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(n, out) from (n, in)."""
+        """(n, in) -> (n, out)."""
         if self.packed is not None:
             return packed_linear(x.to(self.weight.dtype), self.packed, self.bias)
         if not torch.is_grad_enabled():
@@ -370,7 +388,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's products, and its other modules."""
+    """The linear maps of one layer, and transformers' module for the rest."""
 
     qkv: Product
     mixed: Product
@@ -382,7 +400,7 @@ class Layer:
 
     @classmethod
     def of(cls, module: Any, dtype: torch.dtype | None, prepack: bool) -> "Layer":
-        """Of transformers' layer; see `Product.of`."""
+        """Build from transformers' layer; arguments as in `Product.of`."""
         attention = module.attention.self
         return cls(
             Product.of((attention.query, attention.key, attention.value), dtype, prepack),
@@ -407,7 +425,7 @@ class Layer:
         return torch.empty_like(output).index_copy(0, plan.rows, output)
 
     def rest(self, h: Tensor, context: Tensor) -> Tensor:
-        """The layer's output from its input and what its attention mixed, (n, D) each."""
+        """The layer's output (n, D) from its input and the context vectors of its attention, (n, D) each."""
         after, output = self.module.attention.output, self.module.output
         h = after.LayerNorm(_plus(after.dropout(self.mixed(context)), h))
         wide = self.module.intermediate.intermediate_act_fn(self.up(h))
@@ -415,23 +433,23 @@ class Layer:
 
 
 def _plus(new: Tensor, h: Tensor) -> Tensor:
-    """new + h, in the memory of the first where their types are equal."""
+    """new + h, in place in `new` if the dtypes are equal."""
     return new.add_(h) if new.dtype == h.dtype else new + h
 
 
 def pack(weight: Tensor) -> Tensor:
-    """A weight (out, in) in the layout that oneDNN prefers on this processor."""
+    """Reorder a weight (out, in) to the layout that oneDNN prefers on this processor."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None)
 
 
 def packed_linear(x: Tensor, packed: Tensor, bias: Tensor) -> Tensor:
-    """(n, out) from x (n, in)."""
+    """Linear map of x (n, in) to (n, out) with a weight from `pack`."""
     return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
 
 
 @cache
 def can_prepack(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has the two operations above, which are not part of its interface, and they are right."""
+    """Whether `pack` and `packed_linear`, which use private PyTorch operations, exist here and give correct results."""
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(n, 48, generator=generator).to(dtype) for n in (5, 32))
     bias = torch.randn(32, generator=generator).to(dtype)

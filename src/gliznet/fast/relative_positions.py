@@ -1,11 +1,11 @@
-"""Scores of relative positions without a gather: position products read along their diagonals.
+"""Relative position scores without a gather, read from the diagonals of a matrix product.
 
-A product of T queries with one vector per distance has a column for each distance -(T-1) .. T-1, and the score of
-(i, j) lies in the column of i - j. With the columns sorted by distance, those entries of consecutive rows are one step
-apart, so a strided view of the product *is* the score matrix. Long sequences are cut in blocks of `w` rows, which meet
-T + w - 1 distances instead of 2T - 1.
+The product of T queries with one vector per distance has a column for each distance -(T-1) .. T-1, and the score of
+(i, j) is in the column of i - j. With columns sorted by distance, the entries needed in consecutive rows are shifted by
+one column, so a strided view of the product *is* the score matrix. Long sequences are split into blocks of `w` rows,
+which need only T + w - 1 distances instead of 2T - 1.
 
-B batch, T tokens, H attention heads, d head size, M reach of a table (it holds the distances -(M-1) .. M-1).
+Shapes: B batch, T tokens, H attention heads, d head size, M reach of a table (it holds distances -(M-1) .. M-1).
 """
 
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
-# Measured on a CPU (12 heads of 64, one thread): up to 128 tokens one block is fastest, from 192 on blocks of 64 rows
-# take 0.6 to 0.75 of the time.
+# Measured on a CPU (12 heads of size 64, one thread): up to 128 tokens a single block is fastest; from 192 on, blocks
+# of 64 rows take 0.6 to 0.75 of its time.
 WHOLE, BLOCK = 128, 64
-# Floats of one position product on a CPU: larger ones cost more in fresh memory pages than in arithmetic.
+# Maximum floats in one position product on a CPU: larger ones spend more time on new memory pages than on arithmetic.
 MAX_PRODUCT = 1 << 20
 
 
@@ -29,8 +29,9 @@ def distance_rows(reach: int, span: int, buckets: int, furthest: int) -> Tensor:
 
     Args:
         reach: one more than the largest distance.
-        span: half the rows of the relative embeddings.
-        buckets, furthest: DeBERTa's `position_buckets` (not positive: distances are rows) and `max_relative_positions`.
+        span: half the number of rows of the relative embeddings.
+        buckets: DeBERTa's `position_buckets`; if not positive, distances are not bucketed.
+        furthest: DeBERTa's `max_relative_positions`.
     """
     distance = torch.arange(1 - reach, reach)
     if buckets > 0 and furthest > 0:
@@ -39,26 +40,26 @@ def distance_rows(reach: int, span: int, buckets: int, furthest: int) -> Tensor:
 
 
 def diagonals(product: Tensor, width: int) -> Tensor:
-    """View (..., w, T) of a product (..., w, T+w-1): entry (i, j) is that of column j - i + w - 1."""
+    """View (..., w, width) of a product (..., w, width+w-1): entry (i, j) is column j - i + w - 1 of row i."""
     rows, columns = product.shape[-2:]
     strides = (*product.stride()[:-2], columns - 1, 1)
     return product.as_strided((*product.shape[:-2], rows, width), strides, product.storage_offset() + rows - 1)
 
 
 def batch_slices(B: int, T: int, H: int, device: torch.device) -> list[slice]:
-    """Rows of a batch whose position products stay in cached memory; the whole batch on an accelerator."""
+    """Split a batch so that each position product has at most `MAX_PRODUCT` floats; one slice on an accelerator."""
     size = max(1, MAX_PRODUCT // (H * T * (2 * T - 1))) if device.type == "cpu" else B
     return [slice(start, min(start + size, B)) for start in range(0, B, size)]
 
 
 def _blocks(T: int, device: torch.device) -> Iterator[tuple[int, int]]:
-    """(first row, rows) of each block."""
+    """(first row, number of rows) of each block."""
     size = BLOCK if T > WHOLE and device.type == "cpu" else T
     return ((start, min(size, T - start)) for start in range(0, T, size))
 
 
 def _rows(table: Tensor, start: int, rows: int, T: int) -> Tensor:
-    """The rows (H, T+rows-1, d) of a table (H, 2M-1, d) that a block of rows meets."""
+    """The part (H, T+rows-1, d) of a table (H, 2M-1, d) with the distances that occur in a block of rows."""
     M = (table.shape[1] + 1) // 2
     return table[:, M - start - rows : M - start + T - 1]
 
@@ -68,8 +69,8 @@ def position_bias(q: Tensor, k: Tensor, key_table: Tensor | None, query_table: T
 
     Args:
         q, k: (B, H, T, d).
-        key_table: (H, 2M-1, d), M >= T: the key of each distance i - j, largest first; None leaves c2p out.
-        query_table: (H, 2M-1, d): the query of each distance, smallest first; None leaves p2c out.
+        key_table: (H, 2M-1, d), M >= T, a key per distance i - j, largest first; None omits content-to-position scores.
+        query_table: (H, 2M-1, d), a query per distance, smallest first; None omits position-to-content scores.
 
     Returns:
         (B, H, T, T): q_i . key[i-j] + k_j . query[i-j].
@@ -92,14 +93,14 @@ def position_bias(q: Tensor, k: Tensor, key_table: Tensor | None, query_table: T
 
 
 def _product(x: Tensor, table: Tensor) -> Tensor:
-    """(H, B, w, R) from x (B, H, w, d) and a table (H, R, d); one product per head where x's strides allow it."""
+    """Dot products (H, B, w, R) of x (B, H, w, d) with a table (H, R, d), as one matrix product per head."""
     B, H, w, d = x.shape
     flat = x.transpose(0, 1).reshape(H, B * w, d)
     return torch.bmm(flat, table.transpose(1, 2)).view(H, B, w, -1)
 
 
 class PositionBias(torch.autograd.Function):
-    """`position_bias` with gradients; the position products are not kept for the backward pass."""
+    """`position_bias` with gradients; the position products are not stored for the backward pass."""
 
     @staticmethod
     def forward(ctx, q, k, key_table, query_table):  # type: ignore[no-untyped-def]
@@ -119,7 +120,10 @@ class PositionBias(torch.autograd.Function):
 
 
 def _spread(grad: Tensor, x: Tensor, table: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of x (B, H, T, d) and of its table (H, 2M-1, d) from that of the scores (B, H, T, T), rows x's."""
+    """Gradients of x (B, H, T, d) and its table (H, 2M-1, d) from the gradient (B, H, T, T) of the scores.
+
+    Dim 2 of `grad` corresponds to the tokens of x.
+    """
     if table is None:
         return None, None
     B, H, T, d = x.shape
@@ -141,12 +145,12 @@ def _spread(grad: Tensor, x: Tensor, table: Tensor | None) -> tuple[Tensor | Non
 def gathered_bias(
     q: Tensor, k: Tensor, keys: Tensor | None, queries: Tensor | None, forward: Tensor, backward: Tensor
 ) -> Tensor:
-    """The same scores for positions of any form.
+    """The scores of `position_bias` for arbitrary relative positions, with a gather.
 
     Args:
         q, k: (B, H, T, d).
-        keys, queries: (H, R, d), one vector per row of the relative embeddings, or None.
-        forward, backward: (B or 1, T, T) int64 rows of the relative position and of its opposite.
+        keys, queries: (H, R, d), one vector per row of the relative embeddings; None omits that term.
+        forward, backward: (B or 1, T, T) int64, row of the relative position (i, j) and of its negative.
 
     Returns:
         (B, H, T, T).
@@ -165,35 +169,35 @@ class Positions:
 
     Args:
         length: T.
-        matrix: (B, T, T) or (1, T, T) relative positions (bucketed, if the model buckets), query minus key; None for
-            those of a plain sequence.
+        matrix: (B, T, T) or (1, T, T) relative positions, query minus key (bucketed if the model uses buckets); None
+            for consecutive positions 0 .. T-1.
     """
 
     def __init__(self, length: int, matrix: Tensor | None) -> None:
         self.length, self.matrix = length, matrix
-        self.reach: int | None = None  # largest relative position in `matrix`
-        if matrix is not None and matrix.device.type == "cpu":  # elsewhere the look would make the device wait
+        self.reach: int | None = None  # largest absolute relative position in `matrix`; None: unknown
+        if matrix is not None and matrix.device.type == "cpu":  # on a GPU this would force a synchronisation
             self.reach = int(matrix.abs().max())
         self._additive: tuple[Any, Tensor | None] | None = None
         self._rows: tuple[Tensor, Tensor] | None = None
 
     def additive(self, mask: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """What is added to the scores: 0 where `mask` (B, 1, T, T) allows, a very low number elsewhere."""
+        """Additive form of `mask` (B, 1, T, T): 0 where true, else a very low number. On a CPU, None if all true."""
         if self._additive is None or self._additive[0] is not mask:
             if mask.device.type == "cpu" and bool(mask.all()):
                 self._additive = (mask, None)
-            else:  # half of the lowest number: scores can be added to it without an overflow
+            else:  # half of the minimum, so that adding scores cannot overflow
                 low = torch.finfo(dtype).min / 2
                 self._additive = (mask, torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask.bool(), low))
         return self._additive[1]
 
     def window(self, span: int) -> tuple[int, int]:
-        """First row of the relative embeddings that `matrix` needs, and one past the last."""
+        """First row of the relative embeddings that `matrix` needs, and one past the last; `span` is half the rows."""
         reach = span if self.reach is None else self.reach
         return max(0, span - reach), min(2 * span, span + reach + 1)
 
     def rows(self, span: int) -> tuple[Tensor, Tensor]:
-        """Rows of `matrix` and of its opposite, counted from the window's first."""
+        """Embedding rows of `matrix` and of its negative, relative to the first row of the window."""
         if self._rows is None:
             assert self.matrix is not None
             first = self.window(span)[0]

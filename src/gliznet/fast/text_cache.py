@@ -1,11 +1,11 @@
-"""Order-invariant encoding in two parts: a text once, then any number of labels against its keys and values.
+"""Order-invariant encoding in two steps: each text once, then any number of labels against its keys and values.
 
-The text attends to nothing but itself, so its states are those of the text alone. A label needs of them only each
-layer's keys and values, and with `label_context="none"` not even these. For inference; the states equal those of
-`order_invariant.encode_order_invariant`, which takes both parts in one sequence and is what training uses.
+The text attends only to itself, so its states do not depend on the labels. A label needs only the text's keys and
+values of each layer, or nothing of the text with `label_context="none"`. For inference only; the states equal those of
+`order_invariant.encode_order_invariant`, which encodes text and labels in one sequence and is used in training.
 
-First the two parts, then what they need of each family of encoders. B batch, K labels, M tokens of a label, S tokens
-of a text, T tokens, D hidden size, H attention heads, d head size.
+The two steps come first, then the code per encoder family. Shapes: B batch, K labels, M tokens per label, S tokens per
+text, T tokens, D hidden size, H attention heads, d head size.
 """
 
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from gliznet.fast.deberta import has_fast_attention
 from gliznet.options import GliZNetOptions
 from gliznet.order_invariant import ABSOLUTE, first_position
 
-# What positions add to attention scores: to those with the text (B, H, K, M, S), to those with itself (B, H, K, M, M).
+# Position terms of a label's attention scores: with the text (B, H, K, M, S) and with its own tokens (B, H, K, M, M).
 PositionScores = tuple[Tensor | None, Tensor | None]
 
 
 @dataclass(frozen=True)
 class TextStates:
-    """Texts after the encoder.
+    """Encoded texts.
 
     Attributes:
         last: (B, S, D) last hidden states.
         mask: (B, S) bool, true at tokens.
-        layers: keys and values (B, H, S, d) of each layer; empty where labels see no text.
+        layers: keys and values (B, H, S, d) of each layer; empty with `label_context="none"`.
     """
 
     last: Tensor
@@ -41,12 +41,13 @@ class TextStates:
 
 @dataclass(frozen=True)
 class LabelPositions:
-    """Positions of label tokens; all labels of a text have the same.
+    """Positions of label tokens, the same for all labels of a text.
 
     Attributes:
         positions: (B, K * M), counted from 0.
-        distance: (B, M, S) position of a label's token minus that of a text's token; None where labels see no text.
-        labels, tokens: K and M.
+        distance: (B, M, S) position of a label token minus that of a text token; None with `label_context="none"`.
+        labels: K.
+        tokens: M.
     """
 
     positions: Tensor
@@ -56,7 +57,7 @@ class LabelPositions:
 
     @classmethod
     def of(cls, text: TextStates | None, ids: Tensor, options: GliZNetOptions) -> "LabelPositions":
-        """Labels start right after their text; where they see none, at 0 with their own [CLS], at 1 without it."""
+        """Labels start right after their text; without text, at 0 with a [CLS] (`label_frame`), else at 1."""
         B, K, M = ids.shape
         step = torch.arange(M, device=ids.device)
         if text is None:
@@ -69,7 +70,7 @@ class LabelPositions:
 
 @torch.inference_mode()
 def encode_text(backbone: Any, ids: Tensor, mask: Tensor, options: GliZNetOptions) -> TextStates:
-    """Encode texts by themselves.
+    """Encode texts without labels.
 
     Args:
         backbone: an encoder in eval mode for which `can_cache_texts` is true.
@@ -90,13 +91,16 @@ def encode_text(backbone: Any, ids: Tensor, mask: Tensor, options: GliZNetOption
 
 @torch.inference_mode()
 def encode_labels(backbone: Any, text: TextStates | None, ids: Tensor, mask: Tensor, options: GliZNetOptions) -> Tensor:
-    """Last hidden states (B, K, M, D) of labels, each beside its text, or alone with `label_context="none"`.
+    """Encode labels, each with its text, or alone with `label_context="none"`.
 
     Args:
-        backbone: the encoder that made `text`.
-        text: of B texts; None with `label_context="none"`.
-        ids, mask: (B, K, M) tokens of each label with its [LAB], padding on the right; (1, K, M) for all texts alike.
+        backbone: the encoder that produced `text`.
+        text: B encoded texts; None with `label_context="none"`.
+        ids, mask: (B, K, M) tokens of each label with its [LAB], padding on the right; (1, K, M) if texts share them.
         options: `label_context`, `label_frame`.
+
+    Returns:
+        Last hidden states (B, K, M, D).
     """
     family = _family(backbone)
     if text is not None:
@@ -120,7 +124,7 @@ def _attend(
     no_text: Tensor | None,
     no_label: Tensor,
 ) -> Tensor:
-    """What label tokens mix from their text's keys and values and from their own label, (B, K M, D)."""
+    """Context vectors (B, K M, D) of label tokens, which attend to their text and to their own label."""
     q, k, v = (
         projected.unflatten(2, (positions.labels, positions.tokens))
         for projected in family.project(layer, h, positions.positions, (0, 1, 2))
@@ -145,7 +149,7 @@ def _attend(
 
 
 class BertFamily:
-    """BERT and its like: learned absolute positions, a norm after each half of a layer."""
+    """BERT-like encoders: learned absolute positions, a norm after each half of a layer (post-norm)."""
 
     projections = ("query", "key", "value")  # attribute names
 
@@ -158,12 +162,12 @@ class BertFamily:
         return self.backbone.encoder.layer
 
     def embed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """First hidden states (B, T, D)."""
+        """Embeddings (B, T, D) of token ids, positions and mask (B, T)."""
         h = self.backbone.embeddings(input_ids=ids, position_ids=(positions + first_position(self.config)) * mask)
         return self.backbone.embeddings_project(h) if hasattr(self.backbone, "embeddings_project") else h
 
     def project(self, layer: Any, h: Tensor, positions: Tensor, which: tuple[int, ...]) -> list[Tensor]:
-        """Those of queries (0), keys (1) and values (2) that `which` names, (B, H, T, d) each; queries scaled."""
+        """The queries (0), keys (1) and values (2) listed in `which`, each (B, H, T, d); queries are scaled."""
         projected = []
         for i in which:
             x = getattr(layer.attention.self, self.projections[i])(h)
@@ -172,22 +176,22 @@ class BertFamily:
         return projected
 
     def scale(self, layer: Any) -> float:
-        """Factor of the scores."""
+        """Factor of the attention scores."""
         return self.head_size**-0.5
 
     def position_scores(
         self, layer: Any, q: Tensor, k: Tensor, text_keys: Tensor | None, positions: LabelPositions
     ) -> PositionScores:
-        """What positions add to the scores of q (B, H, K, M, d) with text_keys (B, H, S, d) and with k (as q)."""
+        """Position terms of the scores of q (B, H, K, M, d) with text_keys (B, H, S, d) and with k (B, H, K, M, d)."""
         return None, None
 
     def finish(self, layer: Any, h: Tensor, context: Tensor) -> Tensor:
-        """The layer's output from its input and what its attention mixed, (B, T, D) each."""
+        """The layer's output (B, T, D) from its input and the context vectors of its attention, (B, T, D) each."""
         attended = layer.attention.output(context, h)
         return layer.output(layer.intermediate(attended), attended)
 
     def last(self, h: Tensor) -> Tensor:
-        """What comes after the last layer."""
+        """Apply whatever follows the last layer, (B, T, D) to (B, T, D)."""
         return h
 
 
@@ -207,28 +211,26 @@ class DebertaFamily(BertFamily):
     ) -> PositionScores:
         """q . key[distance] + k . query[distance], from tables (H, 2r - 1, d) with one vector per distance.
 
-        Keys are sorted by falling distance, queries by rising distance.
+        Keys are sorted by decreasing distance, queries by increasing distance.
         """
         M, S = positions.tokens, 0 if text_keys is None else text_keys.shape[2]
         relative = self.backbone.encoder.get_rel_embedding()
-        tables = layer.attention.self.tables(
-            relative, S + M
-        )  # (H, 2r - 1, d): keys by falling distance, queries rising
+        tables = layer.attention.self.tables(relative, S + M)  # (H, 2r - 1, d) each
         r = next((table.shape[1] + 1) // 2 for table in tables if table is not None)
         step = torch.arange(M, device=q.device)
         label_scores = _label_scores(q, k, tables, slice(r - M, r + M - 1), M - 1 + step[:, None] - step)
         if text_keys is None:
             return None, label_scores
         assert positions.distance is not None
-        distance = positions.distance.clamp(min=0)[:, None, None]  # (B, 1, 1, M, S); what is clamped is padding
-        # Distances 0 .. S + M - 1: the last rows of the keys' first half, the first of the queries' second.
+        distance = positions.distance.clamp(min=0)[:, None, None]  # (B, 1, 1, M, S); only padding is negative
+        # Distances 0 .. S + M - 1, which end at the middle row of the keys and start at that of the queries.
         keys = None if tables[0] is None else tables[0][:, r - S - M : r]
         queries = None if tables[1] is None else tables[1][:, r - 1 : r - 1 + S + M]
         return _text_scores(q, text_keys, keys, queries, distance), label_scores
 
 
 def _label_scores(q: Tensor, k: Tensor, tables: Any, window: slice, index: Tensor) -> Tensor:
-    """Scores (B, H, K, M, M) of label tokens with those of their label; `index` (M, M): distances from the smallest."""
+    """Position scores (B, H, K, M, M) within each label; `index` (M, M) is the distance minus the smallest distance."""
     size = window.stop - window.start
     added = q.new_zeros(())
     if tables[0] is not None:
@@ -241,7 +243,7 @@ def _label_scores(q: Tensor, k: Tensor, tables: Any, window: slice, index: Tenso
 
 
 def _text_scores(q: Tensor, text_keys: Tensor, keys: Tensor | None, queries: Tensor | None, distance: Tensor) -> Tensor:
-    """Scores (B, H, K, M, S) of label tokens with those of the text; `distance` (B, 1, 1, M, S)."""
+    """Position scores (B, H, K, M, S) of label tokens with text tokens; `distance` is (B, 1, 1, M, S)."""
     added = q.new_zeros(())
     if keys is not None:
         product = q @ keys.transpose(-1, -2).unsqueeze(1)  # (B, H, K, M, S + M)
@@ -254,7 +256,7 @@ def _text_scores(q: Tensor, text_keys: Tensor, keys: Tensor | None, queries: Ten
 
 
 class ModernBertFamily(BertFamily):
-    """ModernBERT: rotary positions, a norm before each half of a layer, local attention in most layers."""
+    """ModernBERT: rotary positions, a norm before each half of a layer (pre-norm), local attention in most layers."""
 
     def _layers(self) -> Any:
         return self.backbone.layers
@@ -263,7 +265,7 @@ class ModernBertFamily(BertFamily):
         return self.backbone.embeddings(input_ids=ids)
 
     def project(self, layer: Any, h: Tensor, positions: Tensor, which: tuple[int, ...]) -> list[Tensor]:
-        """As `BertFamily.project`; queries and keys are rotated."""
+        """Like `BertFamily.project`, with rotated queries and keys."""
         h, joint = layer.attn_norm(h), layer.attn.Wqkv
         weight = joint.weight.chunk(3)
         bias = (None,) * 3 if joint.bias is None else joint.bias.chunk(3)
@@ -279,7 +281,7 @@ class ModernBertFamily(BertFamily):
     def position_scores(
         self, layer: Any, q: Tensor, k: Tensor, text_keys: Tensor | None, positions: LabelPositions
     ) -> PositionScores:
-        """Nothing, or in a layer of local attention a very low number beyond its window."""
+        """None, or in a local attention layer a very low number outside the window."""
         if layer.attention_type != "sliding_attention":
             return None, None
         step = torch.arange(positions.tokens, device=q.device)
@@ -299,7 +301,7 @@ class ModernBertFamily(BertFamily):
 
 
 def _family_class(backbone: Any) -> type[BertFamily] | None:
-    """Which class knows the layers of an encoder; None: text and labels have to go through it in one sequence."""
+    """Family of an encoder; None if it can only encode text and labels in one sequence."""
     kind = backbone.config.model_type
     if kind == "deberta-v2":
         return DebertaFamily if has_fast_attention(backbone.encoder) else None
@@ -309,7 +311,7 @@ def _family_class(backbone: Any) -> type[BertFamily] | None:
 
 
 def can_cache_texts(backbone: Any) -> bool:
-    """Whether an encoder's layers are known well enough to encode texts and labels apart."""
+    """Whether texts and labels can be encoded separately with this encoder."""
     return _family_class(backbone) is not None
 
 

@@ -1,4 +1,4 @@
-"""Target `check`: whether a run has what it depends on."""
+"""Target `check`: whether everything that a run depends on is available."""
 
 import importlib.metadata
 import inspect
@@ -17,7 +17,7 @@ from zsbench.store.provenance import IntegrityError, read_json
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.imported import rows_without_scores
 
-ODDITIES = {  # of a card's `quality` -> what is counted, in words
+ODDITIES = {  # key in a card's `quality` -> description
     "empty_texts": ("empty text", ""),
     "duplicate_texts": ("duplicate text", ""),
     "rows_without_gold": ("row", " without gold"),
@@ -26,7 +26,7 @@ Row = tuple[str, str, str]  # "ok" | "n/a" | "FAIL", subject, facts
 
 
 def check_run(plan: Plan) -> Iterator[Row]:
-    """One row per dependency of a run. (The config is valid if there is a plan.)"""
+    """One row per dependency of a run. The config needs no check: a plan exists only for a valid one."""
     families = sorted({system.family for system in plan.systems.values()})
     packages = sorted({package for family in families for package in FAMILIES[family].packages})
     yield "ok", "config", summary(plan)
@@ -47,7 +47,7 @@ def check_run(plan: Plan) -> Iterator[Row]:
 
 
 def _sources(plan: Plan) -> Iterator[Row]:
-    """Unreachable sources, and fetched sources with the checksums of all files verified."""
+    """Rows for unreachable sources, and for fetched sources after verifying the checksums of all files."""
     for name, problem in unreachable_sources(plan):
         yield "FAIL", "source", f"{name}: {problem}"
     fetched = [name for name in plan.sources if plan.layout.fetched(name).is_file()]
@@ -77,7 +77,7 @@ def _datasets(plan: Plan) -> Iterator[Row]:
 
 
 def _custom(system: System) -> Row:
-    """Import the user's class, so that errors show now instead of hours later."""
+    """Import the user's class, so that errors show up now instead of hours later."""
     options = CustomOptions.model_construct(**system.settings)
     subject = f"{system.id}: {options.class_}"
     try:
@@ -91,7 +91,7 @@ def _custom(system: System) -> Row:
 
 
 def _imported(plan: Plan, system: str, suite: str, dataset: str) -> Row:
-    """Check that imported scores cover all prepared rows, because a single missing row fails the cell."""
+    """Check that imported scores cover all prepared rows; a single missing row would fail the cell."""
     subject, path, rows = f"{system} on {dataset}", plan.layout.imported(system, dataset), plan.layout.dataset(dataset)
     if not rows.is_file():
         return "ok", "scores", f"{subject}: not checked, {dataset} is not prepared yet"

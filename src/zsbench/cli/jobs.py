@@ -18,7 +18,7 @@ from zsbench.store.layout import Layout
 if TYPE_CHECKING:
     from zsbench.plan.plan import Plan
 
-# Progress bars and warnings of libraries, which say nothing about the progress of a job.
+# Disable progress bars and warnings of libraries, which are not about the progress of the job.
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error", "TQDM_DISABLE": "1"}
 launcher = typer.Typer()
 app = typer.Typer(no_args_is_help=True, help="Run a single job, as the workflow does.")
@@ -38,7 +38,7 @@ class Run:
 
     @property
     def reports(self) -> Path:
-        """reports/RUN, beside the results"""
+        """reports/RUN, next to the results"""
         return self.root.parent.parent / "reports" / self.root.name
 
     def spec(self, kind: str, *names: Any) -> Any:
@@ -59,7 +59,7 @@ class Run:
 
 
 def open_run(text: str) -> Run:
-    """A parser for the id or folder of a run."""
+    """Parse the id or folder of a run."""
     from zsbench.plan.plan import Plan
 
     root = Path(text) if Layout(Path(text)).config.is_file() else Path("results") / text

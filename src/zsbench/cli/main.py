@@ -36,7 +36,7 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> i
         code = _run(app, program, arguments)
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader closed the pipe, as `head` does; discard what is still buffered
+    except BrokenPipeError:  # the reader closed the pipe, like `head`; discard buffered output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 

@@ -1,5 +1,7 @@
-"""Parameter types for folders and files on the command line. An invalid path ends with exit code 2 and a sentence that
-says what was expected. A run is given by its id or its folder.
+"""Parameter types for folders and files on the command line.
+
+For an invalid path, the command ends with exit code 2 and a message that says what was expected. A run is given by its
+id or its folder.
 """
 
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from zsbench.store.layout import WORKFLOW
 
 
 def existing_folder(expected: str, *marks: str, base: str = "") -> Callable[[str], Path]:
-    """A parser for a folder that contains a match for each glob pattern in `marks`. Ids are looked up in `base`."""
+    """Return a parser for a folder with a match for each glob pattern in `marks`; ids are looked up in `base`."""
 
     def parse(text: str) -> Path:
         path = next((path for path in (Path(text), Path(base) / text) if path.is_dir()), None)
@@ -30,7 +32,7 @@ def existing_folder(expected: str, *marks: str, base: str = "") -> Callable[[str
 
 
 def _no_run(text: str, base: str, marks: tuple[str, ...]) -> str:
-    """Which runs there are instead."""
+    """Message for an unknown run, which lists the existing ones."""
     folders = Path(base).iterdir() if Path(base).is_dir() else ()
     runs = [path.name for path in folders if all(next(path.glob(mark), None) for mark in marks)]
     if runs:
@@ -39,7 +41,7 @@ def _no_run(text: str, base: str, marks: tuple[str, ...]) -> str:
 
 
 def existing_file(expected: str) -> Callable[[str], Path]:
-    """A parser for a file."""
+    """Return a parser for a file."""
 
     def parse(text: str) -> Path:
         if not Path(text).is_file():
@@ -50,7 +52,7 @@ def existing_file(expected: str) -> Callable[[str], Path]:
 
 
 def cell_folder(text: str) -> Path:
-    """A parser for the folder of a cell, or for a file in that folder."""
+    """Parse the folder of a cell, or a file in that folder."""
     path = Path(text)
     expected = "results/<run>/cells/<suite>/<dataset>/<system>/seed<k>"
     return existing_folder(expected, "card.json")(str(path.parent if path.is_file() else path))

@@ -1,4 +1,4 @@
-"""Which parts of a run are done or failed, and which sources are unreachable: determined from disk, without network."""
+"""Which parts of a run are done or failed, and which sources are unreachable. Uses only files, not the network."""
 
 import os
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def summary(plan: Plan) -> str:
 
 
 def _card(layout: Layout, cell: tuple[str, str, str, int]) -> dict[str, Any] | None:
-    """A cell's card, {} for a damaged one (the job that needs it says so), None where there is none."""
+    """A cell's card; {} if it is damaged (the job that needs it will report this), None if there is none."""
     path = layout.card(*cell)
     if not path.is_file():
         return None
@@ -49,7 +49,7 @@ def _state(layout: Layout, cell: tuple[str, str, str, int]) -> str | None:
 
 
 def failures(plan: Plan) -> str | None:
-    """The failed cells of a finished run, one line each, and what to do; None where none failed."""
+    """The failed cells of a finished run, one line each, and what to do; None if none failed."""
     lines = []
     for cell in plan.cells:
         card = _card(plan.layout, cell) or {}
@@ -63,7 +63,7 @@ def failures(plan: Plan) -> str | None:
 
 
 def missing_files(plan: Plan) -> Iterator[str]:
-    """A message for each of the user's own files and folders that does not exist, fetched before or not."""
+    """A message for each of the user's files and folders that does not exist, even if it was fetched before."""
     for name in plan.sources:
         source = plan.source_spec(name)
         for kind, there in (("local", Path.is_file), ("folder", Path.is_dir)):
@@ -73,7 +73,7 @@ def missing_files(plan: Plan) -> Iterator[str]:
 
 
 def _written(plan: Plan, source: str) -> str:
-    """The key of the config that made a source."""
+    """The config key from which a source was created."""
     for kind in ("datasets", "training_sets"):
         if plan.config[kind].get(source, {}).get("path"):
             return f"{kind}.{source}.path"
@@ -82,7 +82,7 @@ def _written(plan: Plan, source: str) -> str:
 
 
 def unreachable_sources(plan: Plan) -> Iterator[tuple[str, str]]:
-    """(source, what is missing and what to do) for every source that is not fetched and currently cannot be."""
+    """(source, what is missing and what to do) for every source that is not fetched and currently unavailable."""
     for name in plan.sources:
         source = plan.source_spec(name)
         mirror, lock = os.environ.get("ZSBENCH_MIRROR") or source["mirror"], source.get("lock")
@@ -98,7 +98,7 @@ def unreachable_sources(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def pin_missing(plan: Plan, workflow: Path) -> Iterator[str]:
-    """Pin what this run fetches from the hub for the first time; a line for each source."""
+    """Pin the hub sources that this run fetches for the first time; yields one line per source."""
     if os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True"):
         return
     names = [name for name in plan.sources if not plan.layout.fetched(name).is_file()]
@@ -108,7 +108,7 @@ def pin_missing(plan: Plan, workflow: Path) -> Iterator[str]:
 
 
 def warning(plan: Plan) -> str | None:
-    """Sources out of reach, in one line; None when every source is there or can be fetched."""
+    """The unreachable sources in one line; None if every source is fetched or can be fetched."""
     missing = list(unreachable_sources(plan))
     if not missing:
         return None

@@ -18,7 +18,7 @@ def kind_of(folder: Path) -> str:
 
 
 def results_or_reports(text: str) -> Path:
-    """A parser for the results or the report of a run."""
+    """Parse the folder with the results or the report of a run."""
     folder = is_folder(text)
     if not kind_of(folder):
         raise typer.BadParameter(f"{folder} is neither {' nor '.join(KINDS)}")

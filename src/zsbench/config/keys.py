@@ -1,5 +1,4 @@
-"""Reference of config keys for editors (`workflow/schemas/config.schema.json`) and readers
-(`docs/configuration-keys.md`)."""
+"""Reference of config keys, for editors (`config.schema.json`) and readers (`docs/configuration-keys.md`)."""
 
 import json
 from collections.abc import Iterator

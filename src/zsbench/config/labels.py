@@ -1,11 +1,13 @@
-"""Checks of labels as people see them: no invisible characters, and no two labels that look the same. Models see code
-points, so such labels would be treated differently for no visible reason."""
+"""Checks of labels as people see them: no invisible characters, and no two labels that look the same.
+
+Models see code points, so they would treat labels differently for no visible reason.
+"""
 
 import unicodedata
 
 from zsbench.store.fields import EntryError
 
-# Categories of invisible characters, except those that shape letters and emoji: joiners, and the tags of flags.
+# Unicode categories of invisible characters. Joiners and flag tags are allowed: they change how letters and emoji look.
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 SHAPING = {"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))}
 
@@ -29,6 +31,6 @@ def check_labels(key: str, labels: list[str]) -> None:
 
 
 def fold(label: str) -> str:
-    """The same form for all labels that look the same: NFKC, case-folded, single spaces."""
+    """Canonical form, the same for labels that look the same: NFKC, case-folded, single spaces."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", label).casefold())
     return " ".join(folded.split())

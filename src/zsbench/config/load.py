@@ -44,7 +44,7 @@ def load_yaml(path: Path) -> Config:
         ConfigError: not a mapping in UTF-8, or a duplicate key.
     """
     try:
-        with Path(path).open(encoding="utf-8") as file:  # whose name its errors give
+        with Path(path).open(encoding="utf-8") as file:  # YAML errors show the file's name
             loader = SAFE_LOADER(file)
             node = loader.get_single_node()
         _check_keys(path, node, ())

@@ -1,5 +1,6 @@
-"""Every config key with its type, default and meaning. Validation, the editor schema and the reference page of keys are
-all generated from this file.
+"""Every config key with its type, default and meaning.
+
+Validation, the editor schema and the reference page of keys are all generated from this file.
 
 A config is a `RunConfig`; its `sources`, `datasets` and `training_sets` add to the project's presets (`Presets`).
 Checks that types cannot express, such as whether an id exists or a split has rows, are in `zsbench.config.references`.
@@ -360,7 +361,7 @@ class Part(Overrides, Strict):
 class Switches(Overrides, Strict):
     """A subset of GliZNet's options."""
 
-    null_is_a_value = True  # of `focal_gamma`
+    null_is_a_value = True  # `focal_gamma` can be null
 
 
 Recipe: TypeAlias = create_model(  # type: ignore[valid-type]

@@ -92,10 +92,10 @@ def _known(key: str, value: str, allowed: Iterable[str]) -> Problems:
 
 
 def _weights(key: str, source: str, presets: Presets, trained: Iterable[str] = ()) -> Problems:
-    """The id of a source that can hold a model; `trained`: what else might have been meant."""
+    """Check that `source` is the id of a source of model weights; `trained`: other ids that may have been meant."""
     if source not in presets.sources:
         of_rows = {preset.source for kind in (presets.datasets, presets.training_sets) for preset in kind.values()}
-        named = key.startswith(("systems.", "hybrid.", "recipe."))  # where `name_models` makes sources
+        named = key.startswith(("systems.", "hybrid.", "recipe."))  # keys for which `name_models` creates sources
         more = ", or owner/name on the hub, or a folder such as ./my-checkpoint" if named else ""
         yield f"`{key}`: {source!r} is not known{suggest(source, {*presets.sources, *trained} - of_rows)}{more}"
     entry = presets.sources.get(source)

@@ -42,9 +42,9 @@ class Described:
         text, gold: names of the text and the gold column.
         values: values of the gold column, in the order of `labels`.
         labels: the labels in words.
-        rows: rows of each value.
-        separator: of a csv.
-        notes: a line for each kind of odd rows.
+        rows: number of rows per value.
+        separator: column separator of a csv.
+        notes: one line per kind of unusual row.
     """
 
     columns: list[str]
@@ -121,7 +121,7 @@ def _gold_column(path: Path, frame: pd.DataFrame, labels: list[str] | None) -> s
 
 
 def _check_spellings(gold: str, counts: Counter[str]) -> None:
-    """Refuse two values that a reader takes for one, such as `good` and `good ` with a space behind it."""
+    """Reject values that look the same, such as `good` and `good ` with a trailing space."""
     first: dict[str, str] = {}
     for value in counts:
         if (same := first.setdefault(fold(value), value)) != value:
@@ -153,7 +153,7 @@ def _is_number(value: str) -> bool:
 
 
 def slug(text: str) -> str:
-    """An id made of a file's name: `My Reviews.csv` -> `my-reviews`."""
+    """Make an id from a file name: `My Reviews.csv` -> `my-reviews`."""
     name = unicodedata.normalize("NFKD", PurePath(text).name.split(".")[0].casefold())
     letters = name.encode("ascii", "ignore").decode()  # without accents
     return re.sub(r"[^a-z0-9]+", "-", letters).strip("-")[:60] or "mine"

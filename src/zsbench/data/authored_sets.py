@@ -1,7 +1,7 @@
 """The two data sets shipped with this project, in the schema of their published counterparts.
 
 `load_hardset_mini` has the schema of `alexneakameni/ZSHOT-HARDSET-v2` (text, labels, not_labels) and
-`load_topics_mini` that of the HybridNLI benchmark (text, labels), so code for one reads the other.
+`load_topics_mini` the schema of the HybridNLI benchmark (text, labels), so the same code reads both versions.
 """
 
 import json
@@ -17,7 +17,7 @@ HARDSET, TOPICS = "hardset-mini", "topics-mini"
 
 
 def read_authored(name: str) -> list[dict[str, Any]]:
-    """All rows, with every field, of `hardset-mini` or `topics-mini`, in file order.
+    """All rows of an authored set such as `hardset-mini` or `topics-mini`, with every field, in file order.
 
     Raises:
         DataError: no such set.
@@ -41,7 +41,7 @@ def load_hardset_mini(split: str) -> "Dataset":
 
 
 def load_topics_mini(split: str) -> "Dataset":
-    """One split of topics-mini: features `text` (string) and `labels` (list of string, empty when none is true).
+    """One split of topics-mini: features `text` (string) and `labels` (list of string, empty if none is true).
 
     Args:
         split: "train", "validation" or "test".
@@ -53,7 +53,7 @@ def load_topics_mini(split: str) -> "Dataset":
 
 
 def _load(name: str, split: str, columns: tuple[str, ...]) -> "Dataset":
-    # Imported here: `datasets` takes a second to import and the validators read the same rows without it.
+    # Imported here because `datasets` takes a second to import and the checks of these sets do not need it.
     from datasets import Dataset, Features, List, Value
 
     rows = read_authored(name)

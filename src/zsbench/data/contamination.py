@@ -12,13 +12,14 @@ from zsbench.store.provenance import write_json
 
 
 def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[str]) -> None:
-    """Write `analysis/overlap.json`: by test set and training set, what the test set's scored rows share with it.
+    """Write `analysis/overlap.json`: for each test set and training set, the overlap of the scored rows with it.
 
-    The training split of a test set, which hybrids learn from, is a training set too, under the test set's name.
+    The training split of a test set, which hybrids are trained on, also counts as a training set, under the id of the
+    test set.
 
     Args:
-        root: `results/<run>`, with both prepared.
-        training_sets, datasets: their ids.
+        root: `results/<run>`, in which all sets are prepared.
+        training_sets, datasets: ids of the training sets and test sets.
     """
     layout = Layout(root)
     paths = {name: check_rows(layout.training_set(name)) for name in training_sets}

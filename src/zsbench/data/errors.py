@@ -1,4 +1,4 @@
-"""Errors of the data stage. Messages are shown to users: they say what to do next, and secrets are masked."""
+"""Errors of the data stage. Their messages are shown to users and tell them what to do next."""
 
 import errno
 

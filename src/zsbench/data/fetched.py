@@ -8,18 +8,18 @@ from zsbench.store.integrity import check_listed
 from zsbench.store.layout import PROJECT, Layout
 from zsbench.store.provenance import digest, file_sha256, read_json, write_json
 
-AUTHORED = PROJECT / "authored"  # the sets that this project wrote and carries
+AUTHORED = PROJECT / "authored"  # data sets written for and shipped with this project
 
 
 def file_at_hand(source: dict[str, Any]) -> Path | None:
-    """The file or folder on this machine that a source is a copy of, a user's or the project's; None for others."""
+    """The local file or folder (the user's or the project's) that a source copies; None for remote sources."""
     if source["kind"] in ("local", "folder"):
         return Path(source["path"]).expanduser()
     return AUTHORED / source["file"] if source["kind"] == "authored" else None
 
 
 def stated(folder: Path) -> list[dict[str, Any]]:
-    """Name, size and time of every file of a folder: what tells an edit of a checkpoint without reading gigabytes."""
+    """Name, size (bytes) and modification time (ns) of every file in a folder, to detect edits without reading them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
         {"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "time": path.stat().st_mtime_ns}
@@ -28,7 +28,7 @@ def stated(folder: Path) -> list[dict[str, Any]]:
 
 
 def content_at_hand(source: dict[str, Any]) -> str:
-    """What identifies the content of the file or folder on this machine that a source is a copy of; "" for others."""
+    """Digest that identifies the content of a source's local file or folder; "" for other or missing sources."""
     path = file_at_hand(source)
     if path is None:
         return ""
@@ -36,7 +36,7 @@ def content_at_hand(source: dict[str, Any]) -> str:
 
 
 def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
-    """Folder and manifest of a fetched source, after checking every file's size and sum.
+    """Folder and manifest of a fetched source, after checking every file's size and checksum.
 
     Raises:
         IntegrityError: a file is missing or differs from what was fetched.
@@ -48,7 +48,7 @@ def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def fetched_file(folder: Path, name: str) -> Path:
-    """A fetched source's file by the name that a preset's `files` gives.
+    """Path of a fetched file, given its name in the preset's `files`.
 
     Raises:
         DataError: no such file; lists the available files.
@@ -60,11 +60,11 @@ def fetched_file(folder: Path, name: str) -> Path:
 
 
 def write_run_manifest(layout: Layout, licences: dict[str, str]) -> None:
-    """Everything a run fetched in one file: kind, origin, revision, what vouches for it, licence, files.
+    """Write the run's `manifest.json`: for every source its kind, origin, revision, verification, licence and files.
 
     Args:
-        layout: the run; `manifest.json` is written at its top.
-        licences: of every source, all of which are fetched.
+        layout: layout of the run.
+        licences: source id -> licence; all these sources must be fetched.
     """
     keys = ("origin", "revision", "verified", "replica", "converted", "files")
     entries = {}

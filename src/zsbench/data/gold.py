@@ -1,5 +1,7 @@
-"""Interpret a gold column: values listed in the preset, ratings in intervals, or multi-hot vectors. Unknown or
-ambiguous values are rejected with file, column and row."""
+"""Interpret a gold column: values listed in the preset, ratings in intervals, or multi-hot vectors.
+
+Unknown or ambiguous values are rejected; the message names file, column and row.
+"""
 
 import json
 import math
@@ -15,16 +17,16 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
     """Convert a gold column into label indices; a row without a label gets an empty list.
 
     Args:
-        column: the gold values; its index numbers the file's rows.
-        gold: `values` (the file's value of each label, in label order; a list of them is multi-label), `bins` (an
-            inclusive numeric interval of each label, in label order), or `encoding: multi-hot` (a list of zeros and
-            ones, one per label).
+        column: the gold values; the index holds row numbers in the file.
+        gold: `values` (the value in the file for each label, in label order; a row may hold a list of them), `bins` (an
+            inclusive numeric interval per label, in label order), or `encoding: multi-hot` (each row is a list of zeros
+            and ones, one per label).
         n_labels: number of labels of the preset.
-        task: "single" (at most one label per row) or "multi" (a row without labels says so with an empty list).
+        task: "single" (at most one label per row) or "multi" (a row without labels must hold an empty list).
         where: file and column, for messages.
 
     Raises:
-        DataError: names the first row that is not understood.
+        DataError: names the first row that cannot be interpreted.
     """
     index = readings(gold.get("values", []))
     rows: list[list[int]] = []
@@ -49,13 +51,13 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
 
 
 def readings(values: list[str | int | bool]) -> dict[str | int, int]:
-    """Every way a file may hold each described value -> its place.
+    """Map every representation of a value that may occur in a file to the index of the value.
 
-    A text stands for itself. A number may be a text in a table or a fraction where a column has gaps, true and false
-    may be words or ones and zeros.
+    Strings represent themselves. Numbers may be strings in a table, or floats in a column with missing values; booleans
+    may be words, or ones and zeros.
 
     Raises:
-        ValueError: two of the values could be held alike.
+        ValueError: two values share a representation.
     """
     indices: dict[str | int, int] = {}
     for i, value in enumerate(values):
@@ -77,7 +79,7 @@ def _shown(values: list[Any]) -> str:
 def _named(
     value: Any, index: dict[str | int, int], values: list[str | int | bool], n_labels: int, row_name: str
 ) -> list[int]:
-    """Labels that a value, or a list of values, names."""
+    """Indices of the labels given by a value or a list of values."""
     items = value if isinstance(value, list) else [value]
     marks = isinstance(value, list) and all(isinstance(item, int | float) and item in (0, 1) for item in items)
     if marks and (len(items) == n_labels or len(set(items)) < len(items)):
@@ -95,7 +97,7 @@ def _named(
 
 
 def _marked(value: Any, n_labels: int, row_name: str) -> list[int]:
-    """Labels whose place in the list holds a one."""
+    """Indices of the labels marked with a one in a multi-hot list."""
     marks = value if isinstance(value, list) else []
     if len(marks) != n_labels or not all(isinstance(mark, int | float) and mark in (0, 1) for mark in marks):
         raise DataError(
@@ -105,7 +107,7 @@ def _marked(value: Any, n_labels: int, row_name: str) -> list[int]:
 
 
 def _within(rating: Any, bins: list[list[float]], row_name: str) -> list[int]:
-    """Index of the interval a rating lies in; none for one between the intervals."""
+    """Index of the interval that contains a rating, as a list; empty if the rating is between intervals."""
     try:
         number = math.inf if isinstance(rating, bool) else float(rating)
     except (TypeError, ValueError):

@@ -1,8 +1,8 @@
-"""The order in which an evaluation row shows its labels.
+"""The order in which labels of an evaluation row are shown to models.
 
-Stored rows list their true labels first, and a joint encoder can learn to favour early positions. So every row that is
-used to choose or to judge a model shows its labels in this order, which depends on the text and on the label names and
-on nothing else: not on which labels are true, nor on how a file lists them.
+Stored rows list their true labels first, and a joint encoder can learn to favour early positions. Therefore every row
+used for model selection or evaluation shows its labels in a pseudo-random order that depends only on the text and the
+label names, not on which labels are true or on their order in the file.
 """
 
 import hashlib
@@ -12,11 +12,11 @@ SEED = 20261128
 
 
 def shown_labels(text: str, true: Sequence[str], false: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Labels of one row in the order that every system sees them, with their targets.
+    """Labels of one row in the order in which every system sees them, with their targets.
 
     Args:
         text: the row's text.
-        true, false: its labels; a label is in one of the two.
+        true, false: its true and false labels, which must be disjoint.
 
     Returns:
         K labels in pseudo-random order, and K targets (1 true, 0 false).

@@ -1,8 +1,8 @@
 """Near-duplicate detection: texts of a test set that occur exactly or almost exactly in a training set.
 
-Exact: equal after normalisation. Near: the two share at least `NEAR`, and at least `MIN_SHARED`, of the word triples of
-the one that has fewer: a copy with words changed, or a copy inside a longer text. Every such pair is found (prefix
-filtering, Chaudhuri et al., ICDE 2006); nothing is sampled.
+Exact duplicates are equal after normalisation. Near duplicates share at least `NEAR` of the word triples (shingles) of
+the text with fewer of them, and at least `MIN_SHARED` triples: a copy with some words changed, or a copy inside a
+longer text. The search is exhaustive (prefix filtering, Chaudhuri et al., ICDE 2006), without sampling.
 """
 
 import re
@@ -14,28 +14,29 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-SHORT = 5  # texts of fewer words ("not bad") are equal by chance: counted, but no contamination
+SHORT = 5  # texts with fewer words ("not bad") can be equal by chance: counted, but not as contamination
 SHINGLE_WORDS = 3
-NEAR = 0.4  # with one word in eight changed a text of 20 words keeps half of its triples at least
-# Long texts hold any stock phrase ("this is one of the best"); so a text under 9 words is only found when it is equal.
+NEAR = 0.4  # with one word in eight changed, a text of 20 words keeps at least half of its triples
+# Long texts contain stock phrases ("this is one of the best"), so texts of fewer than 9 words only match if equal.
 MIN_SHARED = 7
-CHUNK = 2000  # texts looked up at once
+CHUNK = 2000  # texts per lookup
 
-Shingles = tuple[np.ndarray, np.ndarray]  # hashes of all texts, one after the other, and where each text starts
+Shingles = tuple[np.ndarray, np.ndarray]  # concatenated hashes of all texts, and the start of each text
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a training set and a test set share. Indices are positions in the two lists given.
+    """Overlap of a training set and a test set. Indices are positions in the two given lists.
 
     Attributes:
-        train_rows: training texts compared (texts without a word are left out on both sides).
-        test_rows: test texts compared.
-        exact: test texts of `SHORT` words or more that equal a training text.
-        near: test texts that hold, or are held by, a training text to at least `NEAR`; those in `exact` left out.
-        short: test texts of fewer than `SHORT` words that equal a training text: no contamination.
-        largest: largest share found between a test and a training text that are not equal; 0 when none came near.
-        train_hits: training texts that are equal (`short` ones not) or near to a test text: what removal takes out.
+        train_rows: number of training texts compared (texts without words are ignored on both sides).
+        test_rows: number of test texts compared.
+        exact: indices of test texts of at least `SHORT` words that equal a training text.
+        near: indices of test texts that are near duplicates of a training text, except those in `exact`.
+        short: indices of test texts of fewer than `SHORT` words that equal a training text (not contamination).
+        largest: largest share of common shingles among pairs that are not equal; 0 if no pair shares `MIN_SHARED`.
+        train_hits: indices of training texts that equal (except `short` ones) or nearly equal a test text; these would
+            be removed.
     """
 
     train_rows: int
@@ -47,7 +48,7 @@ class Overlap:
     train_hits: tuple[int, ...]
 
     def card(self) -> dict[str, Any]:
-        """Counts and shares for a dataset's card; no text and no row of either set."""
+        """Counts and shares for a data set's card; contains no text or row of either set."""
         return {
             "train_rows": self.train_rows,
             "test_rows": self.test_rows,
@@ -62,7 +63,7 @@ class Overlap:
 
 
 def words(text: str) -> list[str]:
-    """Words of the normalised text: compatibility forms folded, lower case, runs of letters and digits."""
+    """Words of a normalised text (NFKC, case-folded): runs of letters and digits."""
     return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -90,7 +91,7 @@ def overlap(train_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
 
 
 def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of positions in one list whose texts are equal or near; of equal texts, each with the first of them."""
+    """Pairs of positions in a list whose texts are equal or near duplicates; equal texts pair with the first one."""
     distinct = _distinct(texts)
     keys = list(distinct)
     equal = [(rows[0], row) for rows in distinct.values() for row in rows[1:]]
@@ -99,7 +100,7 @@ def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _distinct(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
-    """Positions of each distinct normalised text; texts without a word are left out."""
+    """Positions of each distinct normalised text; texts without words are left out."""
     positions: dict[tuple[str, ...], list[int]] = {}
     for index, text in enumerate(texts):
         if key := tuple(words(text)):
@@ -108,7 +109,7 @@ def _distinct(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
 
 
 def _near_pairs(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> list[tuple[int, int, float]]:
-    """(train index, test index, share of the smaller text's shingles) of the pairs that may reach `NEAR`."""
+    """(train index, test index, share of the smaller text's shingles) for all pairs that can reach `NEAR`."""
     if not train or not test:
         return []
     left, right = _matrices(train, test)
@@ -118,7 +119,7 @@ def _near_pairs(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> li
 
 
 def _matrices(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> tuple[csr_matrix, csr_matrix]:
-    """Which text has which shingle, (texts, distinct shingles) each, over one numbering of the shingles."""
+    """Binary matrices (texts, distinct shingles) of both sides, with shared column numbers."""
     codes: dict[str, int] = {}
     sides = [_shingles(texts, codes) for texts in (train, test)]
     numbers = np.unique(np.concatenate([hashes for hashes, _ in sides]), return_inverse=True)[1]
@@ -134,10 +135,10 @@ def _matrices(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> tupl
 
 
 def _held(small: csr_matrix, large: csr_matrix) -> Iterator[tuple[int, int, float]]:
-    """(row of small, row of large, share) where a text of `large` may hold `NEAR` of a no longer one of `small`.
+    """(row of small, row of large, share) for all pairs that can reach `NEAR`, where the first has no more shingles.
 
-    A text that shares `NEAR` of its n shingles shares one of any n - ceil(NEAR n) + 1 of them: only the rarest so many
-    are looked up, which few other texts have.
+    A text that shares at least `NEAR` of its n shingles shares one of any n - ceil(NEAR n) + 1 of them. So only that
+    many are looked up, the rarest ones, which few other texts have.
     """
     sizes, others = small.getnnz(axis=1), large.getnnz(axis=1)
     row = np.repeat(np.arange(small.shape[0]), sizes)
@@ -164,13 +165,13 @@ def _held(small: csr_matrix, large: csr_matrix) -> Iterator[tuple[int, int, floa
 
 
 def _shingles(texts: list[tuple[str, ...]], codes: dict[str, int]) -> Shingles:
-    """Hashes of the word triples of each text; a text of fewer words is one shingle."""
+    """Hashes of the word triples of each text; a shorter text is a single shingle."""
     lengths = np.array([len(text) for text in texts])
     ids = np.array([codes.setdefault(word, len(codes)) for text in texts for word in text], dtype=np.uint64)
     ids = _mix(ids + np.uint64(1))
     counts = np.maximum(lengths - SHINGLE_WORDS + 1, 1)
     starts, word_starts = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in (counts, lengths))
-    # Position of each shingle's first word, and how many words its text has from there on.
+    # Position of each shingle's first word, and the number of words of its text from there on.
     offset = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
     first = np.repeat(word_starts[:-1], counts) + offset
     left = np.repeat(lengths, counts) - offset
@@ -182,7 +183,7 @@ def _shingles(texts: list[tuple[str, ...]], codes: dict[str, int]) -> Shingles:
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser: spreads consecutive numbers over all 64 bits (wraps around, as meant)."""
+    """SplitMix64's finaliser: spreads consecutive numbers over all 64 bits (overflow is intended)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))

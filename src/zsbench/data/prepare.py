@@ -1,4 +1,4 @@
-"""Prepare the rows that all systems are scored on, and the card of the data set, from fetched files."""
+"""From fetched files, prepare the rows that all systems are scored on, and the card of the data set."""
 
 import hashlib
 from pathlib import Path
@@ -14,14 +14,14 @@ from zsbench.data.readers import check_texts, read_frame
 from zsbench.store.integrity import write_rows
 from zsbench.store.provenance import digest, file_sha256, write_atomic, write_json
 
-LONG_WORDS = 350  # about 512 word pieces: texts above it meet a 512-token limit
+LONG_WORDS = 350  # about 512 word pieces; longer texts exceed a 512-token limit
 
 
 def stratified_sample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray:
-    """Indices (sorted) of a seeded sample whose gold proportions follow the whole set's.
+    """Sorted indices of a seeded sample with the gold proportions of the whole set.
 
-    Every stratum (a distinct gold list) gets its proportional share by largest remainder, and at least one row
-    while `rows` allows it. Never the first N: files are often sorted by class.
+    Every stratum (a distinct gold list) gets its proportional share by largest remainder, and at least one row if
+    `rows` allows it. Not the first N rows, because files are often sorted by class.
     """
     keys = [tuple(labels) for labels in gold]
     if rows >= len(keys):
@@ -40,7 +40,7 @@ def stratified_sample(gold: list[list[int]], rows: int, seed: int) -> np.ndarray
 
 
 def sample_ids(texts: list[str]) -> list[str]:
-    """Stable ids: a hash of the text, plus a counter among equal texts, so that an id survives a reordered file."""
+    """Stable ids: a hash of the text plus a counter among equal texts, so ids do not change if a file is reordered."""
     seen: dict[str, int] = {}
     ids = []
     for text in texts:
@@ -51,14 +51,14 @@ def sample_ids(texts: list[str]) -> list[str]:
 
 
 def published_parts(rows: int, seed: int, validation_share: float | None = None) -> list[str]:
-    """Split of each row of the published topic benchmark, whose publisher shuffles one file with a seed.
+    """Split name of each row of the published topic benchmark, whose publisher shuffles a single file with a seed.
 
     Args:
-        rows: rows of the file.
-        seed: of the publisher's shuffle.
-        validation_share: None for the publisher's train and validation. Otherwise the publisher's validation rows are
-            `test`, and this share of the training rows, the last of the shuffle, is `validation`: then neither weights
-            nor thresholds see the rows that are reported.
+        rows: number of rows in the file.
+        seed: seed of the publisher's shuffle.
+        validation_share: None for the publisher's train and validation splits. Otherwise, the publisher's validation
+            rows become `test`, and this fraction of the training rows, the last of the shuffle, becomes `validation`,
+            so that neither weights nor thresholds are fitted on the reported rows.
     """
     from hybridnli.data import published_split
 
@@ -71,15 +71,15 @@ def published_parts(rows: int, seed: int, validation_share: float | None = None)
 
 
 def quality(frame: pd.DataFrame, spec: dict[str, Any]) -> dict[str, Any]:
-    """Counts over the whole published set, before any sampling.
+    """Statistics of the whole published set, before any sampling.
 
     Args:
         frame: `split`, `text`, `gold` (list of label indices).
         spec: the preset (`labels`, `task`).
 
     Returns:
-        rows, empty and duplicate texts, rows without gold, mean and 95th percentile of words, share of texts above
-        `LONG_WORDS` words, and rows of each label.
+        Numbers of rows, empty texts, duplicate texts and rows without gold; mean and 95th percentile of words per text;
+        share of texts above `LONG_WORDS` words; rows per label.
     """
     words = frame["text"].str.split().map(len)
     counts = pd.Series([index for gold in frame["gold"] for index in gold], dtype="int64").value_counts()
@@ -96,7 +96,7 @@ def quality(frame: pd.DataFrame, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """All rows of a preset: `split`, `text`, `gold` (list of label indices), and the source's manifest."""
+    """All rows of a preset (`split`, `text`, `gold` as a list of label indices) and the source's manifest."""
     folder, manifest = open_fetched(manifest_path)
     frames = []
     for split, name in spec["files"].items():
@@ -119,23 +119,24 @@ def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, 
 
 
 def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
-    """Write `rows.parquet` (`sample_id`, `split`, `text`, `gold`; by `sample_id`) and `card.json` of one test set.
+    """Write `rows.parquet` (`sample_id`, `split`, `text`, `gold`; sorted by `sample_id`) and `card.json` of a test set.
 
     Args:
         spec: the preset plus the suite's `rows` (None for all) and `sample_seed`.
         manifest_path: manifest of the fetched source.
+        rows_path, card_path: files to write.
 
     Raises:
-        DataError: no rows, or not the number of rows that its preset expects, if any.
+        DataError: no rows, or a number of rows other than the preset's `expected_rows`.
     """
     frame, manifest = read_rows(spec, manifest_path)
     counts = {split: int(count) for split, count in frame["split"].value_counts().items()}
-    # A rehearsal's stand-in files have fewer rows; their card says that they are stand-ins.
+    # A rehearsal's replica files have fewer rows; their card marks them as replicas.
     if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
         expected = f"`datasets.{spec['id']}.expected_rows`: {spec['expected_rows']}"
         raise DataError(f"{expected}, and the files have {counts}; is it the data that you meant?")
     if spec["task"] == "single":
-        # Rows that no label covers (a neutral rating, no gold) cannot be judged; they are counted, never class 0.
+        # Rows without a label (a neutral rating, no gold) cannot be scored; they are counted, not assigned to class 0.
         judged = frame["gold"].map(len) == 1
     else:
         judged = pd.Series(True, index=frame.index)
@@ -150,7 +151,7 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     if frame.empty:
         raise DataError(f"{spec['id']}: no rows left to score")
     frame.insert(0, "sample_id", sample_ids(frame["text"].to_list()))
-    # Files often run by class. Ids are hashes of the texts: sorted by them, a row's number tells nothing of its gold.
+    # Files are often sorted by class. Ids are hashes of texts, so sorting by id makes row numbers independent of gold.
     frame = frame.sort_values("sample_id", ignore_index=True)
     write_atomic(rows_path, lambda path: write_rows(path, frame))
     card = {

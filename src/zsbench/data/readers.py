@@ -18,7 +18,7 @@ from zsbench.data.errors import DataError
 
 
 def _unzip(content: bytes) -> bytes:
-    """The one file of a zip archive; what macOS adds for itself does not count."""
+    """The only file in a zip archive; files added by macOS are ignored."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [
             name for name in archive.namelist() if not name.endswith(("/", ".DS_Store")) and "__MACOSX" not in name
@@ -28,14 +28,14 @@ def _unzip(content: bytes) -> bytes:
         return archive.read(names[0])
 
 
-# By what a file begins with: names are wrong at times, and pandas, which goes by them, knows none for json lines.
+# Detected by the first bytes of a file: file names can be wrong, and pandas relies on them.
 PACKED: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
     b"\x1f\x8b": ("gzip", gzip.decompress),
     b"BZh": ("bzip2", bz2.decompress),
     b"\xfd7zXZ\x00": ("xz", lzma.decompress),
     b"PK\x03\x04": ("zip", _unzip),
 }
-# What the four raise for a damaged or an encrypted file.
+# Errors of the four decompressors for a damaged or encrypted file.
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError, KeyError)
 
 
@@ -43,7 +43,7 @@ def _content(path: Path) -> bytes:
     """A file's bytes, decompressed.
 
     Raises:
-        ValueError: damaged, cut short, encrypted, or an archive of several files.
+        ValueError: damaged, truncated, encrypted, or an archive of several files.
     """
     content = path.read_bytes()
     for start, (kind, unpack) in PACKED.items():
@@ -56,12 +56,15 @@ def _content(path: Path) -> bytes:
 
 
 def read_frame(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
-    """Read one data file as strings.
+    """Read one data file.
 
     Args:
-        path: the file, as it is or compressed (gzip, bzip2, xz, a zip archive of one file).
-        file_format: `type` ("table", "jsonl", "json" or "parquet"); for tables `separator`, `names` (columns, when
-            the file has no header), `skip` (0-based line numbers to leave out) and `quoted` (are quotes syntax).
+        path: the file, plain or compressed (gzip, bzip2, xz, or a zip archive of one file).
+        file_format: `type` ("table", "jsonl", "json" or "parquet"); for tables also `separator`, `names` (columns, if
+            the file has no header), `skip` (0-based line numbers to skip) and `quoted` (whether quotes are syntax).
+
+    Returns:
+        One row per record; all values of a table are strings.
 
     Raises:
         DataError: unknown type, or the file cannot be parsed as that type.
@@ -83,7 +86,7 @@ def read_frame(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
 
 
 def _not_utf8(content: bytes) -> str:
-    """The first line that is not UTF-8, and what to do."""
+    """Message that names the first line that is not UTF-8, and what to do."""
     try:
         content.decode()
     except UnicodeDecodeError as error:
@@ -93,13 +96,13 @@ def _not_utf8(content: bytes) -> str:
 
 
 def separator_of(path: Path) -> str:
-    """The separator of a table, which its first line tells: the most frequent of comma, semicolon and tab."""
+    """The separator of a table: the most frequent of comma, semicolon and tab in its first line."""
     header = _content(path).partition(b"\n")[0]
     return max((",", ";", "\t"), key=lambda sign: header.count(sign.encode()))
 
 
 def _table(content: bytes, file_format: dict[str, Any]) -> pd.DataFrame:
-    """A table of strings whose rows are as long as its header; pandas would shift longer ones by a column."""
+    """Parse a table of strings. Rows must be as long as the header, because pandas would shift longer ones."""
     options: dict[str, Any] = {
         "sep": file_format.get("separator", ","),
         "quoting": 0 if file_format.get("quoted", True) else 3,
@@ -121,17 +124,15 @@ def _table(content: bytes, file_format: dict[str, Any]) -> pd.DataFrame:
 
 
 def _parquet(content: bytes) -> pd.DataFrame:
-    """A parquet file; pyarrow has several errors for a damaged one."""
+    """Parse a parquet file; pyarrow raises different errors for damaged files."""
     try:
-        return pd.read_parquet(io.BytesIO(content)).reset_index(
-            drop=True
-        )  # rows are numbered, whatever index pandas kept
+        return pd.read_parquet(io.BytesIO(content)).reset_index(drop=True)  # number rows, whatever index was saved
     except (OSError, KeyError, TypeError, NotImplementedError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _records(content: bytes, lines: bool) -> pd.DataFrame:
-    """Rows of JSON objects, by Python's own reader: pandas' drops halves of surrogate pairs and guesses types."""
+    """Parse JSON objects with Python's parser; pandas' drops unpaired surrogates and guesses types."""
     text = content.decode("utf-8-sig")
     documents = [line for line in text.split("\n") if line.strip()] if lines else [text]
     rows = [json.loads(document, object_pairs_hook=_mapping) for document in documents]
@@ -149,10 +150,10 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_texts(texts: pd.Series, where: str) -> None:
-    """Raise unless every value is a text that an encoding has.
+    """Raise unless every value is a string that can be encoded.
 
     Raises:
-        DataError: names the column (`where`) and the first row, by its number in the file, counted from 0.
+        DataError: names the column (`where`) and the first invalid row, by its 0-based number in the file.
     """
     for i, text in texts.items():
         if not isinstance(text, str):

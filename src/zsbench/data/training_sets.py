@@ -17,25 +17,30 @@ from zsbench.data.readers import check_texts, read_frame
 from zsbench.store.integrity import write_rows
 from zsbench.store.provenance import file_sha256, write_atomic, write_json
 
-VALIDATION_SHARE = 50  # a set published without a validation split gives up one training text in this many
+VALIDATION_SHARE = 50  # without a published validation split, one training text in this many becomes validation
 VALIDATION_SEED = 13
-# Rows that share labels are siblings; a label of more rows than a bundle has, or of a twentieth of a small set's, is an
-# everyday one, or of a task's fixed set.
+# Rows that share labels are siblings. A label with more rows than BUNDLE, or than a twentieth of a small set's rows
+# (but at least SMALLEST_BUNDLE), is common or part of a task's fixed label set, and is ignored.
 BUNDLE, SMALLEST_BUNDLE = 50, 5
 
 
 def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: Path, card_path: Path) -> None:
     """Write `rows.parquet` (`split`, `text`, `labels`, `not_labels`, `shown`, `targets`) and `card.json`.
 
-    `shown` holds the labels of a validation or test row in the order in which every model sees them, `targets` their
-    truth; both are empty for training rows, whose labels are drawn anew for each step.
+    `shown` holds the labels of a validation or test row in the order in which every model sees them, `targets` whether
+    each is true; both are empty for training rows, whose labels are drawn anew at each step.
 
-    A set without a validation split gets one from its training rows: one in `VALIDATION_SHARE`, whole groups of
-    siblings (see `sibling_groups`), drawn with a seed.
+    If there is no validation split, one in `VALIDATION_SHARE` training rows is used for it: whole groups of siblings
+    (see `sibling_groups`), drawn with a seed.
+
+    Args:
+        spec: the preset.
+        manifest_path: manifest of the fetched source.
+        rows_path, card_path: files to write.
 
     Raises:
-        DataError: a column is missing, a label is both true and false of a text, the rows are not as many as the preset
-            expects, or no training rows are left.
+        DataError: a column is missing, a label is both true and false for a text, the number of rows differs from
+            `expected_rows`, or no training rows are left.
     """
     folder, manifest = open_fetched(manifest_path)
     files = split_files(spec, folder)
@@ -58,7 +63,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     if both:
         raise DataError(f"{spec['id']}: {len(both)} rows have a label that is both true and false, first row {both[0]}")
     counts = {split: int(count) for split, count in rows["split"].value_counts(sort=False).items()}
-    # A rehearsal's stand-in files have fewer rows; their manifest says that they are stand-ins.
+    # A rehearsal's replica files have fewer rows; their manifest marks them as replicas.
     if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
         raise DataError(
             f"{spec['id']}: found {counts} rows at revision {manifest['revision']}, expected {spec['expected_rows']}; "
@@ -98,13 +103,13 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
 
 
 def split_files(spec: dict[str, Any], folder: Path) -> dict[str, list[str]]:
-    """Files of each split: what the preset names, else what the library `datasets` finds in the fetched repository.
+    """Files of each split: those named in the preset, else those that the `datasets` library finds in the repository.
 
-    That library reads the repository's README (`configs`) and the names of its files, whatever their shards; nothing is
-    asked of the hub. Splits other than train, validation and test are left out.
+    The library uses the repository's README (`configs`) and file names, sharded or not, without network access. Splits
+    other than train, validation and test are ignored.
 
     Args:
-        spec: of the training set.
+        spec: the preset.
         folder: the fetched files, laid out as in the repository.
 
     Raises:
@@ -131,7 +136,7 @@ def split_files(spec: dict[str, Any], folder: Path) -> dict[str, list[str]]:
 
 
 def with_shown_labels(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with columns `shown` and `targets` (see `zsbench.data.label_order`)."""
+    """Add the columns `shown` and `targets` to rows (see `zsbench.data.label_order`)."""
     shown = [
         ([], []) if row.split == "train" else shown_labels(row.text, list(row.labels), list(row.not_labels))
         for row in rows.itertuples()
@@ -140,11 +145,11 @@ def with_shown_labels(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def sibling_groups(rows: pd.DataFrame) -> np.ndarray:
-    """Group of each row, (N,): rows of one group must lie on one side of a split.
+    """Group index of each row, (N,): rows of the same group must be in the same split.
 
-    The column `group` says it. Without one, rows belong together when their texts are near-duplicates, or when they
-    share two labels, true or false, and half of those of the row that has fewer, as the siblings of a bundle do. Labels
-    of many rows (see `BUNDLE`) do not count.
+    The column `group`, if present. Otherwise, rows are in the same group if their texts are near duplicates, or if they
+    share at least two labels (true or false) and at least half of the labels of the row with fewer. Labels of many rows
+    (see `BUNDLE`) are ignored.
     """
     if "group" in rows:
         return rows["group"].astype(str).factorize()[0]
@@ -165,9 +170,9 @@ def sibling_groups(rows: pd.DataFrame) -> np.ndarray:
 
 
 def draw_groups(groups: np.ndarray) -> np.ndarray:
-    """Whether each row, (N,), goes to validation: groups in a seeded order, each that still fits into the share.
+    """Bool (N,): which rows become validation. Groups are taken in a seeded order if they still fit into the share.
 
-    Where none fits, the smallest of them goes.
+    If none fits, the smallest group is taken.
     """
     sizes = np.bincount(groups)
     budget = max(1, round(len(groups) / VALIDATION_SHARE))
@@ -181,7 +186,7 @@ def draw_groups(groups: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(column: pd.Series, where: str) -> None:
-    """Raise unless every value is a list of visible texts, none twice."""
+    """Raise DataError unless every value is a list of distinct, visible strings."""
     for i, labels in column.items():
         if isinstance(labels, str) or not hasattr(labels, "__iter__"):
             raise DataError(f"{where}, row {i}: {labels!r:.60} is not a list of labels")

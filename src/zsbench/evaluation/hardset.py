@@ -21,13 +21,13 @@ from zsbench.store.provenance import write_json
 
 
 def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) average precision of each text's labels, scikit-learn's definition (no interpolation).
+    """(n,) average precision of each text's labels, as defined in scikit-learn (no interpolation).
 
-    Labels with equal scores enter the ranking together, so their order cannot matter: a constant score gives the share
+    Labels with equal scores enter the ranking together, so their order does not matter; constant scores give the share
     of true labels.
 
     Args:
-        scores, targets: n arrays (L_i,); each text has a true and a false label.
+        scores, targets: n arrays (L_i,) each; every text must have a true and a false label.
     """
     return np.array([average_precision_score(t, s) for s, t in zip(scores, targets, strict=True)])
 

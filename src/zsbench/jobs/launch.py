@@ -1,7 +1,7 @@
 """`zsbench launch`: run a module on leased GPUs, or on the CPU if there is no GPU.
 
-A job with a strategy is started by `accelerate launch` with the config of the strategy and its own port; any other job
-is a child process of the launcher. No model code is imported, so a launcher waiting for a device uses few resources.
+A job with a strategy is started by `accelerate launch` with the strategy's config and a port of its own; any other job
+is a plain child process. No model code is imported here, so a launcher that waits for a device uses few resources.
 """
 
 import importlib.util
@@ -25,16 +25,16 @@ from zsbench.store.progress import progress_logger
 
 CONFIGS = WORKFLOW / "accelerate"
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-# Resident memory of a job on the CPU. oneDNN and PyTorch keep up to 1024 compiled operations each, 1 to 3 MB for every
-# shape of bf16 matrices; and glibc, whose threshold for blocks of their own grows with what is freed, spreads the
-# tensors of many shapes over a heap that never shrinks. Measured on 60 training steps of MiniLM in bf16: 2130 MB and
-# growing without these, 1070 MB and level with them, at the same processor time (huge pages make fresh blocks cheap).
+# Settings that limit the memory of a CPU job. oneDNN and PyTorch each cache up to 1024 compiled operations, 1 to 3 MB
+# per shape of bf16 matrices; and glibc raises its mmap threshold as blocks are freed, so tensors of many shapes
+# fragment a heap that never shrinks. Measured on 60 training steps of MiniLM in bf16: 2130 MB and growing without these
+# settings, 1070 MB and constant with them, at the same CPU time (huge pages make new blocks cheap).
 CPU_MEMORY = {
     "LRU_CACHE_CAPACITY": "16",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={4 << 20}:glibc.malloc.hugetlb=1",
 }
-SHARDED = ("zero2", "fsdp")  # strategies that accelerate has for GPUs only
+SHARDED = ("zero2", "fsdp")  # strategies that accelerate supports only on GPUs
 GRACE_SECONDS = 30  # between asking a job to stop and killing it
 
 
@@ -47,7 +47,7 @@ class Devices:
     """GPUs this process may use.
 
     Attributes:
-        names: name in `CUDA_VISIBLE_DEVICES` -> UUID on this machine, in order.
+        names: name in `CUDA_VISIBLE_DEVICES` -> UUID of the device, in order.
         fake: fake GPUs for tests; jobs run on the CPU.
     """
 
@@ -57,7 +57,7 @@ class Devices:
 
 @dataclass(frozen=True)
 class Nodes:
-    """The machines of a multi-node job: their number, the rank of this one, and the address of the first."""
+    """The nodes of a job: their number, the rank of this one, and the address of the first."""
 
     count: int = 1
     rank: int = 0
@@ -80,16 +80,16 @@ def visible_devices(environment: Mapping[str, str]) -> Devices:
         return Devices({})
     known = machine_devices()
     names = _chosen(environment, list(known) if known else [])
-    # Leases go by UUID: inside a scheduler's container every job calls its own device 0.
+    # Leases use UUIDs, because inside a scheduler's container every job sees its device as 0.
     return Devices({name: known.get(name, name) for name in names})
 
 
 def too_few_gpus(wanted: int, limit: int | None = None) -> str | None:
-    """What is wrong where there are GPUs, but fewer than a training asks for (without any, it runs on the CPU).
+    """Message if there are GPUs, but fewer than a training requires; else None. Without any GPU, it runs on the CPU.
 
     Args:
-        wanted: GPUs of one training.
-        limit: GPUs that the run may use at a time; None for all that are visible.
+        wanted: GPUs per training.
+        limit: GPUs that the run may use at a time; None for all visible ones.
     """
     visible = len(visible_devices(os.environ).names)
     usable = visible if limit is None else min(visible, limit)
@@ -105,7 +105,7 @@ def _chosen(environment: Mapping[str, str], everything: list[str]) -> list[str]:
 
 
 def machine_devices() -> dict[str, str]:
-    """Index -> UUID of every NVIDIA GPU that this process can see, from `nvidia-smi -L`; {} where there is none."""
+    """Index -> UUID of every NVIDIA GPU listed by `nvidia-smi -L`; empty if there is none."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return {}
@@ -114,7 +114,10 @@ def machine_devices() -> dict[str, str]:
 
 
 def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
-    """Several machines when a SLURM step runs one launcher on each (`srun --nodes=2 --ntasks-per-node=1 ...`)."""
+    """The nodes of a job: several if a SLURM step runs a launcher on each (`srun --nodes=2 --ntasks-per-node=1 ...`).
+
+    Otherwise a single node.
+    """
     count = int(environment.get("SLURM_STEP_NUM_NODES", "1"))
     if count == 1 or environment.get("SLURM_STEP_NUM_TASKS") != str(count):
         return Nodes()
@@ -124,13 +127,20 @@ def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
         text=True,
         check=True,
     )
-    # Every node has to know the port without talking to the first one: it follows from the job's number.
+    # Every node derives the port from the job id, without contacting the first node.
     port = 30000 + int(environment["SLURM_JOB_ID"]) % 2000
     return Nodes(count, int(environment["SLURM_NODEID"]), shown.stdout.split()[0], port)
 
 
 def accelerate_command(strategy: Strategy, processes: int, nodes: Nodes, port: int, configs: Path) -> list[str]:
-    """The `accelerate launch` command up to and including the worker module, which ties each process to the launcher.
+    """The `accelerate launch` command up to the worker module, which makes each process end with the launcher.
+
+    Args:
+        strategy: accelerate strategy, for its config.
+        processes: processes per node.
+        nodes: the nodes of the job.
+        port: port of the first node.
+        configs: folder of launch configs.
 
     Raises:
         LaunchError: the strategy has no config, or needs a package that is not installed.
@@ -161,13 +171,13 @@ def launch(
     """Run a module on leased GPUs and return its exit code.
 
     Args:
-        gpus: GPUs of the job, over all its machines; one process each. On a machine without a GPU the job is one
-            process on the CPU (the effective batch stays: accumulation follows from the number of processes).
-        strategy: how accelerate starts the job's processes; None for a job of one plain process.
+        gpus: GPUs of the job over all nodes, one process each. Without any GPU, the job is a single process on the CPU
+            (the effective batch size is the same, because accumulation depends on the number of processes).
+        strategy: accelerate strategy; None for a single plain process.
         command: `["-m", "package.module", ...]` or `["script.py", ...]`.
         leases: the lease folder; None for the machine's (`zsbench.jobs.leases.lease_folder()`).
         configs: folder of accelerate's launch configs, one per strategy.
-        cpu: stay on the CPU with `gpus` processes (gloo), also where there are GPUs.
+        cpu: use the CPU with `gpus` processes (gloo), even if there are GPUs.
 
     Returns:
         The exit code of the job; 128 + n if signal n ended it.
@@ -185,7 +195,7 @@ def launch(
     on_cpu = devices.fake or not devices.names
     if on_cpu:
         environment["ACCELERATE_USE_CPU"] = "true"
-        environment = CPU_MEMORY | environment  # the user's own settings win
+        environment = CPU_MEMORY | environment  # the user's settings take precedence
     if on_cpu and strategy in SHARDED:
         say(f"sharding is not supported on the CPU; using ddp with {processes} processes instead of {strategy}")
         strategy = "ddp"
@@ -194,10 +204,10 @@ def launch(
         if devices.names:
             held = stack.enter_context(lease_devices(leases, list(devices.names.values()), processes, say))
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(name for name, uuid in devices.names.items() if uuid in held)
-            # Indices mean what nvidia-smi numbers, from which the leases' identities come.
+            # Number devices like nvidia-smi, from which the UUIDs in leases come.
             environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         if strategy is None or (on_cpu and processes * nodes.count == 1):
-            program = [sys.executable]  # needs nothing of accelerate's launcher, whose imports cost seconds
+            program = [sys.executable]  # avoids accelerate's launcher, whose imports take seconds
         else:
             port = nodes.port or stack.enter_context(lease_port(leases))
             program = accelerate_command(strategy, processes, nodes, port, configs)
@@ -205,7 +215,7 @@ def launch(
 
 
 def job_shape(gpus: int, strategy: Strategy | None, devices: Devices, nodes: Nodes, cpu: bool) -> tuple[int, Nodes]:
-    """Processes on this machine, and the machines of the job.
+    """Number of processes on this machine, and the nodes of the job; arguments as in `launch`.
 
     Raises:
         LaunchError: incompatible numbers; the message says what is allowed.
@@ -231,8 +241,12 @@ def job_shape(gpus: int, strategy: Strategy | None, devices: Devices, nodes: Nod
 
 
 def run_job(command: list[str], environment: dict[str, str], leases: Collection[int] = ()) -> int:
-    """Run a job in its own process group. The job receives the signals of this process, holds its leases and ends with
-    it.
+    """Run a job in its own process group; it receives this process's signals, holds its leases and ends with it.
+
+    Args:
+        command: the command line.
+        environment: its environment variables.
+        leases: open lease files, which the job inherits.
 
     Returns:
         The exit code; 128 + n if signal n ended it.
@@ -259,5 +273,5 @@ def run_job(command: list[str], environment: dict[str, str], leases: Collection[
         for number, handler in before.items():
             signal.signal(number, handler)
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(job.pid, signal.SIGKILL)  # what a finished job left in its group
+        os.killpg(job.pid, signal.SIGKILL)  # processes that a finished job left behind
     return 128 - code if code < 0 else code

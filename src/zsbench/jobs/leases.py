@@ -1,8 +1,8 @@
-"""Leases: file locks with which any number of launchers on a machine share GPUs and ports without a server.
+"""Leases: file locks through which the launchers on a machine share GPUs and ports without a server.
 
 A lease is a kernel lock (`flock`) on an open file. A launcher passes the open file to its job, so the lease lasts until
-both have ended, however they end. There is nothing to clean up, and a killed launcher does not release a GPU that its
-job still uses.
+both have ended, for whatever reason. There is nothing to clean up, and a killed launcher does not release a GPU that
+its job still uses.
 """
 
 import fcntl
@@ -17,18 +17,22 @@ from pathlib import Path
 
 from zsbench.store.provenance import digest
 
-POLL_SECONDS = 0.1  # how often a waiting launcher looks for a free device
-SAY_SECONDS = 30.0  # how often it says what it waits for
-PORTS = range(20000, 21000)  # below the ports that kernels hand to outgoing connections
+POLL_SECONDS = 0.1  # interval at which a waiting launcher looks for a free device
+SAY_SECONDS = 30.0  # interval at which it prints what it waits for
+PORTS = range(20000, 21000)  # below the ephemeral ports of the kernel
 
 
 def lease_folder() -> Path:
-    """The folder of this machine's lease files: `ZSBENCH_LEASES`, else one that all users share."""
+    """The folder of this machine's lease files: `ZSBENCH_LEASES`, else one shared by all users."""
     return Path(os.environ.get("ZSBENCH_LEASES") or Path(tempfile.gettempdir()) / "zsbench-leases")
 
 
 def _open(path: Path) -> int:
-    """Open a lease file, which any user may lock whoever made it: so neither umask nor O_CREAT may interfere."""
+    """Open a lease file, which any user may lock.
+
+    The mode is set after creation because of the umask, and an existing file is opened without O_CREAT, which Linux may
+    refuse for another user's file in a sticky folder.
+    """
     if not path.parent.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o1777)
@@ -40,7 +44,7 @@ def _open(path: Path) -> int:
 
 
 def _try_lock(path: Path) -> int | None:
-    """The open file that holds the lock, or None where another process has it."""
+    """The open file that holds the lock, or None if another process holds it."""
     handle = _open(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,7 +55,7 @@ def _try_lock(path: Path) -> int | None:
 
 
 def try_devices(folder: Path, devices: Sequence[str], count: int) -> dict[str, int]:
-    """Lease `count` devices or none at all: {device: open lease file}."""
+    """Lease `count` devices and return {device: open lease file}; empty if fewer are free."""
     held: dict[str, int] = {}
     for device in devices:
         name = "".join(c if c.isalnum() or c == "-" else "_" for c in device)
@@ -68,19 +72,19 @@ def try_devices(folder: Path, devices: Sequence[str], count: int) -> dict[str, i
 def lease_devices(
     folder: Path, devices: Sequence[str], count: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, int]]:
-    """Hold `count` of `devices` while the block runs; waits, first come first served, until they are free.
+    """Hold `count` of `devices` while the block runs; waits until they are free, first come, first served.
 
-    Launchers that may use the same devices queue behind one another, so that a job that needs two is not overtaken by
-    an endless row of jobs that need one.
+    Launchers that may use the same devices queue up, so that a job that needs two devices is not starved by jobs that
+    need one.
 
     Args:
         folder: the machine's lease folder.
         devices: identities of the devices this job may use; at least `count`.
-        count: how many it needs (>= 1).
-        say: prints a line while waiting.
+        count: number of devices needed (>= 1).
+        say: called with progress lines while waiting.
 
     Yields:
-        The leased devices, each with its open lease file: a process that inherits the file holds the lease too.
+        {device: open lease file}; a process that inherits the file also holds the lease.
     """
     with ExitStack() as stack:
         queue = _open(folder / f"queue-{digest(sorted(devices))}.lock")
@@ -101,7 +105,7 @@ def lease_devices(
 
 @contextmanager
 def lease_port(folder: Path) -> Iterator[int]:
-    """Hold a TCP port that is free now and that no other launcher of this machine is given meanwhile.
+    """Hold a free TCP port that no other launcher on this machine can lease at the same time.
 
     Raises:
         OSError: no port in `PORTS` is free.

@@ -1,4 +1,4 @@
-"""Progress and remaining time of a workflow: jobs are weighted by measured times from this run and earlier ones."""
+"""Progress and remaining time of a workflow; jobs are weighted by measured times of this run and earlier ones."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from pathlib import Path
 from zsbench.store.layout import WORKFLOW
 from zsbench.store.provenance import read_json, write_json
 
-MEASURED = WORKFLOW / "resources" / "seconds.json"  # of the last `make demo`, by `make sample`
+MEASURED = WORKFLOW / "resources" / "seconds.json"  # times of the last `make demo`, written by `make sample`
 NEARLY = 0.95  # a job that runs longer than expected counts as nearly done
 
 
 def read_seconds(path: Path) -> dict[str, float]:
-    """Mean seconds of a job of each rule; {} where nothing was measured."""
+    """Mean seconds per job, by rule; empty if nothing was measured."""
     if not path.is_file():
         return {}
     return {rule: total / count for rule, (total, count) in read_json(path).items()}
@@ -23,10 +23,10 @@ class Progress:
     """Jobs of one workflow. All times are seconds of one monotonic clock.
 
     Attributes:
-        planned: rule -> number of its jobs.
-        started: when the workflow started.
-        before: rule -> mean seconds in earlier runs. Only their ratios count once a job has finished here.
-        running: job id -> (rule, start).
+        planned: rule -> number of jobs.
+        started: start time of the workflow.
+        before: rule -> mean seconds in earlier runs. Once a job of this run has finished, only their ratios matter.
+        running: job id -> (rule, start time).
         finished: rule -> seconds of each finished job.
     """
 
@@ -48,18 +48,18 @@ class Progress:
         self.running[job] = (rule, now)
 
     def finish(self, job: int, now: float) -> float:
-        """Count a job as done; returns its seconds."""
+        """Record a job as done; returns its seconds."""
         rule, began = self.running.pop(job)
         self.finished.setdefault(rule, []).append(now - began)
         return now - began
 
     def drop(self, job: int) -> None:
-        """A job that failed: it was planned and will not be done."""
+        """Remove a failed job, which will not be done."""
         rule, _ = self.running.pop(job, ("", 0.0))
         self.planned[rule] -= bool(rule)
 
     def expected(self, rule: str) -> float:
-        """Seconds of a job: the mean of this run's, else the earlier runs' at the pace of this one."""
+        """Expected seconds per job: the mean in this run, else that of earlier runs scaled to the pace of this one."""
         if here := self.finished.get(rule):
             return sum(here) / len(here)
         usual = sum(self.before.values()) / len(self.before) if self.before else 1.0
@@ -69,7 +69,7 @@ class Progress:
         return self.before.get(rule, usual) * pace
 
     def _work(self, now: float) -> tuple[float, float]:
-        """Seconds of jobs done, and of all jobs."""
+        """Seconds of work done so far, including running jobs, and expected seconds of all work."""
         done = sum(map(sum, self.finished.values()))
         done += sum(min(now - began, NEARLY * self.expected(rule)) for rule, began in self.running.values())
         left = {rule: count - len(self.finished.get(rule, ())) for rule, count in self.planned.items()}
@@ -77,25 +77,25 @@ class Progress:
         return done, whole
 
     def share(self, now: float) -> float:
-        """What part of the work is done, 0 to 1."""
+        """Fraction of the work that is done, 0 to 1."""
         done, whole = self._work(now)
         return done / whole if whole > 0 else 1.0
 
     def left(self, now: float) -> float:
-        """Seconds until the workflow ends, if as many jobs run at a time as did so far."""
+        """Seconds until the workflow ends, assuming the same parallelism as so far."""
         done, whole = self._work(now)
         busy = sum(map(sum, self.finished.values())) + sum(now - began for _, began in self.running.values())
         at_a_time = max(1.0, busy / max(now - self.started, 1e-9))
         return (whole - done) / at_a_time
 
     def keep(self, path: Path) -> None:
-        """Write seconds and number of jobs of each rule, for the next run."""
+        """Write seconds and number of jobs per rule for the next run."""
         before = read_json(path) if path.is_file() else {}
         write_json(path, before | {rule: [sum(each), len(each)] for rule, each in self.finished.items()})
 
 
 def clock(seconds: float) -> str:
-    """`0:07`, `12:34`, `2:03:04`."""
+    """Format seconds as `0:07`, `12:34` or `2:03:04`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

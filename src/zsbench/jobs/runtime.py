@@ -1,4 +1,4 @@
-"""Device selection and resource measurement. Imports torch only if there may be a GPU."""
+"""Device selection and resource measurement. Torch is imported only if there may be a GPU."""
 
 import contextlib
 import os
@@ -6,13 +6,13 @@ import resource
 import time
 from pathlib import Path
 
-CPU_INFO = Path("/proc/cpuinfo")  # Linux; elsewhere "auto" is fp32 on a CPU
-BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # as Linux names them: two of x86, one of Arm
+CPU_INFO = Path("/proc/cpuinfo")  # Linux only; on other systems, "auto" is fp32 on a CPU
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux names: two on x86, one on Arm
 
 
 def prepare_torch() -> str:
-    """Where models run: "cuda" or "cpu"."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # as `zsbench launch` says it; torch takes seconds to say the same
+    """The device that models run on, "cuda" or "cpu"; imports torch only if there may be a GPU."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # set by `zsbench launch`; importing torch takes seconds
         return "cpu"
     import torch
 
@@ -20,10 +20,10 @@ def prepare_torch() -> str:
 
 
 def resolve_precision(precision: str, device: str) -> str:
-    """`precision`, with "auto" as what this machine computes fast.
+    """Replace "auto" by the precision that is fast on this machine; other values are returned unchanged.
 
-    That is "bf16" on a GPU of compute capability 8 or higher and on a CPU with bf16 instructions, else "fp32": without
-    such instructions bf16 is several times slower than fp32.
+    "bf16" on a GPU with compute capability 8 or higher and on a CPU with bf16 instructions; otherwise "fp32", because
+    without such instructions bf16 is several times slower.
     """
     if precision != "auto":
         return precision
@@ -37,7 +37,7 @@ def resolve_precision(precision: str, device: str) -> str:
 
 
 class Meter:
-    """Wall time and peak memory from its making on: the GPU's where there is one, else the process's."""
+    """Measures wall time and peak memory since its creation, of the GPU if there is one, else of the process."""
 
     def __init__(self, device: str) -> None:
         self.device = device
@@ -46,7 +46,7 @@ class Meter:
 
             torch.cuda.reset_peak_memory_stats()
         else:
-            with contextlib.suppress(OSError):  # Linux: tells the peak of one dataset from that of the one before
+            with contextlib.suppress(OSError):  # Linux: reset the peak, so that each data set has its own
                 Path("/proc/self/clear_refs").write_text("5")
         self.started = time.perf_counter()
 
@@ -54,7 +54,7 @@ class Meter:
         return time.perf_counter() - self.started
 
     def peak_mb(self) -> float:
-        """MiB."""
+        """Peak memory in MiB."""
         if self.device == "cuda":
             import torch
 

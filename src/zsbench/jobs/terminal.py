@@ -31,21 +31,21 @@ from zsbench.store.errors import suggest
 BEFORE_THE_START = re.compile("Building DAG|Assuming unrestricted|Config file .* is extended|host: ")
 STOPPED = re.compile("Terminating processes on user request|Cancelling snakemake on user request")
 NOTHING = "Nothing to be done"
-# What Snakemake puts before the message of an error: its class, and the place in the Snakefile.
+# Prefixes that Snakemake adds to error messages: the exception class, and the location in the Snakefile.
 PLACE = re.compile(r"^\w*(Error|Exception)( in (rule \w+, )?file .*?, line \d+)?:\s*|\n  File \".*\", line \d+, in .*")
 OF_A_JOB = re.compile(
     r"CalledProcessError|\bRuleException|At least one job did not complete successfully|Exiting because a job"
 )
 NO_TARGET = re.compile(r"No rule to produce (\S+)")
-RESULTS = ("check",)  # rules whose log is what they are run for
+RESULTS = ("check",)  # rules whose log is their result, so it is printed
 STOPPED_LINE = "stopped; repeat the command to continue"
-REPORTED_BY_CALLER = "ZSBENCH_RUN"  # set by `zsbench run`, which prints the above itself
-TAIL = 4096  # bytes of a log that are looked at for its last line
-MOST_REASONS = 24  # lines of a plan
+REPORTED_BY_CALLER = "ZSBENCH_RUN"  # set by `zsbench run`, which prints these itself
+TAIL = 4096  # bytes at the end of a log in which its last line is searched
+MOST_REASONS = 24  # maximum lines of a plan
 
 
 def last_line(path: Path, error: bool = False) -> str:
-    """What a log ends with; with `error`, its last line that begins with `Error: ` if there is one."""
+    """The last line of a log; with `error`, the last line that starts with `Error: ` if there is one."""
     try:
         with path.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL))
@@ -58,7 +58,7 @@ def last_line(path: Path, error: bool = False) -> str:
 
 
 def end_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """An exception hook: Ctrl-C while Snakemake still plans is no traceback."""
+    """Exception hook that prints no traceback for Ctrl-C while Snakemake is planning."""
     if not issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
     elif REPORTED_BY_CALLER not in os.environ:
@@ -66,17 +66,17 @@ def end_quietly(kind: type[BaseException], error: BaseException, trace: Any) -> 
 
 
 class LogHandler(LogHandlerBase):
-    """Snakemake's records, as lines for a reader."""
+    """Turns Snakemake's log records into readable lines."""
 
     def __post_init__(self) -> None:
         sys.excepthook = end_quietly
         self.plan: Progress | None = None
         self.targets: frozenset[str] = frozenset()
-        self.names: dict[int, str] = {}  # job id -> what it does
+        self.names: dict[int, str] = {}  # job id -> description
         self.logs: dict[int, Path] = {}
-        self.folder: Path | None = None  # of the run's logs
+        self.folder: Path | None = None  # folder of the run's logs
         self.failures: dict[int, str] = {}
-        self.problems: list[str] = []  # of the workflow itself
+        self.problems: list[str] = []  # errors of the workflow, not of jobs
         self.reasons: Counter[tuple[str, str]] = Counter()
         self.started = self.stopped = self.closed = False
         self.live: Live | None = None
@@ -88,13 +88,13 @@ class LogHandler(LogHandlerBase):
         if settings.verbose or settings.printshellcmds or settings.debug_dag:
             self.everything = ColorizingTextHandler(nocolor=settings.nocolor, stream=stream)
 
-    # What kind of plugin this is.
+    # Plugin properties that Snakemake reads.
     writes_to_stream = True
     writes_to_file = False
     needs_rulegraph = False
 
     @property
-    def has_filter(self) -> bool:  # Snakemake's own filter and format serve those who ask for its lines
+    def has_filter(self) -> bool:  # Snakemake's own filter and format apply if its lines are requested
         return not (
             self.common_settings.verbose or self.common_settings.printshellcmds or self.common_settings.debug_dag
         )
@@ -110,7 +110,7 @@ class LogHandler(LogHandlerBase):
             else:
                 self._show(record)
         except BrokenPipeError:
-            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  the reader went away; the run goes on
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123  the output was closed; the run continues
             self.console.file = sys.stderr
 
     def _show(self, record: LogRecord) -> None:
@@ -174,7 +174,7 @@ class LogHandler(LogHandlerBase):
         return f"{self.plan.share(now):.0%}, {clock(now - self.plan.started)} so far, ends about {ends:%H:%M}"
 
     def _bar(self) -> Group:
-        """The live part: how far the run is, and what the running jobs logged last."""
+        """The live display: progress of the run, and the latest log line of each running job."""
         assert self.plan is not None
         now, head = time.monotonic(), Table.grid(padding=(0, 1))
         share = self.plan.share(now)
@@ -204,27 +204,27 @@ class LogHandler(LogHandlerBase):
             self._print(f"       log: {log}")
 
     def _print_result(self, job: int, rule: str) -> None:
-        """The log of a job that is run for what it prints."""
+        """Print the log of a job whose log is its result."""
         if rule in RESULTS and self.logs[job].is_file():
             lines = self.logs[job].read_text(encoding="utf-8", errors="replace").splitlines()
             self._print(Text("\n".join(line for line in lines if not line.startswith("Error: "))))
 
     def _say(self, record: LogRecord, text: str) -> None:
-        """Everything that is not about a job."""
+        """Handle records that are not about a job."""
         if STOPPED.match(text):
             self.stopped = True
         elif text.startswith(NOTHING):
             self._print(f"{NOTHING}: all files exist and are up to date.")
         elif record.levelno == INFO and not getattr(record, "shown", False):
             if not self.started and not BEFORE_THE_START.match(text):
-                self._print(text)  # of --lint and the like
+                self._print(text)  # output of --lint and similar options
         elif record.levelno == WARNING:
             self._print(Text(text, style="yellow"))
         elif record.levelno == INFO:
             self._print(text)
         elif missing := NO_TARGET.search(text):
             self.problems.append(f"{missing[1]!r} is not a target{suggest(missing[1], {*self.targets, *RESULTS})}")
-        elif not self.stopped and not OF_A_JOB.search(text):  # what a job died of is said from its log
+        elif not self.stopped and not OF_A_JOB.search(text):  # a job's error is taken from its log
             self.problems.append(PLACE.sub("", text).strip())
 
     def _print(self, text: str | Text) -> None:
@@ -234,7 +234,7 @@ class LogHandler(LogHandlerBase):
             print(text, file=self.console.file, flush=True)
 
     def close(self) -> None:
-        """The last lines: the plan of a dry run, or how it ended, the reason of a failure last."""
+        """Print the last lines: the plan of a dry run, or how the run ended, with the reason of a failure last."""
         super().close()
         if self.closed:
             return
@@ -254,7 +254,7 @@ class LogHandler(LogHandlerBase):
             self._print(Text.assemble(("Error: ", "red"), problem.removeprefix("Error: ")))
 
     def _planned(self) -> str:
-        """What a dry run would do, and why."""
+        """The jobs that a run would start, with reasons."""
         assert self.plan is not None
         counts = [f"{rule:18} {count:5}" for rule, count in self.plan.planned.items()]
         lines = [f"{'job':18} {'count':>5}", f"{'-' * 18} {'-' * 5}", *counts, f"{'total':18} {self.plan.total:5}"]

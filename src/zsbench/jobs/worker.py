@@ -1,7 +1,7 @@
-"""Make the processes of a job end together with the process that started them, however that ends.
+"""Make the processes of a job end together with the process that started them, even if that one is killed.
 
-`python -m zsbench.jobs.worker -m package.module arguments...` (or `script.py arguments...`) is what accelerate starts
-as each process of a distributed job: it ties itself to its launcher, then runs the job.
+accelerate starts each process of a distributed job as `python -m zsbench.jobs.worker -m package.module arguments...`
+(or `script.py arguments...`). The process binds its lifetime to the launcher's, then runs the job.
 """
 
 import os
@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from select import select
 
-LAUNCHER = "ZSBENCH_LAUNCHER"  # process id of the launcher, for the processes that it started
+LAUNCHER = "ZSBENCH_LAUNCHER"  # environment variable with the launcher's process id, for the processes it starts
 
 
 def die_with_parent() -> None:
@@ -25,13 +25,15 @@ def die_with_parent() -> None:
 
 
 def end_with(process: int) -> None:
-    """Be killed as soon as another process of this machine ends, so that the next run has no rival.
+    """Kill this process as soon as another local process ends, so that it does not compete with the next run.
+
+    A no-op on systems other than Linux.
 
     Args:
-        process: id of the snakemake that started this job's shell, as that shell sees it; 0 and 1 are not watched: they
-            are a container's own.
+        process: id of the snakemake process that started this job's shell, as seen by that shell; 0 and 1 (the init
+            process of a container) are not watched.
     """
-    if process < 2 or not hasattr(os, "pidfd_open"):  # only Linux has it
+    if process < 2 or not hasattr(os, "pidfd_open"):  # Linux only
         return
     try:
         watched = os.pidfd_open(process)
@@ -39,7 +41,7 @@ def end_with(process: int) -> None:
         sys.exit("the workflow that started this job is gone")
 
     def wait() -> None:
-        select([watched], [], [])  # readable when the process has ended
+        select([watched], [], [])  # readable once the process has ended
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -50,7 +52,7 @@ def main() -> None:
     try:
         os.kill(int(os.environ[LAUNCHER]), 0)
     except ProcessLookupError:
-        sys.exit("the launcher of this job is gone")  # it ended before this process could be tied to it
+        sys.exit("the launcher of this job is gone")  # it ended before this process could watch it
     sys.argv = sys.argv[1:]
     if sys.argv[0] == "-m":
         sys.argv = sys.argv[1:]

@@ -11,17 +11,17 @@ import yaml
 from zsbench.jobs.launch import visible_devices
 from zsbench.store.layout import PROJECT, WORKFLOW
 
-CPU_JOB_BYTES = 2 << 30  # of a job that trains or scores on the CPU; MiniLM in bf16 takes 1.1 GB
-DOWNLOADS = 4  # at a time
+CPU_JOB_BYTES = 2 << 30  # memory of a job that trains or scores on the CPU; MiniLM in bf16 needs 1.1 GB
+DOWNLOADS = 4  # simultaneous downloads
 
 
 def default_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_gpus(cores: int) -> int:
-    """GPU jobs at a time: one per visible GPU; without any, as many as cores and memory hold."""
+    """GPU jobs at a time: one per visible GPU; without any, as many as cores and memory allow."""
     if names := visible_devices(os.environ).names:
         return len(names)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -31,13 +31,16 @@ def default_gpus(cores: int) -> int:
 def snakemake_command(
     configs: list[Path], cores: int, gpus: int, dry_run: bool = False, targets: list[str] | None = None
 ) -> list[str]:
-    """Snakemake with the defaults of `workflow/profiles/default` as options: a profile announces itself in a line.
+    """The snakemake command, with the defaults of `workflow/profiles/default` as options.
+
+    Options are used because Snakemake prints an extra line for a profile.
 
     Args:
-        configs: later ones override earlier ones; none for Snakemake's own choice.
-        cores: jobs at a time that compute nothing on a GPU.
+        configs: config files, later ones override earlier ones; empty for Snakemake's default.
+        cores: number of jobs at a time, except GPU jobs.
         gpus: GPUs that jobs may use at a time.
-        targets: what to make; none for everything.
+        dry_run: only print the plan.
+        targets: targets to build; none for everything.
     """
     command = [
         sys.executable,
@@ -58,11 +61,11 @@ def snakemake_command(
 
 
 def run_workflow(command: list[str]) -> int:
-    """Run snakemake and return its exit code; 130 after Ctrl-C, which it gets from the terminal itself.
+    """Run snakemake and return its exit code; 130 after Ctrl-C, which snakemake receives from the terminal.
 
-    A SIGTERM ends snakemake at once, and its jobs end with it; 130, too.
+    A SIGTERM stops snakemake and its jobs immediately; the exit code is 130, too.
     """
-    # Rules call `zsbench`, which lies beside this Python, wherever that is called from.
+    # Rules call `zsbench`, which is in the folder of this Python and may not be on PATH.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     job = subprocess.Popen(command, env=os.environ | {"PATH": path, "ZSBENCH_RUN": "1"})
     stopped = False

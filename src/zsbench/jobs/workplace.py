@@ -1,4 +1,4 @@
-"""Cleanup after killed runs, and messages for disk errors; in both cases the same command can be repeated."""
+"""Cleanup after killed runs, and messages for disk errors. In both cases, the same command can be run again."""
 
 import errno
 import fcntl
@@ -8,15 +8,15 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-LIVE: list[int] = []  # this process's open lock file; closing it would give the lock up
+LIVE: list[int] = []  # this process's open lock file; closing it would release the lock
 
 
 def free_stale_lock(folder: Path) -> None:
-    """Called when a workflow starts: remove Snakemake's lock where a `kill -9` left it behind.
+    """Remove Snakemake's lock if a killed process left it behind. Called when a workflow starts.
 
-    Snakemake's lock is a plain file and outlives the process. So every live workflow also shares a kernel lock on
-    `.snakemake/live`, which ends with it. Where nobody holds that one, and this machine was the last to work here
-    (some shared file systems hide the kernel locks of other machines), Snakemake's lock is stale.
+    Snakemake's lock is a plain file and outlives the process. Therefore every live workflow also holds a shared kernel
+    lock on `.snakemake/live`, which ends with the process. If no process holds that lock and this machine was the last
+    to work here (some shared file systems hide kernel locks of other machines), Snakemake's lock is stale.
     """
     notes, host = folder / ".snakemake", socket.gethostname()
     notes.mkdir(exist_ok=True)
@@ -34,9 +34,9 @@ def free_stale_lock(folder: Path) -> None:
 
 
 def cannot_write(error: BaseException | None) -> str | None:
-    """One sentence for an error of a full disk or of missing permissions, and what to do; None for any other error.
+    """A sentence that explains a full disk or missing permissions and what to do; None for any other error.
 
-    Libraries wrap the system's errors in their own, so causes and messages are looked at too.
+    Libraries wrap system errors in their own, so causes and messages are also examined.
     """
     while error is not None:
         number, text = getattr(error, "errno", None), str(error)

@@ -17,7 +17,7 @@ UNDECIDED, NOT_TESTABLE = "undecided at this power", "not testable in this run"
 
 @dataclass(frozen=True)
 class Rule:
-    """How a claim is judged.
+    """A rule by which claims are judged.
 
     Attributes:
         tests: short description of the rule, for the table.

@@ -1,11 +1,10 @@
-"""The identity of code: the project modules that a module depends on, from its import statements, and a digest of their
-code.
+"""The identity of code: the project modules that a module depends on, from its imports, and a digest of their code.
 
 The same identity is used for everything that becomes outdated when code changes: parameters of rules (Snakemake does
-not see imports, and listing a hundred files as inputs of each job would be slower than scheduling), keys of cells and
-feature stores, and records of trainings. It is computed from the syntax tree without comments, docstrings and type-only
-imports, so changes to documentation do not trigger recomputation. (A different minor version of Python may, because its
-syntax trees differ.)
+not see imports, and a hundred input files per job would make scheduling slow), keys of cells and feature stores, and
+records of trainings. It is computed from the syntax tree without comments, docstrings and type-only imports, so changes
+to documentation do not trigger recomputation. (A different minor version of Python may, because its syntax trees
+differ.)
 """
 
 import ast
@@ -20,10 +19,10 @@ from zsbench.families import FAMILIES, package_files
 from zsbench.store.provenance import digest, file_sha256
 
 SRC = Path(__file__).resolve().parents[2]
-BUNDLED = Path("zsbench", "project")  # where a wheel has what a clone has beside src/ (`zsbench.store.layout.PROJECT`)
+BUNDLED = Path("zsbench", "project")  # folder of a wheel with the files that a clone has next to src/
 MODULE = re.compile(r"(gliznet|hybridnli|zsbench|benchmarks)(\.\w+)*")
-# What is imported by code that computes, and changes no number: an edit of it trains and scores nothing again. It is
-# followed where a rule names it itself.
+# Modules that computing code imports but that do not affect numbers; editing them does not trigger retraining or
+# rescoring. They are only followed if a rule names them directly.
 PLUMBING = {
     "gliznet": "exports names, and registers the model with transformers, which the bench does not use",
     "gliznet.card": "writes a checkpoint's README",
@@ -50,7 +49,7 @@ PLUMBING = {
 
 @cache
 def _file(module: str, src: Path) -> Path | None:
-    """Source file of a project module below `src`, or None for a name that is no module (an imported function, say)."""
+    """Source file of a project module below `src`; None if the name is not a module (such as an imported function)."""
     roots = (src.parent, src / BUNDLED) if module.startswith("benchmarks") else (src,)
     for base in (root.joinpath(*module.split(".")) for root in roots):
         for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -60,7 +59,7 @@ def _file(module: str, src: Path) -> Path | None:
 
 
 def _name_in_a_clone(path: Path) -> str:
-    """A source file's path below the top of a clone, so that an installed package has the digests of its clone."""
+    """Path of a source file relative to a clone, so that an installed package has the same digests as a clone."""
     for root, name in ((SRC / BUNDLED, ""), (SRC, "src"), (SRC.parent, "")):
         if root in path.parents:
             return (Path(name) / path.relative_to(root)).as_posix()
@@ -68,7 +67,7 @@ def _name_in_a_clone(path: Path) -> str:
 
 
 def _idle(statement: ast.stmt) -> bool:
-    """A docstring (or another constant that stands alone), or what only type checkers run."""
+    """Whether a statement has no effect: a docstring or other bare constant, or code only for type checkers."""
     if isinstance(statement, ast.Expr):
         return isinstance(statement.value, ast.Constant)
     if not isinstance(statement, ast.If) or statement.orelse:
@@ -77,7 +76,7 @@ def _idle(statement: ast.stmt) -> bool:
 
 
 def _names(node: ast.AST) -> Iterator[str]:
-    """Names that may be modules: imported ones, and strings such as `importlib.import_module` takes."""
+    """Names that may be modules: imported names, and strings such as arguments of `importlib.import_module`."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -89,7 +88,7 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 @cache
 def _read(text: str) -> tuple[str, frozenset[str]]:
-    """Digest of what a source file computes, and the project names in it that may be modules."""
+    """Digest of a source file's code, and the project names in it that may be modules."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
@@ -99,7 +98,7 @@ def _read(text: str) -> tuple[str, frozenset[str]]:
 
 
 def direct_imports(module: str) -> frozenset[str]:
-    """Project modules that `module` names anywhere in its file, also inside functions and as strings, and its package.
+    """Project modules named anywhere in a module's file, including in functions and strings, and its package.
 
     Raises:
         ValueError: no such module.
@@ -112,11 +111,11 @@ def direct_imports(module: str) -> frozenset[str]:
 
 
 def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
-    """Files of the named modules and of everything of the project that they import, without the plumbing.
+    """Files of the given modules and of all project modules that they import, except those in `PLUMBING`.
 
     Args:
-        modules: dotted names; they count even where they are plumbing to others.
-        without: further modules that are not followed.
+        modules: dotted names; they are included even if they are in `PLUMBING`.
+        without: further modules to exclude.
 
     Raises:
         ValueError: a name is not a module of the project.
@@ -131,7 +130,12 @@ def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
 
 
 def code_digest(*modules: str, user_files: Collection[Path] = (), without: Collection[str] = ()) -> str:
-    """16 hex digits for what `sources(*modules)` compute, and for the contents of a user's files.
+    """Digest (16 hex digits) of the code in `sources(*modules)` and of the contents of further files.
+
+    Args:
+        modules: dotted names.
+        user_files: the user's own files.
+        without: modules to exclude.
 
     Raises:
         ValueError: a name is not a module of the project.
@@ -142,15 +146,17 @@ def code_digest(*modules: str, user_files: Collection[Path] = (), without: Colle
 
 
 def system_code(family: str, settings: dict[str, Any], without: Collection[str] = ()) -> str:
-    """Digest of the code that a system's scores depend on: scoring, its adapter, the package of a user's own class.
+    """Digest of the code that a system's scores depend on: scoring, its adapter, and the package of a custom class.
 
     Args:
-        without: modules that do not count (`sources`).
+        family: family of the system.
+        settings: its settings in the config.
+        without: modules to exclude.
     """
     user_files = package_files(settings["class"]) if family == "custom" else []
     return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, user_files=user_files, without=without)
 
 
 def training_code(family: str) -> str:
-    """Digest of the code that a training of this family runs: the shared loop and its task."""
+    """Digest of the code that trains a family: the shared loop and the family's task."""
     return code_digest("zsbench.training.run", FAMILIES[family].task_module)

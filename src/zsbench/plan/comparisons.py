@@ -30,7 +30,7 @@ class Pair:
     baseline_protocol: str
     factor: str = ""
     levels: str = ""
-    corrected: bool = True  # belongs to the family that is tested; checks against controls and sums of others do not
+    corrected: bool = True  # in the family of tests that are corrected; not for controls and sums of other comparisons
 
 
 def pairs_of(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[Pair]:
@@ -65,7 +65,7 @@ def deltas_table(suite: str) -> str:
 
 
 def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
-    """Pairs of a single-label suite: the named system against each other one, ablation contrasts, trained peers."""
+    """Pairs of a single-label suite: the reference against each other system, ablation contrasts, trained peers."""
     systems = {system["id"]: system for system in suite_systems(spec, suite)}
     named = spec["statistics"]["system"]
 
@@ -85,7 +85,7 @@ def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
 
 
 def peers(spec: dict[str, Any], suite: str) -> list[str]:
-    """The named system, then every trained one of another kind than GliZNet."""
+    """The reference system, then every trained system that is not a GliZNet."""
     systems = {system["id"]: system for system in suite_systems(spec, suite)}
     named = spec["statistics"]["system"]
     trained = [name for name, system in systems.items() if system["trained"] and system["family"] != "gliznet"]
@@ -93,24 +93,26 @@ def peers(spec: dict[str, Any], suite: str) -> list[str]:
 
 
 def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
-    """Pairs of a multi-label suite, each with the question that it answers as its factor.
+    """Pairs of a multi-label suite; the factor names the question that a pair answers.
 
-    - `system`: a system against an NLI system, the protocol being the same;
-    - `thresholds`: one system with fitted thresholds against itself at 0.5;
-    - `system + thresholds`: fitted thresholds against an NLI system at 0.5, the way headlines are made; it confounds
-      the two above, so it is not tested with them.
-    Baselines are all systems of family `nli`. A headline metric of scores knows no thresholds: systems alone are
-    compared.
+    - `system`: a system against an NLI system under the same protocol;
+    - `thresholds`: a system with fitted thresholds against itself at 0.5;
+    - `system + thresholds`: a system with fitted thresholds against an NLI system at 0.5, as often reported in headline
+      numbers. It confounds the two above, so it is not part of the corrected tests.
+    Baselines are all systems of family `nli`. If the headline metric is computed from scores, thresholds do not matter,
+    so only systems are compared.
 
     Args:
-        available: (split, system, protocol) that every dataset of the suite has.
+        spec: the analysis spec.
+        suite: id of the suite.
+        available: (split, system, protocol) triples that every data set of the suite has.
     """
     systems = suite_systems(spec, suite)
     baselines = [entry["id"] for entry in systems if entry["family"] == "nli"]
     thresholds = METRICS[spec["suites"][suite]["metric"]].reads == "counts"
     for (protocol, split), system in itertools.product(_decided(spec, suite, available), systems):
         name, control = system["id"], system["control"]
-        if (split, name, protocol) not in available:  # no such split, or a protocol that the run does not ask for
+        if (split, name, protocol) not in available:  # no such split, or a protocol that the run does not use
             continue
         if is_random(system):
             continue
@@ -126,7 +128,7 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
 
 
 def _decided(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[tuple[str, str]]:
-    """(protocol, split) to compare under: all, or where the metric reads scores the first protocol of each split."""
+    """(protocol, split) to compare: all, or the first protocol of each split if the metric is computed from scores."""
     tested = {protocol: splits for protocol, splits in PROTOCOLS.items() if protocol not in OF_THE_CARD}
     every = [(protocol, split) for protocol, splits in tested.items() for split in splits]
     if METRICS[spec["suites"][suite]["metric"]].reads == "counts":
@@ -136,7 +138,7 @@ def _decided(spec: dict[str, Any], suite: str, available: Collection[tuple[str, 
     return [(protocol, split) for split, protocol in first.items()]
 
 
-HYBRID_FACTORS = {  # setting of a hybrid -> what the contrast is called
+HYBRID_FACTORS = {  # setting of a hybrid -> name of the factor
     "blend": "blend of NLI and heads",
     "template": "hypothesis template",
     "training.blend_weight": "blend term of the loss",
@@ -147,10 +149,10 @@ NAMES_ONLY = ("id", "hybrid", "seed")
 
 
 def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[tuple[str, str, str, str]]:
-    """(system, baseline, factor, levels): every trained hybrid that differs from the first one in exactly one setting.
+    """(system, baseline, factor, levels) for every trained hybrid that differs from the first in exactly one setting.
 
-    So come the attribution (heads alone, half and half, NLI alone, against the learned blend), the blend term and the
-    template. A hybrid that differs in several settings is no contrast.
+    This yields the attribution (heads alone, equal blend, or NLI alone against the learned blend), the blend term and
+    the template. A hybrid that differs in several settings is not a contrast.
     """
     hybrids = [entry for entry in suite_systems(spec, suite) if entry["family"] == "hybridnli" and entry["trained"]]
     for other in hybrids[1:]:
@@ -162,7 +164,7 @@ def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[tuple[str, st
 
 
 def hybrid_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
-    """The hybrid's ablations under every protocol that both sides have. `available`: as in `multi_pairs`."""
+    """Ablations of the hybrid under every protocol that both sides have. `available`: as in `multi_pairs`."""
     for (system, baseline, factor, levels), (protocol, split) in itertools.product(
         hybrid_contrasts(spec, suite), _decided(spec, suite, available)
     ):
@@ -171,7 +173,7 @@ def hybrid_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[s
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings with dotted keys, without those that only name."""
+    """Flatten settings to dotted keys, without keys that are only names."""
     dotted: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
@@ -181,7 +183,7 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return dotted
 
 
-PREFIX = "gliznet-"  # a variant `full` is the system `gliznet-full`
+PREFIX = "gliznet-"  # variant `full` is system `gliznet-full`
 
 # Factor -> the option keys that set it. Keys that are not listed are factors themselves.
 FACTORS = {
@@ -199,19 +201,19 @@ FACTORS = {
     "label context": ("label_context",),
 }
 _FACTOR_OF = {key: factor for factor, keys in FACTORS.items() for key in keys}
-_RANK = {key: rank for keys in FACTORS.values() for rank, key in enumerate(keys)}  # the first key needs no name
+_RANK = {key: rank for keys in FACTORS.values() for rank, key in enumerate(keys)}  # levels do not name the first key
 DEFAULTS = {option.name: option.default for option in dataclasses.fields(GliZNetOptions)}
 
 
 class ConfoundedContrastError(ValueError):
-    """Two variants differ in several factors, so their difference says nothing about any one of them."""
+    """Two variants differ in several factors, so their difference cannot be attributed to one of them."""
 
 
 @dataclass(frozen=True)
 class Contrast:
     """One comparison of an ablation table: `system` minus `baseline`, both system ids.
 
-    `factor` is the one factor that differs, or `compound NAME (n factors)` for a pair that config names as a compound.
+    `factor` is the only factor that differs, or `compound NAME (n factors)` for a compound of the config.
     """
 
     system: str
@@ -221,9 +223,9 @@ class Contrast:
 
 
 def levels(options: dict[str, Any]) -> dict[str, str]:
-    """Factor -> its level in words, for the factors that `options` sets.
+    """{factor: level in words} for the factors set in `options`.
 
-    Switching VICReg off by its weight makes its kind moot, so that `off` is one level whatever kind was named.
+    With a VICReg weight of 0, its variant is irrelevant, so `off` is a single level for all variants.
     """
     by_factor: dict[str, list[str]] = {}
     for key in sorted(options, key=lambda key: (_RANK.get(key, 0), key)):
@@ -243,10 +245,10 @@ def _level(value: Any) -> str:
 
 
 def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, tuple[str, str]]:
-    """Factors in which two variants differ, with the level of each side.
+    """{factor: (level of `variant`, level of `against`)} for the factors in which two variants differ.
 
     Raises:
-        ValueError: a variant that the config does not have.
+        ValueError: a variant is not in the config.
     """
     settings = []
     for name in (variant, against):
@@ -264,9 +266,10 @@ def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
 
     Args:
         gliznet: `base`, `variants` (one-factor overrides) and `compounds` (name -> [variant, against]) of the config.
+        variant, against: names of variants.
 
     Raises:
-        ConfoundedContrastError: they differ in several factors and no compound names the pair; the message names them.
+        ConfoundedContrastError: they differ in several factors and are not a compound; the message lists the factors.
         ValueError: a variant is unknown, or the two do not differ.
     """
     differences = differing(gliznet, variant, against)
@@ -293,9 +296,10 @@ def _side(differences: dict[str, tuple[str, str]], side: int) -> str:
 
 
 def derive(gliznet: dict[str, Any]) -> Iterator[Contrast]:
-    """Every pair of variants one factor apart, then every compound.
+    """Every pair of variants that differ in one factor, then every compound.
 
-    The side with more overrides comes first (its delta says what the change does); of equals the later one in config.
+    The variant with more overrides comes first, so that the delta is the effect of the change; in a tie, the later one
+    in the config.
     """
     names = list(gliznet["variants"])
     named = {frozenset(pair) for pair in gliznet["compounds"].values()}

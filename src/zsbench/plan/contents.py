@@ -73,7 +73,7 @@ def figures(spec: Spec) -> dict[str, ReportItem]:
 
 
 def absent(spec: Spec) -> list[str]:
-    """What the report lacks because of the config, each as `no <what>: <why>`."""
+    """What the report lacks because of the config, as lines `no <what>: <why>`."""
     return [f"no {what}: {why}" for what, why in _absent(spec)]
 
 
@@ -116,7 +116,7 @@ def _absent(spec: Spec) -> Iterator[tuple[str, str]]:
 
 
 def _systems(spec: Spec, suite: str) -> list[dict[str, Any]]:
-    """Systems of a suite, controls aside."""
+    """Systems of a suite, except controls."""
     return [entry for entry in suite_systems(spec, suite) if not entry["control"]]
 
 

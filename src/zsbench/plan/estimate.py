@@ -1,5 +1,4 @@
-"""Estimate the cost of a run before it starts: stages, downloads, disk space, hours, and the smallest detectable
-effect.
+"""Estimate a run before it starts: stages, downloads, disk space, hours, and the smallest detectable effect.
 
 Rates and variances come from earlier runs in this directory, or from `make gpu-check`. Quantities that were never
 measured are reported as unknown.
@@ -20,17 +19,18 @@ from zsbench.store.integrity import intact
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 
-PAIRWISE = ("nli", "reranker", "hybridnli", "llm")  # a pass for each label of a text
-SCORE_BYTES = 4  # of one (text, label) pair in a cell
+PAIRWISE = ("nli", "reranker", "hybridnli", "llm")  # families with one pass per (text, label) pair
+SCORE_BYTES = 4  # bytes per (text, label) pair in a cell
 TRAINED = "training"
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Measured speed: texts per second, or (text, label) pairs for `PAIRWISE` families, and where it was measured.
+    """Measured speed in texts per second, or (text, label) pairs per second for `PAIRWISE` families.
 
     Attributes:
-        per_second: family, or `TRAINED` -> rate. `*` and `*pairs` stand for families that were not measured.
+        per_second: family, or `TRAINED`, -> rate. `*` and `*pairs` are used for families that were not measured.
+        where: where the rates were measured.
     """
 
     per_second: dict[str, float]
@@ -41,7 +41,7 @@ class Rates:
 
 
 def measured_rates(results: Path, reports: Path) -> Rates | None:
-    """The rates of a gpu-check, else those of the run that trained or scored last; None where there is neither."""
+    """Rates of a gpu-check, else of the run that trained or scored last; None if there is neither."""
     for path in sorted((reports / "gpu").glob("*.json")):
         record = _facts(path)
         if record.get("parts") and not record["dry_run"] and (rates := _of_gpu_check(record["parts"])):
@@ -54,7 +54,7 @@ def measured_rates(results: Path, reports: Path) -> Rates | None:
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    """A record, {} for a damaged one: the job that needs it says so, an estimate does without."""
+    """Content of a record; {} if it is damaged, which the job that needs it will report."""
     return read_json(path) if intact(path) else {}
 
 
@@ -91,7 +91,7 @@ def _of_run(layout: Layout) -> dict[str, float]:
 
 
 def estimate(plan: Plan, rates: Rates | None, detectable: float | None) -> list[str]:
-    """One screen: what a run needs before it starts."""
+    """Lines of the estimate, about one screen."""
     models = [(name, seed) for name in plan.trained for seed in plan.seeds]
     heads = [(name, seed) for name in plan.config["hybrid"] for seed in plan.seeds]
     undone = [job for job in [*models, *heads] if not plan.layout.model(*job).is_file()]
@@ -131,7 +131,7 @@ def _training_hours(plan: Plan, undone: list[tuple[str, int]], rates: Rates | No
 
 
 def _training_texts(plan: Plan, recipe: dict[str, Any]) -> int | None:
-    """Texts that a training reads; None where epochs are of an unknown number of rows."""
+    """Number of texts that a training reads; None if it is set in epochs and the number of rows is unknown."""
     if recipe.get("epochs") is None:
         return int(recipe["steps"] * recipe["effective_batch"])
     expected = plan.training_set_spec(recipe["training_set"]).get("expected_rows") or {}
@@ -157,7 +157,7 @@ def _scoring_hours(plan: Plan, cells: list[tuple[str, str, str, int]], rates: Ra
 
 
 def rows_of(plan: Plan, suite: str, dataset: str) -> int | None:
-    """Rows that are scored, as prepared, else as the preset expects; None where neither tells."""
+    """Number of rows to score: as prepared, else as expected by the preset; None if unknown."""
     splits = ("test",) if plan.config["suites"][suite]["task"] == "single" else ("validation", "test")
     spec, card = plan.dataset_spec(dataset), plan.layout.dataset_card(dataset)
     rows = read_json(card)["rows"] if card.is_file() and intact(card) else spec.get("expected_rows")
@@ -172,7 +172,7 @@ def _hours(seconds: float) -> str:
 
 
 def source_bytes(plan: Plan, name: str) -> int | None:
-    """Size of a source: as fetched, else as pinned; None where neither is known."""
+    """Size of a source in bytes: as fetched, else as pinned; None if unknown."""
     manifest = plan.layout.fetched(name)
     if manifest.is_file() and intact(manifest):
         return sum(entry["bytes"] for entry in read_json(manifest)["files"])
@@ -192,7 +192,7 @@ def _downloads(plan: Plan) -> str:
 
 
 def _disk(plan: Plan) -> str:
-    """Fetched files, checkpoints as large as their backbones, and scores."""
+    """Disk space for fetched files, checkpoints (assumed as large as their backbones) and scores."""
     sizes = [source_bytes(plan, name) for name in plan.sources]
     backbones = [source_bytes(plan, spec["recipe"]["backbone"]) for spec in plan.trained.values() for _ in plan.seeds]
     scores = sum(
@@ -205,10 +205,10 @@ def _disk(plan: Plan) -> str:
 
 
 def detectable_effect(plan: Plan, results: Path) -> float | None:
-    """The median MDE of an earlier run's suite averages, scaled to this run's rows; None before a first run.
+    """Median minimum detectable effect of an earlier run's suite averages, scaled to this run's rows; None without one.
 
-    A standard error over rows shrinks with the square root of their number. More seeds shrink it further, which is not
-    counted.
+    A standard error over rows shrinks with the square root of their number. The further reduction from more seeds is
+    ignored.
     """
     import pandas as pd
 
@@ -218,7 +218,7 @@ def detectable_effect(plan: Plan, results: Path) -> float | None:
     for path in paths:
         try:
             frame = pd.read_parquet(path, columns=["dataset", "mde", "n_rows", "protocol"])
-        except (OSError, ValueError):  # damaged: as above
+        except (OSError, ValueError):  # damaged: see `_facts`
             continue
         averages = frame[(frame["dataset"] == "average") & frame["mde"].notna() & (frame["protocol"] == "argmax")]
         if len(averages) and rows and None not in rows:
@@ -228,6 +228,6 @@ def detectable_effect(plan: Plan, results: Path) -> float | None:
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
-    """The screen of `zsbench plan` and of a dry run."""
+    """The output of `zsbench plan` and of a dry run."""
     results = Path("results")
     yield from estimate(plan, measured_rates(results, Path("reports")), detectable_effect(plan, results))

@@ -18,12 +18,12 @@ from zsbench.recipe import with_overrides
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json
 
-UNTRAINED_SEED = 0  # the seed folder of systems that nothing random made
+UNTRAINED_SEED = 0  # seed folder of systems without randomness
 
 
 @dataclass(frozen=True)
 class System:
-    """Anything that scores (text, labels). `model` is ("source" | "trained" | "hybrid", id) or None for controls."""
+    """A system of the run. `model` is ("source" | "trained" | "hybrid", id), or None for systems without a model."""
 
     id: str
     family: str
@@ -38,15 +38,15 @@ class Plan:
     """Jobs and cells of one run.
 
     Args:
-        config: a checked config, defaults filled in.
-        resources: presets (`sources`, `datasets`, `training_sets`), the config's own already merged in.
+        config: a validated config with defaults filled in.
+        resources: presets (`sources`, `datasets`, `training_sets`), including those of the config.
     """
 
     config: dict[str, Any]
     resources: dict[str, Any]
 
     def spec(self, kind: str, *names: str) -> Any:
-        """A job's spec by what the job is about, as plain JSON: ("dataset", "imdb"), ("training", model, seed), ..."""
+        """The spec of a job as plain JSON, by kind and names: ("dataset", "imdb"), ("training", model, seed), ..."""
         spec = getattr(self, f"{kind}_spec")
         return json.loads(canonical_json(spec(*names) if callable(spec) else spec))
 
@@ -70,7 +70,7 @@ class Plan:
         return [dataset for suite in self.config["suites"] for dataset in self.datasets(suite)]
 
     def dataset_spec(self, dataset: str) -> dict[str, Any]:
-        """Preset of a test set plus this run's wording and sample."""
+        """Preset of a test set, plus this run's label wording and sample."""
         preset = self.resources["datasets"][dataset]
         suite = next(one for one in self.config["suites"].values() if dataset in one["datasets"])
         wording = suite.get("verbalisations", {}).get(dataset) or next(iter(preset["verbalisations"]))
@@ -90,7 +90,7 @@ class Plan:
 
     @cached_property
     def trained(self) -> dict[str, dict[str, Any]]:
-        """Training specs by model id: every GliZNet variant, then every competitor trained on the same recipe."""
+        """Training specs by model id: every GliZNet variant, then every competitor trained with the same recipe."""
         recipe = {key: value for key, value in (self.config["recipe"] or {}).items() if key != "seeds"}
         specs = {}
         for name, overrides in self.config["gliznet"]["variants"].items():
@@ -109,18 +109,18 @@ class Plan:
         return self.trained[model] | {"id": model, "seed": int(seed)}
 
     def source_spec(self, source: str) -> dict[str, Any]:
-        """Description of one source, with the mirror it may be read from."""
+        """Preset of a source, with its mirror, if any."""
         facts = {key: value for key, value in self.resources["sources"][source].items() if key != "licence"}
         return facts | {"id": source, "mirror": self.config["data"]["mirror"]}
 
     def licence(self, source: str) -> str:
-        """Of what a source holds: stated by the sets that are made of it, else by the source itself."""
+        """Licence of a source: from the sets that use it, else from the source itself."""
         sets = [*map(self.dataset_spec, self.all_datasets), *map(self.training_set_spec, self.training_sets)]
         stated = dict.fromkeys(spec["licence"] for spec in sets if spec["source"] == source)
         return "; ".join(stated) or self.resources["sources"][source].get("licence", "not stated")
 
     def model_licences_spec(self, kind: str, name: str) -> dict[str, str]:
-        """Licences of what a model is made of, by id: the fetched model, or backbone and training set.
+        """Licences of a model's origins by id: the fetched model, or backbone and training set.
 
         Args:
             kind, name: as in `System.model`.
@@ -136,7 +136,7 @@ class Plan:
         return nli | {entry["dataset"]: self.dataset_spec(entry["dataset"])["licence"]}
 
     def system_licences_spec(self, system: str) -> dict[str, str]:
-        """Licences of what a system is made of, by id; none for one without a model."""
+        """Licences of a system's origins by id; empty for a system without a model."""
         entry = self.systems[system]
         if not entry.model:
             return {}
@@ -145,12 +145,12 @@ class Plan:
 
     @property
     def gpus(self) -> int:
-        """Devices per training."""
+        """GPUs per training."""
         return (self.config["recipe"] or {}).get("gpus", 1)
 
     @property
     def strategy(self) -> str:
-        """How a training is spread over them."""
+        """Accelerate strategy by which a training uses its GPUs."""
         return (self.config["recipe"] or {}).get("strategy", "single")
 
     @property
@@ -159,7 +159,7 @@ class Plan:
         return list(dict.fromkeys(spec["recipe"]["training_set"] for spec in self.trained.values()))
 
     def hybrid_spec(self, hybrid: str, seed: int) -> dict[str, Any]:
-        """Settings of one HybridNLI system; its NLI model is a trained one (of the same seed) or a fetched one."""
+        """Spec of a HybridNLI training; its NLI model is fetched, or trained in this run with the same seed."""
         entry = self.config["hybrid"][hybrid]
         kind = "trained" if entry["nli"] in self.trained else "source"
         scoring = self.config["scoring"]
@@ -190,7 +190,7 @@ class Plan:
         return {system.id: system for system in in_order if system.suites}
 
     def _made_of(self, system: System) -> list[str]:
-        """What a trained system was made of: backbone and training set, or a hybrid's NLI model and dataset."""
+        """Origins of a trained system: backbone and training set, or a hybrid's NLI model and dataset."""
         kind, name = system.model or ("", "")
         if kind == "trained":
             recipe = self.trained[name]["recipe"]
@@ -202,7 +202,7 @@ class Plan:
 
     @property
     def analysis_spec(self) -> dict[str, Any]:
-        """All that measuring, comparing and rendering depend on besides the cells."""
+        """Everything that measuring, comparing and rendering depend on besides the cells."""
         suites = {}
         for suite, entry in self.config["suites"].items():
             shown = ("id", "title", "task", "labels", "label_names", "domain")
@@ -239,14 +239,14 @@ class Plan:
         }
 
     def _claims(self) -> dict[str, Any]:
-        """The config's own claims; those of the project where one of the models that they are about is scored."""
+        """The config's claims, and those of the project if a model that they are about is scored."""
         claims = self.resources.get("claims", {})
         if any(system.family in ("gliznet", "hybridnli") for system in self.systems.values()):
             return claims
         return {name: claims[name] for name in self.config.get("claims") or {}}
 
     def _decisions(self, suite: str) -> dict[str, Any]:
-        """What the decisions on a suite depend on besides the scores."""
+        """Everything that decisions on a suite depend on besides the scores."""
         keys = ("task", "metric", "protocols", "folds", "fold_seed", "partitions")
         return {key: self.config["suites"][suite][key] for key in keys if key in self.config["suites"][suite]}
 
@@ -260,7 +260,7 @@ class Plan:
 
     @property
     def hardset_spec(self) -> dict[str, Any] | None:
-        """What the measurement on hardset-mini's test split depends on; None when the run does not train on it."""
+        """Spec of the measurement on hardset-mini's test split; None if the run does not train on hardset-mini."""
         if "hardset-mini" not in self.training_sets:
             return None
         statistics, scoring = self.config["statistics"], self.config["scoring"]
@@ -277,8 +277,10 @@ class Plan:
 
     @cached_property
     def label_counted(self) -> dict[str, tuple[str, str]]:
-        """Systems that are scored under growing numbers of labels -> (suite, kind): the named ones, else the first of
-        each kind, the reference for its own."""
+        """{system: (suite, kind)} of the systems scored with growing numbers of labels.
+
+        These are the systems named in the config, else the first of each kind (the reference system for its own kind).
+        """
         options = self.config["scoring"].get("label_counts")
         if not options:
             return {}
@@ -300,7 +302,7 @@ class Plan:
         return {name: selected[name] for name in self.systems if name in selected}
 
     def label_counts_spec(self, system: str) -> dict[str, Any]:
-        """What scoring a system under growing numbers of labels depends on; of its first seed."""
+        """Spec for scoring a system with growing numbers of labels; uses its first seed."""
         suite, kind = self.label_counted[system]
         options, seed = self.config["scoring"]["label_counts"], self.systems[system].seeds[0]
         spec = next(one for one in self.score_spec(system, seed) if one["suite"] == suite)
@@ -319,13 +321,13 @@ class Plan:
 
     @property
     def label_pairs_encoder(self) -> str | None:
-        """Source of the encoder that finds confusable labels; None where the config asks for none."""
+        """Source of the encoder that finds confusable labels; None if the config does not request it."""
         options = self.config["scoring"].get("confusable")
         return (options.get("encoder") or self.config["recipe"]["backbone"]) if options else None
 
     @property
     def label_pairs_spec(self) -> dict[str, Any] | None:
-        """What finding confusable labels depends on; None where the config asks for none."""
+        """Spec for finding confusable labels; None if the config does not request it."""
         if not self.label_pairs_encoder:
             return None
         single = [suite for suite, entry in self.config["suites"].items() if entry["task"] == "single"]
@@ -335,7 +337,7 @@ class Plan:
 
     @property
     def label_sets_spec(self) -> dict[str, Any] | None:
-        """Label sets, and what decides whether a trained system can take one; None where all can."""
+        """Label sets, and what determines whether a trained system can handle them; None if all can."""
         models: dict[str, dict[str, Any]] = {}
         for name, system in self.systems.items():
             kind, model = system.model or ("", "")
@@ -354,7 +356,7 @@ class Plan:
 
     @property
     def speed_spec(self) -> dict[str, Any] | None:
-        """What the speed run depends on; None where the config asks for none."""
+        """Spec of the speed study; None if the config does not request it."""
         return self.config["speed"] | {"run": self.run} if "speed" in self.config else None
 
     @property
@@ -368,7 +370,7 @@ class Plan:
         return contents.figures(self.analysis_spec)
 
     def score_spec(self, system: str, seed: int) -> list[dict[str, Any]]:
-        """All that a scoring job depends on besides its input files: a spec for each suite of the system."""
+        """Everything that a scoring job depends on besides its input files: a spec per suite of the system."""
         entry, scoring = self.systems[system], self.config["scoring"]
         specs = []
         for suite in entry.suites:
@@ -396,7 +398,7 @@ class Plan:
         return specs
 
     def measure_spec(self, system: str, seed: int) -> dict[str, Any]:
-        """All that the metrics of one system and seed depend on besides its scores."""
+        """Everything that the metrics of a system and seed depend on besides its scores."""
         entry, suites = self.systems[system], {}
         for suite in entry.suites:
             facts = {name: self.dataset_spec(name) for name in self.datasets(suite)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 ARGMAX, FIXED = "argmax", "fixed-0.5"
-PROTOCOLS = {  # of task multi: the splits that each protocol reports on
+PROTOCOLS = {  # for task "multi": protocol -> splits that it reports on
     FIXED: ("validation", "test"),
     "val-tuned": ("validation",),
     "cv": ("validation",),
@@ -23,11 +23,11 @@ OF_THE_CARD = ("train-cv", "heads-tuned")
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that can be the headline metric of a suite; all cells with its tasks report it.
+    """A metric that can be the headline metric of a suite; it is reported for all cells of its tasks.
 
     Attributes:
         name: display name, as used inside a sentence.
-        reads: "counts" of predictions, or "scores", which do not depend on the protocol.
+        reads: what it is computed from: "counts" of predictions, or "scores" (then it does not depend on the protocol).
         tasks: "single", "multi" or both.
     """
 
@@ -36,7 +36,7 @@ class Metric:
     tasks: tuple[str, ...]
 
 
-METRICS = {  # by the name of their function in `evaluation.metrics`; no numpy here, for every job reads this
+METRICS = {  # named like their functions in `evaluation.metrics`; no numpy here, since every job imports this
     "macro_f1": Metric("macro-F1", "counts", ("single", "multi")),
     "accuracy": Metric("accuracy", "counts", ("single",)),
     "mean_ap": Metric("mean AP", "scores", ("multi",)),

@@ -16,26 +16,26 @@ from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_atomic, write_json
 from zsbench.store.secrets import mask_all
 
-# What a card says under `status`. A cell that is not ok holds no scores, and its card says why (`reason`).
+# Values of a card's `status`. A cell that is not ok has no scores, and its card gives the `reason`.
 OK = "ok"
-NOT_APPLICABLE = "not-applicable"  # the system cannot take the label set: the same whenever it is tried
-FAILED = "failed"  # the system raised, or gave no usable scores: the next command tries again
+NOT_APPLICABLE = "not-applicable"  # the system cannot handle the label set; not retried
+FAILED = "failed"  # the system raised an error or returned unusable scores; the next command retries
 
 CellId = tuple[str, str, str, int]  # suite, dataset, system, seed
 
 
 def status(card: dict[str, Any]) -> str:
-    """What a card says of its cell."""
+    """Status of the cell with this card."""
     return str(card.get("status", OK))
 
 
 def cell_name(suite: str, dataset: str, system: str, seed: int) -> str:
-    """How messages name a cell: the folder below `cells/`."""
+    """Name of a cell in messages: its folder below `cells/`."""
     return f"{suite}/{dataset}/{system}/seed{seed}"
 
 
 def write_scores(layout: Layout, cell: CellId, write: Callable[[Path], object]) -> str:
-    """Let `write` fill the cell's file of scores; returns its sha256. The cell is incomplete until its card follows."""
+    """Let `write` create the cell's scores file; return its SHA-256. The cell is incomplete until its card exists."""
     layout.card(*cell).unlink(missing_ok=True)
     write_atomic(layout.scores(*cell), write)
     return file_sha256(layout.scores(*cell))
@@ -47,7 +47,7 @@ def write_card(layout: Layout, cell: CellId, card: dict[str, Any]) -> None:
 
 
 def scored_card(layout: Layout, cell: CellId, key: str) -> dict[str, Any] | None:
-    """The card of a whole cell with this key; None where the cell is absent, damaged, without scores or outdated."""
+    """The card of a complete cell with this key; None if the cell is missing, damaged, without scores or outdated."""
     try:
         card = read_json(layout.card(*cell))
         if status(card) == OK and card["key"] == key and file_sha256(layout.scores(*cell)) == card["scores_sha256"]:
@@ -58,10 +58,10 @@ def scored_card(layout: Layout, cell: CellId, key: str) -> dict[str, Any] | None
 
 
 def read_files(layout: Layout, cell: CellId) -> tuple[dict[str, Any], pa.Table]:
-    """Card and scores of a cell; the scores' bytes are those that the card recorded.
+    """Card and scores of a cell, after checking the scores against the card.
 
     Raises:
-        IntegrityError: a file is missing or changed since it was written.
+        IntegrityError: a file is missing or has changed since it was written.
     """
     scores_path, card_path = layout.scores(*cell), layout.card(*cell)
     remedy = f"delete {layout.scored(*cell[2:])} and run again"

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, file_sha256, read_json
 
-ROW_GROUP = 4096  # rows of a prepared set that are read together
+ROW_GROUP = 4096  # rows per row group of a prepared set
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def listing(folder: Path) -> list[dict[str, Any]]:
-    """`name`, `bytes` and `sha256` of every file below a folder, by name."""
+    """`name`, `bytes` and `sha256` of every file below a folder, sorted by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
         {"name": str(path.relative_to(folder)), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
@@ -26,12 +26,12 @@ def listing(folder: Path) -> list[dict[str, Any]]:
 
 
 def check_listed(folder: Path, entries: list[dict[str, Any]], record: Path) -> None:
-    """Raise unless every listed file is there with its content.
+    """Raise unless every listed file exists and is unchanged.
 
     Args:
-        folder: where the files lie.
-        entries: as `listing` gave them.
-        record: the file that holds the entries; without it the job that made the files runs again.
+        folder: folder of the files.
+        entries: entries from `listing`.
+        record: the file with the entries; deleting it makes the job that wrote the files run again.
 
     Raises:
         IntegrityError: a file is missing or differs.
@@ -43,12 +43,12 @@ def check_listed(folder: Path, entries: list[dict[str, Any]], record: Path) -> N
 
 
 def is_about(name: str) -> bool:
-    """Whether a file of a checkpoint tells of the model and is no part of it: its card, `.eval_results` of the hub."""
+    """Whether a file in a checkpoint is documentation, not part of the model: its card, the hub's `.eval_results`."""
     return name.lower().endswith(".md") or name.startswith(".eval_results/")
 
 
 def open_model(layout: Layout, model: str, seed: int) -> Path:
-    """Checkpoint folder of a finished training, after checking every file's sum but those of its documentation.
+    """Checkpoint folder of a finished training, after verifying all files except documentation.
 
     Raises:
         IntegrityError: a file is missing or differs from what the training wrote.
@@ -59,7 +59,7 @@ def open_model(layout: Layout, model: str, seed: int) -> Path:
 
 
 def check_rows(rows: Path) -> Path:
-    """`rows.parquet` of a test or training set, after checking it against the card beside it.
+    """Return the path of a set's `rows.parquet` after checking the file against the card next to it.
 
     Raises:
         IntegrityError: the rows are not those that were prepared.
@@ -70,7 +70,7 @@ def check_rows(rows: Path) -> Path:
 
 
 def intact(path: Path) -> bool:
-    """Whether a JSON file is there and as it was written."""
+    """Whether a JSON file exists and is unchanged since it was written."""
     try:
         read_json(path)
     except (FileNotFoundError, IntegrityError):
@@ -79,19 +79,19 @@ def intact(path: Path) -> bool:
 
 
 def write_rows(path: Path, frame: "pd.DataFrame") -> None:
-    """Parquet in row groups small enough to be read one at a time: what scoring holds does not grow with the set."""
+    """Write Parquet in small row groups, to be read one at a time, so that scoring large sets needs little memory."""
     frame.to_parquet(path, index=False, row_group_size=ROW_GROUP)
 
 
 def write_frame(path: Path, frame: "pd.DataFrame") -> None:
-    """Parquet with a sum of every page."""
+    """Write Parquet with a checksum per page."""
     frame.to_parquet(path, index=False, write_page_checksum=True)
 
 
 def read_frame(path: Path, columns: list[str]) -> "pd.DataFrame":
-    """What `write_frame` wrote, with at least these columns.
+    """Read a file from `write_frame`, which must have at least the given columns.
 
-    Page sums cover the values; of a file's other bytes, only those of a column's name can change what is read.
+    Page checksums cover the values; of the other bytes, only column names can change what is read.
 
     Raises:
         IntegrityError: damaged, or a column is missing.

@@ -5,10 +5,10 @@ from pathlib import Path
 
 
 def project_folder(package: Path) -> Path:
-    """The folder that holds Snakefile, config.yaml, workflow/, authored/ and benchmarks/, wherever a command runs.
+    """The folder with Snakefile, config.yaml, workflow/, authored/ and benchmarks/, whatever the working directory.
 
     Args:
-        package: the folder of `zsbench`. A wheel has them in its `project/` (`setup.py`), a clone at its top.
+        package: the folder of `zsbench`. A wheel has these files in its `project/` (`setup.py`), a clone at its top.
     """
     bundled = package / "project"
     return bundled if bundled.is_dir() else package.parents[1]
@@ -20,22 +20,22 @@ WORKFLOW = PROJECT / "workflow"  # schemas, presets, launch configs
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below `results/<run>` (`root`). All ids are checked slugs, so none can leave the folder."""
+    """Paths below `results/<run>` (`root`). All ids are validated slugs, so no path can leave the folder."""
 
     root: Path
 
     @property
     def config(self) -> Path:
-        """The run's whole config and presets, defaults filled in; jobs read their specs from it (`Plan.spec`)."""
+        """The run's config and presets with defaults filled in; jobs read their specs from it (`Plan.spec`)."""
         return self.root / "config.json"
 
     @property
     def manifest(self) -> Path:
-        """What the run fetched, from where, in one file."""
+        """Record of everything the run fetched, and from where."""
         return self.root / "manifest.json"
 
     def fetched(self, source: str) -> Path:
-        """Manifest of one fetched source; its files lie beside it."""
+        """Manifest of a fetched source; its files are next to it."""
         return self.root / "fetch" / source / "manifest.json"
 
     def dataset(self, dataset: str) -> Path:
@@ -53,28 +53,28 @@ class Layout:
         return self.root / "training_sets" / training_set / "card.json"
 
     def model(self, model: str, seed: int | str) -> Path:
-        """Record of a finished training; the checkpoint lies in `checkpoint/` beside it."""
+        """Record of a finished training; the checkpoint is in `checkpoint/` next to it."""
         return self.root / "models" / model / f"seed{seed}" / "training.json"
 
     def checkpoint(self, model: str, seed: int | str) -> Path:
         return self.model(model, seed).with_name("checkpoint")
 
     def imported(self, system: str, dataset: str) -> Path:
-        """Scores that somebody else computed (`zsbench import-scores`)."""
+        """Imported scores (`zsbench import-scores`)."""
         return self.root / "imported" / system / f"{dataset}.parquet"
 
     def label_counts(self, system: str) -> Path:
-        """What a system answered, and its encoder read, under growing numbers of labels."""
+        """Answers of a system, and token counts of its encoder, for growing numbers of labels."""
         return self.root / "label_counts" / f"{system}.json"
 
     @property
     def label_pairs(self) -> Path:
-        """Labels that the untrained encoder finds alike."""
+        """Pairs of labels that are similar according to the untrained encoder."""
         return self.root / "analysis" / "label_pairs.json"
 
     @property
     def speed(self) -> Path:
-        """Record of the speed run."""
+        """Record of the speed study."""
         return self.root / "speed" / "speed.json"
 
     def cell(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
@@ -88,15 +88,15 @@ class Layout:
         return self.cell(suite, dataset, system, seed) / "card.json"
 
     def scored(self, system: str, seed: int | str) -> Path:
-        """What a scoring job wrote: the cells of its system and seed, with the sum of each."""
+        """Record of a scoring job: the cells of its system and seed, with checksums."""
         return self.root / "scores" / system / f"seed{seed}.json"
 
     def measured(self, system: str, seed: int | str) -> Path:
-        """What a measuring job wrote: the metrics of these cells, with the sum of each."""
+        """Record of a measuring job: the metrics of these cells, with checksums."""
         return self.root / "metrics" / system / f"seed{seed}.json"
 
     def sensitivity(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
-        """Answers under other label orders and wordings; no file where the run wants none."""
+        """Answers with other label orders and wordings; the file exists only if the run measures sensitivity."""
         return self.cell(suite, dataset, system, seed) / "sensitivity.json"
 
     def decisions(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:
@@ -104,7 +104,7 @@ class Layout:
         return self.cell(suite, dataset, system, seed) / "decisions.parquet"
 
     def failures(self, system: str, seed: int | str) -> Path:
-        """A line for every time that a cell of this scoring job failed; no file where none ever did."""
+        """One line per failure of a cell in this scoring job; the file exists only if there was one."""
         return self.root / "failures" / f"{system}-seed{seed}.txt"
 
     def metrics(self, suite: str, dataset: str, system: str, seed: int | str) -> Path:

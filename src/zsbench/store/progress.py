@@ -1,4 +1,4 @@
-"""Progress lines with job, progress and remaining time, as plain text for logs and terminals."""
+"""Progress lines with job, progress and remaining time, in plain text for logs and terminals."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ EVERY_SECONDS = 5.0
 
 
 def progress_logger(job: str) -> Callable[[str], None]:
-    """A function that prints one line `[job] text` to standard error, from the first process only."""
+    """Return a function that prints a line `[job] text` to standard error, in the first process only."""
     import os
 
     silent = os.environ.get("RANK", "0") != "0"
@@ -21,7 +21,7 @@ def progress_logger(job: str) -> Callable[[str], None]:
 
 
 def counter_for(job: str, unit: str = "texts") -> Callable[[int, int], None]:
-    """A function called with (done, total) that prints a line every few seconds and at the end."""
+    """Return a function to call with (done, total), which prints a line every few seconds and at the end."""
     say, started, last = progress_logger(job), time.perf_counter(), 0.0
 
     def count(done: int, total: int) -> None:

@@ -1,6 +1,6 @@
 """Interfaces of systems: anything that scores texts against labels. Each family has a file with its adapter.
 
-n texts or rows, L labels.
+Shapes: n texts or rows, L labels.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,11 @@ class System(Protocol):
     """Scores texts against labels. A custom class only needs `score`."""
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-        """Scores (n, L) of every text with every label: any real numbers if the largest wins, probabilities in
-        [0, 1] for multi-label suites. Equal arguments give equal scores."""
+        """Scores (n, L) of every text with every label.
+
+        Any real numbers for single-label suites, where the largest wins; probabilities in [0, 1] for multi-label
+        suites. Equal arguments must give equal scores.
+        """
         ...
 
 
@@ -52,16 +55,16 @@ class RowSystem(Protocol):
 
 
 class TaskSystem:
-    """A system whose scores depend on the task of the suite, which the scorer sets.
+    """A system whose scores depend on the suite's `task`, which the scorer sets.
 
-    "multi" judges labels one by one, so scores are probabilities there.
+    With "multi", each label is decided independently, so scores must be probabilities.
     """
 
     task: str
 
     @property
     def probabilities(self) -> bool:
-        """Whether scores are to be probabilities of single labels."""
+        """Whether scores must be independent probabilities of each label."""
         return self.task == "multi"
 
 
@@ -70,7 +73,7 @@ class UnknownSystemError(ConfigError):
 
 
 class LabelSetError(ValueError):
-    """A system cannot handle the label set of a data set; the message says why.
+    """A system cannot handle the label set of a data set; the message gives the reason.
 
-    The cell is "not applicable" and is not retried. Custom classes may raise it too.
+    The cell becomes "not applicable" and is not retried. Custom classes may raise this error, too.
     """

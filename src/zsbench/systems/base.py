@@ -18,7 +18,7 @@ class Adapter(TaskSystem):
 
     Args:
         spec: a score spec (`model`, `seed`, `precision`, `token_budget`, `task`, `settings`).
-        layout: of the run that holds the checkpoint.
+        layout: layout of the run that holds the checkpoint.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
@@ -38,11 +38,11 @@ class Adapter(TaskSystem):
 
     @property
     def learned(self) -> torch.nn.Module | None:
-        """The part of the network updated by training; None if all of it was."""
+        """The trained part of the network; None if all of it was trained."""
         return None
 
     def size(self) -> dict[str, int]:
-        """Total and trained number of parameters; shared parameters count once."""
+        """Total number and trained number of parameters; shared parameters count once."""
         moved = self.network if self.learned is None else self.learned
         networks = {"parameters": self.network, "trained_parameters": moved}
         return {name: sum(weight.numel() for weight in network.parameters()) for name, network in networks.items()}
@@ -66,11 +66,11 @@ def check_weights(model: torch.nn.Module, folder: Path) -> None:
     """Reject a sentence-transformers model with missing weights, which the package would initialise randomly.
 
     Args:
-        model: as loaded from `folder`, mis-shaped tensors left out.
-        folder: its files; the transformer may be in a folder of its own, which its config remembers.
+        model: the model loaded from `folder`, without tensors of the wrong shape.
+        folder: its files; the transformer may be in a subfolder, which its config records.
 
     Raises:
-        ValueError: tensors are missing or of another shape, or weights are not finite; the message names them.
+        ValueError: missing or wrongly shaped tensors, or non-finite weights; the message names them.
     """
     for module in model.modules():
         if isinstance(module, PreTrainedModel):

@@ -1,4 +1,7 @@
-"""Bi-encoder: cosine of the text's and the label's sentence embedding. n texts, L labels, D embedding size."""
+"""Bi-encoder: cosine of the sentence embeddings of text and label.
+
+Shapes: n texts, L labels, D embedding size.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +20,10 @@ from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
 class BiEncoderSystem(Adapter):
-    """A sentence-transformers folder.
+    """A sentence-transformers model.
 
-    A cosine is no probability: where labels are judged one by one the score is (1 + cosine) / 2, which lies in [0, 1]
-    but has no calibrated 1/2.
+    A cosine is not a probability. In multi-label suites the score is (1 + cosine) / 2, which is in [0, 1] but not
+    calibrated at 1/2.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
@@ -40,12 +43,12 @@ class BiEncoderSystem(Adapter):
         self.text_prompt: str = prompts.get("query", "") if options.text_prompt is None else options.text_prompt
         self.label_prompt: str = prompts.get("document", "") if options.label_prompt is None else options.label_prompt
         self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
-        self.model.max_seq_length = self.limit  # where the package cuts
+        self.model.max_seq_length = self.limit  # where the package truncates
         self.escape = EscapeSpecialTokens(self.model.tokenizer)
         self._labels: dict[str, torch.Tensor] = {}
 
     def embed(self, texts: Sequence[str], prompt: str) -> tuple[torch.Tensor, int]:
-        """Unit embeddings (n, D) float32 in input order, and how many texts were cut."""
+        """L2-normalised embeddings (n, D) float32 in input order, and the number of truncated texts."""
         plain = self.escape(texts)
         encoded = self.model.tokenizer([prompt + text for text in plain], truncation=False, verbose=False)["input_ids"]
         lengths = [len(ids) for ids in encoded]
@@ -54,7 +57,7 @@ class BiEncoderSystem(Adapter):
             for batch in token_budget_batches([min(length, self.limit) for length in lengths], self.token_budget):
                 rows = self.model.encode(
                     [plain[i] for i in batch],
-                    prompt=prompt,  # also an empty one: None would be the model's default prompt
+                    prompt=prompt,  # "" is not None, which would select the model's default prompt
                     batch_size=len(batch),
                     show_progress_bar=False,
                     convert_to_tensor=True,

@@ -1,5 +1,7 @@
-"""Controls: predictors without a model, shown in all tables as bounds. Only they may see gold labels. n rows, L
-labels."""
+"""Controls: predictors without a model, shown in all tables as bounds. Only they may see gold labels.
+
+Functions map (task, gold (n, L), generator) to scores (n, L) in [0, 1]. Shapes: n rows, L labels.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,19 +15,19 @@ from zsbench.systems import DatasetRows
 
 
 def majority(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The most frequent gold label for every row; where labels are judged one by one, each at its usual value."""
+    """The most frequent gold label for every row; in multi-label tasks, the more frequent value of each label."""
     prior = gold.mean(axis=0)  # (L,)
     row = (prior >= 0.5).astype(float) if task == "multi" else np.eye(len(prior))[prior.argmax()]
     return np.tile(row, (len(gold), 1))
 
 
 def always_positive(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """1 everywhere."""
+    """1 for every label."""
     return np.ones_like(gold)
 
 
 def prior_random(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Random predictions as frequent as the gold: one label drawn from the prior, or each label on its own."""
+    """Random predictions with gold frequencies: one label drawn from the prior, or (multi-label) each independently."""
     prior = gold.mean(axis=0)
     if task == "multi":
         return (generator.random(gold.shape) < prior).astype(float)
@@ -33,7 +35,7 @@ def prior_random(task: str, gold: np.ndarray, generator: np.random.Generator) ->
 
 
 def uniform_random(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Uniform scores: every label equally likely, P >= 1/2 half the time."""
+    """Uniform random scores: every label is equally likely, and above 1/2 half of the time."""
     return generator.random(gold.shape)
 
 
@@ -43,18 +45,18 @@ def oracle(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.nd
 
 
 def shuffled_oracle(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The gold of other rows: the right label frequencies and combinations, on the wrong texts."""
+    """Gold labels of other rows: correct label frequencies and combinations, on the wrong texts."""
     return gold[generator.permutation(len(gold))]
 
 
 def position_last(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The label's position, as a share: what liking the last label is worth."""
+    """The label's relative position: the score of always preferring the last label."""
     row = np.arange(gold.shape[1]) / max(gold.shape[1] - 1, 1)
     return np.tile(row, (len(gold), 1))
 
 
 def position_first(task: str, gold: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """1 minus the label's position, as a share: what liking the first label is worth."""
+    """1 minus the label's relative position: the score of always preferring the first label."""
     return 1.0 - position_last(task, gold, generator)
 
 
@@ -71,10 +73,14 @@ CONTROLS: dict[str, Callable[[str, np.ndarray, np.random.Generator], np.ndarray]
 
 
 def draw(name: str, seed: int, dataset: str, task: str, splits: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """Scores (n, L) in [0, 1] of a control, each split on its own: no split's gold reaches another split's scores.
+    """Scores (n, L) in [0, 1] of a control, computed per split, so that no split's gold affects another split's scores.
 
     Args:
-        splits: (n,).
+        name: id of the control.
+        seed: seed of the system.
+        dataset: id of the data set; each has its own random numbers.
+        task: "single" or "multi".
+        splits: (n,) split of each row.
         gold: (n, L) of 0.0 and 1.0.
     """
     scores = np.zeros(gold.shape)
@@ -86,11 +92,11 @@ def draw(name: str, seed: int, dataset: str, task: str, splits: np.ndarray, gold
 
 
 class ControlSystem:
-    """One control; its random numbers follow from (control, seed, dataset)."""
+    """A control; its random numbers are a function of (control, seed, dataset)."""
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         self.name, self.seed = ControlOptions.model_construct(**spec["settings"]).control, spec["seed"]
 
     def score_rows(self, rows: DatasetRows) -> np.ndarray:
-        """Scores (n, L) in [0, 1], as `draw` says."""
+        """Scores (n, L) in [0, 1]; see `draw`."""
         return draw(self.name, self.seed, rows.dataset, rows.task, np.array(rows.splits), rows.matrix)

@@ -3,12 +3,12 @@
     systems:
       mine: {family: custom, class: "my_pkg.my_mod:MySystem", arguments: {threshold: 3}}
 
-The class is constructed with `arguments` as keywords. It may have a `report()` (counts for the card) and a `dtype`. It
-sees texts and labels, never gold labels, and its scores are validated. To reject a label set, raise
-`zsbench.systems.LabelSetError` (the cell is then "not applicable"). Any other exception fails the cell, which the next
+The class is constructed with `arguments` as keywords. It may have a `report()` method (counts for the card) and a
+`dtype`. It sees texts and labels but never gold labels, and its scores are validated. To reject a label set, raise
+`zsbench.systems.LabelSetError` (the cell becomes "not applicable"). Any other exception fails the cell, which the next
 run retries.
 
-n texts, L labels.
+Shapes: n texts, L labels.
 """
 
 import importlib
@@ -24,10 +24,10 @@ from zsbench.systems.texts import check_request
 
 
 class CustomSystem:
-    """A custom class with the same validation as built-in systems.
+    """A custom class, wrapped with the same validation as built-in systems.
 
     Raises:
-        UnknownSystemError: no such module or class, or one without `score`; the message says which.
+        UnknownSystemError: no such module or class, or a class without `score`; the message says which.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
@@ -57,7 +57,7 @@ class CustomSystem:
         returned = self.system.score(list(texts), list(labels))
         try:
             scores = np.asarray(returned)
-        except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors that want a gradient
+        except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors that require gradients
             raise UnknownSystemError(f"{self.key}: score() did not return an array of numbers: {error}") from error
         if scores.dtype.kind not in "fiub":
             raise UnknownSystemError(f"{self.key}: score() returned {scores.dtype} values; allowed: real numbers")

@@ -1,6 +1,6 @@
 """GLiClass, through the `gliclass` package: `<<LABEL>>a<<LABEL>>b<<SEP>>text` in one encoder pass.
 
-n texts, L labels, B batch.
+Shapes: n texts, L labels, B batch.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 LABEL, SEPARATOR = "<<LABEL>>", "<<SEP>>"
 MARKERS = (LABEL, SEPARATOR, "<<EXAMPLE>>")
-LIMIT = 1024  # tokens of a sequence: the default of the package's pipeline
-CHUNK = 8  # labels of a sequence where one does not hold them all: the default of the package's chunking pipeline
+LIMIT = 1024  # tokens per sequence; the default of the package's pipeline
+CHUNK = 8  # labels per sequence if they do not fit into one; the default of the package's chunking pipeline
 
 
 class GLiClassSystem(Adapter):
-    """A uni-encoder checkpoint; its scores are those of the package's own pipeline on one text at a time.
+    """A uni-encoder checkpoint; scores equal those of the package's pipeline on one text at a time.
 
-    Labels that one sequence does not hold are scored in chunks, as by the package's chunking pipeline.
+    Labels that do not fit into one sequence are scored in chunks, as in the package's chunking pipeline.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
@@ -49,10 +49,10 @@ class GLiClassSystem(Adapter):
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
         self.escape = EscapeSpecialTokens(self.tokenizer, MARKERS)
         self.prompt = GLiClassOptions.model_construct(**spec["settings"]).prompt
-        # A model of this run was trained with the recipe's max_length, which its tokenizer keeps.
+        # A model trained in this run uses the recipe's max_length, which is stored with its tokenizer.
         trained_with = self.tokenizer.model_max_length if spec["model"][0] == "trained" else LIMIT
         self.limit = length_limit(self.model, LIMIT, trained_with)
-        # Its other poolings run over padding too, so there only texts of equal length may share a batch.
+        # Other pooling strategies include padding, so they need batches of texts of equal length.
         self.pads = self.model.config.pooling_strategy in ("first", "pass")
         self._chunks = 1
 
@@ -60,7 +60,7 @@ class GLiClassSystem(Adapter):
         """Logits (n, L), or their sigmoids; see `System`.
 
         Raises:
-            LabelSetError: a sequence does not hold the labels of a chunk.
+            LabelSetError: the labels of a chunk do not fit into a sequence.
         """
         check_request(texts, labels)
         plain, names = self.escape(texts), self.escape(labels)
@@ -80,11 +80,11 @@ class GLiClassSystem(Adapter):
         return logits
 
     def report(self) -> dict[str, int]:
-        """Counts since the last call, and in how many chunks the labels were scored last, if in several."""
+        """Counts since the last call, and the latest number of label chunks if more than one."""
         return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})
 
     def _check_room(self, ids: Sequence[list[int]], n_labels: int) -> None:
-        """Refuse rows that lost labels: the model gives them the logit 0, above those it judged unlikely."""
+        """Reject rows that lost labels: the model gives these the logit 0, higher than unlikely labels."""
         lost = [_lost(self.tokenizer, row, n_labels) for row in ids]
         if any(lost):
             row = next(i for i, number in enumerate(lost) if number)
@@ -95,10 +95,10 @@ class GLiClassSystem(Adapter):
             )
 
     def _tokenize(self, strings: Sequence[str]) -> tuple[list[list[int]], list[int]]:
-        """Token ids, cut where the pipeline cuts them, and which rows were."""
+        """Token ids, truncated as in the pipeline, and the indices of truncated rows."""
         ids = self.tokenizer(list(strings), verbose=False)["input_ids"] if strings else []
         long = [i for i, row in enumerate(ids) if len(row) > self.limit]
-        for i in long:  # only the tokenizer knows which special tokens a cut sequence keeps
+        for i in long:  # only the tokenizer knows which special tokens remain after truncation
             ids[i] = self.tokenizer(strings[i], truncation=True, max_length=self.limit)["input_ids"]
         return ids, long
 
@@ -123,24 +123,24 @@ def _head(labels: Sequence[str]) -> str:
 
 
 def lost_labels(tokenizer: Any, limit: int, labels: Sequence[str]) -> int:
-    """How many labels `limit` tokens do not hold whole, whatever the text."""
+    """Number of labels that do not fit completely into `limit` tokens, regardless of the text."""
     return _lost(tokenizer, tokenizer(_head(labels), truncation=True, max_length=limit)["input_ids"], len(labels))
 
 
 def _lost(tokenizer: Any, ids: list[int], n_labels: int) -> int:
-    """How many of so many labels a cut sequence lost; the last one is whole where the separator follows it."""
+    """Number of labels that a truncated sequence lost; the last one is complete if the separator follows it."""
     label, separator = tokenizer.convert_tokens_to_ids([LABEL, SEPARATOR])
     return max(n_labels - ids.count(label), int(separator not in ids))
 
 
 def label_chunks(tokenizer: Any, limit: int, labels: Sequence[str]) -> list[slice]:
-    """All labels at once where one sequence holds them, else the package's chunks; it depends on no text."""
+    """A single chunk if all labels fit into one sequence, else the package's chunks; does not depend on texts."""
     size = CHUNK if lost_labels(tokenizer, limit, labels) else len(labels)
     return [slice(start, start + size) for start in range(0, len(labels), size)]
 
 
 def _check_config(folder: Path, system: str) -> None:
-    """Refuse what the package would load with remote code, and the architectures this adapter does not know."""
+    """Reject checkpoints that the package would load with remote code, and unsupported architectures."""
     config = read_json(folder / "config.json")
     encoder = (config.get("encoder_config") or {}).get("model_type", "deberta-v2")
     if encoder not in CONFIG_MAPPING or config.get("auto_map"):

@@ -16,7 +16,7 @@ from zsbench.systems import LabelSetError
 from zsbench.systems.base import Adapter
 from zsbench.systems.texts import check_request
 
-LOST = np.float32(-1e30)  # logit of a label that reference truncation cut off: below all others, and still a number
+LOST = np.float32(-1e30)  # logit of a label lost to reference truncation: below all others, but finite
 
 
 class GliZNetSystem(Adapter):
@@ -39,7 +39,7 @@ class GliZNetSystem(Adapter):
         """Scores (n, L); see `System`.
 
         Raises:
-            LabelSetError: one label alone does not fit a sequence.
+            LabelSetError: a single label does not fit into a sequence.
         """
         check_request(texts, labels)
         report = ScoringReport()
@@ -47,7 +47,7 @@ class GliZNetSystem(Adapter):
             chunks = self.tokenizer.plan_chunks(list(dict.fromkeys(labels)))
         except LabelBudgetError as error:
             raise LabelSetError(str(error)) from error
-        self._chunks = 1 if self.model.options.order_invariant else len(chunks)  # there scores depend on no chunk
+        self._chunks = 1 if self.model.options.order_invariant else len(chunks)  # chunking has no effect there
         logits = score_texts(
             self.model,
             self.tokenizer,
@@ -64,12 +64,12 @@ class GliZNetSystem(Adapter):
             lost_labels=report.lost_labels,
         )
         lost = np.isneginf(values)
-        if lost.sum() == report.lost_labels:  # any other infinity is a fault, which the scorer names
+        if lost.sum() == report.lost_labels:  # other infinite values are errors, reported by the scorer
             values = np.where(lost, LOST, values)
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -values.astype(np.float64)))
         return values
 
     def report(self) -> dict[str, int]:
-        """Counts since the last call, and in how many chunks the labels were scored last, if in several."""
+        """Counts since the last call, and the latest number of label chunks if more than one."""
         return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})

@@ -1,6 +1,6 @@
-"""HybridNLI: trained heads on stored features, and blends that show where its gain comes from.
+"""HybridNLI: trained heads on stored features, and blends that isolate the contribution of each part.
 
-n texts, L labels, S labels with a head.
+Shapes: n texts, L labels, S labels with a head.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from zsbench.systems.base import Adapter
 from zsbench.systems.hybrid_features import CHECKPOINT, features, open_encoder
 from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
-EVAL_TOKENS = 32768  # padded tokens in a batch of the heads
+EVAL_TOKENS = 32768  # padded tokens per batch of the heads
 
 
 class HybridSystem(Adapter):
-    """One mixture (option `blend`) of NLI scores and head probabilities; of this run's training, or published.
+    """A blend (option `blend`) of NLI scores and head probabilities; the heads are trained in this run or published.
 
     Raises:
         UnknownSystemError: the heads were trained on a different NLI model.
@@ -38,24 +38,24 @@ class HybridSystem(Adapter):
         record = read_json(layout.model(model, spec["seed"])) if kind == "hybrid" else None
         self.training = record["spec"] if record else _published(spec, options)
         self.encoder = open_encoder(self.training, layout, str(self.device))
-        if record and record["nli_identity"] != self.encoder.identity:  # a published checkpoint does not say
+        if record and record["nli_identity"] != self.encoder.identity:  # a published checkpoint has no record
             raise UnknownSystemError(
                 f"systems.{spec['system']}: {model!r} was trained on a different NLI model; train it again"
             )
         self.model, _ = load_model_from_checkpoint(self.folder / CHECKPOINT, self.encoder)
         self.descriptions = dict(self.model.labels.descriptions)
-        self.checked: CheckedShards = {}  # shards of the store that this system has open
+        self.checked: CheckedShards = {}  # shards of the store already read and verified
 
     @property
     def learned(self) -> torch.nn.Module:
-        """Heads and blend weights; the NLI model is frozen."""
+        """The heads and blend weights; the NLI model is frozen."""
         return torch.nn.ModuleList([self.model.poly_heads, torch.nn.ParameterList([self.model.alpha_raw])])
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L) in [0, 1]; see `System`.
 
         Raises:
-            LabelSetError: labels other than those the heads were trained for.
+            LabelSetError: the labels differ from those that the heads were trained for.
         """
         check_request(texts, labels)
         if EscapeSpecialTokens(self.encoder.tokenizer)(labels) != list(self.descriptions.values()):
@@ -83,7 +83,7 @@ class HybridSystem(Adapter):
 
 
 def _published(spec: dict[str, Any], options: HybridOptions) -> dict[str, Any]:
-    """What a training's record would say of a published checkpoint: NLI model, template and length limit."""
+    """The record of a published checkpoint, in the form of a training record: NLI model, template and length limit."""
     return {
         "nli": options.nli,
         "nli_kind": "source",

@@ -1,4 +1,4 @@
-"""The frozen NLI model below a HybridNLI system, and the store of its features."""
+"""The frozen NLI model of a HybridNLI system, and the store of its features."""
 
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from zsbench.store.progress import counter_for
 from zsbench.systems.texts import EscapeSpecialTokens, well_formed
 
 CHECKPOINT = "multihead_v2.pt"  # the published file name
-STAGES = {"tokens": "texts", "nli": "pairs"}  # of a store, and what is counted in each
+STAGES = {"tokens": "texts", "nli": "pairs"}  # stages of building a store, and the unit of each for progress lines
 
 
 def open_encoder(spec: dict[str, Any], layout: Layout, device: str) -> NLIEncoder:
-    """The frozen NLI model with the hybrid's template: trained in this run with the same seed, or fetched."""
+    """The frozen NLI model with the hybrid's template: a fetched one, or one trained in this run with the same seed."""
     if spec["nli_kind"] == "trained":
         folder = open_model(layout, spec["nli"], spec["seed"])
     else:
@@ -34,12 +34,17 @@ def features(
     descriptions: dict[str, str],
     checked: CheckedShards | None = None,
 ) -> FeatureStore:
-    """Features of these texts; those that the store lacks are computed, by one process at a time.
+    """Features of texts; missing ones are computed, by one process at a time.
 
-    All hybrids over one NLI model share a store, made by the present code.
+    All hybrids with the same NLI model and code version share a store.
 
     Args:
-        checked: one dict for all calls of a caller that goes through texts in blocks: no file is read twice.
+        spec: spec of the hybrid.
+        layout: layout of the run.
+        encoder: the frozen NLI model.
+        texts: n texts.
+        descriptions: label name -> description, in column order.
+        checked: to process texts in blocks, pass the same dict to all calls, so that no file is read twice.
     """
     seed = spec["seed"] if spec["nli_kind"] == "trained" else "-any"
     folder: Path = layout.root / "features" / f"{spec['nli']}-seed{seed}-{code_digest('hybridnli.features')}"

@@ -1,4 +1,4 @@
-"""Externally computed scores from a csv: one row per sample, one column per label."""
+"""Scores computed elsewhere and imported from a csv: one row per sample, one column per label."""
 
 import re
 from pathlib import Path
@@ -15,8 +15,8 @@ from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_atomic
 from zsbench.systems import DatasetRows, UnknownSystemError
 
-ID = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # as in a config: nothing that could leave the run's folder
-SCORE = "score:"  # before a label: the name of its column here and in cells, so that no label can be "sample_id"
+ID = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # as in a config; cannot contain a path outside the run
+SCORE = "score:"  # prefix of score columns here and in cells, so that a label called "sample_id" does not clash
 
 
 class ScoresFileError(UnknownSystemError):
@@ -26,7 +26,7 @@ class ScoresFileError(UnknownSystemError):
 def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     """Validate a csv against a prepared data set and store it for system `system` (family `imported`).
 
-    Columns: `sample_id` as in the dataset's rows.parquet, and one column per label (`score:label`, or `label` alone).
+    Columns: `sample_id` as in the dataset's rows.parquet, and one column per label (`score:label`, or just `label`).
 
     Args:
         root: `results/<run>`.
@@ -35,11 +35,11 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
         csv: the file.
 
     Returns:
-        Rows imported.
+        Number of imported rows.
 
     Raises:
-        ScoresFileError: no id, no such file or dataset, no csv in UTF-8, columns missing, unknown or given twice, ids
-            that repeat or are not in the dataset, values that are no finite numbers of 32 bits.
+        ScoresFileError: invalid id, no such file or dataset, not a csv in UTF-8, missing, unknown or duplicate columns,
+            duplicate ids or ids that are not in the dataset, or values that are not finite 32-bit floats.
     """
     layout = Layout(Path(root))
     names = _label_names(layout, system, dataset)
@@ -71,9 +71,9 @@ def rows_without_scores(layout: Layout, system: str, dataset: str, splits: tuple
 
 
 def _check_system(layout: Layout, system: str) -> None:
-    """Refuse a system that the run's config does not have, or has as another family."""
+    """Reject a system that is not in the run's config, or has another family there."""
     if not layout.config.is_file():
-        return  # the rows were prepared without a workflow
+        return  # no config: the rows were prepared without a workflow
     systems = read_json(layout.config)["config"]["systems"]
     known = [name for name, entry in systems.items() if entry["family"] == "imported"]
     if system not in known:
@@ -84,7 +84,7 @@ def _check_system(layout: Layout, system: str) -> None:
 
 
 def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
-    """Names of a prepared dataset's labels, after checking both ids: they become parts of a path."""
+    """Label names of a prepared dataset, after checking both ids, because they become parts of a path."""
     for what, name in (("--system", system), ("--dataset", dataset)):
         if not ID.fullmatch(name):
             raise ScoresFileError(
@@ -100,7 +100,7 @@ def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
 
 
 def _read(csv: Path) -> pd.DataFrame:
-    """The file as texts, so that nothing is guessed: pandas takes "True" for 1 and a row too long for an index."""
+    """Read the file as strings; pandas would convert "True" to 1 and use the first column of long rows as index."""
     if not Path(csv).is_file():
         raise ScoresFileError(f"{csv}: no such file")
     try:
@@ -110,7 +110,7 @@ def _read(csv: Path) -> pd.DataFrame:
 
 
 def _columns(csv: Path, dataset: str, there: list[str], names: list[str]) -> list[str]:
-    """The column of each label: `score:label` where all have one, else whichever of the two forms is there."""
+    """The column of each label: `score:label` if all labels have one, else whichever of the two forms exists."""
     full = [f"{SCORE}{name}" for name in names]
     if set(full) <= set(there):
         columns = full
@@ -152,7 +152,7 @@ class ImportedSystem:
         """Scores (n, L).
 
         Raises:
-            ScoresFileError: nothing was imported for the dataset, or not for all rows.
+            ScoresFileError: no scores were imported for the dataset, or not for all rows.
         """
         path = self.layout.imported(self.system, rows.dataset)
         options = f"--run {self.layout.root} --system {self.system} --dataset {rows.dataset}"

@@ -1,6 +1,6 @@
 """Build a system from a score spec (`Plan.score_spec`), and compute the identity of its scores.
 
-Importing this module imports no model library.
+Importing this module does not import any model library.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ def build(spec: dict[str, Any], layout: Layout) -> Any:
 
     Args:
         spec: family, settings, model, seed, precision, token_budget, suite, system.
-        layout: of the run whose models it may need.
+        layout: layout of the run, which may hold the system's model.
 
     Returns:
         A `System` (`score(texts, labels)`) or a `RowSystem` (`score_rows(rows)`).
@@ -33,7 +33,7 @@ def build(spec: dict[str, Any], layout: Layout) -> Any:
         return adapter(spec, layout)
     except UnknownSystemError:
         raise
-    except (ValueError, OSError) as error:  # of the files: sizes, tensors, pickles, remote code, damage
+    except (ValueError, OSError) as error:  # bad files: sizes, tensors, pickles, remote code, damage
         raise UnknownSystemError(f"systems.{spec['system']}: cannot be loaded: {error}") from error
 
 
@@ -44,10 +44,10 @@ def model_folder(spec: dict[str, Any], layout: Layout) -> Path:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Identity of a checkpoint folder: names and contents of all its files (documentation left out).
+    """Identity of a checkpoint folder: SHA-256 of the names and contents of its files, except documentation.
 
     Raises:
-        FileNotFoundError: the folder holds no files.
+        FileNotFoundError: the folder contains no files.
     """
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and not is_about(path.relative_to(folder).as_posix())
@@ -58,25 +58,28 @@ def weights_sha256(folder: Path) -> str:
 
 
 def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
-    """All that a system's scores depend on besides texts and labels, without loading it: part of a cell's key."""
+    """Everything that a system's scores depend on besides texts and labels, as part of a cell's key.
+
+    The system is not loaded.
+    """
     family, settings = spec["family"], {name: value for name, value in spec["settings"].items() if name != "seen"}
     defaults = FAMILIES[family].options.model_construct(**settings).model_dump(by_alias=True)
     return {
         "family": family,
         "settings": defaults | settings,
-        "seed": spec["seed"] if family == "control" else None,  # a model's seed is in its weights
+        "seed": spec["seed"] if family == "control" else None,  # for models, the weights reflect the seed
         "weights_sha256": _weights(spec, layout),
-        # Sensitivity is measured by the same job, and has a key of its own.
+        # Sensitivity is measured by the same job, but has its own key.
         "source": system_code(family, settings, without=("zsbench.evaluation.sensitivity",)),
         "packages": versions(family),
     }
 
 
 def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
-    """Identity of the files that the system computes with: checkpoints, imported scores.
+    """Identity of the files that the system uses: checkpoints, imported scores.
 
     Raises:
-        IntegrityError: a file of a checkpoint is missing or changed since it was made.
+        IntegrityError: a file of a checkpoint is missing or has changed since it was written.
     """
     if spec["family"] == "imported":
         files = [layout.imported(spec["system"], dataset) for dataset in spec["datasets"]]
@@ -91,7 +94,7 @@ def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
     weights = weights_sha256(model_folder(spec, layout))
     if spec["family"] != "hybridnli":
         return weights
-    # The heads correct one NLI model's features.
+    # Heads work on the features of a specific NLI model.
     if kind == "source":
         return digest([weights, weights_sha256(open_fetched(layout.fetched(spec["settings"]["nli"]))[0])])
     return digest([weights, read_json(layout.model(model, spec["seed"]))["nli_identity"]])

@@ -1,4 +1,7 @@
-"""NLI cross-encoder: entailment of the hypothesis that a template makes of each label. n texts, L labels."""
+"""NLI cross-encoder: entailment of a hypothesis built from each label with a template.
+
+Shapes: n texts, L labels.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +19,13 @@ from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
 class NLISystem(Adapter):
-    """Equal to the transformers zero-shot pipeline.
+    """Equivalent to the transformers zero-shot pipeline.
 
-    Where labels are judged one by one it is P(entailment), the pipeline with `multi_label=True`. Where one label is
-    true it is the entailment logit, whose softmax over the labels is the pipeline with `multi_label=False`: the other
-    classes' logits have no say there.
+    In multi-label suites the score is P(entailment), as in the pipeline with `multi_label=True`. In single-label suites
+    it is the entailment logit; its softmax over the labels is the pipeline's output with `multi_label=False`, which
+    ignores the logits of the other classes.
 
-    Every text and hypothesis is tokenised once; pairs run in length-sorted batches.
+    Every text and hypothesis is tokenised once; pairs are scored in length-sorted batches.
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:

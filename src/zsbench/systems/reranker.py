@@ -1,4 +1,7 @@
-"""Reranker: a sentence-transformers CrossEncoder with the label as query and the text as passage. n texts, L labels."""
+"""Reranker: a sentence-transformers CrossEncoder with the label as query and the text as passage.
+
+Shapes: n texts, L labels.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +22,10 @@ from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
 class RerankerSystem(Adapter):
-    """One score a (label, text) pair; causal models (Qwen3-Reranker) give logit("yes") - logit("no").
+    """One score per (label, text) pair; for causal models (Qwen3-Reranker), logit("yes") - logit("no").
 
     Raises:
-        UnknownSystemError: a model with several outputs a pair (an NLI model: family nli).
+        UnknownSystemError: the model has several outputs per pair (use family `nli` for an NLI model).
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
@@ -45,8 +48,8 @@ class RerankerSystem(Adapter):
         self.template, self.prompt = options.template, options.prompt
         self.escape = EscapeSpecialTokens(self.model.tokenizer)
         self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
-        self.model.max_seq_length = self.limit  # where the package cuts
-        # Tokens around query and passage: specials, or the whole chat template of a causal model.
+        self.model.max_seq_length = self.limit  # where the package truncates
+        # Tokens around query and passage: special tokens, or the chat template of a causal model.
         self.frame: int = self.model.preprocess([("", "")], prompt=self.prompt)["input_ids"].shape[1]
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -75,7 +78,7 @@ class RerankerSystem(Adapter):
         return scores.reshape(len(texts), len(labels))
 
     def _lengths(self, strings: Sequence[str]) -> np.ndarray:
-        """Tokens of each string by itself."""
+        """(n,) number of tokens of each string, without special tokens."""
         if not strings:
             return np.zeros(0, dtype=np.int64)
         ids = self.model.tokenizer(list(strings), add_special_tokens=False, truncation=False, verbose=False)[

@@ -1,4 +1,4 @@
-"""Logistic regression on the training rows of the data set, as a weak supervised baseline. L labels."""
+"""Logistic regression on the training rows of the data set, as a weak supervised baseline."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,19 +12,20 @@ from zsbench.store.layout import Layout
 class SupervisedSystem:
     """One logistic regression per label, fitted separately for each data set.
 
-    Features are `words` (TF-IDF of words and word pairs, sublinear) or `length` (log of the number of words, whose
-    score beyond chance is a leak of the dataset: texts of some labels are longer).
+    Features are `words` (sublinear TF-IDF of words and word pairs) or `length` (log of the number of words; a score
+    above chance means that the data set leaks labels through text length).
     """
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         self.features = SupervisedOptions.model_construct(**spec["settings"]).features
 
     def fit_and_score(self, texts: Sequence[str], gold: np.ndarray, others: Sequence[str]) -> np.ndarray:
-        """P(label | text) of the others, (n, L) in [0, 1].
+        """P(label | text) of other texts, (n, L) in [0, 1].
 
         Args:
             texts: training texts.
-            gold: (len(texts), L) of 0 and 1.
+            gold: (len(texts), L) of 0 and 1, their labels.
+            others: n texts to score.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -36,7 +37,7 @@ class SupervisedSystem:
             read: Any = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         else:
             read = FunctionTransformer(log_words)
-        # Balanced: labels are rare, and without it hardly a row reaches 0.5.
+        # Balanced, because labels are rare and otherwise few rows would reach 0.5.
         model = make_pipeline(read, OneVsRestClassifier(LogisticRegression(C=10.0, class_weight="balanced")))
         model.fit(list(texts), gold.astype(int))
         return np.asarray(model.predict_proba(list(others)))

@@ -13,8 +13,8 @@ def check_request(texts: Sequence[str], labels: Sequence[str]) -> None:
     """Validate the arguments of an adapter: a list of encodable strings, and labels with visible characters.
 
     Raises:
-        TypeError: one string in place of a list, or an element that is not a string.
-        ValueError: no labels, a label without a visible character, or half of a surrogate pair (`well_formed` replaces
+        TypeError: a single string instead of a list, or an element that is not a string.
+        ValueError: no labels, a label without a visible character, or an unpaired surrogate (`well_formed` replaces
             it in texts).
     """
     check_texts("texts", texts)
@@ -27,7 +27,7 @@ def check_request(texts: Sequence[str], labels: Sequence[str]) -> None:
 
 
 def well_formed(texts: Sequence[str]) -> list[str]:
-    """Texts that every tokenizer accepts: halves of surrogate pairs, which have no encoding, become U+FFFD."""
+    """Texts that every tokenizer accepts: unpaired surrogates, which cannot be encoded, become U+FFFD."""
     return [
         text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         if not text.isascii() and SURROGATES.search(text)
@@ -37,7 +37,7 @@ def well_formed(texts: Sequence[str]) -> list[str]:
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
-    """Every special token of a tokenizer, also those without a role of their own, such as a chat's "<|im_end|>"."""
+    """All special tokens of a tokenizer, including those without a named role, such as "<|im_end|>"."""
     added = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     return [*tokenizer.all_special_tokens, *added]
 
@@ -46,8 +46,8 @@ class EscapeSpecialTokens:
     """Escapes special tokens spelled out in a text, so that a text cannot inject labels.
 
     Args:
-        tokenizer: whose special tokens are meant.
-        markers: further strings that it turns into tokens of their own, such as "<<LABEL>>".
+        tokenizer: its special tokens are escaped.
+        markers: further strings with a special meaning for the model, such as "<<LABEL>>".
     """
 
     def __init__(self, tokenizer: Any, markers: Sequence[str] = ()) -> None:
@@ -57,14 +57,14 @@ class EscapeSpecialTokens:
         self.tokenizer = tokenizer
         vocabulary = tokenizer.get_vocab()
         self.ids = frozenset(vocabulary[token] for token in tokens if token in vocabulary) - {tokenizer.unk_token_id}
-        # A full-width "\uff1c/s\uff1e" is a "</s>" once it is normalised, and the vocabulary may hold that as a piece.
+        # A full-width "\uff1c/s\uff1e" is normalised to "</s>", which the vocabulary may contain as a piece.
         normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
         self.normalise = None if normalizer is None else normalizer.normalize_str
 
     def __call__(self, texts: Sequence[str]) -> list[str]:
-        """ "[SEP]" becomes "[ SEP]": a space after the first character of each marker, and no other change.
+        """Insert a space after the first character of each special token or marker: "[SEP]" becomes "[ SEP]".
 
-        What becomes a marker only when the tokenizer normalises it gets a space between all its characters.
+        Strings that become one only after normalisation get spaces between all characters. Nothing else changes.
         """
         pattern = self.pattern
         if pattern is None:

@@ -1,6 +1,6 @@
-"""A bi-encoder as a task of the shared training loop: text and label are embedded apart, the score is their cosine.
+"""A bi-encoder as a task of the shared training loop: text and label are embedded separately and scored by cosine.
 
-B batch, K labels, U different labels of a batch, T tokens, D embedding size.
+Shapes: B batch, K labels, U distinct labels of a batch, T tokens, D embedding size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,25 +15,26 @@ from gliznet.batching import token_budget_batches
 from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.task import VALIDATION_TOKENS, Task
 
-if TYPE_CHECKING:  # seconds to import, and only this family needs it
+if TYPE_CHECKING:  # takes seconds to import, and only this family needs it
     from sentence_transformers import SentenceTransformer
 
-SCALE = 20.0  # of the cosines: the default of sentence-transformers' MultipleNegativesRankingLoss
-WEIGHTS = "sentences.0.model."  # where the encoder is in the state of `BiEncoder`
+SCALE = 20.0  # factor of the cosines; the default of sentence-transformers' MultipleNegativesRankingLoss
+WEIGHTS = "sentences.0.model."  # prefix of the encoder in the state dict of `BiEncoder`
 
 
 def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Multiple-negatives ranking over each text's own labels.
+    """Multiple-negatives ranking loss over each text's own labels.
 
-    The mean over true labels p of  -log( e^(s c_p) / (e^(s c_p) + sum over false labels n of e^(s c_n)) ), s = 20: the
-    softmax of Henderson et al. 2017 (arXiv 1705.00652), with a text's other true labels left out of the denominator.
+    Mean over true labels p of -log( e^(s c_p) / (e^(s c_p) + sum over false labels n of e^(s c_n)) ), s = 20.
 
     Args:
         cosine: (B, K) cosines.
         targets: (B, K) 1 true, 0 false, `task.IGNORED` no label.
 
     Returns:
-        A scalar; a text without a false label adds zero.
+        A scalar; a text without a false label contributes zero.
+
+    Source: Henderson et al. 2017 (arXiv 1705.00652), without a text's other true labels in the denominator.
     """
     logits = SCALE * cosine
     false = logits.masked_fill(targets != 0, -1e4).logsumexp(dim=1, keepdim=True)  # (B, 1)
@@ -42,14 +43,14 @@ def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torc
 
 
 class BiEncoder(torch.nn.Module):
-    """Cosines (B, K) of texts and labels; one call a step, as distributed wrappers expect."""
+    """Cosines (B, K) of texts and labels, in a single forward call per step, as distributed wrappers require."""
 
     def __init__(self, sentences: "SentenceTransformer") -> None:
         super().__init__()
         self.sentences = sentences
 
     def embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Unit embeddings (B, D) float32 of tokens (B, T)."""
+        """L2-normalised embeddings (B, D) float32 of tokens (B, T)."""
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         return F.normalize(self.sentences(features)["sentence_embedding"].float(), dim=-1)
 
@@ -63,15 +64,15 @@ class BiEncoder(torch.nn.Module):
     ) -> torch.Tensor:
         texts = self.embed(text_ids, text_mask)  # (B, D)
         labels = self.embed(label_ids, label_mask)[columns]  # (U, D) -> (B, K, D)
-        return (texts[:, None] * labels).sum(dim=-1)  # no matmul: autocast leaves it in float32
+        return (texts[:, None] * labels).sum(dim=-1)  # not a matmul, which autocast would run in lower precision
 
 
 class BiEncoderTask(Task):
-    """Mean pooling on the backbone, trained by multiple-negatives ranking over the labels that are drawn of each row.
+    """Mean pooling on the backbone, trained with multiple-negatives ranking over the labels drawn for each row.
 
-    That loss is sentence-transformers' usual one for pairs with negatives, and the one most embedding models were
-    trained with, so that a backbone that is one goes on as it was. Negatives are a row's own false labels only: label
-    names recur, so another row's label may well be true of this text; and every other family sees no more than those.
+    This is sentence-transformers' usual loss for pairs with negatives. Most embedding models were trained with it, so a
+    backbone that is an embedding model continues its own training. Negatives are only the row's own false labels: label
+    names recur, so another row's label may be true for this text, and the other families see no more negatives.
     """
 
     model: BiEncoder
@@ -85,13 +86,13 @@ class BiEncoderTask(Task):
         self.escape = EscapeSpecialTokens(self.tokenizer)
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids, cut at the end."""
+        """Token ids of each text, truncated at the end."""
         return self.tokenizer(self.escape(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
 
     def collate(
         self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Tokens of the texts (B, T) and of the batch's different labels (U, T); columns and targets (B, K)."""
+        """Tokens of the texts (B, T) and of the batch's distinct labels (U, T); columns and targets (B, K)."""
         index = {name: i for i, name in enumerate(dict.fromkeys(name for labels in label_lists for name in labels))}
         columns = torch.zeros(targets.shape, dtype=torch.long)  # (B, K)
         for row, labels in zip(columns, label_lists, strict=True):
@@ -107,7 +108,7 @@ class BiEncoderTask(Task):
         }
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """`multiple_negatives_loss` of the batch."""
+        """`multiple_negatives_loss` of the batch, as `total`."""
         inputs = {name: tensor for name, tensor in batch.items() if name != "targets"}
         return {"total": multiple_negatives_loss(model(**inputs), batch["targets"])}
 
@@ -128,7 +129,7 @@ class BiEncoderTask(Task):
         ]
 
     def _embed(self, texts: Sequence[str], device: torch.device) -> np.ndarray:
-        """Unit embeddings (n, D)."""
+        """L2-normalised embeddings (n, D)."""
         ids = self.tokens(texts)
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
         padded = [self.pad([ids[i] for i in batch]) for batch in batches]
@@ -138,18 +139,18 @@ class BiEncoderTask(Task):
         return out
 
     def is_encoder(self, name: str) -> bool:
-        return True  # nothing in it is fresh
+        return True  # it has no new parameters
 
     def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
-        """A sentence-transformers folder."""
+        """Write a sentence-transformers folder."""
         sentences: Any = self.model.sentences
         sentences.save(str(folder), create_model_card=False)
         encoder = {name.removeprefix(WEIGHTS): tensor for name, tensor in state.items()}
-        sentences[0].model.save_pretrained(folder, state_dict=encoder)  # these weights, wherever they are sharded
+        sentences[0].model.save_pretrained(folder, state_dict=encoder)  # not the model's own, perhaps sharded
 
 
 def _mean_pooling(backbone: Path, max_length: int) -> "SentenceTransformer":
-    """The backbone, and the mean of its last hidden states over the tokens of a text."""
+    """A sentence-transformers model: the backbone, and the mean of its last hidden states over a text's tokens."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 

@@ -1,6 +1,6 @@
-"""GLiClass as a task of the shared training loop: the uni-encoder and the loss of package `gliclass`.
+"""GLiClass as a task of the shared training loop: the uni-encoder and the loss of the `gliclass` package.
 
-B batch, K labels.
+Shapes: B batch, K labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,24 +20,24 @@ MARKERS = [LABEL, SEPARATOR]
 
 
 class GLiClassTask(Task):
-    """`<<LABEL>>a<<LABEL>>b<<SEP>>text` in one pass, each label's marker scored against the first token.
+    """`<<LABEL>>a<<LABEL>>b<<SEP>>text` in one pass; each label's marker is scored against the first token.
 
-    Model and loss have the package's defaults (first-token pooling, dot-product scorer, focal loss with alpha 0.5 and
-    gamma 2); only what its default cannot be (the kind of problem, and labels before the text, so that a long text
-    loses words and no labels) is set, as its own training script does.
+    Model and loss use the package's defaults (first-token pooling, dot-product scorer, focal loss with alpha 0.5 and
+    gamma 2) except for two settings, as in its training script: the problem type, and labels before the text, so that
+    truncation removes words rather than labels.
     """
 
-    model: Any  # the package is not typed
+    model: Any  # the package has no type hints
 
     def load(self, backbone: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(backbone, trust_remote_code=False)
         self.tokenizer.add_tokens(MARKERS, special_tokens=True)
-        self.tokenizer.model_max_length = self.recipe.max_length  # where the adapter cuts a model trained here
+        self.tokenizer.model_max_length = self.recipe.max_length  # the adapter truncates at this length
         self.escape = EscapeSpecialTokens(self.tokenizer, MARKERS)
         self.model = _fresh_model(backbone, self.tokenizer)
 
     def encode(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[list[int]]:
-        """Token ids of each text behind its own labels, cut at the end."""
+        """Token ids of each text after its own labels, truncated at the end."""
         heads = ["".join(LABEL + label for label in self.escape(labels)) + SEPARATOR for labels in label_lists]
         whole = [head + text for head, text in zip(heads, self.escape(texts), strict=True)]
         return self.tokenizer(whole, truncation=True)["input_ids"]
@@ -48,7 +48,7 @@ class GLiClassTask(Task):
         return self.pad(self.encode(texts, label_lists)) | {"labels": targets}
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """The package's own loss."""
+        """The package's loss, as `total`."""
         return {"total": model(**batch, max_num_classes=batch["labels"].shape[1]).loss}
 
     @torch.inference_mode()
@@ -59,7 +59,7 @@ class GLiClassTask(Task):
         label_lists: Sequence[Sequence[str]],
         device: torch.device,
     ) -> list[np.ndarray]:
-        """Logits of the labels' markers."""
+        """Logits of the label markers."""
         ids = self.encode(texts, label_lists)
         scores: list[np.ndarray] = [np.empty(0)] * len(ids)
         for batch in token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS):
@@ -74,11 +74,11 @@ class GLiClassTask(Task):
 
 
 def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
-    """A fresh GLiClass head on the pretrained encoder, with rows for the marker tokens."""
+    """A new GLiClass head on the pretrained encoder, with embeddings for the marker tokens."""
     from gliclass import GLiClassModel, GLiClassModelConfig
 
     encoder_config = AutoConfig.from_pretrained(backbone, trust_remote_code=False)
-    encoder_config.name_or_path = "backbone"  # a checkpoint must not hold a folder of this machine
+    encoder_config.name_or_path = "backbone"  # do not store local paths in checkpoints
     config = GLiClassModelConfig(
         encoder_config=encoder_config,
         encoder_model="backbone",
@@ -88,14 +88,14 @@ def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
         prompt_first=True,
     )
     model = GLiClassModel(config)
-    # The package would read pickles too, and in whatever precision the file has.
+    # The package would also read pickles, and keep the precision of the file.
     encoder = type(model.model.encoder_model).from_pretrained(
         backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     )
     model.model.encoder_model = encoder
     model.resize_token_embeddings(max(len(tokenizer), encoder.get_input_embeddings().num_embeddings))
     for name, parameter in model.named_parameters():
-        # No part of the scores; several processes would wait for their gradients.
+        # Not used by the scores; distributed training would wait for their gradients.
         if ".pooler." in name or name == "model.logit_scale":
             parameter.requires_grad_(False)
     return model

@@ -1,4 +1,4 @@
-"""GliZNet as a task of the shared training loop. B batch, K labels."""
+"""GliZNet as a task of the shared training loop."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ class GliZNetTask(Task):
         return self.tokenizer.pad(rows).inputs() | {"labels": targets}
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """The model's own terms and their weighted sum."""
+        """The model's loss terms and their weighted sum, `total`."""
         output = model(**batch)
         return dict(output.losses) | {"total": output.loss}
 
@@ -48,7 +48,7 @@ class GliZNetTask(Task):
         label_lists: Sequence[Sequence[str]],
         device: torch.device,
     ) -> list[np.ndarray]:
-        """Logits. The wrapped `model` shares its weights with `self.model`, which is what the predictor takes."""
+        """Logits of `self.model`, which the predictor needs; it shares its weights with the wrapped `model`."""
         return list(score_texts(self.model.eval(), self.tokenizer, texts, label_lists))
 
     def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:

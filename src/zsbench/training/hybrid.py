@@ -1,6 +1,6 @@
-"""HybridNLI: heads trained on the features of a topic set.
+"""HybridNLI: trains heads on the features of a topic set.
 
-n texts, L labels.
+Shapes: n texts, L labels.
 """
 
 import time
@@ -39,18 +39,18 @@ OPTION_NAMES = {  # config key -> HybridOptions field
 
 
 def train_hybrid(root: Path, spec: dict[str, Any], licences: dict[str, str] | None = None) -> None:
-    """Build the features of a topic set and train heads and blend weights on its train split.
+    """Compute the features of a topic set and train heads and blend weights on its train split.
 
-    Writes `checkpoint/multihead_v2.pt` (the published format) and then `training.json` beside it.
+    Writes `checkpoint/multihead_v2.pt` (the published format) and then `training.json`.
 
     Args:
         root: `results/<run>`.
         spec: `Plan.hybrid_spec` and `seed`: nli, nli_kind, dataset, nli_only, template, training,
             precision, token_budget.
-        licences: of what it is trained on, for the record; an edit of them trains nothing again.
+        licences: source id -> licence, for the record; editing a licence does not trigger retraining.
 
     Raises:
-        ValueError: the topic set lacks a train or validation split, or a label of `nli_only`.
+        ValueError: the topic set lacks a train or validation split, or a label listed in `nli_only`.
     """
     device = prepare_torch()
     spec = spec | {"precision": resolve_precision(spec["precision"], device)}
@@ -130,7 +130,7 @@ def _line(record: dict[str, Any], epochs: int) -> str:
 
 
 def _training_record(trained: TrainedHeads, rows: int, seconds: float) -> dict[str, Any]:
-    """The history in the words of every other training record; a step is an epoch."""
+    """The training history in the format of the other families; a step is an epoch."""
     history = [
         {
             "step": record["epoch"],

@@ -1,7 +1,7 @@
 """The training loop shared by GliZNet and all trained competitors, built on accelerate.
 
-Deterministic by construction: the rows of a step, the labels drawn for a row and the dropout of a step are functions of
-(seed, step), so a job that resumes after an interruption ends with the same weights as an uninterrupted one.
+Deterministic by construction: the rows of a step, their sampled labels and the dropout of a step are functions of
+(seed, step), so a resumed job ends with the same weights as an uninterrupted one.
 """
 
 import math
@@ -28,9 +28,9 @@ from zsbench.training.rows import step_rows
 from zsbench.training.selection import BETTER, NEVER_MOVED, never_moved
 from zsbench.training.task import Task
 
-PROGRESS = "progress.json"  # of a saved state; written last
-NORMS_EVERY = 2  # validations
-CHECK_EVERY = 10  # steps between looks at the losses: each look waits for the device
+PROGRESS = "progress.json"  # file of a saved state; written last
+NORMS_EVERY = 2  # validations between measurements of gradient norms
+CHECK_EVERY = 10  # steps between reads of the losses, because each read synchronises the device
 
 
 class NonFiniteLossError(RuntimeError):
@@ -38,7 +38,7 @@ class NonFiniteLossError(RuntimeError):
 
 
 def parameter_groups(task: Task, recipe: Recipe) -> list[dict[str, Any]]:
-    """Up to four groups: encoder or head rate, with or without weight decay (vectors and scalars are not decayed)."""
+    """Up to four groups: encoder or head learning rate, with or without weight decay (none on vectors and scalars)."""
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in task.model.named_parameters():
         if parameter.requires_grad:
@@ -61,8 +61,8 @@ class Trainer:
         recipe: hyper-parameters.
         seed: seed of order, labels and dropout.
         work: folder for the resumable state and the best checkpoint (`Trainer.best`); existing state is resumed.
-        per_device_batch: rows of one forward pass of one process; the effective batch stays the recipe's.
-        say: prints one progress line.
+        per_device_batch: rows per forward pass and process; the effective batch size is always the recipe's.
+        say: called with each progress line.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Trainer:
         self.accelerator = Accelerator(
             mixed_precision="bf16" if recipe.precision == "bf16" else "no", **tracking.options()
         )
-        use_fast_encoders(task.model)  # before the first step: a training that is resumed must not compute otherwise
+        use_fast_encoders(task.model)  # before the first step, so that resumed trainings compute the same
         use_fast_dropout(task.model)
         self.per_device_batch = per_device_batch
         self.accumulation = recipe.accumulation(self.accelerator.num_processes, per_device_batch)
@@ -80,7 +80,7 @@ class Trainer:
         rows = len(task.lengths)
         self.steps, self.interval = recipe.total_steps(rows), recipe.validation_interval(rows)
         warmup = math.ceil(recipe.warmup_ratio * self.steps)
-        # The scheduler is not given to accelerate, which would step it once a process.
+        # The scheduler is not prepared by accelerate, which would step it once per process.
         self.scheduler = get_cosine_schedule_with_warmup(optimizer, warmup, self.steps)
         self.accelerator.register_for_checkpointing(self.scheduler)
         self.accelerator.gradient_accumulation_steps = self.accumulation
@@ -91,7 +91,7 @@ class Trainer:
         self.window: list[dict[str, float]] = []  # loss terms of each step since the last validation
 
     def run(self) -> dict[str, Any]:
-        """Train to the last step or until patience ends; returns the record that goes on the model's card."""
+        """Train to the last step or until patience runs out; returns the training record for the model card."""
         self._load_state()
         first, started = self.progress["step"], time.perf_counter()
         for step in range(first, self.steps):
@@ -121,7 +121,7 @@ class Trainer:
         }
 
     def _micro_batches(self, step: int) -> list[list[int]]:
-        """This process's rows of the step, one list a micro-batch."""
+        """This process's rows of the step, one list per micro-batch."""
         rows = step_rows(self.task.lengths, step, self.recipe.effective_batch, self.seed)
         shape = (self.accumulation, self.accelerator.num_processes, self.per_device_batch)
         return rows.reshape(shape)[:, self.accelerator.process_index].tolist()
@@ -130,15 +130,15 @@ class Trainer:
         """One optimiser step: forward and backward of each micro-batch, clip, update."""
         torch.manual_seed((self.seed * 1_000_003 + step) * 4099 + self.accelerator.process_index)
         self.model.train()
-        self.accelerator.step = 0  # what `accumulate` counts; a state may be continued with another batch size
+        self.accelerator.step = 0  # counted by `accumulate`; the batch size may change on resume
         for rows in self._micro_batches(step):
             batch = self._to_device(self.task.batch(rows, (self.seed, step)))
-            # Gradients are exchanged once a step, after the last micro-batch; `backward` takes the mean over them.
+            # Gradients are synchronised once per step, after the last micro-batch; `backward` averages over them.
             with self.accelerator.accumulate(self.model):
                 with self.accelerator.autocast():
                     terms = self.task.losses(self.model, batch)
                 self.accelerator.backward(terms["total"])
-            # Looked at later, all at once: reading a value here would make the device wait every step.
+            # Read later, all at once: reading a value here would synchronise the device in every step.
             self.pending.append(
                 (step, rows, list(terms), torch.stack([term.detach().float() for term in terms.values()]))
             )
@@ -151,13 +151,17 @@ class Trainer:
         return {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
 
     def _check(self, step: int, seconds_per_step: float) -> None:
-        """Read the losses of the steps since the last look; stop on a non-finite one; print progress."""
+        """Read the losses of the steps since the last check, and print progress.
+
+        Raises:
+            NonFiniteLossError: a loss term is NaN or infinite.
+        """
         values = torch.stack([terms for *_, terms in self.pending]).cpu().numpy()  # (micro-batches, terms)
         for (bad_step, rows, names, _), row in zip(self.pending, values, strict=True):
             for name, value in zip(names, row, strict=True):
                 if not np.isfinite(value):
                     raise NonFiniteLossError(f"loss term {name!r} is {value} at step {bad_step}, training rows {rows}")
-        # The mean over all processes, so that the curve is that of the effective batch.
+        # Averaged over all processes, so that the curve is that of the effective batch.
         shared = self.accelerator.reduce(torch.from_numpy(values).to(self.accelerator.device), "mean").tolist()
         for (*_, names, _), row in zip(self.pending, shared, strict=True):
             self.window.append(dict(zip(names, row, strict=True)))
@@ -172,10 +176,10 @@ class Trainer:
         return {name: float(np.mean([terms[name] for terms in self.window])) for name in names}
 
     def _gradient_norms(self, step: int) -> dict[str, float]:
-        """Norm of each term's own gradient on the first micro-batch of a step, at every second validation.
+        """Gradient norm of each loss term on the first micro-batch of a step, at every second validation.
 
-        A term costs a backward pass, so their weighted sum is left out where there are several. {} at the other
-        validations, and where parameters are sharded.
+        Each term costs a backward pass, so the total is skipped if there are several terms. Empty at the other
+        validations, and if parameters are sharded.
         """
         if self.recipe.strategy not in ("single", "ddp") or len(self.progress["history"]) % NORMS_EVERY != 1:
             return {}
@@ -195,9 +199,9 @@ class Trainer:
         return norms
 
     def _evaluate(self, step: int) -> None:
-        """Validate, log, and keep the weights when they are the best so far."""
+        """Validate, log, and save the weights if they are the best so far."""
         self.model.eval()
-        with self.accelerator.autocast():  # the recipe's precision, for every family
+        with self.accelerator.autocast():  # the precision of the recipe
             value = self.task.validate(self.model, self.accelerator.device)
         entry = {
             "step": step + 1,
@@ -225,7 +229,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _save_state(self) -> None:
-        """Write the resumable state; the previous one stays until the new one is complete."""
+        """Write the resumable state; the previous one is kept until the new one is complete."""
         folder = self.work / "state.new"
         if self.accelerator.is_main_process:
             shutil.rmtree(folder, ignore_errors=True)
@@ -237,16 +241,16 @@ class Trainer:
             put_in_place(folder, self.work / "state")
             for folder in self.work.glob("best-*"):
                 if folder != self.best:
-                    shutil.rmtree(folder)  # of an earlier step, or of a step that the state does not know
+                    shutil.rmtree(folder)  # states of other steps
         self.accelerator.wait_for_everyone()
 
     @property
     def best(self) -> Path:
-        """Folder of the weights that validated best."""
+        """Folder with the best weights on the validation rows."""
         return self.work / f"best-{self.progress['best']['step']}"
 
     def _load_state(self) -> None:
-        """Continue from a complete state, if there is one; a damaged one is left, and training starts anew."""
+        """Resume from a complete state, if there is one; a damaged state is ignored and training starts over."""
         folder = self.work / "state"
         if self.accelerator.is_main_process and (self.work / "state.new" / PROGRESS).is_file():
             put_in_place(self.work / "state.new", folder)
@@ -266,32 +270,34 @@ class Trainer:
 
 
 def put_in_place(fresh: Path, folder: Path) -> None:
-    """Give a complete folder the place of an older one; killed in between, the fresh one is still there."""
+    """Replace `folder` with the complete folder `fresh`; if killed in between, `fresh` still exists."""
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
 
 
 def layer_classes(model: torch.nn.Module) -> list[str]:
-    """Names of the classes that a model stacks: what FSDP shards one by one (it refuses the stack itself)."""
+    """Class names of the layers in a model's ModuleLists; FSDP wraps these one by one (it rejects the list itself)."""
     stacks = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
     return sorted({type(layer).__name__ for stack in stacks for layer in stack})
 
 
 def fit_plugins(state: Any, model: torch.nn.Module, recipe: Recipe, per_device_batch: int, accumulation: int) -> None:
-    """Complete the plugin that the launch config asked for, if any; before `Accelerator.prepare`.
+    """Complete the FSDP or DeepSpeed plugin of the launch config, if any. Call before `Accelerator.prepare`.
 
     Args:
         state: `Accelerator.state`.
-        model: what is trained.
-        per_device_batch: rows of a forward pass; accumulation: forward passes per step.
+        model: the model to train.
+        recipe: training settings.
+        per_device_batch: rows per forward pass and process.
+        accumulation: forward passes per step.
     """
     if state.distributed_type == DistributedType.FSDP:
         state.fsdp_plugin.transformer_cls_names_to_wrap = layer_classes(model)
-        # Autocast sets the precision, and leaves heads in float32; accelerate would cast every weight and output.
+        # Autocast sets the precision and keeps heads in float32; accelerate would cast every weight and output.
         state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy()
     if state.distributed_type == DistributedType.DEEPSPEED:
         state.deepspeed_plugin.deepspeed_config |= {
-            "train_micro_batch_size_per_gpu": per_device_batch,  # otherwise read off a data loader, and there is none
+            "train_micro_batch_size_per_gpu": per_device_batch,  # otherwise taken from a data loader, which we lack
             "gradient_accumulation_steps": accumulation,
-            "gradient_clipping": recipe.max_grad_norm,  # its engine clips, not the loop
+            "gradient_clipping": recipe.max_grad_norm,  # DeepSpeed's engine clips, not the loop
         }

@@ -1,6 +1,6 @@
-"""A two-class NLI cross-encoder as a task of the shared training loop: the rows as (text, hypothesis) pairs.
+"""A two-class NLI cross-encoder as a task of the shared training loop: rows become (text, hypothesis) pairs.
 
-P pairs of a micro-batch.
+Shapes: P pairs per micro-batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from hybridnli.encoder import NLIEncoder, pair_scores
 from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.task import IGNORED, Task
 
-PAIRS_PER_TEXT = 3  # a cross-encoder pays one pass per label: pairs drawn of each text and step
+PAIRS_PER_TEXT = 3  # labels drawn per text and step; a cross-encoder needs one pass per pair
 LABELS = {"entailment": 0, "not_entailment": 1}
 
 
 class NLITask(Task):
-    """Entailment of `options["template"].format(label)` by the text."""
+    """Classifies whether the text entails `options["template"].format(label)`."""
 
     model: PreTrainedModel
 
@@ -42,7 +42,7 @@ class NLITask(Task):
     def collate(
         self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Tokens of the pairs and their classes (P,)."""
+        """Tokens of the pairs, (P, T) each, and their classes (P,)."""
         pairs = [
             (text, self.template.format(label))
             for text, labels in zip(texts, label_lists, strict=True)
@@ -56,12 +56,12 @@ class NLITask(Task):
             padding=True,
             return_tensors="pt",
         )
-        true = targets[targets != IGNORED] == 1  # (P,), in the order of the pairs
+        true = targets[targets != IGNORED] == 1  # (P,), in pair order
         classes = torch.where(true, LABELS["entailment"], LABELS["not_entailment"])
         return dict(encoded) | {"classes": classes}
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """Cross-entropy over the two classes."""
+        """Cross-entropy over the two classes, as `total`."""
         inputs = {name: tensor for name, tensor in batch.items() if name != "classes"}
         with first_token_only(model):
             logits = model(**inputs).logits.float()  # (P, 2)
@@ -74,7 +74,7 @@ class NLITask(Task):
         label_lists: Sequence[Sequence[str]],
         device: torch.device,
     ) -> list[np.ndarray]:
-        """P(entailment) of each (text, hypothesis) pair, scored on its own."""
+        """P(entailment) of each (text, hypothesis) pair."""
         dtype = "bfloat16" if self.recipe.precision == "bf16" else "float32"
         encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype=dtype)
         hypotheses = [encoder.hypotheses(self.escape(labels)) for labels in label_lists]

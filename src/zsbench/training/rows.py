@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from zsbench.recipe import LabelDraw
 
 # How the published training script prepares labels; docs/models/gliznet.md, section 3.
-SPACED = 0.9  # probability that the underscores of a drawn label are read as spaces
-SHORT = 3  # characters; labels up to this length are never trained on under `label_draw: reference`
+SPACED = 0.9  # probability that underscores in a drawn label become spaces
+SHORT = 3  # characters; labels up to this length are not used for training with `label_draw: reference`
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """One split of a training set: `texts[i]` with its true and its plausible false labels."""
+    """One split of a training set: `texts[i]` with its true labels and its plausible false labels."""
 
     texts: list[str]
     positives: list[list[str]]
@@ -27,14 +27,14 @@ class TrainingRows:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(n,) words of text and labels: a cheap stand-in for tokens, for batches of similar length."""
+        """(n,) number of words of text and labels, a cheap proxy for tokens when grouping rows by length."""
         pairs = zip(self.texts, self.positives, self.negatives, strict=True)
         return np.array([len(text.split()) + sum(len(label.split()) + 1 for label in p + n) for text, p, n in pairs])
 
 
 @dataclass(frozen=True)
 class EvaluationRows:
-    """Rows that choose or judge a model: `texts[i]` with its labels in the stored order and their targets (1 true)."""
+    """Rows for model selection or evaluation: `texts[i]` with its labels in stored order and their targets (1 true)."""
 
     texts: list[str]
     labels: list[list[str]]
@@ -45,10 +45,11 @@ def read_training_rows(path: Path, draw: LabelDraw) -> TrainingRows:
     """The train split of a prepared training set.
 
     Args:
-        draw: how labels will be drawn; "reference" strips them and leaves out short ones, and rows that have no other.
+        path: `rows.parquet` of the set.
+        draw: how labels will be drawn. "reference" strips labels, drops short ones, and drops rows with no other label.
 
     Raises:
-        ValueError: it has no rows.
+        ValueError: no rows.
     """
     texts, *labels = _read(path, "train", ("text", "labels", "not_labels"))
     if draw == "reference":
@@ -62,9 +63,13 @@ def read_training_rows(path: Path, draw: LabelDraw) -> TrainingRows:
 
 
 def read_evaluation_rows(path: Path, split: str = "validation") -> EvaluationRows:
-    """Another split of a prepared training set, with the label order that `prepare` stored.
+    """Another split of a prepared training set, with labels in the stored order.
 
-    Underscores are spaces here, always: what chooses or judges a model must not be random.
+    Underscores always become spaces, because model selection and evaluation must not be random.
+
+    Args:
+        path: `rows.parquet` of the set.
+        split: its name.
 
     Raises:
         ValueError: the split has no rows.
@@ -84,17 +89,22 @@ def _read(path: Path, split: str, columns: tuple[str, ...]) -> list[list[Any]]:
 def draw_labels(
     rows: TrainingRows, row: int, limit: int, seed: tuple[int, ...], draw: LabelDraw
 ) -> tuple[list[str], list[int]]:
-    """Up to `limit` labels of a row in random order, with their targets; "snake_case" mostly reads "snake case".
+    """Draw up to `limit` labels of a row in random order, with their targets.
+
+    Underscores become spaces with probability `SPACED`.
 
     Args:
+        rows: the training rows.
+        row: index of the row.
+        limit: maximum number of labels.
         seed: together with `row`, the only source of randomness.
-        draw: "reference" as the published training script: a number of labels uniform between one and all that fit, of
-            a random permutation of true and false ones alike, so that a row may have no true or no false label.
-            "stratified": all true labels, and a number of false ones uniform between one and all that fit. Where true
-            labels alone would fill `limit`, half of the places are kept for false ones, as far as there are any.
+        draw: "reference", as in the published training script: a uniform number of labels, from one to all that fit,
+            from a random permutation of true and false labels, so a row may get no true or no false label.
+            "stratified": all true labels and a uniform number of false ones, from one to all that fit. If true labels
+            alone would fill `limit`, half of it is reserved for false ones, as far as available.
 
     Returns:
-        labels and targets (1 true, 0 false), equally long.
+        Labels and targets (1 true, 0 false), of equal length.
     """
     generator = np.random.default_rng((*seed, row))
     labels, true = rows.positives[row] + rows.negatives[row], len(rows.positives[row])
@@ -105,13 +115,13 @@ def draw_labels(
 
 
 def _draw_reference(generator: np.random.Generator, true: int, total: int, limit: int) -> list[int]:
-    """Indices of the drawn labels; those below `true` are true."""
+    """Indices of the drawn labels among `total`; those below `true` are true."""
     count = generator.integers(1, min(limit, total) + 1)
     return generator.permutation(total)[:count].tolist()
 
 
 def _draw_stratified(generator: np.random.Generator, true: int, total: int, limit: int) -> list[int]:
-    """As `_draw_reference`."""
+    """See `_draw_reference`."""
     false = total - true
     most_true = true if true < limit else limit - min(false, limit - max(1, limit // 2))
     positives = generator.permutation(true)[:most_true]
@@ -127,15 +137,15 @@ _DRAWS = {"reference": _draw_reference, "stratified": _draw_stratified}
 def step_rows(lengths: np.ndarray, step: int, batch: int, seed: int, window: int = 8) -> np.ndarray:
     """Rows of optimiser step `step`.
 
-    Every epoch is a fresh permutation; inside a window of `window` batches rows are sorted by length, so that batches
-    hold rows of similar length, and the batches of a window come in random order.
+    Every epoch is a new permutation. Within each window of `window` batches, rows are sorted by length, so that batches
+    contain rows of similar length, and the batches are then shuffled.
 
     Args:
         lengths: (n,) length of each training row.
         step: 0-based optimiser step.
-        batch: rows per step (the effective batch). A last, short batch of an epoch is left out.
-        seed: order seed.
-        window: batches sorted together.
+        batch: rows per step (the effective batch size). An incomplete last batch of an epoch is dropped.
+        seed: seed of the order.
+        window: number of batches sorted together.
 
     Returns:
         (batch,) row indices.

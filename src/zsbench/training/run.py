@@ -1,6 +1,6 @@
 """One training job: `zsbench job train`, started by the rule `train_model` through `zsbench launch`.
 
-Under ddp, zero2 and fsdp several processes run it.
+With the strategies ddp, zero2 and fsdp, several processes run it.
 """
 
 import gc
@@ -37,11 +37,16 @@ VOLATILE = ("seconds", "environment")  # differs between equal trainings
 
 
 def build_task(spec: dict[str, Any], layout: Layout) -> Task:
-    """The family's task of a training spec.
+    """Build the task of a training spec.
+
+    Args:
+        spec: `Plan.training_spec`.
+        layout: layout of the run.
 
     Raises:
-        ConfigError: the family needs a package that is not installed, or `max_length` is more than the encoder has
-            positions. ValueError: the backbone is no whole and safe checkpoint (`gliznet.checkpoint_files`).
+        ConfigError: the family needs a package that is not installed, or `max_length` exceeds the encoder's number of
+            positions.
+        ValueError: the backbone is not a complete and safe checkpoint (`gliznet.checkpoint_files`).
     """
     try:
         versions(spec["family"])
@@ -63,12 +68,13 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
 
 
 def train_job(spec: dict[str, Any], layout: Layout, licences: dict[str, str] | None = None) -> None:
-    """Train one model and seed; continue what an interrupted job left; end with `checkpoint/` and `training.json`.
+    """Train one model with one seed, resuming an interrupted job; writes `checkpoint/` and `training.json`.
 
     Args:
         spec: `Plan.training_spec`.
-        layout: of the run.
-        licences: of backbone and training set, for record and model card; an edit of them trains nothing again.
+        layout: layout of the run.
+        licences: licences of backbone and training set, for the record and the model card; editing them does not
+            trigger retraining.
     """
     precision = resolve_precision(spec["recipe"]["precision"], prepare_torch())
     spec = spec | {"recipe": spec["recipe"] | {"precision": precision}}
@@ -83,10 +89,10 @@ def train_job(spec: dict[str, Any], layout: Layout, licences: dict[str, str] | N
 
 @contextmanager
 def _alone(work: Path) -> Iterator[None]:
-    """Keep a second job out of the same folder: one that a killed workflow left running, say. The lock dies with us."""
+    """Lock the folder against a second job, such as one left running by a killed workflow. Released on exit."""
     work.parent.mkdir(parents=True, exist_ok=True)
     if os.environ.get("RANK", "0") != "0":
-        yield  # the first process holds the lock for the whole job
+        yield  # only the first process holds the lock
         return
     with FileLock(work.with_name(".training.lock")):
         yield
@@ -101,23 +107,23 @@ def _train(
     layout: Layout,
     licences: dict[str, str],
 ) -> None:
-    """`train_job`, alone in its folder."""
+    """`train_job` after the folder is locked."""
     marker = work / "key"
-    # The other processes look into the folder only after all have met in Accelerator().
+    # The other processes read the folder only after all have synchronised in Accelerator().
     if os.environ.get("RANK", "0") == "0":
         if work.exists() and (not marker.is_file() or marker.read_text() != key):
-            shutil.rmtree(work)  # a state of another config or code must not be continued
+            shutil.rmtree(work)  # never resume a state of another config or code
         work.mkdir(parents=True, exist_ok=True)
         marker.write_text(key)
     say = progress_logger(f"{spec['id']} seed {spec['seed']}")
-    # Named after the spec, so that no process needs another to have cleared it first.
+    # Its name depends on the spec, so that no process has to wait for another to clear it.
     too_large = record_path.with_name(f".too-large-{key[:16]}.json")
     trainer = None
     while trainer is None:
-        gc.collect()  # what the attempt before held on the device
+        gc.collect()  # free device memory of the previous attempt
         torch.cuda.empty_cache()
         trainer, record = _attempt(spec, recipe, work, layout, licences, too_large, say)
-    if trainer.accelerator.is_main_process:  # whose record it is; another process must not take the file away first
+    if trainer.accelerator.is_main_process:  # only the process that writes the record may remove the file
         record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
         record["licences"] = licences
         _finish(spec, record, trainer, record_path)
@@ -138,11 +144,11 @@ def _attempt(
     """Train with the largest per-device batch that is not known to be too large.
 
     Returns:
-        The trainer and its record; no trainer when the device's memory was too small for that batch too.
+        The trainer and its record; no trainer if this batch did not fit into device memory either.
 
     Raises:
-        torch.OutOfMemoryError: one text does not fit; or there are several processes: the others wait for this one in a
-            collective call, so the job has to end, and the same command continues with the smaller batch.
+        torch.OutOfMemoryError: a single text does not fit, or there are several processes. In that case the others wait
+            in a collective call, so the job has to end; the same command resumes with a smaller batch.
     """
     failed = read_json(too_large) if too_large.is_file() else []
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -168,9 +174,9 @@ def _attempt(
 
 
 def _finish(spec: dict[str, Any], record: dict[str, Any], trainer: Trainer, record_path: Path) -> None:
-    """Put the best checkpoint in place and write the record; the record comes last and marks the model as done."""
+    """Put the best checkpoint in place, then write the record, which marks the model as complete."""
     checkpoint = record_path.with_name("checkpoint")
-    record_path.unlink(missing_ok=True)  # it speaks of the files that go now
+    record_path.unlink(missing_ok=True)  # it describes the files that are replaced now
     shutil.rmtree(checkpoint, ignore_errors=True)
     shutil.copytree(trainer.best, checkpoint)
     record["files"] = record["best"].pop("files")

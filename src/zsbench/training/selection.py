@@ -14,9 +14,12 @@ NEVER_MOVED = (
 
 
 def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Mean over texts of the average precision of the text's labels: scikit-learn's definition, no interpolation.
+    """Mean over texts of the average precision of their labels, as defined in scikit-learn (no interpolation).
 
-    Texts without a true or without a false label rank nothing and are left out.
+    Texts without a true label or without a false label cannot be ranked and are left out.
+
+    Args:
+        scores, targets: n arrays (K_i,) each.
 
     Raises:
         ValueError: no text is left.
@@ -30,10 +33,10 @@ def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.nd
 
 
 def never_moved(values: Sequence[float], better: Callable[[float, float], bool] = operator.gt) -> bool:
-    """Whether no validation after the first was better than it: worse, or tied throughout.
+    """Whether no later validation was better than the first, so that the selection had no effect.
 
     Args:
-        values: the selection metric at each validation, in order. One alone chose nothing: False.
+        values: the selection metric at each validation, in order. With a single value, the result is False.
         better: whether its first argument is better than its second; `BETTER` has one for each metric.
     """
     return len(values) > 1 and not any(better(value, values[0]) for value in values[1:])

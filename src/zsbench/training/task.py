@@ -1,7 +1,7 @@
-"""Interface between the training loop and a model family, and the parts shared by all families: label sampling,
-batching, model selection.
+"""Interface between the training loop and a model family.
 
-B batch, K labels, T tokens.
+Also contains the parts shared by all families: label sampling, batching, model selection. Shapes: B batch, K labels,
+T tokens.
 """
 
 from abc import ABC, abstractmethod
@@ -16,25 +16,25 @@ from zsbench.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, TrainingRows, draw_labels
 from zsbench.training.selection import mean_average_precision
 
-IGNORED = -100.0  # target of a cell without a label
-VALIDATION_TOKENS = 4096  # padded tokens of a validation batch
+IGNORED = -100.0  # target of padding, where a text has fewer labels
+VALIDATION_TOKENS = 4096  # padded tokens per validation batch
 
 
 class Task(ABC):
-    """One family's model, the rows it is trained on and the rows it is chosen by.
+    """A family's model with the rows for its training and for model selection.
 
     Args:
         backbone: folder of the encoder and its tokenizer.
-        options: switches of the family, as in the config.
-        train: training rows, of which `batch` draws labels.
-        validation: rows with their labels in the stored order (`zsbench.data.label_order`).
-        seed: seed of the initial weights that are not the backbone's.
-        recipe: how it is trained.
+        options: options of the family, as in the config.
+        train: training rows, from which `batch` draws labels.
+        validation: rows with labels in stored order (`zsbench.data.label_order`).
+        seed: seed of the initial weights that do not come from the backbone.
+        recipe: training settings.
 
     Attributes:
-        model: what is trained.
-        lengths: (n,) approximate number of tokens per training row, used to batch rows of similar length.
-        card_facts: rows for the model card of a family that has one.
+        model: the model to train.
+        lengths: (n,) approximate length of each training row in words, used to group rows of similar length.
+        card_facts: rows for the model card, if the family has one.
     """
 
     model: torch.nn.Module
@@ -58,10 +58,10 @@ class Task(ABC):
 
     @abstractmethod
     def load(self, backbone: Path) -> None:
-        """Set `tokenizer` and `model`: the pretrained encoder with the family's fresh weights."""
+        """Set `tokenizer` and `model`: the pretrained encoder with the family's newly initialised weights."""
 
     def batch(self, rows: Sequence[int], seed: tuple[int, ...]) -> dict[str, torch.Tensor]:
-        """Tensors of a micro-batch; everything random in it is a function of `seed` and the row."""
+        """Tensors of a micro-batch; all randomness is a function of `seed` and the row."""
         drawn = [draw_labels(self.train, row, self.labels_per_text, seed, self.recipe.label_draw) for row in rows]
         labels, targets = zip(*drawn, strict=True)
         return self.collate([self.train.texts[row] for row in rows], labels, padded_targets(targets))
@@ -70,9 +70,11 @@ class Task(ABC):
     def collate(
         self, texts: Sequence[str], label_lists: Sequence[Sequence[str]], targets: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Tensors of texts, each with its own labels.
+        """Model inputs for texts, each with its own labels.
 
         Args:
+            texts: B texts.
+            label_lists: labels of each text, at most K.
             targets: (B, K) 1 true, 0 false, `IGNORED` no label.
         """
 
@@ -88,14 +90,14 @@ class Task(ABC):
         label_lists: Sequence[Sequence[str]],
         device: torch.device,
     ) -> list[np.ndarray]:
-        """Scores of each text with each of its own labels, larger is likelier: n arrays (K_i,)."""
+        """Scores of each text with each of its own labels (larger is likelier): n arrays (K_i,)."""
 
     @torch.no_grad()
     def validate(self, model: torch.nn.Module, device: torch.device) -> float:
         """The recipe's selection metric on the validation rows.
 
-        Mean average precision is one metric for all families, larger is better: a family implements `score` and never
-        sees the targets, so that none can measure itself differently. The loss is the family's own, smaller is better.
+        Mean average precision (larger is better) is comparable across families: a family only implements `score` and
+        does not see the targets. The loss (smaller is better) is the family's own.
         """
         rows = self.validation
         if self.recipe.selection == "validation_loss":
@@ -103,9 +105,9 @@ class Task(ABC):
         return mean_average_precision(self.score(model, rows.texts, rows.labels, device), rows.targets)
 
     def _validation_loss(self, model: torch.nn.Module, device: torch.device) -> float:
-        """Mean over the validation rows of the loss that is trained, in batches of one forward pass.
+        """Mean of the training loss over the validation rows.
 
-        Of a row with more labels than `max_labels` the first are taken; their stored order is random.
+        Only the first `max_labels` labels of a row are used; their stored order is pseudo-random.
         """
         rows, size, most, total = self.validation, self.recipe.per_device_batch, self.recipe.max_labels, 0.0
         for start in range(0, len(rows.texts), size):
@@ -127,13 +129,13 @@ class Task(ABC):
         self.tokenizer.save_pretrained(folder)
 
     def pad(self, ids: Sequence[list[int]]) -> dict[str, torch.Tensor]:
-        """Padded `input_ids` and their `attention_mask`, each (B, T)."""
+        """Padded `input_ids` and `attention_mask`, (B, T) each."""
         batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 
 
 def padded_targets(targets: Sequence[Sequence[int] | np.ndarray]) -> torch.Tensor:
-    """(B, K) float32 of 1 true, 0 false and `IGNORED` from B lists of different lengths."""
+    """(B, K) float32 targets (1 true, 0 false, `IGNORED` padding) from B lists of different lengths."""
     padded = torch.full((len(targets), max(map(len, targets))), IGNORED)
     for row, values in zip(padded, targets, strict=True):
         row[: len(values)] = torch.as_tensor(values)

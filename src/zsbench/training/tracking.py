@@ -1,4 +1,4 @@
-"""Trackers of experiments (Weights & Biases, MLflow, trackio, TensorBoard), off unless `ZSBENCH_TRACKERS` names some.
+"""Experiment trackers (Weights & Biases, MLflow, trackio, TensorBoard), enabled by `ZSBENCH_TRACKERS`.
 
 Tracking does not affect results, so it is not a config key, and enabling it does not trigger retraining.
 """
@@ -14,20 +14,20 @@ from zsbench.store.errors import ConfigError, suggest
 
 VARIABLE = "ZSBENCH_TRACKERS"
 PROJECT = "zsbench"
-FOLDER = "trackers"  # of what trackers write locally
+FOLDER = "trackers"  # folder of local tracker files
 
 
 def options() -> dict[str, Any]:
-    """What `Accelerator` is to be told of them; {} without any."""
+    """Keyword arguments of `Accelerator` for the trackers; empty without trackers."""
     names = trackers()
     return {"log_with": names, "project_dir": FOLDER} if names else {}
 
 
 def trackers() -> list[str]:
-    """Names in `ZSBENCH_TRACKERS`, separated by commas, as accelerate's `log_with` takes them; [] when it is not set.
+    """The names listed in `ZSBENCH_TRACKERS` (comma-separated), for accelerate's `log_with`; empty if it is not set.
 
     Raises:
-        ConfigError: accelerate knows no such tracker, or its package is not installed.
+        ConfigError: unknown tracker, or its package is not installed.
     """
     names = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
     installed = [str(getattr(one, "value", one)) for one in get_available_trackers()]
@@ -40,13 +40,13 @@ def trackers() -> list[str]:
 
 
 def start(accelerator: Accelerator, name: str, settings: Mapping[str, Any]) -> None:
-    """Begin a tracked run under `name` in the project `zsbench`; does nothing without trackers."""
+    """Start a tracked run called `name` in the project `zsbench`; a no-op without trackers."""
     if accelerator.log_with:
         accelerator.init_trackers(PROJECT, {"training": name, **settings})
 
 
 def track(accelerator: Accelerator, entry: Mapping[str, Any]) -> None:
-    """One validation: its loss terms, metric and learning rate, at its step."""
+    """Log the loss terms, metric and learning rate of one validation at its step."""
     values = {f"loss/{name}": value for name, value in entry["losses"].items()}
     values |= {"validation": entry["validation"], "learning_rate": entry["learning_rate"]}
     accelerator.log(values, step=entry["step"])

@@ -1,4 +1,4 @@
-"""Fetching: from a source's description to files on disk and a manifest. The only stage that touches the network."""
+"""Fetching: turns a source's description into files on disk and a manifest. The only stage that uses the network."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ from zsbench.store.integrity import listing
 from zsbench.store.provenance import digest, file_sha256, write_json
 from zsbench.store.secrets import mask_all
 
-CLIENT_NOTES = ".cache"  # what huggingface_hub writes beside downloads
+CLIENT_NOTES = ".cache"  # folder that huggingface_hub writes next to downloads
 
 
 class Authored(Strict):
@@ -67,7 +67,7 @@ class Folder(Strict):
 
 
 def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Copy a set that this project wrote and carries (`file` below `authored/`)."""
+    """Copy a data set written for this project (`file` below `authored/`); returns facts for the manifest."""
     origin = AUTHORED / source["file"]
     if not origin.is_file():
         known = ", ".join(sorted(path.name for path in AUTHORED.glob("*.jsonl"))) or "none"
@@ -77,7 +77,7 @@ def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Copy a user's own csv, parquet or jsonl file (`path`, optional `sha256`)."""
+    """Copy a user's csv, parquet or jsonl file (`path`, optional `sha256`); returns facts for the manifest."""
     origin = Path(source["path"]).expanduser()
     if not origin.is_file():
         raise FetchError(
@@ -92,7 +92,7 @@ def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def fetch_folder(source: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Copy the files of a checkpoint (`CHECKPOINT`) out of a user's own folder (`path`)."""
+    """Copy the files of a checkpoint (`CHECKPOINT`) from a user's folder (`path`); returns facts for the manifest."""
     origin = Path(source["path"]).expanduser()
     if not origin.is_dir():
         raise FetchError(
@@ -120,30 +120,30 @@ def fetch(
     mirror: str | Path | None = None,
     lock: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Fetch one source and write its manifest: origin, revision, and bytes and sha256 of each file.
+    """Fetch one source and write its manifest: origin, revision, and size (bytes) and SHA-256 of each file.
 
-    Files arrive in `partial/` and are moved to `files/` when all are whole; the manifest comes last. What an
-    interrupted fetch of the same source left in `partial/` is continued.
+    Files are downloaded to `partial/` and moved to `files/` when all are complete; the manifest is written last. An
+    interrupted fetch of the same source continues from `partial/`.
 
     Args:
-        source: `kind` ("hub" or one of `KINDS`) and what that kind needs; `pickled` names weights to be kept as
-            safetensors instead.
-        manifest_path: `.../manifest.json`; the files go to `files/` beside it.
-        mirror: a folder that stands for the hub: sources with a `repo` are read from it, and from nowhere else.
-        lock: this source's entry of lock.yaml.
+        source: `kind` ("hub" or one of `KINDS`) and the keys of that kind; `pickled` names a weights file to convert to
+            safetensors.
+        manifest_path: `.../manifest.json`; the files go to `files/` next to it.
+        mirror: folder used instead of the hub: sources with a `repo` are read only from it.
+        lock: this source's entry in lock.yaml.
 
     Returns:
         The manifest.
 
     Raises:
-        FetchError: the source cannot be had or is not what is pinned; `files/` is as it was before.
+        FetchError: the source is unavailable or differs from what is pinned; `files/` is then left unchanged.
     """
     if source["kind"] not in (*KINDS, "hub"):
         raise FetchError(f"unknown source kind {source['kind']!r}; allowed: {', '.join(sorted([*KINDS, 'hub']))}")
     partial, folder = manifest_path.with_name("partial"), manifest_path.with_name("files")
     marker, key = partial / ".source", digest([source, lock, str(mirror)])
     if partial.exists() and (not marker.is_file() or marker.read_text() != key):
-        shutil.rmtree(partial)  # parts of another source or revision
+        shutil.rmtree(partial)  # left by another source or revision
     _check_replaceable(folder)
     partial.mkdir(parents=True, exist_ok=True)
     marker.write_text(key)
@@ -159,11 +159,11 @@ def fetch(
         raise
     except FetchError:
         if {path.name for path in partial.iterdir()} <= {marker.name, CLIENT_NOTES}:
-            shutil.rmtree(partial)  # nothing there that a next attempt could continue
+            shutil.rmtree(partial)  # nothing to resume from
         raise
     marker.unlink()
     manifest = mask_all({"source": source, **facts, "files": listing(partial)})
-    manifest_path.unlink(missing_ok=True)  # it speaks of the files that go now
+    manifest_path.unlink(missing_ok=True)  # it describes the files that are replaced now
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     write_json(manifest_path, manifest)
@@ -171,10 +171,10 @@ def fetch(
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Raise while nothing is lost yet when another user's folders could not be removed.
+    """Check, before anything is changed, that the folder can be removed although another user may own parts of it.
 
     Raises:
-        PermissionError: names the first of them.
+        PermissionError: names the first folder that cannot be removed.
     """
     for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
         if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
@@ -182,7 +182,7 @@ def _check_replaceable(folder: Path) -> None:
 
 
 def _obtain(source: dict[str, Any], folder: Path, mirror: Path | None, lock: dict[str, Any] | None) -> dict[str, Any]:
-    """Put a source's files into `folder`; returns facts for the manifest."""
+    """Fetch a source's files into `folder`; returns facts for the manifest."""
     if mirror is not None and "repo" in source:
         return fetch_mirror(source, folder, mirror, lock)
     if source["kind"] == "hub":

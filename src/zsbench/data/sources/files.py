@@ -10,10 +10,10 @@ from zsbench.store.provenance import file_sha256
 
 
 def choose(names: list[str], patterns: list[str], repo: str) -> list[str]:
-    """Files that the patterns name, sorted. A name without wildcards must exist; a wildcard may match nothing.
+    """Sorted names that match the patterns. A pattern without wildcards must match; one with wildcards may not.
 
     Raises:
-        FetchError: a named file is not there, or nothing matches.
+        FetchError: a named file does not exist, or nothing matches.
     """
     missing = [pattern for pattern in patterns if not set(pattern) & set("*?[") and pattern not in names]
     if missing:
@@ -26,11 +26,11 @@ def choose(names: list[str], patterns: list[str], repo: str) -> list[str]:
 
 
 def wrong_sum(path: Path, pinned: dict[str, Any]) -> str | None:
-    """What differs between a file and its pinned facts, in words; None when it is the file.
+    """Describe how a file differs from its pinned checksum or size; None if it matches.
 
     Args:
         path: the file.
-        pinned: `sha256`, or `git_sha1` (the sum git keeps of a small file), and optionally `bytes`.
+        pinned: `sha256`, or `git_sha1` (git's blob hash of a small file), and optionally `bytes`.
     """
     size = path.stat().st_size
     if size != pinned.get("bytes", size):
@@ -39,7 +39,7 @@ def wrong_sum(path: Path, pinned: dict[str, Any]) -> str | None:
         actual, wanted, kind = file_sha256(path), pinned["sha256"], "sha256"
     else:
         content = path.read_bytes()
-        # Not for security: it is how git names a file's content, and what the hub lists for files outside LFS.
+        # Git's blob hash, which the hub lists for files outside LFS; not used for security.
         actual = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
         wanted, kind = pinned["git_sha1"], "git sha1"
     return None if actual == wanted else f"its {kind} is {actual}, {wanted} is pinned"

@@ -1,4 +1,4 @@
-"""Source kind `https`: one file with its sha256; a cut download continues where it stopped."""
+"""Source kind `https`: one file with its SHA-256; an interrupted download resumes where it stopped."""
 
 import hashlib
 import http.client
@@ -16,9 +16,9 @@ from zsbench.data.sources.hub import Repo, Revision, check_space
 from zsbench.store.fields import EntryError, Inside, Sha256, Strict, Url, absent
 from zsbench.store.progress import progress_logger
 
-ATTEMPTS = 5  # in a row without a new byte
-WAIT_SECONDS = 1.0  # after the first failed attempt; doubles
-LONGEST_WAIT = 120.0  # a server that asks for more patience is given up
+ATTEMPTS = 5  # consecutive attempts without a new byte before giving up
+WAIT_SECONDS = 1.0  # after the first failed attempt; doubles each time
+LONGEST_WAIT = 120.0  # seconds; give up if a server asks for a longer wait
 TIMEOUT_SECONDS = 30.0
 BLOCK = 1 << 20
 
@@ -48,15 +48,15 @@ class Https(Strict):
 
 
 def file_name(source: dict[str, Any]) -> str:
-    """Where the file of an https source lies below its folder."""
+    """Path of an https source's file, relative to its folder."""
     return source.get("files", [urllib.parse.urlsplit(source["url"]).path.rpartition("/")[2]])[0]
 
 
 def address(source: dict[str, Any]) -> str:
-    """The URL of an https source as a server is asked for it: letters beyond ASCII and spaces encoded.
+    """The URL to request for an https source, with spaces and non-ASCII characters encoded.
 
     Raises:
-        FetchError: not an https URL, without a valid host or port, or one that names no file.
+        FetchError: not an https URL, no valid host or port, or no file name.
     """
     url = source["url"]
     try:
@@ -77,34 +77,36 @@ def address(source: dict[str, Any]) -> str:
 
 
 def fetch_https(source: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Download one file and check its sum.
+    """Download one file and check its checksum.
 
     Args:
-        source: `url`, `sha256`, optional `files` (one name, the file's place below `folder`).
-        folder: where the file goes; a part of an earlier attempt is continued.
+        source: `url`, `sha256`, optional `files` (one name, the file's path below `folder`).
+        folder: where the file goes; a partial file from an earlier attempt is resumed.
 
     Returns:
         Facts for the manifest: `origin`, `revision`, `verified`.
 
     Raises:
-        FetchError: not an address that can be asked, unreachable, refused, wrong sum or no space.
+        FetchError: invalid URL, server unreachable, request refused, wrong checksum, or no disk space.
     """
-    address(source)  # refused before a name is made of it
+    address(source)  # reject an invalid URL before deriving a file name from it
     download(source["url"], folder / file_name(source), source["sha256"])
     revision = source.get("revision", source["sha256"][:12])
     return {"origin": f"https:{source['url']}", "revision": revision, "verified": "preset"}
 
 
 def download(url: str, target: Path, pinned: str, algorithm: str = "sha256", by: str = "the preset") -> None:
-    """Fill `target` from a URL, going on with the part of an earlier attempt, and check its sum.
+    """Download a URL to `target`, resuming a partial file of an earlier attempt, and check its checksum.
 
     Args:
-        pinned: the sum, in hexadecimal digits.
-        algorithm: of `hashlib`.
-        by: who pins it, for the message.
+        url: the URL.
+        target: the file to write.
+        pinned: the expected checksum, in hexadecimal.
+        algorithm: its name in `hashlib`.
+        by: where the checksum comes from, for the message.
 
     Raises:
-        FetchError: not an address that can be asked, unreachable, refused, wrong sum or no space.
+        FetchError: server unreachable, request refused, wrong checksum, or no disk space.
     """
     request = address({"url": url, "files": [target.name]})
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ def download(url: str, target: Path, pinned: str, algorithm: str = "sha256", by:
         continued = part.exists()
         doubt = _download(request, part, pinned, algorithm)
         if continued and _sum(part, algorithm) != pinned:
-            part.unlink()  # the part was of another content: once more from the start
+            part.unlink()  # the partial file was of other content: start over
             doubt = _download(request, part, pinned, algorithm)
         part.replace(target)
     actual = _sum(target, algorithm)
@@ -132,12 +134,12 @@ def _sum(path: Path, algorithm: str) -> str:
 
 
 def _download(url: str, part: Path, pinned: str, algorithm: str) -> str:
-    """Fill `part` from where it ends, with patience for cut connections and for servers that ask to wait.
+    """Append to `part` until it is complete, retrying after cut connections and when a server asks to wait.
 
-    A stream whose server does not say how long it is cannot be told from one that was cut, other than by the sum.
+    If the server does not send a length, only the checksum shows whether the stream was complete.
 
     Returns:
-        What a wrong sum may come from when the length was unknown, in words; "" when the file is known to be whole.
+        A possible reason for a wrong checksum if the length is unknown; "" if the file is known to be complete.
     """
     failures, last = 0, ""
     while True:
@@ -153,7 +155,7 @@ def _download(url: str, part: Path, pinned: str, algorithm: str) -> str:
                     return f"Twice {problem}: it was cut short or the publisher changed the file"
                 last = checksum
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing is left to send
+            if error.code == 416:  # range not satisfiable: nothing left to send
                 return ""
             if error.code not in (408, 429, 500, 502, 503, 504):
                 raise FetchError(f"{url}: the server answered {error.code} {error.reason}; check the address") from None
@@ -176,13 +178,13 @@ def _download(url: str, part: Path, pinned: str, algorithm: str) -> str:
 
 
 def _attempt(url: str, part: Path, start: int) -> bool | None:
-    """One request; returns whether the file is complete, None where its length is unknown."""
+    """One request; returns whether the file is complete, or None if its length is unknown."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
         continues = response.status == 206
-        length = response.length  # None also for a Content-Length that is no number
+        length = response.length  # None also for an invalid Content-Length
         if length is not None:
-            check_space(length - (0 if continues else start), part.parent)  # what is overwritten makes room
+            check_space(length - (0 if continues else start), part.parent)  # overwriting frees `start` bytes
         with part.open("ab" if continues else "wb") as handle:
             written = 0
             try:

@@ -1,4 +1,4 @@
-"""Source kind `hub`: files of a Hugging Face repository at a commit, through `huggingface_hub`; its code never runs."""
+"""Source kind `hub`: files of a Hugging Face repository at a commit; code in the repository is never run."""
 
 import logging
 import shutil
@@ -18,12 +18,12 @@ from zsbench.store.secrets import mask
 
 BUSY = (429, 500, 502, 503, 504)
 ATTEMPTS = 4
-LONGEST_WAIT = 120.0  # seconds; a hub that asks for more patience is given up
+LONGEST_WAIT = 120.0  # seconds; give up if the hub asks for a longer wait
 UNLOCKED = (
     "has no commit yet, since lock.yaml does not have it and the hub could not be asked. "
     "Run again with the hub at hand (or `zsbench fetch --lock`), or set ZSBENCH_MIRROR."
 )
-# Files of a model's repository or folder that can be loaded without running its code; weights as safetensors alone.
+# Files of a model repository or folder that can be loaded without running code; weights only as safetensors.
 CHECKPOINT = ["*.json", "*.txt", "*.model", "*.safetensors", "*.pt"]
 Listing = dict[str, dict[str, Any]]
 Repo = Annotated[str, pattern(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$", "owner/name")]
@@ -50,18 +50,19 @@ class Hub(Strict):
 
 
 def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None) -> dict[str, Any]:
-    """Download the files that a preset names, at its commit, and check each against the hub's or the lock's sum.
+    """Download a preset's files at its commit, and check each against the checksum from the hub or the lock.
 
     Args:
         source: `repo`, `repo_type` ("dataset" or "model"), `revision` (a commit or "lock"), `files` (names, patterns).
-        folder: where the files go, laid out as in the repository. Whole files found there are not downloaded again.
-        lock: this source's entry of lock.yaml.
+        folder: where the files go, laid out as in the repository. Complete files found there are not downloaded again.
+        lock: this source's entry in lock.yaml.
 
     Returns:
         Facts for the manifest: `origin`, `revision`, `verified`.
 
     Raises:
-        FetchError: not locked, gated, missing, unreachable, wrong sum or no space; the message says what to do.
+        FetchError: not locked, gated, missing, unreachable, wrong checksum or no disk space; the message tells what to
+            do.
     """
     from huggingface_hub import hf_hub_download
 
@@ -71,7 +72,7 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
     commit, listing = hub_listing(source, revision)
     if lock is not None:
         listing = {name: lock["files"].get(name, facts) for name, facts in listing.items()}
-    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # whole files and begun ones
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())  # complete and partial files
     check_space(sum(facts["bytes"] for facts in listing.values()) - there, folder)
     say = progress_logger("fetch")
     for name, facts in listing.items():
@@ -85,7 +86,7 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
                 f"{source['repo']} {name} at {commit}: {problem}. The file was removed; run again, and if it stays so, "
                 "the repository or its lock entry changed: compare them before pinning the new sum."
             )
-    shutil.rmtree(folder / ".cache", ignore_errors=True)  # huggingface_hub's notes about the downloads
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # download metadata of huggingface_hub
     return {
         "origin": f"hub:{source['repo_type']}s/{source['repo']}",
         "revision": commit,
@@ -94,17 +95,17 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
 
 
 def wanted_revision(source: dict[str, Any], lock: dict[str, Any] | None) -> str | None:
-    """The commit a source is pinned to; None when its preset leaves it to a lock that does not have it."""
+    """The commit a source is pinned to; None if its preset has `revision: lock` and the lock has no entry."""
     if source["revision"] != "lock":
         return source["revision"]
     return lock["revision"] if lock and lock["repo"] == source["repo"] else None
 
 
 def hub_listing(source: dict[str, Any], revision: str) -> tuple[str, Listing]:
-    """The commit behind a revision, and `bytes` and sum of each file that the source names.
+    """The commit of a revision, and size (`bytes`) and checksum of each file that the source names.
 
     Raises:
-        FetchError: the repository or a named file cannot be had.
+        FetchError: the repository or a named file is unavailable.
     """
     with explained(source, revision):
         info = _patiently(lambda: _info(source, revision))
@@ -123,7 +124,7 @@ def _info(source: dict[str, Any], revision: str) -> Any:
 
 
 def _patiently(ask: Callable[[], Any]) -> Any:
-    """Ask again when the hub is busy, after as long as it says; the client does so for files but not for listings."""
+    """Retry when the hub is busy, after the time it asks for; the client does this for files but not for listings."""
     from huggingface_hub.errors import HfHubHTTPError
 
     attempt = 0
@@ -147,7 +148,7 @@ def _facts(entry: Any) -> dict[str, Any]:
 
 
 def check_space(wanted: int, folder: Path) -> None:
-    """Raise unless the disk of `folder` has room for `wanted` bytes."""
+    """Raise FetchError unless the disk of `folder` has room for `wanted` bytes."""
     free = shutil.disk_usage(folder).free
     if wanted > free:
         raise FetchError(
@@ -158,7 +159,7 @@ def check_space(wanted: int, folder: Path) -> None:
 
 
 class _Masked(logging.Filter):
-    """Masks secrets in the client's own log lines (retries name signed links)."""
+    """Masks secrets in the client's log lines, which contain signed links."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = mask(record.getMessage()), ()
@@ -167,7 +168,7 @@ class _Masked(logging.Filter):
 
 @contextmanager
 def explained(source: dict[str, Any], revision: str) -> Iterator[None]:
-    """Turn the client's errors into one message that says what to do; chains are cut, since they hold raw links."""
+    """Turn the client's errors into a FetchError that tells what to do; the cause may hold signed links, so drop it."""
     for handler in logging.getLogger("huggingface_hub").handlers:
         if not any(isinstance(entry, _Masked) for entry in handler.filters):
             handler.addFilter(_Masked())
@@ -184,7 +185,7 @@ def explained(source: dict[str, Any], revision: str) -> Iterator[None]:
 
 
 def _explanation(error: BaseException, source: dict[str, Any], revision: str) -> str:
-    """What happened to a download and what to do about it."""
+    """What went wrong with a download, and what to do about it."""
     from huggingface_hub import constants, errors
 
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:

@@ -1,7 +1,7 @@
-"""`workflow/resources/lock.yaml`: the commit, size and sum of every hub source whose preset says `revision: lock`.
+"""`workflow/resources/lock.yaml`: commit, and file sizes and checksums, of every hub source with `revision: lock`.
 
-Written when a source is first needed, or for all of them at once by `zsbench fetch --lock`; every later fetch verifies
-against it.
+An entry is written when a source is first needed, or for all sources by `zsbench fetch --lock`; every later fetch is
+verified against it.
 """
 
 from collections.abc import Iterator
@@ -28,10 +28,10 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
-    """Resolve every hub source with `revision: lock` that the lock does not have yet, and write the lock.
+    """Resolve every hub source with `revision: lock` that is not in the lock yet, and write the lock.
 
-    Asks the hub for commits, sizes and sums only; nothing is downloaded. An entry whose repository or file list
-    changed in the preset is resolved again.
+    Only commits, sizes and checksums are requested from the hub; no file is downloaded. An entry is resolved again if
+    its repository or file list changed in the preset.
 
     Args:
         sources: presets by id.
@@ -41,7 +41,7 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
         The whole lock.
 
     Raises:
-        FetchError: a repository cannot be read; entries resolved before it are kept.
+        FetchError: a repository cannot be read; entries resolved before are kept.
     """
     lock = read_lock(path)
     try:
@@ -58,21 +58,21 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
 
 
 def lock_file(workflow: Path) -> Path:
-    """Where pins are kept: beside the presets, or in the working folder where these are an installed package's."""
+    """Path of the lock file: next to the presets, or in the working folder if zsbench is an installed package."""
     inside = workflow / "resources" / "lock.yaml"
     return Path("lock.yaml") if "site-packages" in inside.absolute().parts else inside
 
 
 def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path) -> Iterator[str]:
-    """Pin sources that have no commit yet to the one that the hub has now: in the lock, and as their `lock`, in place.
+    """Pin sources without a commit to the hub's current one: in the lock file, and in place as their `lock`.
 
     Args:
-        sources: by id, each with its entry of the lock (`lock`) where there is one.
-        names: those that are about to be fetched.
+        sources: presets by id, each with its lock entry (`lock`) if there is one.
+        names: ids of the sources that are about to be fetched.
         path: the lock file.
 
     Yields:
-        A line for each source, with its commit and size; or why one could not be pinned, which ends it.
+        One line per source, with its commit and size. If one cannot be pinned, the last line tells why.
     """
     for name in names:
         source = sources[name]

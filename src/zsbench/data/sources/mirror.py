@@ -10,20 +10,20 @@ from zsbench.data.sources.https import file_name
 from zsbench.data.sources.hub import wanted_revision
 from zsbench.store.provenance import digest, file_sha256, write_atomic
 
-REPLICA = "REPLICA"  # a file of this name at the top says: stand-ins for a rehearsal, not the publishers' rows
+REPLICA = "REPLICA"  # a file of this name marks a mirror with replicas for a rehearsal, not the publishers' rows
 
 
 def fetch_mirror(source: dict[str, Any], folder: Path, mirror: Path, lock: dict[str, Any] | None) -> dict[str, Any]:
-    """Copy the files that a preset names out of a mirror.
+    """Copy the files that a preset names from a mirror.
 
-    The mirror's own `SHA256SUMS` is kept to where it lists a file. Sums pinned by the preset or the lock decide what
-    the manifest calls the revision: the pinned one when all agree, else the digest of what the mirror has.
+    Files are checked against the mirror's `SHA256SUMS` if it lists them. If all files match the checksums in the preset
+    or the lock, the manifest records the pinned revision, otherwise a digest of the mirror's files.
 
     Args:
         source: a hub source, or an https source that names its `repo`.
         folder: where the files go, laid out as in the repository.
         mirror: top folder of the mirror.
-        lock: this source's entry of lock.yaml.
+        lock: this source's entry in lock.yaml.
 
     Returns:
         Facts for the manifest: `origin`, `revision`, `verified`, `replica`.
@@ -52,7 +52,7 @@ def fetch_mirror(source: dict[str, Any], folder: Path, mirror: Path, lock: dict[
 
 
 def look_up(source: dict[str, Any], mirror: Path, lock: dict[str, Any] | None) -> list[str]:
-    """The mirror's files that a preset names, below the repository's folder; nothing is read.
+    """Names of the mirror's files that a preset selects, relative to the repository's folder. Reads no file.
 
     Raises:
         FetchError: no such folder or file; the message names path and revision.
@@ -90,7 +90,7 @@ def _miss(source: dict[str, Any], root: Path, wanted: str, mirror: Path, problem
 
 
 def _sums(mirror: Path) -> dict[str, str]:
-    """Path -> sha256 of a mirror's `SHA256SUMS`; {} where there is none."""
+    """{path: SHA-256} from a mirror's `SHA256SUMS`; empty if there is none."""
     path = mirror / "SHA256SUMS"
     if not path.is_file():
         return {}
@@ -99,7 +99,7 @@ def _sums(mirror: Path) -> dict[str, str]:
 
 
 def _verified(source: dict[str, Any], folder: Path, chosen: list[str], lock: dict[str, Any] | None) -> str | None:
-    """Which pinned sums every file agrees with: "preset", "lock" or None."""
+    """Whose pinned checksums all files match: "preset", "lock" or None."""
     if "sha256" in source:
         return "preset" if wrong_sum(folder / chosen[0], {"sha256": source["sha256"]}) is None else None
     if lock is None or any(name not in lock["files"] for name in chosen):

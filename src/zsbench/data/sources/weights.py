@@ -1,4 +1,4 @@
-"""Models that were published as a pickle only: read once without running code, kept as safetensors."""
+"""Models published only as a pickle: read once without running code, and stored as safetensors."""
 
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ def to_safetensors(folder: Path, name: str) -> dict[str, Any]:
     """Write `model.safetensors` from a PyTorch state dict and remove the pickle.
 
     Args:
-        folder: the fetched files, their sums already checked.
-        name: the pickle; read with `weights_only=True`, which refuses anything but tensors and plain values.
+        folder: the fetched files, with checksums already verified.
+        name: the pickle; read with `weights_only=True`, which rejects anything but tensors and plain values.
 
     Returns:
         Fact for the manifest: `converted`, the pickle's name and sha256.
 
     Raises:
-        FetchError: the file holds anything else.
+        FetchError: the file contains anything else.
     """
     import pickle
 
@@ -32,7 +32,8 @@ def to_safetensors(folder: Path, name: str) -> dict[str, Any]:
         raise FetchError(f"{name} is damaged, or contains code, which is never run: {error}") from None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise FetchError(f"{name} is not a state dict of tensors; it cannot be kept as safetensors")
-    tensors = {key: tensor.clone().contiguous() for key, tensor in state.items()}  # safetensors holds no shared memory
+    # safetensors cannot store shared memory
+    tensors = {key: tensor.clone().contiguous() for key, tensor in state.items()}
     write_atomic(folder / "model.safetensors", lambda target: save_file(tensors, target, {"format": "pt"}))
     fact = {"name": name, "sha256": file_sha256(path)}
     path.unlink()
