@@ -1,9 +1,9 @@
-# The environment of `make setup`; the clone is mounted over /zsbench, so the image holds no results and need not be built
-# again when code changes. With CUDA, as PyPI's torch comes:   docker build --tag zsbench .
+# The environment of `make setup`. The clone is mounted over /zsbench, so the image contains no results and need not be
+# rebuilt when code changes. With CUDA, like PyPI's torch:   docker build --tag zsbench .
 # For CPUs, a third of the size:   docker build --tag zsbench --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
 FROM python:3.11-slim
 
-# make and g++: `torch.compile`, Triton's kernels and DeepSpeed's build on the spot.
+# make and g++ are for `torch.compile`, Triton's kernels and DeepSpeed's just-in-time build.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ make \

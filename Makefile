@@ -1,21 +1,21 @@
 # make demo   the embedded run, end to end        make test       the tests
-# make quick  the demo's jobs with a tenth of their work
-# make rehearsal   the paper run's config and rules over miniature replicas of every repository it names
-# make gpu-check   does everything that needs a GPU work on this one, and how fast?    make test-wheel  the installed package
-# make speed  how fast everything is, and its page; stopped at any point, the same command continues
-# make open   the page of the last demo             make snakemake-report   Snakemake's own report of it
-# make lint   formatters, linters, type check, docs    make simulations, make test-slow  statistics; long fault tests too
-# make test-slurm   the workflow on a SLURM cluster of two nodes, started here (root and apt)
+# make quick  the demo with a tenth of the work
+# make rehearsal   the paper run's config and rules on miniature replicas of all its repositories
+# make gpu-check   checks and times everything that needs a GPU            make test-wheel  the installed package
+# make speed  the speed study and its page; if stopped, the same command continues
+# make open   the page of the last demo             make snakemake-report   Snakemake's report of it
+# make lint   formatters, linters, type check, docs    make simulations, make test-slow  statistics; long fault tests
+# make test-slurm   the workflow on a two-node SLURM cluster started on this machine (needs root and apt)
 #
-# `make setup PYTHON=...` takes another Python than the first of 3.11, 3.12 and 3.13 that runs.
+# `make setup PYTHON=...` uses another Python than the first available of 3.11, 3.12 and 3.13.
 SUPPORTED := import sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
   if $$name -c '$(SUPPORTED)' 2>/dev/null; then echo $$name; break; fi; done)
-# Without a GPU, `gpu=2` means two single-threaded jobs at a time: the fastest use of two cores.
+# Without a GPU, `gpu=2` means two single-threaded jobs at a time, the fastest way to use two cores.
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/zsbench run workflow/configs/embedded.yaml --cores 2 --gpus 2
-# pip, with a line for each large download: silence for minutes looks like a hang.
+# pip with a line for each large download, because minutes of silence look like a hang.
 PIP := set -o pipefail; $(BIN)/pip install --progress-bar off --constraint constraints.txt
 ALIVE := | awk '/(Downloading|Using cached) .*[0-9] [MG]B/ {print "  " $$0; fflush()} \
   /^Installing collected/ {print "  installing " NF - 3 " packages"; fflush()} /ERROR|error:/'
@@ -28,8 +28,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 
 setup: $(VENV)/.done
 
-# These two come without their dependencies (what is used of them needs no more than is here): tests read our exports with
-# their own checks. every-eval-ever says that it needs Python 3.12; its validator does not.
+# These two are installed without dependencies (the parts used here need none): tests read our exports with them.
+# every-eval-ever declares that it needs Python 3.12; its validator does not.
 $(VENV)/.done: constraints.txt pyproject.toml
 	@"$(PYTHON)" -c '$(SUPPORTED)' || \
 	  { echo 'PYTHON: "$(PYTHON)" does not run, or lacks venv; allowed: a Python of 3.11 to 3.13' >&2; exit 2; }
@@ -49,27 +49,27 @@ open:
 	@page=reports/embedded/index.html; test -f $$page || { echo "no $$page yet: run make demo" >&2; exit 2; }; \
 	  $(firstword $(shell command -v xdg-open open) echo) $$page
 
-# Snakemake's own report of the same run: which rules ran, for how long, on what files.
+# Snakemake's report of the same run: which rules ran, for how long, on which files.
 snakemake-report: setup
 	@$(BIN)/snakemake --configfile workflow/configs/embedded.yaml --report reports/embedded/snakemake-report.zip
 
-# Every job of the demo with a tenth of its work, to see that all runs: what CI does on whatever machine it gets.
+# The demo with a tenth of the work, to check that everything runs; used in CI.
 quick: setup
 	@$(RUN) workflow/configs/quick.yaml
 
-# The ablation of GliZNet's loss on a base that has learned, five seeds: hours, resumable. STUDY=study-terms is its three main
-# questions, STUDY=study-short the same with fewer steps and seeds.
+# The ablation of GliZNet's loss, five seeds: hours, resumable. STUDY=study-terms covers only its three main
+# questions, STUDY=study-short those with fewer steps and seeds.
 STUDY := study
 study: setup
 	@$(BIN)/zsbench run workflow/configs/study.yaml $(patsubst %,workflow/configs/%.yaml,$(filter-out study,$(STUDY))) --cores 2 --gpus 2
 
-# The committed report of the study, and the page of docs that shows it.
+# The committed report of the study, and its page in docs.
 study-report:
 	rm -rf reports/study && mkdir -p reports/study
 	cp -r $(addprefix reports/$(STUDY)/,index.html REPORT.md summary.json tables figures) results/$(STUDY)/config.json reports/study/
 	$(BIN)/zsbench readme reports/study docs/study.md
 
-# Which learning rate suits which family: equal tries for each, judged on validation rows; docs/search.md is its record.
+# The search for learning rates: the same rates for each family, compared on validation rows; writes docs/search.md.
 RATES := 3e-5 1e-4 3e-4 1e-3
 search: setup
 	@mkdir -p build
@@ -82,8 +82,8 @@ speed: setup
 	@$(RUN) --target speed
 	@echo "The speed page: reports/embedded/speed/speed.md; the next 'make demo' shows it in the report"
 
-# ZSBENCH_MIRROR stands for the hub, which nothing asks here. Two made-up GPUs: a training is two processes on the CPU, which
-# talk over gloo; anything else is one process of one thread, two at a time.
+# ZSBENCH_MIRROR replaces the hub. Two simulated GPUs: a training is two processes on the CPU that communicate over
+# gloo; any other job is one single-threaded process, two at a time.
 rehearsal: export HF_HUB_OFFLINE := 1
 rehearsal: export ZSBENCH_FAKE_GPUS := 2
 rehearsal: export OMP_NUM_THREADS := 1
@@ -97,8 +97,8 @@ rehearsal: setup
 	$(BIN)/python -m tests.rehearsal endpoint --port 18427 -- $(REHEARSE) all speed --configfile config.yaml $(OVERLAY)
 	@$(BIN)/zsbench show rehearsal
 
-# The committed sample report, the tables of README and docs and the data card's results are those of the last `make demo`; the speed
-# page is that of the last `make speed`, which may be older.
+# Updates the committed sample report, the tables in README and docs and the data card from the last `make demo`, and
+# the speed page from the last `make speed`, which may be older.
 sample:
 	rm -rf reports/sample/tables reports/sample/figures && mkdir -p reports/sample
 	if [ -d reports/embedded/speed ]; then rm -rf reports/sample/speed && cp -r reports/embedded/speed reports/sample/; fi
@@ -111,7 +111,7 @@ test: export OMP_NUM_THREADS := 1
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile
 
-# How often intervals hold the truth and p values are small under the null, over hundreds of made-up experiments.
+# Coverage of intervals, and p values under the null, in hundreds of simulated experiments.
 simulations: export OMP_NUM_THREADS := 1
 simulations: setup
 	$(BIN)/pytest -m slow -n 2 tests/zsbench/evaluation/test_statistics_simulation.py
@@ -121,16 +121,16 @@ test-slow: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[deepspeed]"
 	$(BIN)/pytest -m slow -n 2
 
-# The workflow on a SLURM of two nodes that lives as long as its tests; a line says why where none can be started.
+# The workflow on a temporary two-node SLURM cluster; prints the reason if it cannot be started.
 test-slurm: setup
 	tests/slurm/cluster.sh $(BIN)/pytest -n 3 -v --no-header tests/slurm
 
-# Does everything that needs a GPU work on this one, and how fast is it? Under 8 minutes; reports/gpu/<device>.md. With the
-# packages as they are installed, no setup and no network; docs/machines.md lists which it needs. Others are optional.
+# Checks and times everything that needs a GPU, in under 8 minutes; writes reports/gpu/<device>.md. Uses the installed
+# packages, without setup or network; docs/machines.md lists the required ones.
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,python3) -m benchmarks.gpu_check
 
-# The wheel in an empty environment, from a folder that is no clone: init, a small run, its report.
+# The wheel in an empty environment, outside of a clone: init, a small run, its report.
 test-wheel: setup
 	tests/wheel.sh $(PYTHON)
 
@@ -142,13 +142,13 @@ lint: setup
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory docs
 
-# The pages of docs/ as a site in build/docs, without the network; a broken link stops it.
+# The pages of docs/ as a site in build/docs, without network; fails on a broken link.
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
-# Known vulnerabilities of the pinned packages. Needs the advisory database as well as an index; --strict, since a package
-# that cannot be looked up would otherwise pass as clean.
+# Known vulnerabilities of the pinned packages. Needs the advisory database and an index; --strict, because a package
+# that cannot be looked up would otherwise pass.
 audit:
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install --quiet pip-audit

@@ -21,8 +21,8 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/speed.smk"
 
 
-# Targets name every step before them. Snakemake deletes the outputs of a job that fails, and makes a missing file only
-# for a target or for a job that runs: without this, the report of before would pass for up to date.
+# Targets list the outputs of all earlier steps. Snakemake deletes the outputs of a failed job, and recreates a missing
+# file only for a target or a job that runs: without these lists, an old report would count as up to date.
 EVALUATED = [
     *[layout.dataset(dataset) for dataset in plan.all_datasets],
     *[layout.training_set(name) for name in plan.training_sets],
@@ -106,7 +106,7 @@ for name, item in plan.tables.items():
                 REPORTS / "tables" / f"{name}.md",
 
 
-# Not counted among the jobs of a run, because they produce nothing themselves.
+# Not counted as jobs of a run, because they produce nothing themselves.
 targets = frozenset(
     each.name for each in workflow.rules if not each.output and not each.log
 )

@@ -1,6 +1,6 @@
-"""Tiny encoders, tokenizers and configs with random weights, made on the spot; nothing is downloaded.
+"""Tiny encoders, tokenizers and configs with random weights, created in memory; nothing is downloaded.
 
-The vocabularies are laid out by hand: the trainers of the tokenizers library break ties at random.
+Vocabularies are written by hand, because the trainers of the tokenizers library break ties at random.
 """
 
 from collections.abc import Callable, Iterable
@@ -61,7 +61,7 @@ def fast_tokenizer(tokenizer: Tokenizer, **more: Any) -> PreTrainedTokenizerFast
 
 
 def wordpiece(words: Iterable[str] = WORDS, **more: Any) -> PreTrainedTokenizerFast:
-    """As BERT's: lower case, word pieces; `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`."""
+    """Like BERT's: lower case, word pieces; `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`."""
     pieces = [*SPECIALS, *LETTERS, *(f"##{c}" for c in LETTERS), *(word for word in words if len(word) > 1)]
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -76,7 +76,7 @@ def wordpiece(words: Iterable[str] = WORDS, **more: Any) -> PreTrainedTokenizerF
 
 
 def unigram() -> PreTrainedTokenizerFast:
-    """As DeBERTa-v3's: the special tokens are also pieces of the model's vocabulary, so text could match them."""
+    """Like DeBERTa-v3's: the special tokens are also pieces of the vocabulary, so text could match them."""
     pieces = [(token, 0.0) for token in SPECIALS]
     pieces += [(f"▁{word}", -5.0) for word in WORDS if len(word) > 1]
     pieces += [(piece, -10.0) for piece in ("▁", *LETTERS, *LETTERS.upper()[:26])]
@@ -87,7 +87,7 @@ def unigram() -> PreTrainedTokenizerFast:
 
 
 def bpe() -> PreTrainedTokenizerFast:
-    """As ModernBERT's: byte-level pairs; the words of the corpus are one or a few tokens."""
+    """Like ModernBERT's: byte-level BPE; words of the corpus are one or a few tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges: dict[tuple[str, str], None] = {}
     for word in WORDS:
@@ -113,7 +113,7 @@ def bert_config(**changes: Any) -> BertConfig:
 
 
 def deberta_config(**changes: Any) -> DebertaV2Config:
-    """As DeBERTa-v3: relative positions only."""
+    """Like DeBERTa-v3's: relative positions only."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
     relative = {"relative_attention": True, "position_buckets": 8, "position_biased_input": False}
     style = {"norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0}
@@ -182,6 +182,6 @@ def make_nli_model(
 
 
 def news_gold() -> np.ndarray:
-    """Labels (40, 3) of NEWS that words decide, so that heads can learn them; float32."""
+    """Labels (40, 3) of NEWS, float32; they follow from single words, so that heads can learn them."""
     keys = ({"software", "chips", "tools"}, {"doctors", "disease", "health"}, {"banks", "trade", "markets"})
     return np.array([[bool({*text.split()} & key) for key in keys] for text in NEWS], dtype=np.float32)

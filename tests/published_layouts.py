@@ -1,7 +1,7 @@
-"""Checkpoints in the layouts of the published ones, written and scored without this project's code.
+"""Checkpoints in the published layouts, written and scored without this project's code.
 
-Two independent implementations meet in the tests: what is written here loads in `gliznet` and `hybridnli`, and gives
-the scores that the equations below give. K labels, T tokens, D hidden size, P projection size.
+Tests compare two independent implementations: checkpoints written here load in `gliznet` and `hybridnli`, and give
+the scores of the equations below. K labels, T tokens, D hidden size, P projection size.
 """
 
 import json
@@ -43,11 +43,11 @@ ERAS: dict[str, dict[str, Any]] = {
 def write_gliznet(
     folder: Path, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, era: str = "D", head: str = "bilinear"
 ) -> dict[str, Tensor]:
-    """A GliZNet checkpoint of an era; returns the tensors besides the encoder's.
+    """Write a GliZNet checkpoint of an era; returns the tensors that are not the encoder's.
 
     Args:
         folder: made if missing.
-        encoder: without a pooler; it gets rows for the tokens that it lacks.
+        encoder: without a pooler; its embeddings are resized for missing tokens.
         tokenizer: the encoder's; it gets `[LAB]`.
         era: D, E, F or G.
         head: "bilinear" or "cosine".
@@ -101,7 +101,7 @@ def gliznet_logits(
     labels: Sequence[str],
     cut: Callable[[list[int], list[list[int]]], tuple[list[int], list[list[int]]]] = lambda *ids: ids,
 ) -> np.ndarray:
-    """Logits (K,) of one text, from the equations: a loop over labels, no batch, no masks. `cut` makes it fit."""
+    """Logits (K,) of one text, from the equations: a loop over labels, no batch, no masks. `cut` truncates it."""
 
     def ids(string: str) -> list[int]:
         return tokenizer.encode(string, add_special_tokens=False)
@@ -140,13 +140,13 @@ def gliznet_logits(
 
 
 def served(text: list[int], labels: list[list[int]]) -> tuple[list[int], list[list[int]]]:
-    """What the published pipeline keeps of the tokens of a text and its labels, where all `[LAB]` fit 512 tokens."""
+    """Tokens of text and labels that the published pipeline keeps, if all `[LAB]` fit into 512 tokens."""
     text, labels = text[:512], [label[:64] for label in labels]
     spare = 510 - len(text) - sum(len(label) + 1 for label in labels)
     if spare >= 0:
         return text, labels
     least = 2 * len(labels)
-    for_labels = 510 - len(text) - len(labels)  # the text is not cut while each label can keep two pieces
+    for_labels = 510 - len(text) - len(labels)  # the text is truncated only if a label would get fewer than two pieces
     if for_labels >= least:
         total = sum(map(len, labels))
         return text, [label[: 2 + int((for_labels - least) * len(label) / total)] for label in labels]
@@ -163,9 +163,9 @@ def write_hybrid(
     codes: int = 8,
     P: int = 16,
 ) -> dict[str, Any]:
-    """`multihead_v2.pt` as the notebook that printed the card's table writes it; returns its content.
+    """Write `multihead_v2.pt` in the format of the notebook behind the card's table; returns its content.
 
-    It does not name its NLI model, its labels or their descriptions; without `thresholds`, none either.
+    The file does not name its NLI model, labels or descriptions; without `thresholds` it has no thresholds.
 
     Args:
         path: of the file.
@@ -174,7 +174,7 @@ def write_hybrid(
         descriptions: of the labels that have a head.
         specialists: labels with a head, in the order of the heads.
         thresholds: of all labels.
-        codes: of a head.
+        codes: number of codes of a head.
         P: projection size of a head.
     """
     D = encoder.config.hidden_size

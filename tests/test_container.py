@@ -1,4 +1,4 @@
-"""The Dockerfile without a container engine: a linter, its lines, and its installation in an empty environment."""
+"""The Dockerfile without a container engine: a linter, its lines, and its install line in an empty environment."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_hadolint_finds_nothing() -> None:
 
 
 def copied(folder: Path) -> Path:
-    """What the image gets of a clone."""
+    """The files of a clone that the image gets."""
     for words in arguments("COPY"):
         *sources, target = words.split()
         for source in sources:
@@ -67,7 +67,7 @@ def test_the_image_installs_what_make_setup_installs(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # pip downloads and installs 170 packages
 def test_the_install_line_makes_an_environment_that_plans_the_run_of_the_image(tmp_path: Path) -> None:
-    """The line itself, in a tree with what the image has; then the image's command, with the clone mounted."""
+    """The install line in a tree with the image's files, then the image's command with the clone mounted."""
     (line,) = (words for words in arguments("RUN") if "make setup" in words)
     home = tmp_path / "opt"
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}

@@ -1,4 +1,4 @@
-"""Docs, README and docstrings: examples run, files and links exist, what is generated is current."""
+"""Docs, README and docstrings: examples run, files and links exist, generated parts are current."""
 
 import doctest
 import importlib
@@ -63,7 +63,7 @@ def test_readme_is_short_and_needs_no_sideways_scrolling() -> None:
     written_by_hand = re.sub(r"<!-- begin:.*?<!-- end:", "", text, flags=re.DOTALL)
     assert [line for line in written_by_hand.splitlines() if len(line) > 120] == []
     code = "".join(re.findall(r"```\w+\n(.*?)```", text, re.DOTALL))
-    assert [line for line in code.splitlines() if len(line) > 100] == []  # what a code box of a GitHub page holds
+    assert [line for line in code.splitlines() if len(line) > 100] == []  # width of a code box on GitHub
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert max(line.replace("\\|", "").count("|") for line in tables) <= 6  # five columns
     assert len(text.splitlines()) <= 150
@@ -91,7 +91,7 @@ def test_the_glossary_has_every_source_of_published_numbers() -> None:
 
 
 def snippets() -> list[tuple[str, str, str]]:
-    """(page, base config, overlay) of each yaml snippet that is one."""
+    """(page, base config, overlay) of each yaml snippet that is an overlay."""
     found = []
     bases = {
         "README.md": EMBEDDED,

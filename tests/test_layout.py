@@ -1,4 +1,4 @@
-"""House rules that a program can check."""
+"""House rules that can be checked automatically."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "src").rglob("*.py"))
-FLOORS = [  # from the ground up; rooms on one floor do not import each other
+# From the ground up: a module imports only from its own room and from rooms on lower floors.
+FLOORS = [
     {"store", "recipe"},
     {"families", "jobs"},
     {"data", "plan"},
@@ -35,7 +36,7 @@ def test_imports_point_down(path: Path) -> None:
         allowed = {
             "gliznet": ("gliznet",),
             "hybridnli": ("hybridnli", "gliznet"),
-            "snakemake_logger_plugin_zsbench": ("zsbench",),  # a name that Snakemake looks for
+            "snakemake_logger_plugin_zsbench": ("zsbench",),  # name required by Snakemake
         }[package]
         assert all(name[0] in allowed for name in imported)
         return

@@ -1,4 +1,4 @@
-"""The usage snippets of both published cards run as they are printed, by their hub ids, without a network."""
+"""The usage snippets of both published cards run verbatim, with their hub ids, without a network."""
 
 import os
 import re
@@ -23,7 +23,7 @@ DEVICES = {'"cuda"': '"cpu"', "'cuda'": "'cpu'", "device=0": "device=-1"}
 
 
 def snapshot(cache: Path, repo: str) -> Path:
-    """The folder of a repository's only commit in a cache of the hub's client."""
+    """The folder of a repository's only commit in the hub client's cache."""
     home = cache / f"models--{repo.replace('/', '--')}"
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text("a" * 40)
@@ -49,7 +49,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def printed(code: str, cache: Path, folder: Path) -> str:
-    """What a program prints in a process of its own that has the cache and no network."""
+    """The output of a program in a separate process with the cache and without a network."""
     offline = {
         "HF_HUB_CACHE": str(cache),
         "HF_HUB_OFFLINE": "1",
@@ -71,7 +71,7 @@ def snippets(card: str) -> list[str]:
 
 @pytest.mark.parametrize("era", ["D", "G"])
 def test_gliznet(era: str, cache: Path, tmp_path: Path) -> None:
-    """Also with the weights of a later era under the same name."""
+    """Also with weights of a later era under the same name."""
     first, second = snippets("gliznet.md")
     check = "assert type(model).__name__ == 'GliZNetForSequenceClassification' and config.model_type == 'gliznet'"
     code = "\n".join([first, second, check]).replace(GLIZNET, GLIZNET if era == "D" else f"{GLIZNET}-later")

@@ -1,6 +1,6 @@
-"""Each recipe of docs/adding is the diff of a commit: it applies, it passes its own test, it costs what it promises.
+"""Each recipe of docs/adding is the diff of a commit: it applies, passes its test, and touches only the promised files.
 
-What is generated from the code (the page of keys, the schema) is no part of the diffs.
+The diffs leave out what is generated from the code (the page of keys, the schema).
 """
 
 import os

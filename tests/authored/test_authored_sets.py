@@ -1,4 +1,4 @@
-"""The authored sets load in the published sets' schema."""
+"""The authored sets load in the schema of the published sets."""
 
 import pytest
 from datasets import List, Value

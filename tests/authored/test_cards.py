@@ -1,4 +1,4 @@
-"""The committed cards are what the data renders to."""
+"""The committed cards match the cards rendered from the data."""
 
 import pytest
 

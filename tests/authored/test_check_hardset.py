@@ -1,4 +1,4 @@
-"""hardset-mini passes its validator, and each rule fails on a copy doctored to break it."""
+"""hardset-mini passes its validator, and each rule fails on a copy that violates it."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""topics-mini passes its validator, each rule fails on a doctored copy, and the run over both sets reports it."""
+"""topics-mini passes its validator, each rule fails on a copy that violates it, and checking both sets reports it."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The smart-home commands: what their card says of them, and that the pinned packages give the same file."""
+"""The smart-home commands match their card, and the pinned packages generate the same file."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""`make gpu-check` without a GPU: a dry run from a copied tree, and how it goes on after a failure or a stop."""
+"""`make gpu-check` without a GPU: a dry run from a copied tree, and how it continues after a failure or a stop."""
 
 import json
 import os
@@ -33,7 +33,7 @@ sys.meta_path[:] = [Finder if one is importlib.machinery.PathFinder else one for
 
 
 def all_but_few() -> set[str]:
-    """Modules of every installed distribution that is neither the project, nor one of `FEW`, nor needed by one."""
+    """Modules of all installed distributions except the project, those in `FEW`, and their dependencies."""
     needed, waiting = {"zsbench"}, {*FEW}
     while waiting:
         name = waiting.pop()
@@ -51,7 +51,7 @@ def test_dry_run_from_a_copied_tree_with_few_packages(tmp_path: Path) -> None:
     for name in ("src", "benchmarks", "workflow", "authored"):
         shutil.copytree(REPOSITORY / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (tmp_path / "site").mkdir()
-    hidden = all_but_few() | {"pydantic"}  # typer needs it of late, and transformers needs typer
+    hidden = all_but_few() | {"pydantic"}  # recent typer needs it, and transformers needs typer
     assert {"snakemake", "tabulate", "datasets", "sentence_transformers", "sentencepiece"} <= hidden
     (tmp_path / "site" / "sitecustomize.py").write_text(HIDE.format(hidden=hidden))
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}

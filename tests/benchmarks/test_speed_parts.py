@@ -1,4 +1,4 @@
-"""Workloads, the cost model, interleaving and the page: everything of the speed run that needs no model."""
+"""Workloads, the cost model, interleaving and the page: all parts of the speed run that need no model."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ COSTS = CostModel(hidden=384, intermediate=1536, layers=6, relative=False)
 
 
 def letters(texts: list[str]) -> list[int]:
-    """A stand-in tokenizer: one token for every started four letters of a word."""
+    """A stand-in tokenizer: one token per four letters of a word, rounded up."""
     return [sum(-(-len(word) // 4) for word in text.split()) for text in texts]
 
 
@@ -68,7 +68,7 @@ def test_cost_model() -> None:
 
 @pytest.mark.parametrize("relative", [False, True])
 def test_cost_of_labels_in_order_invariant_mode(relative: bool) -> None:
-    """By brute force: every token through the layers, every token with the tokens that it may see."""
+    """Against brute force: every token through the layers, every token with the tokens it may attend to."""
     costs = CostModel(hidden=8, intermediate=16, layers=2, relative=relative)
     text, label, labels = 10, 3, 5
     tokens = text + 2 + labels * (label + 1)

@@ -113,7 +113,7 @@ def test_a_whole_run(root: Path, tmp_path: Path) -> None:
 
 
 def test_memory_is_measured_where_nothing_was_freed_before(root: Path) -> None:
-    """A page that followed three gigabytes of other measurements reported a growth of exactly 0."""
+    """Regression: after three gigabytes of other measurements, the reported growth was exactly 0."""
     ballast = np.ones(200_000_000)
     held = measure_memory_alone(setting(root).backbone, texts=40, labels=3, block=10, seed=1, threads=1)["held_mb"]
     assert 50 < held < 1200 < ballast.nbytes / 2**20

@@ -1,4 +1,4 @@
-"""Texts and labels of the tests of GliZNet; models come from `tests.factories`."""
+"""Texts and labels for the GliZNet tests; models come from `tests.factories`."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture
 def texts() -> list[str]:
-    """Texts of very different lengths."""
+    """Texts of widely different lengths."""
     return ["cup", CORPUS[0], " ".join(CORPUS[:3]), CORPUS[3]]
 
 

@@ -1,4 +1,4 @@
-"""Token limits: every token up to the limit has a position, the next one has none. Batches within a budget."""
+"""Token limits: tokens up to the limit have a position, the next one has none. Batches stay within a budget."""
 
 import pytest
 import torch

@@ -27,7 +27,7 @@ Pair = tuple[DebertaV2Model, DebertaV2Model]
 
 
 def make_pair(buckets: int, share: bool, kinds: tuple[str, ...], dropout: float = 0.0, conv: int = 0) -> Pair:
-    """transformers' model and a copy with fast attention; weights make sharp attention, and biases matter."""
+    """transformers' model and a copy with fast attention, with weights that make attention sharp and biases matter."""
     torch.manual_seed(0)
     config = deberta_config(
         vocab_size=VOCABULARY,
@@ -57,14 +57,14 @@ MODELS: dict[tuple[int, bool, tuple[str, ...]], Pair] = {}
 
 
 def pair(case: tuple[int, bool, tuple[str, ...]]) -> Pair:
-    """The models of a case, built once."""
+    """The models of a case, cached."""
     if case not in MODELS:
         MODELS[case] = make_pair(*case)
     return MODELS[case]
 
 
 def inputs(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Random ids and the mask of rows of these lengths, (B, T) each."""
+    """Random ids and attention mask for rows of these lengths, (B, T) each."""
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, VOCABULARY, (len(lengths), max(lengths)), generator=generator)
     return ids, (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)).long()
@@ -151,7 +151,7 @@ def test_bf16_is_as_close_as_transformers_own(case: tuple[int, bool, tuple[str, 
         with torch.autocast("cpu", dtype=torch.bfloat16):
             reference, found = (one(ids, mask).last_hidden_state.float() for one in (model, fast))
     assert (found - exact).square().mean() <= 1.5 * (reference - exact).square().mean()
-    with torch.inference_mode():  # what was cached in bf16 does not leak into a float32 pass
+    with torch.inference_mode():  # bf16 values in the cache must not leak into a float32 pass
         torch.testing.assert_close(fast(ids, mask).last_hidden_state, exact, atol=2e-5, rtol=0)
 
 
@@ -177,7 +177,7 @@ def test_what_is_cached_follows_the_weights() -> None:
         optimizer.step()
     fast.load_state_dict(model.state_dict())
     check()
-    for weight in fast.parameters():  # a write that PyTorch does not count
+    for weight in fast.parameters():  # a write that does not change PyTorch's version counter
         weight.data.mul_(2)
     for weight in model.parameters():
         weight.data.mul_(2)

@@ -1,4 +1,4 @@
-"""Fast dropout: PyTorch's distribution, gradients and eval mode, and the same attention where nothing is dropped."""
+"""Fast dropout: PyTorch's distribution, gradients and eval mode, and the same attention if nothing is dropped."""
 
 import copy
 import math
@@ -47,7 +47,7 @@ def test_modules_and_attention_take_any_p(p: float) -> None:
 
 
 def test_neighbouring_decisions_are_independent() -> None:
-    """Four decisions share one 64-bit draw; no pair of them may go together."""
+    """Four decisions share one 64-bit draw; no pair of them may be correlated."""
     torch.manual_seed(0)
     keep, _ = keep_mask(torch.Size([400_000]), P)
     for lag in (1, 2, 3, 4, 8):
@@ -106,7 +106,7 @@ def masks() -> dict[str, torch.Tensor | None]:
 
 @pytest.mark.parametrize("mask", ["none", "added"])
 def test_attention_is_sdpa_where_nothing_is_dropped(mask: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a draw that keeps everything, values and gradients are those of PyTorch's function."""
+    """With a draw that keeps everything, values and gradients equal those of PyTorch's function."""
     monkeypatch.setattr(packed, "keep_mask", lambda shape, p: (torch.ones(shape, dtype=torch.bool), 1.0))
     inputs = [torch.randn(2, 3, 6, 8, requires_grad=True) for _ in range(3)]
     twins = [one.detach().clone().requires_grad_() for one in inputs]

@@ -1,4 +1,4 @@
-"""A checkpoint goes to a hub and comes back: through the real client, against a hub on the loopback interface."""
+"""Upload a checkpoint and load it again, with the real client, against a hub on the loopback interface."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A hub that this process's client talks to, and an empty download cache."""
+    """A hub for this process's client, and an empty download cache."""
     hub, stop = serve_uploads()
     constants = {
         "ENDPOINT": hub.address,

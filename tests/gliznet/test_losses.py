@@ -20,7 +20,7 @@ CASES = settings(max_examples=25, deadline=None)
 
 @st.composite
 def batches(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits (B, K), labels (B, K) with padding and at least one label a sample, vectors (B, K, D); float64."""
+    """Logits (B, K), labels (B, K) with padding and at least one label per sample, vectors (B, K, D); float64."""
     B, K, D = draw(st.integers(1, 4)), draw(st.integers(1, 6)), draw(st.integers(2, 5))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 10_000)))
     logits = 4 * torch.randn(B, K, generator=generator, dtype=torch.float64)
@@ -140,7 +140,7 @@ def test_gradients(batch) -> None:
 def test_unit_norm_is_detached() -> None:
     Z_ = Z.clone().requires_grad_()
     losses.vicreg(Z_, ALL, "both", "batch-unit").backward()
-    # With the norm in the graph the gradient of a function of directions would be orthogonal to the vectors.
+    # If the norm were in the graph, the gradient of a function of directions would be orthogonal to the vectors.
     assert (Z_.grad * Z).sum(-1).abs().max() > 1e-4
 
 

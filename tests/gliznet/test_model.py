@@ -1,4 +1,4 @@
-"""The model: head equations, the whole forward pass, padding, targets, gradients; saving, loading, refusing."""
+"""The model: head equations, forward pass, padding, targets, gradients; saving, loading, refusing."""
 
 import json
 import math
@@ -94,7 +94,7 @@ def test_scores_are_the_equations(text_repr: str, label_repr: str, head: str) ->
 @settings(max_examples=20, deadline=None)
 @given(st.permutations(range(3)), st.sampled_from(TEXT_REPRS), st.booleans())
 def test_permuting_labels_permutes_scores(order: list[int], text_repr: str, enrichment: bool) -> None:
-    """Given the hidden states, nothing above the encoder knows the order of labels."""
+    """Given the hidden states, nothing above the encoder depends on the order of labels."""
     model = aggregator(text_repr=text_repr, enrichment=enrichment)
     H, lmask, text_mask, position, present = sample()
     logits, _, _ = model(H, lmask, text_mask, position, present)
@@ -142,7 +142,7 @@ def test_scale_is_clamped() -> None:
 
 @pytest.mark.parametrize("head", ["cosine", "dot", "bilinear"])
 def test_empty_mean_gives_a_finite_score(head: str) -> None:
-    """A column without a label has no pieces: its (unused) score and gradient must not be NaN."""
+    """A padded label column has no pieces; its (unused) score and gradient must not be NaN."""
     model = aggregator(label_repr="mean", head=head)
     H, lmask, text_mask, position, present = sample()
     H = H.clone().requires_grad_()
@@ -156,7 +156,7 @@ def test_lab_positions() -> None:
     position, present = lab_positions(is_lab, 3)
     assert position.tolist() == [[2, 4, 0], [3, 0, 0], [0, 0, 0]]
     assert present.tolist() == [[True, True, False], [True, False, False], [False] * 3]
-    # On a GPU nothing counts the [LAB] tokens: those beyond K must not overwrite the last column.
+    # On a GPU the number of [LAB] tokens is not checked: those beyond K must not overwrite the last column.
     assert lab_positions(is_lab, 1)[0].tolist() == [[2], [3], [0]]
 
 
@@ -249,7 +249,7 @@ def test_head_is_float32_under_autocast_and_in_bf16(texts: list[str], tmp_path: 
     half = GliZNetForSequenceClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
     assert half.backbone.dtype == torch.bfloat16 and half.aggregator.scoring.bilinear.weight.dtype == torch.float32
     assert half(**batch).logits.dtype == torch.float32
-    # All of it in bf16, as readers of the published card do: the head's weights are rounded, its arithmetic is not.
+    # The whole model in bf16, as in the published card: the head's weights are rounded, its arithmetic is not.
     rounded = half.to(torch.bfloat16)
     weight = rounded.aggregator.scoring.bilinear.weight
     hook = rounded.aggregator.register_forward_hook(lambda _m, args, out: seen.extend([args[0].dtype, out[0].dtype]))
@@ -368,7 +368,7 @@ def test_pickles_and_remote_code_are_refused(checkpoint: Path) -> None:
 
 
 def test_from_backbone_folder(tmp_path: Path) -> None:
-    """[LAB] takes a free row if the matrix has one, a new one if not; what the encoder knew stays."""
+    """[LAB] gets a free embedding row if there is one, otherwise a new one; pretrained rows are unchanged."""
     backend = TOKENIZERS["bert"]()
     for rows, grown in ((len(backend) + 10, len(backend) + 10), (len(backend), len(backend) + 1)):
         encoder = make_encoder("bert", vocab_size=rows)
@@ -400,7 +400,7 @@ def test_attention_implementation_reaches_the_encoder(checkpoint: Path) -> None:
 
 
 def test_same_config_builds_twice() -> None:
-    """Choosing an attention implementation for one model must not change what the next one gets."""
+    """Choosing an attention implementation for one model must not affect the next one."""
     model, _ = make_gliznet("deberta", options())
     for _ in range(2):
         GliZNetForSequenceClassification(model.config)

@@ -1,4 +1,4 @@
-"""Options are checked, and config.json speaks the published keys both ways."""
+"""Options are validated, and config.json is read and written with the published keys."""
 
 import dataclasses
 import doctest
@@ -18,7 +18,7 @@ from gliznet.options import BOUNDS, GliZNetOptions
 
 
 def test_every_option_documents_itself() -> None:
-    """Configs and docs are made of the fields' metadata."""
+    """Config keys and docs are generated from the fields' metadata."""
     for option in dataclasses.fields(GliZNetOptions):
         assert option.metadata["description"] and {*option.metadata} <= {"description", *BOUNDS}, option.name
 
@@ -78,7 +78,7 @@ def test_every_option_survives_config_json(tmp_path: Path) -> None:
         "min_text_tokens": 4, "label_reserve": 8, "max_tokens_per_label": 3, "min_label_tokens": 2,
     }  # fmt: skip
     new = [f for f in dataclasses.fields(GliZNetOptions) if f.name not in changed and isinstance(f.default, float)]
-    changed |= {f.name: f.default + 0.1 for f in new}  # the weight of a new term needs no line here
+    changed |= {f.name: f.default + 0.1 for f in new}  # weights of new terms are covered automatically
     options = GliZNetOptions(**changed)  # type: ignore[arg-type]
     unchanged = {f.name for f in dataclasses.fields(options) if getattr(options, f.name) == f.default}
     assert unchanged == {"head", "enrichment", "truncation"}

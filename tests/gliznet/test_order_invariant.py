@@ -20,7 +20,7 @@ WORDS = ["sports", "business", "science", "politics", "very", "positive", "neutr
 
 @pytest.fixture(scope="module")
 def models():
-    """One model a family and context, built once."""
+    """One model per family and label context, cached."""
     made = {}
     for kind in KINDS:
         for i, context in enumerate(CONTEXTS):
@@ -64,7 +64,7 @@ def test_200_labels_in_ten_calls_or_one(models, kind: str) -> None:
     at_once = score_texts(model, tokenizer, texts, labels)
     calls = [score_texts(model, tokenizer, texts, labels[i : i + 20]) for i in range(0, 200, 20)]
     assert at_once.shape == (2, 200) and np.abs(at_once - np.concatenate(calls, axis=1)).max() < 1e-5
-    # One single sequence for 80 of them, longer than max_length, is the same again.
+    # A single sequence with 80 labels, longer than max_length, gives the same scores.
     (row,) = tokenizer.encode_rows(texts[:1], [labels[:80]])
     assert len(row.input_ids) > 256
     with torch.inference_mode():
@@ -91,7 +91,7 @@ def test_label_context(models, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [*KINDS, "roberta"])
 def test_text_states_are_those_of_the_text_alone(kind: str) -> None:
-    """The encoder sees a text just as in its pretraining, at the positions it knows."""
+    """The encoder sees a text as in its pretraining, at the same positions."""
     o = GliZNetOptions(max_length=64, order_invariant=True, label_reserve=26)
     model, tokenizer = make_gliznet("bert" if kind == "roberta" else kind, o)
     if kind == "roberta":
@@ -108,7 +108,7 @@ def test_text_states_are_those_of_the_text_alone(kind: str) -> None:
 
 
 def test_framed_label_is_encoded_as_a_text() -> None:
-    """Warm start: before training the score is scale * (cosine of two mean-pooled sentences - offset)."""
+    """Warm start: before training, the score is scale * (cosine of two mean-pooled sentences - offset)."""
     o = GliZNetOptions(
         max_length=64, order_invariant=True, label_context="none", label_frame=True, lab_init="sep",
         text_repr="mean", label_repr="mean", head_init="identity",

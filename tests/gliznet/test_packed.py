@@ -1,4 +1,4 @@
-"""Packed encoders against transformers' own: the same states, gradients and scores, whatever the lengths."""
+"""Packed encoders against transformers' own: same states, gradients and scores for all lengths."""
 
 import copy
 import logging
@@ -46,7 +46,7 @@ KINDS = {
 
 
 def pair(kind: str) -> tuple[PreTrainedModel, PreTrainedModel]:
-    """An encoder as transformers computes it, and a packed copy."""
+    """An encoder of transformers, and a packed copy."""
     torch.manual_seed(0)
     plain = KINDS[kind]().eval()
     fast = copy.deepcopy(plain)
@@ -100,7 +100,7 @@ def test_gradients_are_those_of_transformers(kind: str, lengths: list[int]) -> N
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 @pytest.mark.parametrize("hole", [False, True])
 def test_pairs_of_tokens_may_be_masked(kind: str, hole: bool) -> None:
-    """The order-invariant mask; a token that nobody sees in the middle is no padding at the end."""
+    """The order-invariant mask; a fully masked token in the middle must not count as padding at the end."""
     plain, fast = pair(kind)
     inputs = batch([15, 6, 14])
     real = inputs["attention_mask"].bool()
@@ -134,7 +134,7 @@ def test_the_first_token_alone(kind: str, lengths: list[int]) -> None:
         found = fast(**inputs).last_hidden_state
     with torch.no_grad():
         wanted = plain(**inputs).last_hidden_state[:, :1]
-        assert fast(**inputs).last_hidden_state.shape[1] == max(lengths)  # outside, all tokens again
+        assert fast(**inputs).last_hidden_state.shape[1] == max(lengths)  # outside the context, all tokens again
     assert found.shape == wanted.shape and torch.allclose(found, wanted, atol=1e-5)
 
 
@@ -173,7 +173,7 @@ def test_what_is_not_packed_goes_to_transformers() -> None:
 
 
 def test_private_operations_have_a_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where PyTorch lacks them, or they are wrong, its public product is used, with the same numbers."""
+    """If PyTorch lacks them, or they give wrong results, its public product is used, with the same numbers."""
     plain, fast = pair("bert")
     inputs = batch([5, 8])
 

@@ -1,4 +1,4 @@
-"""Scoring in input order, duplicates, chunks, ragged sets; the pipeline; the card and its own snippets."""
+"""Scoring in input order, duplicates, chunks, ragged label sets; the pipeline; the card and its snippets."""
 
 import re
 from functools import partial
@@ -45,7 +45,7 @@ def test_sets_of_their_own(pair, texts: list[str]) -> None:
 
 
 def test_labels_may_be_a_generator_or_an_array(pair, texts: list[str]) -> None:
-    """Read once, they gave an empty answer; arrays have no truth value."""
+    """Regression: a generator that was read twice gave an empty answer; arrays have no truth value."""
     pipeline, labels = ZeroShotClassificationPipeline(*pair), ["sports", "oil"]
     expected = pipeline(texts, labels)
     assert pipeline(texts, (label for label in labels)) == expected
@@ -192,7 +192,7 @@ def test_names_of_the_published_package(pair, texts: list[str], labels: list[str
     assert sum(found.score for found in softmax.labels) == pytest.approx(1)
     assert sigmoid == ZeroShotClassificationPipeline(*pair)(texts[0], labels)
     assert softmax == ZeroShotClassificationPipeline(*pair)(texts[0], labels, None, classification_type="multi-class")
-    assert loaded(texts[0], labels) == softmax  # a call changes nothing for the next
+    assert loaded(texts[0], labels) == softmax  # a call does not affect the next one
     with pytest.raises(ValueError, match="classification_type: 'both' is not allowed"):
         loaded(texts[0], labels, classification_type="both")
     with pytest.raises(ValueError, match="classification_type: 'both' is not allowed"):

@@ -1,4 +1,4 @@
-"""Checkpoints in the published layouts of eras D to G load, score as their equations say, and others are refused."""
+"""Checkpoints in the published layouts of eras D to G load and score as their equations; others are refused."""
 
 import json
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_the_keys_of_every_era_become_switches(written) -> None:
 
 @every_era
 def test_what_is_saved_again_is_the_published_layout(written, tmp_path: Path) -> None:
-    """The same tensors under the same names, the same keys, and a tokenizer that the published code reads."""
+    """Same tensors and names, same config keys, and a tokenizer that the published code can read."""
     era, folder, *_ = written
     model = GliZNetForSequenceClassification.from_pretrained(folder)
     model.save_pretrained(tmp_path / "again")
@@ -79,7 +79,7 @@ def test_the_tokenizer_carries_the_limit_and_lab_as_an_additional_special_token(
     read = AutoTokenizer.from_pretrained(tmp_path)
     assert read.model_max_length == 512 and "[LAB]" in read.extra_special_tokens
     size = len(read)
-    read.add_special_tokens({"additional_special_tokens": ["[LAB]"]})  # what the published code does where it is absent
+    read.add_special_tokens({"additional_special_tokens": ["[LAB]"]})  # what the published code does if it is missing
     assert len(read) == size and read.convert_tokens_to_ids("[LAB]") == tokenizer.lab_token_id
 
 
@@ -88,7 +88,7 @@ def test_a_special_token_of_the_backbones_tokenizer_stays_one() -> None:
     backend.add_special_tokens({"additional_special_tokens": ["[OTHER]"]})
     tokenizer = GliZNETTokenizer(backend, GliZNetOptions(max_length=128))
     assert {"[OTHER]", "[LAB]"} <= set(tokenizer.backend.extra_special_tokens)
-    assert len(GliZNETTokenizer(tokenizer.backend, tokenizer.options)) == len(tokenizer)  # twice is once
+    assert len(GliZNETTokenizer(tokenizer.backend, tokenizer.options)) == len(tokenizer)  # idempotent
 
 
 def add(folder: Path, **tensors: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Texts and labels encoded apart: the states of one joint sequence, each text once, work linear in labels."""
+"""Texts and labels encoded separately: same states as in one sequence, each text once, work linear in labels."""
 
 from itertools import product
 
@@ -55,7 +55,7 @@ def options(**changes) -> GliZNetOptions:
 
 
 def both(model, tokenizer, texts, labels, monkeypatch, **settings) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of texts and labels encoded apart, and of joint sequences."""
+    """Scores of texts and labels encoded separately, and of joint sequences."""
     with monkeypatch.context() as patch:
         patch.setattr(predictor, "_use_text_cache", lambda *_: True)
         apart = score_texts(model, tokenizer, texts, labels, **settings)
@@ -120,7 +120,7 @@ def test_the_text_is_encoded_once_and_work_grows_linearly(kind: str) -> None:
     labels = [" ".join(words) for words in product(WORDS, repeat=3)][:256]
     assert {len(ids) for ids in tokenizer.label_pieces(labels)} == {3}
     text = ["the central bank raised interest rates again this week"]
-    score_texts(model, tokenizer, text, labels)  # what is kept from pass to pass is made now
+    score_texts(model, tokenizer, text, labels)  # fills what is cached between passes
     tokens, counts = [], {}
     layer = model.backbone.encoder.layer[0].intermediate
     hook = layer.register_forward_hook(lambda _module, inputs, _output: tokens.append(inputs[0].shape[:-1].numel()))

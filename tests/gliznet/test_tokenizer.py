@@ -1,4 +1,4 @@
-"""Sequences, truncation policies, chunks, and strings that spell special tokens."""
+"""Sequences, truncation policies, chunks, and texts that spell out special tokens."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +89,7 @@ def test_empty_text_is_a_text(tokenizer: GliZNETTokenizer) -> None:
 
 
 def test_long_text_leaves_long_labels_whole() -> None:
-    """600 tokens of text beside 20 long labels that begin alike: all stay whole and distinct."""
+    """600 tokens of text with 20 long labels that share a prefix: all labels stay complete and distinct."""
     tokenizer = GliZNETTokenizer(TOKENIZERS["bert"](), GliZNetOptions(max_length=512))
     labels = [f"comp sys ibm pc hardware talk politics guns {word}" for word in "abcdefghiklmnoprstuv"]
     (row,) = tokenizer.encode_rows(["cup " * 600], [labels])
@@ -115,7 +115,7 @@ def test_reference_policy_numbers() -> None:
 
 
 def test_the_published_pipeline_keeps_ten_tokens_of_a_text_and_two_of_each_label() -> None:
-    """Where nothing fits; the other two numbers of `SERVED` show in the scores of a published checkpoint."""
+    """When nothing fits. The other two numbers of `SERVED` affect the scores of a published checkpoint."""
     o = GliZNetOptions(max_length=64, truncation="reference", **SERVED)
     assert keep_lengths(40, [5] * 18, o) == (10, [2] * 18)
     assert keep_lengths(40, [70], replace(o, max_length=512)) == (40, [64])
@@ -150,9 +150,9 @@ def test_chunks_hold_every_label_once_and_fit(lengths: list[int], invariant: boo
         text, kept = keep_lengths(10_000, [lengths[i] for i in chunk], o)
         assert kept == [lengths[i] for i in chunk] and text >= o.min_text_tokens
         if len(chunk) > 1:
-            assert sum(kept) + len(kept) <= 64  # the text keeps half
+            assert sum(kept) + len(kept) <= 64  # half is kept for the text
         if invariant:
-            assert text == 128 - 2 - 41  # whatever the labels are
+            assert text == 128 - 2 - 41  # regardless of the labels
         else:
             assert len(chunk) <= most and 2 + text + sum(kept) + len(kept) <= 128
 

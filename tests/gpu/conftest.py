@@ -1,4 +1,4 @@
-"""The tiny models and training set of the other tests."""
+"""The tiny models and training set, shared with the other tests."""
 
 from ..hybridnli.conftest import tokenizer
 from ..zsbench.training.conftest import layout

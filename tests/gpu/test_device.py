@@ -1,4 +1,4 @@
-"""What a GPU must show: bf16 training, the launcher with a real device, a head that stays in float32, its scores."""
+"""On a GPU: bf16 training, the launcher with a real device, a head that stays in float32, and scores."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from zsbench.store.provenance import read_json
 from ..factories import make_nli_model
 from ..zsbench.training.conftest import RECIPE
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # without a GPU they run too, so that they cannot rot
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # they also run without a GPU, so that they stay valid
 
 
 def test_bf16_training_through_the_launcher(layout: Layout) -> None:
@@ -68,7 +68,7 @@ def test_nli_scores_on_the_gpu_are_those_of_the_cpu(kind, tokenizer) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"order_invariant": True}, {"order_invariant": True, "label_context": "none"}])
 def test_usage_of_the_published_checkpoint_as_it_stands(layout: Layout, tmp_path: Path, options: dict, capsys) -> None:
-    """Its device included: the whole model in bfloat16 on the GPU."""
+    """Including its device: the whole model in bfloat16 on the GPU."""
     from zsbench.training.run import build_task
 
     task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": options}, layout)
@@ -84,7 +84,7 @@ def test_usage_of_the_published_checkpoint_as_it_stands(layout: Layout, tmp_path
 
 
 def test_attention_of_deberta_is_measured_on_the_gpu(layout: Layout, tmp_path: Path) -> None:
-    """The fast path, and flashdeberta where it is installed, against transformers' module."""
+    """The fast path, and flashdeberta if it is installed, against transformers' module."""
     from benchmarks.backbones import deberta_twin
     from benchmarks.setting import Setting
     from benchmarks.training import measure_attention

@@ -1,4 +1,4 @@
-"""Shared fixtures of the tests of HybridNLI; models come from `tests.factories`."""
+"""Shared fixtures of the HybridNLI tests; models come from `tests.factories`."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def encoder(bert, tokenizer) -> NLIEncoder:
 
 @pytest.fixture(scope="session")
 def store(bert, tokenizer, tmp_path_factory) -> FeatureStore:
-    """A store of 40 texts and 3 labels, for tests that only read."""
+    """A store of 40 texts and 3 labels; read only."""
     encoder = NLIEncoder(bert, tokenizer)
     return build_store(encoder, NEWS, DESCRIPTIONS, tmp_path_factory.mktemp("store"), dtype="float32")
 
@@ -43,7 +43,7 @@ def gold() -> np.ndarray:
 
 @pytest.fixture
 def count_passes(monkeypatch) -> Callable[..., list[int]]:
-    """`count_passes(encoder, fail_at=None)`: a list that grows with each forward pass, which stops at one of them."""
+    """`count_passes(encoder, fail_at=None)`: a list that grows with each forward pass; pass `fail_at` raises."""
 
     def install(encoder: NLIEncoder, fail_at: int | None = None) -> list[int]:
         passes: list[int] = []

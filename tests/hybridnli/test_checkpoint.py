@@ -1,4 +1,4 @@
-"""Checkpoints: the card's Quick Start word for word, round trips, the published form, and damage."""
+"""Checkpoints: the card's Quick Start verbatim, round trips, the published format, and damaged files."""
 
 from collections import OrderedDict
 from dataclasses import replace
@@ -32,7 +32,7 @@ def ckpt_path(trained, tmp_path):
 
 
 def rewrite(path, **changes):
-    """Replace keys of a checkpoint; None removes."""
+    """Replace keys of a checkpoint; None removes a key."""
     content = torch.load(path, weights_only=True) | changes
     torch.save({name: value for name, value in content.items() if value is not None}, path)
 
@@ -49,7 +49,7 @@ def test_quick_start_of_the_card(trained, store, ckpt_path, bert, tokenizer, tmp
         model._label_embs[l] = emb.to(model.device)
     nli_s = run_nli_inference([{"text": t} for t in texts])
     preds = model.predict(texts, nli_s, thresholds=thresholds)
-    # What the heads say from the store is what they say here.
+    # Heads give the same scores from the store as here.
     expected = trained.scores(store, range(6))
     assert thresholds == THRESHOLDS
     for text, row, scores in zip(texts, preds, expected, strict=True):
@@ -80,7 +80,7 @@ def test_round_trip_is_exact(ckpt_path, trained, encoder, tmp_path):
 
 
 def test_a_file_as_the_published_script_writes_it(ckpt_path, encoder):
-    """Ordered state dicts, and metrics that are numpy numbers, which weights_only alone refuses."""
+    """Ordered state dicts, and metrics as numpy numbers, which plain weights_only refuses."""
     content = torch.load(ckpt_path, weights_only=True)
     heads = {name: OrderedDict(state) for name, state in content["poly_heads_state"].items()}
     extra = {"best_macro_f1": np.float64(0.7027), "val_tuned_macro_f1": np.float64(0.9054)}
@@ -102,7 +102,7 @@ def nli_pipe():
 
 @pytest.fixture
 def notebook(nli_pipe, tmp_path):
-    """A file as the notebook that printed the card's table writes it: neither labels nor the NLI model are named."""
+    """A file in the format of the notebook behind the card's table: it names neither labels nor the NLI model."""
 
     def write(thresholds=None):
         torch.manual_seed(0)
@@ -264,14 +264,14 @@ def test_run_nli_inference(ckpt_path, encoder, monkeypatch):
 
 
 def test_run_nli_inference_with_a_pipeline(trained, nli_pipe, bert, tokenizer, tmp_path, monkeypatch):
-    """As in the published code, which has no checkpoint yet: the card's labels under the pipeline's template."""
+    """As in the published code, before any checkpoint is loaded: the card's labels with the pipeline's template."""
     monkeypatch.setattr(checkpoint, "_last_loaded", None)
     names = {description: name for name, description in TOPICS.descriptions.items()}
     (row,) = run_nli_inference([{"text": NEWS[0]}], nli_pipe)
     theirs = nli_pipe(NEWS[0], candidate_labels=list(names), multi_label=True)
     expected = {names[label]: score for label, score in zip(theirs["labels"], theirs["scores"], strict=True)}
     assert row == pytest.approx(expected, abs=1e-5) and list(row) == list(TOPICS.names)
-    # Of a model that was loaded: its labels, under its own template where the pipeline is its own.
+    # After loading a model: its labels, and its own template if the pipeline is its own.
     own = pipeline("zero-shot-classification", model=bert, tokenizer=tokenizer, device="cpu")
     save_checkpoint(trained.model, THRESHOLDS, tmp_path / "c.pt", extra={"hypothesis_template": "{}"})
     model, _ = load_model_from_checkpoint(tmp_path / "c.pt", own)

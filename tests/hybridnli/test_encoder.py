@@ -41,7 +41,7 @@ def test_scores_equal_the_pipeline_in_either_label_order(kind, names, tokenizer)
         scores = nli_scores(encoder, texts, encoder.hypotheses(LABELS), token_budget=budget)
         assert scores.shape == (13, 3) and scores.dtype == np.float32
         np.testing.assert_allclose(scores, expected, atol=1e-5)
-    assert expected.max() - expected.min() > 0.3  # the models do tell texts apart
+    assert expected.max() - expected.min() > 0.3  # the models distinguish texts
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_identity_follows_the_weights(tokenizer, tmp_path):
     loaded = NLIEncoder(tmp_path, device="cpu")
     assert loaded.identity == first.identity
     found, expected = (nli_scores(one, NEWS[:3], LABELS) for one in (loaded, first))
-    np.testing.assert_allclose(found, expected, atol=1e-6)  # only the loaded one has the fast encoder
+    np.testing.assert_allclose(found, expected, atol=1e-6)  # only the loaded model has the fast encoder
 
 
 @pytest.mark.parametrize(
@@ -221,14 +221,14 @@ def test_non_finite_scores_name_the_text(tokenizer):
 
 
 def state_of(model):
-    """All that a scorer might change in a model: weights, classes, modes, what is trained."""
+    """Everything that a scorer might change in a model: weights, classes, modes, requires_grad."""
     kinds = [(name, type(module), module.training) for name, module in model.named_modules()]
     return kinds, [(name, p.requires_grad, p.data_ptr()) for name, p in model.named_parameters()]
 
 
 @pytest.mark.parametrize("kind", ["bert", "deberta"])
 def test_a_model_that_is_passed_in_stays_as_it_is(kind, tokenizer):
-    """It may be in training: classes, modes, gradients and weights are its owner's."""
+    """The model may be in training, so its classes, modes, gradients and weights must not change."""
     model = make_nli_model(kind).train()
     model.dropout.eval()
     before, expected = state_of(model), copy.deepcopy(model).eval()
@@ -247,7 +247,7 @@ def test_every_text_with_its_own_hypotheses(dtype, tokenizer, count_passes):
     expected = [nli_scores(encoder, [text], own)[0] for text, own in zip(NEWS, lists, strict=False)]
     passes = count_passes(encoder)
     scores = pair_scores(encoder, NEWS[:12], lists, token_budget=400)
-    assert len(passes) < 6  # 18 pairs of some 50 tokens
+    assert len(passes) < 6  # 18 pairs of about 50 tokens
     assert [len(row) for row in scores] == [i % 4 for i in range(12)]
     tolerance = 1e-5 if dtype == "float32" else 0.05
     for one, other in zip(scores, expected, strict=True):

@@ -1,4 +1,4 @@
-"""The feature store: what it holds, that it never encodes twice, memory, interruption and damage."""
+"""The feature store: contents, no repeated encoding, memory, interruption and damaged files."""
 
 import multiprocessing
 import os
@@ -67,7 +67,7 @@ def test_added_texts_labels_and_templates_encode_only_what_is_new(encoder, bert,
     build_store(encoder, NEWS[:30], DESCRIPTIONS, tmp_path)
     passes = count_passes(encoder)
     build_store(encoder, NEWS[:31], DESCRIPTIONS, tmp_path)
-    assert len(passes) == 2  # the one text: once alone, once as three pairs
+    assert len(passes) == 2  # the new text: once alone, once as three pairs
     build_store(encoder, NEWS[:31], {**DESCRIPTIONS, "New": "This text is about rivers"}, tmp_path, token_budget=10**6)
     assert len(passes) == 4  # its description, and 31 pairs in one batch
     plain = NLIEncoder(bert, tokenizer, "{}")
@@ -109,13 +109,13 @@ def test_interrupted_build_continues(encoder, tmp_path, small_shards, count_pass
     with pytest.raises(KeyboardInterrupt):
         build_store(encoder, NEWS, DESCRIPTIONS, tmp_path / "killed")
     store = build_store(encoder, NEWS, DESCRIPTIONS, tmp_path / "killed")
-    assert len(passes) == straight + 1  # nothing but the failed batch ran twice
+    assert len(passes) == straight + 1  # only the failed batch ran twice
     np.testing.assert_array_equal(store.nli, whole.nli)
     assert torch.equal(store.token_embeddings(range(40))[0], whole.token_embeddings(range(40))[0])
 
 
 def _build_and_die(folder, tokenizer):
-    """Child process: kills itself with SIGKILL when the third shard is written and not yet in its place."""
+    """Child process: kills itself with SIGKILL when the third shard is written but not yet renamed."""
     import hybridnli.shards as shards
 
     features.SHARD_ROWS = 7
@@ -150,14 +150,14 @@ def cut(path: Path) -> None:
 
 
 def flip(path: Path) -> None:
-    """One bit of the last array."""
+    """Flip one bit of the last array."""
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(bytes(content))
 
 
 def rename_row(path: Path) -> None:
-    """One letter of the first row's name, in the header."""
+    """Change one letter of the first row's name in the header."""
     content = path.read_bytes()
     first = content.index(b'rows\\": [\\"') + 11
     path.write_bytes(content[:first] + (b"0" if content[first : first + 1] != b"0" else b"1") + content[first + 1 :])
@@ -190,7 +190,7 @@ def test_shards_that_a_caller_has_checked_are_not_checked_again(encoder, tmp_pat
 
 
 class Stub:
-    """An encoder without a model: what the store asks of one, from the length and the first token of a text."""
+    """An encoder without a model; its outputs depend on the length and the first token of a text."""
 
     identity, name, dtype, template = "stub", "stub", "float32", "{}"
     hidden_dim, max_length, token_budget = HIDDEN, TOKENS, 4096
@@ -220,7 +220,7 @@ class Stub:
 
 
 def written_and_read(rows: int, folder: Path) -> tuple[int, int, int]:
-    """Peaks of writing and of reading, and what is on disk, in bytes."""
+    """Peak memory of writing and of reading, and size on disk, in bytes."""
     texts = [f"{i} " + WORD * (8 + i % 9) for i in range(rows)]
     tracemalloc.start()
     try:
@@ -237,7 +237,7 @@ def written_and_read(rows: int, folder: Path) -> tuple[int, int, int]:
 
 
 def test_memory_does_not_grow_with_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names, lengths and places of rows grow, under a kilobyte a row; embeddings and token ids do not."""
+    """Names, lengths and offsets take up to a kilobyte per row in memory; embeddings and token ids stay on disk."""
     monkeypatch.setattr(features, "SHARD_ROWS", 128)
     small, large = (written_and_read(rows, tmp_path / str(rows)) for rows in (500, 4000))
     assert large[2] - small[2] > 20e6

@@ -49,7 +49,7 @@ def test_terms_equal_loops(seed, rows, labels):
 
 
 def test_kl_is_nli_against_poly():
-    """The published code's direction, KL(NLI || poly); the card's reverse is another number."""
+    """The direction of the published code, KL(NLI || poly); the card's reverse direction gives another number."""
     q, p = 0.9, 0.3
     loss = kl_loss(torch.tensor([[math.log(p / (1 - p))]]), torch.tensor([[q]]), 0.75).item()
     assert loss == pytest.approx(bernoulli_kl(q, p), rel=1e-5)

@@ -35,7 +35,7 @@ def project(x, p, name):
 
 
 def reference_logit(p, H, label):
-    """The card's equations for one text, H (T, D), in float64 and with loops."""
+    """The card's equations for one text, H (T, D), as float64 loops."""
     V = []
     for code in p["codes.weight"]:
         attention = softmax(np.array([code @ h for h in H]))
@@ -102,7 +102,7 @@ def test_float32_under_autocast():
 
 
 def test_heads_taken_together_equal_one_after_the_other():
-    """Logits, the gradient of every parameter and of the tokens; also under autocast, where both stay in float32."""
+    """Logits and the gradients of all parameters and tokens; also under autocast, where both stay in float32."""
     torch.manual_seed(4)
     heads = nn.ModuleList(PolyEncoderHead(24, num_codes=3, proj_dim=8) for _ in range(4))
     for head in heads:

@@ -1,4 +1,4 @@
-"""Threshold fitting against a plain grid search, out-of-fold use, and that test gold cannot leak."""
+"""Threshold fitting against a plain grid search, out-of-fold use, and no leak of test gold."""
 
 import subprocess
 import sys
@@ -82,7 +82,7 @@ def test_cross_fit_is_out_of_fold(seed, rows, folds):
 
 
 def test_a_row_s_own_gold_moves_none_of_its_thresholds():
-    """Permuting the gold of the predicted fold leaves that fold's thresholds and predictions as they were."""
+    """Permuting the gold of the predicted fold does not change that fold's thresholds and predictions."""
     scores, gold = draw(5, 60, 3)
     before = cross_fit(scores, gold, 5, seed=1)
     for fold in range(5):

@@ -1,4 +1,4 @@
-"""Training from the store: the recipe's numbers, determinism, selection, ablations, and errors."""
+"""Training from the store: hyper-parameters, determinism, selection, ablations, and errors."""
 
 import copy
 import math
@@ -98,7 +98,7 @@ def test_the_epoch_is_chosen_by_the_named_metric_over_all_labels(store, gold, se
 
 
 def test_scores_that_all_stay_below_one_half_are_chosen_by_their_order(store, gold):
-    """A weak NLI model: macro-F1 at 0.5 is equal in all epochs and keeps the first; mean AP moves."""
+    """With a weak NLI model, macro-F1 at 0.5 is the same in all epochs and selects the first; mean AP changes."""
     weak = replace(store, nli=np.full_like(store.nli, 0.01))
     published = run(weak, gold, selection="macro_f1_at_0.5", epochs=12)
     assert {record["validation"] for record in published.history} == {0.0} and published.best_epoch == 1

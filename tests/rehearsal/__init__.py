@@ -1,1 +1,1 @@
-"""The rehearsal: miniature replicas of every repository a config names, so that the same run needs no hub."""
+"""The rehearsal: miniature replicas of all repositories of a config, so that the same run needs no hub."""

@@ -38,7 +38,7 @@ def endpoint(
     port: Annotated[int, typer.Option(help="of 127.0.0.1, as in the config's url")],
     command: Annotated[list[str], typer.Argument(metavar="-- COMMAND ...", help="what to run")],
 ) -> None:
-    """Run a command beside a made-up generative model on loopback."""
+    """Run a command while a made-up generative model answers on loopback."""
     from tests.rehearsal.own import with_endpoint
 
     raise typer.Exit(with_endpoint(port, command))

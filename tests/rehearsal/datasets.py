@@ -1,4 +1,4 @@
-"""Replicas of data repositories: each publisher's file layout and column types, a few dozen made-up rows."""
+"""Replicas of data repositories: the publisher's file layout and column types with a few dozen made-up rows."""
 
 import json
 import random
@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.rehearsal.words import sentence, themed_texts
 
-ROWS = 24  # rows of a replica with few labels; with many labels two a label
-LONG_SETS = ("imdb", "20-newsgroups")  # whose published texts meet a 512-token limit
+ROWS = 24  # rows of a replica with few labels; with many labels, two per label
+LONG_SETS = ("imdb", "20-newsgroups")  # their published texts exceed a 512-token limit
 TOPIC_ROWS = 80
 TRAINING_ROWS = {"train": 18, "validation": 8, "test": 12}  # of a file; two of train: two steps of 16, four rows left
 
@@ -24,7 +24,7 @@ def _labelled(preset: Preset, words: str) -> tuple[list[str], list[int], list[st
     gold = sorted(i % len(labels) for i in range(number))  # publishers often sort by class
     texts = themed_texts(preset["source"], gold, long=preset["source"] in LONG_SETS)
     if preset["source"] == "20-newsgroups":
-        texts[5] = ""  # as after the publisher's stripping
+        texts[5] = ""  # as if the publisher had stripped it
     return texts, gold, labels
 
 
@@ -36,7 +36,7 @@ def setfit(preset: Preset) -> Rows:
 
 
 def enron(preset: Preset) -> Rows:
-    """SetFit/enron_spam: the message in parts besides the common columns."""
+    """SetFit/enron_spam: the parts of the message in addition to the common columns."""
     rows = setfit(preset)
     generator = random.Random("enron")
     subjects = [sentence(generator, i, 4) for i in rows["label"]]
@@ -52,13 +52,13 @@ def enron(preset: Preset) -> Rows:
 
 
 def massive(preset: Preset) -> Rows:
-    """SetFit/amazon_massive_intent: an id besides the common columns."""
+    """SetFit/amazon_massive_intent: an id in addition to the common columns."""
     rows = setfit(preset)
     return {"id": [str(i) for i in range(len(rows["text"]))], **rows}
 
 
 def topics(preset: Preset) -> Rows:
-    """The published topic benchmark: text and a list of label names, every combination of labels in turn."""
+    """The published topic benchmark: text and a list of label names; cycles through all label combinations."""
     names = preset["gold"]["values"]
     sets = [[name for k, name in enumerate(names) if (i * 11 % 31 + 1) >> k & 1] for i in range(TOPIC_ROWS)]
     texts = themed_texts(preset["source"], [names.index(found[0]) for found in sets])
@@ -66,7 +66,7 @@ def topics(preset: Preset) -> Rows:
 
 
 def hardset(file: str) -> Rows:
-    """ZSHOT-HARDSET-v2: text, true and plausible false labels, the generator's tag."""
+    """ZSHOT-HARDSET-v2: text, true labels, plausible false labels, the generator's tag."""
     split, generator = file.partition("-")[0], random.Random(f"hardset {file}")
     kinds = [
         f"{a}_{b}"
@@ -85,19 +85,19 @@ def hardset(file: str) -> Rows:
 
 
 def write_jsonl(path: Path, rows: Rows) -> None:
-    """One JSON object a line."""
+    """One JSON object per line."""
     lines = [json.dumps(dict(zip(rows, values, strict=True))) for values in zip(*rows.values(), strict=True)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_json(path: Path, rows: Rows) -> None:
-    """One list of JSON objects."""
+    """A single list of JSON objects."""
     table = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
     path.write_text(json.dumps(table, indent=2), encoding="utf-8")
 
 
 def write_parquet(path: Path, rows: Rows, classes: list[str] | None = None) -> None:
-    """A parquet file as the `datasets` library writes it, feature types in its metadata.
+    """A parquet file as written by the `datasets` library, with feature types in its metadata.
 
     Args:
         path: the file.
@@ -154,7 +154,7 @@ FILES = {  # repositories whose files the preset does not name; train in two sha
 
 
 def write_dataset(source: dict[str, Any], preset: Preset, folder: Path) -> None:
-    """Write every file that a data source names.
+    """Write all files of a data source.
 
     Args:
         source: `repo` and `files`.

@@ -1,4 +1,4 @@
-"""`zsbench rehearse-mirror`: a mirror of miniature replicas of every repository that a config names."""
+"""`python -m tests.rehearsal mirror`: a mirror with miniature replicas of all repositories of a config."""
 
 import shutil
 from pathlib import Path
@@ -11,12 +11,12 @@ from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import file_sha256, write_text
 
 HYBRID = "tdnathmlenthusiast/hybrid-nli-polyencoder"
-HYBRID_NLI = "MoritzLaurer/deberta-v3-large-zeroshot-v2.0"  # what its heads stand on
+HYBRID_NLI = "MoritzLaurer/deberta-v3-large-zeroshot-v2.0"  # the model that its heads correct
 NOTE = "Miniature replicas for a rehearsal: made-up rows and random weights. No number from them means anything.\n"
 
 
 def named_sources(config: dict[str, Any], resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Sources with a repository that a config's run fetches, by id."""
+    """Repository sources that the run of a config fetches, by id."""
     defaults: dict[str, Any] = {"trained": {}, "hybrid": {}, "systems": {}}
     merged = {key: entries | config.get(key, {}) for key, entries in resources.items()}
     plan = Plan(defaults | config, merged)
@@ -25,32 +25,32 @@ def named_sources(config: dict[str, Any], resources: dict[str, Any]) -> dict[str
 
 
 def preset_sources(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Sources with a repository of every test set among the presets, so that each can be prepared without a hub."""
+    """Repository sources of all preset test sets, so that each can be prepared without a hub."""
     sources = {preset["source"]: resources["sources"][preset["source"]] for preset in resources["datasets"].values()}
     return {name: source for name, source in sources.items() if "repo" in source}
 
 
 def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> list[str]:
-    """Write `<folder>/{datasets,models}/<owner>/<name>/<file>`, `SHA256SUMS` and the file that says replica.
+    """Write `<folder>/{datasets,models}/<owner>/<name>/<file>`, `SHA256SUMS` and the file that marks a replica.
 
-    The same config gives the same files. A folder that an earlier call wrote is written anew.
+    The same config gives the same files. A folder from an earlier call is rewritten.
 
     Args:
         folder: the mirror; new, empty, or made by this function.
-        config_path: the config whose repositories are replicated, besides those of every preset.
+        config_path: the config whose repositories are replicated, in addition to those of all presets.
         resources_folder: folder of the presets.
 
     Returns:
-        Places of the repositories below `folder`.
+        Paths of the repositories below `folder`.
 
     Raises:
-        ConfigError: the folder holds something else, or the config names a repository that has no replica.
+        ConfigError: the folder contains something else, or the config names a repository without a replica.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / REPLICA).is_file():
         raise ConfigError(f"{folder} is not empty and no mirror of replicas; choose a new folder")
     shutil.rmtree(folder, ignore_errors=True)
     config, resources = load_yaml(config_path), load_resources(resources_folder)
-    write_text(folder / REPLICA, NOTE)  # first: a mirror that a kill left half is known as ours and written anew
+    write_text(folder / REPLICA, NOTE)  # first, so that an interrupted mirror is recognised as ours and rewritten
     _quiet()
     say = progress_logger("rehearsal mirror")
     labels, places = _labels(config, resources), []
@@ -70,7 +70,7 @@ def build_mirror(folder: Path, config_path: Path, resources_folder: Path) -> lis
 
 
 def _labels(config: dict[str, Any], resources: dict[str, Any]) -> list[str]:
-    """Every label wording of the config's test sets: words that the models' tokenizers have to know."""
+    """All label wordings of the config's test sets, which the models' tokenizers must know."""
     presets = resources["datasets"] | config.get("datasets", {})
     named = [presets[dataset] for suite in config["suites"].values() for dataset in suite["datasets"]]
     wordings = [wording for preset in named for wording in preset["verbalisations"].values()]
@@ -78,7 +78,7 @@ def _labels(config: dict[str, Any], resources: dict[str, Any]) -> list[str]:
 
 
 def _quiet() -> None:
-    """No progress bars of the libraries that write the files."""
+    """Disable progress bars of the libraries that write the files."""
     from datasets import disable_progress_bars
     from transformers.utils import logging
 
@@ -87,17 +87,17 @@ def _quiet() -> None:
 
 
 def _in_order(sources: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """HybridNLI last: its heads stand on another replica."""
+    """HybridNLI last, because its heads need another replica."""
     return dict(sorted(sources.items(), key=lambda item: item[1]["repo"] == HYBRID))
 
 
 def _write(
     name: str, source: dict[str, Any], resources: dict[str, Any], labels: list[str], mirror: Path, place: str
 ) -> None:
-    """One repository.
+    """Write one repository.
 
     Raises:
-        KeyError: there is no writer for it.
+        KeyError: no writer is known for it.
     """
     if source.get("repo_type") != "model":
         from tests.rehearsal.datasets import write_dataset

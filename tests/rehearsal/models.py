@@ -1,4 +1,4 @@
-"""Replicas of model repositories: the published architecture, file layout and label map, tiny and with random weights.
+"""Replicas of model repositories: published architecture, file layout and label map; tiny, with random weights.
 
 D hidden size, L labels.
 """
@@ -44,7 +44,7 @@ GLICLASS_TOKENS = ("<<LABEL>>", "<<SEP>>")
 
 
 def deberta_config(vocab_size: int, **more: Any) -> DebertaV2Config:
-    """DeBERTa-v3's switches at a small size."""
+    """DeBERTa-v3's settings at a small size."""
     return DebertaV2Config(  # type: ignore[call-arg]  # some switches are read from the config without being declared
         vocab_size=vocab_size,
         **SIZE,
@@ -92,7 +92,7 @@ def write_roberta_nli(folder: Path, texts: list[str]) -> None:
 
 
 def write_bart_nli(folder: Path, texts: list[str]) -> None:
-    """facebook/bart-large-mnli: an encoder and a decoder, three classes."""
+    """facebook/bart-large-mnli: encoder and decoder, three classes."""
     tokenizer = tokenizers.write_roberta(folder, texts, bart=True)
     config = BartConfig(
         vocab_size=len(tokenizer), d_model=D, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
@@ -103,7 +103,7 @@ def write_bart_nli(folder: Path, texts: list[str]) -> None:
 
 
 def write_e5(folder: Path, texts: list[str]) -> None:
-    """intfloat/e5-large-v2: a sentence-transformers folder of its time (old module names, no folder for Normalize)."""
+    """intfloat/e5-large-v2: an old sentence-transformers layout (old module names, no folder for Normalize)."""
     tokenizer = tokenizers.write_bert(folder, texts)
     config = BertConfig(vocab_size=len(tokenizer), **SIZE, max_position_embeddings=512, initializer_range=0.1)
     BertModel(config).save_pretrained(folder)
@@ -121,7 +121,7 @@ def write_e5(folder: Path, texts: list[str]) -> None:
 
 
 def write_reranker(folder: Path, texts: list[str]) -> None:
-    """mixedbread-ai/mxbai-rerank-base-v1: DeBERTa-v3 with one output a pair."""
+    """mixedbread-ai/mxbai-rerank-base-v1: DeBERTa-v3 with one output per pair."""
     tokenizer = tokenizers.write_deberta(folder, texts)
     config = deberta_config(len(tokenizer), num_labels=1)
     DebertaV2ForSequenceClassification(config).half().save_pretrained(folder)
@@ -170,12 +170,12 @@ def _write_gliclass(
 def write_gliznet(folder: Path, texts: list[str]) -> None:
     """alexneakameni/gliznet-deberta-v3-base, era D: written without this project's code."""
     tokenizer = tokenizers.write_deberta(folder, texts)
-    encoder = DebertaV2Model(deberta_config(len(tokenizer) + 100))  # [LAB] takes a row that is there already
+    encoder = DebertaV2Model(deberta_config(len(tokenizer) + 100))  # [LAB] gets an existing row
     published_layouts.write_gliznet(folder, encoder, tokenizer)
 
 
 def write_hybrid(folder: Path, nli: Path, descriptions: dict[str, str]) -> None:
-    """tdnathmlenthusiast/hybrid-nli-polyencoder: multihead_v2.pt as the notebook writes it, over the replica NLI model.
+    """tdnathmlenthusiast/hybrid-nli-polyencoder: multihead_v2.pt in the notebook's format, for the replica NLI model.
 
     Args:
         folder: the repository's folder.
@@ -207,7 +207,7 @@ WRITERS: dict[str, Callable[[Path, list[str]], None]] = {  # repository -> write
 
 
 def seed_by(folder: Path) -> None:
-    """Weights follow from the repository's name: no two replicas score alike, and each is the same every time."""
+    """Seed from the repository's name: replicas differ from each other, and each is reproducible."""
     torch.manual_seed(zlib.crc32("/".join(folder.parts[-2:]).encode()))
 
 
@@ -216,7 +216,7 @@ def write_model(repo: str, folder: Path, texts: list[str]) -> None:
 
     Args:
         repo: `owner/name`.
-        folder: where its files go.
+        folder: folder for its files.
         texts: what its tokenizer is trained on.
 
     Raises:

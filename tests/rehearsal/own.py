@@ -1,4 +1,4 @@
-"""What a rehearsal needs of a user: a system of his own, scores from elsewhere, a generative model on loopback."""
+"""What a user would bring to a run: a custom system, imported scores, a generative model on loopback."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ from zsbench.systems.imported import import_scores
 
 
 class WordCount:
-    """A user's own system: how often the words of a label stand in a text."""
+    """A user's custom system: how often the words of a label occur in a text."""
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Counts (n, L)."""
@@ -32,14 +32,14 @@ class WordCount:
 
 
 def bring_scores(root: Path, config: Path) -> int:
-    """Import a csv of `WordCount`'s scores for every system of family `imported` that a config names.
+    """Import a csv with `WordCount`'s scores for every system of family `imported` in a config.
 
     Args:
         root: `results/<run>`, its datasets prepared.
         config: the config, or the overlay that names the systems.
 
     Returns:
-        Files imported.
+        Number of files imported.
     """
     layout, brought = Layout(root), 0
     wanted = [name for name, entry in load_yaml(config)["systems"].items() if entry["family"] == "imported"]
@@ -60,7 +60,7 @@ def bring_scores(root: Path, config: Path) -> int:
 
 
 class _Chat(BaseHTTPRequestHandler):
-    """Chat completions of a model that looks for the labels' words; with log-probabilities, as hosted models give."""
+    """Chat completions of a model that looks for the labels' words; with log-probabilities, like hosted models."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -80,15 +80,15 @@ class _Chat(BaseHTTPRequestHandler):
         self.wfile.write(reply)
 
     def log_message(self, *arguments: Any) -> None:
-        """Say nothing."""
+        """No output."""
 
 
 @contextmanager
 def endpoint(port: int) -> Iterator[str]:
-    """An OpenAI-compatible endpoint on loopback while the block runs; its address.
+    """An OpenAI-compatible endpoint on loopback while the block runs; yields its URL.
 
     Args:
-        port: 0 for any that is free.
+        port: 0 for any free port.
     """
     server = ThreadingHTTPServer(("127.0.0.1", port), _Chat)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -100,7 +100,7 @@ def endpoint(port: int) -> Iterator[str]:
 
 
 def with_endpoint(port: int, command: list[str]) -> int:
-    """Run a command while the endpoint answers; returns its exit code."""
+    """Run a command while the endpoint is up; returns its exit code."""
     with endpoint(port) as address:
         progress_logger("rehearsal")(f"a generative model answers at {address}")
         return subprocess.run(command).returncode

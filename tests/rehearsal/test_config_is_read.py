@@ -1,4 +1,4 @@
-"""Every key of config.yaml is read by something: a changed value changes a job, and job code knows the key's name."""
+"""Every key of config.yaml is used: changing its value changes a job, and job code contains its name."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:
 
 
 def changed(value: Any) -> Any:
-    """Another value of the same kind."""
+    """A different value of the same type."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -42,7 +42,7 @@ def changed(value: Any) -> Any:
 
 
 def jobs(config: dict[str, Any], resources: dict[str, Any]) -> str:
-    """All that the rules take from a config, as one text."""
+    """Everything that the rules read from a config, as one string."""
     plan = Plan(config, resources)
     parts = {
         "root": str(plan.layout.root),
@@ -63,9 +63,7 @@ def jobs(config: dict[str, Any], resources: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def config(paper: dict[str, Any]) -> dict[str, Any]:
-    return checked(
-        json.loads(json.dumps(paper))
-    )  # YAML's aliases become copies, so that a change stays where it is made
+    return checked(json.loads(json.dumps(paper)))  # copies instead of YAML aliases, so that a change stays local
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +82,12 @@ def test_a_changed_value_changes_a_job(paper, config, presets):
         try:
             unread += [key] if jobs(other, presets) == before else []
         except (KeyError, TypeError):
-            continue  # the other value is no id or path of anything: it was read
+            continue  # the new value is not a known id or path, so it was read
     assert not unread
 
 
 def test_job_code_knows_every_keys_name(paper):
-    """A spec may carry a key that no job reads; then its name is nowhere in the code of the jobs."""
+    """If no job reads a key of a spec, its name is not in the code of the jobs."""
     folders = [REPOSITORY / "src", REPOSITORY / "benchmarks"]
     code = [path for folder in folders for path in folder.rglob("*.py") if path.name != "plan.py"]
     rules = [REPOSITORY / "Snakefile", *(REPOSITORY / "workflow" / "rules").glob("*.smk")]

@@ -1,4 +1,4 @@
-"""The mirror holds a replica of every repository, in the publisher's layout, for the readers of the real one."""
+"""The mirror has a replica of every repository, in the publisher's layout, readable like the original."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ OTHERS = {
 
 
 def test_data_replicas_prepare_into_every_label(mirror, paper, presets, tmp_path):
-    """Every preset that has a repository, whether or not the paper run scores it."""
+    """All presets with a repository, whether or not the paper run uses them."""
     names = [name for name, preset in presets["datasets"].items() if "repo" in presets["sources"][preset["source"]]]
     assert set(paper["suites"]["gliclass"]["datasets"]) | OTHERS == set(names)
     suites = {"all": {"datasets": names, "rows": None, "sample_seed": 0}}
@@ -235,7 +235,7 @@ def test_the_overlay_changes_sizes_and_adds_systems_only(paper):
         return {leaf for key, entry in value.items() for leaf in (leaves(entry) if isinstance(entry, dict) else {key})}
 
     assert not set(overlay.pop("systems")) & set(paper["systems"])
-    speed = overlay.pop("speed")  # measured beside the run; what is compared stays
+    speed = overlay.pop("speed")  # `speed` is not part of the run; the rest is compared
     assert leaves(overlay) == sizes | {"run"}
     assert set(speed) <= set(paper["speed"]) - {"backbone", "precision", "shapes", "seed"}
     assert len(overlay["recipe"]["seeds"]) >= 2

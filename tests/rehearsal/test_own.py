@@ -1,4 +1,4 @@
-"""The rehearsal's own systems: every adapter family has one, scores come in as csv, a model answers on loopback."""
+"""The rehearsal's systems: every adapter family has one, scores are imported as csv, a model answers on loopback."""
 
 import re
 import sys
@@ -33,7 +33,7 @@ def plan(paper) -> Plan:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Layout:
-    """One prepared set."""
+    """A run with one prepared dataset."""
     layout = Layout(tmp_path / "results" / "rehearsal")
     rows = pd.DataFrame({"sample_id": list("abcde"), "split": "test", "text": TEXTS, "gold": [[0], [1], [0], [2], [2]]})
     layout.dataset("news").parent.mkdir(parents=True)
@@ -56,7 +56,7 @@ def test_the_makefile_brings_what_the_overlay_asks_for(plan) -> None:
 
 
 def test_the_class_the_csv_and_the_model_agree(plan, run: Layout, capsys) -> None:
-    """The same counts by three ways in: a class, `import-scores`, answers of an endpoint."""
+    """The same counts in three ways: a class, `import-scores`, and answers of an endpoint."""
     assert main(["scores", "--root", str(run.root), "--config", str(OVERLAY)]) == 0
     assert "1 csv files imported" in capsys.readouterr().out
     found = {}

@@ -1,4 +1,4 @@
-"""The paper run plans on every profile."""
+"""The paper run can be planned with every profile."""
 
 import importlib.util
 import os
@@ -14,10 +14,10 @@ from .conftest import REPOSITORY
 
 
 def plan(tmp_path, *arguments: str) -> str:
-    """What a dry run of the paper run prints."""
+    """The output of a dry run of the paper run."""
     command = [sys.executable, "-m", "snakemake", "-n", "--quiet", "rules", "--directory", str(tmp_path)]
     command += ["--snakefile", str(REPOSITORY / "Snakefile"), *arguments]
-    # --directory keeps the checkout free of locks; what rules declare relative to it is linked.
+    # --directory keeps the checkout free of locks; paths that rules declare relative to it are linked.
     for name in ("src", "workflow", "config.yaml"):
         (tmp_path / name).symlink_to(REPOSITORY / name)
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
@@ -27,7 +27,7 @@ def plan(tmp_path, *arguments: str) -> str:
 
 
 def test_every_job_with_a_model_has_its_resources(tmp_path):
-    """A rule that a profile does not name would run with the defaults of a small job, and end early on a cluster."""
+    """A rule that a profile omits would get the resources of a small job, and be killed on a cluster."""
     rules = {word for word in plan(tmp_path, "--list-rules", "--cores", "1").split() if re.fullmatch(r"[a-z_]+", word)}
     heavy = {name for name in rules if name.startswith("train_") or name in ("score", "measure_speed")}
     assert len(heavy) >= 4
@@ -54,7 +54,7 @@ def test_the_slurm_profile_plans(tmp_path):
 
 
 def resources(tmp_path, partition: str, *arguments: str) -> set[str]:
-    """What a job of a small rule would ask SLURM for under the profile."""
+    """The resources that a job of a small rule requests from SLURM with the profile."""
     (tmp_path / "Snakefile").write_text("rule small:\n    output: 'x'\n    shell: 'touch {output}'\n")
     command = [sys.executable, "-m", "snakemake", "-n", "--profile", SLURM, *arguments]
     environment = os.environ | {"SBATCH_PARTITION": partition, "SBATCH_ACCOUNT": "lab"}
@@ -66,7 +66,7 @@ def resources(tmp_path, partition: str, *arguments: str) -> set[str]:
 
 @needs_slurm
 def test_account_and_partition_leave_the_profiles_memory_time_and_cpus(tmp_path):
-    """As the docs name it; `--default-resources slurm_partition=...`, as they once did, drops all three."""
+    """As documented. `--default-resources slurm_partition=...`, which the docs used to recommend, drops all three."""
     asked = {"mem_mb=8000", "runtime=60", "cpus_per_task=2"}
     assert asked | {"slurm_partition=elsewhere", "slurm_account=lab"} <= resources(tmp_path, "elsewhere")
     assert not asked & resources(tmp_path, "", "--default-resources", "slurm_partition=elsewhere")

@@ -1,4 +1,4 @@
-"""The published systems of config.yaml over replicas that others wrote: their scores are those of the equations."""
+"""The published systems of config.yaml on independently written replicas: scores equal those of the equations."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def system(paper: dict[str, Any], layout: Layout, name: str, task: str, **change
 
 @pytest.fixture(scope="module")
 def gliznet(layout: Layout) -> tuple[Any, ...]:
-    """Encoder, tokenizer and own tensors of the replica, read without this project's code."""
+    """Encoder, tokenizer and other tensors of the replica, read without this project's code."""
     folder = layout.fetched("gliznet-deberta-v3-base").parent / "files"
     weights = load_file(folder / "model.safetensors")
     rows = weights["backbone.embeddings.word_embeddings.weight"].shape[0]
@@ -56,7 +56,7 @@ def test_gliznet_published(paper, layout, gliznet):
 
 
 def test_reference_truncation_is_that_of_the_published_pipeline(paper, layout, gliznet):
-    """Texts around the limit: all fits, labels shrink, labels at their least and the text cut too."""
+    """Texts around the limit: everything fits; labels are truncated; labels at their minimum and text truncated too."""
     labels = ["the new chips for the bank and the hospital", "shares", "trade and rates after the raised bank rates"]
     texts = [" ".join(["trade"] * words) for words in (100, 460, 480, 490, 505, 700)]
     expected = np.array([gliznet_logits(*gliznet, text, labels, served) for text in texts])

@@ -1,4 +1,4 @@
-"""A report made from replicas says so before anything else."""
+"""A report made from replicas starts with a warning."""
 
 from pathlib import Path
 

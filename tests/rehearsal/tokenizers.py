@@ -1,7 +1,7 @@
-"""Tiny tokenizers in the published file layouts, trained on the spot on `texts` (`words.corpus`).
+"""Tiny tokenizers in the published file layouts, trained on `texts` (`words.corpus`).
 
-Files that older versions of transformers wrote beside `tokenizer.json` (added_tokens.json, special_tokens_map.json) are
-written too where the published repository has them.
+Files that older versions of transformers wrote next to `tokenizer.json` (added_tokens.json, special_tokens_map.json)
+are also written if the published repository has them.
 """
 
 import io
@@ -32,7 +32,7 @@ BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # in the order o
 
 
 def write_spm(folder: Path, texts: list[str]) -> None:
-    """DeBERTa-v3 as its authors published it: spm.model and a two-line config; no tokenizer.json."""
+    """DeBERTa-v3 as originally published: spm.model and a two-line config; no tokenizer.json."""
     import sentencepiece
 
     model = io.BytesIO()
@@ -59,7 +59,7 @@ def write_spm(folder: Path, texts: list[str]) -> None:
 
 
 def write_deberta(folder: Path, texts: list[str], added: tuple[str, ...] = ()) -> PreTrainedTokenizerBase:
-    """DeBERTa-v3 as fine-tuned checkpoints carry it: spm.model, tokenizer.json and their sidecars.
+    """DeBERTa-v3 as in fine-tuned checkpoints: spm.model, tokenizer.json and their sidecars.
 
     Args:
         folder: where the files go.
@@ -67,7 +67,7 @@ def write_deberta(folder: Path, texts: list[str], added: tuple[str, ...] = ()) -
         added: special tokens that the checkpoint added.
     """
     write_spm(folder, texts)
-    _write(folder / "config.json", {"model_type": "deberta-v2"})  # tells AutoTokenizer the family; the model's follows
+    _write(folder / "config.json", {"model_type": "deberta-v2"})  # for AutoTokenizer; replaced by the model
     tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=512)
     tokenizer.add_tokens(list(added), special_tokens=True)
     tokenizer.save_pretrained(folder)
@@ -78,7 +78,7 @@ def write_deberta(folder: Path, texts: list[str], added: tuple[str, ...] = ()) -
 
 
 def write_roberta(folder: Path, texts: list[str], bart: bool = False) -> PreTrainedTokenizerBase:
-    """RoBERTa's (or BART's) byte-level BPE: vocab.json and merges.txt beside tokenizer.json."""
+    """RoBERTa's (or BART's) byte-level BPE: vocab.json and merges.txt next to tokenizer.json."""
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     parts = json.loads(_byte_level(texts, specials).to_str())["model"]
     vocab, merges = parts["vocab"], [tuple(pair) for pair in parts["merges"]]
@@ -91,7 +91,7 @@ def write_roberta(folder: Path, texts: list[str], bart: bool = False) -> PreTrai
 
 
 def write_modernbert(folder: Path, texts: list[str], added: tuple[str, ...]) -> PreTrainedTokenizerBase:
-    """ModernBERT: byte-level BPE with BERT's special tokens, tokenizer.json alone."""
+    """ModernBERT: byte-level BPE with BERT's special tokens; only tokenizer.json."""
     raw = _byte_level(texts, list(BERT_SPECIALS))
     pair = [(name, raw.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     raw.post_processor = processors.TemplateProcessing(
@@ -108,8 +108,8 @@ def write_modernbert(folder: Path, texts: list[str], added: tuple[str, ...]) -> 
 
 
 def write_bert(folder: Path, texts: list[str]) -> PreTrainedTokenizerBase:
-    """BERT's word pieces: vocab.txt beside tokenizer.json."""
-    # Not trained: the trainer breaks ties anew in every process, and a replica is the same every time.
+    """BERT's word pieces: vocab.txt next to tokenizer.json."""
+    # Not trained, because the trainer breaks ties differently in every process, and replicas must be reproducible.
     words = sorted({word for line in texts for word in re.findall(r"\w+|[^\w\s]", line.lower())})
     letters = sorted({letter for word in words for letter in word})
     pieces = dict.fromkeys([*BERT_SPECIALS, *letters, *(f"##{letter}" for letter in letters), *words])

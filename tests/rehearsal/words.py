@@ -1,4 +1,4 @@
-"""Made-up text for replicas: seeded sentences whose words lean towards one theme a label. Nothing is quoted."""
+"""Made-up text for replicas: seeded sentences whose words lean towards one theme per label. Nothing is quoted."""
 
 import random
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ COMMON = (
     "but while because so then again often never hardly nearly was is had gave took found kept left turned looked "
     "seemed said asked wanted started finished morning evening week year people friend neighbor street town house"
 )
-LONG = 420  # words: more than a 512-token limit holds
+LONG = 420  # words: more than fit into 512 tokens
 
 
 def sentence(generator: random.Random, theme: int, words: int) -> str:
-    """`words` words, a third of them of one theme, closed by a full stop."""
+    """`words` words, a third of them of one theme, and a full stop."""
     own, common = THEMES[theme % len(THEMES)].split(), COMMON.split()
     picked = [generator.choice(own if generator.random() < 0.34 else common) for _ in range(words)]
     return " ".join(picked).capitalize() + "."
@@ -34,7 +34,7 @@ def themed_texts(seed: str, themes: Sequence[int], long: bool = False) -> list[s
     """One text for each theme index, of 6 to 24 words; the last repeats the first where they share a theme.
 
     Args:
-        seed: name that decides every word.
+        seed: name that determines every word.
         themes: theme of each text (two or more texts).
         long: whether the second text is over-long.
     """
@@ -48,10 +48,10 @@ def themed_texts(seed: str, themes: Sequence[int], long: bool = False) -> list[s
 
 
 def corpus(labels: Sequence[str]) -> list[str]:
-    """Text that replica tokenizers are trained on: letters and marks, every word, sentences of all themes, labels.
+    """Training text for replica tokenizers: letters and punctuation, all words, sentences of all themes, labels.
 
     Args:
-        labels: wordings that must not fall into letters: real tokenizers know their words.
+        labels: wordings that must not be split into letters, since real tokenizers know their words.
     """
     generator = random.Random("corpus")
     letters = "abcdefghijklmnopqrstuvwxyz"
@@ -59,5 +59,5 @@ def corpus(labels: Sequence[str]) -> list[str]:
     sentences = [sentence(generator, i, 12) for i in range(400)]
     hypotheses = [f"This example is {label}." for label in labels]
     words = dict.fromkeys(" ".join([*hypotheses, *THEMES, COMMON]).split())
-    plurals = " ".join(f"{word}s" for word in words)  # a unigram trainer considers what two different words share
+    plurals = " ".join(f"{word}s" for word in words)  # unigram trainers need substrings shared by words
     return [alphabet, *THEMES, COMMON, plurals, *sentences, *8 * [*labels, *hypotheses]]

@@ -1,6 +1,6 @@
-"""The workflow on a real SLURM, at the smallest size: started by `make test-slurm` on the login node of cluster.sh.
+"""The workflow on a real SLURM cluster, at the smallest size; `make test-slurm` starts it on the login node.
 
-The GPUs are none, so trainings take their CPU path (gloo) with as many processes as SLURM gave GPUs.
+There are no real GPUs, so trainings run on CPUs (gloo) with as many processes as SLURM allocated GPUs.
 """
 
 import os
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 PROFILE = Path("workflow/profiles/slurm")
-# As the docs have it for a site without accounting; and this cluster is quick, so look often.
+# As documented for a site without accounting; this cluster is fast, so poll often.
 SITE = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3", "--latency-wait", "5"]
 TRAINING = "results/tiny/models/gliznet-full/seed1/training.json"
 
@@ -33,9 +33,9 @@ class SlurmRun(WholeRun):
 
     def __init__(self, folder: Path, mirror: Path, **recipe: object) -> None:
         super().__init__(folder, mirror)
-        recipe = RECIPE | {"steps": 12, "patience": 12} | recipe  # long enough to be stopped on the way
+        recipe = RECIPE | {"steps": 12, "patience": 12} | recipe  # long enough to be interrupted
         (folder / "tiny.yaml").write_text(yaml.safe_dump(CONFIG | {"hybrid": {}, "recipe": recipe}))
-        # The cluster's folder of leases, which each node has to itself.
+        # The folder of leases, local to each node.
         self.environment |= {
             "SBATCH_PARTITION": "gpu",
             "SBATCH_ACCOUNT": "lab",
@@ -49,13 +49,13 @@ class SlurmRun(WholeRun):
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
 
     def jobs(self) -> dict[str, dict[str, str]]:
-        """What SLURM knows of this run's jobs of late, by id."""
+        """SLURM's records of this run's recent jobs, by id."""
         shown = subprocess.run(["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True).stdout
         jobs = [dict(re.findall(r"(\w+)=(\S*)", line)) for line in shown.splitlines()]
         return {job["JobId"]: job for job in jobs if job.get("WorkDir") == str(self.folder)}
 
     def trainers(self) -> list[psutil.Process]:
-        """The training's processes, on all nodes."""
+        """The training processes on all nodes."""
         wanted, other = KINDS["trainer"]
         found = []
         for process in psutil.process_iter(["cmdline", "cwd"]):
@@ -65,10 +65,10 @@ class SlurmRun(WholeRun):
         return found
 
     def freeze_training(self) -> str:
-        """Wait for the training to have saved a state, and stop its processes, so that it is alive when it is killed.
+        """Wait until the training has saved a state, then pause its processes, so that it is alive when killed.
 
         Returns:
-            Its job's id.
+            The id of its job.
         """
         wait_until((self.folder / TRAINING).with_name("work").joinpath("state").exists)
         for process in self.trainers():
@@ -80,7 +80,7 @@ class SlurmRun(WholeRun):
         return (self.folder / "log").read_text()
 
     def assert_continued(self, processes: int) -> None:
-        """The training went on from its saved state, in so many processes."""
+        """Assert that the training continued from its saved state with this many processes."""
         assert "continuing after step" in (self.results / "logs" / "train-gliznet-full-seed1.log").read_text()
         assert yaml.safe_load((self.folder / TRAINING).read_text())["world_size"] == processes
 
@@ -98,7 +98,7 @@ def scontrol(*words: str) -> None:
 
 @pytest.fixture(scope="session")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Replicas of what the run fetches; made once for all of pytest's processes."""
+    """Replicas of what the run fetches, created once for all pytest processes."""
     folder = tmp_path_factory.getbasetemp().parent / "replicas"
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
@@ -136,7 +136,7 @@ def test_two_gpus_of_one_node_and_a_time_limit(tmp_path: Path, mirror: Path) -> 
 
 
 def test_two_nodes_and_one_that_goes_down(tmp_path: Path, mirror: Path) -> None:
-    """Profile and ZSBENCH_STEP are those of the docs; SLURM queues the job again, and the workflow waits for it."""
+    """With the profile and ZSBENCH_STEP of the docs: SLURM requeues the job, and the workflow waits for it."""
     run = SlurmRun(tmp_path / "run", mirror, strategy="ddp", gpus=2)
     docs = (REPOSITORY / "docs" / "machines.md").read_text(encoding="utf-8")
     profile = yaml.safe_load((run.folder / PROFILE / "config.yaml").read_text())

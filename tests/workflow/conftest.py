@@ -1,4 +1,4 @@
-"""A copy of the workflow whose outputs all exist, so that its plan can be asked what an edit reruns."""
+"""A copy of the workflow whose outputs all exist, so that its plan shows what an edit reruns."""
 
 import json
 import os
@@ -30,7 +30,7 @@ class Project:
         (folder / "profiles").symlink_to("workflow/profiles")
 
     def snakemake(self, *arguments: str, config: str = "workflow/configs/embedded.yaml", refused: bool = False) -> str:
-        """Run snakemake on the copy, with the copy's own modules; returns all it printed."""
+        """Run snakemake on the copy, with the copy's modules; returns its output."""
         command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
         command += ["--configfile", *config.split()] if config else []
         environment = os.environ | {"PYTHONPATH": str(self.folder / "src")}
@@ -39,7 +39,7 @@ class Project:
         return done.stdout + done.stderr
 
     def planned(self, *arguments: str, config: str = "workflow/configs/embedded.yaml") -> Counter:
-        """Jobs by rule that a dry run plans; targets, which make nothing, are not among them."""
+        """Numbers of jobs by rule that a dry run plans, without targets, which produce nothing."""
         text = self.snakemake("-n", *arguments, config=config)
         table = re.search(r"^job\s+count\n[-\s]+\n(.*?)\ntotal", text, re.S | re.M)
         if table is None:
@@ -48,7 +48,7 @@ class Project:
         return Counter({name: int(count) for name, count in re.findall(r"^(\S+)\s+(\d+)$", table[1], re.M)})
 
     def finish(self, config: str = "workflow/configs/embedded.yaml") -> None:
-        """Make every output of the plan exist, and record the present code, params and inputs as those that made it."""
+        """Create every output of the plan, and record the current code, params and inputs as its provenance."""
         summary = self.snakemake("--summary", config=config)
         for line in summary.splitlines():
             path = self.folder / line.split("\t")[0]
@@ -76,7 +76,7 @@ class Project:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the embedded run that has nothing to do."""
+    """A copy of the embedded run with nothing left to do."""
     project = Project(tmp_path_factory.mktemp("project"))
     project.finish()
     return project

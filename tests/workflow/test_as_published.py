@@ -1,4 +1,4 @@
-"""The overlay that scores every printed column under its own words."""
+"""The overlay that scores every published column with the label words of its publication."""
 
 from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.config.published import load_published

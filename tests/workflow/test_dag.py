@@ -1,4 +1,4 @@
-"""What reruns when (contract 2), and that the paper run plans completely."""
+"""Which edits rerun which jobs, and that the paper run plans completely."""
 
 import json
 import os
@@ -26,13 +26,13 @@ def test_a_finished_run_has_nothing_to_do(project: Project) -> None:
 
 
 def planned_run(project: Project) -> Plan:
-    """The plan of the copy's embedded run."""
+    """The plan of the embedded run of the copy."""
     config = load_yaml(project.folder / "workflow" / "configs" / "embedded.yaml")
     return Plan(config, resolve(config, project.folder / "workflow"))
 
 
 def state(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Time and contents of all that a run makes, apart from what Snakemake writes of itself: logs and a cache."""
+    """Times and contents of everything that a run writes, except Snakemake's own logs and cache."""
     found = [path for name in ("results", "reports", ".snakemake") for path in (folder / name).rglob("*")]
     kept = {str(path.relative_to(folder)): path for path in found}
     return {
@@ -43,7 +43,7 @@ def state(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_a_dry_run_changes_nothing_on_disk(project: Project) -> None:
-    """Also where files are dated tomorrow, a killed run left its lock, or there is nothing yet."""
+    """Also if files have future dates, a killed run left its lock, or nothing exists yet."""
     tomorrow = time.time() + 86_400
     for path in (project.folder / "results").rglob("*.json"):
         os.utime(path, (tomorrow, tomorrow))
@@ -110,9 +110,9 @@ def test_an_edit_of_a_metric_scores_nothing(project: Project) -> None:
     ("module", "reruns"),
     [
         ("zsbench/reporting/summary.py", {"write_report"}),
-        ("zsbench/data/sources/hub.py", set()),  # what was fetched stays fetched
-        ("zsbench/jobs/launch.py", set()),  # how a job is started does not change what it computes
-        ("zsbench/store/secrets.py", set()),  # nor what is masked in its log, though all that trains imports it
+        ("zsbench/data/sources/hub.py", set()),  # nothing is fetched again
+        ("zsbench/jobs/launch.py", set()),  # how a job is started does not affect what it computes
+        ("zsbench/store/secrets.py", set()),  # nor does masking in its log, although all training code imports it
         ("zsbench/data/contamination.py", {"overlap", "write_tables", "write_report"}),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_deleted_report_is_rendered_again_without_touching_a_model(project: Pr
     ],
 )
 def test_what_a_failed_job_took_with_it_is_made_again(project: Project, lost: str, rule: str) -> None:
-    """Snakemake deletes the outputs of a job that fails, also where it was run anew below a finished report."""
+    """Snakemake deletes the outputs of a failed job, even if it was rerun below a finished report."""
     (project.folder / "results" / "embedded" / lost).unlink()
     for targets in ([], ["evaluate"], ["report"]):
         assert project.planned(*targets)[rule] == 1, targets
@@ -160,7 +160,7 @@ def test_a_new_system_scores_and_measures_only_itself(project: Project) -> None:
 
 
 def test_a_new_dataset_prepares_itself_and_is_scored_by_the_systems_of_its_suite(project: Project) -> None:
-    """Their scoring jobs run; cells that are there are not scored again (tested there). Its labels join the pool."""
+    """Their scoring jobs run; existing cells are not rescored (tested elsewhere). Its labels join the pool."""
     project.edit(
         "workflow/configs/embedded.yaml", "datasets: [20newsgroups-letters,", "datasets: [cr, 20newsgroups-letters,"
     )
@@ -236,7 +236,7 @@ def test_a_speed_page_that_is_there_is_shown_and_never_measured_again_for_it(pro
 
 
 def children_seconds() -> float:
-    """CPU seconds of the processes that ended so far."""
+    """CPU seconds of the child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -254,7 +254,7 @@ def test_the_paper_run_plans_in_seconds_with_every_cell(project: Project) -> Non
 def test_a_training_on_more_gpus_than_the_run_has_is_refused_before_any_job(
     project: Project, monkeypatch: pytest.MonkeyPatch, gpus: str, resources: tuple[str, ...]
 ) -> None:
-    """Snakemake alone would cut a rule's resource down to what there is, and train on one GPU without a word."""
+    """Snakemake alone would silently reduce a rule's resources to those available, and train on one GPU."""
     monkeypatch.setenv("ZSBENCH_FAKE_GPUS", gpus)
     (project.folder / "two.yaml").write_text("run: two\nrecipe: {gpus: 2, strategy: ddp, per_device_batch: 8}\n")
     config = "workflow/configs/embedded.yaml two.yaml"
@@ -272,7 +272,7 @@ def test_the_paper_run_trains_as_the_card_does(project: Project) -> None:
 
 
 def test_a_users_own_code_and_scores_are_inputs(project: Project) -> None:
-    """An edited class and a csv that was imported again rerun those systems; README's class is the example."""
+    """An edited class and a reimported csv rerun those systems; the class is README's example."""
     entries = ["systems:", '  word-count: {family: custom, class: "my_pkg.my_mod:MySystem", suites: [gliclass]}']
     entries += ["  mine: {family: imported, suites: [gliclass]}"]
     (project.folder / "own.yaml").write_text("\n".join(entries))

@@ -1,4 +1,4 @@
-"""A user's own files, which no sum in a preset pins: what is edited is fetched again, what is gone is said at once."""
+"""A user's files, which no checksum pins: edited files are fetched again, missing files are reported at once."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from .test_side_by_side import CONFIG
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A run over a csv file beside the Snakefile, with nothing left to do."""
+    """A run on a csv file next to the Snakefile, with nothing left to do."""
     project = Project(tmp_path_factory.mktemp("project"))
     (project.folder / "rows.csv").write_text("text,label\na,0\nb,1\n")
     (project.folder / "one.yaml").write_text(yaml.safe_dump(CONFIG | {"run": "one"}))

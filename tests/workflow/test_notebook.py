@@ -1,6 +1,6 @@
-"""The notebook of docs/ runs on a run of seconds, and its stored outputs are those of that run.
+"""The notebook of docs/ works on a tiny run, and its stored outputs are those of that run.
 
-After an edit of its cells, `python -m tests.workflow.test_notebook` makes the outputs anew.
+After an edit of its cells, regenerate the outputs with `python -m tests.workflow.test_notebook`.
 """
 
 import os
@@ -67,19 +67,19 @@ def make_run(folder: Path) -> Path:
 
 
 def executed(run: Path) -> Any:
-    """The notebook after all its cells ran on a run."""
+    """The notebook after executing all cells on a run."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     environment = os.environ | {"RUN": str(run), "PYTHONPATH": str(REPOSITORY / "src")}
     return nbclient.NotebookClient(notebook, timeout=120, record_timing=False).execute(env=environment)
 
 
 def shown(notebook: Any) -> list[str]:
-    """What a reader sees below the code cells, as text."""
+    """The outputs of the code cells as text."""
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     return [str(output.get("text") or output["data"]["text/plain"]) for output in outputs]
 
 
-@pytest.mark.timeout(900)  # the jobs of a whole run; seconds where nothing else runs
+@pytest.mark.timeout(900)  # all jobs of a run; seconds on an idle machine
 def test_the_notebook_shows_what_it_computes(tmp_path: Path) -> None:
     stored = shown(nbformat.read(NOTEBOOK, as_version=4))
     assert len(stored) >= 5 and shown(executed(make_run(tmp_path))) == stored

@@ -1,4 +1,4 @@
-"""Two runs at the same time: of one config in one folder (the second is told), of two configs (both work)."""
+"""Two runs at the same time: of one config in one folder (the second is refused), of two configs (both work)."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_what_a_killed_run_left_half_made_is_made_again_by_the_same_command(tmp_
 
 
 def test_labels_longer_than_a_command_line_reach_their_job(project: Project) -> None:
-    """Linux takes 131,072 bytes an argument; of 60 to 100 kB of labels no check warned, and the job could not start."""
+    """Linux limits an argument to 131,072 bytes; with 60 to 100 kB of labels, jobs once failed to start."""
     labels = [f"{i:03d}" * 150 for i in range(200)]
     gold = {"column": "label", "values": [str(i) for i in range(200)]}
     wordy = CONFIG | {"datasets": {"mine": DATASET | {"gold": gold, "verbalisations": {"plain": labels}}}, "run": "one"}
@@ -117,7 +117,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def test_a_job_hears_of_its_workflow_only_from_its_own_shell(project: Project) -> None:
-    """Environments travel to other machines (sbatch, srun), where a process id means nothing or a stranger."""
+    """Environments are copied to other machines (sbatch, srun), where a process id is invalid or someone else's."""
     stand_in = project.folder / "bin" / "zsbench"
     stand_in.parent.mkdir()
     stand_in.write_text('#!/bin/sh\nenv > environment\necho "$@" > words\nexit 1\n')
@@ -131,7 +131,7 @@ def test_a_job_hears_of_its_workflow_only_from_its_own_shell(project: Project) -
 
 
 def test_two_configs_run_at_once_in_one_checkout(project: Project) -> None:
-    """Each in folders of its own, results/<run> and reports/<run>; nothing is shared, so nothing can be disturbed."""
+    """Each has its own folders, results/<run> and reports/<run>; nothing is shared."""
     runs = {
         run: start(project.folder, f"results/{run}/{ROWS}", "--configfile", f"{run}.yaml") for run in ("one", "two")
     }

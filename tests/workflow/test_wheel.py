@@ -1,4 +1,4 @@
-"""The wheel alone: it carries all that a run reads, and runs from a folder that is no clone."""
+"""The wheel alone contains everything that a run reads, and works from a folder that is not a clone."""
 
 import json
 import os
@@ -20,7 +20,7 @@ CARRIED = ("workflow", "authored", "benchmarks")
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the wheel is installed in; the packages that it needs are those of the environment."""
+    """The folder in which the wheel is installed; its dependencies come from the environment."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(REPOSITORY)]

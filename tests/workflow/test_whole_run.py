@@ -1,4 +1,4 @@
-"""A whole tiny run: without network, twice the same, killed at any point and continued by the same command."""
+"""A whole tiny run: without network, reproducible, killed at any point and continued by the same command."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ from zsbench.training.run import build_task
 
 from .whole_run import CONFIG, WholeRun, damage, tiny_plan, without_network, write_mirror
 
-ORDER = ("workflow", "trainer", "launcher", "scorer", "renderer")  # as their turn comes in a run
+ORDER = ("workflow", "trainer", "launcher", "scorer", "renderer")  # in the order of a run
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, mirror: Path) -> WholeRun:
-    """Finished on one core, in a place without network."""
+    """A run finished on one core, without network."""
     run = WholeRun(tmp_path_factory.mktemp("whole") / "undisturbed", mirror)
     run.lives = run.time_run(1, without_network())
     return run
@@ -76,7 +76,7 @@ def test_cards_state_licences(undisturbed: WholeRun) -> None:
 
 
 def test_kill_9_anywhere_and_the_same_command_again(undisturbed: WholeRun, disturbed: WholeRun) -> None:
-    """Two jobs at a time here, one there: the number of jobs changes nothing either."""
+    """Two jobs at a time here, one in `undisturbed`: the number of jobs does not matter either."""
     hits = [disturbed.kill(kind, 2, seed, undisturbed.lives[kind]) for seed, kind in enumerate(ORDER)]
     disturbed.finish_run(2)
     assert sum(hits) >= 4, f"killed too late: {dict(zip(ORDER, hits, strict=True))}"
@@ -100,7 +100,7 @@ class Flaky:
 
 @pytest.mark.timeout(900)
 def test_a_failed_cell_stops_nothing_and_the_same_command_tries_it_again(undisturbed: WholeRun, tmp_path: Path) -> None:
-    """The finished run, to which a system is added that is broken at first."""
+    """Adds a system to the finished run that is broken at first."""
     run = object.__new__(WholeRun)
     run.folder, run.environment = (
         tmp_path / "flaky",
@@ -114,7 +114,7 @@ def test_a_failed_cell_stops_nothing_and_the_same_command_tries_it_again(undistu
     log = run.folder / "log"
 
     def go(*arguments: str) -> tuple[int, str, str]:
-        """Exit status, what was printed, and the report."""
+        """Exit status, output, and report."""
         log.unlink(missing_ok=True)
         code = run.start(1, arguments=arguments).wait(timeout=600)
         return code, log.read_text(), (run.reports / "REPORT.md").read_text()
@@ -202,7 +202,7 @@ READERS = {  # a stored file of each kind -> what reads it
 
 @pytest.fixture
 def layout(undisturbed: WholeRun, tmp_path: Path) -> Layout:
-    """A copy of the finished results, to be damaged."""
+    """A copy of the finished results for a test to damage."""
     shutil.copytree(undisturbed.results, tmp_path / "tiny")
     return Layout(tmp_path / "tiny")
 
@@ -216,7 +216,7 @@ def test_a_damaged_file_is_refused_by_name(undisturbed: WholeRun, layout: Layout
         read(layout)
     except (IntegrityError, CheckpointError) as refused:
         assert path.name in str(refused) and ("again" in str(refused) or "delete" in str(refused))
-    else:  # a frame's file also holds bytes that nobody reads
+    else:  # the file of a frame also contains unused bytes
         assert read is tables and kind == "flipped"
         assert differences(undisturbed.reports / "tables", layout.root / "tables") == []
 

@@ -1,4 +1,4 @@
-"""A whole run of seconds: every stage of the workflow over miniature replicas, in a folder of its own."""
+"""A whole run within seconds: every stage of the workflow on miniature replicas, in its own folder."""
 
 import contextlib
 import copy
@@ -79,7 +79,7 @@ CONFIG = {
     "scoring": {"precision": "fp32", "token_budget": 8192},
     "statistics": {"draws": 100, "seed": 11, "level": 0.95, "system": "gliznet-full"},
 }
-# Every connection that Python code of a run tries to open is written down, also one whose failure would be swallowed.
+# Records every connection that Python code of a run tries to open, even if its failure is caught.
 JOURNAL = """
 import os, sys
 def note(event, arguments):
@@ -90,8 +90,8 @@ def note(event, arguments):
                 journal.write(f"{sys.argv[:4]} {event} {where}\\n")
 sys.addaudithook(note)
 """
-LEFT = ("*.tmp", ".writing-*", ".*.partial", ".*.part", "partial", "work", "*.new")  # names of things half done
-KINDS = {  # what may be killed -> words of its command line, and words that it does not hold
+LEFT = ("*.tmp", ".writing-*", ".*.partial", ".*.part", "partial", "work", "*.new")  # names of incomplete files
+KINDS = {  # process to kill -> words in its command line, and words not in it
     "workflow": (("-m", "snakemake"), ()),
     "launcher": (("zsbench", "launch"), ("bash",)),
     "trainer": (("zsbench.cli job train",), ("launch",)),
@@ -147,9 +147,9 @@ class WholeRun(Project):
         assert code == 0, (self.folder / "log").read_text()[-4000:]
 
     def time_run(self, cores: int, prefix: tuple[str, ...] = ()) -> dict[str, float]:
-        """Finish the run and time its processes: the shortest life of each kind, in seconds.
+        """Finish the run and time its processes: the shortest lifetime of each kind, in seconds.
 
-        The workflow's is counted to the end of the first training, so that one killed within it leaves work to do.
+        That of the workflow ends with the first training, so that killing it within this time leaves work to do.
         """
         seen: dict[tuple[str, int], list[float]] = {}
         start = time.monotonic()
@@ -165,7 +165,7 @@ class WholeRun(Project):
         return lives | {"workflow": min(t[-1] for (k, _), t in seen.items() if k == "trainer") - start}
 
     def processes(self, kind: str | None = None) -> list[psutil.Process]:
-        """Live processes of this run, of one kind or all."""
+        """Live processes of this run, of one kind or of all."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -208,7 +208,7 @@ class WholeRun(Project):
         return hit
 
     def left_behind(self) -> list[str]:
-        """Temporary files, locks that somebody holds, and notes of Snakemake's about unfinished work."""
+        """Temporary files, held locks, and Snakemake's records of incomplete work."""
         found = [path for root in (self.results, self.reports) for name in LEFT for path in root.rglob(name)]
         found += [path for name in ("locks", "incomplete") for path in (self.folder / ".snakemake" / name).rglob("*")]
         for path in [*self.folder.rglob("*.lock"), *self.folder.glob(".snakemake/live")]:
@@ -221,7 +221,7 @@ class WholeRun(Project):
 
 
 def write_mirror(folder: Path) -> Path:
-    """The replicas that the tiny run fetches."""
+    """Write the replicas that the tiny run fetches."""
     config = folder / "tiny.yaml"
     config.write_text(yaml.safe_dump(CONFIG))
     command = [sys.executable, "-m", "tests.rehearsal", "mirror", str(folder / "mirror"), "--config", str(config)]
@@ -232,7 +232,7 @@ def write_mirror(folder: Path) -> Path:
 
 
 def without_network() -> tuple[str, ...]:
-    """A command prefix under which there is no network at all; () where this user may not make such a place."""
+    """A command prefix that disables the network; () if the user lacks the permission for it."""
     for prefix in (("unshare", "-n"), ("unshare", "-rn")):
         with contextlib.suppress(FileNotFoundError):
             if subprocess.run([*prefix, "true"], capture_output=True).returncode == 0:
@@ -241,13 +241,13 @@ def without_network() -> tuple[str, ...]:
 
 
 def tiny_plan() -> Plan:
-    """The plan of the tiny run, as the Snakefile makes it."""
+    """The plan of the tiny run, as in the Snakefile."""
     config = copy.deepcopy(CONFIG)
     return Plan(config, resolve(config, REPOSITORY / "workflow"))
 
 
 def damage(path: Path, kind: str, seed: int) -> None:
-    """Flip one bit of a file, or cut its end off, as a bad disk does: nothing else, not its time, tells."""
+    """Flip one bit of a file or truncate it, like a bad disk, without changing its modification time."""
     before, content = path.stat(), bytearray(path.read_bytes())
     place = random.Random(f"{path.name} {kind} {seed}").randrange(len(content))
     if kind == "flipped":

@@ -1,4 +1,4 @@
-"""The project's own configs, loaded once."""
+"""The project's configs, loaded once."""
 
 import copy
 from pathlib import Path
@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def checked(config: dict[str, Any]) -> dict[str, Any]:
-    """A config with defaults filled in, as the Snakefile does it, after every check."""
+    """A config after all checks, with defaults filled in, as in the Snakefile."""
     resolve(config, REPOSITORY / "workflow")
     return config
 

@@ -1,4 +1,4 @@
-"""`config.json` of a run, with as much in it as one job needs."""
+"""`config.json` of a run, with just what one job needs."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from zsbench.store.layout import Layout
 
 
 def write_config(root: Path, config: dict[str, Any], resources: dict[str, Any] | None = None) -> None:
-    """Write what jobs of the run in `root` read."""
+    """Write the file that jobs of the run in `root` read."""
     root.mkdir(parents=True, exist_ok=True)
     resolved = {"config": {"run": root.name, **config}, "resources": resources or {}}
     Layout(root).config.write_text(json.dumps(resolved), encoding="utf-8")
@@ -20,7 +20,7 @@ def source_config(root: Path, name: str, source: dict[str, Any]) -> None:
 
 
 def training_config(root: Path, spec: dict[str, Any]) -> None:
-    """For `zsbench job train`: what gives this spec (`Plan.training_spec`)."""
+    """For `zsbench job train`: a config that gives this spec (`Plan.training_spec`)."""
     gliznet: dict[str, Any] = {"base": {}, "variants": {}}
     trained = {}
     if spec["family"] == "gliznet":

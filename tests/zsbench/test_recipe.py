@@ -1,4 +1,4 @@
-"""How long a training is and how often it validates."""
+"""Length of a training, and how often it validates."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ EPOCHS = replace(STEPS, steps=None, epochs=10, evaluate_every="epoch", effective
 
 
 def test_epochs_are_whole_passes_without_the_rows_that_are_left() -> None:
-    """The card's 54,289 rows: 424 steps a pass, 17 rows left out."""
+    """The card's 54,289 rows: 424 steps per epoch, 17 rows dropped."""
     assert EPOCHS.steps_per_epoch(54_289) == EPOCHS.validation_interval(54_289) == 424
     assert EPOCHS.total_steps(54_289) == 4240
 

@@ -20,7 +20,7 @@ from zsbench.plan.code_identity import code_digest, system_code, training_code
 from zsbench.jobs.launch import too_few_gpus
 from zsbench.jobs.workplace import free_stale_lock
 
-# Relative to the folder Snakemake runs in, so that a moved or copied project has nothing to redo.
+# Relative to Snakemake's working directory, so that moving or copying a project reruns nothing.
 WORKFLOW = Path(os.path.relpath(zsbench.store.layout.WORKFLOW))
 PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 
@@ -28,7 +28,8 @@ PACKAGE = Path(os.path.relpath(zsbench.__file__)).parent
 def checked_plan():
     """The plan of this run; a config that cannot be run ends here, with one readable message."""
     try:
-        # Snakemake's own reader lets duplicate keys pass, and its merge keeps what an empty mapping empties.
+        # Snakemake's reader accepts duplicate keys, and its merge ignores empty mappings, which should empty the
+        # base's.
         files = [load_yaml(path) for path in workflow.configfiles]
         merged = merge(*files, dict(workflow.config_settings.config))
         config.clear()
@@ -39,7 +40,7 @@ def checked_plan():
 
 
 plan = checked_plan()
-# A hub repository without a commit gets one when it is first needed; a dry run asks nobody.
+# A hub repository without a pinned commit is pinned when first needed; a dry run does not ask the hub.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     for line in progress.pin_missing(plan, WORKFLOW):
         logger.info(line, extra={"shown": True})
@@ -51,13 +52,13 @@ LABEL_SETS = ROOT / "analysis" / "label_sets.json"
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     free_stale_lock(Path())
 
-# A job ends with the parent of its shell: the snakemake that started it, on whichever machine. A job started by hand or
-# by srun has none. (`exec` takes the place of the pipeline's subshell.)
+# A job ends with the parent of its shell, i.e. the snakemake process that started it, on any machine. A job started by
+# hand or by srun has no such parent. (`exec` replaces the pipeline's subshell.)
 shell.prefix('set -euo pipefail; zsbench() {{ exec zsbench --end-with $PPID "$@"; }}; ')
 
 
 onstart:
-    # Snakemake would cut the resource of a training down to what there is. A cluster knows its own nodes.
+    # Snakemake would silently reduce a training's GPUs to those available. Clusters are left to the scheduler.
     trains = any(
         job.rule.name == "train_model" for job in workflow.dag.needrun_jobs()
     )
@@ -65,8 +66,8 @@ onstart:
         limit = workflow.global_resources.get("gpu")
         if problem := too_few_gpus(plan.gpus, limit and limit.value):
             raise WorkflowError(problem)
-    # Jobs read their specs from here: a command line would not hold them (Linux takes 128 kB an argument).
-    # The order of keys has a meaning (the first wording of a preset), so they are not sorted.
+    # Jobs read their specs from here, because they may not fit into a command line (Linux: 128 kB per argument).
+    # Keys are not sorted, because their order matters (the first wording of a preset is the default).
     write_text(
         layout.config,
         json.dumps({"config": plan.config, "resources": plan.resources}, indent=1),
@@ -199,14 +200,14 @@ def reported(kind, name, item, suffix):
     )
 
 
-# Once, not by each job: another machine need not see the files that sources are copies of.
+# Checked once, not by each job: other machines may not see the original files of local sources.
 if workflow.is_main_process:
     for problem in progress.missing_files(plan):
         raise WorkflowError(problem)
 
 
 localrules:
-    fetch,  # the nodes of a cluster often have no network
+    fetch,  # compute nodes often have no network
 
 
 wildcard_constraints:

@@ -103,7 +103,8 @@ rule write_report:
         run=plan.run,
         code=code_digest("zsbench.reporting.page"),
         spec=spec_of("analysis"),
-        # A speed page that is there is shown. No input: an edit of a model must not measure speed anew for the report.
+        # An existing speed page is included. It is not an input, since an edit of a model must not rerun the speed
+        # study.
         speed=file_sha256(SPEED_PAGE) if SPEED_PAGE.is_file() else "",
     message:
         "write the report"

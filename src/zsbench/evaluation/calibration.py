@@ -8,29 +8,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-BINS = 15  # equal width over [0, 1], the customary number
-COVERAGES = (0.5, 0.8, 0.9, 0.95)  # shares of rows that are answered
-CHUNK = 2_000_000  # numbers held at a time
+BINS = 15  # equal-width bins over [0, 1]; the customary number
+COVERAGES = (0.5, 0.8, 0.9, 0.95)  # shares of rows that the system answers
+CHUNK = 2_000_000  # array elements in memory at a time
 
 
 def are_probabilities(scores: np.ndarray) -> bool:
-    """Whether every score lies in [0, 1], so that the top one can be read as a confidence."""
+    """Whether all scores lie in [0, 1], so that the highest can be read as a confidence."""
     return bool(scores.min() >= 0.0 and scores.max() <= 1.0)
 
 
 def softmax(scores: np.ndarray, temperature: float | np.ndarray = 1.0) -> np.ndarray:
-    """Softmax over labels of scores / temperature, (n, L); `temperature` is one number, or (n, 1)."""
+    """Softmax over labels of scores / temperature, (n, L); `temperature` is a scalar or (n, 1)."""
     scaled = scores / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
 def fitted_temperature(scores: np.ndarray, gold: np.ndarray) -> float:
-    """The temperature that makes the gold labels most likely (Guo et al., ICML 2017), between 0.001 and 1,000.
+    """The temperature with the highest likelihood of the gold labels (Guo et al., ICML 2017), from 0.001 to 1,000.
 
     Args:
         scores: (n, L).
-        gold: (n, L) bool, one label a row.
+        gold: (n, L) bool, one label per row.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -44,11 +44,13 @@ def fitted_temperature(scores: np.ndarray, gold: np.ndarray) -> float:
 
 
 def probabilities(scores: np.ndarray, gold: np.ndarray, kind: str) -> np.ndarray:
-    """What a system's scores say about each label, (n, L).
+    """Label probabilities (n, L) from a system's scores.
 
     Args:
-        kind: "score": as they are, being in [0, 1]; "softmax"; "cosine": a softmax whose temperature was fitted on the
-            other half of the rows, since a cosine has no scale of its own.
+        scores: (n, L).
+        gold: (n, L) bool, one label per row; used only to fit temperatures.
+        kind: "score": unchanged, since they are in [0, 1]; "softmax": a softmax; "cosine": a softmax whose temperature
+            is fitted on the other half of the rows, because cosines have no natural scale.
     """
     if kind == "score":
         return scores
@@ -61,10 +63,10 @@ def probabilities(scores: np.ndarray, gold: np.ndarray, kind: str) -> np.ndarray
 
 @dataclass(frozen=True)
 class Bins:
-    """Counts and sums of equal-width bins over [0, 1]; the last bin holds 1."""
+    """Counts and sums per equal-width bin over [0, 1], each (BINS,); the last bin includes 1."""
 
     count: np.ndarray
-    confidence: np.ndarray  # sums, not means, so that bins of several seeds add up
+    confidence: np.ndarray  # sums rather than means, so that bins of several seeds can be added
     correct: np.ndarray
 
     def __add__(self, other: "Bins") -> "Bins":
@@ -77,12 +79,12 @@ class Bins:
 
 
 def _bin(confidences: np.ndarray) -> np.ndarray:
-    """Number of the bin of each confidence."""
+    """Bin index of each confidence."""
     return np.minimum((np.asarray(confidences) * BINS).astype(int), BINS - 1)
 
 
 def bins(confidences: np.ndarray, correct: np.ndarray) -> Bins:
-    """Put (n,) confidences in [0, 1] with (n,) outcomes into `BINS` bins."""
+    """Bin (n,) confidences in [0, 1] and their (n,) outcomes into `BINS` bins."""
     bin_numbers = _bin(confidences)
     count = np.bincount(bin_numbers, minlength=BINS)
     sums = (
@@ -92,7 +94,12 @@ def bins(confidences: np.ndarray, correct: np.ndarray) -> Bins:
 
 
 def _eces(bin_numbers: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """(D,) ECE of each draw: bins (D, n) or (n,), and outcome minus confidence of each row (D, n)."""
+    """ECE of each draw, (D,).
+
+    Args:
+        bin_numbers: bin index of each row, (D, n) or (n,).
+        gaps: outcome minus confidence of each row, (D, n).
+    """
     D, n = gaps.shape
     shifted = (bin_numbers + np.arange(D)[:, None] * BINS).ravel()
     sums = np.bincount(shifted, weights=gaps.ravel(), minlength=D * BINS).reshape(D, BINS)
@@ -100,11 +107,11 @@ def _eces(bin_numbers: np.ndarray, gaps: np.ndarray) -> np.ndarray:
 
 
 def calibrated_ece(confidences: np.ndarray, runs: int = 1000) -> tuple[float, float]:
-    """The ECE that these confidences would show if they were right: its mean and its 95th percentile, where answers
-    are right by their chance.
+    """Mean and 95th percentile of the ECE of a perfectly calibrated system with these confidences, (n,).
 
-    With few rows in a bin the ECE of a calibrated system is far from 0 (consistency resampling, Broecker and Smith,
-    2007)."""
+    Each answer is simulated as correct with probability equal to its confidence (consistency resampling, Broecker and
+    Smith, 2007). With few rows per bin, the ECE of a calibrated system is far from 0.
+    """
     confidences, generator = np.asarray(confidences, dtype=float), np.random.default_rng(0)
     draws = [
         _eces(_bin(confidences), (generator.random((c, len(confidences))) < confidences) - confidences)
@@ -115,10 +122,14 @@ def calibrated_ece(confidences: np.ndarray, runs: int = 1000) -> tuple[float, fl
 
 
 def ece_interval(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the ECE over rows: the basic bootstrap, 2 ECE - its quantiles (Davison and Hinkley, 1997).
+    """95 % interval of the ECE over rows: the basic bootstrap, 2 ECE - quantiles (Davison and Hinkley, 1997).
 
-    ECE is biased upwards, in every draw as on the rows themselves, so a percentile interval would lie too high; turned
-    around the observed value, the bias is taken off. Not below 0.
+    ECE is biased upwards, and bootstrap draws add the same bias again, so a percentile interval would lie too high.
+    Reflecting the quantiles at the observed value removes that bias. Clipped at 0.
+
+    Args:
+        confidences: (n,) in [0, 1].
+        correct: (n,) bool.
     """
     confidences, generator = np.asarray(confidences, dtype=float), np.random.default_rng(0)
     bin_numbers, gaps, n = _bin(confidences), np.asarray(correct, dtype=float) - confidences, len(confidences)
@@ -132,14 +143,16 @@ def ece_interval(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000
 
 
 def _chunks(draws: int, n: int) -> list[int]:
-    """Draws at a time, so that memory stays small."""
+    """Chunk sizes that add up to `draws`, with at most `CHUNK` elements per chunk."""
     size = max(1, CHUNK // max(n, 1))
     return [min(size, draws - start) for start in range(0, draws, size)]
 
 
 def wilson(successes: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of a share (Wilson, 1927), elementwise: of right answers in a bin, where a bootstrap of a few rows
-    that are all right has no width. nan where n is 0."""
+    """95 % interval of a proportion (Wilson, 1927), elementwise; nan where n is 0.
+
+    For the accuracy in a bin, where a bootstrap of a few rows that are all correct would have width 0.
+    """
     n = np.where(np.asarray(n) > 0, n, np.nan).astype(float)
     z, share = 1.959963984540054, np.asarray(successes, dtype=float) / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
@@ -149,12 +162,12 @@ def wilson(successes: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """What is right where a system answers only the rows of which it is surest (Geifman and El-Yaniv, 2017).
+    """Accuracy when a system answers only its most confident rows (Geifman and El-Yaniv, 2017).
 
     Attributes:
-        accuracy: by coverage, the share of rows that are answered.
-        aurc: area under the risk-coverage curve: mean over k of the share of wrong answers among the k surest rows.
-        low, high: of `aurc`, a 95 % percentile interval over rows.
+        accuracy: coverage (share of rows answered) -> accuracy.
+        aurc: area under the risk-coverage curve: mean over k of the error rate on the k most confident rows.
+        low, high: 95 % percentile interval of `aurc` over rows.
     """
 
     accuracy: dict[float, float]
@@ -164,7 +177,7 @@ class RiskCoverage:
 
 
 def risk_coverage(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000) -> RiskCoverage:
-    """Accuracy at `COVERAGES`, and AURC; rows of equal confidence (to 1e-9) enter together, each with their mean.
+    """Accuracy at `COVERAGES`, and AURC. Rows with equal confidence (to 1e-9) each count with their mean accuracy.
 
     Args:
         confidences: (n,).
@@ -172,12 +185,12 @@ def risk_coverage(confidences: np.ndarray, correct: np.ndarray, draws: int = 100
     """
     confidences, correct = np.round(confidences, 9), np.asarray(correct, dtype=float)
     n, generator, drawn = len(correct), np.random.default_rng(0), []
-    order = np.lexsort((generator.permutation(n), -confidences))  # draws take equals in a random order
+    order = np.lexsort((generator.permutation(n), -confidences))  # draws break ties at random
     _, tie, sizes = np.unique(-confidences[order], return_inverse=True, return_counts=True)
-    right = (np.bincount(tie, weights=correct[order]) / sizes)[tie]  # (n,) surest first, equals at their mean
+    right = (np.bincount(tie, weights=correct[order]) / sizes)[tie]  # (n,) most confident first; ties at their mean
     sums = right.cumsum()
     for c in _chunks(draws, n):
-        rows = np.sort(generator.integers(n, size=(c, n)), axis=1)  # a draw stays sorted by confidence
+        rows = np.sort(generator.integers(n, size=(c, n)), axis=1)  # draws stay sorted by confidence
         drawn.append((1 - correct[order][rows].cumsum(axis=1) / np.arange(1, n + 1)).mean(axis=1))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
     counts = [max(1, round(coverage * n)) for coverage in COVERAGES]
@@ -190,8 +203,9 @@ def risk_coverage(confidences: np.ndarray, correct: np.ndarray, draws: int = 100
 
 
 def brier(probabilities: np.ndarray, gold: np.ndarray) -> float:
-    """Mean over rows of the squared distance sum_l (p_l - g_l)^2 (Brier, 1950): of all labels, since that of the top
-    one alone is best for a system that is surely wrong.
+    """Brier score: mean over rows of sum_l (p_l - g_l)^2 (Brier, 1950).
+
+    The sum runs over all labels: with the top label alone, a system that is reliably wrong could score best.
 
     Args:
         probabilities, gold: (n, L).
@@ -200,10 +214,14 @@ def brier(probabilities: np.ndarray, gold: np.ndarray) -> float:
 
 
 def auroc(confidences: np.ndarray, correct: np.ndarray) -> float | None:
-    """Chance that a right answer has more confidence than a wrong one, ties counting half.
+    """Probability that a correct answer has higher confidence than a wrong one; ties count half.
 
-    Confidences are rounded to 1e-9: what rounding does to equal scores is no order. None where all are right or all are
-    wrong.
+    Confidences are rounded to 1e-9, so that rounding errors do not order equal scores. None if all answers are correct
+    or all are wrong.
+
+    Args:
+        confidences: (n,).
+        correct: (n,) bool.
     """
     from sklearn.metrics import roc_auc_score
 

@@ -25,11 +25,11 @@ class Cell:
     """Scores of one system on one dataset.
 
     Attributes:
-        rows_digest: identity of the rows: ids, splits and gold in file order. Equal digests mean paired rows.
-        split: (n,) the split of each row.
+        rows_digest: digest of the rows (ids, splits and gold labels in file order); equal digests mean paired rows.
+        split: (n,) split of each row.
         gold: (n, L) bool.
-        scores: (n, L) finite numbers.
-        card: what made the cell.
+        scores: (n, L), finite.
+        card: contents of the cell's card, i.e. how the cell was produced.
         sample_ids: (n,) ids of the rows.
         label_names: (L,) names of the score columns.
     """
@@ -48,7 +48,7 @@ class Cell:
 
     @cached_property
     def winners(self) -> np.ndarray:
-        """(n,) the label with the highest score of each row; ties as in `ties.winners`."""
+        """(n,) index of the label with the highest score in each row; ties are broken as in `ties.winners`."""
         return winners(self.scores, self.sample_ids, self.label_names)
 
     @property
@@ -57,9 +57,9 @@ class Cell:
 
 
 def read_cells(layout: Layout, suite: str, dataset: dict[str, Any], system: dict[str, Any]) -> list[Cell]:
-    """One cell for each of the system's seeds, in the order of the spec; none at all where one holds no scores.
+    """One cell per seed of the system, in spec order; an empty list if any of them has no scores.
 
-    A mean over fewer seeds than the system has on other datasets would compare other things.
+    A mean over fewer seeds than on other datasets would not be comparable.
     """
     cards = [layout.card(suite, dataset["id"], system["id"], seed) for seed in system["seeds"]]
     if any(status(read_json(card)) != OK for card in cards if card.is_file()):
@@ -70,12 +70,12 @@ def read_cells(layout: Layout, suite: str, dataset: dict[str, Any], system: dict
 def paired_cells(
     layout: Layout, suite: str, dataset: dict[str, Any], systems: list[dict[str, Any]]
 ) -> Iterator[tuple[dict[str, Any], list[Cell]]]:
-    """(system, its cells) for every system that has them (see `read_cells`).
+    """(system, its cells) for every system that has scores for all seeds (see `read_cells`).
 
-    All cells hold the same rows, so their differences are paired.
+    All cells have the same rows, so differences between them are paired.
 
     Raises:
-        IntegrityError: two cells of the dataset hold different rows, splits or gold.
+        IntegrityError: two cells of the dataset have different rows, splits or gold labels.
     """
     first: Cell | None = None
     for system in systems:
@@ -97,7 +97,8 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
         dataset: its entry in the analysis spec (`id`, `task`, `label_names` in order).
 
     Raises:
-        IntegrityError: a file is missing or changed since it was written, or does not fit the spec; names the cell.
+        IntegrityError: a file is missing, has changed since it was written, or does not match the spec; the message
+            names the cell.
     """
     name = cell_name(suite, dataset["id"], system, seed)
     card, table = read_files(layout, (suite, dataset["id"], system, seed))
@@ -124,7 +125,7 @@ def read_cell(layout: Layout, suite: str, dataset: dict[str, Any], system: str, 
 
 
 def _one_hot(column: pa.ChunkedArray, labels: int, name: str) -> np.ndarray:
-    """Gold lists as (n, L) bool."""
+    """Lists of gold label indices as (n, L) bool."""
     lists = column.combine_chunks()
     counts, values = lists.value_lengths().to_numpy(), lists.flatten().to_numpy()
     if values.size and not (values.min() >= 0 and values.max() < labels):

@@ -84,7 +84,7 @@ class Run:
     def layout(self) -> Layout:
         return Layout(self.root)
 
-    @cache  # noqa: B019  a run lives as long as its job
+    @cache  # noqa: B019  a Run lives as long as its job
     def frame(self, name: str) -> pd.DataFrame:
         """A frame of `analysis/`; empty if the run has none."""
         path = self.root / "analysis" / f"{name}.parquet"
@@ -142,7 +142,7 @@ class Run:
         return config | {option: config[key] for option, key in RENAMED.items() if key in config}
 
     def loss_terms(self, system: Spec) -> dict[str, bool]:
-        """Terms of the loss that a system was trained with -> whether any was not 0; {} if it is not trained here."""
+        """Loss term -> whether it was ever nonzero in training; {} for a system that was not trained in this run."""
         used: dict[str, bool] = {}
         for seed in system["seeds"] if system.get("trained") and system.get("model") else ():
             path = self.layout.model(system["model"], seed)
@@ -326,7 +326,7 @@ def constant(run: Run, claim: Spec) -> Finding:
 
 
 def one_pass(run: Run, claim: Spec) -> Finding:
-    """The encoder reads one sequence per text, regardless of the number of labels. A count, so without an interval."""
+    """The encoder reads one sequence per text, regardless of the number of labels. Counts have no interval."""
     (system,) = run.systems(claim)
     rows = run.frame("label_counts")
     rows = rows[(rows["system"] == system["id"]) & rows["sequences"].notna()] if not rows.empty else rows
@@ -380,11 +380,11 @@ def setting(run: Run, claim: Spec) -> Finding:
 
 
 def reads(run: Run, claim: Spec) -> Finding:
-    """The model reads that many tokens, and is as accurate on long texts as on short ones.
+    """The model reads the claimed number of tokens, and is as accurate on long texts as on short ones.
 
-    Contradicted if its configuration allows fewer tokens. Otherwise the accuracy on the longer half of the texts of
-    each set minus the shorter half decides: contradicted if the interval is below 0, supported if it is above minus the
-    margin.
+    Contradicted if its configuration allows fewer tokens. Otherwise the verdict depends on accuracy on the longer half
+    of the texts of each set minus accuracy on the shorter half: contradicted if the interval is below 0, supported if
+    it is above minus the margin.
     """
     (system,) = run.systems(claim)
     suite, config = run.suite(claim), run.options(system)
@@ -424,8 +424,8 @@ def reads(run: Run, claim: Spec) -> Finding:
 def order(run: Run, claim: Spec) -> Finding:
     """Answers do not change with the order of the labels.
 
-    Contradicted if the interval of the flip rate is above the flip rate when the same order is scored again (rounding
-    noise); supported if nothing flips, or if the interval ends less than the margin above that floor.
+    The floor is the flip rate when the same order is scored again (rounding noise). Contradicted if the interval of the
+    flip rate is above the floor; supported if the interval ends less than the margin above it.
     """
     (system,) = run.systems(claim)
     rows = run.frame("sensitivity")
@@ -449,8 +449,8 @@ def order(run: Run, claim: Spec) -> Finding:
 def attribution(run: Run, claim: Spec) -> Finding:
     """Most of the hybrid's gain over its NLI model at 0.5 comes from the heads, not from fitted thresholds.
 
-    The share of the thresholds is their Shapley value divided by the gain, on the rows of the card's protocol
-    (`val-tuned`). Supported if its interval is below one half, contradicted if it is above.
+    The share of the thresholds is their Shapley value divided by the gain, under the card's protocol (`val-tuned`) or,
+    without it, `cv` or `held-out`. Supported if its interval is below one half, contradicted if it is above.
     """
     (system,) = run.systems(claim)
     suite, rows = run.suite(claim), run.frame("deltas")

@@ -41,7 +41,7 @@ AVERAGE = "average"
 TUNED, CROSS_FITTED = "val-tuned", "cv"
 SHAPLEY = "thresholds (Shapley)"
 CHECKPOINTS, TRAININGS = "checkpoints", "trainings"
-RARE = 5  # a label with fewer gold rows is reported
+RARE = 5  # labels with fewer gold rows are reported
 COLUMNS = [
     *("table", "suite", "dataset", "metric", "protocol", "split", "system", "baseline", "baseline_protocol"),
     *("factor", "levels", "delta", "low", "high", "p", "p_adjusted", "tests"),
@@ -56,12 +56,13 @@ Test = tuple[Key, Key]  # the two sides of a comparison, in sorted order
 
 @dataclass(frozen=True)
 class Answers:
-    """What every system of a suite answered on one dataset.
+    """The answers of every system of a suite on one dataset.
 
     Attributes:
-        gold: (n, L) bool, of each split.
-        systems: (S, K, n, L) predictions, or scores where the metric reads them.
-        correct: (n,) right and wrong rows of the first seed; where `systems` holds predictions they say it themselves.
+        gold: split -> (n, L) bool.
+        systems: key -> (S, K, n, L) predictions, or scores (K = 1) if the metric reads them.
+        correct: key -> (n,) whether the first seed is correct on each row; if empty, derived from the predictions in
+            `systems`.
     """
 
     gold: dict[str, np.ndarray]
@@ -74,9 +75,9 @@ class Sample:
     """A metric of one system on one dataset, or its mean over datasets, under one protocol.
 
     Attributes:
-        points: (S,) by seed.
-        draws: (D, S) in every draw of rows.
-        correct: (n,) right and wrong rows of the first seed (all labels right, where there are many).
+        points: (S,) value of each seed.
+        draws: (D, S) the same in each bootstrap draw of rows.
+        correct: (n,) whether the first seed is correct on each row (multi-label: on all labels).
     """
 
     system: str
@@ -87,12 +88,13 @@ class Sample:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One dataset resampled: every system's metric in shared draws of rows, every test's differences in shared swaps.
+    """Resampling results of one dataset. All systems share the draws of rows, and all tests share the swaps.
 
     Attributes:
-        null: (D,) differences of each test when luck decides which side gave which answer.
-        unseen: of each split, see `verdicts.unseen_variance`.
-        rare: of each split, how many labels have 1 to `RARE` - 1 gold rows.
+        samples: key -> the metric of a system.
+        null: test -> (D,) differences under the null hypothesis, where chance decides which side gave which answer.
+        unseen: split -> variance from unseen rows, see `verdicts.unseen_variance`.
+        rare: split -> number of labels with 1 to `RARE` - 1 gold rows.
     """
 
     samples: dict[Key, Sample]
@@ -103,16 +105,16 @@ class Evidence:
 
 @dataclass
 class Measured:
-    """A difference on one dataset or on their average, before and after the correction of its family.
+    """A difference on one dataset or on their average; `correct` fills in the results of the multiple-testing family.
 
     Attributes:
         low, high: percentile interval.
-        p: two-sided; nan where no test is made (two seeds; thresholds tuned on the reported rows).
-        null: (D,) differences that luck makes, of rows and of seeds.
-        scale: their standard deviation, by which differences of one family are made comparable.
-        precision: of the difference.
-        df: degrees of freedom of the seeds' variance; nan without one.
-        unit: what the statement is about: these "checkpoints", or "trainings" of these recipes.
+        p: two-sided; nan if there is no test (two seeds, or thresholds of one side tuned on the reported rows).
+        null: (D,) differences under the null hypothesis, due to rows and seeds.
+        scale: their standard deviation; makes differences of one family comparable.
+        precision: uncertainty of the difference, by source.
+        df: degrees of freedom of the variance between seeds; nan with one seed per side.
+        unit: what the difference generalises to: only these "checkpoints", or "trainings" of these recipes.
     """
 
     delta: float
@@ -138,13 +140,14 @@ class Measured:
 def compare(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/deltas.parquet` and `analysis/ranks.parquet`.
 
-    Which comparisons are made: see `plan.comparisons`. Each has a row a dataset and a row `average`, in which datasets
-    are strata; both are over the datasets that both sides have scores on (`n_sets` of them), and a comparison without
-    any has no row.
+    `plan.comparisons` defines the comparisons. Each has one row per dataset and a row `average`, in which datasets are
+    strata. Both cover the datasets on which both sides have scores (`n_sets` of them); a comparison without any has no
+    row.
 
-    What is tested together: all comparisons of a suite under one protocol on one split, each once, whatever tables show
-    it. Comparisons with controls are checks, and those that confound system and thresholds are sums of others: both
-    stay out (`p_adjusted` missing). Dataset cells are tested only where the average is significant.
+    A multiple-testing family is all comparisons of a suite under one protocol on one split, each counted once even if
+    several tables show it. Comparisons with controls (sanity checks) and those that change both system and thresholds
+    (sums of others) are not in a family; their `p_adjusted` is missing. Single datasets are tested only if the average
+    is significant.
 
     Args:
         root: `results/<run>`.
@@ -153,7 +156,7 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     Raises:
         IntegrityError: a cell is missing, damaged or unpaired.
         ValueError: `statistics.system` is not a system of the run.
-        ConfoundedContrastError: see `contrasts`.
+        ConfoundedContrastError: see `plan.comparisons`.
     """
     layout = Layout(Path(root))
     rows: list[dict[str, Any]] = []
@@ -179,7 +182,7 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
 
 
 def answers_of(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, Any]) -> Answers:
-    """The decisions of every system on one dataset, under every protocol."""
+    """The decisions (or scores, if the metric reads them) of every system on one dataset, under every protocol."""
     entry = spec["suites"][suite]
     scores = METRICS[entry["metric"]].reads == "scores"
     answers = Answers({}, {})
@@ -199,9 +202,12 @@ def answers_of(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[s
 
 
 def available(scored: dict[str, Collection[Key]]) -> set[Key]:
-    """(split, system, protocol) that can be compared: decided on every dataset on which the system has scores at all.
+    """The keys (split, system, protocol) that can be compared: their protocol and split exist on every scored dataset.
 
-    A protocol that a dataset does not allow (no test split) is left out for every system.
+    A protocol that one dataset does not support (no test split) is left out for every system.
+
+    Args:
+        scored: dataset -> its keys; datasets without any are ignored.
     """
     decided = [keys for keys in scored.values() if keys]
     everywhere = [{(split, protocol) for split, _, protocol in keys} for keys in decided]
@@ -210,17 +216,21 @@ def available(scored: dict[str, Collection[Key]]) -> set[Key]:
 
 
 def sides_of(pair: Pair) -> tuple[Key, Key]:
+    """The keys of a pair: the system, then its baseline."""
     return (pair.split, pair.system, pair.protocol), (pair.split, pair.baseline, pair.baseline_protocol)
 
 
 def test_of(pair: Pair) -> Test:
-    """The test behind a pair: the same whichever side a table puts first."""
+    """The test of a pair, regardless of which side a table shows first."""
     first, second = sorted(sides_of(pair))
     return first, second
 
 
 def bases(spec: dict[str, Any], suite: str) -> dict[str, str]:
-    """What a system is a variant of: GliZNet's variants are trained from one base config, as are a hybrid's."""
+    """Trained system -> what it is a variant of.
+
+    All GliZNet variants share one base config, as do all hybrids; any other trained system is its own base.
+    """
     return {
         system["id"]: system["family"] if system["family"] in ("gliznet", "hybridnli") else system["id"]
         for system in suite_systems(spec, suite)
@@ -231,7 +241,13 @@ def bases(spec: dict[str, Any], suite: str) -> dict[str, str]:
 def resample(
     dataset: str, answers: Answers, tests: Iterable[Test], metric: str, single: bool, statistics: dict[str, Any]
 ) -> Evidence:
-    """Bootstrap every system and swap the answers of every test on one dataset; all share the draws of a split."""
+    """Bootstrap every system and swap the answers of every test on one dataset; all share the draws of their split.
+
+    Args:
+        metric: a name in `plan.suites.METRICS`.
+        single: each row has one gold label.
+        statistics: `draws` and `seed` of the config.
+    """
     evidence = Evidence({}, {}, {}, {})
     for split, gold in answers.gold.items():
         keys = [key for key in answers.systems if key[0] == split]
@@ -260,7 +276,11 @@ def resample(
 
 
 def paired_indices(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Answer sets (S, K) of two sides one by one; a side with fewer seeds or partitions gives its own again."""
+    """Match the answer sets of two sides, (S, K) indices each; a side with fewer seeds or partitions repeats its own.
+
+    Returns:
+        Two flat index arrays of equal length.
+    """
     shape = tuple(max(sizes) for sizes in zip(first.shape, second.shape, strict=True))
     wanted = np.ix_(*(np.arange(size) for size in shape))
     return tuple(  # type: ignore[return-value]
@@ -273,8 +293,8 @@ class Comparisons:
     """The comparisons of one suite.
 
     Attributes:
-        evidence: of each dataset.
-        base: of each trained system, what it is a variant of (see `bases`).
+        evidence: dataset -> its resampling results.
+        base: trained system -> what it is a variant of (see `bases`).
         statistics: `draws`, `seed`, `level`, `margin`.
     """
 
@@ -284,7 +304,7 @@ class Comparisons:
     _spreads: dict[Any, tuple[Spread, Spread]] = field(default_factory=dict)
 
     def rows(self, pairs: list[Pair]) -> Iterator[dict[str, Any]]:
-        """One row for each dataset that both sides of a pair have, and one for their average."""
+        """For each pair, one row per dataset on which both sides have scores, and one for their average."""
         results: dict[Test, dict[str, Measured]] = {}
         families: dict[tuple[str, str], list[dict[str, Measured]]] = {}
         for pair in pairs:
@@ -304,7 +324,7 @@ class Comparisons:
                 yield from self.shapley_rows(pair)
 
     def levels(self, test: Test) -> dict[str, list[str]]:
-        """Datasets of each row: every one alone that both sides have, then all of these."""
+        """Row name -> its datasets: each dataset on which both sides have scores, then `average` over all of them."""
         common = [name for name, evidence in self.evidence.items() if all(key in evidence.samples for key in test)]
         return {**{name: [name] for name in common}, AVERAGE: common} if common else {}
 
@@ -323,7 +343,7 @@ class Comparisons:
         either = sum(min(spread.variance, spread.rows) / count for spread, count in parts)
         rows = float(drawn.var(ddof=1))
         shared = max(0.0, rows - sum(spread.rows / count for spread, count in parts))
-        shrink = math.sqrt(shared / rows) if rows > 0 else 1.0  # errors of single trainings are in the seeds' errors
+        shrink = math.sqrt(shared / rows) if rows > 0 else 1.0  # errors of single trainings are already in `effects`
         drawn = drawn.mean() + shrink * (drawn - drawn.mean()) + effects
         null = shrink * null + effects
         known = [(spread.variance / count, spread.df) for spread, count in parts]
@@ -351,16 +371,17 @@ class Comparisons:
         )
 
     def seeds(self, test: Test, datasets: list[str]) -> tuple[np.ndarray, list[tuple[Spread, float]]]:
-        """Errors (D,) of a difference that the choice of seeds makes, and (variance of one training, trainings).
+        """Errors (D,) of a difference due to the choice of seeds, and (variance of one training, number of trainings).
 
-        Nothing for sides with one seed: a difference between checkpoints. Errors are Student's t: normal ones, the same
-        of a system in all its comparisons, over a common estimate of their variance.
+        A side with one seed adds nothing: the difference is then between checkpoints. Errors follow Student's t. Their
+        normal part is the same for a system in all its comparisons, and their variance part is shared by all variants
+        of a base.
         """
         (_, one, protocol), (_, other, other_protocol) = test
         samples = [self.sample(key, datasets) for key in test]
         counts = [len(sample.points) for sample in samples]
         draws = self.statistics["draws"]
-        if one == other:  # a system under another protocol shares its seeds
+        if one == other:  # one system under two protocols: the seeds are paired
             if counts[0] < 2:
                 return np.zeros(draws), []
             points = (samples[0].points - samples[1].points)[None]
@@ -383,7 +404,7 @@ class Comparisons:
                 base = self.base.get(system, system)
                 effects += sign * self.errors(system, math.sqrt(spread.variance / count), spread.df, base)
                 parts.append((spread, count))
-        if blocked:  # one estimate, not two
+        if blocked:  # both sides share one variance estimate
             parts = [(parts[0][0], counts[0] / 2)]
         return effects, parts
 
@@ -401,7 +422,11 @@ class Comparisons:
         )
 
     def spread(self, key: Key, datasets: list[str]) -> tuple[Spread, Spread]:
-        """Variance between the seeds of a system, pooled over the variants of its base on these datasets."""
+        """Variance between the seeds of a system, pooled over the variants of its base on these datasets.
+
+        Returns:
+            Blocked on seed and not blocked, see `seed_spread`.
+        """
         split, system, protocol = key
         base, wanted = self.base.get(system), len(self.evidence[datasets[0]].samples[key].points)
         cache_key = split, protocol, tuple(datasets), base or system, wanted
@@ -419,7 +444,7 @@ class Comparisons:
         return self._spreads[cache_key]
 
     def row(self, pair: Pair, dataset: str, measured: Measured) -> dict[str, Any]:
-        """A row of the frame; numbers change sides where the table puts the test's second side first."""
+        """A row of the frame; signs are reversed if the table shows the test's second side first."""
         level, margin = self.statistics["level"], self.statistics["margin"]
         sign = 1 if sides_of(pair)[0] == test_of(pair)[0] else -1
         ends = sorted((sign * measured.low, sign * measured.high))
@@ -428,11 +453,11 @@ class Comparisons:
         critical = measured.critical
         if math.isnan(critical):
             critical = float(np.quantile(np.abs(measured.null), level)) / measured.scale
-        critical = max(critical, float(norm.ppf((1 + level) / 2)))  # coins of few differing rows have few values
+        critical = max(critical, float(norm.ppf((1 + level) / 2)))  # few differing rows: few distinct values
         tested = not math.isnan(measured.p)
         p = measured.p_adjusted if pair.corrected else measured.p
         word = verdicts.verdict(p, equivalence, margin, level) if tested else ""
-        seeds = max(measured.n_seeds, measured.n_baseline_seeds)  # a side that was not trained has one
+        seeds = max(measured.n_seeds, measured.n_baseline_seeds)  # an untrained side has one
         enough = verdicts.needs(precision, critical, margin, measured.n_rows, seeds)
         counts = measured.n_seeds, measured.n_baseline_seeds
         return {
@@ -463,7 +488,7 @@ class Comparisons:
         }
 
     def optimism(self, pair: Pair, dataset: str) -> float:
-        """What a system gains by being tuned on the rows that are reported: `val-tuned` minus `cv` on the same rows."""
+        """A system's gain from tuning thresholds on the reported rows: `val-tuned` minus `cv` on the same rows."""
         keys = [(pair.split, pair.system, protocol) for protocol in (TUNED, CROSS_FITTED)]
         datasets = self.levels(test_of(pair))[dataset]
         if pair.protocol != TUNED or any(key not in self.evidence[name].samples for name in datasets for key in keys):
@@ -472,9 +497,9 @@ class Comparisons:
         return float(tuned - fitted)
 
     def shapley_rows(self, pair: Pair) -> Iterator[dict[str, Any]]:
-        """The share of fitted thresholds in what a system with them gains over a baseline at 0.5.
+        """Contribution of fitted thresholds to the gain of a system that uses them over a baseline at 0.5.
 
-        The two orders are the rows `thresholds` of the baseline and of the system; this is their mean.
+        The mean over both orders of the two changes, i.e. of the rows `thresholds` of the baseline and of the system.
         """
         sides = [
             (pair.baseline, FIXED),
@@ -508,7 +533,7 @@ class Comparisons:
 
 
 def average(samples: list[Sample]) -> Sample:
-    """Mean over datasets, seed by seed and draw by draw: datasets are strata, a seed is one model."""
+    """Mean over datasets for each seed and draw: datasets are strata, and a seed is one model on all of them."""
     return Sample(
         samples[0].system,
         np.mean([sample.points for sample in samples], axis=0),
@@ -518,15 +543,15 @@ def average(samples: list[Sample]) -> Sample:
 
 
 def tuned_against_other(test: Test) -> bool:
-    """Whether one side alone was tuned on the rows that are reported: a gain that is there without any effect."""
+    """Whether only one side was tuned on the reported rows; it would gain even without a real effect."""
     protocols = {protocol for _, _, protocol in test}
     return len(protocols) == 2 and TUNED in protocols
 
 
 def correct(family: list[dict[str, Measured]], level: float) -> None:
-    """Fill `p_adjusted`, `tests` and `critical`: of the averages, then of the dataset cells of significant ones.
+    """Fill in `p_adjusted`, `tests` and `critical`: for the averages, then for the datasets of significant averages.
 
-    A cell's p is at least that of its average.
+    The p of a dataset is at least that of its average.
     """
     _step_down([levels[AVERAGE] for levels in family], level)
     for levels in family:
@@ -550,11 +575,13 @@ def _step_down(tests: list[Measured], level: float) -> None:
 
 
 def rank_rows(suite: str, evidence: dict[str, Evidence], systems: list[str]) -> Iterator[dict[str, Any]]:
-    """Each system's rank on the average over datasets, with the central 95 % of its ranks in the draws, and the share
-    of draws in which it is first. For systems with scores on every dataset; rows are resampled, seeds are not.
+    """Each system's rank on the average over datasets, with the central 95 % of its ranks over draws, and the share of
+    draws in which it ranks first.
 
-    Draws are moved so that their mean is the system's value: macro-F1 of draws is lower where labels have few rows, by
-    more for some systems than for others, which would rank them by that."""
+    Includes only systems with scores on every dataset. Rows are resampled, seeds are not. Draws are shifted so that
+    their mean is the system's value: where labels have few rows, macro-F1 is lower in draws, by different amounts for
+    different systems, and this bias must not affect the ranks.
+    """
     groups = dict.fromkeys((key[2], key[0]) for of_dataset in evidence.values() for key in of_dataset.samples)
     for protocol, split in groups:
         keys = [(split, name, protocol) for name in systems]
@@ -564,7 +591,7 @@ def rank_rows(suite: str, evidence: dict[str, Evidence], systems: list[str]) -> 
         samples = [average([of_dataset.samples[key] for of_dataset in evidence.values()]) for key in keys]
         values = np.array([sample.points.mean() for sample in samples])
         drawn = np.stack([sample.draws.mean(axis=1) for sample in samples], axis=1)  # (D, M)
-        drawn = ranks(np.round(drawn - drawn.mean(axis=0) + values, 9))  # equal systems stay equal
+        drawn = ranks(np.round(drawn - drawn.mean(axis=0) + values, 9))  # rounding keeps equal systems tied
         best = drawn == drawn.min(axis=1, keepdims=True)
         first = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)

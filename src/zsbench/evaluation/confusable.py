@@ -27,14 +27,14 @@ ARGMAX = "argmax"
 
 
 def confusable_accuracy(scores: np.ndarray, gold: np.ndarray, pairs: list[list[int]]) -> np.ndarray:
-    """Of each row, the share of its label's lookalikes that score below it, (n,).
+    """For each row, the share of labels confusable with its gold label that score below it, (n,).
 
-    Equal scores count half; nan for a row whose label has none.
+    Ties count half; nan if the gold label is not confusable with any other.
 
     Args:
         scores: (n, L).
         gold: (n,) label indices.
-        pairs: of confusable labels.
+        pairs: index pairs of confusable labels.
     """
     partners: dict[int, list[int]] = {}
     for a, b in pairs:
@@ -51,7 +51,8 @@ def confusable_accuracy(scores: np.ndarray, gold: np.ndarray, pairs: list[list[i
 def compare_confusable(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/confusable.parquet`: every contrast of variants, in the columns of `deltas`.
 
-    All contrasts of a suite are one family. Empty where no labels are alike, or no two variants were trained.
+    All contrasts of a suite form one multiple-testing family. The frame is empty if no labels are similar, or if fewer
+    than two variants were trained.
 
     Args:
         root: `results/<run>`.
@@ -104,10 +105,10 @@ def _suite_rows(
 
 
 def evidence_of(dataset: str, values: dict[str, np.ndarray], pairs: list[Pair], statistics: dict[str, Any]) -> Evidence:
-    """One set resampled, as `compare.resample` does it for predictions: the metric is a mean over rows.
+    """Resample one dataset, as `compare.resample` does for predictions; here the metric is a mean over rows.
 
     Args:
-        values: (S, n) of each system, nan for rows without a lookalike.
+        values: system -> (S, n) from `confusable_accuracy`.
     """
     known = ~np.isnan(next(iter(values.values()))[0])
     values = {name: of_system[:, known] for name, of_system in values.items()}

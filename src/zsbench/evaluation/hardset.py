@@ -33,7 +33,7 @@ def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarra
 
 
 def bundle_means(values: np.ndarray, bundles: Sequence[str]) -> np.ndarray:
-    """(bundles,) mean of each bundle: its texts share labels and a situation, so bundles are what is resampled."""
+    """Mean of each bundle, (bundles,). Texts of a bundle share labels and a situation, so bundles are resampled."""
     names = np.asarray(bundles)
     return np.array([values[names == name].mean() for name in dict.fromkeys(bundles)])
 
@@ -59,7 +59,7 @@ def trained_scores(
 
 
 def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
-    """Cosines of the sentence encoder, one array (L_i,) per text."""
+    """Cosine similarities from the untrained sentence encoder, one array (L_i,) per text."""
     from sentence_transformers import SentenceTransformer
 
     from gliznet.checkpoint_files import check_files

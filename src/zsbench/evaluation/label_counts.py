@@ -1,5 +1,4 @@
-"""Quality and cost of a system for 2 to 1,000 labels: the labels of a data set, padded with distractors that are never
-gold labels.
+"""Quality and cost of a system with 2 to 1,000 labels: the labels of a data set, plus distractors that are never gold.
 
 `count_labels` stores the answers of a system and the input sizes of its encoder; `label_slopes` computes metrics and
 slopes from them. All texts share one list of labels, and a shorter list is a prefix of a longer one, so all counts use
@@ -24,17 +23,17 @@ from zsbench.store.integrity import check_rows
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import environment, file_sha256, read_json, write_json
 
-SHORTEST = 3  # letters of a word that tells labels apart; "of" does not
+SHORTEST = 3  # shorter words, such as "of", do not count as shared between labels
 
 
 def label_list(set_labels: Sequence[str], pool: Sequence[str], most: int, seed: int) -> list[str]:
-    """A set's own labels, then distractors in a seeded order: at most `most` labels, each once.
+    """A data set's own labels, then distinct distractors in a seeded order, up to `most` labels in total.
 
-    A label that shares a word with one of the set's own may be true of a text, so it is no distractor.
+    A label that shares a word with one of the data set's own may apply to a text, so it is not used as a distractor.
 
     Args:
-        set_labels: the labels of the set.
-        pool: labels of all sets.
+        set_labels: the labels of the data set; all are kept, even if they are more than `most`.
+        pool: labels of all data sets.
     """
 
     def words(label: str) -> set[str]:
@@ -49,15 +48,15 @@ def label_list(set_labels: Sequence[str], pool: Sequence[str], most: int, seed: 
 
 @dataclass
 class Read:
-    """What encoders read: tokens without padding, and sequences."""
+    """Input of the encoders: tokens without padding, and sequences."""
 
     tokens: int = 0
     sequences: int = 0
-    _inside: int = 0  # calls of models that are running, one in another
+    _inside: int = 0  # depth of nested model calls
 
     def enter(self, module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """Before a model's forward: count what it is given, unless a model around it was given the same."""
-        if inputs and isinstance(inputs[0], Mapping):  # sentence-transformers hand on a mapping
+        """Forward pre-hook of a model: count its input, unless an enclosing model has already counted it."""
+        if inputs and isinstance(inputs[0], Mapping):  # sentence-transformers pass a mapping
             given = inputs[0]
         else:
             given = {"input_ids": inputs[0], **named} if inputs else named
@@ -70,11 +69,11 @@ class Read:
         self._inside += 1
 
     def leave(self, *_: Any) -> None:
-        """After a model's forward, also where it failed."""
+        """Forward hook of a model; also called if the forward pass failed."""
         self._inside -= 1
 
     def embed(self, pad: int | None) -> Callable[..., None]:
-        """Before word embeddings that are looked up without their model, as by a cache of texts: count the ids."""
+        """A forward pre-hook for word embeddings that are used without their model (e.g. by a text cache)."""
 
         def count(_: Any, inputs: tuple[Any, ...]) -> None:
             if self._inside == 0:
@@ -88,7 +87,7 @@ class Read:
 
 
 def _padding(model: Any) -> int | None:
-    """Id of the padding token."""
+    """Id of the padding token, or None."""
     return getattr(getattr(model, "config", None), "pad_token_id", None)
 
 
@@ -98,9 +97,10 @@ def _unpadded(ids: Any, pad: int | None) -> int:
 
 @contextmanager
 def counting(system: Any) -> Iterator[Read | None]:
-    """Count what is given to a system's encoders; None for a system that has none.
+    """Count the input of a system's encoders; yields None for a system without encoders.
 
-    At the models, not at their word embeddings: a fast encoder looks up each distinct token once.
+    Counts the inputs of models rather than embedding lookups, because a fast encoder looks up each distinct token once.
+    Lookups count only outside of a model call.
     """
     read, hooks = Read(), []
     try:
@@ -116,16 +116,16 @@ def counting(system: Any) -> Iterator[Read | None]:
 
 
 def word_embeddings(system: Any) -> list[tuple[Any, int | None]]:
-    """(module, id of padding) of the word embeddings of every model, each once."""
+    """(module, padding id) of the word embeddings of every model, without duplicates."""
     models = [model for model in encoders(system) if hasattr(model, "get_input_embeddings")]
     embeddings = [(model.get_input_embeddings(), _padding(model)) for model in models]
     return list({id(module): (module, pad) for module, pad in embeddings if module is not None}.values())
 
 
 def encoders(system: Any) -> list[Any]:
-    """Every transformers model that an adapter holds, also one inside another, and what calls one, each once.
+    """All transformers models in an adapter, also nested ones, and the modules that contain one, without duplicates.
 
-    sentence-transformers call a model's `forward`, where no hook sees it, but are called themselves.
+    sentence-transformers call a model's `forward` directly, which bypasses its hooks; hooks on their own modules work.
     """
     from torch import nn
     from transformers import PreTrainedModel
@@ -138,10 +138,10 @@ def encoders(system: Any) -> list[Any]:
 
 
 def count_labels(root: Path, spec: dict[str, Any]) -> None:
-    """Score some texts of each set under growing numbers of labels; writes `Layout.label_counts`.
+    """Score a sample of each data set with increasing numbers of labels; writes `Layout.label_counts`.
 
-    A count is left out where the encoder would read more than `tokens`: predicted as what it read at the count before,
-    times the ratio of the counts. So what is left out depends on no clock.
+    A count is skipped if the encoder would read more than `tokens` tokens. The prediction is what it read at the
+    previous count times the ratio of the counts, so what is skipped does not depend on speed.
 
     Args:
         root: `results/<run>`.
@@ -168,7 +168,7 @@ def count_labels(root: Path, spec: dict[str, Any]) -> None:
 
 
 def _trained_on(layout: Layout, names: list[str]) -> list[str]:
-    """Every label of the training sets, true or false."""
+    """All positive and negative labels of the training sets."""
     frames = [
         pd.read_parquet(check_rows(layout.training_set(name)), columns=["labels", "not_labels"]) for name in names
     ]
@@ -177,7 +177,7 @@ def _trained_on(layout: Layout, names: list[str]) -> list[str]:
 
 
 def _of_set(system: Any, layout: Layout, dataset: str, pool: list[str], spec: dict[str, Any]) -> dict[str, Any]:
-    """Answers, reading and seconds at every count of one set."""
+    """Answers, encoder input and seconds for every count of one data set."""
     from zsbench.systems.texts import well_formed
 
     facts = read_json(layout.dataset_card(dataset))
@@ -212,7 +212,7 @@ def _of_set(system: Any, layout: Layout, dataset: str, pool: list[str], spec: di
 
 
 def keeps_labels(system: Any, text: str, labels: list[str]) -> bool:
-    """Whether a second call with the same labels reads less: the system has kept them."""
+    """Whether a second call with the same labels reads fewer tokens, i.e. whether the system caches labels."""
     with counting(system) as first:
         system.score([text], labels)
     with counting(system) as again:
@@ -221,10 +221,14 @@ def keeps_labels(system: Any, text: str, labels: list[str]) -> bool:
 
 
 def measure_count(system: Any, texts: list[str], labels: list[str], rows: list[str], cached: bool) -> dict[str, Any]:
-    """Answers (n,), what the encoder read and seconds.
+    """Answers (n,), encoder input and seconds for one list of labels.
 
-    The first text is scored alone, with labels that are new; then all n. What n - 1 further texts read is the whole
-    less what the first did; where labels are kept (`keeps_labels`), the whole holds texts alone.
+    The first text is scored alone, with labels that the system has not seen, then all n texts. The second call minus
+    the first is the input of n - 1 texts; if labels are cached (`cached`), the second call reads only the n texts.
+
+    Args:
+        rows: (n,) sample ids, which break ties.
+        cached: see `keeps_labels`.
     """
 
     def read(some: list[str]) -> tuple[Read | None, np.ndarray, float]:

@@ -10,7 +10,7 @@ from zsbench.store.provenance import write_json
 
 
 def label_cosines(root: Path, spec: dict[str, Any]) -> None:
-    """Write `analysis/label_pairs.json`: of each set, the pairs of its labels whose cosine is above the limit.
+    """Write `analysis/label_pairs.json`: for each data set, the pairs of labels whose cosine is above the limit.
 
     Args:
         root: `results/<run>`.
@@ -36,5 +36,5 @@ def label_cosines(root: Path, spec: dict[str, Any]) -> None:
 
 
 def alike(cosines: np.ndarray, limit: float) -> list[list[int]]:
-    """[a, b], a < b, of every two labels with a cosine above the limit, of (L, L) cosines."""
+    """Index pairs [a, b], a < b, of labels whose cosine is above the limit; `cosines` is (L, L)."""
     return [[a, b] for a in range(len(cosines)) for b in range(a + 1, len(cosines)) if cosines[a, b] > limit]

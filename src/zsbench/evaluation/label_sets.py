@@ -12,7 +12,7 @@ from zsbench.store.layout import Layout
 from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import write_json
 
-Takes = Callable[[list[str]], str]  # labels -> why they cannot be taken; "" where they can
+Takes = Callable[[list[str]], str]  # labels -> why the system cannot handle them; "" if it can
 
 
 def check_label_sets(root: Path, spec: dict[str, Any]) -> None:
@@ -31,7 +31,7 @@ def check_label_sets(root: Path, spec: dict[str, Any]) -> None:
 
 
 def refusals(layout: Layout, spec: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """(system, dataset, reason) of each refusal; a system whose backbone is not fetched yet is left out."""
+    """(system, dataset, reason) of each refusal; systems whose backbone has not been fetched yet are skipped."""
     for system, model in spec["models"].items():
         if "backbone" in model and not layout.fetched(model["backbone"]).is_file():
             continue

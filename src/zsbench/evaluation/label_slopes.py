@@ -1,4 +1,4 @@
-"""Accuracy, tokens and time by number of labels, and their slopes, from what `label_counts` stored.
+"""Accuracy, tokens and time by number of labels, and their slopes, from the records of `label_counts`.
 
 n texts, K labels.
 """
@@ -55,7 +55,11 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
 
 
 def correctness(record: dict[str, Any]) -> tuple[list[int], list[np.ndarray]]:
-    """Counts that every set was measured at, and of each set (n, counts) of right and wrong answers."""
+    """Numbers of labels at which every data set was measured, and for each data set the correct answers, (n, C) bool.
+
+    Args:
+        record: see `label_counts.count_labels`.
+    """
     sets = record["sets"].values()
     known = [{one["labels"] for one in of_set["counts"] if not one["skipped"]} for of_set in sets]
     counts = sorted(set.intersection(*known))
@@ -67,7 +71,7 @@ def correctness(record: dict[str, Any]) -> tuple[list[int], list[np.ndarray]]:
 
 
 def count_rows(record: dict[str, Any], statistics: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row per number of labels: accuracy with a bootstrap interval over texts, mean macro-F1, what was read."""
+    """One row per number of labels: accuracy with a bootstrap interval over texts, mean macro-F1, encoder input."""
     counts, right = correctness(record)
     sets = list(record["sets"].values())
     shared = {"seed": record["spec"]["seed"], "datasets": ", ".join(record["sets"])}
@@ -109,7 +113,11 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _drawn(sets: list[np.ndarray], seed: int) -> np.ndarray:
-    """(draws,) mean over sets of the mean of values (n,), texts of each set resampled."""
+    """Bootstrap draws (BOOTSTRAP,) of the mean over data sets of each one's mean; texts are resampled within each.
+
+    Args:
+        sets: for each data set, a value per text, (n,).
+    """
     generator = np.random.default_rng(seed)
     return np.mean(
         [values[generator.integers(len(values), size=(BOOTSTRAP, len(values)))].mean(axis=1) for values in sets], axis=0
@@ -119,7 +127,7 @@ def _drawn(sets: list[np.ndarray], seed: int) -> np.ndarray:
 def slope_rows(
     record: dict[str, Any], rows: list[dict[str, Any]], statistics: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """How accuracy, tokens and time change with the number of labels; nothing with fewer than three counts."""
+    """Slopes of accuracy, tokens and time over the number of labels; no rows with fewer than three counts."""
     counts, right = correctness(record)
     if len(counts) < 3:
         return
@@ -145,23 +153,34 @@ def slope_rows(
 def accuracy_slope(counts: np.ndarray, right: list[np.ndarray], level: float, seed: int) -> tuple[float, float, float]:
     """Slope of accuracy over log10 of the number of labels, and its percentile interval over texts.
 
-    A least-squares slope is linear in the answers, so it is the mean of the slopes of single texts, which are what is
-    resampled: all answers to a text stay together.
+    A least-squares slope is linear in the answers, so it is the mean of the slopes of single texts. These are
+    resampled, which keeps all answers to a text together.
 
     Args:
         counts: (C,) numbers of labels.
-        right: of each set (n, C).
+        right: for each data set, (n, C) bool.
+
+    Returns:
+        slope, low, high.
     """
     x = np.log10(counts) - np.log10(counts).mean()
     slopes = [of_set @ x / (x @ x) for of_set in right]  # (n,) of each set
     low, high = np.quantile(_drawn(slopes, seed), [(1 - level) / 2, (1 + level) / 2])
     value = float(np.mean([of_set.mean() for of_set in slopes]))
-    return round(value, 12), round(float(low), 12), round(float(high), 12)  # where nothing changes the slope is 0
+    return round(value, 12), round(float(low), 12), round(float(high), 12)  # exactly 0 if nothing changes
 
 
 def line_slope(counts: np.ndarray, values: np.ndarray, level: float) -> tuple[float, float, float]:
-    """Least-squares slope of values over counts, and Student's t interval with C - 2 degrees of freedom: what the line
-    leaves over, chunks of labels and noise of the clock, is taken as independent error of one size."""
+    """Least-squares slope of values over counts, with a Student's t interval of C - 2 degrees of freedom.
+
+    Residuals (from label chunks and timing noise) are treated as independent errors of equal variance.
+
+    Args:
+        counts, values: (C,).
+
+    Returns:
+        slope, low, high.
+    """
     from scipy.stats import linregress, t
 
     if np.ptp(values) == 0:

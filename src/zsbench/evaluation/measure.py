@@ -68,9 +68,9 @@ FRAMES = {
     "sensitivity": SENSITIVITY_COLUMNS,
 }
 OVER_CHANCE = "macro_f1_over_chance"
-DRAWS = 100  # of a random control; a draw's spread of .03 leaves .003 on the mean
-BOOTSTRAP = 2000  # draws of rows behind the interval of a flip rate
-# Columns that may hold missing values: stored as floating point also when every value is missing.
+DRAWS = 100  # of a random control; with a standard deviation of 0.03 per draw, the mean has one of 0.003
+BOOTSTRAP = 2000  # draws of rows for the interval of a flip rate
+# Columns with possibly missing values: stored as floating point even if every value is missing.
 NUMBERS = {
     "value",
     "auroc",
@@ -126,7 +126,7 @@ def measure_job(root: Path, spec: Spec) -> None:
         }
         in_range = all(are_probabilities(cell.scores) for cell in cells.values())
         for cell_id, dataset in zip(ids, entry["datasets"], strict=True):
-            numbers: dict[str, Any] = {"decisions": []}  # of a cell without scores
+            numbers: dict[str, Any] = {"decisions": []}  # for a cell without scores
             if dataset["id"] in cells:
                 numbers = _measure_cell(layout, cells[dataset["id"]], dataset, entry, spec["settings"], in_range)
             path = layout.metrics(*cell_id)
@@ -154,7 +154,7 @@ def has_scores(layout: Layout, cell: tuple[str, str, str, int]) -> bool:
 def _measure_cell(
     layout: Layout, cell: Cell, dataset: Spec, suite: Spec, settings: Spec, in_range: bool
 ) -> dict[str, Any]:
-    """What `metrics.json` says of a cell besides its id. Writes its decisions."""
+    """The contents of a cell's `metrics.json`, except its id. Also writes the cell's decisions."""
     decisions = decide(cell, suite)
     write_decisions(layout, cell, decisions)
     if is_random({"settings": settings}):
@@ -182,8 +182,8 @@ def _measure_cell(
 def gather(root: Path, spec: Spec) -> None:
     """Write the frames (`FRAMES`), `analysis/<name>.parquet`, from every cell's `metrics.json`.
 
-    A system without scores on a dataset (of one of its seeds, even) has no rows of it: a mean over fewer seeds than the
-    system has on other datasets would compare other things.
+    A system that lacks scores on a dataset, even for a single seed, has no rows for it: a mean over fewer seeds than on
+    other datasets would not be comparable.
 
     Args:
         root: `results/<run>`, measured.
@@ -203,7 +203,7 @@ def gather(root: Path, spec: Spec) -> None:
 
 
 def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, Any]]) -> None:
-    """Add the rows of one system on one dataset, all seeds, to the frames."""
+    """Add the rows of one system on one dataset (all seeds) to the frames."""
     for one in measured:
         where = {key: one[key] for key in ("suite", "dataset", "system", "seed")}
         for block in one["decisions"]:
@@ -221,7 +221,7 @@ def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, An
         key: np.sum([one["reliability"][key] for one in measured], axis=0) for key in ("count", "confidence", "correct")
     }
     where = {key: measured[0][key] for key in ("suite", "dataset", "system")}
-    seeds = len(measured)  # of the same rows, so a bin holds count / seeds of them
+    seeds = len(measured)  # all seeds score the same rows, so a bin has count / seeds rows
     lowest, highest = wilson(pooled["correct"] / seeds, pooled["count"] / seeds)
     for index, count in enumerate(pooled["count"].tolist()):  # an empty bin has no confidence and no accuracy
         means = {
@@ -235,14 +235,14 @@ def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, An
 
 
 def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
-    """`analysis/<name>.parquet` with exactly these columns, also when there are no rows."""
+    """Write `analysis/<name>.parquet` with exactly these columns, even if there are no rows."""
     frame = pd.DataFrame(rows, columns=columns)
     frame = frame.astype({column: "float64" for column in columns if column in NUMBERS})
     write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: integrity.write_frame(path, frame))
 
 
 def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:
-    """Tidy rows of one cell; `label` is "" for a metric of the whole."""
+    """Tidy rows of one cell; `label` is "" for a metric over all labels."""
     for decision in decisions:
         gold = cell.gold[decision.rows]
         where = {
@@ -269,7 +269,7 @@ def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) 
 
 
 def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Mean of each metric over partitions; None where it has no value."""
+    """Mean of each metric over partitions; None if it is undefined."""
     return {
         name: None if value is None else float(np.mean([values[name] for values in partitions]))
         for name, value in partitions[0].items()
@@ -277,10 +277,12 @@ def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def over_chance(rows: list[dict[str, Any]], guessing: float | None) -> Iterator[dict[str, Any]]:
-    """Macro-F1 as the share of what lies above chance, (F - F0) / (1 - F0): twenty labels and two weigh alike in a
-    mean.
-        Args:
-            guessing: F0; None where rows have several labels.
+    """Macro-F1 rescaled so that chance is 0 and perfect is 1: (F - F0) / (1 - F0).
+
+    This makes data sets with two and with twenty labels comparable in a mean.
+
+    Args:
+        guessing: F0; None for multi-label data sets, which get no rows.
     """
     for row in rows:
         if guessing is not None and row["metric"] == "macro_f1":
@@ -288,12 +290,12 @@ def over_chance(rows: list[dict[str, Any]], guessing: float | None) -> Iterator[
 
 
 def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
-    """As `metric_rows`, for a random control: each value is the mean over `DRAWS` draws, its expectation.
+    """`metric_rows` of a random control: each value is the mean over `DRAWS` draws, which estimates its expectation.
 
-    The cell stores one of them, which calibration and figures of single rows show.
+    The cell stores one draw, which calibration and figures of single rows use.
     """
     gold, draws = cell.gold.astype(float), []
-    suite = suite | {"partitions": 1}  # the draws average over more than partitions do
+    suite = suite | {"partitions": 1}  # the mean over draws already averages out the partition
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
         draws.append(list(metric_rows(drawn, dataset, decide(drawn, suite))))
@@ -305,11 +307,11 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
 def calibration_of(
     cell: Cell, task: str, in_range: bool
 ) -> tuple[dict[str, Any], dict[str, list[float]], list[dict[str, Any]]]:
-    """ECE, Brier and AUROC of one cell, the counts and sums of its reliability bins, and its risk-coverage record
-    (single label only: what to leave out where many labels are right is another question).
+    """Calibration of one cell: ECE, Brier score and AUROC; sums of its reliability bins; its risk-coverage record.
 
-    Single label: confidence of the argmax against its correctness. Multi-label: each (row, label) score against the
-    label's presence, on the test split where there is one, else on validation.
+    Single-label: the confidence of the argmax against its correctness. Multi-label: each (row, label) score against
+    whether the label is gold, on the test split if there is one, otherwise on validation; no risk-coverage record,
+    because it is not obvious what to abstain from when several labels can be correct.
 
     Args:
         in_range: the system's scores lie in [0, 1] on every dataset of the suite.
@@ -343,7 +345,7 @@ def calibration_of(
 
 
 def coverage_record(confidences: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
-    """Row of the frame `coverage`."""
+    """A row of the frame `coverage`; both arguments are (n,)."""
     curve = risk_coverage(confidences, correct)
     return {
         "rows": len(confidences),
@@ -358,10 +360,11 @@ def coverage_record(confidences: np.ndarray, correct: np.ndarray) -> dict[str, A
 def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[str, Any]]:
     """Rows of the frame `sensitivity` from the answers of a cell (`evaluation.sensitivity.answers`).
 
-    `mean`, `low` and `high` of the suite's metric over the K orders or wordings; `flip_rate`, the share of rows whose
-    answer differs from that to the labels in use, with a 95 % interval over rows; `floor`, the same when the same
-    labels are scored again; `median_shift`, the median over rows and labels in another order (or wording) of how far
-    the probability of that answer moves, |p - p_0|.
+    - `mean`, `low`, `high`: mean, minimum and maximum of the suite's metric over the K orders or wordings;
+    - `flip_rate`: share of answers that differ from the answer under the labels in use, with a 95 % interval over rows;
+    - `floor`: flip rate when the same labels are scored again;
+    - `median_shift`: median of |p - p_0| over rows and other orders (or wordings), where p is the probability of the
+      answer under the labels in use.
     """
     gold = np.array(answers["gold"])
     for kind in ("order", "verbalisation"):
@@ -388,13 +391,13 @@ def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[s
 
 
 def headline(metric: str, gold: np.ndarray, answers: np.ndarray, labels: int) -> np.ndarray:
-    """A headline metric (K,) of answers (K, n) to rows with one label each, gold (n,)."""
+    """A headline metric, (K,), for K sets of single-label answers (K, n) and gold labels (n,)."""
     one_hot = np.eye(labels, dtype=bool)
     return point(metric, one_hot[gold], one_hot[answers], single=True)
 
 
 def summary(decisions: list[Decision], metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One block per protocol and split, with the split its thresholds were fitted on."""
+    """One block per protocol and split: row count, the split its thresholds were fitted on, and its metrics."""
     blocks = []
     for decision in decisions:
         values = [row for row in metrics if (row["protocol"], row["split"]) == (decision.protocol, decision.split)]

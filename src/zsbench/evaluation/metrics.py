@@ -3,7 +3,7 @@
 A cell needs thousands of evaluations (random controls, partitions of `cv`, bootstrap draws), for which those libraries
 are too slow.
 
-Axis legend: n rows, L labels, M systems. Gold and predictions are (n, L) of 0 and 1; a single-label row holds one 1.
+Axis legend: n rows, L labels, M systems. Gold and predictions are (n, L) of 0 and 1; single-label rows have one 1.
 """
 
 from collections.abc import Callable
@@ -22,15 +22,15 @@ def one_hot(indices: np.ndarray, labels: int) -> np.ndarray:
 def macro_f1(
     hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray, occurs: np.ndarray | None = None
 ) -> np.ndarray:
-    """Mean of F1 over labels.
+    """Mean F1 over labels.
 
-    Where a row has one label, only labels with a gold row count: those of the rows at hand, so that two systems on the
-    same draw of rows are averaged over the same labels. A label that no row of the set has counts where it is
-    predicted, with an F1 of 0. On all rows this is scikit-learn's default.
+    Single-label: only labels with a gold row among the given rows count, so that two systems on the same draw of rows
+    are averaged over the same labels. A label without any gold row in the whole set counts if it is predicted, with an
+    F1 of 0. On all rows, this equals scikit-learn's default.
 
     Args:
-        hits, predicted, positive: (..., L) counts of true positives, predictions and gold.
-        occurs: (L,) labels that the whole set has gold rows of; None, where rows have several labels: all L count.
+        hits, predicted, positive: (..., L) counts of true positives, predictions and gold labels.
+        occurs: (L,) bool, whether the whole set has gold rows of the label; None for multi-label, where all L count.
 
     Returns:
         (...) in [0, 1].
@@ -45,33 +45,34 @@ def macro_f1(
 def micro_f1(
     hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray, occurs: np.ndarray | None = None
 ) -> np.ndarray:
-    """F1 of the counts of all labels together. Shapes as in `macro_f1`."""
+    """F1 of the counts summed over labels. Shapes as in `macro_f1`."""
     return f1(hits.sum(axis=-1), predicted.sum(axis=-1), positive.sum(axis=-1))
 
 
 def accuracy(
     hits: np.ndarray, predicted: np.ndarray, positive: np.ndarray, occurs: np.ndarray | None = None
 ) -> np.ndarray:
-    """Share of the gold labels that are predicted: of rows that are right, where each has one label. As `macro_f1`."""
+    """Share of gold labels that are predicted; with one label per row, accuracy. Shapes as in `macro_f1`."""
     return np.divide(hits.sum(axis=-1), positive.sum(axis=-1), dtype=np.float64)
 
 
 def average_precision(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Average precision of each label, sum_k (R_k - R_(k-1)) P_k over distinct scores, of weighted rows.
+    """Average precision of each label over weighted rows: sum_k (R_k - R_(k-1)) P_k over distinct scores.
 
-    Equal scores enter together, in whatever order the rows come, so a constant score has the label's prevalence.
+    Rows with equal scores enter together, so row order does not matter and a constant score gets the label's
+    prevalence.
 
     Args:
-        weights: (c, n) how often each row counts, in c draws.
+        weights: (c, n) how often each row counts in each of c draws.
         gold, scores: (n, L).
 
     Returns:
-        (c, L); nan for a label without a positive row among the weighted ones.
+        (c, L); nan for a label without a positive row of nonzero weight.
     """
     values = np.full((len(weights), gold.shape[1]), np.nan)
     for label in range(gold.shape[1]):
         order = np.argsort(-scores[:, label], kind="stable")
-        last = np.flatnonzero(np.diff(scores[order, label], append=-np.inf))  # of each run of equal scores
+        last = np.flatnonzero(np.diff(scores[order, label], append=-np.inf))  # last index of each run of equal scores
         ordered = weights[:, order]
         hits = np.cumsum(ordered * gold[order, label], axis=1, dtype=float)[:, last]
         predicted = np.cumsum(ordered, axis=1, dtype=float)[:, last]
@@ -82,19 +83,19 @@ def average_precision(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray)
 
 
 def mean_ap(weights: np.ndarray, gold: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Mean of `average_precision` over labels that have positive rows; scores (M, n, L) -> (c, M)."""
+    """Mean of `average_precision` over labels with positive rows; scores (M, n, L) -> (c, M)."""
     values = np.stack([average_precision(weights, gold, one) for one in scores], axis=1)  # (c, M, L)
     known = (~np.isnan(values)).sum(axis=-1)
     return np.divide(np.nansum(values, axis=-1), known, out=np.full(known.shape, np.nan), where=known > 0)
 
 
 def _ratio(counts: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Elementwise quotient, 0 where there is nothing to divide by."""
+    """Elementwise quotient, 0 where the denominator is 0."""
     return np.divide(counts, of, out=np.zeros(np.shape(of)), where=of > 0, dtype=np.float64)
 
 
 def function_of(metric: str) -> Callable[..., np.ndarray]:
-    """The function of a metric of `plan.suites.METRICS`: the one above that has its name."""
+    """The function in this module that computes a metric of `plan.suites.METRICS`; it has the same name."""
     function: Callable[..., np.ndarray] = globals()[metric]
     return function
 
@@ -118,33 +119,37 @@ def point(metric: str, gold: np.ndarray, answers: np.ndarray, single: bool) -> n
 
 
 def chance(gold: np.ndarray, draws: int = 100) -> float:
-    """Macro-F1 of uniformly random answers to rows of one label each, (n, L): its mean over `draws`."""
+    """Macro-F1 of uniformly random answers to single-label rows, mean over `draws` draws; `gold` is (n, L)."""
     n, labels = gold.shape
     answers = np.random.default_rng(0).integers(labels, size=(draws, n))
     return float(point("macro_f1", gold, np.eye(labels, dtype=bool)[answers], single=True).mean())
 
 
 def of_scores(task: str, gold: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
-    """The task's metrics that read scores, (n, L); None where one has no value."""
+    """The metrics of a task that read scores; None if one is undefined. `gold` and `scores` are (n, L)."""
     gold, single, names = np.asarray(gold, dtype=bool), task == "single", metrics_of(task, "scores")
     values = {name: float(point(name, gold, scores[None], single)[0]) for name in names}
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
 def single_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """The metrics of task `single` that read counts, of one prediction a row.
+    """The metrics of task `single` that are computed from counts.
 
     Args:
-        gold, predictions: (n, L), one 1 a row.
+        gold, predictions: (n, L), one 1 per row.
     """
     gold, answers = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)[None]
     return {name: float(point(name, gold, answers, single=True)[0]) for name in metrics_of("single", "counts")}
 
 
 def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """The metrics of task `multi` that read counts, Hamming accuracy, exact match, macro precision and recall.
+    """The metrics of task `multi` that are computed from counts, Hamming accuracy, exact match, macro precision and
+    recall.
 
-    A ratio without a denominator (no prediction, or no positive) counts as 0.
+    A ratio with denominator 0 (no prediction, or no positive) counts as 0.
+
+    Args:
+        gold, predictions: (n, L).
     """
     gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
     right, hits = gold == predictions, (gold & predictions).sum(axis=0)
@@ -158,7 +163,11 @@ def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
 
 
 def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> list[dict[str, float | None]]:
-    """Precision, recall, F1 and average precision of each label; the last is None without a positive row."""
+    """Precision, recall, F1 and average precision of each label; average precision is None without a positive row.
+
+    Args:
+        gold, predictions, scores: (n, L).
+    """
     gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
     hits, predicted, positive = (gold & predictions).sum(axis=0), predictions.sum(axis=0), gold.sum(axis=0)
     (ap,) = average_precision(np.ones((1, len(gold))), gold, scores)

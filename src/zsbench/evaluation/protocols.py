@@ -26,7 +26,7 @@ from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, write_atomic
 
 FIXED = 0.5
-V1_GRID = np.arange(20, 86, 2) / 100.0  # 0.20, 0.22, ..., 0.84: where the published v1 looked
+V1_GRID = np.arange(20, 86, 2) / 100.0  # 0.20, 0.22, ..., 0.84: the threshold grid of the published v1
 COLUMNS = ["protocol", "split", "fitted_on", "thresholds", "predictions", "partitions", "scores_sha256"]
 
 
@@ -35,12 +35,12 @@ class Decision:
     """Predictions of one cell under one protocol.
 
     Attributes:
-        split: the split whose rows are decided.
+        split: the split of the predicted rows.
         rows: indices of these rows in the cell.
-        partitions: (K, len(rows), L) bool: predictions under each of the K partitions of `cv`, else once. A metric is
-            the mean over them.
-        thresholds: (L,), mean over folds and partitions under `cv`; None where none is used.
-        fitted_on: the split the thresholds came from; "" where nothing was fitted.
+        partitions: (K, len(rows), L) bool: predictions under each of the K partitions of `cv`, otherwise K = 1. A
+            metric is the mean over them.
+        thresholds: (L,), under `cv` the mean over folds and partitions; None if none are used.
+        fitted_on: the split the thresholds were fitted on; "" if nothing was fitted.
     """
 
     protocol: str
@@ -57,14 +57,14 @@ class Decision:
 
 
 def decide(cell: Cell, suite: dict[str, Any]) -> list[Decision]:
-    """The cell's predictions: argmax for one label per row, else each protocol of its suite."""
+    """The cell's predictions: argmax for a single-label suite, otherwise under each protocol of its suite."""
     if suite["task"] == "single":
         return argmax(cell)
     return thresholded(cell, suite["protocols"], Folds(suite["folds"], suite["fold_seed"], suite["partitions"]))
 
 
 def write_decisions(layout: Layout, cell: Cell, decisions: list[Decision]) -> None:
-    """`decisions.parquet` of a cell: one row per protocol and split, predictions as packed bits."""
+    """Write `decisions.parquet` of a cell: one row per protocol and split, predictions as packed bits."""
     rows = [
         {
             "protocol": decision.protocol,
@@ -82,10 +82,10 @@ def write_decisions(layout: Layout, cell: Cell, decisions: list[Decision]) -> No
 
 
 def read_decisions(layout: Layout, cell: Cell) -> list[Decision]:
-    """What `write_decisions` wrote for the scores that the cell holds.
+    """The decisions that `write_decisions` stored for a cell.
 
     Raises:
-        IntegrityError: there is no such file, it is damaged, or of other scores.
+        IntegrityError: the file is missing, damaged, or belongs to other scores.
     """
     path = layout.decisions(cell.suite, cell.dataset, cell.system, cell.seed)
     frame = read_frame(path, COLUMNS) if path.is_file() else pd.DataFrame(columns=COLUMNS)
@@ -106,16 +106,17 @@ def _decision(cell: Cell, row: dict[Any, Any]) -> Decision:
 
 
 def argmax(cell: Cell) -> list[Decision]:
-    """One label per row, the highest score; ties are drawn for."""
+    """The label with the highest score for each row; ties are broken as in `ties.winners`."""
     predictions = one_hot(cell.winners, cell.scores.shape[1])
     return [Decision("argmax", str(cell.split[0]), np.arange(len(predictions)), predictions[None], None, "")]
 
 
 @dataclass(frozen=True)
 class Folds:
-    """How `cv` shares out rows: `count` folds under each of `partitions` seeded partitions.
+    """How `cv` divides rows: into `count` folds, under each of `partitions` seeded partitions.
 
-    The same for every system, since it depends on the row count alone. One partition would be one draw of luck.
+    Folds depend only on the number of rows, so they are the same for every system. Several partitions reduce the
+    dependence on one random split.
     """
 
     count: int = 5
@@ -124,22 +125,22 @@ class Folds:
 
 
 def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision]:
-    """Decisions of a multi-label cell under each protocol that its splits allow.
+    """Decisions of a multi-label cell under each protocol that its splits support.
 
-    - `fixed-0.5`: validation, and test where there is one;
-    - `val-tuned`: fitted and applied on validation (what the published card prints; optimistic);
-    - `cv`: validation, each fold decided with thresholds of the other folds;
-    - `train-cv`: validation, with the mean over 5 folds of the train rows of the thresholds fitted on each fold: the
-      published card's "CV thresholds", of rows that the heads learned from;
-    - `heads-tuned`: as `val-tuned` on a coarser grid, and 0.5 for a hybrid's labels without a head: the card's v1;
+    - `fixed-0.5`: validation, and test if there is a test split;
+    - `val-tuned`: fitted and applied on validation (as in the published card; optimistic);
+    - `cv`: validation, each fold decided with thresholds fitted on the other folds;
+    - `train-cv`: validation, with the mean of thresholds fitted on each of 5 folds of the train rows: the published
+      card's "CV thresholds", fitted on rows that the heads were trained on;
+    - `heads-tuned`: like `val-tuned` on a coarser grid, and 0.5 for a hybrid's labels without a head: the card's v1;
     - `held-out`: fitted on validation, applied once to test; absent for a dataset without a test split.
 
     Args:
-        protocols: names out of those above.
-        folds: of `cv`.
+        protocols: names from the list above.
+        folds: the folds of `cv`.
 
     Raises:
-        ValueError: a protocol is unknown.
+        ValueError: a protocol is unknown, or the cell lacks the rows it is fitted on.
     """
     decisions: list[Decision] = []
     for protocol in protocols:
@@ -154,19 +155,24 @@ def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision
 
 
 def representative(available: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
-    """The (protocol, split) whose number is shown where a multi-label system gets one; None where there is none.
+    """The (protocol, split) to show where a multi-label system gets a single number; None if nothing is available.
 
-    First what no row had a say in that is reported: `held-out`. Then `cv`, whose thresholds no row chooses for itself
-    (a hybrid's weights may be chosen on these rows: the tables mark that). Then 0.5, test rows before validation rows.
-    Last `val-tuned`, which flatters.
+    In order of preference: `held-out`, in which reported rows have no influence; `cv`, in which no row influences its
+    own thresholds (a hybrid's weights may be selected on these rows; tables mark that); 0.5, on test rows before
+    validation rows; `val-tuned`, which is optimistic.
     """
     available = set(available)
     return next((pair for pair in REPRESENTATIVE if pair in available), None)
 
 
 def representative_decision(cell: Cell) -> Decision:
-    """Argmax for one label per row, else the decision under `representative`; `cv` has the folds that a config has that
-    names none, since a cell alone does not know its run's."""
+    """Argmax for a single-label cell, otherwise the decision under the protocol that `representative` picks.
+
+    `cv` uses the default folds, because a cell does not record those of its run.
+
+    Raises:
+        ValueError: a multi-label cell has neither validation nor test rows.
+    """
     if cell.card["task"] == "single":
         return argmax(cell)[0]
     splits = set(cell.split)

@@ -35,15 +35,15 @@ from zsbench.store.secrets import mask
 from zsbench.systems import DatasetRows, LabelSetError, RowSystem, TaskSystem, load
 from zsbench.systems.texts import well_formed
 
-SPLITS = {"single": ("test",), "multi": ("validation", "test")}  # the rows that the protocols of a task look at
-PAIRS = 8192  # (text, label) pairs of a block: what is in memory at a time, and between two progress lines
-SMALLEST_BLOCK = 128  # rows; fewer would leave nothing to sort by length
+SPLITS = {"single": ("test",), "multi": ("validation", "test")}  # splits that the protocols of a task use
+PAIRS = 8192  # (text, label) pairs per block, the unit of memory use and of progress lines
+SMALLEST_BLOCK = 128  # rows; with fewer, sorting by length would not help
 LONGEST_REASON = 300  # characters
-VOLATILE = ("seconds", "texts_per_second", "peak_memory_mb", "environment")  # differ between equal runs
+VOLATILE = ("seconds", "texts_per_second", "peak_memory_mb", "environment")  # differ between otherwise equal runs
 
 
 class NonFiniteScoreError(RuntimeError):
-    """A system gave NaN or infinite scores; the message names it, the dataset and the rows."""
+    """A system returned NaN or infinite scores; the message names the system, the dataset and the rows."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ class CellTask:
     Attributes:
         spec: the score spec of its suite.
         dataset: id of the test set.
-        rows: its prepared rows.
+        rows: file of its prepared rows.
         facts: its card.
         system: identity of the system (`zsbench.systems.load.identity`).
-        device: "cpu" | "cuda": scores of the two differ in rounding.
+        device: "cpu" or "cuda"; their scores differ in rounding.
     """
 
     spec: dict[str, Any]
@@ -72,7 +72,7 @@ class CellTask:
 
     @property
     def labels(self) -> list[str]:
-        """Wording of the labels, as systems read it, in order."""
+        """Wordings of the labels as systems read them, in order."""
         return self.facts["labels"]
 
     @property
@@ -86,7 +86,7 @@ class CellTask:
 
     @property
     def key(self) -> str:
-        """Digest of everything that decides the scores."""
+        """Digest of everything that affects the scores."""
         rows = [self.facts["rows_sha256"], self.labels, self.names, self.splits, self.spec["task"]]
         return digest([self.system, *rows, self.spec["precision"], self.spec["token_budget"], self.device])
 
@@ -94,16 +94,16 @@ class CellTask:
 def score_job(root: Path, *specs: dict[str, Any], licences: dict[str, str] | None = None) -> None:
     """Score one system and seed on every dataset of its suites.
 
-    A cell without scores has no rows in `scores.parquet`, and its card's `status` is not "ok"; failures also add to
-    `Layout.failures`. `Layout.scored`, written last, lists the cells.
+    A cell without scores has no rows in `scores.parquet`, and its card's `status` is not "ok"; failures are also logged
+    in `Layout.failures`. `Layout.scored`, written last, lists the cells.
 
     Args:
         root: `results/<run>`.
-        specs: `Plan.score_spec`: one for each suite, of the same system and seed.
-        licences: of what the system is made of, for the cards; an edit of them scores nothing again.
+        specs: `Plan.score_spec`, one per suite, all for the same system and seed.
+        licences: licences of the system's components, for the cards; changing them does not trigger rescoring.
 
     Raises:
-        IntegrityError: prepared rows, or the system's files, are not what their card says.
+        IntegrityError: prepared rows, or the system's files, do not match their card.
     """
     device, layout = prepare_torch(), Layout(Path(root))
     precision = resolve_precision(specs[0]["precision"], device)
@@ -113,7 +113,7 @@ def score_job(root: Path, *specs: dict[str, Any], licences: dict[str, str] | Non
 
     @cache
     def loaded() -> Any:
-        """The system, or why there is none, from the first dataset that needs it on."""
+        """The system or its loading error; loaded when the first dataset needs it."""
         started = time.perf_counter()
         try:
             with faults():
@@ -146,7 +146,7 @@ def score_job(root: Path, *specs: dict[str, Any], licences: dict[str, str] | Non
 
 
 def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any], licences: dict[str, str]) -> dict[str, Any]:
-    """Score a cell, or keep the scores that it has under the same key; returns its card."""
+    """Score a cell, unless it already has scores with the same key; returns its card."""
     record = scored_card(layout, cell.id, cell.key)
     if record is None:
         try:
@@ -186,7 +186,7 @@ def _score_cell(layout: Layout, cell: CellTask, system: Callable[[], Any], licen
 
 
 def _write_sensitivity(layout: Layout, cell: CellTask, system: Callable[[], Any]) -> None:
-    """`sensitivity.json` of a cell: answers under other label orders and wordings; none where the run wants none."""
+    """Write `sensitivity.json` of a cell (answers under other label orders and wordings); delete it if not wanted."""
     path = layout.sensitivity(*cell.id)
     options = dict(cell.spec.get("sensitivity", {}))
     if not options or cell.spec["family"] in INSENSITIVE:
@@ -212,7 +212,7 @@ def _write_sensitivity(layout: Layout, cell: CellTask, system: Callable[[], Any]
 
 
 def _score(system: Any, layout: Layout, cell: CellTask) -> dict[str, Any]:
-    """Write the scores of a cell; returns what was measured while doing so."""
+    """Write the scores of a cell; returns card entries such as time and memory."""
     job = f"score {cell.dataset} {cell.spec['system']} seed {cell.spec['seed']}"
     total = pq.read_table(cell.rows, columns=["split"], filters=[("split", "in", cell.splits)]).num_rows
     meter = Meter(cell.device)
@@ -246,9 +246,9 @@ Block = tuple[list[str], list[str], list[list[int]], np.ndarray]  # sample ids, 
 
 
 def _text_blocks(system: Any, cell: CellTask, total: int, job: str) -> Iterator[Block]:
-    """Scores of a system that sees texts and labels and nothing else."""
+    """Scores of a system that sees only texts and labels."""
     count, done = counter_for(job), 0
-    # Sorting by length happens inside a block, so blocks must not depend on the machine: scores would, in bf16.
+    # Systems sort texts by length within a block. If block sizes depended on the machine, so would bf16 scores.
     size = max(SMALLEST_BLOCK, PAIRS // len(cell.labels))
     for batch in _batches(cell, ["sample_id", "split", "gold", "text"], size):
         rows = batch.to_pydict()
@@ -259,9 +259,9 @@ def _text_blocks(system: Any, cell: CellTask, total: int, job: str) -> Iterator[
 
 
 def _batches(cell: CellTask, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
-    """The scored rows in order, at most `size` at a time."""
+    """The rows to score, in order, at most `size` per batch."""
     pending: list[pa.RecordBatch] = []
-    with pq.ParquetFile(cell.rows, pre_buffer=False) as rows:  # row group by row group, none ahead
+    with pq.ParquetFile(cell.rows, pre_buffer=False) as rows:  # one row group at a time, no read-ahead
         for batch in rows.iter_batches(size, columns=list({*columns, "split"}), use_threads=False):
             wanted = pc.is_in(batch["split"], pa.array(cell.splits))
             pending.append(batch.filter(wanted).select(columns))
@@ -274,7 +274,7 @@ def _batches(cell: CellTask, columns: list[str], size: int) -> Iterator[pa.Recor
 
 
 def _row_blocks(system: RowSystem, cell: CellTask) -> Iterator[Block]:
-    """Scores of a control, or scores computed elsewhere."""
+    """Scores of a control, or imported scores."""
     columns = ["sample_id", "split", "gold"]
     table = pq.read_table(cell.rows, columns=columns, filters=[("split", "in", cell.splits)]).to_pydict()
     ids, splits, gold = (table[column] for column in columns)
@@ -283,7 +283,7 @@ def _row_blocks(system: RowSystem, cell: CellTask) -> Iterator[Block]:
 
 
 def _supervised_blocks(system: Any, cell: CellTask) -> Iterator[Block]:
-    """Scores of a model fitted on the dataset's train split; it is handed no gold of the rows it scores."""
+    """Scores of a model fitted on the dataset's train split; it does not get the gold labels of the scored rows."""
     columns = ["sample_id", "split", "gold", "text"]
     train, scored = (
         pq.read_table(cell.rows, columns=columns, filters=[("split", "in", splits)]).to_pydict()
@@ -300,7 +300,8 @@ def _checked(scores: np.ndarray, cell: CellTask, ids: list[str]) -> np.ndarray:
     """Scores as float64 after checking their shape, finiteness and, for task multi, range.
 
     Raises:
-        NonFiniteScoreError: NaN or infinite. ValueError: another shape, or no probability.
+        NonFiniteScoreError: some are NaN or infinite.
+        ValueError: wrong shape, or not probabilities in task multi.
     """
     who = f"system {cell.spec['system']!r} (seed {cell.spec['seed']}) on dataset {cell.dataset!r}"
     if scores.shape != (len(ids), len(cell.labels)):
@@ -320,7 +321,7 @@ def _checked(scores: np.ndarray, cell: CellTask, ids: list[str]) -> np.ndarray:
 
 
 def _write_blocks(path: Path, cell: CellTask, blocks: Iterator[Block]) -> None:
-    """Stream blocks to parquet, one row group each."""
+    """Stream blocks to a parquet file, one row group per block."""
     fields = [("sample_id", pa.string()), ("split", pa.string()), ("gold", pa.list_(pa.int64()))]
     schema = pa.schema([*fields, *((f"score:{name}", pa.float64()) for name in cell.names)])
     with pq.ParquetWriter(path, schema) as writer:
@@ -332,8 +333,8 @@ def _write_blocks(path: Path, cell: CellTask, blocks: Iterator[Block]) -> None:
 def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
     """Whether the system was trained on this dataset: "yes", "no" or "unknown".
 
-    A published model's answer is its entry's `seen` (ids of the sets it was trained on); without one it is unknown. So
-    it is for a model trained here on other rows: nobody says what its backbone has read.
+    For a published model, its config entry's `seen` (ids of datasets it was trained on) decides; without it, the answer
+    is "unknown". A model trained here on other data is also "unknown", because its backbone's data are not known.
     """
     if spec["family"] == "supervised":
         return "yes"
@@ -352,7 +353,7 @@ def seen(spec: dict[str, Any], dataset: str, layout: Layout) -> str:
 
 
 class CellError(Exception):
-    """What a system raised, as its cell's card tells it: `status` and one line of `reason`."""
+    """An exception of a system, in the form that the cell's card records: `status` and a one-line `reason`."""
 
     def __init__(self, error: Exception) -> None:
         is_ours = type(error).__module__.partition(".")[0] in ("zsbench", "gliznet", "hybridnli")
@@ -364,9 +365,9 @@ class CellError(Exception):
 
 @contextmanager
 def faults() -> Iterator[None]:
-    """Around calls of a system: what it raises becomes a `CellError`, and the other datasets go on.
+    """Wrap calls of a system: its exceptions become `CellError`s, so that the other datasets are still scored.
 
-    Full disks, missing rights, memory that ran out and damaged files end the job.
+    Full disks, missing permissions, running out of memory and damaged files end the job.
     """
     try:
         yield
@@ -381,11 +382,10 @@ def faults() -> Iterator[None]:
 
 
 def failure(layout: Layout, cell: CellTask, fault: CellError) -> dict[str, Any]:
-    """The card's entry for scores or a sensitivity that are missing. Failures are logged, so that the next command
-    tries again.
+    """The card's entry for missing scores or sensitivity answers. Failures are logged, so that the next run retries.
 
-    The log is a parameter of the Snakemake job: each failure adds a line and so reruns the job; a success adds none, so
-    nothing is scored again.
+    The log is a parameter of the Snakemake job: each failure adds a line and so triggers a rerun; a success adds none,
+    so nothing is scored again.
     """
     if fault.status == FAILED:
         path = layout.failures(cell.spec["system"], cell.spec["seed"])

@@ -20,11 +20,11 @@ if TYPE_CHECKING:  # importing it would import torch
 
 @dataclass(frozen=True)
 class SensitivityOptions:
-    """The `sensitivity` part of a score spec; defaults cost about as much as four hundred more texts per dataset."""
+    """The `sensitivity` part of a score spec; the defaults cost about as much as 400 more texts per dataset."""
 
-    orders: int = 4  # random orders besides the preset's own; 0 skips the measurement
+    orders: int = 4  # random orders in addition to the preset's; 0 skips the measurement
     rows: int = 96  # rows of the subsample
-    seed: int = 0  # of the subsample and of the orders
+    seed: int = 0  # for the subsample and the orders
     wordings: bool = True  # also score the dataset's other label wordings
 
     def __post_init__(self) -> None:
@@ -45,16 +45,17 @@ def answers(
     """Score a subsample of the rows under other orders and wordings of the labels.
 
     Args:
-        texts: of the rows of the test split.
-        gold: the label index of each, in a list of one.
-        wordings: name -> labels, the one in use first.
+        texts: texts of the test split.
+        gold: for each text, a list with its one label index.
+        wordings: name -> labels, the wording in use first.
         joint: the system may read all labels at once, so that their order can matter.
-        cosine: scores have no scale of their own, and get the temperature that fits the labels in use.
+        cosine: scores are cosines, which have no natural scale; a temperature is fitted under the labels in use.
 
     Returns:
-        Label indices: `gold` (n,); `order` and `verbalisation` (K, n), those for the labels in use first; `again` (n,),
-        when the same labels in the same order are scored again. `order_p` and `verbalisation_p` (K, n): the probability
-        that each gives to the answer under the labels in use. Empty where there is no other order or wording.
+        `labels`: L. Label indices: `gold` (n,); `order` and `verbalisation` (K, n), the labels in use first; `again`
+        (n,), answers when the same labels are scored again in the same order. `order_p` and `verbalisation_p` (K, n):
+        the probability that each order or wording gives to the answer under the labels in use. Without other orders or
+        wordings, the lists are empty.
     """
     rows = subsample(len(gold), options.rows, options.seed)
     texts = [texts[i] for i in rows]
@@ -83,9 +84,15 @@ def answers(
 def probabilities_of_first(
     scored: list[np.ndarray], answered: list[list[int]], gold: list[int], cosine: bool
 ) -> list[list[float]]:
-    """Probability (K, n) of the first of K answers to each row, in each of K scorings (n, L).
+    """Probability (K, n) that each of K scorings gives to the answers of the first.
 
-    Scores in [0, 1] are probabilities, others get a softmax over the labels.
+    Scores in [0, 1] are used as probabilities; others get a softmax over labels.
+
+    Args:
+        scored: K score arrays (n, L).
+        answered: (K, n) label indices.
+        gold: (n,) label indices, to fit the temperature.
+        cosine: fit a temperature to the first scoring.
     """
     if not scored:
         return []
@@ -100,7 +107,7 @@ def probabilities_of_first(
 
 
 def label_orders(n_labels: int, count: int, seed: int) -> list[np.ndarray]:
-    """The given order, then up to `count` others, all different (fewer where there are fewer)."""
+    """The given order, then up to `count` other random orders, all distinct (fewer if there are too few labels)."""
     orders = [np.arange(n_labels)]
     generator = np.random.default_rng(seed)
     for _ in range(20 * count):
@@ -113,12 +120,12 @@ def label_orders(n_labels: int, count: int, seed: int) -> list[np.ndarray]:
 
 
 def subsample(n: int, rows: int, seed: int) -> np.ndarray:
-    """Indices (sorted) of a seeded sample of at most `rows` out of n rows."""
+    """Sorted indices of a seeded sample of at most `rows` of n rows."""
     return np.sort(np.random.default_rng(seed).permutation(n)[:rows])
 
 
 def _again(system: "System", texts: list[str], labels: list[str], seed: int) -> list[int]:
-    """Answers (n,) when the rows come shuffled, so that other texts share a batch: in bf16 that alone moves scores."""
+    """Answers (n,) for shuffled rows, so that batches contain other texts; in bf16 that alone changes scores."""
     order = np.random.default_rng(seed).permutation(len(texts))
     scores = np.empty((len(texts), len(labels)))
     scores[order] = np.asarray(system.score([texts[i] for i in order], labels))

@@ -15,8 +15,8 @@ import numpy as np
 from zsbench.evaluation.metrics import function_of
 from zsbench.plan.suites import METRICS
 
-CHUNK = 4_000_000  # numbers held at a time (16 MB)
-ROUNDING = 1e-9  # differences that rounding alone may make
+CHUNK = 4_000_000  # array elements in memory at a time (16 MB)
+ROUNDING = 1e-9  # smaller differences may be due to rounding
 
 
 def row_weights(n: int, draws: int, seed: int, width: int = 1) -> Iterator[np.ndarray]:
@@ -25,18 +25,22 @@ def row_weights(n: int, draws: int, seed: int, width: int = 1) -> Iterator[np.nd
     Each draw takes n rows with replacement: counts are multinomial(n, 1/n). float32 is exact for counts below 2^24.
 
     Args:
-        width: numbers that the caller makes of each draw; chunks keep these in memory, too.
+        width: number of values that the caller computes per draw; chunks are sized for these, too.
     """
     generator, size = np.random.default_rng(seed), max(1, CHUNK // max(n, width))
     for start in range(0, draws, size):
         c = min(size, draws - start)
         picked = generator.integers(0, n, size=(c, n), dtype=np.int32).astype(np.int64)
-        picked += np.arange(c)[:, None] * n  # one stretch of bins a draw
+        picked += np.arange(c)[:, None] * n  # separate bins for each draw
         yield np.bincount(picked.ravel(), minlength=c * n).reshape(c, n).astype(np.float32)
 
 
 def coins(n: int, draws: int, seed: int, width: int = 1) -> Iterator[np.ndarray]:
-    """Whether each of n rows has its answers swapped (1) or not (0), in chunks (c, n) that add up to `draws`."""
+    """Whether the answers to each of n rows are swapped (1) or not (0), in chunks (c, n) that add up to `draws` draws.
+
+    Args:
+        width: as in `row_weights`.
+    """
     generator, size = np.random.default_rng(seed), max(1, CHUNK // max(n, width))
     for start in range(0, draws, size):
         yield (generator.random((min(size, draws - start), n), dtype=np.float32) < 0.5).astype(np.float32)
@@ -45,16 +49,16 @@ def coins(n: int, draws: int, seed: int, width: int = 1) -> Iterator[np.ndarray]
 def bootstrap(metric: str, gold: np.ndarray, answers: np.ndarray, draws: int, seed: int, single: bool) -> np.ndarray:
     """A metric of each answer set in each bootstrap draw of rows (Efron and Tibshirani, 1993).
 
-    Weighted counts by matrix products: with W (D, n) the rows' counts, hits = W [gold and prediction] and
-    predicted = W [prediction], both (D, M L); no draw copies a row.
+    Counts are matrix products: with row weights W (D, n), hits = W [gold and prediction] and predicted = W
+    [prediction], both (D, M L). No rows are copied.
 
     Args:
         metric: a name in `plan.suites.METRICS`.
         gold: (n, L) bool.
         answers: (M, n, L) bool predictions, or scores for a metric that reads them.
         draws: D.
-        seed: of the row draws; two calls with the same seed and rows are paired.
-        single: each row has one label.
+        seed: seed of the row draws; two calls with the same seed and rows are paired.
+        single: each row has one gold label.
 
     Returns:
         (D, M).
@@ -92,18 +96,19 @@ def swapped(
 ) -> np.ndarray:
     """Differences of each pair when a fair coin decides, row by row, which side gave which answer.
 
-    Approximate randomisation (Noreen, 1989; Yeh, COLING 2000): if the two sides do not differ, swapping their answers
-    to a row changes nothing but luck, so these differences are what luck makes. Swapped counts are the counts plus
+    Approximate randomisation (Noreen, 1989; Yeh, COLING 2000): if the two sides do not differ, their answers to a row
+    are exchangeable, so these are the differences that arise by chance. Swapped counts are the counts plus
     Z ([other side] - [this side]) with Z (D, n) the coins: matrix products again.
 
     Args:
         metric, gold, answers, single: as in `bootstrap`.
-        pairs: places in `answers` of the first and the second side, equally many: the seeds of each.
+        pairs: for each pair, the indices in `answers` of the first and of the second side; both have the same length,
+            one index per seed (and partition).
         draws: D.
-        seed: of the coins, which all pairs share.
+        seed: seed of the coins, which all pairs share.
 
     Returns:
-        (D, P) differences, means over a pair's seeds.
+        (D, P) differences, each the mean over a pair's seeds.
     """
     M, n, L = answers.shape
     function, result = function_of(metric), []
@@ -143,23 +148,23 @@ def interval(samples: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def p_value(delta: float, null: np.ndarray) -> float:
-    """Two-sided p: (#(|null| >= |delta|) + 1) / (D + 1), the difference itself being one of the swaps.
+    """Two-sided p: (#(|null| >= |delta|) + 1) / (D + 1); the observed difference counts as one of the swaps.
 
-    Phipson and Smyth (2010): without the + 1 a p of 0 is possible, and the error exceeds its level.
+    Phipson and Smyth (2010): without the + 1, p could be 0 and the error rate would exceed its level.
 
     Args:
-        null: (D,) differences that luck makes.
+        null: (D,) differences under the null hypothesis.
     """
     return float((np.count_nonzero(np.abs(null) >= abs(delta) - ROUNDING) + 1) / (len(null) + 1))
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Variance between trainings, for one way to compare.
+    """Variance between trainings, for blocked or for unblocked comparisons (see `seed_spread`).
 
     Attributes:
-        variance: of one training's metric around its recipe's, as observed on these rows.
-        rows: the part of it that is there since each training errs on other rows.
+        variance: variance of one training's metric around its recipe's mean, as observed on these rows.
+        rows: the part of it that arises because each training errs on different rows.
         df: degrees of freedom of `variance`.
     """
 
@@ -171,23 +176,23 @@ class Spread:
 def seed_spread(points: np.ndarray, draws: np.ndarray) -> tuple[Spread, Spread]:
     """Variance between seeds, pooled over the V variants of one base: (blocked on seed, not blocked).
 
-    Seeds of all variants form a two-way table, point = variant + seed + rest (Fisher's randomised blocks). A contrast
-    of two variants compares them seed by seed, so only the rest counts:
+    All variants and seeds form a two-way table, point = variant + seed + rest (Fisher's randomised blocks). A contrast
+    of two variants compares them seed by seed, so only the rest matters:
 
         rest = sum (y_vs - y_v. - y_.s + y_..)^2 / ((V - 1)(S - 1)),  df = (V - 1)(S - 1)
 
-    A comparison with anything else is not blocked; its variance is that within variants,
-    (blocks + (V - 1) rest) / V with blocks = V sum (y_.s - y_..)^2 / (S - 1), and df by Satterthwaite (1946). V = 1 is
-    the sample variance with S - 1 degrees of freedom, for both.
+    A comparison with anything else is not blocked; its variance is the variance within variants,
+    (blocks + (V - 1) rest) / V with blocks = V sum (y_.s - y_..)^2 / (S - 1), and df by Satterthwaite (1946). With
+    V = 1, both are the sample variance with S - 1 degrees of freedom.
 
-    Pooling is Smyth's (2004) moderated t with variances that are taken to be equal; a variant that collapses breaks
-    that. Seeds on the same finite rows also differ since each errs on other rows. That part, the mean square of the
-    draws around their means, is in the row draws, too, and must not count twice. It is taken off the row draws: taken
-    off here, a small estimate would become 0 and Student's t would lose its tails (a simulated coverage of 90 %).
+    Pooling is Smyth's (2004) moderated t with variances assumed equal; a variant that collapses violates that. Seeds
+    also differ because, on a finite set of rows, each errs on different rows. That part, the mean square of the draws
+    around their means, is also in the row draws and must not count twice. It is subtracted there: subtracted here, a
+    small estimate would become 0 and Student's t would lose its tails (a simulated coverage of 90 %).
 
     Args:
         points: (V, S) metric of each variant and seed, S >= 2.
-        draws: (D, V, S) the same in each draw of rows.
+        draws: (D, V, S) the same in each bootstrap draw of rows.
     """
     V, S = points.shape
     observed = _mean_squares(points)
@@ -204,7 +209,7 @@ def seed_spread(points: np.ndarray, draws: np.ndarray) -> tuple[Spread, Spread]:
 
 
 def _mean_squares(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squares of seeds and of the rest (0 for one variant) in tables (..., V, S)."""
+    """Mean squares of seeds and of the rest (0 for a single variant) of tables (..., V, S)."""
     V, S = values.shape[-2:]
     seeds = values.mean(axis=-2, keepdims=True) - values.mean(axis=(-2, -1), keepdims=True)
     rest = values - values.mean(axis=-1, keepdims=True) - seeds
@@ -216,7 +221,7 @@ def degrees_of_freedom(fixed: float, *parts: tuple[float, float]) -> float:
     """Degrees of freedom of a variance (Satterthwaite, 1946): total^2 / sum(part^2 / df).
 
     Args:
-        fixed: the part that is as good as known.
+        fixed: the part that is treated as known.
         parts: (estimated part, its df).
     """
     estimated = sum(part**2 / df for part, df in parts)
@@ -224,7 +229,7 @@ def degrees_of_freedom(fixed: float, *parts: tuple[float, float]) -> float:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction: adjusted p of each test, controlling the chance of any false finding.
+    """Holm's step-down correction: adjusted p of each test, controlling the family-wise error rate.
 
     Sorted p_(1) <= ... <= p_(m): adjusted p_(i) = max_{j <= i} min(1, (m - j + 1) p_(j)) (Holm, 1979).
     """
@@ -237,14 +242,14 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def step_down_max_t(observed: np.ndarray, null: np.ndarray, level: float) -> tuple[np.ndarray, float]:
-    """Holm's steps with the joint distribution of the tests in place of Bonferroni's bound.
+    """Step-down correction like Holm's, with the joint distribution of the tests in place of Bonferroni's bound.
 
     Sorted t_(1) >= ... >= t_(m): adjusted p_(i) = max_{j <= i} P(max over k >= j of null t_(k) >= t_(j)) (Westfall and
-    Young, 1993; Romano and Wolf, 2005). Tests that share systems move together, so this costs less power than Holm.
+    Young, 1993; Romano and Wolf, 2005). Tests that share systems are correlated, so this loses less power than Holm.
 
     Args:
-        observed: (m,) absolute statistics, each a difference over its standard error.
-        null: (D, m) absolute statistics of the same draws under the null.
+        observed: (m,) absolute statistics, each a difference divided by its standard error.
+        null: (D, m) absolute statistics under the null hypothesis, in shared draws.
         level: e.g. 0.95.
 
     Returns:
@@ -259,9 +264,9 @@ def step_down_max_t(observed: np.ndarray, null: np.ndarray, level: float) -> tup
 
 
 def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
-    """Exact two-sided McNemar test of two systems' right and wrong answers on the same rows.
+    """p of the exact two-sided McNemar test of two systems' correctness on the same rows.
 
-    Of the rows that one system alone gets right, half are expected on each side: a binomial test.
+    Of the rows that only one system gets right, half are expected on each side: a binomial test.
 
     Args:
         correct, other: (n,) bool.
@@ -275,15 +280,15 @@ def mcnemar(correct: np.ndarray, other: np.ndarray) -> float:
 
 
 def shapley(neither: np.ndarray, first: np.ndarray, second: np.ndarray, both: np.ndarray) -> np.ndarray:
-    """Share of the first of two changes in what both bring: its mean over the two orders (Shapley, 1953).
+    """Contribution of the first of two changes to their joint effect: its mean over both orders (Shapley, 1953).
 
-    ((first - neither) + (both - second)) / 2, elementwise: points, or draws of them.
+    ((first - neither) + (both - second)) / 2, elementwise on values or on draws of them.
     """
     return ((first - neither) + (both - second)) / 2
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks along the last axis, 1 the highest; equals share the mean of their ranks. (..., M) -> (..., M)."""
+    """Ranks along the last axis, 1 for the highest value; ties share the mean rank. (..., M) -> (..., M)."""
     from scipy.stats import rankdata
 
     return rankdata(-values, axis=-1)

@@ -11,10 +11,10 @@ import numpy as np
 
 
 def winners(scores: np.ndarray, rows: Sequence[str], labels: Sequence[str]) -> np.ndarray:
-    """The label with the highest score of each row; equals are drawn for.
+    """The label with the highest score in each row; ties are broken pseudo-randomly.
 
-    The draw is a hash of (row, label), so it depends on neither the order of the labels nor that of the rows, is the
-    same for every system, and gives each of the tied labels the same chance.
+    The tie-break is a hash of (row, label), so it depends neither on the order of labels nor on that of rows, is the
+    same for every system, and gives each tied label the same chance.
 
     Args:
         scores: (n, L).

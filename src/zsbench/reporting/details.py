@@ -1,4 +1,4 @@
-"""What stands behind a number of the page: confusion matrix, F1 by label, and a sample of the wrong texts."""
+"""Details behind each number on the page: confusion matrix, F1 per label, and a sample of misclassified texts."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import RunData
 from zsbench.store.cells import CellId
 
-SAMPLE, CHARACTERS, SCORES = 6, 400, 3  # wrong texts of a cell, what is shown of one, labels with their scores
-HASH = 12  # hex digits that are shown
+SAMPLE, CHARACTERS, SCORES = 6, 400, 3  # per cell: misclassified texts; per text: characters, scores shown
+HASH = 12  # hex digits shown
 FACTS = {
     "seed": "seed",
     "rows scored": "rows",
@@ -28,17 +28,17 @@ FACTS = {
 
 
 def key_of(suite: str, dataset: str, system: str) -> str:
-    """Name of a cell in the page's address: `#cell/<key>`."""
+    """Key of a cell in the page's URL fragment: `#cell/<key>`."""
     return f"{suite}/{dataset}/{system}"
 
 
 def details(run: RunData) -> dict[str, Any]:
-    """What the page holds of every system and dataset, of the first seed.
+    """Details of every system on every dataset, for the first seed.
 
     Returns:
-        `cells`: key -> title, facts, labels (counts, F1, threshold), confusion matrix (gold by answer; of one label per
-        text), wrong rows (id, gold, given, the highest scores).
-        `texts`: dataset -> sample id -> text; a dataset whose licence forbids to show its texts is left out.
+        `cells`: key -> title, facts, labels (counts, F1, threshold), confusion matrix (L, L) of gold by prediction
+        (single-label only), misclassified rows (id, gold, predicted, highest scores).
+        `texts`: dataset -> sample id -> text; datasets whose licence forbids showing their texts are left out.
     """
     cells: dict[str, Any] = {}
     wanted: dict[str, set[str]] = {}
@@ -68,7 +68,7 @@ def _detail(run: RunData, where: CellId) -> dict[str, Any]:
         "confusion": (gold.astype(int).T @ given.astype(int)).tolist() if single else None,
         "rows": len(gold),
         "errors": len(wrong),
-        # Rows are sorted by the hashes of their texts: the first wrong ones are a random sample, alike for all systems.
+        # Rows are sorted by hash of text, so the first errors are a random sample, in the same order for all systems.
         "wrong": [_wrong(cell, int(decision.rows[row]), given[row]) for row in wrong[:SAMPLE]],
     }
 
@@ -80,7 +80,7 @@ def _shown(value: Any) -> str:
 
 
 def _labels(cell: Cell, decision: Decision) -> list[dict[str, Any]]:
-    """Counts and F1 of each label; F1 is None where a label is neither gold nor given."""
+    """Counts and F1 of each label; F1 is None for a label that is neither gold nor predicted."""
     gold, given = cell.gold[decision.rows], decision.predictions
     counts = zip(cell.label_names, gold.sum(0), given.sum(0), (gold & given).sum(0), strict=True)
     cuts = decision.thresholds if decision.thresholds is not None else [None] * gold.shape[1]
@@ -96,14 +96,14 @@ def _labels(cell: Cell, decision: Decision) -> list[dict[str, Any]]:
 
 
 def _wrong(cell: Cell, row: int, given: np.ndarray) -> list[Any]:
-    """(id, gold labels, given labels, [label, score] of the highest scores) of one row."""
+    """(id, gold labels, predicted labels, [label, score] of the highest scores) of one row."""
     best = np.argsort(-cell.scores[row], kind="stable")[:SCORES]
     scores = [[int(label), f"{cell.scores[row, label]:.3f}"] for label in best]
     return [cell.sample_ids[row], np.flatnonzero(cell.gold[row]).tolist(), np.flatnonzero(given).tolist(), scores]
 
 
 def _texts(run: RunData, dataset: str, ids: set[str]) -> dict[str, str]:
-    """Texts of these rows, cut; {} where the card forbids to show them, or the rows are gone."""
+    """Truncated texts of these rows; {} if the card forbids showing them, or the prepared rows are missing."""
     path = run.layout.dataset(dataset)
     if not ids or not path.is_file() or not run.dataset_card(dataset).get("redistribute", True):
         return {}

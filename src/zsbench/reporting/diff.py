@@ -21,13 +21,13 @@ from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
 
 FACTS = ("weights_sha256", "labels_digest", "rows_sha256", "precision", "device", "source", "settings")
-SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # that two systems share in a fair comparison
+SETTING = ("labels_digest", "rows_sha256", "precision", "device")  # must be equal for a fair comparison of two systems
 STATISTICS = {"draws": 10_000, "seed": 0, "level": 0.95}  # the defaults of a config's `statistics`
 SIGNIFICANT = 0.05  # adjusted p below which a difference gets a mark
 COLUMNS = ["suite", "dataset", "system", "a", "b", "delta", "low", "high", "p", "p_adjusted", "n_rows", "seeds"]
 Key = tuple[str, str, str]  # suite, dataset, system
-TEST: Test = (("", "b", ""), ("", "a", ""))  # b minus a; both sides are decided in one way
-Cells = dict[Key, Callable[[], list[Cell]]]  # read when called: all seeds of one system on one dataset
+TEST: Test = (("", "b", ""), ("", "a", ""))  # b minus a, under one protocol
+Cells = dict[Key, Callable[[], list[Cell]]]  # lazy readers of all seeds of one system on one dataset
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Comparison:
     """Two runs side by side.
 
     Attributes:
-        deltas: suite, dataset ("average" over a suite's), system, a, b, delta (b - a), low, high, p, p_adjusted,
-            n_rows, seeds (of a and b).
-        notes: a line for each cell that only one run has, whose rows differ, or whose card says something else.
+        deltas: suite, dataset (or "average" over the suite), system, a, b, delta (b - a), low, high, p, p_adjusted,
+            n_rows, seeds (numbers of seeds of a and b).
+        notes: one line per cell that only one run has, whose rows differ, or whose cards differ.
     """
 
     deltas: pd.DataFrame
@@ -51,19 +51,19 @@ def compare_runs(
     statistics: dict[str, Any] | None = None,
     suite: str = "*",
 ) -> Comparison:
-    """Macro-F1 of run `b` minus run `a` on the cells that both have, all seeds of each.
+    """Macro-F1 of run `b` minus run `a` on the cells that both have, with all seeds.
 
-    Decided by `representative_decision`.
+    Predictions are those of `representative_decision`.
 
     Args:
         a, b: `results/<run>`; the same folder twice to compare two systems of one run.
-        systems: (system of a, system of b); without it every system is compared with itself.
-        statistics: `draws`, `seed`, `level`.
-        suite: only this suite.
+        systems: (system of a, system of b); by default, every system is compared with itself.
+        statistics: `draws`, `seed`, `level`; missing keys get the defaults of the config.
+        suite: glob pattern of the suites to compare; by default all.
 
     Raises:
-        IntegrityError: a folder without cells, a damaged cell, or nothing in common.
-        ConfigError: a system that its run does not have, or a random control.
+        IntegrityError: a folder has no cells, a cell is damaged, or the runs have no cell in common.
+        ConfigError: a run does not have the given system, or it is a random control.
     """
     statistics = STATISTICS | (statistics or {})
     left, right = _cells(Path(a), suite), _cells(Path(b), suite)
@@ -73,7 +73,7 @@ def compare_runs(
     if not shared:
         raise IntegrityError(f"{a} and {b} have no cell in common (suite, dataset and system)")
     notes = [f"only in {a if key in left else b}: {'/'.join(key)}" for key in left | right if key not in shared]
-    resampled: dict[tuple[str, str], dict[str, Evidence]] = {}  # (suite, system) -> of each dataset
+    resampled: dict[tuple[str, str], dict[str, Evidence]] = {}  # (suite, system) -> dataset -> evidence
     for key in shared:
         sides = left[key](), right[key]()
         if sides[0][0].rows_digest != sides[1][0].rows_digest:
@@ -83,7 +83,7 @@ def compare_runs(
             raise ConfigError(f"systems: {key[2]}: a random control is a single draw and cannot be compared")
         notes += _facts(key, sides[0][0].card, sides[1][0].card, FACTS if systems is None else SETTING)
         resampled.setdefault((key[0], key[2]), {})[key[1]] = _evidence(key[1], sides, statistics)
-    base = {} if systems else {"a": "", "b": ""}  # seeds of the same recipe are compared one by one
+    base = {} if systems else {"a": "", "b": ""}  # seeds of the same recipe are paired
     rows = []
     for (suite, system), evidence in resampled.items():
         comparisons = Comparisons(evidence, base, statistics)
@@ -96,10 +96,10 @@ def compare_runs(
 
 
 def _cells(root: Path, pattern: str) -> Cells:
-    """Readers of a run's cells, those without scores left out."""
+    """Readers of a run's cells, without (suite, dataset, system) that lack scores for any seed."""
     layout = Layout(root)
     seeds: dict[Key, list[int]] = {}
-    without: set[Key] = set()  # a seed without scores, so no number (see `read_cells`)
+    without: set[Key] = set()  # some seed has no scores (see `read_cells`)
     for path in sorted((root / "cells").glob(f"{pattern}/*/*/seed*/card.json")):
         suite, dataset, system, seed = path.parts[-5:-1]
         seeds.setdefault((suite, dataset, system), []).append(int(seed.removeprefix("seed")))
@@ -116,7 +116,7 @@ def _cells(root: Path, pattern: str) -> Cells:
 
 
 def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cells:
-    """Cells of one system, under a name that both sides share."""
+    """Cells of one system, renamed to a name that both sides share."""
     known = sorted({key[2] for key in cells})
     if system not in known:
         raise ConfigError(f"{root} has no system {system!r}{suggest(system, known)}")
@@ -125,7 +125,7 @@ def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cell
 
 
 def _evidence(dataset: str, sides: tuple[list[Cell], list[Cell]], statistics: dict[str, Any]) -> Evidence:
-    """Both sides in the same draws of rows."""
+    """Both sides resampled with the same draws of rows."""
     first = representative_decision(sides[0][0])
     answers = [np.stack([representative_decision(cell).partitions for cell in side]) for side in sides]
     keys = reversed(TEST)
@@ -158,7 +158,7 @@ def _row(comparisons: Comparisons, suite: str, system: str, name: str, datasets:
 
 
 def _corrected(frame: pd.DataFrame) -> pd.DataFrame:
-    """Holm's correction, among averages and among single datasets apart; two seeds have no p."""
+    """Add Holm-corrected p, separately for averages and for single datasets; comparisons with two seeds have no p."""
     tested = frame[frame["p"].notna()]
     for _, family in tested.groupby(tested["dataset"] == AVERAGE):
         frame.loc[family.index, "p_adjusted"] = holm(family["p"].to_numpy())
@@ -166,7 +166,7 @@ def _corrected(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _facts(key: Key, left: dict[str, Any], right: dict[str, Any], facts: tuple[str, ...]) -> list[str]:
-    """What the two cards (of the first seeds) say differently, of these facts."""
+    """A note on the given facts that differ between the two cards (of the first seeds); [] if none does."""
     changed = [name for name in facts if left.get(name) != right.get(name)]
     return [f"differs in {', '.join(changed)}: {'/'.join(key)}"] if changed else []
 

@@ -1,4 +1,4 @@
-"""How a number was computed: from the card of a cell and its scores to the metric, recomputed on the way.
+"""How a number was computed: from a cell's card and scores to its metrics, which are recomputed on the way.
 
 Axis legend: n rows, L labels.
 """
@@ -33,16 +33,16 @@ CARD_LINES = (
 
 
 def explain(cell: Path) -> str:
-    """Text that leads from what made the cell to each of its numbers.
+    """A text that traces each number of a cell back to the settings, rows and scores that produced it.
 
-    The scores' checksum is verified, and every decision that needs no folds is made again from them; a number that
-    cannot be reproduced is reported.
+    The checksum of the scores is verified, and every decision that needs no folds is recomputed from them; numbers that
+    cannot be reproduced are reported.
 
     Args:
         cell: the folder `results/<run>/cells/<suite>/<dataset>/<system>/seed<k>`, or a file in it.
 
     Raises:
-        IntegrityError: not a cell, a file is missing, or the scores are not those of the card.
+        IntegrityError: not a cell, a file is missing, or the scores do not match the card.
     """
     layout, where = _locate(cell)
     card = read_json(layout.card(*where))
@@ -59,7 +59,11 @@ def explain(cell: Path) -> str:
 
 
 def open_cell(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any]) -> Cell:
-    """A cell read on its own card's word about labels and task, for readers without the run's config."""
+    """Read a cell with labels and task from its own card, for callers without the run's config.
+
+    Raises:
+        IntegrityError: see `read_cell`.
+    """
     labels = card.get("label_names", card["labels"])
     entry = {"id": where[1], "task": card["task"], "labels": card["labels"], "label_names": labels}
     return read_cell(layout, where[0], entry, where[2], where[3])
@@ -85,7 +89,7 @@ def _made_by(card: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A fact in a line; a long one (the command holds the whole spec) is cut, the card has it all."""
+    """A fact on one line; long ones are truncated."""
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (see card.json)"
 
@@ -119,7 +123,7 @@ def _scores(cell: Cell, card: dict[str, Any]) -> str:
 
 
 def _decision(cell: Cell, block: dict[str, Any]) -> str:
-    """One protocol: how labels were chosen, counts a label, and the metrics, recomputed where scores suffice."""
+    """One protocol: how labels were chosen, counts per label, and metrics, recomputed if the scores are sufficient."""
     title = f"Protocol {block['protocol']}, split {block['split']}, {block['rows']:,} rows"
     fitted = block["thresholds_fitted_on"]
     rows = np.flatnonzero(cell.split == block["split"])
@@ -147,7 +151,7 @@ def _decision(cell: Cell, block: dict[str, Any]) -> str:
 
 
 def _names(cell: Cell) -> list[str]:
-    """Labels by name, in the order of the score columns."""
+    """Label names in the order of the score columns."""
     return cell.card.get("label_names", cell.card["labels"])
 
 
@@ -156,7 +160,7 @@ def _numbers(values: dict[str, float]) -> str:
 
 
 def _counts(cell: Cell, rows: np.ndarray, taken: np.ndarray, block: dict[str, Any]) -> list[str]:
-    """A line a label with its counts and F1, and the line that makes macro-F1 of them."""
+    """One line per label with its counts and F1, and a line with the macro-F1 computed from them."""
     gold = cell.gold[rows]
     hits, given, positive = (taken & gold).sum(0), taken.sum(0), gold.sum(0)
     total = given + positive

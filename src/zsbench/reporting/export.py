@@ -1,4 +1,4 @@
-"""A system's results in the forms that others read: BTZSC's result file, and the model index of a hub model card."""
+"""A system's results in other formats: a BTZSC result file, and the model index of a hub model card."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
 
-# Our id -> BTZSC's name and task group: the same sets, though BTZSC draws rows and words labels in its own way.
+# Our id -> BTZSC name and task group. Same data sets, but BTZSC samples rows and words labels differently.
 BTZSC = {
     "imdb": ("imdb", "sentiment"),
     "rotten-tomatoes": ("rottentomatoes", "sentiment"),
@@ -35,9 +35,9 @@ TYPES = {"macro_f1": "f1", "accuracy": "accuracy", "micro_f1": "f1", "exact_matc
 def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
     """A result file of BTZSC's leaderboard schema 1.0 (package btzsc 0.1.2), from stored scores.
 
-    Every single-label dataset that the run has is in `by_dataset`, under BTZSC's name where BTZSC has the set too;
-    means over seeds. `zsbench` says whose rows and label words these are: the file reads as a BTZSC result, but it is
-    none of BTZSC's harness, and their check of a submission names the sets that are missing.
+    `by_dataset` has every single-label dataset of the run (under BTZSC's name if BTZSC has it, too), as means over
+    seeds. The file is valid BTZSC, but was not produced by BTZSC's harness; the entry `zsbench` records the rows and
+    label wordings. BTZSC's submission check will list its datasets that are missing.
 
     Args:
         root: `results/<run>`.
@@ -45,7 +45,7 @@ def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
         model_type: embedding, nli, reranker or llm; by default that of the system's family.
 
     Raises:
-        ConfigError: the run has no such system, or its family is none of the four and `model_type` is not given.
+        ConfigError: the run has no such system, `model_type` is unknown, or it is not given and the family has none.
         IntegrityError: the system has no single-label cell.
     """
     cells = [cell for cell in cells_of(Path(root), system) if cell.card["task"] == "single"]
@@ -105,13 +105,13 @@ def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
 def model_index(root: Path, system: str, seed: int | None = None) -> str:
     """The `model-index` block (YAML) of a hub model card: the results of one checkpoint.
 
-    Built from huggingface_hub's `EvalResult`, so that the hub reads it: macro-F1 and accuracy on single-label sets;
+    Built with huggingface_hub's `EvalResult`, so that the hub can parse it: macro-F1 and accuracy on single-label sets;
     macro-F1, micro-F1 and exact match on multi-label sets, under the protocol of `representative_decision`.
 
     Args:
         root: `results/<run>`.
         system: id of the system.
-        seed: of the checkpoint; by default the first.
+        seed: seed of the checkpoint; by default the first.
 
     Raises:
         ConfigError: the run has no such system or seed.
@@ -138,7 +138,7 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
                     task_name="Zero-shot text classification",
                     dataset_type=origin,
                     dataset_name=facts.get("title", cell.dataset),
-                    dataset_config=cell.dataset,  # two sets of one source are two entries by this alone
+                    dataset_config=cell.dataset,  # keeps two sets of one source apart
                     dataset_revision=cell.card["revision"],
                     dataset_split=split,
                     dataset_args={"rows": int((cell.split == split).sum()), "wording": cell.card["verbalisation"]},
@@ -153,11 +153,14 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
 
 
 def write_model_index(folder: Path, block: str) -> Path:
-    """Put a `model-index` block into the metadata of a checkpoint's README.md, in place of one that is there.
+    """Put a `model-index` block into the metadata of a checkpoint's README.md, replacing an existing one.
 
     Args:
         folder: a checkpoint with a model card.
-        block: of `model_index`.
+        block: output of `model_index`.
+
+    Returns:
+        The path of the README.md.
 
     Raises:
         IntegrityError: the folder has no README.md.
@@ -176,7 +179,12 @@ def write_model_index(folder: Path, block: str) -> Path:
 
 
 def cells_of(root: Path, system: str) -> list[Cell]:
-    """Every cell of a system that holds scores, by suite, dataset and seed."""
+    """All cells of a system that have scores, sorted by suite, dataset and seed.
+
+    Raises:
+        ConfigError: the run has no such system.
+        IntegrityError: none of its cells has scores, or a cell is damaged.
+    """
     layout = Layout(root)
     paths = sorted((root / "cells").glob("*/*/*/seed*/card.json"))
     ids = [
@@ -195,7 +203,7 @@ def cells_of(root: Path, system: str) -> list[Cell]:
 
 
 def _btzsc_metrics(cell: Cell) -> dict[str, float]:
-    """Accuracy and macro means over the labels that occur in gold or predictions, as btzsc's `compute_metrics`."""
+    """Accuracy and macro means over the labels that occur in gold or predictions, like btzsc's `compute_metrics`."""
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     gold, predicted = cell.gold.argmax(axis=1), argmax(cell)[0].predictions.argmax(axis=1)
@@ -205,7 +213,7 @@ def _btzsc_metrics(cell: Cell) -> dict[str, float]:
 
 
 def shown_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
-    """(split, protocol, metrics) that a model card shows of a cell."""
+    """(split, protocol, metrics) that a model card shows for a cell."""
     if cell.card["task"] == "single":
         single = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: single[name] for name in ("macro_f1", "accuracy")}
@@ -232,6 +240,6 @@ def _model_type(family: str, system: str, given: str) -> str:
 
 
 def _parameters(root: Path, system: str) -> str:
-    """`23M` in BTZSC's manner, from the training record; "unknown" for what this run did not train."""
+    """Parameter count in BTZSC's format (`23M`), from the training record; "unknown" if not trained in this run."""
     records = sorted((root / "models" / system).glob("seed*/training.json"))
     return f"{read_json(records[0])['parameters'] / 1e6:.0f}M" if records else "unknown"

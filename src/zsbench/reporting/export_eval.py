@@ -1,4 +1,4 @@
-"""A system's results as an Every Eval Ever record, and as entries of a model repository's `.eval_results/`."""
+"""A system's results as an Every Eval Ever record, and as files for `.eval_results/` of a model repository."""
 
 import json
 import time
@@ -16,9 +16,9 @@ from zsbench.store.errors import ConfigError
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_text
 
-EEE_SCHEMA = "0.3.0"  # of package every-eval-ever 0.3.0 (MIT), whose validator the tests run
+EEE_SCHEMA = "0.3.0"  # of package every-eval-ever 0.3.0 (MIT); tests run its validator
 Relationship = Literal["first_party", "third_party", "collaborative", "other"]
-# Our metric -> Every Eval Ever's id.
+# Our metric -> Every Eval Ever id.
 METRIC_IDS = {"macro_f1": "f1_macro", "accuracy": "accuracy", "micro_f1": "f1_micro", "exact_match": "exact_match"}
 
 
@@ -32,19 +32,19 @@ def every_eval_ever(
     seed: int | None = None,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """One record of Every Eval Ever's aggregate schema: the results of one model, a metric of a set per entry.
+    """One record of Every Eval Ever's aggregate schema: the results of one model, one entry per dataset and metric.
 
     Args:
         root: `results/<run>`.
         system: id of the system.
         model_id: `DEVELOPER/NAME` of the model.
         organization: who ran the evaluation.
-        relationship: of that organization to the model.
-        seed: of the model; by default the first.
-        now: seconds since 1970; default: the clock.
+        relationship: relationship of that organization to the model's developer.
+        seed: seed of the model; by default the first.
+        now: seconds since 1970; by default the current time.
 
     Raises:
-        ConfigError: the run has no such system or seed, or `model_id` is not of two parts.
+        ConfigError: the run has no such system or seed, or `model_id` does not have two parts.
     """
     if len([part for part in model_id.split("/") if part]) != 2:
         raise ConfigError(f"model id {model_id!r}: expected DEVELOPER/NAME")
@@ -128,7 +128,7 @@ def _eee_results(cell: Cell, layout: Layout) -> Iterator[dict[str, Any]]:
 
 
 def write_every_eval_ever(folder: Path, record: dict[str, Any]) -> Path:
-    """Write a record where their datastore has it: `data/zsbench/DEVELOPER/NAME/<uuid4>.json` below `folder`."""
+    """Write a record in the layout of their datastore: `data/zsbench/DEVELOPER/NAME/<uuid4>.json` below `folder`."""
     path = Path(folder) / "data" / "zsbench" / record["model_info"]["id"] / f"{uuid.uuid4()}.json"
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return path
@@ -137,21 +137,21 @@ def write_every_eval_ever(folder: Path, record: dict[str, Any]) -> Path:
 def eval_results(
     root: Path, system: str, seed: int | None = None, *, source_url: str | None = None, notes: str | None = None
 ) -> dict[str, str]:
-    """YAML files for the folder `.eval_results/` of a model repository: {file name: text}, a file per hub data set.
+    """YAML files for the folder `.eval_results/` of a model repository: file name -> text, one file per hub data set.
 
-    The hub shows them where the data set is a registered benchmark. A value is macro-F1 in percent under the protocol
-    of `representative_decision`, which the notes name, since a benchmark's own metric may be another.
+    The hub shows them if the data set is a registered benchmark. The value is macro-F1 in percent under the protocol of
+    `representative_decision`. The notes name both, because a benchmark's own metric may differ.
 
     Args:
         root: `results/<run>`.
         system: id of the system.
-        seed: of the checkpoint; by default the first.
+        seed: seed of the checkpoint; by default the first.
         source_url: page that the results link to.
-        notes: put before ours.
+        notes: text to put before the generated notes.
 
     Raises:
         ConfigError: the run has no such system or seed.
-        IntegrityError: none of its sets comes from the hub.
+        IntegrityError: none of its data sets comes from the hub.
     """
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
@@ -184,7 +184,7 @@ def eval_results(
 
 
 def write_eval_results(folder: Path, files: dict[str, str]) -> list[Path]:
-    """Write them to `.eval_results/` below a checkpoint's folder."""
+    """Write the output of `eval_results` to `.eval_results/` in a checkpoint's folder; returns the paths."""
     paths = [Path(folder) / ".eval_results" / name for name in files]
     for path, text in zip(paths, files.values(), strict=True):
         write_text(path, text)
@@ -205,6 +205,6 @@ def _facts(cell: Cell, layout: Layout) -> dict[str, Any]:
 
 
 def _hub_dataset(facts: dict[str, Any]) -> str | None:
-    """`owner/name` of the hub data set that a test set was prepared from."""
+    """`owner/name` of the hub data set that a test set was prepared from; None if it is not from the hub."""
     _, separator, name = str(facts.get("origin", "")).partition("datasets/")
     return name or None if separator else None

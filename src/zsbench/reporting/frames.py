@@ -46,8 +46,8 @@ COLUMNS = {
     "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor median_shift rows",
     "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
 }
-HEADLINE = 6  # systems that one panel can show and a reader can still tell apart
-SERIES_COLORS = 8  # of `figures.style`, after which they return
+HEADLINE = 6  # most systems that can be told apart in one panel
+SERIES_COLORS = 8  # number of colours in `figures.style`, after which they repeat
 AVERAGE = "average"  # the dataset name of values over a whole suite
 SINGLE, MULTI = "single", "multi"  # tasks: one label per text, any number of labels per text
 WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown in place of a missing number
@@ -228,11 +228,11 @@ class RunData:
     def chosen_on(self, system: str, dataset: str, split: str) -> bool:
         """Whether the weights of a multi-label system were selected on the rows of this split.
 
-        Heads that this run trains look at the validation rows of their dataset to stop; what a publisher's training
-        looked at is not known row by row, so every split of a dataset that it declares as seen counts.
+        Heads trained in this run use the validation rows of their dataset for early stopping. Which rows a publisher
+        used is not known, so every split of a dataset that the config declares as `seen` counts.
         """
         entry = self.system(system)
-        if entry["settings"].get("blend") == "nli":  # reads no head
+        if entry["settings"].get("blend") == "nli":  # does not use the heads
             return False
         if entry["trained"]:
             return split == "validation" and entry["settings"].get("dataset") == dataset

@@ -1,4 +1,4 @@
-"""`reports/index.html`: every run that has a report, and the numbers of any two beside each other."""
+"""`reports/index.html`: all runs with a report, and the numbers of any two of them side by side."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from zsbench.reporting.render import TEMPLATES, embedded_json, environment
 from zsbench.reporting.summary import sentences
 from zsbench.store.provenance import read_json, write_json, write_text
 
-SUMMARY = "summary.json"  # of one run, for the index
+SUMMARY = "summary.json"  # one per run, read by the index
 
 
 def write_summary(run: RunData, out: Path) -> None:
-    """What the index shows of a run: header card, first sentence, headline metric of every system and dataset."""
+    """Write the part of a run that the index shows: header card, first sentence, headline metric of every cell.
+
+    Args:
+        out: `reports/<run>`.
+    """
     card, suites = header(run), {}
     for suite in run.spec["suites"]:
         means = run.suite_means(suite)

@@ -1,7 +1,7 @@
-r"""A table of a report as a LaTeX float for a paper: chosen columns, short names, never wider than the page.
+r"""A report table as a LaTeX float for a paper: chosen columns, short names, never wider than the page.
 
-LaTeX itself measures the tabular and shrinks it to the line where it is wider; a table that would become unreadable is
-refused here, by an estimate from the number of characters.
+LaTeX itself measures the tabular and scales it down if it is wider than the line. A table that would become unreadable
+is refused here, based on an estimate of its width from the number of characters.
 """
 
 import re
@@ -14,25 +14,25 @@ from zsbench.store.errors import ConfigError, suggest
 
 INTERVAL = "interval"  # the column of the interval of the column before it
 PACKAGES = "booktabs, graphicx"
-CHARACTER, GAP = 4.6, 12.0  # points, at \small: a mean character, the space between columns
+CHARACTER, GAP = 4.6, 12.0  # points at \small: mean character width, space between columns
 ONE_COLUMN, TWO_COLUMNS = 240.0, 500.0  # points: \columnwidth and \textwidth of a two-column page
 MOST_ROWS = 50
-SMALLEST = 0.65  # of \small: 6 of 9 points
+SMALLEST = 0.65  # smallest scale: about 6 of \small's 9 points
 
 
 def to_float(table: Table, run: str, columns: Sequence[str] = (), short_names: bool = False, protocol: str = "") -> str:
-    r"""A `table` environment with caption and label, or `table*` where it needs the width of both columns.
+    r"""A `table` environment with caption and label, or `table*` if it needs the width of both columns.
 
-    Below the tabular stand the notes that explain a printed mark; the others and the signature are comments.
+    Notes that explain a printed mark are below the tabular; other notes and the signature are LaTeX comments.
 
     Args:
-        table: as the report has it.
+        table: a table of the report.
         run: id of the run, for the label `tab:<run>-<table>`.
-        columns: ids of columns (see `column_ids`) in the order wanted; by default all. The first column always comes
-            first, and key columns that tell rows apart follow it. `interval` is the interval of the column before it
-            in a column of its own; without it, an interval stays behind its value.
-        protocol: of a multi-label table, the one whose rows are printed; by default all.
-        short_names: drop the family that all systems share (`gliznet-`) and what titles of datasets have in brackets.
+        columns: column ids (see `column_ids`) in the desired order; by default all. The first column always comes
+            first, followed by the key columns needed to tell rows apart. `interval` puts the interval of the preceding
+            column into a separate column; by default, intervals are printed after their values.
+        short_names: drop the prefix that all systems share (`gliznet-`) and the parenthesised part of dataset titles.
+        protocol: print only the rows of this protocol (multi-label tables); by default all.
 
     Raises:
         ConfigError: no such column or protocol; or the table would be too small to read, or longer than a page.
@@ -85,7 +85,7 @@ def _under(table: Table, protocol: str) -> Table:
 
 
 def column_ids(table: Table) -> dict[str, Column]:
-    """The printed columns by id: the title in lower-case words with hyphens.
+    """The printed columns by id, which is the title in lower case with hyphens.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"delta": [0.1], "p": [0.5]})
@@ -97,13 +97,13 @@ def column_ids(table: Table) -> dict[str, Column]:
 
 
 def select(table: Table, columns: Sequence[str]) -> Table:
-    """The table with the row's name, what else tells rows apart, and the chosen columns.
+    """The table with the row's name, the other columns needed to tell rows apart, and the chosen columns.
 
-    An id may be cut short where one column alone starts with it: `average` for `average-delta`. Whole words come
-    first: `p` is `p-adjusted`, also beside a `product-reviews`. A name of the table's csv (`delta`) serves as well.
+    An unambiguous prefix of an id is enough: `average` for `average-delta`. Whole words take precedence: `p` means
+    `p-adjusted`, even if there is a `product-reviews`. Column names of the table's CSV (`delta`) also work.
 
     Raises:
-        ConfigError: no column, or several, have the id; or `interval` follows a column without one.
+        ConfigError: no column or several columns match; or `interval` follows a column without an interval.
     """
     if not columns:
         return table
@@ -115,7 +115,7 @@ def select(table: Table, columns: Sequence[str]) -> Table:
             picked.append(_column(table, name))
     heads = [c for c in table.columns if c.kind == "text" and c.value in (table.keys or table.frame)]
     named = [table.columns[0], *(column for column in picked if column in heads)]
-    for head in heads:  # until no two rows have the same name
+    for head in heads:  # until row names are unique
         rows = table.frame.drop_duplicates(list(table.keys)) if table.keys else table.frame
         if not rows.duplicated([column.value for column in named]).any():
             break
@@ -136,7 +136,7 @@ def _column(table: Table, name: str) -> Column:
 
 
 def _apart(table: Table, column: Column | None) -> list[Column]:
-    """A value, and its interval in a column of its own."""
+    """Split a column into value and interval."""
     if column is None or not column.interval or column.kind == "interval":
         having = [name for name, one in column_ids(table).items() if one.interval and one.kind != "interval"]
         after = f"allowed: behind one of {', '.join(having)}" if having else "no column of this table has one"
@@ -151,7 +151,7 @@ def _short_title(table: Table, column: Column) -> str:
 
 
 def _short_systems(table: Table, printed: list[list[Cell]]) -> list[list[Cell]]:
-    """The rows without the family that every system in them starts with."""
+    """The rows without the prefix (family) that all system names share."""
     positions = [k for k, column in enumerate(table.columns) if column.value in ("system", "baseline")]
     names = {row[k].text for row in printed for k in positions}
     families = {name.partition("-")[0] for name in names if "-" in name}
@@ -165,7 +165,7 @@ def _short_systems(table: Table, printed: list[list[Cell]]) -> list[list[Cell]]:
 
 
 def _width(body: list[list[str]]) -> float:
-    """About how wide a tabular of these rows is, in points."""
+    """Estimated width of a tabular with these rows, in points."""
     longest = [max(map(len, column)) for column in zip(*body, strict=True)]
     return sum(longest) * CHARACTER + (len(longest) - 1) * GAP
 
@@ -184,4 +184,4 @@ def _tex(cell: Cell) -> str:
     text = escape_tex(cell.text)
     value = rf"\textbf{{{text}}}" if cell.bold else text
     shown = f"{value} {escape_tex(cell.marks)}".strip()
-    return f"{{}}{shown}" if shown.startswith("[") else shown  # after "\\" a "[" is an argument
+    return f"{{}}{shown}" if shown.startswith("[") else shown  # after "\\", LaTeX reads "[" as an argument

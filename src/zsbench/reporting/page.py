@@ -106,7 +106,7 @@ def write_report(root: Path, spec: dict[str, Any], out: Path) -> None:
 
 
 def short_form(table: Table) -> str:
-    """A table as REPORT.md shows it; of the claims, only those that the run could judge."""
+    """A table in the form for REPORT.md; for claims, only those that the run could test."""
     if table.kind != "claims":
         return to_markdown(table, short=True)
     judged = table.frame["verdict"] != NOT_TESTABLE
@@ -158,7 +158,7 @@ def _add_speed(section: Section, folder: Path) -> None:
 
 
 def _held(stem: Path, alt: str) -> dict[str, Any]:
-    """The parts of a figure on the page: the drawing and its data."""
+    """The embedded parts of a figure: the drawing and its data."""
     svg = inline_svg(stem.with_suffix(".svg").read_text(encoding="utf-8"), stem.name, alt)
     return {"svg": svg, "csv": _data_uri(stem.with_suffix(".csv")), "volatile": stem.name in TIMED_FIGURES}
 

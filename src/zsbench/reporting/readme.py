@@ -1,4 +1,4 @@
-"""The tables in README and docs/: rendered from a written report's numbers, never typed."""
+"""Generated blocks in README and docs/, rendered from the numbers of a written report."""
 
 import re
 from collections.abc import Callable
@@ -26,8 +26,8 @@ from zsbench.reporting.render import (
 from zsbench.reporting.tables.base import UNMOVED_NOTE
 from zsbench.store.provenance import read_json
 
-MOST_ROWS = 7  # of the headline
-SHOWN_PROTOCOL = "held-out"  # rows of a multi-label suite that a block shows; the whole table is in the report
+MOST_ROWS = 7  # of the headline block
+SHOWN_PROTOCOL = "held-out"  # the only protocol of a multi-label suite that blocks show; the report has all
 VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict")
 MULTI = ("System", "Macro-F1", "Exact match", "Macro P", "Macro R")
 RATIOS = ("backbone", "comparison", "labels", "times", "met")
@@ -36,18 +36,18 @@ _BLOCK = re.compile(r"<!-- begin:([\w-]+) -->\n(.*?)<!-- end:([\w-]+) -->", re.D
 
 
 def render(text: str, reports: Path) -> str:
-    """The text with every marked block filled from the report.
+    """The text with every marked block filled in from the report; idempotent.
 
-    A block is `<!-- begin:suite -->` ... `<!-- end:suite -->`, each marker on a line of its own. Its name is that of a
-    written table, or one of `BLOCKS`. Filling a filled text again changes nothing.
+    A block is `<!-- begin:suite -->` ... `<!-- end:suite -->`, each marker on a separate line. Its name is the name of
+    a table of the report, or one of `BLOCKS`.
 
     Args:
         text: the whole Markdown file.
         reports: `reports/<run>`.
 
     Raises:
-        ValueError: a block with an unknown name, one that ends under another name or not at all, or a table without
-            a column that a block shows.
+        ValueError: a block has an unknown name, no end marker, or one with another name; or a table lacks a column that
+            the block shows.
     """
 
     def fill(block: re.Match[str]) -> str:
@@ -63,7 +63,7 @@ def render(text: str, reports: Path) -> str:
 
 
 def written_tables(reports: Path) -> dict[str, Table]:
-    """Every table of a written report by name."""
+    """All tables of a written report by name."""
     folder = reports / "tables"
     return {path.stem: read_table(folder, path.stem) for path in sorted(folder.glob(f"*.{SIDECAR}"))}
 
@@ -96,7 +96,10 @@ def _suite(reports: Path) -> Table:
 
 
 def headline(reports: Path) -> str:
-    """At most seven rows: the reference, the best systems, the best untrained one, the best control without gold."""
+    """The headline table, and a sentence that summarises it.
+
+    At most seven rows: the reference, the best systems, the best untrained one, the best control that uses no gold.
+    """
     rows, metric = averages(_suite(reports))
     ranked = rows[rows["n_sets"] == rows["of_sets"]].sort_values("value", ascending=False, kind="stable")
     systems = ranked[~ranked["control"]]
@@ -118,13 +121,13 @@ def headline(reports: Path) -> str:
 
 
 def averages(table: Table) -> tuple[pd.DataFrame, str]:
-    """The rows of averages; name of their metric."""
+    """The rows of a suite table that are averages over datasets, and the display name of their metric."""
     rows = table.frame[table.frame["dataset"] == AVERAGE]
     return rows, METRICS[rows["metric"].iloc[0]].name
 
 
 def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFrame) -> str:
-    """What the table says, with its interval."""
+    """The main result of the table in one sentence, with its interval."""
     best, name = systems.iloc[0], reference["system"]
     other = systems.iloc[min(1, len(systems) - 1)] if best["system"] == name else best
     difference = f"{number(other['delta'], 3, signed=True)} {interval_text(other['low'], other['high'])}"
@@ -144,7 +147,7 @@ def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFram
 
 
 def scale(reports: Path) -> str:
-    """How small the run behind the sample is: sets, rows, seeds, steps of the reference."""
+    """The size of the sample run: training steps, seeds of the reference, rows and test sets."""
     table = _suite(reports)
     rows, _ = averages(table)
     reference = rows[rows["reference"]].iloc[0]
@@ -160,7 +163,7 @@ def scale(reports: Path) -> str:
 
 
 def _steps(reports: Path) -> list[str]:
-    """How long systems were trained, as the report's card says; [] where it does not."""
+    """Length of the trainings, from the header card of the report; [] if it has none."""
     path = reports / SUMMARY
     training = read_json(path)["facts"].get("Training") if path.is_file() else None
     return [training] if training else []
@@ -172,14 +175,14 @@ def _verdicts(reports: Path) -> str:
 
 
 def scores(reports: Path) -> str:
-    """The suite's metric alone: systems by datasets and their average, with the marks and what they mean."""
+    """The suite's metric only: systems by datasets and their average, with marks and their explanations."""
     table = _suite(reports)
     shown = tuple(column for column in table.columns if column.kind == "text" or column.value == "value")
     return _narrow(replace(table, columns=shown))
 
 
 def multi(reports: Path) -> str:
-    """The report's first multi-label suite under one protocol, without the columns of single labels."""
+    """The report's first multi-label suite under one protocol, without the per-label columns."""
     for table in written_tables(reports).values():
         if table.kind == "multi":
             titles = tuple(column.title for column in table.columns if column.title in MULTI)
@@ -188,7 +191,7 @@ def multi(reports: Path) -> str:
 
 
 def _narrow(table: Table) -> str:
-    """The table with the notes alone that start with a printed mark."""
+    """The table as Markdown, with only those notes that start with a printed mark."""
     marks = {mark for row in cells(table) for cell in row for mark in cell.marks}
     return to_markdown(replace(table, notes=tuple(n for n in table.notes if n[0] in marks), signature=""))
 
@@ -205,7 +208,7 @@ def _speed(reports: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else NO_SPEED
 
 
-# Blocks that are put together, rather than one table as it is.
+# Blocks that are not simply one table of the report.
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "headline": headline,
     "scale": scale,

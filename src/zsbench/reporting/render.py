@@ -1,6 +1,6 @@
-"""A table as numbers with the roles of its columns, and its forms: tidy CSV, Markdown, LaTeX, HTML.
+"""Tables as numbers with roles for their columns, rendered as tidy CSV, Markdown, LaTeX and HTML.
 
-Nothing is formatted before `cells`; the same table gives the same bytes.
+Numbers are formatted only in `cells`. Rendering is deterministic: the same table gives the same bytes.
 """
 
 import itertools
@@ -20,9 +20,9 @@ from zsbench.store.provenance import read_json, write_json, write_text
 
 EMPTY = "–"
 DIGITS, MOST_DIGITS = 3, 4
-MOST_ROWS = 20  # of a long table that the page shows before it is asked for all
+MOST_ROWS = 20  # rows of a long table that the page shows initially
 TEMPLATES = Path(__file__).with_name("templates")
-# What each flag prints behind a cell; a flag `baseline.unmoved` prints the mark of `unmoved`.
+# Flag -> mark printed after the value; a flag such as `baseline.unmoved` prints the mark of `unmoved`.
 MARKS = {
     "below": "†",
     "seen": "‡",
@@ -37,24 +37,24 @@ MARKS = {
 
 @dataclass(frozen=True)
 class Column:
-    """What one printed column shows of a table's frame.
+    """A printed column of a table.
 
     Attributes:
         title: heading.
         value: frame column with the value.
-        kind: text, count, number, signed (with a plus sign), share (in per cent), p, given (as somebody
-            printed it), or interval (of the value alone, no estimate).
-        digits: of a number; 0 stands for `DIGITS`, or `MOST_DIGITS` where the intervals are that narrow; of a share,
-            where 0 stands for 1.
-        interval: frame columns (low, high), printed behind the value.
-        plus: frame column of a second count, printed as `value + plus`.
-        sets: frame columns (count, total): over how many of the datasets the value is, printed where not over all.
+        kind: text, count, number, signed (with a plus sign), share (in percent), p, given (as published), or interval
+            (only the interval of the value).
+        digits: decimals of a number, where 0 stands for `DIGITS`, or `MOST_DIGITS` if the intervals are that narrow;
+            decimals of a share, where 0 stands for 1.
+        interval: frame columns (low, high), printed after the value.
+        plus: frame column with a second count, printed as `value + plus`.
+        sets: frame columns (count, total): the number of datasets that the value covers, printed if not all.
         marks: flag columns, see `MARKS`.
         bold: flag column.
-        at: of a table with `spread`, the value of that frame column whose rows are shown here.
-        status: frame column with the word that stands for a missing value ("n/a", "failed"); "" shows a dash.
-        volatile: whether equal runs may differ in it (times, memory).
-        extra: left out of Markdown and LaTeX, and on the page shown by choice alone.
+        at: for a table with `spread`, the value of the spread column whose rows are shown here.
+        status: frame column with the word to show for a missing value ("n/a", "failed"); "" shows a dash.
+        volatile: may differ between otherwise equal runs (times, memory).
+        extra: left out of Markdown and LaTeX, and hidden by default on the page.
     """
 
     title: str
@@ -74,20 +74,20 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers, and how they are to be shown.
+    """Numbers, and how to show them.
 
     Attributes:
         title: caption.
-        frame: tidy numbers: estimates, bounds, p and flags in columns of their own; the printed numbers are floats.
-        columns: printed columns; the first heads its row. By default every column of the frame under its name.
-        keys: frame columns that name a printed row; without them every frame row is one.
+        frame: tidy numbers, with separate columns for estimates, bounds, p and flags; printed numbers are floats.
+        columns: printed columns; the first is the row header. By default, every column of the frame under its name.
+        keys: frame columns that identify a printed row; by default, every frame row is one.
         spread: frame column whose values are spread over printed columns (`Column.at`).
-        group: frame column that names blocks of rows, each under a heading of its own; its rows lie together.
-        notes: footnotes, whole sentences.
-        signature: one line that says how the numbers came to be, for copying beside a number.
-        name: file name without ending.
+        group: frame column that divides rows into blocks with a heading each; rows of a block are contiguous.
+        notes: footnotes, in whole sentences.
+        signature: one line on how the numbers were computed, to be quoted with a number.
+        name: file name without extension.
         kind: see `plan.contents.ReportItem`.
-        section: of the page that shows it.
+        section: section of the page.
     """
 
     title: str
@@ -111,7 +111,7 @@ class Table:
 
 
 def _plain_column(named: tuple[Any, pd.Series]) -> Column:
-    """A frame column as it is; whole numbers without decimals."""
+    """A printed column for a frame column; whole numbers have no decimals."""
     name, values = named
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return Column(name, name)
@@ -120,7 +120,7 @@ def _plain_column(named: tuple[Any, pd.Series]) -> Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed cell: a value, what goes with it (interval, number of sets), its marks, and its frame row."""
+    """A printed cell: value, additions to it (interval, number of sets), marks, sort key, and frame row."""
 
     value: str
     beside: str = ""
@@ -154,12 +154,12 @@ def interval_text(low: float, high: float, digits: int = DIGITS, signed: bool = 
 
 
 def p_text(p: float) -> str:
-    """A p value in three digits; below them `<0.001`."""
+    """A p value with three decimals, or `<0.001`."""
     return "<0.001" if p < 0.001 else number(p, 3)
 
 
 def supported_digits(widths: pd.Series) -> int:
-    """Digits that intervals of these widths support: the width's second significant digit, 3 to 4."""
+    """Decimals that intervals of these widths support: up to the width's second significant digit, 3 to 4."""
     width = widths.median()
     if not width > 0:
         return DIGITS
@@ -180,7 +180,7 @@ def cells(table: Table) -> list[list[Cell]]:
 
 
 def _printed_rows(table: Table) -> list[dict[str, dict[str, Any]]]:
-    """Of every printed row: value of the spread column -> frame row; "" -> the row that names it."""
+    """For each printed row: value of the spread column -> frame row; "" -> the row's first frame row."""
     records = [{str(key): value for key, value in record.items()} for record in table.frame.to_dict("records")]
     if not table.spread:
         return [{"": record} for record in records]
@@ -199,7 +199,7 @@ def _digits(frame: pd.DataFrame, column: Column) -> int:
 
 
 def _cell(row: Mapping[str, Any], column: Column, digits: int) -> Cell:
-    """One frame row as one column shows it."""
+    """The printed cell of one frame row in one column."""
     value = row.get(column.value)
     marks = "".join(dict.fromkeys(MARKS[flag.split(".")[-1]] for flag in column.marks if row.get(flag) is True))
     if column.kind == "text":
@@ -226,7 +226,7 @@ def _cell(row: Mapping[str, Any], column: Column, digits: int) -> Cell:
 
 
 def trimmed(table: Table, extra: bool = False) -> Table:
-    """The table without columns that hold nothing but dashes, and without the extra ones unless asked for."""
+    """The table without empty columns, and without extra columns unless `extra`."""
     shown = [column for column in table.columns if extra or not column.extra]
     lines = cells(replace(table, columns=tuple(shown)))
     filled = [
@@ -236,16 +236,16 @@ def trimmed(table: Table, extra: bool = False) -> Table:
 
 
 def grouped(table: Table) -> list[tuple[str, list[list[Cell]]]]:
-    """The printed rows in their blocks: (heading, rows); one block without a heading where there is no `group`."""
+    """The printed rows in blocks: (heading, rows); a single block with heading "" if there is no `group`."""
     blocks = itertools.groupby(cells(table), key=lambda line: str(line[0].row.get(table.group, "")))
     return [(heading, list(lines)) for heading, lines in blocks]
 
 
 def picked(table: Table, titles: tuple[str, ...]) -> Table:
-    """The table with these printed columns alone.
+    """The table with only these printed columns.
 
     Raises:
-        ValueError: it has no such column.
+        ValueError: the table has no such column.
     """
     by_title = {column.title: column for column in table.columns}
     for title in titles:
@@ -255,7 +255,7 @@ def picked(table: Table, titles: tuple[str, ...]) -> Table:
 
 
 def words_table(name: str, title: str, frame: pd.DataFrame) -> Table:
-    """A table of a frame whose cells are shown as they are; columns that hold numbers alone are sorted as such."""
+    """A table of a frame with preformatted cells; columns that contain only numbers sort numerically."""
     columns = []
     numeric = frame.copy()
     for column in frame.columns:
@@ -279,10 +279,10 @@ def to_csv(table: Table) -> str:
 
 
 def to_markdown(table: Table, short: bool = False) -> str:
-    """A Markdown table, then notes and signature.
+    """A Markdown table, followed by notes and signature.
 
     Args:
-        short: leave out the notes, and the blocks of rows behind the first `MOST_ROWS`.
+        short: leave out the notes, and the blocks of rows after the first `MOST_ROWS` rows.
     """
     table = trimmed(table)
     rows: list[list[str]] = []
@@ -313,7 +313,7 @@ def to_latex(table: Table) -> str:
     table = trimmed(table)
     rows = [
         [escape_tex(cell.shown) if not cell.bold else _bold_tex(cell) for cell in row] for row in cells(table)
-    ]  # after "\\" a "[" is an argument
+    ]  # after "\\", LaTeX reads "[" as an argument
     frame = pd.DataFrame([[f"{{}}{line[0]}" if line[0].startswith("[") else line[0], *line[1:]] for line in rows])
     titles = [escape_tex(column.title) for column in table.columns]
     body = frame.reindex(columns=range(len(titles))).style.hide(axis="index").format_index(titles.__getitem__, axis=1)
@@ -330,11 +330,11 @@ def _bold_tex(cell: Cell) -> str:
 def to_html(
     table: Table, link: Callable[[Mapping[str, Any], Column], str] = lambda row, column: "", csv: str = ""
 ) -> str:
-    """A table of the page: sortable, with a filter and a choice of columns; an interval stands below its number.
+    """A table for the page: sortable, with a filter and selectable columns; intervals are below their numbers.
 
     Args:
-        link: (frame row, column) -> address, or "".
-        csv: address of the tidy CSV, or "".
+        link: (frame row, column) -> URL, or "".
+        csv: URL of the tidy CSV, or "".
     """
     table = trimmed(table, extra=True)
     blocks = [
@@ -357,7 +357,7 @@ def to_html(
 
 
 def environment(html: bool) -> jinja2.Environment:
-    """Templates with every value escaped in HTML, and an error for a value that is missing."""
+    """The template environment: values are escaped if `html`, and an undefined value is an error."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=html,
@@ -369,7 +369,7 @@ def environment(html: bool) -> jinja2.Environment:
 
 
 def embedded_json(value: Any) -> Markup:
-    """JSON for a `script` element, which no text in it can end."""
+    """JSON for a `script` element, escaped so that no string in it can close the element."""
     return Markup(json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
@@ -377,11 +377,11 @@ def embedded_json(value: Any) -> Markup:
 
 
 FORMS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "md": to_markdown, "tex": to_latex}
-SIDECAR = "json"  # what the CSV alone does not say
+SIDECAR = "json"  # metadata of the CSV
 
 
 def write_table(folder: Path, table: Table) -> None:
-    """`<name>.csv` (tidy numbers), `.json` (title, columns' roles, notes), `.md` and `.tex`."""
+    """Write `<name>.csv` (tidy numbers), `.json` (title, column roles, notes), `.md` and `.tex`."""
     for ending, form in FORMS.items():
         write_text(folder / f"{table.name}.{ending}", form(table))
     facts = {key: value for key, value in vars(table).items() if key not in ("frame", "columns")}
@@ -397,10 +397,10 @@ def _type(values: pd.Series) -> str:
 
 
 def read_table(folder: Path, name: str) -> Table:
-    """What `write_table` wrote.
+    """Read a table written by `write_table`.
 
     Raises:
-        FileNotFoundError: not written.
+        FileNotFoundError: there is no such table.
     """
     facts = read_json(folder / f"{name}.{SIDECAR}")
     types = facts.pop("types")
@@ -413,7 +413,7 @@ def read_table(folder: Path, name: str) -> Table:
 
 
 def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
-    """JSON's lists as the tuples that they were."""
+    """Lists from JSON converted back to tuples."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
 
 
@@ -449,7 +449,7 @@ _TEX = {
 
 
 def escape_tex(text: str) -> str:
-    """Text that LaTeX prints as it stands; straight double quotes become typographic ones."""
+    """Text escaped so that LaTeX prints it literally; straight double quotes become typographic ones."""
     text = re.sub(r'"([^"]*)"', r"``\1''", text)
     escaped = "".join(_TEX.get(character, character) for character in text)
     return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
@@ -461,6 +461,6 @@ _MARKDOWN = str.maketrans(
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it stands, also on hosts that read `$` as mathematics and `~~` as struck out."""
+    """Text escaped so that Markdown shows it literally, even on hosts that support `$` maths and `~~` strikethrough."""
     escaped = re.sub(r"&(?=[#\w]+;)", "&amp;", text).translate(_MARKDOWN).replace("](", r"]\(")
-    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", escaped)  # inside a word it is no emphasis
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", escaped)  # within a word it is not emphasis

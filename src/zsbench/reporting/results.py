@@ -1,7 +1,7 @@
 """A run as DataFrames, for a notebook or a script: `zsbench.results("results/embedded")`. Loads no torch.
 
-Everything is read from stored files; no number is computed here. What the frames of `analysis/` hold, column by column:
-docs/numbers.md.
+Everything is read from stored files; no metric is computed here. docs/numbers.md documents the columns of the frames in
+`analysis/`.
 """
 
 import json
@@ -30,7 +30,7 @@ VERDICT_COLUMNS = (
 
 
 def open_results(run: str | Path) -> "Results":
-    """A run by its folder (`results/embedded`) or its id (`embedded`).
+    """Open a run by its folder (`results/embedded`) or its id (`embedded`).
 
     Raises:
         FileNotFoundError: there is no such run.
@@ -44,7 +44,7 @@ def open_results(run: str | Path) -> "Results":
 
 @dataclass(frozen=True, repr=False)
 class Results:
-    """One run's numbers. Each property is a DataFrame that is read when it is first asked for."""
+    """The numbers of one run. Each property is a DataFrame, read on first access."""
 
     run: RunData
 
@@ -55,10 +55,10 @@ class Results:
 
     @cached_property
     def cells(self) -> pd.DataFrame:
-        """A row per cell, which is one system with one seed on one dataset.
+        """One row per cell, i.e. one system with one seed on one dataset.
 
-        `value` is the suite's headline `metric` under `protocol` on `split`; `status` is ok, n/a or failed, and then
-        `reason` says why there is no value.
+        `value` is the suite's headline `metric` under `protocol` on `split`; `status` is ok, n/a or failed; `reason`
+        explains a missing value.
         """
         values = self.run.cell_values()
         return pd.DataFrame([self._cell_row(cell, card, values.get(cell)) for cell, card in self.run.cards.items()])
@@ -96,12 +96,12 @@ class Results:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """The differences of averages that have a verdict: effect, no effect, or undecided and what would decide."""
+        """Differences of averages with a verdict: effect, no effect, or undecided (with the data that would decide)."""
         whole = self.deltas[(self.deltas["dataset"] == AVERAGE) & self.deltas["verdict"].fillna("").ne("")]
         return whole[VERDICT_COLUMNS.split()].reset_index(drop=True)
 
     def frame(self, name: str) -> pd.DataFrame:
-        """Another frame of `analysis/`: ranks, calibration, reliability, sensitivity, cost.
+        """A frame of `analysis/`, such as ranks, calibration, reliability, sensitivity or cost.
 
         Raises:
             ConfigError: no frame has this name.
@@ -111,19 +111,19 @@ class Results:
         return self.run.frame(name)
 
     def scores(self, dataset: str, system: str, seed: int | None = None, protocol: str = "") -> pd.DataFrame:
-        """What a system answered, a row per text and seed.
+        """The answers of a system, one row per text and seed.
 
         Args:
-            dataset: its id. A dataset of two suites gives the rows of the first.
-            system: its id.
-            seed: one of the system's; by default all.
-            protocol: of a multi-label suite, what decided (`fixed-0.5`, `held-out`, ...); by default what the tables
+            dataset: id of the dataset; if several suites have it, the first is used.
+            system: id of the system.
+            seed: one of the system's seeds; by default all.
+            protocol: protocol of a multi-label suite (`fixed-0.5`, `held-out`, ...); by default the one that tables
                 show first.
 
         Returns:
-            `seed`, `sample_id`, `split`, `text` (missing where the prepared rows are not there), `gold` and
-            `predicted` (a label, or a list of labels where a text may have several), `correct` (all labels right), and
-            a column `score:LABEL` per label. Under `cv`, `predicted` holds what most partitions predict.
+            `seed`, `sample_id`, `split`, `text` (missing if the prepared rows are not available), `gold` and
+            `predicted` (a label, or a list of labels in a multi-label suite), `correct` (all labels are right), and one
+            column `score:LABEL` per label. Under `cv`, `predicted` is the majority over partitions.
 
         Raises:
             ConfigError: the run has no such dataset, system, seed or protocol.
@@ -133,7 +133,7 @@ class Results:
         return pd.concat([self._texts(cell, protocol) for cell in cells], ignore_index=True)
 
     def _cells(self, dataset: str, system: str, seed: int | None) -> list[CellId]:
-        """The cells with scores of a dataset and system, of the dataset's first suite."""
+        """Cells with scores of a system on a dataset, in the dataset's first suite."""
         if dataset not in self.run.titles:
             raise ConfigError(f"dataset: {dataset!r} is not in this run{suggest(dataset, self.run.titles)}")
         scored = [cell for cell in self.run.cells() if cell[1] == dataset]
@@ -162,7 +162,7 @@ class Results:
         return frame.join(pd.DataFrame(cell.scores[decision.rows], columns=columns))
 
     def _decision(self, cell: Cell, protocol: str) -> Decision:
-        """The stored decision of a protocol, on its last split (test, where it has one)."""
+        """The stored decision under a protocol, on its last split (test if there is one)."""
         decisions = {decision.protocol: decision for decision in read_decisions(self.run.layout, cell)}
         wanted = protocol or (self.run.decision(cell.suite) or ("", ""))[0]
         if wanted not in decisions:

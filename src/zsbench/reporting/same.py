@@ -1,8 +1,8 @@
-"""`zsbench same`: whether two runs of one config hold the same content, times and environments aside.
+"""`zsbench same`: whether two runs of one config have the same content, apart from times and environments.
 
-What may differ between equal runs says so itself: a card and a training record list it under `volatile`, a table in
-its columns' roles. Figures that are made of times are named here. Files that show the numbers of others (pages,
-Markdown, LaTeX) are not compared: the numbers are.
+Values that may differ between equal runs are marked in the files: under `volatile` in cards and training records, as a
+column role in tables. Figures that show times are listed here. Files rendered from other files (pages, Markdown, LaTeX)
+are not compared; their sources are.
 """
 
 import json
@@ -17,18 +17,18 @@ from zsbench.store.provenance import read_json
 
 TIMED = ("cost",)  # figures of speed and memory
 VOLATILE = ["seconds", "texts_per_second", "peak_memory_mb"]  # columns of `cost.parquet`
-SKIPPED = ("logs", "cache", "failures")  # what jobs printed; what cells were copied from; attempts that came before
-RENDERED = (".html", ".md", ".tex", ".zip")  # made of what is compared
+SKIPPED = ("logs", "cache", "failures")  # output of jobs; copies of cells; earlier failed attempts
+RENDERED = (".html", ".md", ".tex", ".zip")  # rendered from files that are compared
 
 
 def differences(a: Path, b: Path) -> list[str]:
-    """Compare two folders of one kind: `results/<run>` with `results/<run>`, or `reports/<run>` with `reports/<run>`.
+    """Compare two result folders (`results/<run>`) or two report folders (`reports/<run>`).
 
     Returns:
-        One line per file that only one of them has, or that differs by more than volatile values; [] for equal runs.
+        One line per file that exists in only one of them, or differs in more than volatile values; [] for equal runs.
 
     Raises:
-        FileNotFoundError: one of them is no such directory.
+        FileNotFoundError: one of the folders does not exist.
     """
     names = [_names(folder) for folder in (a, b)]
     lone = [f"{name}: only in {a if name in names[0] else b}" for name in sorted(names[0] ^ names[1])]
@@ -44,11 +44,11 @@ def _names(folder: Path) -> set[str]:
 
 def _is_aside(path: Path) -> bool:
     timed = path.stem in TIMED and path.parts[0] == "figures"
-    return timed or path.name.startswith(".") or path.suffix in RENDERED  # a dot: lock files
+    return timed or path.name.startswith(".") or path.suffix in RENDERED  # dot files are locks
 
 
 def content(path: Path) -> Any:
-    """What of a file must be equal in equal runs."""
+    """The content of a file that must be equal in equal runs."""
     return READERS.get(path.suffix, Path.read_bytes)(path)
 
 
@@ -64,7 +64,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _csv(path: Path) -> Any:
-    """A table without its volatile columns; any other file whole."""
+    """A table without its volatile columns; any other CSV unchanged."""
     if not path.with_suffix(f".{SIDECAR}").is_file():
         return path.read_bytes()
     table = read_table(path.parent, path.stem)

@@ -1,5 +1,4 @@
-"""The summary at the top of a report: at most five plain statements computed from the analysis frames, the answer
-first."""
+"""The summary at the top of a report: at most five sentences computed from the analysis frames, main result first."""
 
 import pandas as pd
 
@@ -13,7 +12,7 @@ MOST_LEADERS, MOST_NAMES = 2, 4  # suites with their own statement; names in one
 
 
 def sentences(run: RunData) -> list[str]:
-    """Which system leads, whether that is significant, what ablations change, who is below chance, and limitations."""
+    """Which system leads, whether that is significant, what ablations change, systems below chance, and limitations."""
     leaders = [sentence for suite in run.spec["suites"] if (sentence := _leader(run, suite))][:MOST_LEADERS]
     return [sentence for sentence in (*leaders, _ablations(run), _below(run), _limits(run)) if sentence]
 
@@ -151,7 +150,7 @@ def _limits(run: RunData) -> str:
 
 
 def _without_numbers(run: RunData, at_most: int = 3) -> str:
-    """The first systems without a number on a dataset, each with the reason, and how many more there are."""
+    """The first few missing results with their reasons, and the number of others."""
     phrases = [
         f"{system} on {run.titles[dataset]} ({cell.word}: {cell.reason})"
         for (_, dataset, system), cell in run.missing.items()

@@ -15,8 +15,8 @@ from zsbench.reporting.render import Table, cells, interval_text, number
 from zsbench.store.errors import counted
 from zsbench.store.layout import Layout
 
-WIDTH = 100  # columns of the screen at most
-HEIGHT = 36  # lines of it at most
+WIDTH = 100  # maximum columns of the screen
+HEIGHT = 36  # maximum lines of the screen
 GAP = "  "
 SURE = 0.95  # P(best) above which the first system is clearly ahead of the second
 OTHER_CONTROLS = (
@@ -28,12 +28,12 @@ OTHER_CONTROLS = (
 ASCII = {
     ord(a): b for a, b in zip("†‡◇¶§°Δ–−×≥", ["+", "#", "^", "!", "$", "@", "delta", "-", "-", "x", ">="], strict=True)
 }
-# An interval covers one training per system where there is one seed: the mark says which kind of difference it is.
+# Significant between trainings, or (with one seed) only between these checkpoints.
 DIFFERS = ("differs", "checkpoint_differs")
 
 
 def results_of(reports: Path) -> Path:
-    """results/RUN of reports/RUN."""
+    """The folder results/RUN for reports/RUN."""
     return reports.absolute().parent.parent / "results" / reports.absolute().name
 
 
@@ -88,7 +88,7 @@ def _suite(table: Table, room: int, width: int) -> list[str]:
     trivial = controls[~controls["system"].isin(OTHER_CONTROLS)].iloc[:1]
     reference = next(iter(whole[whole["reference"]]["system"]), "")
     lines: list[list[str]] = [["", metric, f"minus {reference}" if reference else ""]]
-    most = max(1, room - 9)  # lines around the rows
+    most = max(1, room - 9)  # leaves room for the other lines
     shown = pd.concat([systems.iloc[:most], trivial]).sort_values("value", ascending=False, kind="stable")
     lines += [_row(entry) for entry in shown.to_dict("records")]
     names = max(len(line[0]) for line in lines)
@@ -123,7 +123,7 @@ def _row(entry: dict[str, Any]) -> list[str]:
 
 
 def _below(systems: pd.DataFrame, starred: bool) -> str:
-    """What `*` means, where it is shown, and whether first and second can be told apart."""
+    """The meaning of `*` (if shown), and whether the first system is clearly ahead of the second."""
     phrases = ["* differs from the reference after correction"] if starred else []
     if len(systems) < 2 or pd.isna(systems["p_best"].iloc[0]):
         return "; ".join(phrases)
@@ -177,7 +177,7 @@ def _checks(tables: dict[str, Table], width: int) -> list[str]:
 
 
 def table_text(table: Table, width: int) -> str:
-    """A table in plain columns; columns that do not fit follow in further parts, each with the first column."""
+    """A table in plain text; columns that do not fit continue below, with the first column repeated."""
     rows = cells(table)
     columns = [[column.title, *(row[i].shown for row in rows)] for i, column in enumerate(table.columns)]
     widths = [max(map(len, column)) for column in columns]
@@ -201,7 +201,7 @@ def table_text(table: Table, width: int) -> str:
 
 
 def in_ascii(text: str) -> str:
-    """The text in ASCII, with marks replaced."""
+    """The text in ASCII, with marks and symbols replaced."""
     return text.translate(ASCII)
 
 

@@ -1,6 +1,6 @@
-"""Systems that know nothing of a text's meaning, one for each side channel a measurement could leak through.
+"""Systems that ignore the meaning of a text, one for each side channel through which a measurement could leak.
 
-n texts, K labels. A number that one of them gets above chance measures the side channel, not the model.
+n texts, K labels. If one of them scores above chance, the number measures the side channel, not the model.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def text_length(texts: Sequence[str], labels: Sequence[str], row: int) -> np.nda
 
 
 def row_number(texts: Sequence[str], labels: Sequence[str], row: int) -> np.ndarray:
-    """The later the row, the later the label that scores highest: right wherever rows are stored by class."""
+    """The later the row, the later the label that scores highest: correct if rows are stored by class."""
     return _one_label([(row + i) / ROWS for i in range(len(texts))], len(labels))
 
 
@@ -55,7 +55,7 @@ CANARIES: dict[str, Canary] = {
 
 
 def rows_of(name: str, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
-    """A canary's scores where every text has labels of its own."""
+    """A canary's scores for texts with individual label lists."""
     pairs = zip(texts, label_lists, strict=True)
     return [CANARIES[name]([text], labels, row)[0] for row, (text, labels) in enumerate(pairs)]
 
@@ -76,13 +76,13 @@ def chance(targets: Sequence[np.ndarray], draws: int = 300, seed: int = 2) -> np
     """(draws, n) average precision of each row's labels under uniform random scores; rows need both kinds of label."""
     rng, found = np.random.default_rng(seed), np.empty((draws, len(targets)))
     for i, target in enumerate(targets):
-        order = rng.permuted(np.tile(target, (draws, 1)), axis=1)  # truth from the best rank to the worst
+        order = rng.permuted(np.tile(target, (draws, 1)), axis=1)  # targets from the best rank to the worst
         precision = order.cumsum(axis=1) / np.arange(1, len(target) + 1)
         found[:, i] = (precision * order).sum(axis=1) / target.sum()
     return found
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """Where a number that chance made lies, all but one time in ten thousand: mean and 3.9 standard deviations."""
+    """Interval that contains a chance result with probability 0.9999: mean and 3.9 standard deviations."""
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
     return mean - 3.9 * spread, mean + 3.9 * spread

@@ -1,6 +1,6 @@
-"""Whatever chooses or judges by label lists (validation of every family, hardset) gives the canaries chance.
+"""Canaries are at chance in everything that selects or evaluates with label lists (validation, hardset).
 
-Chance: the same rows scored at random, 300 times; the interval is given in `canaries.interval`.
+Chance: the same rows scored at random 300 times; the interval is `canaries.interval`.
 """
 
 import json
@@ -27,12 +27,12 @@ FAMILIES = {"gliznet": {}, "gliclass": {}, "biencoder": {}, "nli": {"template": 
 
 
 def true_first(text: str, true: list[str], false: list[str]) -> tuple[list[str], list[int]]:
-    """The order that leaked: true labels before false ones."""
+    """The order that used to leak: true labels before false ones."""
     return [*true, *false], [1] * len(true) + [0] * len(false)
 
 
 def prepare(root: Path) -> Layout:
-    """A run with a tiny encoder and a set whose labels are unrelated to its texts; the file lists true labels first."""
+    """A run with a tiny encoder and a set with labels unrelated to its texts; the file lists true labels first."""
     layout, rng = Layout(root), np.random.default_rng(1)
     save_tiny_encoder(layout.fetched("tiny").parent / "files")
     finish_backbone(layout)
@@ -68,7 +68,7 @@ def tasks(tmp_path_factory) -> dict[str, Task]:
 
 
 def ask(task: Task, name: str, monkeypatch: pytest.MonkeyPatch) -> float:
-    """What the task's own validation says of a canary in the model's place."""
+    """The task's validation metric for a canary in place of the model."""
 
     def score(model, texts, label_lists, device):
         return rows_of(name, texts, label_lists)
@@ -86,13 +86,13 @@ def test_validation_gives_every_canary_chance(tasks, monkeypatch, family: str) -
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_constant_score_gets_the_share_of_true_labels(tasks, monkeypatch, family: str) -> None:
-    """Tied labels enter the ranking together: less than chance, and the same for every order."""
+    """Tied labels enter the ranking together, so the score is below chance and the same for every order."""
     expected = np.mean([targets.mean() for targets in tasks[family].validation.targets])
     assert ask(tasks[family], "constant", monkeypatch) == pytest.approx(expected)
 
 
 def test_the_canaries_find_the_old_leak(tmp_path, monkeypatch) -> None:
-    """With true labels listed first, as validation once had them, the position canaries leave chance at once."""
+    """With true labels listed first, as in an old version, the position canaries are far from chance."""
     monkeypatch.setattr(training_sets, "shown_labels", true_first)
     task = task_of("biencoder", prepare(tmp_path / "run"))
     low, high = interval(chance(task.validation.targets).mean(axis=1))
@@ -102,7 +102,7 @@ def test_the_canaries_find_the_old_leak(tmp_path, monkeypatch) -> None:
 
 
 def test_every_family_sees_the_same_stored_order(tasks) -> None:
-    """One order for all: drawn from text and names, however the file lists them."""
+    """One order for all, determined by text and label names, regardless of the order in the file."""
     orders = [task.validation.labels for task in tasks.values()]
     assert all(order == orders[0] for order in orders)
     assert shown_labels("t", ["a", "b"], ["c", "d"])[0] == shown_labels("t", ["d", "b"], ["c", "a"])[0]
@@ -112,7 +112,7 @@ def test_every_family_sees_the_same_stored_order(tasks) -> None:
 
 
 def measured(layout: Layout, monkeypatch, canary: str) -> float:
-    """Mean AP that the hardset measurement prints for a canary in the trained model's place."""
+    """Mean AP of the hardset measurement for a canary in place of the trained model."""
     rng = np.random.default_rng(3)
 
     def trained(checkpoint, texts, labels, precision, token_budget):
@@ -131,7 +131,7 @@ def measured(layout: Layout, monkeypatch, canary: str) -> float:
 
 
 def bundle_chance() -> list[float]:
-    """Mean AP by bundle of random scores on hardset-mini's test split."""
+    """Mean AP per bundle of random scores on hardset-mini's test split."""
     rows = [row for row in read_authored(HARDSET) if row["split"] == "test"]
     bundles = [row["bundle"] for row in rows]
     targets = [np.array([1] * len(row["labels"]) + [0] * len(row["not_labels"])) for row in rows]

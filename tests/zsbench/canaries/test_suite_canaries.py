@@ -1,6 +1,6 @@
-"""From a file to a table cell: the canaries get no more than a guess on a suite and on topics, under every protocol.
+"""End to end: canaries score no better than guessing on a suite and on topics, under every protocol.
 
-The files are as bad as files get: rows run by class, gold columns list the first labels first.
+The files are a worst case: rows are sorted by class, and gold columns list the first labels first.
 """
 
 import json
@@ -53,7 +53,7 @@ def prepare(layout: Layout, name: str, rows: list[dict], labels: list[str], task
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Layout:
-    """A run with two prepared sets whose gold is unrelated to its texts, scored by every canary and measured."""
+    """A run with two prepared sets whose gold is unrelated to the texts, scored by every canary and measured."""
     layout, rng = Layout(tmp_path_factory.mktemp("run") / "r"), np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, 3 + rng.integers(35))) + f" {i}" for i in range(2 * ROWS)]
     counts = (np.array(SHARES) * ROWS).astype(int)
@@ -130,12 +130,12 @@ def test_no_canary_gets_above_a_guess_on_the_suite(made) -> None:
 
 @pytest.mark.parametrize(("name", "share"), [("position_first", SHARES[0]), ("position_last", SHARES[-1])])
 def test_position_canaries_score_what_one_constant_label_does(made, name: str, share: float) -> None:
-    """F1 = 2p / (1 + p) for the label that is always given and 0 for the three others."""
+    """F1 = 2p / (1 + p) for the label that is always predicted and 0 for the three others."""
     assert macro_f1(made, "news", name, "argmax", "test") == pytest.approx(2 * share / (1 + share) / 4)
 
 
 def test_the_row_canary_finds_rows_that_run_by_class(made) -> None:
-    """In the file's own order, in which rows were once kept, it is right half the time; as prepared it is at chance."""
+    """In file order, which an old version kept, it is correct half of the time; in prepared order it is at chance."""
     rows = pd.read_parquet(made.dataset("news"))
     gold = np.array([row[0] for row in rows["gold"]])
     scores = CANARIES["row_number"](rows["text"].tolist(), LABELS, 0)
@@ -144,7 +144,7 @@ def test_the_row_canary_finds_rows_that_run_by_class(made) -> None:
 
 
 def topic_chance(made: Layout, protocol: str, split: str, draws: int = 60) -> list[float]:
-    """Macro-F1 of random scores under a protocol, by the protocol's own code."""
+    """Macro-F1 of random scores under a protocol, computed with the protocol's code."""
     from dataclasses import replace
 
     from zsbench.evaluation.cells import read_cell
@@ -163,7 +163,7 @@ def topic_chance(made: Layout, protocol: str, split: str, draws: int = 60) -> li
     ("protocol", "split"), [(protocol, split) for protocol in PROTOCOL_NAMES for split in PROTOCOLS[protocol]]
 )
 def test_no_canary_gets_above_random_scores_on_topics(made, protocol: str, split: str) -> None:
-    """Or above giving every label to every row, which any score reaches when its thresholds are fitted."""
+    """Nor above predicting every label for every row, which any score reaches with fitted thresholds."""
     rows = pd.read_parquet(made.dataset("topics"))
     rates = [rows.loc[rows["split"] == split, "gold"].map(lambda own, j=j: j in own).mean() for j in range(3)]
     everything = float(np.mean([2 * rate / (1 + rate) for rate in rates]))
@@ -191,7 +191,7 @@ def test_sensitivity_gives_the_position_canaries_a_guess_and_calls_them_unstable
 
 
 class Way:
-    """A way of scoring as the speed page's gate sees it."""
+    """A way of scoring, as checked by the gate of the speed page."""
 
     def __init__(self, scores: np.ndarray) -> None:
         self.scores = scores
@@ -202,7 +202,7 @@ class Way:
 
 @pytest.mark.parametrize("name", sorted(CANARIES))
 def test_no_canary_passes_the_speed_gate(name: str) -> None:
-    """A fast way that gives a canary's numbers is refused, though its speed would be splendid."""
+    """A fast way of scoring that returns a canary's numbers is refused."""
     texts = [f"{'word ' * (i % 7)}{i}" for i in range(24)]
     honest = Way(np.random.default_rng(7).normal(size=(24, 4)))
     ways = {"gliznet": honest, "reference": honest, "nli-sorted": honest, "pipeline-1": honest}

@@ -1,4 +1,4 @@
-"""`snakemake check`: what stands in the way of a run."""
+"""`snakemake check`: what a run needs and lacks."""
 
 from pathlib import Path
 from typing import Any

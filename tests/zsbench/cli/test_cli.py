@@ -46,9 +46,9 @@ def test_starting_the_command_line_loads_no_model_library() -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["systems"], ["datasets"]])
 def test_help_and_listings_take_about_half_a_second(words: list[str]) -> None:
-    """CPU time, so that a busy machine does not fail it; a slow one takes .54 and .84 s."""
+    """CPU time, so that the test passes on a busy machine; a slow one takes 0.54 and 0.84 s."""
     seconds = []
-    for _ in range(2):  # the first may have to compile
+    for _ in range(2):  # the first may compile bytecode
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert zsbench(*words).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -86,7 +86,7 @@ app = typer.Typer()
 
 @app.command()
 def ends(how: str) -> None:
-    """A command that ends as it is told."""
+    """A command that ends in the given way."""
     raise {
         "code": typer.Exit(3),
         "config": ConfigError("run: must be a slug"),

@@ -1,4 +1,4 @@
-"""What of a run is done, and which sources are out of reach."""
+"""Which parts of a run are done, and which sources are unreachable."""
 
 import re
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_an_absent_mirror_is_said_of_every_repository(mirror_plan: Plan) -> None
 def test_what_the_mirror_has_or_was_fetched_is_not_missing(mirror_plan: Plan) -> None:
     for name in ("cr", "imdb"):
         place(mirror_plan, name).parent.mkdir(parents=True)
-    place(mirror_plan, "cr").write_text("{}")  # imdb: the folder alone
+    place(mirror_plan, "cr").write_text("{}")  # imdb: only the folder
     write_json(mirror_plan.layout.fetched("sst2"), {})
     missing = dict(unreachable_sources(mirror_plan))
     assert {"cr", "sst2"}.isdisjoint(missing) and "has no file 'plain_text/" in missing["imdb"]
@@ -51,7 +51,7 @@ def test_without_a_mirror_a_lock_is_needed(mirror_plan: Plan, monkeypatch: pytes
     missing = dict(unreachable_sources(mirror_plan))
     assert (
         "zsbench fetch --lock" in missing["cr"] and "topics-published" not in missing
-    )  # its preset has commit and sum
+    )  # its preset has commit and checksum
     for name in mirror_plan.sources:
         mirror_plan.resources["sources"][name]["lock"] = {
             "repo": mirror_plan.source_spec(name).get("repo"),

@@ -20,7 +20,7 @@ SAMPLE = REPOSITORY / "reports" / "sample"
 
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
-    """A copy of the sample's tables, to be changed."""
+    """A copy of the sample's tables for a test to change."""
     shutil.copytree(SAMPLE / "tables", tmp_path / "reports" / "mine" / "tables")
     return tmp_path / "reports" / "mine"
 

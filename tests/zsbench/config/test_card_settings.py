@@ -1,4 +1,4 @@
-"""The table of settings in docs/models/gliznet.md (card, script, ours) against config.yaml and script.yaml."""
+"""The table of settings in docs/models/gliznet.md agrees with config.yaml and script.yaml."""
 
 import dataclasses
 import re
@@ -14,12 +14,12 @@ from zsbench.recipe import Recipe
 
 CONFIGS = ("config.yaml", "workflow/configs/script.yaml")
 STATED = {"config.yaml": "Card", "script.yaml": "Script"}  # what each config follows
-# A setting that a config has otherwise on purpose; the page says why.
+# Settings in which a config deviates on purpose, as the page explains.
 DEVIATES = {("config.yaml", "max_grad_norm"), ("script.yaml", "max_grad_norm")}
 
 
 def table() -> dict[str, dict[str, object]]:
-    """Setting -> column -> its first value in backticks, read as YAML; None where the cell has none."""
+    """Setting -> column -> first value in backticks, parsed as YAML; None if there is none."""
     page = (REPOSITORY / "docs" / "models" / "gliznet.md").read_text(encoding="utf-8")
     lines = [line for line in page.partition("## 4. Settings")[2].partition("\n## ")[0].splitlines() if line[:1] == "|"]
     header, _, *rows = [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in lines]
@@ -32,7 +32,7 @@ def table() -> dict[str, dict[str, object]]:
 
 
 def settings(*files: str) -> dict[str, object]:
-    """All settings of the run that these files make."""
+    """All settings of the run of these config files."""
     config = merge(*(load_yaml(REPOSITORY / name) for name in files))
     spec = Plan(config, resolve(config, REPOSITORY / "workflow")).trained["gliznet-full"]
     recipe = Recipe(**spec["recipe"])

@@ -1,4 +1,4 @@
-"""Configs: each broken one is refused by key, with every problem at once; small ones are made whole."""
+"""Configs: broken ones are refused with all problems by key; small ones get their defaults."""
 
 import importlib.metadata
 import subprocess
@@ -48,7 +48,7 @@ def drop(path: str) -> Change:
 
 
 def mine(**changes: Any) -> Change:
-    """A test set of one's own, changed, in the suite of embedded.yaml."""
+    """A changed custom test set in the suite of embedded.yaml."""
 
     def change(config: dict) -> None:
         config["datasets"] = {"mine": MINE | changes}
@@ -73,7 +73,7 @@ def variant(**options: Any) -> Change:
     return put("gliznet/variants/mine", options)
 
 
-REFUSED: dict[str, tuple[Change, str, str]] = {  # what -> (change, the key that is named, a word of what is allowed)
+REFUSED: dict[str, tuple[Change, str, str]] = {  # case -> (change, key in the message, a word in the allowed values)
     # Keys
     "unknown top-level key": (put("recipes", {}), "recipes", "recipe"),
     "unknown recipe key": (put("recipe/learning_rat", 1e-4), "recipe.learning_rat", "learning_rate"),
@@ -475,7 +475,7 @@ def test_snakemake_prints_the_reason_alone(tmp_path: Path, change: Callable[[str
 
 
 def test_the_embedded_config_is_whole_without_its_anchors(embedded: dict) -> None:
-    """Sanity of the table above: what it changes is a config that passes."""
+    """Sanity check: the config that the table above changes is valid."""
     mine()(embedded)
     assert checked(yaml.safe_load(yaml.safe_dump(embedded)))["run"] == "embedded"
 

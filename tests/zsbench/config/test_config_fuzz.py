@@ -1,4 +1,4 @@
-"""Configs and files nobody thought of: they load, or are refused with a message; no other error, and no hang."""
+"""Random configs and files load or are refused with a message; no other error, and no hang."""
 
 import copy
 import json
@@ -31,14 +31,14 @@ VALUES = st.recursive(
 
 
 def put(config: Any, key: str, value: Any) -> None:
-    """Set the entry at a dotted key; an index stands for the place in a list."""
+    """Set the entry at a dotted key; an index selects a list element."""
     *parents, last = key.split(".")
     for name in parents:
         config = config[int(name)] if isinstance(config, list) else config[name]
     config[int(last) if isinstance(config, list) else last] = value
 
 
-# What was found is kept: each of these crashed once, or was let through.
+# Regressions: each of these used to crash or was accepted.
 @example([("gliznet", [1])])
 @example([("suites", [1])])
 @example([("recipe.steps", 4.0)])
@@ -56,7 +56,7 @@ def test_a_changed_config_plans_or_is_refused(changes: list[tuple[str, Any]]) ->
         try:
             put(config, key, copy.deepcopy(value))
         except (KeyError, IndexError, TypeError, ValueError):
-            continue  # the first change took the second one's place away
+            continue  # the first change removed the parent of the second
     try:
         resources = resolve(config, REPOSITORY / "workflow")
     except ConfigError as error:
@@ -78,7 +78,7 @@ def test_a_single_wrong_value_is_named_by_its_key_alone(key: str) -> None:
         resolve(config, REPOSITORY / "workflow")
     _, *lines = str(caught.value).splitlines()
     assert lines and all(line.startswith(f"  - `{key}") for line in lines), lines
-    assert len(lines) == 1 or key.endswith("rows"), lines  # which is a number or a mapping, and says of both why not
+    assert len(lines) == 1 or key.endswith("rows"), lines  # a number or a mapping, so the message has a line for each
 
 
 @example("a: &a [*a]")

@@ -1,4 +1,4 @@
-"""Models that a config names by hub id or folder, and pins on first use."""
+"""Models given by hub id or folder in a config, and pinned on first use."""
 
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def test_a_folder_is_copied_without_pickles_and_seen_when_edited(
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """Commits by repository, in place of the hub; a lock file of its own."""
+    """A fake hub: commits by repository; with a separate lock file."""
     commits = {"me/one": "a" * 40}
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ZSBENCH_MIRROR", raising=False)

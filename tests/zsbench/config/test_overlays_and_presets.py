@@ -1,4 +1,4 @@
-"""The project's configs laid over one another, and the presets they name."""
+"""The project's configs with their overlays, and the presets they name."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def test_own_configs_pass(run: str, paths: list[str]) -> None:
 
 
 def test_the_rehearsal_trains_with_the_paper_runs_settings_but_for_its_sizes() -> None:
-    """Two processes and the sharded strategy among them."""
+    """Including two processes and the sharded strategy."""
     recipes = [laid_over(*paths)["recipe"] for paths in (("config.yaml",), CONFIGS[2][1:])]
     paper, rehearsal = recipes
     assert {key for key in paper if paper[key] != rehearsal[key]} == {
@@ -98,7 +98,7 @@ def test_an_editor_takes_the_projects_files_and_marks_a_misspelt_key(path: str) 
 
 
 def test_every_preset_of_the_suites_is_there_with_what_a_card_needs(resources: dict) -> None:
-    """The schema requires the fields; which sets there must be, and that hub sources are pinned, is said here."""
+    """The schema checks the fields; this checks which sets exist, and that hub sources are pinned."""
     published = load_yaml(REPOSITORY / "workflow" / "resources" / "published.yaml")["rows"]
     wanted = {**published, "banking77": 3080, "massive": 2974}
     for name, rows in wanted.items():

@@ -1,4 +1,4 @@
-"""`zsbench init`: what it finds in a file, and that the config it writes is one."""
+"""`zsbench init`: what it finds in a file, and that it writes a valid config."""
 
 from pathlib import Path
 

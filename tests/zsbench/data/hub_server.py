@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "c" * 40
-SIGNED = "X-Amz-Signature=verysecretsignature"  # what makes a real download link work for anybody
+SIGNED = "X-Amz-Signature=verysecretsignature"  # in a real download link, anybody with this signature can use it
 
 
 @dataclass
 class Repo:
-    """One repository: files by name, which of them are large (LFS), branches, and who may read it."""
+    """One repository: files by name, which of them are large (LFS), branches, and access rights."""
 
     files: dict[str, bytes]
     large: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(404, {}, b"{}")
         key = f"{(match[2] or 'models/')}{match[3]}"
         repo = hub.repos.get(key)
-        if repo is None:  # the real hub does not tell strangers whether a repository exists
+        if repo is None:  # the real hub hides whether a repository exists from unauthorised clients
             return self.reply(401, {"X-Error-Code": "RepoNotFound"}, b"{}")
         if match[1]:
             return self.listing(repo, key, match[5] or "main")
@@ -115,7 +115,7 @@ class Handler(BaseHTTPRequestHandler):
         content = repo.files[name]
         if name in repo.large:
             digest = hashlib.sha256(content).hexdigest()
-            port = self.server.server_port  # another host name, as the real hub's storage has
+            port = self.server.server_port  # a different host name, like the real hub's storage
             headers = {"Location": f"http://localhost:{port}/cdn/{digest}?{SIGNED}", "X-Repo-Commit": commit}
             headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content)), "ETag": '"other"'}
             return self.reply(302, headers, b"")

@@ -1,4 +1,4 @@
-"""The loopback hub with the endpoints of an upload: new repository, check of the card, commit."""
+"""The loopback hub with upload endpoints: create repository, validate card, commit."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from hub_server import Handler, Repo, serve
 
 
 class UploadHandler(Handler):
-    """Every file comes with the commit, as small ones do on the real hub (large ones have a protocol of their own)."""
+    """All files are part of the commit, like small ones on the real hub (large ones use another protocol)."""
 
     def do_POST(self):  # noqa: N802
         hub, path = self.server.hub, self.path.partition("?")[0]
@@ -52,5 +52,5 @@ class UploadHandler(Handler):
 
 
 def serve_uploads():
-    """Start a hub that takes uploads; returns (hub, function that stops it)."""
+    """Start a hub that accepts uploads; returns (hub, function that stops it)."""
     return serve(UploadHandler)

@@ -1,4 +1,4 @@
-"""Data files with one thing wrong, or odd and right: an error that names it, or the rows as they stand, never fewer."""
+"""Data files with one fault give an error that names it; odd but valid files give all their rows unchanged."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ LISTS = {"task": "multi", "suite": "topics"}
 
 
 def keep(folder: Path, content: str | bytes | pd.DataFrame) -> Path:
-    """Put a file where a fetched one lies; returns the manifest."""
+    """Store a file as if it had been fetched; returns the manifest."""
     path = folder / "files" / "a.dat"
     path.parent.mkdir(exist_ok=True)
     if isinstance(content, pd.DataFrame):
@@ -36,7 +36,7 @@ def prepare(folder: Path, kind: str, content: str | bytes | pd.DataFrame, **more
     spec |= {"label_names": ["bad", "good"], "verbalisation": "plain", "task": "single", "domain": "d", "rows": None}
     spec |= {"expected_rows": {"test": 2}, "licence": "l", "citation": "c", "sample_seed": 0} | more
     prepare_dataset(spec, keep(folder, content), folder / "rows.parquet", folder / "card.json")
-    rows = pd.read_parquet(folder / "rows.parquet").sort_values("text")  # prepared rows have an order of their own
+    rows = pd.read_parquet(folder / "rows.parquet").sort_values("text")  # prepared rows have a different order
     return rows["text"].tolist(), [list(gold) for gold in rows["gold"]]
 
 

@@ -1,4 +1,4 @@
-"""Compressed data files: every format under every compression, told by what is in the file and not by its name."""
+"""Compressed data files: every format with every compression, detected from the content and not from the name."""
 
 import bz2
 import gzip
@@ -58,7 +58,7 @@ def test_every_format_is_read_under_every_compression(tmp_path: Path, kind: str,
 @given(where=st.floats(0, 0.999), change=st.integers(0, 255))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_cut_or_damaged_file_is_named_or_read_whole(tmp_path: Path, packing: str, where: float, change: int) -> None:
-    """`change` 0 cuts the file there, else a byte is changed; some bytes, such as a time, mean nothing."""
+    """`change` 0 truncates the file, otherwise a byte is changed; some bytes, such as a time, are irrelevant."""
     content = bytearray(PACK[packing](KINDS["jsonl"]))
     place = int(where * len(content))
     if change:
@@ -80,7 +80,7 @@ def test_an_archive_of_several_files_is_refused_but_not_for_a_macs_notes(tmp_pat
 
 @pytest.mark.parametrize("name", ["rows.csv.gz", "rows.csv.zip", "rows.csv.xz", "rows.csv.bz2", "rows.csv.zst"])
 def test_the_name_of_a_compression_means_nothing(tmp_path: Path, name: str) -> None:
-    """pandas goes by the name and has an exception of its own for each."""
+    """pandas decides by the name, and raises a different exception for each compression."""
     (tmp_path / name).write_bytes(KINDS["table"])
     assert read_frame(tmp_path / name, {"type": "table"})["text"].tolist() == GOOD[0]
     (tmp_path / name).write_bytes(b"\x1f\x8b no such thing")

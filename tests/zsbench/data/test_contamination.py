@@ -1,4 +1,4 @@
-"""Overlap of training and test texts against a brute-force comparison, and how much a search must and must not find."""
+"""Overlap of training and test texts, against brute force, and what a search must and must not find."""
 
 import random
 import time
@@ -27,7 +27,7 @@ def shingles(text):
 
 
 def share(one, other):
-    """Of the word triples of the text that has fewer; 0 where too few are shared to mean anything."""
+    """Shared word triples divided by those of the text with fewer; 0 if too few are shared to be meaningful."""
     a, b = shingles(one), shingles(other)
     return len(a & b) / min(len(a), len(b)) if len(a & b) >= MIN_SHARED else 0.0
 
@@ -46,7 +46,7 @@ def test_exact_is_after_normalisation():
     report = overlap(train, test)
     assert report.exact == (0, 1) and report.near == ()
     assert report.train_hits == (0, 2)
-    assert (report.train_rows, report.test_rows) == (3, 3)  # texts without a word say nothing about contamination
+    assert (report.train_rows, report.test_rows) == (3, 3)  # texts without words are not evidence of contamination
 
 
 def test_every_near_pair_is_found_and_no_other():

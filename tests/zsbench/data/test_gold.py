@@ -1,4 +1,4 @@
-"""Gold columns as files hold them: of every type and spelling, what was meant comes out, or the row is named."""
+"""Gold columns of every type and spelling are read as intended, or the error names the row."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def typed(dtype: Any) -> Any:
     return lambda rows: pd.DataFrame({"text": [f"t{i}" for i in range(len(rows))], "g": pd.array(rows, dtype=dtype)})
 
 
-# How a column of 0, 1, 2 and gaps is stored.
+# Ways to store a column of 0, 1, 2 and gaps.
 NUMBERS = {
     "csv": ("table", table),
     "csv that pandas wrote of numbers with gaps": (
@@ -128,7 +128,7 @@ def test_rows_of_zeros_and_ones_are_read_when_named_and_refused_else(
 @given(case=label_sets(), of=st.sampled_from([int, str]))
 @QUIET
 def test_lists_of_label_values_are_read_or_refused(tmp_path: Path, case: tuple[int, list[set[int]]], of: type) -> None:
-    """Refused is only what could be zeros and ones: with two labels, [0, 1] may mean both or the second."""
+    """Only ambiguous lists are refused: with two labels, [0, 1] may mean both labels or the second one."""
     n, sets = case
     more = spec([of(i) for i in range(n)], **LISTS, expected_rows={"test": len(sets)})
     content = json_lines([[of(i) for i in sorted(row)] for row in sets])

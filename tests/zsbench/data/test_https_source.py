@@ -1,4 +1,4 @@
-"""https sources against a loopback server with faults: cut, busy, changed, missing."""
+"""https sources against a loopback server with faults: truncated, busy, changed, missing."""
 
 import errno
 import hashlib
@@ -152,7 +152,7 @@ def test_what_is_there_already_needs_no_space(hub, monkeypatch, tmp_path):
     hub.fault("GET", "rows.json", status=404)
     with pytest.raises(FetchError, match="404"):
         fetch(source(hub), manifest)
-    hub.ranges = False  # the whole file again, over the part
+    hub.ranges = False  # the whole file again, overwriting the partial one
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 600_000})())
     fetch(source(hub), manifest)
     assert (tmp_path / "set/files/rows.json").read_bytes() == CONTENT

@@ -1,4 +1,4 @@
-"""Hub sources through the real client against a loopback hub: what a user meets is what is tested."""
+"""Hub sources with the real client against a loopback hub, as users experience them."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def hub():
 
 @pytest.fixture
 def run(hub, tmp_path):
-    """Run fetch or write_lock in a process of its own, with the client pointed at the loopback hub."""
+    """Run fetch or write_lock in a separate process, with the client pointed at the loopback hub."""
 
     def call(what, first, second, lock=None, **settings):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "XDG"))}
@@ -73,7 +73,7 @@ def model(**changes):
 
 
 def stored(manifest):
-    """Names of everything beside a manifest."""
+    """Names of all files next to a manifest."""
     folder = manifest.parent
     return (
         sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
@@ -81,7 +81,7 @@ def stored(manifest):
 
 
 def refused(done, manifest, *words):
-    """A fetch that failed well: one line with these words, no traceback, no manifest, nothing in files/."""
+    """Assert that a fetch failed cleanly: one line with these words, no traceback, no manifest, nothing in files/."""
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
     assert message.startswith("zsbench fetch: ") and "Traceback" not in done.stderr
@@ -161,7 +161,7 @@ def test_bytes_changed_on_the_way_are_refused(run, hub, tmp_path):
 
 def test_a_cut_connection_continues_where_it_stopped(run, hub, tmp_path):
     manifest = tmp_path / "small" / "manifest.json"
-    large = WEIGHTS * 12  # the client keeps whole blocks of 10 MB
+    large = WEIGHTS * 12  # the client keeps complete blocks of 10 MB
     hub.repos["models/org/small"].files["model.safetensors"] = large
     hub.fault("GET", "^/cdn/", cut=11_000_000)
     assert run("fetch", model(), manifest).returncode == 0
@@ -175,7 +175,7 @@ def test_a_failed_fetch_continues_with_the_files_it_has(run, hub, tmp_path):
     hub.fault("GET", "^/cdn/", status=404)
     refused(run("fetch", model(), manifest), manifest, "404")
     assert run("fetch", model(), manifest).returncode == 0
-    assert len(hub.asked("GET", "resolve/.*/config.json$")) == 2  # two files of that name, each sent once
+    assert len(hub.asked("GET", "resolve/.*/config.json$")) == 2  # two files with this name, each sent once
     assert "partial" not in str(stored(manifest))
 
 
@@ -236,7 +236,7 @@ def test_secrets_stay_out_of_messages_logs_and_manifests(run, hub, tmp_path):
     manifest = tmp_path / "small" / "manifest.json"
     hub.fault("GET", "^/cdn/", status=403)
     refusal = run("fetch", model(), manifest, HF_TOKEN=TOKEN)
-    hub.fault("GET", "^/cdn/", cut=1000)  # the client logs the signed link when it tries again
+    hub.fault("GET", "^/cdn/", cut=1000)  # the client logs the signed link on a retry
     success = run("fetch", model(), manifest, HF_TOKEN=TOKEN)
     assert refusal.returncode == 1 and success.returncode == 0
     assert "Trying to resume" in success.stderr
@@ -249,7 +249,7 @@ def test_secrets_stay_out_of_messages_logs_and_manifests(run, hub, tmp_path):
 def test_files_that_are_there_already_need_no_space(run, hub, tmp_path):
     manifest = tmp_path / "small" / "manifest.json"
     last = hashlib.sha256(b"pickle").hexdigest()
-    hub.fault("GET", f"^/cdn/{last}", status=404)  # when all others are there
+    hub.fault("GET", f"^/cdn/{last}", status=404)  # after all others were fetched
     refused(run("fetch", model(files=["*"]), manifest), manifest, "404")
     assert (tmp_path / "small/partial/model.safetensors").is_file()
     done = run("fetch with little room", model(files=["*"]), manifest)

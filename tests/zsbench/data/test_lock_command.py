@@ -1,4 +1,4 @@
-"""`zsbench fetch --lock` and what follows from it, through the command line and the config, against a loopback hub."""
+"""`zsbench fetch --lock` and its effects, through the command line and the config, against a loopback hub."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ def zsbench(hub, tmp_path):
 
 
 def fetch_job(tmp_path, run):
-    """A fetch job of the source `cr`, as the presets and the lock are now."""
+    """A fetch job of the source `cr` with the current presets and lock."""
     source_config(tmp_path / "results" / run, "cr", load_resources(tmp_path / "resources")["sources"]["cr"])
     return ("job", "fetch", "--run", run, "--source", "cr")
 

@@ -1,4 +1,4 @@
-"""A mirror stands for the hub: what is read, what a miss says, what counts as verified."""
+"""A mirror in place of the hub: what is read, the message for a missing file, what counts as verified."""
 
 import hashlib
 
@@ -49,7 +49,7 @@ def test_dataset_and_model_keep_their_layout(mirror, tmp_path):
     facts = fetch(hub(), tmp_path / "cr" / "manifest.json", mirror=mirror)
     assert [entry["name"] for entry in facts["files"]] == ["test.jsonl"]
     assert facts["origin"] == "mirror:datasets/SetFit/CR" and facts["verified"] == "none"
-    assert facts["revision"].startswith("mirror-")  # nobody vouches that these are the publisher's bytes
+    assert facts["revision"].startswith("mirror-")  # not verified to be the publisher's bytes
     source = hub(repo="org/encoder", repo_type="model", files=["*.json", "*.safetensors"])
     facts = fetch(source, tmp_path / "encoder" / "manifest.json", mirror=str(mirror))
     names = [entry["name"] for entry in facts["files"]]
@@ -64,7 +64,7 @@ def test_locked_sums_decide_what_the_revision_is_called(mirror, tmp_path):
     }
     facts = fetch(hub(), tmp_path / "cr" / "manifest.json", mirror=mirror, lock=lock)
     assert (facts["revision"], facts["verified"]) == (COMMIT, "lock")
-    (mirror / "datasets/SetFit/CR/test.jsonl").write_bytes(ROWS * 2)  # the same rows, written otherwise
+    (mirror / "datasets/SetFit/CR/test.jsonl").write_bytes(ROWS * 2)  # the rows twice, so different bytes
     facts = fetch(hub(), tmp_path / "cr" / "manifest.json", mirror=mirror, lock=lock)
     assert facts["verified"] == "none" and facts["revision"].startswith("mirror-")
 

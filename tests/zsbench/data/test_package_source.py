@@ -1,4 +1,4 @@
-"""Package sources against a folder that stands for the index: sums, members, and what pip must not run."""
+"""Package sources with a folder as index: checksums, members, and what pip must not run."""
 
 import hashlib
 import io
@@ -29,7 +29,7 @@ def tar(members):
 
 @pytest.fixture
 def index(tmp_path, monkeypatch):
-    """A folder with one wheel; pip looks nowhere else."""
+    """A folder with one wheel, the only place where pip looks."""
     folder = tmp_path / "index"
     folder.mkdir()
     path = folder / "tinydata-1.0-py3-none-any.whl"

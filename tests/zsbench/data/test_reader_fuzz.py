@@ -1,6 +1,6 @@
-"""Files of others that nobody thought of: read as an independent reader reads them, or refused by name; never a crash.
+"""Random data files: read like an independent reader does, or refused by name; never a crash.
 
-What was found is kept as `@example` lines: each of these crashed once, or was let through.
+`@example` lines are regressions: each of these used to crash or was accepted.
 """
 
 import copy
@@ -53,7 +53,7 @@ SPEC = {
 
 
 def prepared(kind: str, content: bytes, rows: int) -> list[str] | None:
-    """Texts of a fetched file as the workflow prepares it; None where it refuses the file."""
+    """Texts of a fetched file as prepared by the workflow; None if it refuses the file."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "files").mkdir()
@@ -90,7 +90,7 @@ def test_a_table_is_read_as_the_standard_library_reads_it(rows: list[list[str]])
         found = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))[1:]
     except csv.Error:
         found = []
-    kept = [row for row in found if row]  # both leave blank lines out
+    kept = [row for row in found if row]  # both skip blank lines
     texts = prepared("table", content, len(kept))
     assert texts is None or texts == [row[0] for row in kept]
 
@@ -225,9 +225,9 @@ def test_a_csv_of_scores_is_kept_as_it_reads_or_refused(
 REPORTED = load_yaml(PUBLISHED)
 
 
-# Keys hold dots and colons, so a place is its path.
+# Keys contain dots and colons, so locations are paths.
 def places(value: Any, path: tuple = ()) -> list[tuple]:
-    """Paths of everything below a value."""
+    """Paths of all nested entries of a value."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [place for name, entry in entries for place in ((*path, name), *places(entry, (*path, name)))]
 

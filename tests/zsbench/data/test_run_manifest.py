@@ -1,4 +1,4 @@
-"""One file says what a run fetched."""
+"""One file lists everything that a run fetched."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What every source has in common: kinds, masking, authored and local files, and the published split."""
+"""Common properties of sources: kinds, masking, authored and local files, and the published split."""
 
 import json
 import random
@@ -76,7 +76,7 @@ def test_published_split_is_the_publishers(rows, tmp_path):
     order = list(range(20))
     random.shuffle(order)
     assert sorted(frame.index[frame["split"] == "train"]) == sorted(order[:16])
-    assert frame["text"].to_list() == [f"text {i}" for i in range(20)]  # the file's order stays
+    assert frame["text"].to_list() == [f"text {i}" for i in range(20)]  # file order is kept
 
 
 def test_row_counts_are_the_publishers_unless_files_are_stand_ins(rows, tmp_path):

@@ -1,4 +1,4 @@
-"""Validation rows that are drawn from a training set: no sibling of a training row is among them."""
+"""Validation rows drawn from a training set never include a sibling of a training row."""
 
 import json
 import random
@@ -17,7 +17,7 @@ WORDS = [f"word{i}" for i in range(3000)]
 
 
 def prepare(tmp_path, records, **preset):
-    """Rows and card of a made-up training set that has one file."""
+    """Rows and card of a made-up training set with one file."""
     file = tmp_path / "files" / "a.jsonl"
     file.parent.mkdir(exist_ok=True)
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -31,7 +31,7 @@ def prepare(tmp_path, records, **preset):
 
 
 def bundles(count, siblings=5):
-    """Records in a shuffled order, each with the number of its bundle: siblings share labels, and no text."""
+    """Shuffled records, each with the number of its bundle; siblings share labels but no text."""
     generator = random.Random(1)
     records = []
     for bundle in range(count):
@@ -45,7 +45,7 @@ def bundles(count, siblings=5):
 
 
 def straddling(rows, key):
-    """Values of a key that have rows in more than one split."""
+    """Values of a key with rows in more than one split."""
     return [value for value, part in rows.groupby(key)["split"] if part.nunique() > 1]
 
 
@@ -98,7 +98,7 @@ def test_the_fixed_label_set_of_a_task_makes_no_group(universe, shown):
 
 
 def test_the_bundles_of_hardset_mini_are_found():
-    """Labels in neither list (debatable) and everyday labels notwithstanding."""
+    """Despite labels in neither list (debatable) and everyday labels."""
     rows = pd.DataFrame(read_authored(HARDSET))
     found = pd.Series(sibling_groups(rows)).groupby(rows["bundle"]).nunique()
     assert (found == 1).mean() > 0.99 and len(set(sibling_groups(rows))) > 300
@@ -113,7 +113,7 @@ def test_the_draw_keeps_to_its_share():
 
 
 def test_groups_are_drawn_from_anywhere_in_the_file():
-    """Files run by source or by class."""
+    """Files are often sorted by source or by class."""
     drawn = np.flatnonzero(draw_groups(np.arange(5000)))
     assert len(drawn) == 100 and drawn.mean() == pytest.approx(2500, abs=4 * 144)
 
@@ -126,7 +126,7 @@ def test_the_published_validation_split_is_kept(tmp_path):
 
 
 def repository(tmp_path, names, readme=""):
-    """Spec and manifest of a fetched repository; each file holds two rows that name it."""
+    """Spec and manifest of a fetched repository; each file has two rows that contain its name."""
     folder = tmp_path / "files"
     for name in names:
         rows = [{"text": f"{name} {i}", "labels": [f"{name} yes"], "not_labels": [f"{name} no"]} for i in range(2)]
@@ -147,7 +147,7 @@ SHARDS = ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parque
 
 
 def test_files_are_found_by_split_whatever_their_shards(tmp_path):
-    """By name, as `datasets` does; the publisher's validation rows are used, and splits of other names are not."""
+    """By name, like `datasets`; the publisher's validation rows are used, splits with other names are not."""
     others = ["data/validation-00000-of-00001.parquet", "data/test-00000-of-00001.parquet"]
     rows, card = prepared(tmp_path, repository(tmp_path, [*SHARDS, *others]))
     assert card["rows"] == {"train": 4, "validation": 2, "test": 2} and card["validation"] == "as published"

@@ -1,4 +1,4 @@
-"""One synthetic run, measured and compared once for the folder."""
+"""One synthetic run, measured and compared once for all tests of this folder."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Synthetic runs: cells in the contract's format, made from random numbers in a temporary folder."""
+"""Synthetic runs: cells in the stored format, made from random numbers in a temporary folder."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ TOPICS = ["Technology", "Health", "Finance", "Economy", "Environment"]
 
 
 def write_cell(layout: Layout, place, frame: pd.DataFrame, **card) -> None:
-    """One cell: scores.parquet and the card that fits it."""
+    """Write one cell: scores.parquet and a matching card."""
     path = layout.scores(*place)
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_parquet(path, index=False)
@@ -131,7 +131,7 @@ def _scores(rng, entry, gold: np.ndarray, signal: float) -> np.ndarray:
 
 
 def make_run(root: Path, spec=None, rows=120, seed=0):
-    """A whole run's cells; returns the spec."""
+    """Write all cells of a run; returns the spec."""
     spec = spec or make_spec()
     layout, rng = Layout(root), np.random.default_rng(seed)
     for suite, entry in spec["suites"].items():

@@ -184,7 +184,7 @@ def test_intervals_of_aurc_ece_and_shares_cover():
         held["aurc"] += found.low <= truth["aurc"] <= found.high
         held["ece"] += low <= truth["ece"] <= high
         held["share"] += share[0] <= 0.45 <= share[1]
-    least = {"aurc": 0.86, "ece": 0.82, "share": 0.90}  # three standard errors below what docs/statistics.md says
+    least = {"aurc": 0.86, "ece": 0.82, "share": 0.90}  # three standard errors below the coverage in docs/statistics.md
     assert all(least[name] <= count / 200 <= 0.99 for name, count in held.items()), held
 
 

@@ -1,4 +1,4 @@
-"""Claims: every rule on made-up runs whose truth is known, claims of the project and of a user's own."""
+"""Claims: every rule on made-up runs with known truth, claims of the project and of a user."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ from zsbench.store.layout import WORKFLOW, Layout
 from zsbench.store.provenance import write_json
 
 EMBEDDED = WORKFLOW / "configs" / "embedded.yaml"
-# A claim of a user's own: five lines of YAML under `claims`.
+# A user's claim: five lines of YAML under `claims`.
 OWN = """
 claims:
   majority-is-worse:
@@ -97,7 +97,7 @@ def test_claims_add_their_pair_to_the_family_that_is_tested(judged):
     available = {("test", entry["id"], "argmax") for entry in spec["systems"]}
     before, after = (pairs_of(one, "gliclass", available) for one in (spec, judged.spec))
     added = {of_pair(pair) for pair in after} - {of_pair(pair) for pair in before}
-    assert added == set()  # the reference against all others is tested anyhow
+    assert added == set()  # the reference is tested against all others anyway
     more = {**spec, "claims": {"new": claim("better", "nli-mini", "biencoder")}}
     (pair,) = [pair for pair in pairs_of(more, "gliclass", available) if pair.table == "claims"]
     assert (pair.system, pair.baseline, pair.corrected) == ("nli-mini", "biencoder", True)
@@ -124,7 +124,7 @@ def test_a_printed_difference_is_held_against_binomial_noise(judged):
 
 
 def test_a_calibrated_system_is_not_called_miscalibrated():
-    """No more than 5 % of calibrated systems are; a wrong one is called so."""
+    """At most 5 % of calibrated systems are; a miscalibrated one is detected."""
     from zsbench.evaluation.calibration import bins, calibrated_ece
 
     rng, false = np.random.default_rng(3), 0
@@ -271,7 +271,7 @@ def test_stored_parameters_are_counted(tmp_path):
 
 
 def test_a_token_limit_is_read_under_the_name_that_config_json_gives_it(tmp_path: Path) -> None:
-    """transformers refuses to store `max_length`; a limit that was not found once counted as no limit."""
+    """transformers refuses to store `max_length`; a missing limit used to count as unlimited."""
     run = Run(tmp_path, {})
     system = {"id": "gliznet-full", "model": "gliznet-full", "trained": True, "seeds": [1]}
     folder = run.layout.checkpoint("gliznet-full", 1)
@@ -291,7 +291,7 @@ def test_an_ablation_of_a_term_that_was_0_throughout_tests_nothing(
         for name, trained in (("full", True), ("without", True), ("nli", False))
     )
     monkeypatch.setattr(Run, "suite", lambda *_: "s")
-    monkeypatch.setattr(rules, "_compared", lambda *_: None)  # what follows where the term was used
+    monkeypatch.setattr(rules, "_compared", lambda *_: None)  # the next check, if the term was used
 
     def train(name: str, seed: int, **losses: float) -> None:
         path = run.layout.model(name, seed)
@@ -308,6 +308,6 @@ def test_an_ablation_of_a_term_that_was_0_throughout_tests_nothing(
         train("full", seed, kl=0.0)
         train("without", seed)
     assert why(without) == "the loss term kl of full was 0 throughout training"
-    assert "no common scored rows" in why(untrained)  # a comparison with another model is none of the term
+    assert "no common scored rows" in why(untrained)  # comparing with another model does not test the term
     train("full", 2, kl=0.1)
     assert "no common scored rows" in why(without)

@@ -1,4 +1,4 @@
-"""Deltas: the right pairs, paired draws, honest families, the same bytes twice."""
+"""Deltas: the right pairs, paired draws, complete families, reproducible bytes."""
 
 import numpy as np
 import pandas as pd
@@ -96,7 +96,7 @@ def test_a_pair_is_tested_once_whatever_tables_show_it(deltas):
     single = average[average["suite"] == "gliclass"].assign(
         sides=[s for s, suite in zip(sides, average["suite"], strict=True) if suite == "gliclass"]
     )
-    assert single["sides"].duplicated().any()  # an ablation is a row of the suite's table, too
+    assert single["sides"].duplicated().any()  # an ablation is also a row of the suite's table
     for _, rows in single.groupby("sides"):
         assert rows["p_adjusted"].nunique() == rows["verdict"].nunique() == 1
         assert rows["delta"].abs().max() == pytest.approx(rows["delta"].abs().min())
@@ -156,13 +156,13 @@ STATISTICS = {"seed": 1, "draws": 2000, "level": 0.95, "margin": 0.02}
 
 
 def right_answers(rng, n, *skills):
-    """Gold of two balanced labels and one prediction set (1, 1, n, 2) for each skill: the share of right rows."""
+    """Gold of two balanced labels, and one prediction set (1, 1, n, 2) per skill (the share of correct rows)."""
     gold = one_hot(np.arange(n) % 2, 2)
     return gold, [np.where(rng.random((n, 1)) < skill, gold, ~gold)[None, None] for skill in skills]
 
 
 def compared(gold, base=None, **systems):
-    """The first named system against each other one, corrected as one family."""
+    """The first system against each other one, corrected as one family."""
     keys = {name: ("test", name, "argmax") for name in systems}
     first, *others = keys.values()
     tests = [(first, other) for other in others]
@@ -203,7 +203,7 @@ def test_seeds_widen_the_interval_and_pooling_narrows_it_again():
 
 
 def average_row(gold, statistics, **systems):
-    """The row `average` of the first of two named systems against the second."""
+    """The row `average` of the first of two systems against the second."""
     keys = [("test", name, "argmax") for name in systems]
     answers = Answers({"test": gold}, dict(zip(keys, systems.values(), strict=True)))
     evidence = resample("d", answers, [tuple(sorted(keys))], "accuracy", True, statistics)
@@ -214,27 +214,27 @@ def average_row(gold, statistics, **systems):
 
 @pytest.mark.parametrize("discordant", [0, 1, 3])
 def test_nearly_identical_systems_have_no_smaller_critical_value_than_others(discordant):
-    """So few coins have few values: all of them may lie within one standard deviation."""
+    """With few differing rows, swaps have few distinct values, which may all lie within one standard deviation."""
     gold, (one,) = right_answers(np.random.default_rng(0), 50, 0.8)
     other = one.copy()
     other[0, 0, :discordant] = ~other[0, 0, :discordant]
     row = average_row(gold, STATISTICS, a=one, b=other)
-    assert row["mde"] > 2.8 * row["error"]  # 1.96 + 0.84, as of any test at 5 %
+    assert row["mde"] > 2.8 * row["error"]  # 1.96 + 0.84, as in any test at 5 %
 
 
 @pytest.mark.parametrize("untrained", ["a", "z"])
 def test_the_seeds_that_are_needed_do_not_depend_on_names(untrained):
-    """The side without seeds of its own comes first in one of the two: its one cell is no count of seeds."""
+    """An untrained side, which comes first in one of the two, has one cell; this must not count as one seed."""
     rng = np.random.default_rng(3)
     gold, (fixed, *sets) = right_answers(rng, 4000, 0.79, 0.76, 0.79, 0.82)
     row = average_row(gold, STATISTICS | {"margin": 0.04}, **{untrained: fixed, "m": np.concatenate(sets)})
     assert (row["verdict"], row["n_seeds"], row["n_baseline_seeds"]) == ("undecided", 1, 3)
     assert row["mde"] > 0.04
-    assert row["needs_seeds"] >= 3 * (row["mde"] / 0.04) ** 2  # which is enough where seeds are all the variance
+    assert row["needs_seeds"] >= 3 * (row["mde"] / 0.04) ** 2  # enough if seeds are the only variance
 
 
 def test_the_higher_of_two_is_the_likelier_best_also_where_draws_are_biased():
-    """Draws of few rows a label lower the macro-F1 of a system that misses one of three, not of one that misses all."""
+    """Few rows per label: draws lower macro-F1 of a system that misses one of three, not of one that misses all."""
     wanted = np.repeat(np.arange(20), 3)
     some, none = (np.where(missed, (wanted + 1) % 20, wanted) for missed in (np.arange(60) % 3 == 0, wanted >= 14))
     none[wanted >= 14] = 0
@@ -253,7 +253,7 @@ def test_mistakes_in_the_spec_are_named(tmp_path):
     with pytest.raises(ValueError, match="system: 'gliznet-ful' is not a system of the run; allowed: gliznet-"):
         compare(tmp_path, unknown)
     stray = spec["gliznet"] | {"compounds": {}, "variants": {"full": {}, "warm": {"head": "dot", "margin": 0.0}}}
-    compare(tmp_path, spec | {"gliznet": stray})  # two factors apart and not named: no contrast is derived
+    compare(tmp_path, spec | {"gliznet": stray})  # differs in two factors and is not named, so there is no contrast
     found = pd.read_parquet(tmp_path / "analysis" / "deltas.parquet")
     assert "ablations" not in set(found["table"])
     from zsbench.plan.comparisons import contrast

@@ -1,4 +1,4 @@
-"""Accuracy between confusable labels, against loops; its differences under the null and with an effect."""
+"""Accuracy between confusable labels against loops; its differences under the null and with an effect."""
 
 import numpy as np
 import pandas as pd

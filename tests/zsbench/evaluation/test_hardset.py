@@ -1,4 +1,4 @@
-"""Average precision by text and means by bundle."""
+"""Average precision per text and means per bundle."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def test_average_precision_by_hand() -> None:
 
 
 def test_tied_labels_gain_nothing_from_their_order() -> None:
-    """A constant score gives the share of true labels, wherever they stand."""
+    """A constant score gives the share of true labels, regardless of their positions."""
     targets = [np.array([1, 0, 0, 0]), np.array([0, 0, 0, 1])]
     assert average_precisions([np.zeros(4)] * 2, targets).tolist() == [0.25, 0.25]
 

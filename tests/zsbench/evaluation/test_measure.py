@@ -1,4 +1,4 @@
-"""The measure step: frames of the contract, damaged cells named, no torch."""
+"""The measure step: frames as documented, errors that name damaged cells, no torch."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from zsbench.store.provenance import IntegrityError, read_json, write_json
 
 @pytest.fixture
 def small(tmp_path):
-    """A run that a test may damage."""
+    """A run for a test to damage."""
     spec = make_spec(seeds=(1,))
     return tmp_path / "run", make_run(tmp_path / "run", spec, rows=24)
 
@@ -97,7 +97,7 @@ def test_a_damaged_cell_is_named(small, damage):
 
 
 def rewrite(layout, place, change):
-    """Change a cell's scores and make its card fit."""
+    """Change a cell's scores and update its card."""
     import hashlib
 
     path = layout.scores(*place)
@@ -145,7 +145,7 @@ def test_measuring_and_comparing_import_no_torch(small):
 
 def test_a_random_control_is_its_expectation_and_not_its_cells_draw(tmp_path):
     draws = []
-    for seed in range(2):  # two draws of the cell, one value
+    for seed in range(2):  # two draws of the cell, the same value
         spec = make_spec()
         spec["suites"].pop("topics")
         spec["systems"] = [system("chance", "control", (0,), ("gliclass",), False, "uniform-random")]
@@ -166,7 +166,7 @@ def test_a_random_control_is_its_expectation_and_not_its_cells_draw(tmp_path):
 
 
 def test_a_system_is_measured_by_itself_and_then_gathered(small):
-    """What the jobs do one by one is what `measure` does at once."""
+    """Separate jobs give the same result as `measure` in one process."""
     root, spec = small
     measure(root, spec)
     frames = {path.name: path.read_bytes() for path in (root / "analysis").glob("*.parquet")}

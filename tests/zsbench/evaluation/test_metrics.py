@@ -1,4 +1,4 @@
-"""Point metrics against counts done by hand."""
+"""Point metrics against manual counts."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ quick = settings(max_examples=30, deadline=None)
 
 
 def f1_by_hand(gold: np.ndarray, predictions: np.ndarray) -> list[float | None]:
-    """F1 of each label by counting row by row; None where the label is nowhere."""
+    """F1 of each label by counting row by row; None if the label does not occur."""
     found: list[float | None] = []
     for label in range(gold.shape[1]):
         hit = sum(1 for g, p in zip(gold[:, label], predictions[:, label], strict=True) if g and p)

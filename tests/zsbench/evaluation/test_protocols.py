@@ -1,4 +1,4 @@
-"""Decisions: argmax, and thresholds that never saw the rows they must not see."""
+"""Decisions: argmax, and thresholds that are independent of the rows they must not use."""
 
 from dataclasses import replace
 
@@ -59,7 +59,7 @@ def test_thresholds_do_not_move_when_the_test_gold_is_permuted():
 
 
 def with_train(seed=0) -> Cell:
-    """60 train rows before the 40 and 40 of `make_cell`."""
+    """60 train rows before the 40 + 40 rows of `make_cell`."""
     first, rest = make_cell(seed + 100, n=60, test=False), make_cell(seed)
     split = np.append(np.full(60, "train", dtype=object), rest.split)
     scores, gold = np.vstack([first.scores, rest.scores]), np.vstack([first.gold, rest.gold])
@@ -80,7 +80,7 @@ def test_train_cv_is_the_mean_of_the_folds_thresholds_and_sees_train_rows_alone(
 
 
 def test_heads_tuned_leaves_labels_without_a_head_at_one_half():
-    """The published v1: one head, its threshold the best of 0.20, 0.22 ... 0.84 on the rows that are reported."""
+    """The published v1: one head, with the best threshold of 0.20, 0.22 ... 0.84 on the reported rows."""
     cell = replace(make_cell(), card={"settings": {"nli_only": NAMES[1:]}})
     decision = decisions(cell, ["heads-tuned"])["heads-tuned", "validation"]
     scores, gold = cell.scores[:40, 0], cell.gold[:40, 0]

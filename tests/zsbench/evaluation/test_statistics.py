@@ -66,9 +66,7 @@ def test_weighted_counts_equal_repeated_rows_single_label(seed, n, labels, sets)
         rows = np.repeat(np.arange(n), weights)
         for column in range(sets):
             answers = predicted[column][rows]
-            counted = set(gold[rows]) | (
-                set(answers) - set(gold)
-            )  # a label without any gold row counts where predicted
+            counted = set(gold[rows]) | (set(answers) - set(gold))  # a label without any gold row counts if predicted
             expected = f1_score(gold[rows], answers, labels=sorted(counted), average="macro", zero_division=0.0)
             assert found[draw, column] == pytest.approx(expected)
 
@@ -92,7 +90,7 @@ def test_one_label_set_for_all_systems_of_a_draw():
     draws = bootstrap("macro_f1", gold, np.eye(3, dtype=bool)[rare], 200, 3, single=True)
     for weights, (first, second) in zip(weights_of(5, 200, 3), draws, strict=True):
         rows = np.repeat(np.arange(5), weights.astype(int))
-        labels = np.unique(gold[rows].argmax(axis=1))  # not those that one system alone predicts
+        labels = np.unique(gold[rows].argmax(axis=1))  # not labels that only one system predicts
         for value, answers in ((first, rare[0]), (second, rare[1])):
             expected = f1_score(gold[rows].argmax(axis=1), answers[rows], labels=labels, average="macro")
             assert value == pytest.approx(expected)
@@ -149,7 +147,7 @@ def test_swaps_of_accuracy_are_the_sign_test_and_scipys_permutation_test():
 
 
 def test_ties_of_few_discordant_rows_are_counted():
-    """In single precision they were missed: p of two systems that differ in ten rows was far too small."""
+    """Regression: in single precision ties were missed, and p of two systems that differ in ten rows was too small."""
     rng = np.random.default_rng(0)
     gold = one_hot(rng.integers(3, size=400), 3)
     first = gold.copy()
@@ -157,7 +155,7 @@ def test_ties_of_few_discordant_rows_are_counted():
     sides = gold, np.stack([first, gold])
     null = swapped("macro_f1", *sides, [(np.array([0]), np.array([1]))], 4000, 5, True)[:, 0]
     delta = np.subtract(*point("macro_f1", *sides, single=True))
-    assert p_value(delta, null) == pytest.approx(2 / 2**3, abs=0.03)  # all three one way, or all three the other
+    assert p_value(delta, null) == pytest.approx(2 / 2**3, abs=0.03)  # all three swapped, or none
 
 
 def test_the_interval_holds_the_central_draws():
@@ -211,7 +209,7 @@ def test_pooled_seed_variance_is_the_residual_of_a_two_way_analysis(seed, varian
     for formula, spread in (("y ~ C(variant) + C(seed)", blocked), ("y ~ C(variant)", within)):
         fitted = ols(formula, frame).fit()
         assert spread.variance == pytest.approx(fitted.mse_resid)
-        assert spread.df <= fitted.df_resid + 1e-9  # as many where seeds have no effect of their own, else fewer
+        assert spread.df <= fitted.df_resid + 1e-9  # equal if seeds have no effect, otherwise fewer
     assert blocked.df == (variants - 1) * (seeds - 1)
     assert within.df >= seeds - 1 - 1e-9
 
@@ -270,4 +268,4 @@ def test_ten_thousand_draws_of_ag_news_size_take_seconds():
     gold, predicted = rng.integers(20, size=7600), rng.integers(20, size=(2, 7600))
     started = time.process_time()
     bootstrap("macro_f1", one_hot(gold, 20), np.eye(20, dtype=bool)[predicted], 10_000, 0, single=True)
-    assert time.process_time() - started < 40  # seconds of all cores together; about 6 on two free ones
+    assert time.process_time() - started < 40  # CPU seconds of all cores; about 6 on two idle cores

@@ -1,4 +1,4 @@
-"""How often intervals hold the truth, and p values and verdicts are wrong. Whole experiments on made-up worlds.
+"""How often intervals contain the truth, and how often p values and verdicts are wrong, in simulated experiments.
 
 Axis legend: n rows, L labels, V variants, S seeds.
 """
@@ -28,7 +28,7 @@ class World:
     rare: bool = False
     alike: float = 0.0
     variants: int = 2
-    gain: float = 0.0  # in skill, of the first variant
+    gain: float = 0.0  # extra skill of the first variant
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Gold (n, L) and predictions (V, S, n, L)."""
@@ -46,7 +46,7 @@ class World:
         return one_hot(gold, self.labels), np.eye(self.labels, dtype=bool)[answers]
 
     def truth(self, metric: str) -> float:
-        """The first variant's metric minus another's, on as many rows and seeds as it takes."""
+        """True difference of the first variant and another one, from many rows and seeds."""
         many = World(200_000, 1, 0.0, self.labels, self.rare, self.alike, 2, self.gain)
         gold, answers = many.draw(np.random.default_rng(99))
         first, second = point(metric, gold, answers[:, 0], single=True)
@@ -54,7 +54,7 @@ class World:
 
 
 def experiment(world: World, repeat: int, metric: str = "macro_f1", margin: float = 0.01) -> list[tuple[Measured, str]]:
-    """The first variant against each other one, as `compare` does it: measured, corrected, with a verdict."""
+    """The first variant against each other one, as in `compare`: measured, corrected, with a verdict."""
     statistics = {"seed": repeat, "draws": DRAWS, "level": LEVEL, "margin": margin}
     gold, answers = world.draw(np.random.default_rng(repeat))
     keys = [("test", f"v{variant}", "argmax") for variant in range(world.variants)]
@@ -76,7 +76,7 @@ def share(values) -> float:
 
 
 def at_most(level: float) -> float:
-    """Three standard errors of the simulation above a level."""
+    """A level plus three standard errors of the simulation."""
     return level + 3 * np.sqrt(level * (1 - level) / REPEATS)
 
 
@@ -123,7 +123,7 @@ def test_intervals_cover_a_real_difference_and_power_is_what_the_mde_says(world,
     assert (power > 0.8) == (truth > smallest) or abs(truth / smallest - 1) < 0.15
 
 
-EQUIVALENT = {  # worlds whose true difference is the margin, or more
+EQUIVALENT = {  # worlds whose true difference is at least the margin
     "2,000 rows": World(2000, gain=0.1),
     "50 rows, nearly the same system": World(50, alike=0.9, gain=1.0),
     "200 rows, rare labels": World(200, labels=20, rare=True, alike=0.95, gain=1.5),

@@ -1,4 +1,4 @@
-"""Suites are data: three of them with ids of their own and different headline metrics, from scores to deltas."""
+"""Suites are only config: three with custom ids and different headline metrics, from scores to deltas."""
 
 import pandas as pd
 import pytest
@@ -82,7 +82,7 @@ def test_a_metric_of_scores_is_compared_once_per_split_and_knows_no_thresholds(r
 
 
 def test_rows_are_right_by_their_decisions_where_the_metric_reads_scores(run) -> None:
-    """McNemar's test is of right and wrong rows, which scores alone do not say."""
+    """McNemar's test needs correct and wrong rows, which do not follow from scores alone."""
     root, spec, _, _ = run
     suite = spec["suites"]["many-per-text"]
     of_scores = answers_of(Layout(root), "many-per-text", suite["datasets"][0], spec)

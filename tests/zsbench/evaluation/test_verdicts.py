@@ -1,4 +1,4 @@
-"""Power, equivalence and needs against statsmodels and by what they promise."""
+"""Power, equivalence and needs against statsmodels and simulations."""
 
 import math
 
@@ -70,7 +70,7 @@ def test_agreement_on_few_rows_does_not_show_that_systems_agree():
     gold = np.eye(2, dtype=bool)[np.arange(1000) % 2]
     halves = [equivalence_interval(0.0, Precision(unseen_variance(gold[:n])), 0.95)[1] for n in (50, 200, 1000)]
     assert halves[0] > 0.02 and halves[1] > 0.01 > halves[2]
-    n = 200  # two discordant rows of n, one a side: Bonett and Price's variance of a paired difference of 0
+    n = 200  # two discordant rows of n, one per side: Bonett and Price's variance of a paired difference of 0
     assert unseen_variance(gold[:n]) == pytest.approx(2 / (n + 2) / (n + 2), rel=0.03)
     rare = np.eye(20, dtype=bool)[np.r_[np.zeros(181, int), np.arange(1, 20)]]
     assert unseen_variance(rare) > 5 * unseen_variance(gold[:n])

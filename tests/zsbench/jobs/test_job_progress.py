@@ -1,4 +1,4 @@
-"""How far a run is: jobs weighed by measured seconds."""
+"""Progress of a run: jobs weighted by measured seconds."""
 
 from collections import Counter
 from pathlib import Path

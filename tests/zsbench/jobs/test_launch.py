@@ -1,4 +1,4 @@
-"""Launching on fake devices: what a job is given, what ends it, and what its launcher refuses."""
+"""Launching on fake devices: what a job gets, what ends it, and what the launcher refuses."""
 
 import json
 import os
@@ -52,7 +52,7 @@ pathlib.Path(sys.argv[1]).write_text(str(resident() - before))
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch):
-    """No devices, scheduler or thread settings of the machine that runs the tests."""
+    """Remove devices, scheduler and thread settings of the machine that runs the tests."""
     for name in list(os.environ):
         if name.startswith(("CUDA_", "SLURM_", "ZSBENCH_")):
             monkeypatch.delenv(name)
@@ -70,7 +70,7 @@ def script(tmp_path):
 
 
 def start(leases, *command, gpus=1, strategy="", cpu="auto", fakes=2, cwd=None):
-    """A launcher of its own process."""
+    """Start a launcher in a separate process."""
     environment = dict(os.environ) | {"PYTHONPATH": str(SRC), "ZSBENCH_FAKE_GPUS": str(fakes)}
     words = [sys.executable, "-c", DRIVER, str(gpus), strategy, cpu, str(leases), *map(str, command)]
     return subprocess.Popen(words, env=environment, cwd=cwd, stderr=subprocess.PIPE, text=True)
@@ -84,7 +84,7 @@ def wait_for(condition, seconds=60.0):
 
 
 def gone(pid):
-    """Whether a process ended (a zombie that nobody has waited for has)."""
+    """Whether a process has ended (zombies count as ended)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
@@ -119,7 +119,7 @@ def test_machine_without_gpu_runs_one_process_on_the_cpu(tmp_path, script, monke
 
 @pytest.mark.parametrize("strategy", ["zero2", "fsdp"])
 def test_what_a_cpu_cannot_shard_is_two_processes_that_average(tmp_path, script, monkeypatch, capfd, strategy):
-    """The rehearsal of a run on two GPUs: accelerate's launcher and gloo, without DeepSpeed."""
+    """Like a run on two GPUs in the rehearsal: accelerate's launcher and gloo, without DeepSpeed."""
     monkeypatch.setenv("ZSBENCH_FAKE_GPUS", "2")
     assert launch(2, strategy, [script(PRINTS), str(tmp_path / "out")], tmp_path / "leases") == 0
     ranks = [json.loads((tmp_path / f"out{rank}").read_text()) for rank in (0, 1)]
@@ -215,7 +215,7 @@ def test_signals_reach_the_job(tmp_path, script, number):
         ({"CUDA_VISIBLE_DEVICES": "GPU-bb,0"}, {"GPU-bb": "GPU-bb", "0": "GPU-aa"}),
         ({"CUDA_VISIBLE_DEVICES": ""}, {}),
         ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, {}),
-        ({"SLURM_JOB_ID": "5"}, {}),  # a scheduler's job without a GPU takes none of the node's
+        ({"SLURM_JOB_ID": "5"}, {}),  # a scheduler's job without a GPU must not take one of the node
         ({"SLURM_JOB_ID": "5", "CUDA_VISIBLE_DEVICES": "0"}, {"0": "GPU-aa"}),
         ({"ZSBENCH_FAKE_GPUS": "2", "CUDA_VISIBLE_DEVICES": "1"}, {"1": "fake-1"}),
     ],
@@ -272,7 +272,7 @@ def test_every_strategy_has_a_config_that_accelerate_reads():
     kinds = {name: load_config_from_file(str(CONFIGS / f"{name}.yaml")) for name in ("single", "ddp", "zero2", "fsdp")}
     types = [str(config.distributed_type.value) for config in kinds.values()]
     assert types == ["NO", "MULTI_GPU", "DEEPSPEED", "FSDP"]
-    assert {config.mixed_precision for config in kinds.values()} == {"no"}  # precision is the recipe's
+    assert {config.mixed_precision for config in kinds.values()} == {"no"}  # precision is set by the recipe
 
 
 def test_launcher_imports_no_model_code():
@@ -283,7 +283,7 @@ def test_launcher_imports_no_model_code():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_job_on_the_cpu_does_not_grow_with_every_shape_of_a_batch(script, tmp_path):
-    """A hundred batch sizes in bf16, of 6 MB at most: 360 to 660 MB without the settings, 95 MB with them."""
+    """A hundred batch shapes in bf16, each up to 6 MB: 360 to 660 MB without the settings, 95 MB with them."""
     out = tmp_path / "out"
     assert launch(1, None, [script(SHAPES), str(out)], leases=tmp_path / "leases", cpu=True) == 0
     assert float(out.read_text()) < 200

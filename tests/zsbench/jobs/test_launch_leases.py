@@ -1,4 +1,4 @@
-"""Leases under contention: many launchers, few devices, and launchers that are killed."""
+"""Leases under contention: many launchers, few devices, killed launchers."""
 
 import os
 import queue
@@ -20,7 +20,7 @@ DRIVER = (
     "import sys; from pathlib import Path; from zsbench.jobs.launch import launch\n"
     "sys.exit(launch(1, None, sys.argv[2:], Path(sys.argv[1])))"
 )
-# A job takes its device's own lock: it fails at once when another job is on that device, whatever the leases say.
+# A job locks its device: it fails at once if another job is on that device, regardless of leases.
 JOB = """
 import fcntl, os, pathlib, sys, time
 journal, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
@@ -97,7 +97,7 @@ def test_kill_9_leaks_neither_device_nor_job(bench):
     waiting = [bench.start(0.05) for _ in range(3)]
     time.sleep(0.3)
     assert all(launcher.poll() is None for launcher in waiting)  # both devices are taken
-    waiting[0].kill()  # a launcher that waits may be killed too
+    waiting[0].kill()  # a waiting launcher may be killed, too
     for launcher in doomed:
         launcher.kill()
     assert [launcher.wait(timeout=120) for launcher in waiting[1:]] == [0, 0]
@@ -117,12 +117,12 @@ def test_launchers_killed_at_random(bench):
     codes = [launcher.wait(timeout=180) for launcher in launchers]
     assert not bench.collisions
     assert set(codes) <= {0, -signal.SIGKILL}
-    with lease_devices(bench.leases, ["fake-0", "fake-1"], 2, silent) as held:  # everything came back
+    with lease_devices(bench.leases, ["fake-0", "fake-1"], 2, silent) as held:  # all leases were released
         assert list(held) == ["fake-0", "fake-1"]
 
 
 def test_a_job_that_outlives_its_launcher_keeps_the_device(tmp_path):
-    """As a process that takes its time to die does: whoever inherited the open lease file holds the lease."""
+    """A process that inherited the open lease file holds the lease, e.g. one that is slow to exit."""
     with lease_devices(tmp_path, ["a"], 1, silent) as held:
         job = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=held.values())
     got = threading.Event()
@@ -156,7 +156,7 @@ def test_a_job_of_two_devices_is_not_starved_by_jobs_of_one(tmp_path):
     with lease_devices(tmp_path, ["a", "b"], 2, silent) as held:
         waited, taken = time.monotonic() - began, len(starts)
         time.sleep(0.2)
-        assert list(held) == ["a", "b"] and len(starts) == taken  # nobody else got one meanwhile
+        assert list(held) == ["a", "b"] and len(starts) == taken  # no other launcher got one meanwhile
     stop.set()
     for thread in threads:
         thread.join()
@@ -184,7 +184,7 @@ def test_ports_are_never_given_twice(tmp_path):
     def take():
         with lease_port(tmp_path) as port:
             given.append(port)
-            barrier.wait(timeout=120)  # all hold theirs at the same time
+            barrier.wait(timeout=120)  # all hold their leases at the same time
 
     threads = [threading.Thread(target=take) for _ in range(24)]
     for thread in threads:
@@ -202,7 +202,7 @@ def test_ports_that_others_use_are_left_out(tmp_path, monkeypatch):
         monkeypatch.setattr("zsbench.jobs.leases.PORTS", range(taken, taken + 1))
         with pytest.raises(OSError, match="no free port"), lease_port(tmp_path):
             pass
-    assert PORTS.stop < 32768  # below what Linux hands to outgoing connections
+    assert PORTS.stop < 32768  # below Linux's ephemeral ports
 
 
 def test_lease_files_can_be_locked_by_other_users(tmp_path):

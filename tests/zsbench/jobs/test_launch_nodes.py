@@ -31,7 +31,7 @@ accelerator.end_training()
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> dict[str, str]:
-    """Environment of a SLURM job of two machines with one fake GPU left on each."""
+    """Environment of a SLURM job on two machines with one free fake GPU on each."""
     for name, text in (("srun", SRUN), ("scontrol", "#!/bin/sh\necho localhost\necho localhost\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -40,7 +40,7 @@ def cluster(tmp_path: Path) -> dict[str, str]:
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT / "src"),
         "OMP_NUM_THREADS": "1",
-        "SLURM_JOB_ID": str(os.getpid()),  # the port follows from it
+        "SLURM_JOB_ID": str(os.getpid()),  # determines the port
         "ZSBENCH_FAKE_GPUS": "2",
         "ZSBENCH_LEASES": str(tmp_path / "leases"),
         "ZSBENCH_STEP": "srun --ntasks-per-node=1",
@@ -50,12 +50,12 @@ def cluster(tmp_path: Path) -> dict[str, str]:
 def test_launchers_on_two_machines_form_one_job(tmp_path: Path, cluster: dict[str, str]) -> None:
     (tmp_path / "job.py").write_text(JOB)
     launch = f"{sys.executable} -m zsbench.cli launch --gpus 2 --strategy ddp -- {tmp_path}/job.py {tmp_path}/out"
-    command = ["bash", "-c", f"$ZSBENCH_STEP {launch}"]  # as rule train_model starts it
+    command = ["bash", "-c", f"$ZSBENCH_STEP {launch}"]  # as in rule train_model
     done = subprocess.run(command, cwd=ROOT, env=cluster, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     facts = [json.loads((tmp_path / f"out-{rank}").read_text()) for rank in (0, 1)]
     assert [fact["everybody"] for fact in facts] == [[0.0, 1.0]] * 2
-    assert {fact["device"] for fact in facts} == {"0", "1"}  # each machine's launcher leased its own
+    assert {fact["device"] for fact in facts} == {"0", "1"}  # each launcher leased a device of its machine
 
 
 def test_the_training_rule_starts_as_tested() -> None:

@@ -1,4 +1,4 @@
-"""What a run prints: Snakemake's records as lines for a reader."""
+"""Terminal output of a run: Snakemake's log records as readable lines."""
 
 import logging
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_failure_ends_with_the_sentence_of_its_log(tmp_path: Path, capsys: pyt
     run = handler()
     begin(run, score=2)
     send(run, **job(1, log))
-    for _ in range(2):  # Snakemake says it again at the end
+    for _ in range(2):  # Snakemake repeats it at the end
         send(run, level=logging.ERROR, **job(1, log) | {"event": LogEvent.JOB_ERROR})
     send(run, 'CalledProcessError in file "a.smk", line 3:\nCommand ...', logging.ERROR, event=LogEvent.ERROR)
     send(run, "WorkflowError:\nAt least one job did not complete successfully.", logging.ERROR, event=LogEvent.ERROR)

@@ -1,4 +1,4 @@
-"""`zsbench run` and the snakemake that it starts."""
+"""`zsbench run` and the snakemake process that it starts."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Where a run writes: a full disk, a folder that is read-only or somebody else's, workflows that come and go."""
+"""Where a run writes: full disks, read-only folders or those of other users, workflows that start and end."""
 
 import errno
 import fcntl
@@ -27,7 +27,7 @@ def fetch_job(root: Path, rows: str) -> list[str]:
 
 
 def mounted(folder: Path, *options: str) -> bool:
-    """Mount a small file system of memory there, where this user may."""
+    """Mount a small in-memory file system there, if the user is allowed to."""
     command = ["mount", "-t", "tmpfs", "-o", ",".join(["size=300k", *options]), "tmpfs", str(folder)]
     return os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
 
@@ -103,7 +103,7 @@ STAYS = "import sys, time\nfrom pathlib import Path\nfrom zsbench.jobs.workplace
 
 
 def workflow(folder: Path, name: str) -> subprocess.Popen:
-    """Something that works in the folder until it is killed."""
+    """A process that works in the folder until it is killed."""
     process = subprocess.Popen([sys.executable, "-c", STAYS, str(folder), name])
     deadline = time.monotonic() + 60
     while not (folder / name).exists():
@@ -157,7 +157,7 @@ JOB = "import sys, time\nfrom zsbench.jobs.worker import end_with\nend_with(int(
 
 
 def test_a_job_ends_with_the_process_it_is_told(tmp_path: Path) -> None:
-    """Also when nobody has waited for the dead workflow yet, so that its process id still exists."""
+    """Also if the dead workflow is still a zombie, so that its process id exists."""
     run = workflow(tmp_path, "first")
     command = [sys.executable, "-c", JOB, str(run.pid)]
     process = subprocess.Popen(command)

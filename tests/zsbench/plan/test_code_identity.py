@@ -1,4 +1,4 @@
-"""One identity of code: what an edit of a module makes stale, and what it does not."""
+"""The code digest: what an edit of a module invalidates, and what it does not."""
 
 import re
 import shutil
@@ -14,9 +14,9 @@ from zsbench.plan import code_identity
 from zsbench.plan.code_identity import PLUMBING, code_digest, direct_imports, sources, system_code, training_code
 
 SRC = code_identity.SRC
-SETTINGS = {"custom": {"class": "json:JSONDecoder"}}  # of the standard library, as a user's own code
-SENSITIVITY = "zsbench.evaluation.sensitivity"  # by the scoring job, under a key of its own
-# What names, starts, masks, prints, checks and shows things.
+SETTINGS = {"custom": {"class": "json:JSONDecoder"}}  # from the standard library, in place of a user's code
+SENSITIVITY = "zsbench.evaluation.sensitivity"  # used by the scoring job, with a separate key
+# Code that names, starts, masks, prints, checks and shows things.
 INDIFFERENT = [*PLUMBING, "zsbench.cli.main", "zsbench.jobs.launch", "zsbench.plan.plan", "zsbench.cli.report"]
 INDIFFERENT += [
     "zsbench.cli.progress",
@@ -31,7 +31,7 @@ def names(*modules: str) -> set[str]:
 
 
 def score_code(family: str) -> str:
-    """As in the key of a cell."""
+    """The modules in the key of a cell."""
     return system_code(family, SETTINGS.get(family, {}), (SENSITIVITY,))
 
 
@@ -40,7 +40,7 @@ def score_files(family: str) -> list[Path]:
 
 
 def every_code() -> dict[str, str]:
-    """What trainings and scores of every family depend on."""
+    """All modules that trainings and scores of any family depend on."""
     trained = {f"train {family}": training_code(family) for family in TRAINABLE}
     scored = {f"score {family}": score_code(family) for family in FAMILIES}
     features = {"features": code_digest("hybridnli.features"), "train hybrid": code_digest("zsbench.training.hybrid")}
@@ -49,7 +49,7 @@ def every_code() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the packages, to be edited."""
+    """A copy of the packages for a test to edit."""
     folder = tmp_path_factory.mktemp("checkout") / "src"
     for package in ("gliznet", "hybridnli", "zsbench"):
         shutil.copytree(SRC / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "authored"))
@@ -58,7 +58,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tree(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The copy, read in place of the checkout, and whole again afterwards."""
+    """The copy, read in place of the checkout and restored afterwards."""
     monkeypatch.setattr(code_identity, "SRC", copied)
     yield copied
     for path in copied.rglob("*.py"):
@@ -67,7 +67,7 @@ def tree(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def add(path: Path, text: str = "\nEDITED = 1\n") -> str:
-    """Add code to a file; returns what was there."""
+    """Add code to a file; returns the original content."""
     before = path.read_text(encoding="utf-8")
     path.write_text(before + text, encoding="utf-8")
     return before
@@ -108,7 +108,7 @@ def test_an_edit_of_plumbing_trains_and_scores_nothing(tree: Path, module: str) 
 
 
 def test_all_plumbing_is_imported_by_code_that_computes() -> None:
-    """An entry that nothing would follow anyway says nothing."""
+    """An entry that no computing code imports would be useless."""
     rules = "".join(path.read_text() for path in (SRC.parent / "workflow" / "rules").glob("*.smk"))
     roots = [*re.findall(r'code_digest\("([\w.]+)"', rules), "zsbench.training.run", "zsbench.evaluation.scoring"]
     roots += [family.module for family in FAMILIES.values()] + [FAMILIES[name].task_module for name in TRAINABLE]
@@ -119,14 +119,14 @@ def test_all_plumbing_is_imported_by_code_that_computes() -> None:
 
 
 def test_no_plumbing_computes() -> None:
-    """A module that handles arrays, or orders and samples rows, changes numbers, whatever its entry says."""
+    """A module that handles arrays, or orders or samples rows, affects numbers, so it must not be listed."""
     names = ("numpy", "scipy", "sklearn", "torch", "random")
     for module in PLUMBING:
         path = code_identity._file(module, SRC)
         assert path is not None
         imported = re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
         assert not set(imported) & set(names), module
-    # Of the packages of models and data, only these.
+    # Of the model and data packages, only these.
     inner = {name for name in PLUMBING if name.startswith(("gliznet", "hybridnli", "zsbench.data", "zsbench.systems"))}
     models = {"gliznet", "gliznet.card", "hybridnli"}
     assert inner == models | {"zsbench.data.errors", "zsbench.data.fetched", "zsbench.systems.load"}
@@ -156,7 +156,7 @@ def test_an_edit_of_one_family_leaves_the_others(tree: Path) -> None:
         ('"""Shapes', '"""Other words', True),
         ("    # why", "", True),
         ("value = 1", "value  =  1", True),
-        ("import zsbench.plan.plan", "import zsbench.cli.main", True),  # for type checkers alone
+        ("import zsbench.plan.plan", "import zsbench.cli.main", True),  # only for type checkers
         ("value = 1", "value = 2", False),
         ('"a text"', '"another text"', False),
         ("width: int", "width: float", False),

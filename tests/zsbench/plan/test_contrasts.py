@@ -1,4 +1,4 @@
-"""Contrasts are derived, one factor apart, and a confounded one is refused by name."""
+"""Contrasts differ in one factor and are derived; confounded ones are refused by name."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_a_named_compound_is_allowed_and_says_so():
     (found,) = derive(config)
     assert found.factor == "compound pair (2 factors)"
     assert found.levels == ("head: cosine, margin: 0", "head: bilinear, margin: 0.5")
-    with pytest.raises(ConfoundedContrastError):  # the other direction is not what config named
+    with pytest.raises(ConfoundedContrastError):  # the config names the other direction
         contrast(config, "full", "both")
 
 
@@ -80,7 +80,7 @@ def test_the_paper_config_has_only_one_factor_contrasts_and_its_compounds():
 
 
 def test_the_reference_truncation_is_a_level_of_its_own() -> None:
-    """The side that does not set a switch is named by the switch's default."""
+    """If a side does not set a switch, its level is the switch's default."""
     gliznet = {"base": {}, "variants": {"full": {}, "cut": {"truncation": "reference"}}, "compounds": {}}
     assert [(c.system, c.factor, c.levels) for c in derive(gliznet)] == [
         ("gliznet-cut", "truncation", ("reference", "label-first"))

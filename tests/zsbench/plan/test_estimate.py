@@ -1,4 +1,4 @@
-"""What a run will take: counted from the plan, timed by what earlier runs measured."""
+"""Estimates for a run: counts from the plan, times from earlier runs."""
 
 from pathlib import Path
 from typing import Any

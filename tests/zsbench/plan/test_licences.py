@@ -1,4 +1,4 @@
-"""Licences: every model of the presets states one, and a run knows those of what its models are made of."""
+"""Licences: every preset model states one, and a run knows the licences of its models' components."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A page in a real Chromium, seen from a harness page: no driver, no dependency, no network."""
+"""Load a page in a real Chromium from a harness page: no driver, no dependency, no network."""
 
 import html
 import json
@@ -26,7 +26,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--enable-logging=stderr",
 ]
-# The page in a frame of a given width; what the frame's window says is written into this page as JSON.
+# Shows the page in a frame of a given width, and writes the state of the frame's window into this page as JSON.
 HARNESS = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script>
 async function look(width, dark) {
   const frame = document.createElement("iframe");
@@ -91,7 +91,7 @@ const pause = () => new Promise((done) => setTimeout(done, 200));
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Serves the folder and notes each path that was asked for."""
+    """Serves the folder and records each requested path."""
 
     asked: list[str] = []
 
@@ -105,7 +105,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Address of a local server of this folder."""
+    """A local server for this folder; yields its URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -118,12 +118,12 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def look_at(page: Path, folder: Path, axe: str = "") -> tuple[dict[str, Any], list[str], list[str]]:
-    """(what the harness saw, console lines, paths the server was asked for) of a self-contained page.
+    """(harness output, console lines, requested paths) of a self-contained page.
 
     Args:
-        page: the html file; only it is served, so that anything else it wants would be missed.
+        page: the html file; nothing else is served, so any other request fails.
         folder: an empty folder for the copy and the browser's profile.
-        axe: source of axe-core, to check the page with; "" does not.
+        axe: source of axe-core, to check accessibility; "" skips the check.
     """
     site = folder / "site"
     site.mkdir()

@@ -1,4 +1,4 @@
-"""One made-up run for the whole folder: cells, analysis, tables, figures and pages, written once."""
+"""One made-up run for all tests of this folder: cells, analysis, tables, figures and pages, written once."""
 
 from pathlib import Path
 from types import SimpleNamespace

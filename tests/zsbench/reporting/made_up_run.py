@@ -1,4 +1,4 @@
-"""A made-up `results/<run>` in the contract format: cells of a known quality, measured and compared for real."""
+"""A made-up `results/<run>` in the stored format: cells of known quality, measured and compared for real."""
 
 import hashlib
 from pathlib import Path
@@ -25,7 +25,7 @@ DATASETS = {
 }
 TOPICS = ["Technology", "Health", "Finance", "Economy", "Environment"]
 BOTH = ("gliclass", "topics")
-# id: (family, how far the gold label's score stands out of unit noise, trained, suites, texts per second)
+# id: (family, signal of the gold label over unit noise, trained, suites, texts per second)
 SYSTEMS: dict[str, tuple[str, float, bool, tuple[str, ...], float]] = {
     "gliznet-full": ("gliznet", 2.2, True, BOTH, 62.0),
     "gliznet-no-margin": ("gliznet", 2.1, True, BOTH, 61.0),
@@ -134,7 +134,7 @@ def make_run(root: Path, spec: dict[str, Any]) -> None:
 
 
 def judge_claims(root: Path, spec: dict[str, Any]) -> None:
-    """Made-up lookalikes and answers under growing numbers of labels, and all that is made of them."""
+    """Made-up confusable labels and answers for increasing numbers of labels, and the analysis of both."""
     layout = Layout(root)
     write_json(layout.label_pairs, {"encoder": "minilm", "cosine": 0.5, "pairs": {"newsgroups": [[0, 1], [2, 3]]}})
     for system, cost in zip(spec.get("label_counts", {}), (5.0, 0.0), strict=False):
@@ -158,7 +158,7 @@ def judge_claims(root: Path, spec: dict[str, Any]) -> None:
 
 
 def lose(root: Path, lost: dict[tuple[str, str, str, int], tuple[str, str]], spec: dict[str, Any]) -> None:
-    """Take the scores of cells away: place -> (status, reason), as the scorer leaves them; then measure and compare."""
+    """Remove the scores of cells (cell -> status and reason), like a failed scoring; then measure and compare."""
     layout = Layout(root)
     for place, (status, reason) in lost.items():
         empty = pd.read_parquet(layout.scores(*place)).head(0)
@@ -172,7 +172,7 @@ def lose(root: Path, lost: dict[tuple[str, str, str, int], tuple[str, str]], spe
 
 
 def write_sensitivity(root: Path, spec: dict[str, Any]) -> None:
-    """Made-up records of what other label orders and wordings would have scored."""
+    """Made-up answers under other label orders and wordings."""
     frame = _sensitivity(spec)
     write_atomic(root / "analysis" / "sensitivity.parquet", lambda path: frame.to_parquet(path, index=False))
 
@@ -214,7 +214,7 @@ def _cell(
     gold: list[list[int]],
     random: np.random.Generator,
 ) -> None:
-    """Scores: unit noise, plus the system's signal on gold labels; then the card."""
+    """Write scores (unit noise plus the system's signal on gold labels) and the card."""
     suite, dataset, system, seed = where
     family, signal, _, _, speed = SYSTEMS[system]
     scores = random.normal(size=(len(gold), len(entry["labels"])))
@@ -270,7 +270,7 @@ def _cell(
 
 
 def _sensitivity(spec: dict[str, Any]) -> pd.DataFrame:
-    """Ranges over label orders (of systems that read all labels at once) and over wordings."""
+    """Ranges over label orders (for systems that read all labels at once) and over wordings."""
     rows = []
     suites = [suite for suite, entry in spec["suites"].items() if entry["task"] == "single"]
     datasets = [(suite, entry["id"]) for suite in suites for entry in spec["suites"][suite]["datasets"]]
@@ -329,7 +329,7 @@ def _recipe(family: str) -> dict[str, Any]:
 
 
 def _epochs() -> list[dict[str, Any]]:
-    """History of a hybrid: alphas that part from one half."""
+    """History of a hybrid: alphas that diverge from one half."""
     names = [name for name in TOPICS if name != "Health"]
     return [
         {
@@ -345,7 +345,7 @@ def _epochs() -> list[dict[str, Any]]:
 
 
 def _steps(family: str, random: np.random.Generator) -> list[dict[str, Any]]:
-    """History of a model trained step by step: falling losses, rising validation."""
+    """History of a model trained by steps: falling losses, rising validation metric."""
     terms = {"softmax": 1.5, "bce": 0.9, "vicreg": 0.6, "total": 3.0} if family == "gliznet" else {"total": 1.1}
     return [
         {

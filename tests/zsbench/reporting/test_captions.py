@@ -1,4 +1,4 @@
-"""Captions of Snakemake's own report: one per kind of table and figure, as docutils reads them."""
+"""Captions for Snakemake's report: one per kind of table and figure, parsed with docutils."""
 
 from pathlib import Path
 

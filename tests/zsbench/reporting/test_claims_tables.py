@@ -1,4 +1,4 @@
-"""The tables of claims and of what decides them, and the figure of quality and cost, in a made-up run."""
+"""The tables of claims and of their evidence, and the figure of quality and cost, in a made-up run."""
 
 from pathlib import Path
 

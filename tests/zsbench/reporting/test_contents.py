@@ -1,4 +1,4 @@
-"""Configs of every shape: the plan's files are exactly the files that are written, and the page says what is absent."""
+"""For configs of all shapes, exactly the planned files are written, and the page lists what is absent."""
 
 import copy
 import shutil
@@ -23,7 +23,7 @@ Spec = dict[str, Any]
 
 
 def only(*names: str) -> Callable[[Spec], None]:
-    """Keep these systems; of the variants, those that are left."""
+    """Keep only these systems, and the GliZNet variants among them."""
 
     def change(spec: Spec) -> None:
         spec["systems"] = [entry for entry in spec["systems"] if entry["id"] in names]
@@ -74,7 +74,7 @@ CHANGES: dict[str, tuple[Callable[[Spec], None], ...]] = {
 
 
 def sketch(drawing: Drawing, folder: Path, name: str) -> list[Path]:
-    """In place of `save`, which takes most of the time: the drawing is made, its files are not rasterised."""
+    """Replaces `save`, which takes most of the time: figures are drawn but not rasterised."""
     paths = [folder / f"{name}.{kind}" for kind in ("svg", "png", "csv")]
     for path in paths:
         write_text(path, f"<svg>{len(drawing.data)} marks</svg>")
@@ -83,14 +83,14 @@ def sketch(drawing: Drawing, folder: Path, name: str) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def cells(made: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the made-up run, to be analysed under other configs."""
+    """A copy of the made-up run, to be analysed with other configs."""
     root = shutil.copytree(made.root, tmp_path_factory.mktemp("shape") / "results" / "shape")
     shutil.copytree(root / "analysis", root / "measured")
     return root
 
 
 def analyse(root: Path, spec: Spec) -> None:
-    """The analysis under this spec: of the measured rows those that it names, and its own comparisons."""
+    """The analysis for this spec: its part of the measured rows, and its comparisons."""
     keys = {(suite, entry["id"]) for entry in spec["systems"] for suite in entry["suites"]}
     seeds = {entry["id"]: entry["seeds"] for entry in spec["systems"]}
     for name in ("metrics", "calibration", "coverage", "reliability", "cost"):
@@ -107,7 +107,7 @@ def analyse(root: Path, spec: Spec) -> None:
 
 @pytest.fixture(scope="module", params=CHANGES)
 def shape(request: pytest.FixtureRequest, cells: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Spec, Path]:
-    """(spec, reports/<run>) of one shape of config, rendered whole."""
+    """(spec, reports/<run>) for one shape of config, completely rendered."""
     spec = copy.deepcopy(made_up_run.spec_of(seeds=(1,)))
     spec["statistics"]["draws"] = 100
     for change in CHANGES[request.param]:

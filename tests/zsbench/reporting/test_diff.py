@@ -18,7 +18,7 @@ FEW = {"draws": 400}
 
 @pytest.fixture
 def other(made: SimpleNamespace, tmp_path: Path) -> Path:
-    """A second run: nli-mini is now as good as the oracle, products is other rows, one system is missing."""
+    """A second run: nli-mini is as good as the oracle, products has other rows, one system is missing."""
     root = tmp_path / "results" / "second"
     for system in ("nli-mini", "biencoder", "oracle"):
         for folder in (made.root / "cells" / "gliclass").glob(f"*/{system}"):
@@ -73,7 +73,7 @@ def test_two_systems_of_one_run_agree_with_the_analysis(made: SimpleNamespace) -
         [row["low"], row["high"]], stored.loc["biencoder", ["low", "high"]].astype(float), atol=0.02
     )
     assert row["system"] == "gliznet-full - biencoder"
-    assert found.notes == []  # that two systems have other weights goes without saying
+    assert found.notes == []  # different weights of two systems are not worth a note
 
 
 def test_text_puts_averages_first_and_repeats_itself(made: SimpleNamespace, other: Path) -> None:

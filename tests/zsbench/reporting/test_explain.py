@@ -1,4 +1,4 @@
-"""`zsbench explain`: the printed way from card to number, and what it says when something does not fit."""
+"""`zsbench explain`: the printed trace from card to number, and its messages about inconsistencies."""
 
 import shutil
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_a_random_controls_numbers_are_means_over_draws_and_not_its_cells(made, 
 
 @pytest.fixture
 def copied(made: SimpleNamespace, tmp_path: Path) -> Path:
-    """A cell folder of its own to damage."""
+    """A copy of a cell folder for a test to damage."""
     folder = tmp_path / "results" / "run" / "cells" / "gliclass" / "r8" / "oracle" / "seed0"
     shutil.copytree(made.root / "cells" / "gliclass" / "r8" / "oracle" / "seed0", folder)
     return folder

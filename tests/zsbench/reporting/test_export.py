@@ -1,4 +1,4 @@
-"""Exports, read by the libraries that they are for: btzsc and huggingface_hub."""
+"""Exports, read by their target libraries: btzsc and huggingface_hub."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 @pytest.fixture
 def as_imdb(made: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of the made-up sets stand for sets that BTZSC has."""
+    """Two of the made-up sets take the place of sets that BTZSC has."""
     monkeypatch.setattr(export, "BTZSC", {"movies": ("imdb", "sentiment"), "r8": ("agnews", "topic")})
 
 
@@ -109,7 +109,7 @@ def test_page_compare_and_export_show_a_topic_system_under_one_protocol(
 ) -> None:
     root = tmp_path / "run"
     shutil.copytree(made.root, root)
-    if not test_rows:  # as the published set
+    if not test_rows:  # like the published set
         without_test_rows(root, made.spec)
     run = RunData(root, made.spec)
     shown = run.cell_values()["topics", "topics-mini", "hybrid", 1]
@@ -124,7 +124,7 @@ def test_page_compare_and_export_show_a_topic_system_under_one_protocol(
 
 
 def without_test_rows(root: Path, spec: dict[str, Any]) -> None:
-    """Take the test rows out of every topic cell, and measure again."""
+    """Remove the test rows from every topic cell, and measure again."""
     for path in root.glob("cells/topics/*/*/seed*/scores.parquet"):
         frame = pd.read_parquet(path)
         frame[frame["split"] == "validation"].to_parquet(path, index=False)

@@ -1,4 +1,4 @@
-"""Exports of results, read by the libraries that they are for: every-eval-ever and huggingface_hub."""
+"""Exports of results, read by their target libraries: every-eval-ever and huggingface_hub."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ AS_OPTIONS = ["--model-id", "ours/gliznet", "--organization", "ours"]
 
 @pytest.fixture
 def from_the_hub(made: SimpleNamespace, tmp_path: Path) -> Path:
-    """The made-up run, with one set that came from the hub."""
+    """The made-up run, with one set from the hub."""
     import shutil
 
     root = tmp_path / "run"

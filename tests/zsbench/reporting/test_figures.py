@@ -1,4 +1,4 @@
-"""Figures: what is drawn can be read, what cannot be drawn is not written, the same data give the same bytes."""
+"""Figures are legible, figures without data are not written, and the same data give the same bytes."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ NAMES = list(figures(made_up_run.spec_of()))
 
 
 def undrawn_ticks(figure: Figure) -> set[int]:
-    """Ids of tick labels that are not drawn: those outside their axis' view, which matplotlib keeps."""
+    """Ids of tick labels that are not drawn, because they are outside their axis' view."""
     hidden = set()
     for axes in figure.findobj(lambda artist: hasattr(artist, "get_xticklabels")):
         for axis, (low, high) in ((axes.xaxis, sorted(axes.get_xlim())), (axes.yaxis, sorted(axes.get_ylim()))):
@@ -35,7 +35,7 @@ def undrawn_ticks(figure: Figure) -> set[int]:
 
 
 def check_texts(figure: Figure) -> None:
-    """Every drawn text lies inside the canvas, and no level one over another."""
+    """Assert that all drawn texts are inside the canvas, and that no horizontal ones overlap."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     hidden, renderer, (width, height) = undrawn_ticks(figure), canvas.get_renderer(), canvas.get_width_height()
@@ -88,7 +88,7 @@ def test_stale_files_go(made: SimpleNamespace, tmp_path: Path) -> None:
 
 def test_an_empty_run_draws_nothing(tmp_path: Path, made: SimpleNamespace) -> None:
     write_figures(tmp_path / "results", made.spec, tmp_path)
-    assert json.loads((tmp_path / "figures.json").read_text()) == []  # the files that the plan expects are there
+    assert json.loads((tmp_path / "figures.json").read_text()) == []  # the planned files exist
     assert {path.stem for path in tmp_path.glob("*.svg")} == set(NAMES)
 
 
@@ -148,7 +148,7 @@ def test_no_two_systems_look_the_same_and_colours_differ_in_grey() -> None:
     assert len({str(series_style(number)) for number in range(64)}) == 64
     assert len({series_style(number)["marker"] for number in range(12)}) == 12
     grey = sorted(0.299 * int(c[1:3], 16) + 0.587 * int(c[3:5], 16) + 0.114 * int(c[5:], 16) for c in COLORS)
-    assert grey[-1] < 190  # none too pale on white
+    assert grey[-1] < 190  # none too light on white
     assert len(COLORS) == SERIES_COLORS
 
 

@@ -1,4 +1,4 @@
-"""The header card: facts of the run's own records."""
+"""The header card: facts from the run's records."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ def test_the_banner_warns_of_samples_and_replicas_alone(made: SimpleNamespace, t
     for path in root.glob("datasets/*/card.json"):
         card = read_json(path)
         write_json(path, card | {"sample": {"rows": 10_000, "seed": 1}, "quality": card["quality"] | {"rows": 60}})
-    assert header(RunData(root, made.spec)).banner == ""  # the sample holds every row
+    assert header(RunData(root, made.spec)).banner == ""  # the sample contains every row
     write_json(path, card | {"replica": True})
     assert header(RunData(root, made.spec)).banner == REHEARSAL
 

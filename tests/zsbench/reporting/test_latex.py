@@ -1,4 +1,4 @@
-"""LaTeX floats: columns by id, short names, a width that fits; compiled by a real LaTeX where there is one."""
+"""LaTeX floats: columns by id, short names, a width that fits; compiled by LaTeX if it is installed."""
 
 import re
 import shutil

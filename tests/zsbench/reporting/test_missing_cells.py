@@ -1,4 +1,4 @@
-"""A run in which cells are missing: everything is written, names them, and averages say over which sets they are."""
+"""A run with missing cells: everything is written and names them, and averages state which sets they cover."""
 
 import json
 import shutil
@@ -76,7 +76,7 @@ def test_the_suite_table_says_what_is_missing_and_over_which_sets_averages_are(l
 
 
 def test_a_partial_average_is_never_the_best(lossy):
-    """gliznet-warm has the highest average by far; without r8 it is out of the ranking."""
+    """gliznet-warm has by far the highest average; without r8 it is not ranked."""
     averages = frame(lossy, "gliclass_suite").query("dataset == 'average'").set_index("system")
     rivals = averages[~averages["control"]]
     assert rivals["value"].idxmax() == "gliznet-warm" and not averages.loc["gliznet-warm", "best"]

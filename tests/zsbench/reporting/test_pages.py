@@ -1,4 +1,4 @@
-"""The report page: content, links, and how it behaves in a real browser."""
+"""The report page: content, links, and behaviour in a real browser."""
 
 import base64
 import html.parser
@@ -36,7 +36,7 @@ class Page(html.parser.HTMLParser):
         super().__init__()
         self.ids: Counter[str] = Counter()
         self.links: list[str] = []
-        self.held: list[tuple[str, str]] = []  # (name, address) of files that the page holds
+        self.held: list[tuple[str, str]] = []  # (name, URL) of files embedded in the page
         self.images: list[dict[str, str | None]] = []
         self.headings: list[int] = []
         self.addresses: list[str] = []
@@ -73,7 +73,7 @@ def page(report: Path) -> Page:
 
 
 def held_cells(report: Path) -> dict[str, Any]:
-    """What the page holds behind its numbers."""
+    """The page's embedded details of its numbers."""
     text = (report / "index.html").read_text(encoding="utf-8")
     found = re.search(r'<script type="application/json" id="cells">(.*?)</script>', text, re.DOTALL)
     assert found
@@ -89,7 +89,7 @@ def test_page_is_well_formed_and_self_contained(page: Page, report: Path) -> Non
 
 
 def test_every_link_leads_somewhere_wherever_the_page_is(page: Page, report: Path) -> None:
-    """No link is relative to the page's folder: in Snakemake's zip the page lies elsewhere, without its neighbours."""
+    """No link is relative to the page's folder, because Snakemake's zip moves the page away from its neighbours."""
     cells = held_cells(report)["cells"]
     for link in page.links:
         known = link[1:] in page.ids or link.removeprefix("#cell/") in cells
@@ -142,7 +142,7 @@ def test_every_figure_is_in_the_page(report: Path, page: Page) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     for path in (report / "figures").glob("*.svg"):
         assert page.ids[f"figure-{path.stem}"] == 1
-    assert text.count("<title>") > 50  # what a reader sees who points at a mark
+    assert text.count("<title>") > 50  # tooltips of marks
 
 
 def test_values_are_escaped(report: Path) -> None:
@@ -221,7 +221,7 @@ def test_summary_of_one_seed_says_what_intervals_leave_out(made: SimpleNamespace
 
 
 def test_summary_without_tests_says_nothing_of_significance(made: SimpleNamespace) -> None:
-    """Two seeds: no p, so systems are neither different nor indistinguishable."""
+    """With two seeds there is no p, so systems are called neither different nor indistinguishable."""
     run = RunData(made.root, made.spec)
     vars(run)["deltas"] = run.deltas.assign(p=float("nan"), p_adjusted=float("nan"), verdict="")
     said = " ".join(sentences(run))

@@ -1,4 +1,4 @@
-"""The table of parameters: every system that loads weights, and the share that its training moved."""
+"""The table of parameters: every system that loads weights, and the share that its training updated."""
 
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.render import to_markdown

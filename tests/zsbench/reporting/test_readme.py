@@ -1,4 +1,4 @@
-"""The tables of README and docs are those of the committed sample report."""
+"""The tables in README and docs match the committed sample report."""
 
 import re
 from pathlib import Path
@@ -89,7 +89,7 @@ SYSTEMS = [
 
 
 def sample(folder: Path, systems: list[tuple] = SYSTEMS) -> Path:
-    """A report whose suite table and integrity table hold these averages."""
+    """Write a report whose suite table and integrity table have these averages."""
     frame = pd.DataFrame(systems, columns=["system", "value", "delta", "n_seeds", "n_sets", "control"])
     frame = frame.assign(
         suite="s",

@@ -1,4 +1,4 @@
-"""A table of numbers in its forms: what each shows, and that no name of a system or dataset breaks one."""
+"""Output formats of a table: what each shows, and that no name of a system or dataset breaks one."""
 
 import html.parser
 import io
@@ -199,7 +199,7 @@ def test_every_row_of_markdown_has_every_cell(name: str) -> None:
 
 @given(st.sampled_from(ODD) | names)
 def test_no_character_of_a_name_is_a_command_in_latex(text: str) -> None:
-    """What is left after the known escapes holds nothing that LaTeX acts on, and no row starts with a bracket."""
+    """Apart from known escapes there are no LaTeX control characters, and no row starts with a bracket."""
     known = r"\\text(backslash|asciitilde|asciicircum)\{\}|\$[<>-]\$|\\[SP]\{\}|\$\^?\\\w+\$|\\[&%$#_{}]"
     assert not re.search(r"[\\&%$#_{}~^<>]", re.sub(known, "", escape_tex(text)))
     assert not re.search(r"^ *\[", to_latex(of_names(text, text)), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""A run of three suites with odd ids, titles and metrics has all its tables, figures and pages."""
+"""A run of three suites with unusual ids, titles and metrics has all its tables, figures and pages."""
 
 import copy
 from types import SimpleNamespace

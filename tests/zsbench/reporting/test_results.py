@@ -1,4 +1,4 @@
-"""A run as DataFrames: what `zsbench.results` gives agrees with the stored files, and loads no torch."""
+"""A run as DataFrames: `zsbench.results` agrees with the stored files, and does not load torch."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Two runs are the same when only volatile values differ, and not when anything else does."""
+"""Two runs are the same if only volatile values differ, and not if anything else does."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tables of the made-up run: the numbers of their frames, the flags, that bytes do not change."""
+"""Tables of the made-up run: the numbers of their frames, flags, reproducible bytes."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def run(made: SimpleNamespace) -> RunData:
 
 @pytest.fixture(scope="module")
 def copied(made: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> RunData:
-    """A run of its own, to be changed."""
+    """A copy of the run for a test to change."""
     return RunData(shutil.copytree(made.root, tmp_path_factory.mktemp("copy") / "run"), made.spec)
 
 
@@ -280,7 +280,7 @@ def test_overlap_with_training_texts_is_counted_by_training_set(copied: RunData)
 
 
 def test_the_summary_ranks_systems_that_were_trained_on_the_data_apart(copied: RunData) -> None:
-    """Else a supervised row leads the zero-shot ones, and nothing says so."""
+    """Otherwise a supervised system could lead the zero-shot ones without a notice."""
     leader = str(copied.suite_means("topics")[AVERAGE].drop(list(copied.controls)).idxmax())
     assert any(said.startswith(f"{leader} leads Topics") for said in sentences(copied))
     for path in copied.root.glob(f"cells/topics/*/{leader}/seed*/card.json"):
@@ -301,7 +301,7 @@ def test_an_ablation_of_a_term_that_was_never_used_is_said_to_say_nothing(copied
             entry["losses"]["poly"] = 0.0
         write_json(path, record)
         notes = build_table(RunData(copied.root, copied.spec), "topics_deltas", item).notes
-        assert (note in notes) == (number == len(paths))  # only where every seed left it unused
+        assert (note in notes) == (number == len(paths))  # only if no seed used it
 
 
 def test_every_kind_of_the_plan_has_a_builder(made: SimpleNamespace) -> None:

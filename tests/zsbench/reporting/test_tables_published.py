@@ -1,4 +1,4 @@
-"""Numbers that others printed: complete, consistent with their own averages, and never compared across tests."""
+"""Published numbers: complete, consistent with their averages, and only compared on the same test sets."""
 
 import made_up_run
 import pandas as pd
@@ -21,7 +21,7 @@ def reported():
     return load_published(PUBLISHED)
 
 
-@pytest.mark.parametrize(("name", "rounding"), [("P1", 6e-5), ("P2", 6e-5), ("P3", 6e-4)])  # P3 prints three digits
+@pytest.mark.parametrize(("name", "rounding"), [("P1", 6e-5), ("P2", 6e-5), ("P3", 6e-4)])  # P3 has three decimals
 def test_printed_averages_follow_from_the_printed_rows(reported, name, rounding):
     for system, row in reported["publications"][name]["systems"].items():
         mean = sum(row["values"]) / len(row["values"])
@@ -46,7 +46,7 @@ def test_the_headline_of_the_hybrid_card(reported):
     systems = reported["publications"]["P4"]["systems"]
     gain = systems["HybridNLI v2 (val-tuned)"]["values"][0] - systems["NLI baseline"]["values"][0]
     assert gain == pytest.approx(0.2366)
-    for row in systems.values():  # macro F1 is the mean of the five F1s, as printed
+    for row in systems.values():  # macro F1 is the mean of the five published F1s
         assert sum(row["values"][5:]) / 5 == pytest.approx(row["values"][0], abs=2e-4)
 
 
@@ -79,7 +79,7 @@ def run_with(
     made_of: tuple[str, ...] = ("deberta-v3-base", "zshot-hardset-v2"),
     names: tuple[str, ...] = ("gliznet-full",),
 ) -> RunData:
-    """A run whose systems have these (macro-F1, rows)."""
+    """Write a run whose systems have these (macro-F1, rows)."""
     where = {"suite": "gliclass", "seed": 1, "protocol": "argmax", "split": "test"}
     rows = [
         where | {"system": system, "dataset": name, "metric": "macro_f1", "label": "", "value": value}
@@ -148,7 +148,7 @@ def test_every_row_of_the_hybrid_card_has_its_systems_and_its_protocol(reported)
 
 
 def test_the_published_weights_stand_beside_the_model_that_is_trained_here(tmp_path, reported):
-    """Reported, the loaded checkpoint, the trained one; each with its own difference, of the published rows alone."""
+    """Rows for reported, loaded and trained model; a difference only if scored on the published rows."""
     run = run_with(tmp_path, {"cr": (0.9, 376), "sst2": (0.8, 1821)}, names=("gliznet-full", "gliznet-published"))
     frame = of_gliznet(run, reported)
     assert frame.loc["cr", ["weights", "measured"]].tolist() == [0.9, 0.9]
@@ -189,7 +189,7 @@ def test_the_average_is_compared_when_every_dataset_is_measured_on_the_rows_of_t
 
 
 def test_each_publications_columns_have_the_words_that_its_author_used(reported):
-    """P2's author scored GLiClass with SST-5 in alphabetical order and dotted groups, GliZNet without dots."""
+    """The author of P2 scored GLiClass with SST-5 in alphabetical order and dotted groups, GliZNet without dots."""
     alphabetical, dotted = {"sst5": "sst5-alphabetical"}, {"20-newsgroups": "20-newsgroups-dotted"}
     words = {
         (source, name): row["scored_as"]

@@ -73,7 +73,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> N
 
 
 def test_two_writers_of_one_path_do_not_share_a_temporary_file(tmp_path: Path) -> None:
-    """The second begins and ends while the first is half way."""
+    """The second starts and finishes while the first is in progress."""
     path = tmp_path / "a.json"
 
     def slow(temporary: Path) -> None:
@@ -104,7 +104,7 @@ def test_no_flipped_bit_changes_what_is_read(tmp_path: Path, content: dict, plac
     except IntegrityError as error:
         assert "a.json" in str(error)
     else:
-        assert {key: found[key] for key in content} == content  # the flip hit the checksum's own key, or white space
+        assert {key: found[key] for key in content} == content  # the flip hit the key of the checksum, or white space
 
 
 def test_damaged_json_names_the_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Secrets of the environment and of addresses reach no file and no line that a run leaves."""
+"""Secrets from the environment and from URLs never appear in files or output of a run."""
 
 import base64
 import json
@@ -42,7 +42,7 @@ class Leaky:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """An endpoint that repeats the key it was sent, in its answers and in its refusals."""
+    """An endpoint that echoes the key it received, in answers and in errors."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -73,7 +73,7 @@ def endpoint():
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A run with one prepared set of two rows, and a package of the user's own beside it."""
+    """A run with one prepared set of two rows, and a user's package next to it."""
     made = Layout(tmp_path / "results" / "run")
     made.dataset("news").parent.mkdir(parents=True)
     rows = [{"sample_id": f"s{i}", "split": "test", "text": "a text", "gold": [i]} for i in range(2)]
@@ -95,7 +95,7 @@ def score(layout: Layout, family: str, settings: dict) -> subprocess.CompletedPr
 
 
 def leaks(layout: Layout, done: subprocess.CompletedProcess[str]) -> list[str]:
-    """Which secrets stand in what was printed and written (the test's own module aside)."""
+    """Secrets that occur in output or files (except this test's module)."""
     places = {"output": (done.stdout + done.stderr).encode()}
     places |= {str(path): path.read_bytes() for path in layout.root.rglob("*") if path.is_file()}
     wanted = [*SECRETS.values(), "password-5", "signature-6"]
@@ -136,7 +136,7 @@ def test_short_values_do_not_blot_out_words(monkeypatch: pytest.MonkeyPatch) -> 
 
 LOGIN = base64.b64encode(b"reader:tulip-7").decode()
 WEB_TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
-REAL = [  # (key, value); made up, in the issuers' shapes
+REAL = [  # (key, value); made up, in the issuers' formats
     ("note", "hf_" + "aBcDeFgHiJ" * 3 + "KLmn"),
     ("note", "use hf_" + "aBcDeFgHiJ" * 3 + "KLmn, please"),
     ("note", "sk-" + "a1B2c3D4" * 6),

@@ -15,14 +15,14 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _denormals_as_before():
-    """Scoring flushes denormals for its whole process; other tests of this process want theirs."""
+    """Restore denormals, which scoring flushes for the whole process; other tests need them."""
     yield
     torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Layout:
-    """A run that tests read; cells, caches and further models may be added, datasets and models stay."""
+    """A shared run; tests may add cells, caches and models, but must not change datasets and models."""
     return make_run(tmp_path_factory.mktemp("results"))
 
 
@@ -33,7 +33,7 @@ def make_spec():
 
 @pytest.fixture(scope="session")
 def gliclass(run):
-    """Sources `gliclass-first`, `gliclass-avg`, `gliclass-last`: uni-encoders in the package's own format."""
+    """Sources `gliclass-first`, `gliclass-avg`, `gliclass-last`: uni-encoders in the package's format."""
     from gliclass import GLiClassModel, GLiClassModelConfig
 
     variants = {

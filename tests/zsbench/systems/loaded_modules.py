@@ -1,4 +1,4 @@
-"""Run scoring and training jobs, each in a process of its own, and print which project modules each loaded.
+"""Run scoring and training jobs, each in a separate process, and print which project modules each loaded.
 
 python loaded_modules.py JOBS.json      JOBS: name -> ["score" | "train" | "hybrid", root, spec]
 """
@@ -10,7 +10,7 @@ import sys
 import types
 from pathlib import Path
 
-import gliclass  # noqa: F401  (what takes seconds to import is shared by all processes)
+import gliclass  # noqa: F401  (slow imports are shared by all processes)
 import pandas  # noqa: F401
 import sentence_transformers  # noqa: F401
 import sklearn.metrics  # noqa: F401
@@ -37,7 +37,7 @@ def run(kind: str, root: str, spec: dict) -> None:
 
 
 def without_exports(package: str) -> None:
-    """Put an empty package in place of the one that imports its modules to export their names."""
+    """Replace a package whose `__init__` imports its modules by an empty one."""
     found = importlib.util.find_spec(package)
     assert found is not None
     empty = types.ModuleType(package)

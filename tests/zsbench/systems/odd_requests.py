@@ -1,4 +1,4 @@
-"""Texts and labels that are wrong, and such as are only odd, for the tests of all systems."""
+"""Invalid and merely unusual texts and labels, for the tests of all systems."""
 
 LABELS = ["money", "chips"]
 REFUSED = {
@@ -30,5 +30,5 @@ SCORED = {
 
 
 def many_labels(count: int) -> list[str]:
-    """Labels of two words, all different."""
+    """Distinct labels of two words."""
     return [f"{word} {i}" for i in range(count // 2) for word in ("money", "rising")]

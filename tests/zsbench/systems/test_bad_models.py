@@ -1,4 +1,4 @@
-"""Model files that cannot be trusted, one fault each, in every family that loads weights: refused by name, at once."""
+"""Untrusted model files with one fault each are refused by name, before loading, in every family with weights."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ TENSOR = "layer.1.attention.self.query.weight"
 
 
 def tensors(change: Callable[[dict, str], object]) -> Callable[[Path], None]:
-    """A change of the stored tensors; the second argument is the name of one of them."""
+    """A change to the stored tensors; the second argument is the name of one of them."""
 
     def apply(folder: Path) -> None:
         stored = load_file(folder / "model.safetensors")
@@ -33,7 +33,7 @@ def tensors(change: Callable[[dict, str], object]) -> Callable[[Path], None]:
 
 
 def sizes(**values: object) -> Callable[[Path], None]:
-    """Entries of the encoder's own config, wherever the family keeps it."""
+    """Entries of the encoder's config, which families store in different places."""
 
     def apply(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())
@@ -100,7 +100,7 @@ FAULTS = {
 
 @pytest.fixture
 def copied(gliclass, reranker, tmp_path) -> Callable[[str], tuple[Layout, Path]]:
-    """A run with one family's model in it, and the model's folder."""
+    """A run with the model of one family, and the model's folder."""
 
     def make(family: str) -> tuple[Layout, Path]:
         kind, name = MODELS[family]
@@ -123,7 +123,7 @@ def test_it_is_refused_by_name_and_at_once(copied, make_spec, family: str, fault
     started = time.process_time()
     with pytest.raises(UnknownSystemError, match=f"systems.{family}-system: (?s:.*){message}"):
         load.build(make_spec(family, model=MODELS[family]), layout)
-    assert time.process_time() - started < 5  # nothing large was built first
+    assert time.process_time() - started < 5  # nothing large was allocated first
 
 
 @pytest.mark.parametrize("family", MODELS)
@@ -134,7 +134,7 @@ def test_whole_models_pass(copied, make_spec, family: str) -> None:
 
 
 def test_a_limit_on_layers_is_no_number_of_layers(copied) -> None:
-    """Qwen's configs say from which layer on a window would apply, also where there are fewer."""
+    """Qwen's configs give the first layer with a window, even if there are fewer layers."""
     _, folder = copied("nli")
     sizes(max_window_layers=10**4)(folder)
     check_files(folder)
@@ -168,14 +168,14 @@ def test_a_pickle_in_a_module_of_a_sentence_encoder_is_refused(copied, make_spec
 
 def test_a_backbone_to_train_is_held_to_the_same(copied) -> None:
     _, folder = copied("nli")
-    check_same(AutoModel, folder)  # a classifier's encoder is whole, pooler or not
+    check_same(AutoModel, folder)  # a classifier's encoder is complete, with or without pooler
     tensors(lambda stored, name: stored.pop(name))(folder)
     with pytest.raises(ValueError, match=f"missing: .*{TENSOR}"):
         check_same(AutoModel, folder)
 
 
 def test_scores_that_are_no_numbers_stop_the_cell_with_its_name(run, make_spec, tmp_path, monkeypatch) -> None:
-    """Weights can be finite and scores not: 1e38 times 1e38."""
+    """Finite weights can give non-finite scores: 1e38 times 1e38."""
     layout = Layout(tmp_path / "run")
     shutil.copytree(run.root, layout.root, ignore=shutil.ignore_patterns("cells", "cache", "features"))
     tensors(lambda stored, name: stored[next(k for k in stored if k.startswith("classifier.w"))].fill_(3e38))(
@@ -193,7 +193,7 @@ def test_scores_that_are_no_numbers_stop_the_cell_with_its_name(run, make_spec, 
         ({"rope_theta": 1e7}, 8, True),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e7}}, 8, True),
         ({"global_rope_theta": 160000.0}, 8, True),
-        ({}, 2**20 + 2, True),  # a learned table of as many rows
+        ({}, 2**20 + 2, True),  # a learned table with as many rows
         ({}, 8, False),  # it would be allocated
     ],
 )

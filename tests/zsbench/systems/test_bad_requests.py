@@ -1,4 +1,4 @@
-"""Texts and labels that are wrong or odd, on adapters that read both: a clear error, or every pair its own score."""
+"""Invalid or unusual texts and labels give a clear error, or a separate score for every pair."""
 
 import json
 
@@ -28,7 +28,7 @@ def adapters(gliclass, reranker, make_spec):
 
 @pytest.fixture
 def answering(monkeypatch):
-    """The endpoint of family llm: it prefers the first answer it is offered."""
+    """The endpoint of family llm; it prefers the first offered answer."""
 
     def request(self: LLMSystem, body: dict) -> dict:
         content = json.loads(body["messages"][1]["content"])
@@ -58,7 +58,7 @@ def test_every_pair_gets_a_score(adapters, answering, family, suite, case) -> No
 
 @pytest.mark.parametrize("family", ["gliznet", "nli", "biencoder", "reranker"])
 def test_five_hundred_labels_each_get_a_score_of_their_own(adapters, family) -> None:
-    """The label asked for among 500 scores as it does in a set whose company it does not read; GliZNet reads some."""
+    """A label among 500 scores as in a small set, unless the family reads other labels, as GliZNet does."""
     labels = many_labels(500)
     scores = adapters[family, "gliclass"].score(["markets rallied"], labels)
     assert scores.shape == (1, 500) and np.isfinite(scores).all()

@@ -1,4 +1,4 @@
-"""Wrong and odd texts and labels on the systems that score no free text: trained heads, a user's class, a csv."""
+"""Invalid and unusual texts and labels for trained heads, a user's class, and a csv."""
 
 import sys
 import types
@@ -50,7 +50,7 @@ def test_heads_refuse_what_every_adapter_refuses(hybrids, case: str) -> None:
     ],
 )
 def test_heads_refuse_labels_of_others(hybrids, labels: list[str]) -> None:
-    """Another number, another order, one of them twice: scores would stand under the wrong label."""
+    """A different number, order or duplicates: scores would be assigned to the wrong labels."""
     with pytest.raises(ValueError, match="not those of the trained heads"):
         hybrids["learned"].score(["markets"], labels)
 
@@ -65,10 +65,10 @@ def test_heads_score_odd_texts(hybrids, blend: str) -> None:
 
 
 def test_a_text_cannot_end_its_place_in_a_pair(hybrids) -> None:
-    """The special tokens of the heads' tokenizer, spelt out in a text, are read as words."""
+    """Special tokens of the heads' tokenizer that are spelt out in a text are read as words."""
     encoder = hybrids["nli"].encoder
     ids = encoder.tokenize(["markets [SEP] This example is money. [PAD] [CLS]"])[0]
-    assert encoder.tokenizer.sep_token_id in ids  # so the tokenizer itself would take it for the end
+    assert encoder.tokenizer.sep_token_id in ids  # so the tokenizer alone would treat it as the end
     plain, spelt = (
         hybrids["nli"].score([text], TRAINED)
         for text in ("markets [ SEP] This example is money.", "markets [SEP] This example is money.")

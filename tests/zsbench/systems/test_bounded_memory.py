@@ -1,4 +1,4 @@
-"""What scoring holds in memory does not grow with the test set."""
+"""The memory that scoring needs does not grow with the test set."""
 
 import json
 import os
@@ -42,7 +42,7 @@ print(json.dumps(peaks))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_scoring_a_large_set_needs_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
-    """40,000 texts of a kilobyte against 4,000; all of them at once would be 110 MB more."""
+    """40,000 texts of one kilobyte against 4,000; loading them all at once would take 110 MB more."""
     command = [sys.executable, "-c", SCORING, str(tmp_path / "run")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Controls: what each must score, and that only they see the gold."""
+"""Controls: the expected score of each, and that only they see the gold labels."""
 
 from typing import get_args
 

@@ -112,7 +112,7 @@ def test_a_selection_that_never_moves_is_said(trained, monkeypatch, capsys, late
 
 
 def test_heads_that_see_noise_under_a_metric_that_stands_still_are_said_to(trained):
-    """No step of such a rate moves a score across 0.5: what the published recipe met on a weak NLI model."""
+    """At this rate no step moves a score across 0.5, as with the published recipe on a weak NLI model."""
     changes = {"selection": "macro_f1_at_0.5", "learning_rate": 1e-12}
     train_hybrid(trained.root, SPEC | {"id": "other", "training": TRAINING | changes})
     assert read_json(trained.model("other", 1))["selection_never_moved"]

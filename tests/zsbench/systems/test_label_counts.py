@@ -1,4 +1,4 @@
-"""Quality and cost under growing numbers of labels: what is counted, what is left out, and slopes with intervals."""
+"""Quality and cost for increasing numbers of labels: what is counted, what is skipped, and slopes with intervals."""
 
 from types import SimpleNamespace
 
@@ -50,13 +50,13 @@ def test_a_pair_per_label_one_pass_for_all_and_labels_read_once(run):
     assert [one["sequences"] for one in joint][:2] == [1, 1] and joint[-1]["sequences"] > 1  # chunks
     assert joint[1]["tokens"] > joint[0]["tokens"]
     _, apart = counts_of(run, spec_of("biencoder", ["source", "tiny-embedder"]))
-    assert len({one["tokens"] for one in apart}) == 1  # a further text costs what it costs with two labels
+    assert len({one["tokens"] for one in apart}) == 1  # a further text costs the same as with two labels
     assert apart[-1]["first_tokens"] > apart[-1]["tokens"]
-    assert {one["sequences"] for one in apart} == {1}  # also where a packed encoder embeds each distinct token once
+    assert {one["sequences"] for one in apart} == {1}  # even though a packed encoder embeds each distinct token once
 
 
 def test_tokens_are_those_of_the_sequences(run):
-    """Counted at the embeddings; here by hand: `[CLS] text [SEP] label [SEP]` for each pair."""
+    """Against a manual count: `[CLS] text [SEP] label [SEP]` for each pair."""
     from transformers import AutoTokenizer
 
     from zsbench.systems import load
@@ -73,7 +73,7 @@ def test_tokens_are_those_of_the_sequences(run):
 
 @pytest.mark.parametrize("options", [{}, {"order_invariant": True}, {"order_invariant": True, "label_context": "none"}])
 def test_what_gliznet_reads_is_what_its_own_report_says(options):
-    """Also where texts and labels are encoded apart, through the word embeddings alone."""
+    """Also if texts and labels are encoded separately, using only the word embeddings."""
     tokenizer = GliZNETTokenizer(
         make_tokenizer(), GliZNetOptions(max_length=64, max_labels=8, min_text_tokens=8, **options)
     )
@@ -128,7 +128,7 @@ def test_the_slope_of_accuracy_is_least_squares_and_its_interval_covers():
     assert value == pytest.approx(linregress(np.log10(counts), right.mean(axis=0)).slope) and low < value < high
     truth, held = linregress(np.log10(counts), chances).slope, 0
     for repeat in range(300):
-        skill = rng.normal(0, 0.1, size=(40, 1))  # answers to one text hang together
+        skill = rng.normal(0, 0.1, size=(40, 1))  # answers to one text are correlated
         drawn = rng.random((40, 5)) < np.clip(chances + skill, 0, 1)
         _, low, high = accuracy_slope(counts, [drawn], 0.95, seed=repeat)
         held += low <= truth <= high

@@ -1,4 +1,4 @@
-"""What is said of label sets before training is what the scorer finds after it."""
+"""The check of label sets before training agrees with scoring after it."""
 
 import shutil
 
@@ -23,7 +23,7 @@ REFUSED = {"gliznet": {"one long label"}, "gliclass": {"one long label", "long l
 
 @pytest.fixture(scope="module")
 def layout(run, gliclass, tmp_path_factory) -> Layout:
-    """A run whose GLiClass was trained at `max_length: 64`."""
+    """A run with a GLiClass that was trained with `max_length: 64`."""
     copy = Layout(tmp_path_factory.mktemp("label-sets") / "run")
     shutil.copytree(run.root, copy.root, ignore=shutil.ignore_patterns("cells", "cache", "features"))
     folder = copy.checkpoint("gliclass", 1)

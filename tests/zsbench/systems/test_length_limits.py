@@ -1,4 +1,4 @@
-"""A text longer than the model has positions, a tokenizer that states no limit or too large a one: it is cut."""
+"""Texts longer than the model's positions are truncated, even if the tokenizer's limit is missing or too large."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ CONFIGS = {
 
 
 def save(family: str, kind: str, stated: int, folder, tokenizer=None) -> None:
-    """A tiny model of a family on a kind of encoder; its tokenizer states a limit."""
+    """Save a tiny model of a family with a kind of encoder; its tokenizer states a limit."""
     tokenizer = tokenizer or make_tokenizer()
     if kind == "roberta":
         swap = {"pad_token": "[UNK]", "unk_token": "[PAD]"}  # its padding is id 1

@@ -1,4 +1,4 @@
-"""What jobs load when they run is part of their code's identity, or plumbing: imports that reading cannot see too."""
+"""Modules that jobs load at run time, also through dynamic imports, are in their code digest or are plumbing."""
 
 import json
 import os
@@ -27,11 +27,11 @@ JOBS = {
 
 
 def score_jobs(run, make_spec, port: int, folder: Path) -> dict[str, list]:
-    """One scoring job a family."""
+    """One scoring job per family."""
     root = make_hybrid(run, folder / "run").root
     ids = pd.read_parquet(run.dataset("news"))["sample_id"]
     pd.DataFrame({"sample_id": ids, "money": 0.1, "health": 0.2, "chips": 0.3}).to_csv(folder / "s.csv", index=False)
-    Layout(root).config.unlink(missing_ok=True)  # of another test of the shared run, whose systems are others
+    Layout(root).config.unlink(missing_ok=True)  # left by another test of the shared run, with other systems
     import_scores(root, "imported-system", "news", folder / "s.csv")
     specs = {family: make_spec(family, model=model, sensitivity=SENSITIVITY) for family, model in MODELS.items()}
     specs["control"] = make_spec("control", settings={"control": "prior-random"})
@@ -44,7 +44,7 @@ def score_jobs(run, make_spec, port: int, folder: Path) -> dict[str, list]:
 
 
 def train_jobs(root: Path, hybrid: Path) -> dict[str, list]:
-    """One training a task, and the hybrid's."""
+    """One training per task, and one of the hybrid."""
     recipe = RECIPE | {"steps": 2}
     options = {"nli": {"template": "It is {}."}}
     jobs = {
@@ -85,7 +85,7 @@ def test_every_module_that_a_job_loads_is_part_of_its_identity(
 
 
 def missing(loaded: list[str], modules: tuple[str, ...]) -> list[str]:
-    """What was loaded, holds code, and is neither in the closure of `modules` nor plumbing."""
+    """Loaded modules with code that are neither in the closure of `modules` nor plumbing."""
     known = {*sources(*modules), *map(file_of, PLUMBING)}
     return [name for name in loaded if file_of(name) not in known and file_of(name).stat().st_size]
 

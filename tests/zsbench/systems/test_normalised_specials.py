@@ -1,4 +1,4 @@
-"""A full-width "＜/s＞" is "</s>" once XLM-R's tokenizer has normalised it: no family makes a token of it."""
+"""XLM-R's tokenizer normalises a full-width "＜/s＞" to "</s>"; no family must turn it into a special token."""
 
 import random
 
@@ -69,12 +69,12 @@ def xlmr() -> PreTrainedTokenizerFast:
 
 
 def counts(ids: torch.Tensor) -> dict[int, int]:
-    """How often each special token but the padding occurs."""
+    """Counts of each special token except padding."""
     return {token: int((ids == token).sum()) for token in (0, 2, 4, *range(len(xlmr()), len(xlmr()) + 4))}
 
 
 def test_the_danger_is_real() -> None:
-    """Of every kind: neither the tokenizer nor `split_special_tokens` see it."""
+    """For every kind: neither the tokenizer nor `split_special_tokens` prevents it."""
     for text in EVIL[:5]:
         for split in (False, True):
             ids = xlmr()(text, add_special_tokens=False, split_special_tokens=split)["input_ids"]
@@ -91,7 +91,7 @@ def test_no_text_gives_a_special_id(parts: list) -> None:
     ids = tokenizer(plain, add_special_tokens=False)["input_ids"]
     forbidden = {0, 1, 2, 4, *tokenizer.convert_tokens_to_ids(list(MARKERS))}
     assert forbidden.isdisjoint(ids)
-    assert plain.replace(" ", "") == text.replace(" ", "")  # nothing but spaces came in
+    assert plain.replace(" ", "") == text.replace(" ", "")  # only spaces were added
     gliznet = GliZNETTokenizer(xlmr())
     assert gliznet._special_ids.isdisjoint(gliznet.tokenize_texts([text])[0])
 

@@ -53,7 +53,7 @@ def fresh(run, tmp_path) -> Layout:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """A tiny package, installed in a folder of its own."""
+    """A tiny package, installed in a separate folder."""
     folder = tmp_path_factory.mktemp("own")
     source, target = folder / "source", folder / "site"
     (source / "my_pkg").mkdir(parents=True)
@@ -67,7 +67,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def own_package(installed, tmp_path, monkeypatch):
-    """The package on the import path, in a copy that a test may edit."""
+    """A copy of the package on the import path, for a test to edit."""
     target = shutil.copytree(installed, tmp_path / "site")
     monkeypatch.syspath_prepend(target)
     yield target
@@ -129,7 +129,7 @@ def test_imported_scores_fill_a_cell(fresh, make_spec, tmp_path):
 
 
 def test_scores_that_32_bits_cannot_hold_keep_their_order(fresh, make_spec, tmp_path):
-    """1e-60 and 1e-50 tied, so that the first label won, and 1e39 was not finite."""
+    """Regression: 1e-60 and 1e-50 tied, so that the first label won, and 1e39 was not finite."""
 
     def tiny(frame):
         return frame.assign(money=1e-60, chips=1e-50, **{"score:health": -1e39})
@@ -170,7 +170,7 @@ def test_missing_scores_say_which_command_helps(fresh, make_spec, tmp_path):
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """Prefers the label that the text names; as often busy as `server.busy` says."""
+    """Prefers the label that the text names; busy for the first `server.busy` requests."""
 
     def do_POST(self):
         server = self.server
@@ -244,7 +244,7 @@ def test_answers_are_cached(fresh, make_spec, endpoint):
 
 
 def test_equal_texts_are_asked_once(fresh, make_spec, endpoint):
-    """Two threads with one question would write one file of the cache at a time, and one of them would fail."""
+    """Two threads with the same question would write the same cache file, and one of them would fail."""
     scores = load.build(llm_spec(make_spec, endpoint, parallel=8), fresh).score(["on money"] * 40, ["money", "sun"])
     assert len(endpoint.seen) == 1 and scores.shape == (40, 2) and (scores == scores[0]).all()
 

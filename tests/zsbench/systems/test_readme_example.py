@@ -1,4 +1,4 @@
-"""README's worked example of a user's own system: its very code, installed as a package and scored by the command."""
+"""README's example of a custom system: its exact code, installed as a package and scored by the command."""
 
 import os
 import re
@@ -39,7 +39,7 @@ def block(kind: str) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The example's file, packaged and installed by pip into a folder of its own."""
+    """The example's file, packaged and installed by pip into a separate folder."""
     folder = tmp_path_factory.mktemp("readme")
     source, target = folder / "source", folder / "site"
     (source / "my_pkg").mkdir(parents=True)
@@ -54,7 +54,7 @@ def installed(tmp_path_factory) -> Path:
 
 
 def score(run: Layout, spec: dict, *paths: Path) -> subprocess.CompletedProcess:
-    """`zsbench job score`, as a rule calls it."""
+    """Run `zsbench job score` as a rule does."""
     scoring_config(run.root, spec["system"], {"family": spec["family"], "suites": [spec["suite"]], **spec["settings"]})
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [REPOSITORY / "src", *paths]))}
     words = ["job", "score", "--root", run.root, "--system", spec["system"], "--seed", str(spec["seed"])]

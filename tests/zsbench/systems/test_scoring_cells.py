@@ -1,4 +1,4 @@
-"""Cells: content, cards, what is scored again, atomicity, refusals."""
+"""Cells: content, cards, rescoring, atomicity, refusals."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ FAMILIES = {
 
 @pytest.fixture
 def fresh(run, tmp_path) -> Layout:
-    """A run of one's own."""
+    """A private copy of the run."""
     shutil.copytree(run.root, tmp_path / "run", ignore=shutil.ignore_patterns("cells", "scores", "cache", "features"))
     return Layout(tmp_path / "run")
 
@@ -39,7 +39,7 @@ def matrix(frame) -> np.ndarray:
 
 
 class Recorder:
-    """Stands in for a system and remembers what it was asked."""
+    """A fake system that records its requests."""
 
     def __init__(self, value=lambda text, label: len(text) + len(label)):
         self.value, self.asked = value, []
@@ -100,7 +100,7 @@ def test_an_added_dataset_scores_itself_only(fresh, make_spec, recorder):
 
 
 def test_an_edit_of_the_fast_attention_scores_nli_again(fresh, make_spec, recorder, monkeypatch, tmp_path):
-    """All NLI models run on it; the key once named other files."""
+    """All NLI models use it; the key used to contain the wrong files."""
     spec = make_spec("nli", model=("source", "tiny-nli"))
     score_job(fresh.root, spec)
     recorder.asked.clear()
@@ -185,7 +185,7 @@ def test_a_wrong_shape_or_range_is_refused(fresh, make_spec, recorder):
     assert "expected (33, 3)" in without_scores(fresh, spec)["reason"]
 
 
-FAULTS = {  # what a system does on one dataset -> (status, what the card says)
+FAULTS = {  # behaviour of a system on one dataset -> (status, reason on the card)
     "raises": (lambda *_: 1 / 0, "failed", "ZeroDivisionError: division by zero"),
     "refuses": (lambda *_: raise_(LabelSetError("too many")), "not-applicable", "too many"),
     "nan": (lambda texts, labels: np.full((len(texts), len(labels)), np.nan), "failed", "NaN or infinite scores"),
@@ -232,7 +232,7 @@ def test_what_would_end_every_cell_ends_the_job(fresh, make_spec, recorder, erro
 
 
 def test_failures_are_counted_until_the_cell_is_there_and_refusals_are_not(fresh, make_spec, recorder):
-    """The parameter by which Snakemake tries again: another after each failure, the same after a success."""
+    """The job parameter that makes Snakemake retry changes after each failure, and not after a success."""
     good, spec = recorder.score, make_spec("nli", model=("source", "tiny-nli"))
     seen = []
     for score in (lambda *_: 1 / 0, lambda *_: 1 / 0, good, good):

@@ -1,4 +1,4 @@
-"""Sensitivity to label order and wording: what is measured, on which rows, and where it is kept."""
+"""Sensitivity to label order and wording: what is measured, on which rows, and where it is stored."""
 
 import shutil
 
@@ -21,14 +21,14 @@ WORDINGS = {"plain": ["red", "green", "blue"], "loud": ["RED", "GREEN", "BLUE"]}
 
 
 class First:
-    """Always likes the label that is named first: as order-sensitive as can be."""
+    """Always prefers the first label: maximally order-sensitive."""
 
     def score(self, texts, labels):
         return np.tile(-np.arange(float(len(labels))), (len(texts), 1))
 
 
 class Fair:
-    """Knows the answer, whatever the order and the case."""
+    """Knows the answer, regardless of order and case."""
 
     def score(self, texts, labels):
         truth = [WORDINGS["plain"][int(text.split()[1]) % 3] for text in texts]
@@ -107,7 +107,7 @@ def test_controls_have_none(run, make_spec):
 
 
 class Moody:
-    """Answers anew at every call: all flips are noise."""
+    """Answers at random at every call: all flips are noise."""
 
     def __init__(self):
         self.rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Parameters of every family that loads weights: those of its files, and of a hybrid those of its heads."""
+"""Parameter counts of every family that loads weights: those in its files; for a hybrid, those of its heads."""
 
 import pytest
 from safetensors import safe_open
@@ -10,7 +10,7 @@ from zsbench.systems import load
 
 
 def stored(folder) -> int:
-    """Numbers in the safetensors files of a folder."""
+    """Number of parameters in the safetensors files of a folder."""
     total = 0
     for path in folder.rglob("*.safetensors"):
         with safe_open(path, framework="pt") as file:

@@ -1,4 +1,4 @@
-"""Systems trained on the dataset they are scored on: what they may see, and what their cells say."""
+"""Systems trained on the dataset they are scored on: what they may see, and what their cells record."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Each adapter against its library's own way to the same scores, and against texts that try to add labels."""
+"""Each adapter against its library's scores, and against texts that try to inject labels."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def gliclass_pipeline(run, name, texts, labels, max_length):
 def test_gliclass_equals_the_packages_pipeline(gliclass, make_spec, name):
     system = build(gliclass, make_spec, "gliclass", name, "topics")
     assert system.limit == 128
-    # Where labels come last, the pipeline lets a long text push them out; that is refused here (see below).
+    # If labels come last, the pipeline lets a long text push them out; here this is refused (see below).
     texts = [text for text in TEXTS if len(text.split()) < 100] if name == "gliclass-last" else TEXTS
     ours, theirs = system.score(texts, LABELS), gliclass_pipeline(gliclass, name, texts, LABELS, 128)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -48,7 +48,7 @@ def test_gliclass_equals_the_packages_pipeline(gliclass, make_spec, name):
 
 
 def test_gliclass_refuses_what_pushes_labels_out(gliclass, make_spec):
-    """The model would give a label that is not there the logit 0, which often is the best one."""
+    """The model would give a truncated label the logit 0, which is often the highest."""
     last, first = (build(gliclass, make_spec, "gliclass", name) for name in ("gliclass-last", "gliclass-first"))
     with pytest.raises(LabelSetError, match=r"3 of 3 labels do not fit into the 128 tokens .* with texts\[1\]"):
         last.score(["a", "markets " * 200], LABELS)
@@ -58,7 +58,7 @@ def test_gliclass_refuses_what_pushes_labels_out(gliclass, make_spec):
 
 
 def test_gliclass_chunks_77_labels_as_its_package_does(gliclass, make_spec):
-    """They do not fit one sequence of 128 tokens; the package's chunking pipeline scores 8 at a time."""
+    """They do not fit into one sequence of 128 tokens; the package's chunking pipeline scores 8 at a time."""
     from gliclass import GLiClassModel, ZeroShotClassificationWithChunkingPipeline
 
     folder, labels = source_folder(gliclass, "gliclass-first"), [f"intent {i}" for i in range(77)]
@@ -151,7 +151,7 @@ def test_biencoder_prompts_and_template(run, make_spec):
 
 
 def test_a_default_prompt_is_not_put_before_labels_that_have_none(run, make_spec):
-    """sentence-transformers falls back to `default_prompt_name` where a prompt is None, not where it is empty."""
+    """sentence-transformers falls back to `default_prompt_name` if a prompt is None, but not if it is empty."""
     model = SentenceTransformer(str(source_folder(run, "tiny-embedder")), device="cpu")
     expected = model.encode(["new " + text for text in TEXTS], normalize_embeddings=True)
     expected = expected @ model.encode(LABELS, normalize_embeddings=True).T
@@ -187,7 +187,7 @@ def all_text_systems(run, make_spec):
 
 
 def test_a_text_cannot_add_labels_or_special_tokens(gliclass, reranker, make_spec):
-    """No id of a special token comes from a text, and its neighbours' scores do not change."""
+    """No special-token id comes from a text, and scores of neighbouring texts do not change."""
     for system in all_text_systems(gliclass, make_spec):
         alone, beside = system.score(["markets rallied"], LABELS), system.score(["markets rallied", EVIL], LABELS)
         np.testing.assert_allclose(beside[0], alone[0], rtol=1e-5, atol=1e-5, err_msg=type(system).__name__)

@@ -1,4 +1,4 @@
-"""A causal model as a reranker (Qwen3-Reranker): log-odds of yes against no after its chat template."""
+"""A causal language model as a reranker (Qwen3-Reranker): log-odds of yes against no after its chat template."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ TEMPLATE = (
 
 
 def chat_tokenizer() -> PreTrainedTokenizerFast:
-    """Left padding, no specials of its own, a template with the roles query, document and system."""
+    """Left padding, no automatic special tokens, a template with the roles query, document and system."""
     tokenizer = make_tokenizer()
     tokenizer.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
     tokenizer.add_tokens(["yes", "no"])
@@ -54,7 +54,7 @@ def build(run, make_spec, suite="gliclass", **settings):
 
 
 def log_odds(run, text: str, label: str, instruction: str = "") -> float:
-    """From the model itself: one prompt at a time, written out by hand."""
+    """Directly from the model: one prompt at a time, written out."""
     folder = source_folder(run, "tiny-qwen")
     model, tokenizer = Qwen3ForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     system = f"system {instruction} " if instruction else ""

@@ -1,4 +1,4 @@
-"""A small run on disk: tiny models with random weights, tokenizers trained on the spot, prepared rows."""
+"""A small run on disk: tiny models with random weights, freshly trained tokenizers, prepared rows."""
 
 import json
 import shutil
@@ -57,7 +57,7 @@ TOPICS = {
     "Money": "This text is about banks",
 }
 PIECES = 300
-MODELS = {  # families that load weights -> the model of each (with the fixtures `gliclass` and `reranker`)
+MODELS = {  # family that loads weights -> its model (with the fixtures `gliclass` and `reranker`)
     "gliznet": ("trained", "gliznet-full"),
     "nli": ("source", "tiny-nli"),
     "biencoder": ("source", "tiny-embedder"),
@@ -136,13 +136,13 @@ def bert_config(vocab_size: int = PIECES, **more) -> BertConfig:
 
 
 def finish_source(layout: Layout, name: str) -> None:
-    """Write the manifest of a source whose files are there."""
+    """Write the manifest of a source whose files exist."""
     files = listing(source_folder(layout, name))
     write_json(layout.fetched(name), {"origin": "test", "revision": "0", "files": files})
 
 
 def finish_model(layout: Layout, name: str) -> None:
-    """Write the record of a training (seed 1) whose checkpoint is there."""
+    """Write the training record (seed 1) of a model whose checkpoint exists."""
     spec = {"recipe": {"training_set": "more"}}
     write_json(layout.model(name, 1), {"files": listing(layout.checkpoint(name, 1)), "spec": spec})
 
@@ -213,7 +213,7 @@ def make_run(root: Path) -> Layout:
 
 
 def score_spec(family: str, suite: str = "gliclass", model=None, settings=None, **more) -> dict:
-    """A score spec as the plan writes it."""
+    """A score spec as in the plan."""
     spec = {
         "suite": suite,
         "task": "single" if suite == "gliclass" else "multi",
@@ -230,7 +230,7 @@ def score_spec(family: str, suite: str = "gliclass", model=None, settings=None, 
 
 
 def without_scores(layout: Layout, spec: dict, dataset: str | None = None) -> dict:
-    """Card of a cell that holds no scores."""
+    """Assert that a cell has no scores; returns its card."""
     where = spec["suite"], dataset or spec["datasets"][0], spec["system"], spec["seed"]
     card = read_json(layout.card(*where))
     assert card["status"] != "ok" and pd.read_parquet(layout.scores(*where)).empty

@@ -1,4 +1,4 @@
-"""A results folder with a tiny BERT encoder and a small training set, built on the spot."""
+"""A results folder with a tiny BERT encoder and a small training set, created for the tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ RECIPE = {
 def save_tiny_encoder(folder: Path) -> None:
     """A two-layer BERT with a word-piece tokenizer over `WORDS`."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    # Not trained: a trainer's vocabulary comes in another order each time, and so would every test's numbers.
+    # Not trained: a trainer's vocabulary has a different order each time, which would change the numbers of all tests.
     vocabulary = {piece: i for i, piece in enumerate([*specials, *sorted(WORDS)])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -66,7 +66,7 @@ def save_tiny_encoder(folder: Path) -> None:
 
 
 def finish_backbone(layout: Layout) -> None:
-    """Write the manifest of the backbone as it is now."""
+    """Write the manifest for the current files of the backbone."""
     write_json(layout.fetched("tiny"), {"files": listing(layout.fetched("tiny").parent / "files")})
 
 
@@ -89,7 +89,7 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(autouse=True)
 def fresh_accelerator() -> Iterator[None]:
-    """Accelerate keeps one state per process; the next test may ask for another precision."""
+    """Reset accelerate's per-process state, because the next test may use another precision."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
 

@@ -45,7 +45,7 @@ def weights(layout: Layout, model: str = "gliznet-full") -> dict[str, torch.Tens
 
 
 def start(layout: Layout, spec: dict, processes: int = 1) -> subprocess.Popen:
-    """The training job as its own process (or several, over gloo)."""
+    """Start the training job as a separate process (or several, with gloo)."""
     training_config(layout.root, spec)
     job = ["-m", "zsbench.cli", "job", "train", "--root", layout.root, "--model", spec["id"], "--seed", "3"]
     launch = ["-m", "zsbench.cli", "launch", "--cpu", "--gpus", str(processes)]
@@ -69,7 +69,7 @@ def test_record_and_checkpoint(layout: Layout, recipe: dict) -> None:
 
 
 def test_a_checkpoint_may_be_given_a_card_and_results_and_stays_the_same_model(layout: Layout, recipe: dict) -> None:
-    """`zsbench export model-index --into` and `export eval-results --into` write into the folder of a run."""
+    """`zsbench export model-index --into` and `export eval-results --into` write into a run's checkpoint folder."""
     train_job(spec_of(recipe), layout)
     folder = layout.checkpoint("gliznet-full", 3)
     before = weights_sha256(folder)
@@ -82,7 +82,7 @@ def test_a_checkpoint_may_be_given_a_card_and_results_and_stays_the_same_model(l
 
 
 def test_training_learns(layout: Layout, recipe: dict) -> None:
-    """The mean loss of the last forty steps lies well below that of the first (least fall of ten seeds: 12 %)."""
+    """The mean loss of the last forty steps is well below that of the first (smallest drop over ten seeds: 12 %)."""
     train_job(spec_of(recipe | {"steps": 120, "evaluate_every": 40}), layout)
     history = read_json(layout.model("gliznet-full", 3))["history"]
     assert history[-1]["losses"]["total"] < 0.95 * history[0]["losses"]["total"]
@@ -97,7 +97,7 @@ def test_zero_weight_terms_are_not_computed(layout: Layout, recipe: dict) -> Non
 def test_killed_training_continues_to_the_same_weights(
     layout: Layout, recipe: dict, tmp_path: Path, family: str
 ) -> None:
-    """kill -9 after the first saved state, run again: bit-identical to an undisturbed training."""
+    """kill -9 after the first saved state, then run again: bit-identical to an uninterrupted training."""
     options = OPTIONS if family == "gliznet" else {"template": "this is {}"}
     spec = spec_of(recipe | {"steps": 40}, family=family, options=options)
     other = Layout(tmp_path / "undisturbed")
@@ -140,7 +140,7 @@ def test_non_finite_loss_names_term_step_and_rows(layout: Layout, recipe: dict, 
 
 
 def test_patience_stops_and_keeps_the_best(layout: Layout, recipe: dict) -> None:
-    """With a rate of (nearly) zero nothing improves after the first validation."""
+    """With a learning rate of (nearly) zero, nothing improves after the first validation."""
     still = recipe | {"learning_rate": 1e-30, "head_learning_rate": 1e-30, "patience": 2, "steps": 40}
     train_job(spec_of(still), layout)
     record = read_json(layout.model("gliznet-full", 3))
@@ -148,7 +148,7 @@ def test_patience_stops_and_keeps_the_best(layout: Layout, recipe: dict) -> None
 
 
 def test_an_epoch_is_a_pass_and_ends_with_a_validation(layout: Layout, recipe: dict) -> None:
-    """40 training rows, 8 a step: five steps a pass."""
+    """40 training rows, 8 per step: five steps per epoch."""
     del recipe["steps"]
     train_job(spec_of(recipe | {"epochs": 2, "evaluate_every": "epoch"}), layout)
     assert [entry["step"] for entry in read_json(layout.model("gliznet-full", 3))["history"]] == [5, 10]
@@ -158,7 +158,7 @@ def test_an_epoch_is_a_pass_and_ends_with_a_validation(layout: Layout, recipe: d
 def test_the_reference_draw_and_the_validation_loss_train_every_family(
     layout: Layout, recipe: dict, family: str, tmp_path: Path
 ) -> None:
-    """Micro-batches of two texts: some have no true label at all. The best weights are those of the lowest loss."""
+    """Micro-batches of two texts, some without any true label. The best weights have the lowest loss."""
     options = {"template": "this is {}"} if family == "nli" else {}
     recipe |= {"label_draw": "reference", "selection": "validation_loss", "per_device_batch": 2, "steps": 24}
     task = build_task(spec_of(recipe, family=family, options=options), layout)
@@ -175,7 +175,7 @@ def drawn(task: Task) -> list[list[int]]:
 
 
 def test_a_recipe_says_how_labels_are_drawn(layout: Layout, recipe: dict) -> None:
-    """Also which labels there are: the reference has none of up to three characters."""
+    """Also which labels are drawn: the reference excludes labels of up to three characters."""
     by = {draw: build_task(spec_of(recipe | {"label_draw": draw}), layout) for draw in get_args(LabelDraw)}
     assert all(1 in row and 0 in row for row in drawn(by["stratified"]))
     rows = drawn(by["reference"])
@@ -203,7 +203,7 @@ def test_what_texts_without_a_false_label_count_for_is_a_factor_of_the_reference
 
 
 def test_the_validation_loss_is_the_mean_over_rows_of_the_loss_that_is_trained(layout: Layout, recipe: dict) -> None:
-    """Its only term here is of one text at a time, so the batches do not matter."""
+    """Its only term here is computed per text, so batches do not matter."""
     spec = spec_of(recipe | {"selection": "validation_loss"}, options={"vicreg_weight": 0.0, "bce_weight": 0.0})
     task = build_task(spec, layout)
     task.model.eval()
@@ -221,7 +221,7 @@ def test_the_validation_loss_is_the_mean_over_rows_of_the_loss_that_is_trained(l
 def test_the_validation_loss_is_of_no_more_labels_than_a_training_row_has(
     layout: Layout, recipe: dict, family: str
 ) -> None:
-    """The first of the stored order, which is random: as many as the model was made for."""
+    """The first labels of the stored order, which is random."""
     options = {"template": "this is {}"} if family == "nli" else {}
     recipe |= {"selection": "validation_loss", "max_labels": 2}
     task = build_task(spec_of(recipe, family=family, options=options), layout)
@@ -256,7 +256,7 @@ def test_accumulation_gives_the_same_losses(layout: Layout, recipe: dict, tmp_pa
 
 
 def test_two_gloo_processes_give_the_curve_of_one(layout: Layout, recipe: dict) -> None:
-    """The paper run's ZeRO-2, which a CPU runs as two processes that average: the same total loss, dropout off."""
+    """The paper run's ZeRO-2, on a CPU as two processes that average gradients: same total loss without dropout."""
     options = {"vicreg_weight": 0.0, "bce_mean": "sample", "dropout": 0.0, "bce_weight": 0.0}
     curves = []
     config = json.loads((layout.fetched("tiny").parent / "files" / "config.json").read_text())

@@ -59,9 +59,9 @@ def test_positives_are_kept_and_targets_are_true(n_pos: int, n_neg: int, limit: 
     assert len(labels) == len(targets) == len(set(labels)) <= limit
     assert [label.startswith("p") for label in labels] == [bool(target) for target in targets]
     if n_pos < limit or not n_neg:
-        assert sum(targets) == min(n_pos, limit)  # every true label, where there is room for them
+        assert sum(targets) == min(n_pos, limit)  # every true label, if there is room
     if n_pos and n_neg:
-        assert {0, 1} == set(targets)  # nothing is learned of a class that is never seen
+        assert {0, 1} == set(targets)  # both classes must occur
     assert (labels, targets) == draw_labels(rows, 0, limit, (seed, 1), "stratified")
 
 
@@ -71,7 +71,7 @@ def test_labels_are_drawn_anew_each_epoch() -> None:
 
 
 def test_neither_a_labels_place_nor_its_place_in_the_file_tells_anything() -> None:
-    """A joint encoder trained on true labels first would learn the place; files list labels by importance."""
+    """A joint encoder trained with true labels first would learn positions; files list labels by importance."""
     rows, draws = TrainingRows(["text"], [list("abc")], [list("defghijkl")]), 2000
     drawn = [draw_labels(rows, 0, 12, (1, step), "stratified") for step in range(draws)]
     share = np.mean([np.mean(targets) for _, targets in drawn])
@@ -86,7 +86,7 @@ def test_neither_a_labels_place_nor_its_place_in_the_file_tells_anything() -> No
 
 @pytest.mark.parametrize("limit", [PAIRS_PER_TEXT, 8, 20])
 def test_both_classes_are_trained_on_whatever_the_number_of_labels(limit: int) -> None:
-    """Three labels of a text with four true ones were once three true ones: the NLI peer learned to say yes."""
+    """Regression: three labels of a text with four true ones were all true, and the NLI peer learned to say yes."""
     texts = [
         json.loads(line)
         for line in (WORKFLOW.parent / "authored" / "hardset-mini.jsonl").read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Out of memory: smaller passes, the same optimiser steps, and the record says so."""
+"""Out of memory: smaller passes, the same optimiser steps, and a note in the record."""
 
 import json
 import os
@@ -19,7 +19,12 @@ from zsbench.training.run import train_job
 
 from .conftest import RECIPE, finish_backbone
 
-STEADY = {"vicreg_weight": 0.0, "bce_mean": "sample", "bce_weight": 0.0, "dropout": 0.0}  # the same by any passes
+STEADY = {
+    "vicreg_weight": 0.0,
+    "bce_mean": "sample",
+    "bce_weight": 0.0,
+    "dropout": 0.0,
+}  # independent of the batch per pass
 
 
 def spec_of(recipe: dict, name: str) -> dict:
@@ -44,7 +49,7 @@ def without_dropout(layout: Layout) -> None:
     finish_backbone(layout)
 
 
-@pytest.mark.parametrize("from_step", [0, 3])  # at once, and after a state was saved
+@pytest.mark.parametrize("from_step", [0, 3])  # immediately, and after a state was saved
 def test_the_batch_halves_and_the_effective_batch_stays(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], from_step: int
 ) -> None:
@@ -90,7 +95,7 @@ raise SystemExit(main())
 
 
 def test_several_processes_end_and_the_same_command_continues(layout: Layout, tmp_path: Path) -> None:
-    """One process without memory must not leave the others waiting for it."""
+    """A process that runs out of memory must not leave the others waiting for it."""
     (tmp_path / "driver.py").write_text(DRIVER)
     recipe = RECIPE | {"per_device_batch": 4, "effective_batch": 8, "gpus": 2, "strategy": "ddp", "steps": 2}
     command = [sys.executable, "-m", "zsbench.cli", "launch", "--cpu", "--gpus", "2", "--strategy", "ddp"]

@@ -1,4 +1,4 @@
-"""Trained peers: GLiClass and a bi-encoder on GliZNet's backbone, rows and recipe, and the folders adapters load."""
+"""Trained peers: GLiClass and a bi-encoder with GliZNet's backbone, rows and recipe; adapters load their folders."""
 
 import json
 
@@ -29,13 +29,13 @@ def spec_of(family: str, recipe: dict, **changes) -> dict:
 
 
 def score_spec(family: str, task: str = "single") -> dict:
-    """As the plan writes it for a model of the run."""
+    """A score spec, as in the plan, for a model of the run."""
     facts = {"settings": {}, "model": ["trained", f"{family}-peer"], "seed": 3, "precision": "fp32"}
     return {"suite": "any", "task": task, "system": f"{family}-peer", "family": family, "token_budget": 256} | facts
 
 
 def own_scores(task, texts: list[str], names: list[str]) -> np.ndarray:
-    """What the task's model says of texts and labels, one text at a time."""
+    """Scores from the task's model, one text at a time."""
     rows = []
     with torch.inference_mode():
         for text in texts:
@@ -67,7 +67,7 @@ def test_losses_are_finite_and_logged(layout: Layout, recipe: dict, family: str)
 
 @pytest.mark.parametrize("family", PEERS)
 def test_losses_fall(layout: Layout, recipe: dict, family: str) -> None:
-    """A few rows are learnt by heart, with the loop's own parameter groups."""
+    """A few rows are memorised, with the parameter groups of the loop."""
     task = build_task(spec_of(family, recipe), layout)
     task.model.eval()  # without dropout
     optimizer = torch.optim.AdamW(parameter_groups(task, Recipe(**recipe)))
@@ -83,7 +83,7 @@ def test_losses_fall(layout: Layout, recipe: dict, family: str) -> None:
 
 @pytest.mark.parametrize("family", PEERS)
 def test_training_starts_from_the_backbone(layout: Layout, recipe: dict, backbone: dict, family: str) -> None:
-    """Every pretrained weight is there, in float32, and is trained at the encoder's rate; only the head is fresh."""
+    """All pretrained weights are loaded in float32 and trained at the encoder's rate; only the head is new."""
     task = build_task(spec_of(family, recipe), layout)
     prefix = {"gliclass": "model.encoder_model.", "biencoder": "sentences.0.model."}[family]
     state = task.model.state_dict()
@@ -114,10 +114,12 @@ def test_an_untrained_bi_encoder_is_the_backbone_with_mean_pooling(layout: Layou
 
 @pytest.mark.parametrize("family", PEERS)
 def test_the_adapter_gives_the_trained_models_scores(layout: Layout, recipe: dict, family: str) -> None:
-    """Cut texts and spelled-out markers included, batched or one by one."""
+    """Including truncated texts and spelt-out markers, batched or one by one."""
     train_job(spec_of(family, recipe), layout)
     folder = layout.checkpoint(f"{family}-peer", 3)
-    task = build_task(spec_of(family, recipe, seed=4), layout)  # another seed's head: all of it must come from the file
+    task = build_task(
+        spec_of(family, recipe, seed=4), layout
+    )  # another seed, so the whole head must come from the file
     weights = load_file(folder / "model.safetensors")
     prefix = "" if family == "gliclass" else "sentences.0.model."
     task.model.load_state_dict({prefix + name: tensor for name, tensor in weights.items()})
@@ -133,7 +135,7 @@ def test_the_adapter_gives_the_trained_models_scores(layout: Layout, recipe: dic
 
 @pytest.mark.parametrize("family", PEERS)
 def test_a_seed_decides_everything(layout: Layout, recipe: dict, family: str) -> None:
-    """The same seed gives the same bytes; another one, other weights. No path of this machine is in the folder."""
+    """The same seed gives the same bytes, another one other weights. The folder contains no local path."""
     digests = []
     for model, seed in (("first", 3), ("second", 3), ("third", 4)):
         train_job(spec_of(family, recipe | {"steps": 4}, id=model, seed=seed), layout)
@@ -158,7 +160,7 @@ def test_collated_targets_are_the_drawn_labels(layout: Layout, recipe: dict, fam
 
 
 def test_gliclass_loss_is_the_packages_focal_loss(layout: Layout, recipe: dict) -> None:
-    """-alpha (1 - p)^gamma log p of the right answer, alpha 0.5 and gamma 2, the mean over labels that are there."""
+    """-alpha (1 - p)^gamma log p of the correct answer, alpha 0.5 and gamma 2, averaged over non-padding labels."""
     task = build_task(spec_of("gliclass", recipe), layout)
     task.model.eval()
     batch = task.batch([0, 1, 2, 3], (3, 0))
@@ -194,7 +196,7 @@ def test_too_long_sequences_are_refused(layout: Layout, recipe: dict, family: st
 
 
 def test_a_missing_package_names_the_extra_before_any_work(tmp_path, recipe: dict, monkeypatch) -> None:
-    """Nothing is fetched or prepared here, and none of it is missed first."""
+    """Nothing is fetched or prepared here, and the missing package is reported first."""
     import importlib.metadata
 
     real = importlib.metadata.version

@@ -1,4 +1,4 @@
-"""A training that was killed after its first validation ends with the weights of an undisturbed one: all families."""
+"""A training killed after its first validation ends with the weights of an uninterrupted one, in all families."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_a_resumed_training_is_the_undisturbed_one(
     rows = read_training_rows(path, settings.label_draw), read_evaluation_rows(path)
 
     def trainer(work: Path) -> Trainer:
-        AcceleratorState._reset_state(reset_partial_state=True)  # a process of its own would start with another one
+        AcceleratorState._reset_state(reset_partial_state=True)  # a new process would start with a new state
         task: Task = task_class(backbone, OPTIONS.get(family, {}), *rows, 3, settings)
         return Trainer(task, settings, 3, work, 8, lambda _: None)
 
@@ -67,7 +67,7 @@ def test_a_resumed_training_is_the_undisturbed_one(
     inner = killed._step
 
     def step(number: int) -> None:
-        if number == 3:  # the state after step 2 is there, and the weights have moved on from it
+        if number == 3:  # the state of step 2 is saved, and the weights have changed since
             raise KilledError
         inner(number)
 

@@ -1,4 +1,4 @@
-"""When the metric that chooses weights chose nothing: one rule, and every loop that reads it."""
+"""Whether the selection metric chose anything: one rule, used by every training loop."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ from zsbench.training.selection import BETTER, NEVER_MOVED, never_moved
         ([0.4, 0.3, 0.4], True),
         ([0.4, 0.3, 0.4000001], False),
         ([0.4, 0.5, 0.1], False),
-        ([0.4], False),  # one look: nothing was chosen
+        ([0.4], False),  # one validation: nothing was chosen
     ],
 )
 def test_never_moved_means_no_later_look_was_better_than_the_first(values: list[float], expected: bool) -> None:
@@ -52,7 +52,7 @@ def test_every_family_says_whether_its_metric_moved(
 def test_every_family_validates_in_the_recipes_precision(
     layout: Layout, recipe: dict, tmp_path: Path, family: str, precision: str, dtype: torch.dtype
 ) -> None:
-    """Weights chosen in another precision are those of another model."""
+    """Weights must be selected in the precision in which the model is used."""
     options = {"template": "this is {}"} if family == "nli" else {}
     recipe = recipe | {"precision": precision, "steps": 1}
     task = build_task({"id": "peer", "family": family, "seed": 3, "recipe": recipe, "options": options}, layout)

@@ -1,4 +1,4 @@
-"""FSDP and ZeRO-2 as far as a CPU goes: both shard over two gloo processes (ZeRO-2 where DeepSpeed is installed)."""
+"""FSDP and ZeRO-2 as far as possible on a CPU: sharding over two gloo processes (ZeRO-2 if DeepSpeed is installed)."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from .conftest import finish_backbone
 
 CONFIGS = Path(__file__).parents[3] / "workflow" / "accelerate"
 OPTIONS = {"vicreg_weight": 0.0, "bce_mean": "sample", "dropout": 0.0, "bce_weight": 0.0}
-# accelerate shards on accelerators only; told that the two CPU processes are such, it does all that it does there.
+# accelerate shards only on accelerators, so these tests make it treat the two CPU processes as such.
 WORKER = """
 import os, torch
 from accelerate.state import PartialState
@@ -62,7 +62,7 @@ no_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="the ex
 
 
 def launch_environment(name: str) -> dict[str, str]:
-    """What `accelerate launch` with one of our configs tells its processes."""
+    """Environment that `accelerate launch` sets for its processes with one of our configs."""
     words = ["--config_file", str(CONFIGS / f"{name}.yaml"), "--main_process_port", "29500", "script.py"]
     arguments, stored, _ = _validate_launch_command(launch_command_parser().parse_args(words))
     if name == "zero2":
@@ -80,7 +80,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def still(layout: Layout) -> None:
-    """No dropout in the encoder."""
+    """Disable dropout in the encoder."""
     path = layout.fetched("tiny").parent / "files" / "config.json"
     config = json.loads(path.read_text()) | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     path.write_text(json.dumps(config))
@@ -123,13 +123,13 @@ def test_two_processes_that_shard_train_as_one_does(
     assert {name: w.shape for name, w in whole.items()} == {name: w.shape for name, w in sharded.items()}
     if precision == "fp32" and alone["best"]["step"] == record["best"]["step"]:
         gaps = {name: float((whole[name] - sharded[name]).abs().max()) for name in whole}
-        # The softmax term alone does not move with c: its gradient is rounding, which Adam turns into whole steps.
+        # The softmax term does not depend on c, so its gradient is rounding noise, which Adam scales up to full steps.
         gaps.pop("aggregator.scoring.bilinear.bias")
         assert max(gaps.values()) < 1e-4, gaps
 
 
 def test_deepspeed_gets_the_recipes_numbers(layout: Layout, recipe: dict, monkeypatch) -> None:
-    """Without them its engine finds no batch size, clips at 1 and steps after every micro-batch."""
+    """Without them, its engine has no batch size, clips at 1 and steps after every micro-batch."""
     from accelerate.commands.config.config_args import load_config_from_file
 
     stored = load_config_from_file(str(CONFIGS / "zero2.yaml")).deepspeed_config

@@ -1,4 +1,4 @@
-"""Trackers of experiments: off by default, and told what the training's record holds."""
+"""Experiment trackers: off by default, and given the content of the training record."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from zsbench.training.run import build_task
 
 
 class Recorder(GeneralTracker):
-    """A tracker that keeps what it is told."""
+    """A tracker that records its calls."""
 
     name = "recorder"
     requires_logging_directory = False

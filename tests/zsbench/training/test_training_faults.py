@@ -1,4 +1,4 @@
-"""What goes wrong while training: damaged states, a rank that dies."""
+"""Faults during training: damaged states, a rank that dies."""
 
 import os
 import re
@@ -63,7 +63,7 @@ def test_a_damaged_state_is_not_continued(
 def test_the_state_before_last_is_never_all_there_is(
     layout: Layout, recipe: dict, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Killed between the removal of the old state and the renaming of the new one."""
+    """Killed between removing the old state and renaming the new one."""
     work = interrupted(layout, recipe, monkeypatch)
     (work / "state").rename(work / "state.new")
     train_job(spec_of(recipe), layout)

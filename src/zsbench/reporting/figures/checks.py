@@ -15,7 +15,7 @@ from zsbench.reporting.figures.style import (
 )
 from zsbench.reporting.frames import SINGLE, RunData
 
-THIN = "#a3a3a3"  # lines behind the one that counts, still seen in print
+THIN = "#a3a3a3"  # for background lines; still visible in print
 KINDS = {"order": "label order", "verbalisation": "label wording"}
 
 

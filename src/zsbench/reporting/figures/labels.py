@@ -39,7 +39,7 @@ def label_counts(run: RunData) -> Drawing | None:
         values = frame[column][frame[column] > 0]
         if len(values):
             axis.set_yscale("log")
-            log_ticks(axis.yaxis, values.min(), values.max() * 1000)  # decades alone
+            log_ticks(axis.yaxis, values.min(), values.max() * 1000)  # the extended range makes it show only decades
     legend_below(canvas, {f"{name} ({kinds[name]})": number for name, number in series.items()})
     few, many = frame["labels"].min(), frame["labels"].max()
     alt = f"Accuracy, encoder tokens and time per text from {few:.0f} to {many:.0f} labels of {len(names)} systems."

@@ -59,14 +59,14 @@ RC: dict[Any, Any] = {
     "axes.labelcolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "text.parse_math": False,  # a "$" in somebody's title is a dollar
-    "svg.fonttype": "path",  # the same picture on every machine, whatever fonts it has
+    "text.parse_math": False,  # "$" in a title is a literal dollar sign
+    "svg.fonttype": "path",  # renders the same on every machine, regardless of installed fonts
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
 
 
-TIP = "tip:"  # of an artist's id: the rest is shown to a reader who points at it
+TIP = "tip:"  # prefix of an artist's id; the rest is its tooltip
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def figure(kind: str, section: str, title: str) -> Callable[[Any], Any]:
 def house_style() -> Iterator[None]:
     """Context in which figures are drawn, so that a user's matplotlibrc has no effect."""
     with mpl.rc_context(), warnings.catch_warnings():
-        # A script that the font lacks is drawn as boxes; tables and page have the name.
+        # Scripts that the font lacks are drawn as boxes; tables and the page show such names.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(RC)
@@ -137,7 +137,7 @@ def series_style(number: int) -> dict[str, Any]:
     return {
         "color": COLORS[number % len(COLORS)],
         "marker": MARKERS[shifted % len(MARKERS)],
-        "linestyle": DASHES[(number + number // len(COLORS)) % len(DASHES)],  # a colour that returns has another dash
+        "linestyle": DASHES[(number + number // len(COLORS)) % len(DASHES)],  # a repeated colour gets another dash
     }
 
 
@@ -207,7 +207,7 @@ def range_rows(axis: Axes, table: pd.DataFrame, rows: Sequence[str], series: Map
 
 
 def unit_axes(axes: Sequence[Axes], titles: Sequence[str], x: str, y: str, columns: int) -> None:
-    """Small multiples over [0, 1] x [0, 1]: a title each, words and numbers at the grid's lower and left edge."""
+    """Small multiples over [0, 1] x [0, 1], with a title each; axis labels only at the grid's lower and left edge."""
     for number, (axis, title) in enumerate(zip(axes, titles, strict=True)):
         axis.set_title(title)
         axis.set_xlim(-0.02, 1.02)

@@ -110,7 +110,7 @@ def _heat(
             word = words.get((means.index[i], means.columns[j]), "–")
             axis.text(float(_centers(columns)[j]), i + 0.5, word, ha="center", va="center", fontsize=9, color=MUTED)
         else:
-            ink = "#fdfdfd" if value > 0.6 else "#101418"  # neither follows the theme of the page
+            ink = "#fdfdfd" if value > 0.6 else "#101418"  # colours that do not follow the page's theme
             x, mark = float(_centers(columns)[j]), marks.get((means.index[i], means.columns[j]), "")
             axis.text(x - 0.06, i + 0.5, f"{value:.3f}", ha="center", va="center", fontsize=9, color=ink)
             axis.text(x + 0.37, i + 0.5, mark, ha="center", va="center", fontsize=7, color=ink)
@@ -123,7 +123,7 @@ def _heat(
 
 
 def forest(axis: Axes, rows: pd.DataFrame, details: pd.DataFrame, alpha: float) -> None:
-    """One line a row: the pooled delta with its interval, single datasets as small rings.
+    """One line per row: the average delta with its interval, single datasets as small rings.
 
     Args:
         rows: `name`, `delta`, `low`, `high`, `p_adjusted`, `n_rows`, drawn from top to bottom.
@@ -183,7 +183,7 @@ def delta_forest(run: RunData, suite: str) -> Drawing | None:
     """Each system against the reference."""
     deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
     deltas = deltas[deltas["baseline"].isin(run.systems(suite, controls=False))]
-    # Stored as the reference minus the other one.
+    # Stored as the reference minus the other system.
     turned = {"delta": -deltas["delta"], "low": -deltas["high"], "high": -deltas["low"]}
     sides = {"system": deltas["baseline"], "baseline": deltas["system"], "name": deltas["baseline"].astype(str)}
     deltas = deltas.assign(**turned, **sides)

@@ -16,8 +16,8 @@ from zsbench.reporting.figures.style import (
 from zsbench.reporting.frames import RunData
 
 MOST_MODELS = 8
-FEWEST_POINTS = 3  # of a curve that is worth drawing
-FLAT = 0.02  # a blend weight that moves less is no curve
+FEWEST_POINTS = 3  # shorter curves are not drawn
+FLAT = 0.02  # blend weights that change less are not drawn as curves
 SELECTION = {"mean_ap": "mean AP", "validation_loss": "loss"}  # `recipe.selection` in words
 
 
