@@ -54,16 +54,16 @@ def era_switches(config: Mapping[str, Any], names: Collection[str], source: str)
     Raises:
         ValueError: the era of the checkpoint is not implemented; the message names the era and the tensors.
     """
-    found = era(config, names)
-    if found in (PROJECTED, AFTER_G, *OTHER_ERAS.values()):
-        own = sorted(name for name in names if not name.startswith("backbone."))
+    checkpoint_era = era(config, names)
+    if checkpoint_era in (PROJECTED, AFTER_G, *OTHER_ERAS.values()):
+        others = sorted(name for name in names if not name.startswith("backbone."))
         raise ValueError(
-            f"{source}: era {found} is not implemented; allowed: D to G. Tensors other than those of"
-            f" the backbone: {', '.join(own[:MAX_NAMES])}"
+            f"{source}: era {checkpoint_era} is not implemented; allowed: D to G. Tensors other than those of"
+            f" the backbone: {', '.join(others[:MAX_NAMES])}"
         )
     if "text_repr" in config or TEMPERATURE not in names:
         return {}
-    return {"text_repr": "attention-normalized", "enrich_labels": found == "F or G"}
+    return {"text_repr": "attention-normalized", "enrich_labels": checkpoint_era == "F or G"}
 
 
 def stored(source: str | Path, keywords: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:

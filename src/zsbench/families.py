@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from zsbench.fields import Model, Template, Url, pattern
+from zsbench.store.fields import Model, Template, Url, pattern
 
 Variable = Annotated[str, pattern(r"^[A-Za-z_]\w*$", "the name of an environment variable")]
 Control = Literal[

@@ -104,7 +104,7 @@ class Recipe:
         return next(size for size in range(per_device_batch // 2, 0, -1) if share % size == 0)
 
 
-def with_own(recipe: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def with_overrides(recipe: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     """The config's recipe with a model's overrides. `epochs` in the overrides replaces `steps`, and vice versa."""
-    kept = recipe if not own.keys() & set(LENGTHS) else {k: v for k, v in recipe.items() if k not in LENGTHS}
-    return kept | own
+    base = recipe if not overrides.keys() & set(LENGTHS) else {k: v for k, v in recipe.items() if k not in LENGTHS}
+    return base | overrides

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from zsbench.recipe import Recipe, with_own
+from zsbench.recipe import Recipe, with_overrides
 
 from .training.conftest import RECIPE
 
@@ -35,5 +35,5 @@ def test_one_length_is_needed(lengths: dict) -> None:
 
 
 def test_a_models_own_length_replaces_the_recipes() -> None:
-    assert with_own({"epochs": 10, "patience": 3}, {"steps": 5}) == {"steps": 5, "patience": 3}
-    assert with_own({"epochs": 10, "patience": 3}, {"patience": 1}) == {"epochs": 10, "patience": 1}
+    assert with_overrides({"epochs": 10, "patience": 3}, {"steps": 5}) == {"steps": 5, "patience": 3}
+    assert with_overrides({"epochs": 10, "patience": 3}, {"patience": 1}) == {"epochs": 10, "patience": 1}

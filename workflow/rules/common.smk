@@ -12,7 +12,7 @@ import zsbench.store.layout
 from zsbench.config.load import ConfigError, load_yaml, merge, resolve
 from zsbench.data.fetched import content_at_hand
 from zsbench.families import FAMILIES
-from zsbench.plan import progress
+from zsbench.cli import progress
 from zsbench.plan.estimate import plan_lines
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import canonical_json, file_sha256, write_text

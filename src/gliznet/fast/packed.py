@@ -212,12 +212,12 @@ class PackedEncoder(CachesInEval):
             return [Layer.of(module, None, False) for module in modules]
         dtype = compute_dtype(modules[0].output.dense.weight)
         key = (dtype, versions(self.encoder))
-        kept = self.__dict__.get("_cache")
-        if kept is None or None in key or kept[0] != key:
+        cached = self.__dict__.get("_cache")
+        if cached is None or None in key or cached[0] != key:
             size = sum(weight.numel() for weight in self.encoder.parameters()) * dtype.itemsize
             prepack = size <= MOST_PREPACKED and can_prepack(dtype)
-            kept = self.__dict__["_cache"] = (key, [Layer.of(module, dtype, prepack) for module in modules])
-        return kept[1]
+            cached = self.__dict__["_cache"] = (key, [Layer.of(module, dtype, prepack) for module in modules])
+        return cached[1]
 
 
 @dataclass(frozen=True)
@@ -253,15 +253,15 @@ class Block:
         b, t = len(lengths), int(lengths[0])
         ends = lengths.cumsum(0)
         tokens, first = slice(start, start + int(ends[-1])), start + ends - lengths
-        place = torch.arange(t) < lengths.unsqueeze(1)  # (b, t)
-        allowed = place[:, None, None] if pairs is None else pairs[..., :t, :t]
+        filled = torch.arange(t) < lengths.unsqueeze(1)  # (b, t)
+        allowed = filled[:, None, None] if pairs is None else pairs[..., :t, :t]
         mask = None
         if not bool(allowed.all()):  # half of the minimum, so that adding scores cannot overflow
             low = torch.finfo(dtype).min / 2
             mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, low)
-        if bool(place.all()):
+        if bool(filled.all()):
             return cls(tokens, (b, t), None, None, first, mask)
-        real = place.flatten().nonzero().squeeze(1)
+        real = filled.flatten().nonzero().squeeze(1)
         padded = torch.zeros(b * t, dtype=torch.long).index_copy_(0, real, torch.arange(len(real)))
         return cls(tokens, (b, t), padded, real, first, mask)
 
@@ -416,13 +416,13 @@ class Layer:
         """The layer's output (B, D) at the first token of each sequence, from h (N, D)."""
         start = torch.cat([block.first for block in plan.blocks])
         weight, bias, D = self.qkv.weight, self.qkv.bias, h.shape[1]
-        x, own = h, h[start]
+        x, residual = h, h[start]
         if not torch.is_grad_enabled():
             x = x.to(weight.dtype)
         q = F.linear(x[start], weight[:D], bias[:D])
         kv = F.linear(x, weight[D:], bias[D:])  # (N, 2 D)
-        found = self.rest(own, plan.attend_first(q, kv, self.heads, dropout))
-        return torch.empty_like(found).index_copy(0, plan.rows, found)
+        output = self.rest(residual, plan.attend_first(q, kv, self.heads, dropout))
+        return torch.empty_like(output).index_copy(0, plan.rows, output)
 
     def rest(self, h: Tensor, context: Tensor) -> Tensor:
         """The layer's output (n, D) from its input and the context vectors of its attention, (n, D) each."""
@@ -454,9 +454,9 @@ def can_prepack(dtype: torch.dtype) -> bool:
     x, weight = (torch.randn(n, 48, generator=generator).to(dtype) for n in (5, 32))
     bias = torch.randn(32, generator=generator).to(dtype)
     try:
-        found = packed_linear(x, pack(weight), bias)
+        product = packed_linear(x, pack(weight), bias)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         log.info("weights are not prepacked in %s: %s", dtype, str(error).partition("\n")[0])
         return False
-    wanted = F.linear(x, weight, bias)
-    return found.dtype == dtype and torch.allclose(found, wanted, rtol=1e-2 if dtype.itemsize < 4 else 1e-5, atol=1e-5)
+    expected, rtol = F.linear(x, weight, bias), 1e-2 if dtype.itemsize < 4 else 1e-5
+    return product.dtype == dtype and torch.allclose(product, expected, rtol=rtol, atol=1e-5)

@@ -128,16 +128,16 @@ def _spread(grad: Tensor, x: Tensor, table: Tensor | None) -> tuple[Tensor | Non
         return None, None
     B, H, T, d = x.shape
     d_x, d_table = torch.empty_like(x), torch.zeros_like(table)
-    for part in batch_slices(B, T, H, x.device):
+    for chunk in batch_slices(B, T, H, x.device):
         for start, w in _blocks(T, x.device):
             block = slice(start, start + w)
             rows = _rows(table, start, w, T)
-            n = grad[part].shape[0]
+            n = grad[chunk].shape[0]
             product = grad.new_zeros(H, n, w, T + w - 1)
-            diagonals(product, T).copy_(grad[part, :, block].transpose(0, 1))
+            diagonals(product, T).copy_(grad[chunk, :, block].transpose(0, 1))
             flat = product.view(H, n * w, -1)
-            d_x[part, :, block] = torch.bmm(flat, rows).view(H, n, w, d).transpose(0, 1)
-            source = x[part, :, block].transpose(0, 1).reshape(H, n * w, d)
+            d_x[chunk, :, block] = torch.bmm(flat, rows).view(H, n, w, d).transpose(0, 1)
+            source = x[chunk, :, block].transpose(0, 1).reshape(H, n * w, d)
             _rows(d_table, start, w, T).add_(torch.bmm(flat.transpose(1, 2), source))
     return d_x, d_table
 

@@ -218,15 +218,15 @@ class DebertaFamily(BertFamily):
         tables = layer.attention.self.tables(relative, S + M)  # (H, 2r - 1, d) each
         r = next((table.shape[1] + 1) // 2 for table in tables if table is not None)
         step = torch.arange(M, device=q.device)
-        own = _label_scores(q, k, tables, slice(r - M, r + M - 1), M - 1 + step[:, None] - step)
+        label_scores = _label_scores(q, k, tables, slice(r - M, r + M - 1), M - 1 + step[:, None] - step)
         if text_keys is None:
-            return None, own
+            return None, label_scores
         assert positions.distance is not None
         distance = positions.distance.clamp(min=0)[:, None, None]  # (B, 1, 1, M, S); only padding is negative
         # Distances 0 .. S + M - 1, which end at the middle row of the keys and start at that of the queries.
         keys = None if tables[0] is None else tables[0][:, r - S - M : r]
         queries = None if tables[1] is None else tables[1][:, r - 1 : r - 1 + S + M]
-        return _text_scores(q, text_keys, keys, queries, distance), own
+        return _text_scores(q, text_keys, keys, queries, distance), label_scores
 
 
 def _label_scores(q: Tensor, k: Tensor, tables: Any, window: slice, index: Tensor) -> Tensor:

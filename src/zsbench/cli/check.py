@@ -5,14 +5,14 @@ import inspect
 import os
 from collections.abc import Iterator
 
+from zsbench.cli.progress import summary, unreachable_sources
 from zsbench.data.fetched import open_fetched
-from zsbench.errors import counted
 from zsbench.evaluation.label_sets import refusals
 from zsbench.evaluation.scoring import SPLITS
 from zsbench.families import FAMILIES, CustomOptions, import_class
 from zsbench.jobs.launch import too_few_gpus, visible_devices
 from zsbench.plan.plan import Plan, System
-from zsbench.plan.progress import summary, unreachable_sources
+from zsbench.store.errors import counted
 from zsbench.store.provenance import IntegrityError, read_json
 from zsbench.systems import UnknownSystemError
 from zsbench.systems.imported import rows_without_scores

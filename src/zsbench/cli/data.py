@@ -60,9 +60,9 @@ def fetch(
         raise typer.BadParameter("fetch needs --lock; `zsbench run --target data` fetches the sources of a run")
     sources = load_resources(resources)["sources"]
     for path in config:
-        own = load_yaml(path)
-        name_models(own)
-        sources |= own.get("sources", {})
+        user_config = load_yaml(path)
+        name_models(user_config)
+        sources |= user_config.get("sources", {})
     path = lock_file(resources.parent)
     print(f"{path}: {len(write_lock(sources, path))} sources pinned")
 

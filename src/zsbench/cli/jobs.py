@@ -272,7 +272,7 @@ def check(run: RunOption) -> None:
     Checks sources, packages, data and devices. Exit code 1: something is missing.
     """
     from zsbench.cli.check import check_run
-    from zsbench.errors import ConfigError
+    from zsbench.store.errors import ConfigError
 
     rows = list(check_run(run.plan))
     for state, subject, facts in rows:

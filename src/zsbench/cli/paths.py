@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from zsbench.errors import suggest
+from zsbench.store.errors import suggest
 from zsbench.store.layout import WORKFLOW
 
 

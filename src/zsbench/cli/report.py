@@ -38,9 +38,9 @@ def show(
     import shutil
     import sys
 
-    from zsbench.errors import suggest
     from zsbench.reporting import terminal
     from zsbench.reporting.readme import written_tables
+    from zsbench.store.errors import suggest
 
     tables = written_tables(run)
     if table and table not in tables:

@@ -82,19 +82,19 @@ def init(
     """
     from zsbench.config.load import load_resources
     from zsbench.config.starter import FOLDER, SYSTEMS, config_for, describe, slug
-    from zsbench.errors import ConfigError, counted
+    from zsbench.store.errors import ConfigError, counted
 
     names = [name.strip() for name in labels.split(",") if name.strip()]
     if path.is_file():
         if slug(path.name) in load_resources(PRESETS)["datasets"]:
             raise ConfigError(f"{path}: {slug(path.name)!r} is the id of a data set of the project; rename the file")
-        found = describe(path, text, gold, names)
-        target, words = Path(f"{slug(path.name)}.yaml"), config_for(path, found)
-        print(f"{path}: {counted(sum(found.rows.values()), 'row')}; columns: {', '.join(found.columns)}")
-        print(f"texts: {found.text}; gold labels: {found.gold}")
-        for value, label in zip(found.values, found.labels, strict=True):
-            print(f"  {label if value == label else f'{value} = {label}'}: {counted(found.rows[value], 'row')}")
-        for note in found.notes:
+        described = describe(path, text, gold, names)
+        target, words = Path(f"{slug(path.name)}.yaml"), config_for(path, described)
+        print(f"{path}: {counted(sum(described.rows.values()), 'row')}; columns: {', '.join(described.columns)}")
+        print(f"texts: {described.text}; gold labels: {described.gold}")
+        for value, label in zip(described.values, described.labels, strict=True):
+            print(f"  {label if value == label else f'{value} = {label}'}: {counted(described.rows[value], 'row')}")
+        for note in described.notes:
             print(note)
     elif path.suffix:
         raise typer.BadParameter(f"no such file: {path}")

@@ -5,7 +5,7 @@ Models see code points, so they would treat labels differently for no visible re
 
 import unicodedata
 
-from zsbench.fields import EntryError
+from zsbench.store.fields import EntryError
 
 # Unicode categories of invisible characters. Joiners and flag tags are allowed: they change how letters and emoji look.
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")

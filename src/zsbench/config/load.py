@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from zsbench.errors import ConfigError, suggest
+from zsbench.store.errors import ConfigError
 from zsbench.store.secrets import holds_secret
 
 if TYPE_CHECKING:
     from zsbench.config.model import Files, Presets
 
-__all__ = ["ConfigError", "check_installed", "load_resources", "load_yaml", "merge", "resolve", "suggest", "walk"]
+__all__ = ["ConfigError", "load_resources", "load_yaml", "merge", "resolve", "walk"]
 
 # libyaml's safe loader, if available: ten times faster and just as strict.
 SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -111,7 +111,7 @@ def resolve(config: Config, workflow: Path) -> Config:
     """
     from zsbench.config.model import RunConfig
     from zsbench.config.references import problems_of_references, with_derived
-    from zsbench.fields import validate
+    from zsbench.store.fields import validate
 
     _refuse(_secrets(config))
     name_models(config)
@@ -119,12 +119,12 @@ def resolve(config: Config, workflow: Path) -> Config:
     _refuse(problems)
     presets = _project_presets(workflow / "resources")
     for kind in PRESETS:
-        own, known = getattr(run, kind), getattr(presets, kind)
+        added, known = getattr(run, kind), getattr(presets, kind)
         problems += [
             f"`{kind}.{name}`: the id is already used by a preset of the project; allowed: any other id"
-            for name in own.keys() & known
+            for name in added.keys() & known
         ]
-        known |= own
+        known |= added
     problems += _complete(presets)
     _refuse(problems)
     _refuse(problems_of_references(run, presets))
@@ -168,20 +168,6 @@ def name_models(config: Config) -> None:
         entry[key] = made
 
 
-def check_installed(key: str, family: str) -> None:
-    """Raise unless the packages of a family are installed.
-
-    Raises:
-        ConfigError: names the missing package and how to install it.
-    """
-    from zsbench.families import MissingPackageError, versions
-
-    try:
-        versions(family)
-    except MissingPackageError as error:
-        raise ConfigError(f"`{key}`: {error}") from error
-
-
 def _refuse(problems: Iterator[str] | list[str]) -> None:
     if lines := list(problems):
         raise ConfigError("the config is not valid:\n" + "\n".join(f"  - {line}" for line in lines))
@@ -207,7 +193,7 @@ def _secrets(config: Config) -> Iterator[str]:
 
 def _project_presets(folder: Path) -> "Presets":
     from zsbench.config.model import Presets
-    from zsbench.fields import validate
+    from zsbench.store.fields import validate
 
     raw = {key: entry for name in RESOURCES for key, entry in load_yaml(folder / name).items()}
     presets, problems = validate(Presets, raw)

@@ -15,7 +15,11 @@ from zsbench.config.labels import check_labels, fold
 from zsbench.data.gold import readings
 from zsbench.data.sources.fetch import Source
 from zsbench.families import FAMILIES
-from zsbench.fields import (
+from zsbench.plan.claims import CLAIM_METRICS, COUNTED, KINDS, RULES
+from zsbench.plan.suites import METRICS, metrics_of
+from zsbench.recipe import Precision
+from zsbench.recipe import Recipe as RecipeFields
+from zsbench.store.fields import (
     Count,
     Entries,
     EntryError,
@@ -32,10 +36,6 @@ from zsbench.fields import (
     absent,
     fields_of,
 )
-from zsbench.plan.claims import CLAIM_METRICS, COUNTED, KINDS, RULES
-from zsbench.plan.suites import METRICS, metrics_of
-from zsbench.recipe import Precision
-from zsbench.recipe import Recipe as RecipeFields
 
 Split = Literal["train", "validation", "test", "all"]
 Protocol = Literal["fixed-0.5", "val-tuned", "cv", "train-cv", "heads-tuned", "held-out"]
@@ -395,9 +395,9 @@ class GliZNet(Strict):
     @model_validator(mode="after")
     def _variants_differ(self) -> Any:
         base, seen = self.base.model_dump(), dict[Any, str]()
-        for name, own in self.variants.items():
+        for name, changes in self.variants.items():
             try:
-                options = GliZNetOptions(**base | own.model_dump())
+                options = GliZNetOptions(**base | changes.model_dump())
             except ValueError as error:
                 switch, _, problem = str(error).partition(": ")
                 raise EntryError(f"variants.{name}.{switch}", problem) from None

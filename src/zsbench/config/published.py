@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from zsbench.config.load import load_yaml
-from zsbench.errors import ConfigError, suggest
-from zsbench.fields import EntryError, Some, Strict, Text, absent, validate
+from zsbench.store.errors import ConfigError, suggest
+from zsbench.store.fields import EntryError, Some, Strict, Text, absent, validate
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -5,11 +5,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from zsbench.config.model import Dataset, Presets, RunConfig, Suite
-from zsbench.errors import suggest
 from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
 from zsbench.plan.claims import KINDS
 from zsbench.plan.suites import OF_THE_CARD
-from zsbench.recipe import LENGTHS, with_own
+from zsbench.recipe import LENGTHS, with_overrides
+from zsbench.store.errors import suggest
 
 Problems = Iterator[str]  # each as "`key`: problem; allowed: ..."
 RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (adjusted)", "δ", "average δ"}  # table columns
@@ -198,8 +198,8 @@ def _recipes(run: RunConfig, presets: Presets) -> Problems:
     whole = run.recipe.model_dump()
     recipes = {"recipe": whole}
     for name, entry in run.trained.items():
-        own = entry.recipe.model_dump() if entry.recipe else {}
-        recipes |= {f"trained.{name}.recipe": with_own(whole, own)} if own else {}
+        overrides = entry.recipe.model_dump() if entry.recipe else {}
+        recipes |= {f"trained.{name}.recipe": with_overrides(whole, overrides)} if overrides else {}
         yield from _installed(f"trained.{name}.family", entry.family)
     for key, recipe in recipes.items():
         yield from _weights(f"{key}.backbone", recipe["backbone"], presets)

@@ -12,7 +12,7 @@ import pandas as pd
 from zsbench.config.labels import fold
 from zsbench.config.load import PACKED, SUFFIXES
 from zsbench.data.readers import read_frame, separator_of
-from zsbench.errors import ConfigError, counted, suggest
+from zsbench.store.errors import ConfigError, counted, suggest
 
 MOST_CLASSES = 50  # maximum number of distinct values in a label column
 SYSTEMS = """systems:
@@ -132,20 +132,20 @@ def _check_spellings(gold: str, counts: Counter[str]) -> None:
 
 def _matched(gold: str, counts: Counter[str], labels: list[str] | None) -> tuple[list[str], list[str]]:
     """The values of the gold column and their labels."""
-    found = sorted(counts, key=lambda value: (0, float(value), "") if _is_number(value) else (1, 0.0, value))
-    if len(found) > MOST_CLASSES:
+    values = sorted(counts, key=lambda value: (0, float(value), "") if _is_number(value) else (1, 0.0, value))
+    if len(values) > MOST_CLASSES:
         raise ConfigError(
-            f"--gold: column {gold!r} has {len(found):,} different values; allowed: at most {MOST_CLASSES}"
+            f"--gold: column {gold!r} has {len(values):,} different values; allowed: at most {MOST_CLASSES}"
         )
     if not labels:
-        return found, found
-    if {*found} <= {*labels}:
+        return values, values
+    if {*values} <= {*labels}:
         return labels, labels
-    if len(labels) == len(found) and not {*found} & {*labels}:
-        return found, labels
-    strange = [value for value in found if value not in labels]
+    if len(labels) == len(values) and not {*values} & {*labels}:
+        return values, labels
+    strange = [value for value in values if value not in labels]
     shown = ", ".join(f"{value!r} ({counted(counts[value], 'row')})" for value in strange[:10])
-    raise ConfigError(f"--labels: column {gold!r} also has {shown}; allowed: a label for each of {', '.join(found)}")
+    raise ConfigError(f"--labels: column {gold!r} also has {shown}; allowed: a label for each of {', '.join(values)}")
 
 
 def _is_number(value: str) -> bool:
@@ -167,12 +167,12 @@ def config_for(path: Path, described: Described) -> str:
         column = f"{{column: {column}, values: [{', '.join(map(_word, described.values))}]}}"
     labels = ", ".join(map(_word, described.labels))
     separated = described.separator not in (None, ",")
-    own = f", format: {{type: table, separator: {json.dumps(described.separator)}}}" if separated else ""
+    file_format = f", format: {{type: table, separator: {json.dumps(described.separator)}}}" if separated else ""
     return f"""# Made by `zsbench init {path}`; run it with: zsbench run {name}.yaml
 run: {name}
 
 datasets:
-  {name}: {{path: {_word(str(path))}{own}, text: {_word(described.text)}, gold: {column},
+  {name}: {{path: {_word(str(path))}{file_format}, text: {_word(described.text)}, gold: {column},
     labels: [{labels}]}} # as the systems read them: plain words work best
 
 suites:

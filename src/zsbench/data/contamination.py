@@ -27,10 +27,10 @@ def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[s
     test = {}
     for dataset in datasets:
         rows = pd.read_parquet(check_rows(layout.dataset(dataset)), columns=["text", "split"])
-        own = rows["split"] == "train"
-        test[dataset] = rows.loc[~own, "text"].tolist()
-        if own.any():
-            train[dataset] = rows.loc[own, "text"].tolist()
+        in_train = rows["split"] == "train"
+        test[dataset] = rows.loc[~in_train, "text"].tolist()
+        if in_train.any():
+            train[dataset] = rows.loc[in_train, "text"].tolist()
     report = {
         name: {other: overlap(texts, rows).card() for other, texts in train.items()} for name, rows in test.items()
     }

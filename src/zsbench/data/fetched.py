@@ -66,11 +66,11 @@ def write_run_manifest(layout: Layout, licences: dict[str, str]) -> None:
         layout: layout of the run.
         licences: source id -> licence; all these sources must be fetched.
     """
-    kept = ("origin", "revision", "verified", "replica", "converted", "files")
+    keys = ("origin", "revision", "verified", "replica", "converted", "files")
     entries = {}
     for name, licence in licences.items():
         manifest = read_json(layout.fetched(name))
-        facts = {key: manifest[key] for key in kept if key in manifest}
+        facts = {key: manifest[key] for key in keys if key in manifest}
         size = sum(entry["bytes"] for entry in manifest["files"])
         entries[name] = {"kind": manifest["source"]["kind"], "bytes": size, "licence": licence, **facts}
     total = sum(entry["bytes"] for entry in entries.values())

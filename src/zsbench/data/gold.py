@@ -31,22 +31,22 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
     index = readings(gold.get("values", []))
     rows: list[list[int]] = []
     for row, value, gap in zip(column.index, column.tolist(), column.isna(), strict=True):
-        place = f"{where}, row {row}"
+        row_name = f"{where}, row {row}"
         value = value.tolist() if hasattr(value, "tolist") else value
         if gap or value == "":
             if task == "multi":
-                raise DataError(f"{place}: no gold value; if no label applies, use an empty list")
+                raise DataError(f"{row_name}: no gold value; if no label applies, use an empty list")
             rows.append([])
             continue
         if "bins" in gold:
-            found = _within(value, gold["bins"], place)
+            indices = _within(value, gold["bins"], row_name)
         elif "values" in gold:
-            found = _named(value, index, gold["values"], n_labels, place)
+            indices = _named(value, index, gold["values"], n_labels, row_name)
         else:
-            found = _marked(value, n_labels, place)
-        if task == "single" and len(found) > 1:
-            raise DataError(f"{place}: several gold labels; allowed: one per text (task: single)")
-        rows.append(found)
+            indices = _marked(value, n_labels, row_name)
+        if task == "single" and len(indices) > 1:
+            raise DataError(f"{row_name}: several gold labels; allowed: one per text (task: single)")
+        rows.append(indices)
     return rows
 
 
@@ -59,7 +59,7 @@ def readings(values: list[str | int | bool]) -> dict[str | int, int]:
     Raises:
         ValueError: two values share a representation.
     """
-    found: dict[str | int, int] = {}
+    indices: dict[str | int, int] = {}
     for i, value in enumerate(values):
         forms: list[str | int] = [value]
         if isinstance(value, bool):
@@ -67,9 +67,9 @@ def readings(values: list[str | int | bool]) -> dict[str | int, int]:
         elif isinstance(value, int):
             forms = [value, str(value), f"{value}.0"]
         for form in forms:
-            if found.setdefault(form, i) != i:
-                raise ValueError(f"{_shown([values[found[form]], value])} cannot be distinguished in a file")
-    return found
+            if indices.setdefault(form, i) != i:
+                raise ValueError(f"{_shown([values[indices[form]], value])} cannot be distinguished in a file")
+    return indices
 
 
 def _shown(values: list[Any]) -> str:
@@ -77,41 +77,41 @@ def _shown(values: list[Any]) -> str:
 
 
 def _named(
-    value: Any, index: dict[str | int, int], values: list[str | int | bool], n_labels: int, place: str
+    value: Any, index: dict[str | int, int], values: list[str | int | bool], n_labels: int, row_name: str
 ) -> list[int]:
     """Indices of the labels given by a value or a list of values."""
     items = value if isinstance(value, list) else [value]
     marks = isinstance(value, list) and all(isinstance(item, int | float) and item in (0, 1) for item in items)
     if marks and (len(items) == n_labels or len(set(items)) < len(items)):
         raise DataError(
-            f"{place}: {value!r:.60} could mean zeros and ones per label, or label values; for the former set "
+            f"{row_name}: {value!r:.60} could mean zeros and ones per label, or label values; for the former set "
             "`encoding: multi-hot` instead of `values`, for the latter write the labels as text"
         )
-    found = set()
+    indices = set()
     for item in items:
         plain = int(item) if isinstance(item, bool) or (isinstance(item, float) and item.is_integer()) else item
         if not isinstance(plain, str | int) or plain not in index:
-            raise DataError(f"{place}: gold value {item!r:.60} is not known; allowed: {_shown(values[:25])}")
-        found.add(index[plain])
-    return sorted(found)
+            raise DataError(f"{row_name}: gold value {item!r:.60} is not known; allowed: {_shown(values[:25])}")
+        indices.add(index[plain])
+    return sorted(indices)
 
 
-def _marked(value: Any, n_labels: int, place: str) -> list[int]:
+def _marked(value: Any, n_labels: int, row_name: str) -> list[int]:
     """Indices of the labels marked with a one in a multi-hot list."""
     marks = value if isinstance(value, list) else []
     if len(marks) != n_labels or not all(isinstance(mark, int | float) and mark in (0, 1) for mark in marks):
         raise DataError(
-            f"{place}: {value!r:.60} is not multi-hot; allowed: a list of {n_labels} zeros and ones, one per label"
+            f"{row_name}: {value!r:.60} is not multi-hot; allowed: a list of {n_labels} zeros and ones, one per label"
         )
     return [i for i, mark in enumerate(marks) if mark]
 
 
-def _within(rating: Any, bins: list[list[float]], place: str) -> list[int]:
+def _within(rating: Any, bins: list[list[float]], row_name: str) -> list[int]:
     """Index of the interval that contains a rating, as a list; empty if the rating is between intervals."""
     try:
         number = math.inf if isinstance(rating, bool) else float(rating)
     except (TypeError, ValueError):
         number = math.inf
     if not math.isfinite(number):
-        raise DataError(f"{place}: gold value {rating!r:.60} is not a finite number; allowed: {bins}")
+        raise DataError(f"{row_name}: gold value {rating!r:.60} is not a finite number; allowed: {bins}")
     return [i for i, (low, high) in enumerate(bins) if low <= number <= high]

@@ -101,11 +101,11 @@ def near_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
 
 def _distinct(texts: Sequence[str]) -> dict[tuple[str, ...], list[int]]:
     """Positions of each distinct normalised text; texts without words are left out."""
-    found: dict[tuple[str, ...], list[int]] = {}
+    positions: dict[tuple[str, ...], list[int]] = {}
     for index, text in enumerate(texts):
         if key := tuple(words(text)):
-            found.setdefault(key, []).append(index)
-    return found
+            positions.setdefault(key, []).append(index)
+    return positions
 
 
 def _near_pairs(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> list[tuple[int, int, float]]:
@@ -144,21 +144,21 @@ def _held(small: csr_matrix, large: csr_matrix) -> Iterator[tuple[int, int, floa
     row = np.repeat(np.arange(small.shape[0]), sizes)
     common = large.getnnz(axis=0)[small.indices]
     order = np.lexsort((common, row))
-    place = np.arange(len(row)) - np.repeat(small.indptr[:-1], sizes)
+    rank = np.arange(len(row)) - np.repeat(small.indptr[:-1], sizes)
     needed = np.maximum(np.ceil(NEAR * sizes).astype(int), MIN_SHARED)
     rare = np.zeros(len(row), dtype=bool)
-    rare[order] = place < np.repeat(sizes - needed + 1, sizes)
+    rare[order] = rank < np.repeat(sizes - needed + 1, sizes)
     rare &= common > 0
     index = large.T.tocsr()
     probe = csr_matrix((rare.astype(np.int32), small.indices, small.indptr), small.shape, copy=True)
     probe.eliminate_zeros()
     for start in range(0, small.shape[0], CHUNK):
-        found = (probe[start : start + CHUNK] @ index).tocoo()
-        i, j = found.row + start, found.col
+        candidates = (probe[start : start + CHUNK] @ index).tocoo()
+        i, j = candidates.row + start, candidates.col
         fits = sizes[i] <= others[j]
         i, j = i[fits], j[fits]
-        for part in range(0, len(i), 10 * CHUNK):
-            a, b = i[part : part + 10 * CHUNK], j[part : part + 10 * CHUNK]
+        for offset in range(0, len(i), 10 * CHUNK):
+            a, b = i[offset : offset + 10 * CHUNK], j[offset : offset + 10 * CHUNK]
             shared = np.asarray(small[a].multiply(large[b]).sum(axis=1)).ravel()
             for k in np.flatnonzero(shared >= MIN_SHARED):
                 yield int(a[k]), int(b[k]), float(shared[k] / sizes[a[k]])

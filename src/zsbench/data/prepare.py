@@ -63,11 +63,11 @@ def published_parts(rows: int, seed: int, validation_share: float | None = None)
     from hybridnli.data import published_split
 
     train, last = published_split(rows, seed)
-    parts = np.full(rows, "train", dtype=object)
-    parts[last] = "validation" if validation_share is None else "test"
+    splits = np.full(rows, "train", dtype=object)
+    splits[last] = "validation" if validation_share is None else "test"
     if validation_share is not None:
-        parts[train[len(train) - round(len(train) * validation_share) :]] = "validation"
-    return parts.tolist()
+        splits[train[len(train) - round(len(train) * validation_share) :]] = "validation"
+    return splits.tolist()
 
 
 def quality(frame: pd.DataFrame, spec: dict[str, Any]) -> dict[str, Any]:
@@ -130,11 +130,11 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
         DataError: no rows, or a number of rows other than the preset's `expected_rows`.
     """
     frame, manifest = read_rows(spec, manifest_path)
-    found = {split: int(count) for split, count in frame["split"].value_counts().items()}
+    counts = {split: int(count) for split, count in frame["split"].value_counts().items()}
     # A rehearsal's replica files have fewer rows; their card marks them as replicas.
-    if found != spec.get("expected_rows", found) and not manifest.get("replica"):
+    if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
         expected = f"`datasets.{spec['id']}.expected_rows`: {spec['expected_rows']}"
-        raise DataError(f"{expected}, and the files have {found}; is it the data that you meant?")
+        raise DataError(f"{expected}, and the files have {counts}; is it the data that you meant?")
     if spec["task"] == "single":
         # Rows without a label (a neutral rating, no gold) cannot be scored; they are counted, not assigned to class 0.
         judged = frame["gold"].map(len) == 1
@@ -143,11 +143,11 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
     whole = quality(frame, spec)
     frame = frame[judged].reset_index(drop=True)
     if spec["rows"] is not None:
-        parts = [
-            part.iloc[stratified_sample(part["gold"].to_list(), spec["rows"], spec["sample_seed"])]
-            for _, part in frame.groupby("split", sort=False)
+        samples = [
+            rows.iloc[stratified_sample(rows["gold"].to_list(), spec["rows"], spec["sample_seed"])]
+            for _, rows in frame.groupby("split", sort=False)
         ]
-        frame = pd.concat(parts, ignore_index=True)
+        frame = pd.concat(samples, ignore_index=True)
     if frame.empty:
         raise DataError(f"{spec['id']}: no rows left to score")
     frame.insert(0, "sample_id", sample_ids(frame["text"].to_list()))

@@ -134,8 +134,8 @@ def _parquet(content: bytes) -> pd.DataFrame:
 def _records(content: bytes, lines: bool) -> pd.DataFrame:
     """Parse JSON objects with Python's parser; pandas' drops unpaired surrogates and guesses types."""
     text = content.decode("utf-8-sig")
-    parts = [line for line in text.split("\n") if line.strip()] if lines else [text]
-    rows = [json.loads(part, object_pairs_hook=_mapping) for part in parts]
+    documents = [line for line in text.split("\n") if line.strip()] if lines else [text]
+    rows = [json.loads(document, object_pairs_hook=_mapping) for document in documents]
     rows = rows if lines else rows[0]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("rows must be JSON objects" + ("" if lines else " in one list"))
@@ -143,10 +143,10 @@ def _records(content: bytes, lines: bool) -> pd.DataFrame:
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    row = dict(pairs)
+    if len(row) < len(pairs):
         raise ValueError(f"a key is twice in one row: {[key for key, _ in pairs]}")
-    return found
+    return row
 
 
 def check_texts(texts: pd.Series, where: str) -> None:

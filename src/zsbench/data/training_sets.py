@@ -62,11 +62,11 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     both = [i for i, row in enumerate(rows.itertuples()) if set(row.labels) & set(row.not_labels)]
     if both:
         raise DataError(f"{spec['id']}: {len(both)} rows have a label that is both true and false, first row {both[0]}")
-    found = {split: int(count) for split, count in rows["split"].value_counts(sort=False).items()}
+    counts = {split: int(count) for split, count in rows["split"].value_counts(sort=False).items()}
     # A rehearsal's replica files have fewer rows; their manifest marks them as replicas.
-    if found != spec.get("expected_rows", found) and not manifest.get("replica"):
+    if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
         raise DataError(
-            f"{spec['id']}: found {found} rows at revision {manifest['revision']}, expected {spec['expected_rows']}; "
+            f"{spec['id']}: found {counts} rows at revision {manifest['revision']}, expected {spec['expected_rows']}; "
             "pin"
             f" a matching commit (`revision` of source {spec['source']!r})"
         )
@@ -121,17 +121,17 @@ def split_files(spec: dict[str, Any], folder: Path) -> dict[str, list[str]]:
 
     with tempfile.TemporaryDirectory() as cache:
         try:
-            found = load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
+            data_files = load_dataset_builder(str(folder), cache_dir=cache).config.data_files or {}
         except (ValueError, OSError) as error:
             raise DataError(f"{spec['id']}: `datasets` finds no splits in the repository: {error}") from error
     root = folder.resolve()
     files = {
         str(split): [str(Path(path).resolve().relative_to(root)) for path in paths]
-        for split, paths in found.items()
+        for split, paths in data_files.items()
         if str(split) in ("train", "validation", "test")
     }
     if "train" not in files:
-        raise DataError(f"{spec['id']}: the repository has no train split; found: {', '.join(map(str, found))}")
+        raise DataError(f"{spec['id']}: the repository has no train split; found: {', '.join(map(str, data_files))}")
     return files
 
 
@@ -160,8 +160,8 @@ def sibling_groups(rows: pd.DataFrame) -> np.ndarray:
         for label in {*row.labels, *row.not_labels}
     ]
     row, label = np.array(entries, dtype=int).reshape(-1, 2).T
-    own = np.bincount(label)[label] <= min(BUNDLE, max(SMALLEST_BUNDLE, len(rows) // 20))
-    holds = csr_matrix((np.ones(own.sum(), np.int32), (row[own], label[own])), (len(rows), len(codes)))
+    rare = np.bincount(label)[label] <= min(BUNDLE, max(SMALLEST_BUNDLE, len(rows) // 20))
+    holds = csr_matrix((np.ones(rare.sum(), np.int32), (row[rare], label[rare])), (len(rows), len(codes)))
     sizes, shared = holds.getnnz(axis=1), (holds @ holds.T).tocoo()
     siblings = (shared.data >= 2) & (2 * shared.data >= np.minimum(sizes[shared.row], sizes[shared.col]))
     i, j = np.array(near_pairs(rows["text"].to_list()), dtype=int).reshape(-1, 2).T

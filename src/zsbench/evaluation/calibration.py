@@ -35,12 +35,12 @@ def fitted_temperature(scores: np.ndarray, gold: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         lambda log: -log_softmax(scores / np.exp(log), axis=1)[gold].mean(),
         bounds=np.log([1e-3, 1e3]),
         method="bounded",
     )
-    return float(np.exp(found.x))
+    return float(np.exp(optimum.x))
 
 
 def probabilities(scores: np.ndarray, gold: np.ndarray, kind: str) -> np.ndarray:
@@ -57,7 +57,7 @@ def probabilities(scores: np.ndarray, gold: np.ndarray, kind: str) -> np.ndarray
     if kind == "softmax" or len(scores) < 2:
         return softmax(scores)
     half = np.random.default_rng(0).permutation(len(scores)) % 2  # (n,)
-    temperatures = [fitted_temperature(scores[half != mine], gold[half != mine]) for mine in (0, 1)]
+    temperatures = [fitted_temperature(scores[half != side], gold[half != side]) for side in (0, 1)]
     return softmax(scores, np.array(temperatures)[half][:, None])
 
 
@@ -85,21 +85,23 @@ def _bin(confidences: np.ndarray) -> np.ndarray:
 
 def bins(confidences: np.ndarray, correct: np.ndarray) -> Bins:
     """Bin (n,) confidences in [0, 1] and their (n,) outcomes into `BINS` bins."""
-    place = _bin(confidences)
-    count = np.bincount(place, minlength=BINS)
-    sums = (np.bincount(place, weights=values, minlength=BINS) for values in (confidences, np.asarray(correct, float)))
+    bin_numbers = _bin(confidences)
+    count = np.bincount(bin_numbers, minlength=BINS)
+    sums = (
+        np.bincount(bin_numbers, weights=values, minlength=BINS) for values in (confidences, np.asarray(correct, float))
+    )
     return Bins(count, *sums)
 
 
-def _eces(place: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+def _eces(bin_numbers: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     """ECE of each draw, (D,).
 
     Args:
-        place: bin index of each row, (D, n) or (n,).
+        bin_numbers: bin index of each row, (D, n) or (n,).
         gaps: outcome minus confidence of each row, (D, n).
     """
     D, n = gaps.shape
-    shifted = (place + np.arange(D)[:, None] * BINS).ravel()
+    shifted = (bin_numbers + np.arange(D)[:, None] * BINS).ravel()
     sums = np.bincount(shifted, weights=gaps.ravel(), minlength=D * BINS).reshape(D, BINS)
     return np.abs(sums).sum(axis=1) / n
 
@@ -130,11 +132,11 @@ def ece_interval(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000
         correct: (n,) bool.
     """
     confidences, generator = np.asarray(confidences, dtype=float), np.random.default_rng(0)
-    place, gaps, n = _bin(confidences), np.asarray(correct, dtype=float) - confidences, len(confidences)
+    bin_numbers, gaps, n = _bin(confidences), np.asarray(correct, dtype=float) - confidences, len(confidences)
     drawn = []
     for c in _chunks(draws, n):
         rows = generator.integers(n, size=(c, n))
-        drawn.append(_eces(place[rows], gaps[rows]))
+        drawn.append(_eces(bin_numbers[rows], gaps[rows]))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
     observed = bins(confidences, correct).ece
     return max(0.0, float(2 * observed - high)), max(0.0, float(2 * observed - low))

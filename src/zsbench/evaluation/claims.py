@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from zsbench.config.published import load_published
-from zsbench.errors import counted
 from zsbench.evaluation.cells import paired_cells, read_cell
 from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, resample
 from zsbench.evaluation.measure import write_frame
@@ -37,6 +36,7 @@ from zsbench.plan.claims import (
 )
 from zsbench.plan.comparisons import CLAIMS
 from zsbench.plan.suites import METRICS, is_random, suite_systems
+from zsbench.store.errors import counted
 from zsbench.store.integrity import check_rows, read_frame
 from zsbench.store.layout import WORKFLOW, Layout
 from zsbench.store.provenance import digest, read_json
@@ -236,8 +236,8 @@ def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
         return None
     pair = (rows["system"] == first) & (rows["baseline"] == second) & (rows["dataset"] == AVERAGE)
     rows = rows[pair & (rows["table"] == CLAIMS) & (rows["suite"] == suite)]
-    places = set(zip(rows["protocol"], rows["split"], strict=True))
-    shown = ("argmax", "test") if ("argmax", "test") in places else representative(places)
+    decided = set(zip(rows["protocol"], rows["split"], strict=True))
+    shown = ("argmax", "test") if ("argmax", "test") in decided else representative(decided)
     if shown is None:
         return None
     row = rows[(rows["protocol"] == shown[0]) & (rows["split"] == shown[1])].iloc[0]
@@ -255,8 +255,8 @@ def _compared_by(run: Run, suite: str, metric: str, first: Spec, second: Spec) -
         gold: dict[str, np.ndarray] = {}
         for system, cells in paired_cells(run.layout, suite, dataset, [first, second]):
             decisions = [decide(cell, entry) for cell in cells]
-            places = [(one.protocol, one.split) for one in decisions[0]]
-            chosen = places[0] if entry["task"] == "single" else representative(places)
+            decided = [(one.protocol, one.split) for one in decisions[0]]
+            chosen = decided[0] if entry["task"] == "single" else representative(decided)
             if chosen is None:
                 continue
             of_seeds = [next(one for one in each if (one.protocol, one.split) == chosen) for each in decisions]

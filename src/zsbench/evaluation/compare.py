@@ -167,11 +167,12 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     for suite, entry in spec["suites"].items():
         single, metric = entry["task"] == "single", entry["metric"]
         answers = {dataset["id"]: answers_of(layout, suite, dataset, spec) for dataset in entry["datasets"]}
-        shared = available({name: found.systems for name, found in answers.items()})
+        shared = available({name: of_dataset.systems for name, of_dataset in answers.items()})
         pairs = pairs_of(spec, suite, shared)
         tests = list(dict.fromkeys(test_of(pair) for pair in pairs))
         evidence = {
-            name: resample(name, found, tests, metric, single, spec["statistics"]) for name, found in answers.items()
+            name: resample(name, of_dataset, tests, metric, single, spec["statistics"])
+            for name, of_dataset in answers.items()
         }
         suite_rows = Comparisons(evidence, bases(spec, suite), spec["statistics"]).rows(pairs)
         rows += [row | {"metric": metric} for row in suite_rows]
@@ -184,20 +185,20 @@ def answers_of(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[s
     """The decisions (or scores, if the metric reads them) of every system on one dataset, under every protocol."""
     entry = spec["suites"][suite]
     scores = METRICS[entry["metric"]].reads == "scores"
-    found = Answers({}, {})
+    answers = Answers({}, {})
     for system, cells in paired_cells(layout, suite, dataset, suite_systems(spec, suite)):
         by_seed = [read_decisions(layout, cell) for cell in cells]
         for decisions in zip(*by_seed, strict=True):  # one protocol and split, all seeds
             first = decisions[0]
-            gold = found.gold[first.split] = cells[0].gold[first.rows]
+            gold = answers.gold[first.split] = cells[0].gold[first.rows]
             key = first.split, system["id"], first.protocol
-            found.correct[key] = (first.partitions[0] == gold).all(axis=1)
-            found.systems[key] = np.stack(
+            answers.correct[key] = (first.partitions[0] == gold).all(axis=1)
+            answers.systems[key] = np.stack(
                 [cell.scores[first.rows][None] for cell in cells]
                 if scores
                 else [decision.partitions for decision in decisions]
             )
-    return found
+    return answers
 
 
 def available(scored: dict[str, Collection[Key]]) -> set[Key]:
@@ -208,10 +209,10 @@ def available(scored: dict[str, Collection[Key]]) -> set[Key]:
     Args:
         scored: dataset -> its keys; datasets without any are ignored.
     """
-    found = [keys for keys in scored.values() if keys]
-    everywhere = [{(split, protocol) for split, _, protocol in keys} for keys in found]
-    places = set.intersection(*everywhere) if everywhere else set()
-    return {key for keys in found for key in keys if (key[0], key[2]) in places}
+    decided = [keys for keys in scored.values() if keys]
+    everywhere = [{(split, protocol) for split, _, protocol in keys} for keys in decided]
+    common = set.intersection(*everywhere) if everywhere else set()
+    return {key for keys in decided for key in keys if (key[0], key[2]) in common}
 
 
 def sides_of(pair: Pair) -> tuple[Key, Key]:
@@ -247,34 +248,34 @@ def resample(
         single: each row has one gold label.
         statistics: `draws` and `seed` of the config.
     """
-    found = Evidence({}, {}, {}, {})
+    evidence = Evidence({}, {}, {}, {})
     for split, gold in answers.gold.items():
         keys = [key for key in answers.systems if key[0] == split]
         sets = {key: answers.systems[key] for key in keys}
         flat = np.concatenate([of_system.reshape(-1, *gold.shape) for of_system in sets.values()])  # (M, n, L)
         starts = np.cumsum([0, *(len(s) * s.shape[1] for s in sets.values())])
-        places = {
+        indices = {
             key: np.arange(start, start + s.shape[0] * s.shape[1]).reshape(s.shape[:2])
             for (key, s), start in zip(sets.items(), starts, strict=False)
         }
         seed = int(digest([statistics["seed"], dataset, split]), 16)
         draws = bootstrap(metric, gold, flat, statistics["draws"], seed, single)
         points = point(metric, gold, flat, single)
-        for key, place in places.items():
+        for key, index in indices.items():
             correct = answers.correct[key] if answers.correct else (sets[key][0, 0] == gold).all(axis=1)
-            found.samples[key] = Sample(key[1], points[place].mean(axis=1), draws[:, place].mean(axis=2), correct)
-        here = [test for test in tests if all(key in places for key in test)]
+            evidence.samples[key] = Sample(key[1], points[index].mean(axis=1), draws[:, index].mean(axis=2), correct)
+        here = [test for test in tests if all(key in indices for key in test)]
         if here:
-            paired = [paired_places(places[first], places[second]) for first, second in here]
+            paired = [paired_indices(indices[first], indices[second]) for first, second in here]
             null = swapped(metric, gold, flat, paired, statistics["draws"], seed, single)
-            found.null.update(zip(here, null.T, strict=True))
+            evidence.null.update(zip(here, null.T, strict=True))
         counts = gold.sum(axis=0)
-        found.unseen[split] = verdicts.unseen_variance(gold)
-        found.rare[split] = int(((counts > 0) & (counts < RARE)).sum())
-    return found
+        evidence.unseen[split] = verdicts.unseen_variance(gold)
+        evidence.rare[split] = int(((counts > 0) & (counts < RARE)).sum())
+    return evidence
 
 
-def paired_places(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def paired_indices(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Match the answer sets of two sides, (S, K) indices each; a side with fewer seeds or partitions repeats its own.
 
     Returns:
@@ -304,27 +305,27 @@ class Comparisons:
 
     def rows(self, pairs: list[Pair]) -> Iterator[dict[str, Any]]:
         """For each pair, one row per dataset on which both sides have scores, and one for their average."""
-        found: dict[Test, dict[str, Measured]] = {}
+        results: dict[Test, dict[str, Measured]] = {}
         families: dict[tuple[str, str], list[dict[str, Measured]]] = {}
         for pair in pairs:
             test = test_of(pair)
             levels = self.levels(test)
-            if test in found or not levels:
+            if test in results or not levels:
                 continue
-            found[test] = {name: self.measured(test, sets) for name, sets in levels.items()}
-            if pair.corrected and not math.isnan(found[test][AVERAGE].p):
-                families.setdefault((pair.protocol, pair.split), []).append(found[test])
+            results[test] = {name: self.measured(test, sets) for name, sets in levels.items()}
+            if pair.corrected and not math.isnan(results[test][AVERAGE].p):
+                families.setdefault((pair.protocol, pair.split), []).append(results[test])
         for family in families.values():
             correct(family, self.statistics["level"])
         for pair in pairs:
-            for name, measured in found.get(test_of(pair), {}).items():
+            for name, measured in results.get(test_of(pair), {}).items():
                 yield self.row(pair, name, measured)
             if pair.factor == "system + thresholds":
                 yield from self.shapley_rows(pair)
 
     def levels(self, test: Test) -> dict[str, list[str]]:
         """Row name -> its datasets: each dataset on which both sides have scores, then `average` over all of them."""
-        common = [name for name, found in self.evidence.items() if all(key in found.samples for key in test)]
+        common = [name for name, evidence in self.evidence.items() if all(key in evidence.samples for key in test)]
         return {**{name: [name] for name in common}, AVERAGE: common} if common else {}
 
     def sample(self, key: Key, datasets: list[str]) -> Sample:
@@ -397,9 +398,9 @@ class Comparisons:
         )
         effects = np.zeros(draws)
         parts: list[tuple[Spread, float]] = []
-        for (_, system, _), found, count, sign in zip(test, spreads, counts, (1, -1), strict=True):
-            if found is not None:
-                spread = found[0] if blocked else found[1]
+        for (_, system, _), pooled, count, sign in zip(test, spreads, counts, (1, -1), strict=True):
+            if pooled is not None:
+                spread = pooled[0] if blocked else pooled[1]
                 base = self.base.get(system, system)
                 effects += sign * self.errors(system, math.sqrt(spread.variance / count), spread.df, base)
                 parts.append((spread, count))
@@ -428,19 +429,19 @@ class Comparisons:
         """
         split, system, protocol = key
         base, wanted = self.base.get(system), len(self.evidence[datasets[0]].samples[key].points)
-        place = split, protocol, tuple(datasets), base or system, wanted
-        if place not in self._spreads:
+        cache_key = split, protocol, tuple(datasets), base or system, wanted
+        if cache_key not in self._spreads:
             variants = [
-                found
-                for found in ((split, name, protocol) for name, its in self.base.items() if its == base)
-                if all(found in self.evidence[name].samples for name in datasets)
+                variant
+                for variant in ((split, name, protocol) for name, its in self.base.items() if its == base)
+                if all(variant in self.evidence[name].samples for name in datasets)
             ] or [key]
-            samples = [self.sample(found, datasets) for found in variants]
+            samples = [self.sample(variant, datasets) for variant in variants]
             samples = [sample for sample in samples if len(sample.points) == wanted]
-            self._spreads[place] = seed_spread(
+            self._spreads[cache_key] = seed_spread(
                 np.stack([sample.points for sample in samples]), np.stack([sample.draws for sample in samples], axis=1)
             )
-        return self._spreads[place]
+        return self._spreads[cache_key]
 
     def row(self, pair: Pair, dataset: str, measured: Measured) -> dict[str, Any]:
         """A row of the frame; signs are reversed if the table shows the test's second side first."""
@@ -581,28 +582,28 @@ def rank_rows(suite: str, evidence: dict[str, Evidence], systems: list[str]) -> 
     their mean is the system's value: where labels have few rows, macro-F1 is lower in draws, by different amounts for
     different systems, and this bias must not affect the ranks.
     """
-    places = dict.fromkeys((key[2], key[0]) for found in evidence.values() for key in found.samples)
-    for protocol, split in places:
+    groups = dict.fromkeys((key[2], key[0]) for of_dataset in evidence.values() for key in of_dataset.samples)
+    for protocol, split in groups:
         keys = [(split, name, protocol) for name in systems]
-        keys = [key for key in keys if all(key in found.samples for found in evidence.values())]
+        keys = [key for key in keys if all(key in of_dataset.samples for of_dataset in evidence.values())]
         if len(keys) < 2:
             continue
-        samples = [average([found.samples[key] for found in evidence.values()]) for key in keys]
+        samples = [average([of_dataset.samples[key] for of_dataset in evidence.values()]) for key in keys]
         values = np.array([sample.points.mean() for sample in samples])
         drawn = np.stack([sample.draws.mean(axis=1) for sample in samples], axis=1)  # (D, M)
         drawn = ranks(np.round(drawn - drawn.mean(axis=0) + values, 9))  # rounding keeps equal systems tied
         best = drawn == drawn.min(axis=1, keepdims=True)
         first = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
         low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-        for place, (key, rank) in enumerate(zip(keys, ranks(values), strict=True)):
+        for i, (key, rank) in enumerate(zip(keys, ranks(values), strict=True)):
             yield {
                 "suite": suite,
                 "protocol": protocol,
                 "split": split,
                 "system": key[1],
-                "value": float(values[place]),
+                "value": float(values[i]),
                 "rank": float(rank),
-                "rank_low": float(low[place]),
-                "rank_high": float(high[place]),
-                "p_best": float(first[place]),
+                "rank_low": float(low[i]),
+                "rank_high": float(high[i]),
+                "p_best": float(first[i]),
             }

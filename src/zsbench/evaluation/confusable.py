@@ -59,38 +59,38 @@ def compare_confusable(root: Path, spec: dict[str, Any]) -> None:
         spec: the analysis spec.
     """
     layout = Layout(Path(root))
-    found = read_json(layout.label_pairs)["pairs"] if layout.label_pairs.is_file() else {}
+    lookalikes = read_json(layout.label_pairs)["pairs"] if layout.label_pairs.is_file() else {}
     rows: list[dict[str, Any]] = []
-    for suite in suites_of(spec, "single") if found else ():
+    for suite in suites_of(spec, "single") if lookalikes else ():
         names = {system["id"] for system in suite_systems(spec, suite)}
         contrasts = [one for one in derive(spec["gliznet"]) if {one.system, one.baseline} <= names]
         pairs = [
             Pair(TABLE, suite, "test", one.system, ARGMAX, one.baseline, ARGMAX, one.factor, " vs ".join(one.levels))
             for one in contrasts
         ]
-        rows += _suite_rows(layout, spec, suite, pairs, found)
+        rows += _suite_rows(layout, spec, suite, pairs, lookalikes)
     write_frame(layout, TABLE, rows, COLUMNS)
 
 
 def _suite_rows(
-    layout: Layout, spec: dict[str, Any], suite: str, pairs: list[Pair], found: dict[str, list[list[int]]]
+    layout: Layout, spec: dict[str, Any], suite: str, pairs: list[Pair], lookalikes: dict[str, list[list[int]]]
 ) -> list[dict[str, Any]]:
     """Rows of one suite."""
     wanted = {name for pair in pairs for name in (pair.system, pair.baseline)}
     systems = [system for system in suite_systems(spec, suite) if system["id"] in wanted]
     evidence: dict[str, Evidence] = {}
     for dataset in spec["suites"][suite]["datasets"]:
-        if not found.get(dataset["id"]):
+        if not lookalikes.get(dataset["id"]):
             continue
         values = {}
         for system, cells in paired_cells(layout, suite, dataset, systems):
             of_seeds = [
-                confusable_accuracy(cell.scores, cell.gold.argmax(axis=1), found[dataset["id"]]) for cell in cells
+                confusable_accuracy(cell.scores, cell.gold.argmax(axis=1), lookalikes[dataset["id"]]) for cell in cells
             ]
             values[system["id"]] = np.stack(of_seeds)  # (S, n)
         if values and not np.isnan(next(iter(values.values()))).all():
             evidence[dataset["id"]] = evidence_of(dataset["id"], values, pairs, spec["statistics"])
-    count = sum(len(found[name]) for name in evidence)
+    count = sum(len(lookalikes[name]) for name in evidence)
     comparisons = Comparisons(evidence, bases(spec, suite), spec["statistics"])
     rows = []
     for row in comparisons.rows(pairs):
@@ -98,7 +98,7 @@ def _suite_rows(
         keys = {side: ("test", row[side], ARGMAX) for side in ("system", "baseline")}
         sets = [name for name in sets if all(key in evidence[name].samples for key in keys.values())]
         means = {side: float(comparisons.sample(key, sets).points.mean()) for side, key in keys.items()}
-        pairs_of = len(found[row["dataset"]]) if row["dataset"] != AVERAGE else count
+        pairs_of = len(lookalikes[row["dataset"]]) if row["dataset"] != AVERAGE else count
         row |= {"metric": "confusable_accuracy", "value": means["system"], "baseline_value": means["baseline"]}
         rows.append(row | {"pairs": pairs_of})
     return rows

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
+from sklearn.metrics import average_precision_score
 
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.fetched import open_fetched
@@ -17,7 +18,18 @@ from zsbench.jobs.runtime import resolve_precision
 from zsbench.store.integrity import open_model
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
-from zsbench.training.selection import average_precisions
+
+
+def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+    """(n,) average precision of each text's labels, as defined in scikit-learn (no interpolation).
+
+    Labels with equal scores enter the ranking together, so their order does not matter; constant scores give the share
+    of true labels.
+
+    Args:
+        scores, targets: n arrays (L_i,) each; every text must have a true and a false label.
+    """
+    return np.array([average_precision_score(t, s) for s, t in zip(scores, targets, strict=True)])
 
 
 def bundle_means(values: np.ndarray, bundles: Sequence[str]) -> np.ndarray:

@@ -26,24 +26,24 @@ from zsbench.store.provenance import environment, file_sha256, read_json, write_
 SHORTEST = 3  # shorter words, such as "of", do not count as shared between labels
 
 
-def label_list(own: Sequence[str], pool: Sequence[str], most: int, seed: int) -> list[str]:
+def label_list(set_labels: Sequence[str], pool: Sequence[str], most: int, seed: int) -> list[str]:
     """A data set's own labels, then distinct distractors in a seeded order, up to `most` labels in total.
 
     A label that shares a word with one of the data set's own may apply to a text, so it is not used as a distractor.
 
     Args:
-        own: the labels of the data set; all are kept, even if they are more than `most`.
+        set_labels: the labels of the data set; all are kept, even if they are more than `most`.
         pool: labels of all data sets.
     """
 
     def words(label: str) -> set[str]:
         return {word for word in label.casefold().replace("_", " ").split() if len(word) >= SHORTEST}
 
-    taken = {word for label in own for word in words(label)}
+    taken = {word for label in set_labels for word in words(label)}
     others = {label.casefold(): label for label in sorted(pool) if words(label) and taken.isdisjoint(words(label))}
     drawn = np.random.default_rng(seed).permutation(len(others))
     distractors = [list(others.values())[i] for i in drawn]
-    return [*own, *distractors][: max(most, len(own))]
+    return [*set_labels, *distractors][: max(most, len(set_labels))]
 
 
 @dataclass
@@ -118,8 +118,8 @@ def counting(system: Any) -> Iterator[Read | None]:
 def word_embeddings(system: Any) -> list[tuple[Any, int | None]]:
     """(module, padding id) of the word embeddings of every model, without duplicates."""
     models = [model for model in encoders(system) if hasattr(model, "get_input_embeddings")]
-    found = [(model.get_input_embeddings(), _padding(model)) for model in models]
-    return list({id(module): (module, pad) for module, pad in found if module is not None}.values())
+    embeddings = [(model.get_input_embeddings(), _padding(model)) for model in models]
+    return list({id(module): (module, pad) for module, pad in embeddings if module is not None}.values())
 
 
 def encoders(system: Any) -> list[Any]:
@@ -191,17 +191,17 @@ def _of_set(system: Any, layout: Layout, dataset: str, pool: list[str], spec: di
     counts = [K for K in spec["counts"] if len(labels) >= K]
     measured: list[dict[str, Any]] = []
     before: tuple[int, int] | None = None  # (labels, tokens)
-    kept = False
+    cached = False
     for K in counts:
         predicted = before[1] * K / before[0] if before else 0
         if predicted > spec["tokens"]:
             words = f"about {predicted:,.0f} encoder tokens, over the budget of {spec['tokens']:,}"
             measured.append({"labels": K, "skipped": words})
             continue
-        kept = keeps_labels(system, texts[0], labels[: counts[0]]) if before is None else kept
-        found = measure_count(system, texts, labels[:K], list(frame["sample_id"]), kept)
-        before = K, found["read"] or 0
-        measured.append({"labels": K, "skipped": "", **found})
+        cached = keeps_labels(system, texts[0], labels[: counts[0]]) if before is None else cached
+        result = measure_count(system, texts, labels[:K], list(frame["sample_id"]), cached)
+        before = K, result["read"] or 0
+        measured.append({"labels": K, "skipped": "", **result})
     return {
         "own": len(facts["labels"]),
         "available": len(labels),
@@ -220,15 +220,15 @@ def keeps_labels(system: Any, text: str, labels: list[str]) -> bool:
     return first is not None and again is not None and again.tokens < first.tokens
 
 
-def measure_count(system: Any, texts: list[str], labels: list[str], rows: list[str], kept: bool) -> dict[str, Any]:
+def measure_count(system: Any, texts: list[str], labels: list[str], rows: list[str], cached: bool) -> dict[str, Any]:
     """Answers (n,), encoder input and seconds for one list of labels.
 
     The first text is scored alone, with labels that the system has not seen, then all n texts. The second call minus
-    the first is the input of n - 1 texts; if labels are cached (`kept`), the second call reads only the n texts.
+    the first is the input of n - 1 texts; if labels are cached (`cached`), the second call reads only the n texts.
 
     Args:
         rows: (n,) sample ids, which break ties.
-        kept: see `keeps_labels`.
+        cached: see `keeps_labels`.
     """
 
     def read(some: list[str]) -> tuple[Read | None, np.ndarray, float]:
@@ -239,11 +239,11 @@ def measure_count(system: Any, texts: list[str], labels: list[str], rows: list[s
 
     first, _, _ = read(texts[:1])
     whole, scores, seconds = read(texts)
-    found = {"answers": winners(scores, rows, labels).tolist(), "seconds": seconds}
+    result = {"answers": winners(scores, rows, labels).tolist(), "seconds": seconds}
     if first is None or whole is None:
-        return found | dict.fromkeys(("read", "tokens", "sequences", "first_tokens"))
-    before, further = (Read(), len(texts)) if kept else (first, max(1, len(texts) - 1))
-    return found | {
+        return result | dict.fromkeys(("read", "tokens", "sequences", "first_tokens"))
+    before, further = (Read(), len(texts)) if cached else (first, max(1, len(texts) - 1))
+    return result | {
         "read": whole.tokens,
         "tokens": (whole.tokens - before.tokens) / further,
         "sequences": (whole.sequences - before.sequences) / further,

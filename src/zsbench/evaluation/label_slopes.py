@@ -61,12 +61,12 @@ def correctness(record: dict[str, Any]) -> tuple[list[int], list[np.ndarray]]:
         record: see `label_counts.count_labels`.
     """
     sets = record["sets"].values()
-    known = [{one["labels"] for one in found["counts"] if not one["skipped"]} for found in sets]
+    known = [{one["labels"] for one in of_set["counts"] if not one["skipped"]} for of_set in sets]
     counts = sorted(set.intersection(*known))
     right = []
-    for found in sets:
-        answers = {one["labels"]: one["answers"] for one in found["counts"] if not one["skipped"]}
-        right.append(np.array(found["gold"])[:, None] == np.array([answers[K] for K in counts]).T)
+    for of_set in sets:
+        answers = {one["labels"]: one["answers"] for one in of_set["counts"] if not one["skipped"]}
+        right.append(np.array(of_set["gold"])[:, None] == np.array([answers[K] for K in counts]).T)
     return counts, right
 
 
@@ -76,20 +76,20 @@ def count_rows(record: dict[str, Any], statistics: dict[str, Any]) -> Iterator[d
     sets = list(record["sets"].values())
     shared = {"seed": record["spec"]["seed"], "datasets": ", ".join(record["sets"])}
     rows = sum(len(of_set) for of_set in right)
-    for place, K in enumerate(counts):
-        at = [next(one for one in found["counts"] if one["labels"] == K) for found in sets]
-        drawn = _drawn([of_set[:, place] for of_set in right], statistics["seed"])
+    for column, K in enumerate(counts):
+        at = [next(one for one in entry["counts"] if one["labels"] == K) for entry in sets]
+        drawn = _drawn([of_set[:, column] for of_set in right], statistics["seed"])
         low, high = np.quantile(drawn, [(1 - statistics["level"]) / 2, (1 + statistics["level"]) / 2])
         f1 = [
-            point("macro_f1", one_hot(found["gold"], K), one_hot(one["answers"], K)[None], single=True)[0]
-            for found, one in zip(sets, at, strict=True)
+            point("macro_f1", one_hot(entry["gold"], K), one_hot(one["answers"], K)[None], single=True)[0]
+            for entry, one in zip(sets, at, strict=True)
         ]
         means = {key: _mean([one[key] for one in at]) for key in ("tokens", "first_tokens", "sequences")}
         seconds = sum(one["seconds"] for one in at)
         yield shared | {
             "labels": K,
             "rows": rows,
-            "accuracy": float(np.mean([of_set[:, place].mean() for of_set in right])),
+            "accuracy": float(np.mean([of_set[:, column].mean() for of_set in right])),
             "low": float(low),
             "high": float(high),
             "macro_f1": float(np.mean(f1)),
@@ -98,10 +98,10 @@ def count_rows(record: dict[str, Any], statistics: dict[str, Any]) -> Iterator[d
             "skipped": "",
         }
     skipped: dict[int, str] = {}
-    for found in sets:
-        skipped |= {one["labels"]: one["skipped"] for one in found["counts"] if one["skipped"]}
+    for entry in sets:
+        skipped |= {one["labels"]: one["skipped"] for one in entry["counts"] if one["skipped"]}
         skipped |= {
-            K: f"the pool has {found['available']} labels" for K in record["spec"]["counts"] if found["available"] < K
+            K: f"the pool has {entry['available']} labels" for K in record["spec"]["counts"] if entry["available"] < K
         }
     for K in sorted(skipped.keys() - set(counts)):
         yield shared | {"labels": K, "skipped": skipped[K]}
@@ -185,6 +185,6 @@ def line_slope(counts: np.ndarray, values: np.ndarray, level: float) -> tuple[fl
 
     if np.ptp(values) == 0:
         return 0.0, 0.0, 0.0
-    found = linregress(counts, values)
-    half = float(t.ppf((1 + level) / 2, len(counts) - 2)) * float(found.stderr)
-    return float(found.slope), float(found.slope) - half, float(found.slope) + half
+    fit = linregress(counts, values)
+    half = float(t.ppf((1 + level) / 2, len(counts) - 2)) * float(fit.stderr)
+    return float(fit.slope), float(fit.slope) - half, float(fit.slope) + half

@@ -346,14 +346,14 @@ def calibration_of(
 
 def coverage_record(confidences: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
     """A row of the frame `coverage`; both arguments are (n,)."""
-    found = risk_coverage(confidences, correct)
+    curve = risk_coverage(confidences, correct)
     return {
         "rows": len(confidences),
-        **dict(zip(COVERED, found.accuracy.values(), strict=True)),
+        **dict(zip(COVERED, curve.accuracy.values(), strict=True)),
         "accuracy": float(np.mean(correct)),
-        "aurc": found.aurc,
-        "aurc_low": found.low,
-        "aurc_high": found.high,
+        "aurc": curve.aurc,
+        "aurc_low": curve.low,
+        "aurc_high": curve.high,
     }
 
 

@@ -96,8 +96,8 @@ def _ratio(counts: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 def function_of(metric: str) -> Callable[..., np.ndarray]:
     """The function in this module that computes a metric of `plan.suites.METRICS`; it has the same name."""
-    found: Callable[..., np.ndarray] = globals()[metric]
-    return found
+    function: Callable[..., np.ndarray] = globals()[metric]
+    return function
 
 
 def point(metric: str, gold: np.ndarray, answers: np.ndarray, single: bool) -> np.ndarray:

@@ -220,8 +220,8 @@ def _train_cv(cell: Cell, rows: np.ndarray, folds: Folds) -> _Decided:
     seen = np.flatnonzero(cell.split == "train")
     if not len(seen):
         raise ValueError(f"cell {cell.name}: protocol 'train-cv' needs train rows to fit on")
-    parts = [seen[fold] for _, fold in KFold(5, shuffle=True, random_state=42).split(seen)]
-    thresholds = np.mean([fit_thresholds(cell.scores[part], cell.gold[part]) for part in parts], axis=0)
+    fifths = [seen[fold] for _, fold in KFold(5, shuffle=True, random_state=42).split(seen)]
+    thresholds = np.mean([fit_thresholds(cell.scores[fifth], cell.gold[fifth]) for fifth in fifths], axis=0)
     return apply_thresholds(cell.scores[rows], thresholds)[None], thresholds, "train"
 
 

@@ -74,11 +74,11 @@ def answers(
         orders = [scores_in_order(order) for order in label_orders(len(in_use), options.orders, options.seed)]
     if options.wordings and len(wordings) > 1:
         worded = [np.asarray(system.score(texts, labels), dtype=float) for labels in wordings.values()]
-    found: dict[str, Any] = {"labels": len(in_use), "gold": true}
+    record: dict[str, Any] = {"labels": len(in_use), "gold": true}
     for kind, scored in (("order", orders), ("verbalisation", worded)):
-        found[kind] = [winners(scores, texts, in_use).tolist() for scores in scored]
-        found[f"{kind}_p"] = probabilities_of_first(scored, found[kind], true, cosine)
-    return found | {"again": _again(system, texts, in_use, options.seed) if orders or worded else []}
+        record[kind] = [winners(scores, texts, in_use).tolist() for scores in scored]
+        record[f"{kind}_p"] = probabilities_of_first(scored, record[kind], true, cosine)
+    return record | {"again": _again(system, texts, in_use, options.seed) if orders or worded else []}
 
 
 def probabilities_of_first(

@@ -196,8 +196,8 @@ def seed_spread(points: np.ndarray, draws: np.ndarray) -> tuple[Spread, Spread]:
     """
     V, S = points.shape
     observed = _mean_squares(points)
-    of_rows = [float(part.mean()) for part in _mean_squares(draws - draws.mean(axis=0))]
-    blocks, rest = (float(part) for part in observed)
+    of_rows = [float(square.mean()) for square in _mean_squares(draws - draws.mean(axis=0))]
+    blocks, rest = (float(square) for square in observed)
     if V == 1:
         spread = Spread(blocks, of_rows[0], S - 1)
         return spread, spread

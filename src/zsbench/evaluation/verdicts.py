@@ -87,8 +87,8 @@ def needs(precision: Precision, critical: float, margin: float, rows: int, seeds
     """
     target = (margin / (critical + float(student.ppf(POWER, precision.df)))) ** 2
 
-    def enough(part: float, rest: float, count: int) -> float:
-        return math.ceil(count * part / (target - rest)) if part > 0 and target > rest else math.nan
+    def enough(variance: float, rest: float, count: int) -> float:
+        return math.ceil(count * variance / (target - rest)) if variance > 0 and target > rest else math.nan
 
     both = precision.either
     return enough(precision.rows + both, precision.seeds, rows), enough(precision.seeds + both, precision.rows, seeds)

@@ -25,8 +25,8 @@ from snakemake.logging import ColorizingTextHandler
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from zsbench.errors import suggest
 from zsbench.jobs.progress import MEASURED, Progress, clock, read_seconds
+from zsbench.store.errors import suggest
 
 BEFORE_THE_START = re.compile("Building DAG|Assuming unrestricted|Config file .* is extended|host: ")
 STOPPED = re.compile("Terminating processes on user request|Cancelling snakemake on user request")
@@ -185,8 +185,8 @@ class LogHandler(LogHandlerBase):
         jobs.add_column(no_wrap=True, justify="right")
         jobs.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
         for job, (_, began) in list(self.plan.running.items()):
-            said = last_line(self.logs[job]) if job in self.logs else ""
-            jobs.add_row(f"  {self.names[job]}", clock(now - began), Text(said))
+            last = last_line(self.logs[job]) if job in self.logs else ""
+            jobs.add_row(f"  {self.names[job]}", clock(now - began), Text(last))
         return Group(head, jobs)
 
     def _fail(self, facts: dict[str, Any]) -> None:

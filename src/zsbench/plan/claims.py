@@ -76,8 +76,8 @@ def kind_of(spec: Spec, system: Spec) -> str:
     if family != "gliznet":
         return family if family in KINDS else ""
     gliznet = spec.get("gliznet", {})
-    own = gliznet.get("variants", {}).get(system["id"].removeprefix("gliznet-"), {})
-    options = gliznet.get("base", {}) | own if system["trained"] else {}
+    changes = gliznet.get("variants", {}).get(system["id"].removeprefix("gliznet-"), {})
+    options = gliznet.get("base", {}) | changes if system["trained"] else {}
     if not options.get("order_invariant"):
         return "joint"
     return "labels-apart" if options.get("label_context") == "none" else "order-invariant"

@@ -32,14 +32,14 @@ PLUMBING = {
     "zsbench.data.errors": "names errors",
     "zsbench.data.fetched": "opens what was fetched, whose content is in the keys",
     "zsbench.store.cells": "writes whole cells and refuses damaged ones",
+    "zsbench.store.errors": "names errors",
+    "zsbench.store.fields": "names kinds of config values",
     "zsbench.store.integrity": "refuses damaged files",
     "zsbench.store.layout": "names files",
     "zsbench.store.progress": "prints",
     "zsbench.store.provenance": "writes files, and makes the digests themselves",
     "zsbench.store.secrets": "masks what is printed and stored",
     "zsbench.plan.code_identity": "makes the keys",
-    "zsbench.errors": "names errors",
-    "zsbench.fields": "names kinds of config values",
     "zsbench.families": "lists the families; keys name a family's own modules and options",
     "zsbench.systems.load": "makes the keys; the folder it names for a model has its content in them",
     "zsbench.jobs.worker": "ends processes",
@@ -129,12 +129,12 @@ def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
     return sorted(path for path in (_file(module, SRC) for module in seen) if path is not None)
 
 
-def code_digest(*modules: str, own: Collection[Path] = (), without: Collection[str] = ()) -> str:
+def code_digest(*modules: str, user_files: Collection[Path] = (), without: Collection[str] = ()) -> str:
     """Digest (16 hex digits) of the code in `sources(*modules)` and of the contents of further files.
 
     Args:
         modules: dotted names.
-        own: files of the user.
+        user_files: the user's own files.
         without: modules to exclude.
 
     Raises:
@@ -142,7 +142,7 @@ def code_digest(*modules: str, own: Collection[Path] = (), without: Collection[s
     """
     files = sources(*modules, without=without)
     digests = {_name_in_a_clone(path): _read(path.read_text(encoding="utf-8"))[0] for path in files}
-    return digest(digests | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(own)})
+    return digest(digests | {f"own/{number}/{path.name}": file_sha256(path) for number, path in enumerate(user_files)})
 
 
 def system_code(family: str, settings: dict[str, Any], without: Collection[str] = ()) -> str:
@@ -153,8 +153,8 @@ def system_code(family: str, settings: dict[str, Any], without: Collection[str] 
         settings: its settings in the config.
         without: modules to exclude.
     """
-    own = package_files(settings["class"]) if family == "custom" else []
-    return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, own=own, without=without)
+    user_files = package_files(settings["class"]) if family == "custom" else []
+    return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, user_files=user_files, without=without)
 
 
 def training_code(family: str) -> str:

@@ -44,11 +44,11 @@ def pairs_of(spec: dict[str, Any], suite: str, available: Collection[tuple[str, 
 def claim_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
     """Pairs that claims compare; `available`: as in `multi_pairs`."""
     if spec["suites"][suite]["task"] == "single":
-        places = [(ARGMAX, "test")]
+        decided = [(ARGMAX, "test")]
     else:
-        places = _decided(spec, suite, available)
+        decided = _decided(spec, suite, available)
     controls = {system["id"] for system in spec["systems"] if system["control"]}
-    for (first, second), (protocol, split) in itertools.product(compared(spec, suite), places):
+    for (first, second), (protocol, split) in itertools.product(compared(spec, suite), decided):
         if all((split, name, protocol) in available for name in (first, second)):
             checked = controls.isdisjoint((first, second))
             yield Pair(CLAIMS, suite, split, first, protocol, second, protocol, corrected=checked)
@@ -256,7 +256,7 @@ def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, 
             raise ValueError(f"unknown variant {name!r}; allowed: {', '.join(gliznet['variants'])}")
         settings.append(gliznet["base"] | gliznet["variants"][name])
     defaults = {key: DEFAULTS[key] for key in sorted({*settings[0], *settings[1]}) if key in DEFAULTS}
-    sides = [levels(defaults | own) for own in settings]
+    sides = [levels(defaults | options) for options in settings]
     pairs = {factor: (sides[0][factor], sides[1][factor]) for factor in sorted(sides[0])}
     return {factor: pair for factor, pair in pairs.items() if pair[0] != pair[1]}
 

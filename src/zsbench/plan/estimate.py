@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsbench.errors import counted
 from zsbench.families import FAMILIES
 from zsbench.plan.plan import Plan
 from zsbench.store.cells import FAILED, status
+from zsbench.store.errors import counted
 from zsbench.store.integrity import intact
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
@@ -58,17 +58,17 @@ def _facts(path: Path) -> dict[str, Any]:
     return read_json(path) if intact(path) else {}
 
 
-def _of_gpu_check(parts: dict[str, Any]) -> dict[str, float]:
+def _of_gpu_check(measurements: dict[str, Any]) -> dict[str, float]:
     """Rates of the slowest shape."""
-    found: dict[str, list[float]] = {}
-    for name, part in parts.items():
+    rates: dict[str, list[float]] = {}
+    for name, measured in measurements.items():
         if name.startswith("training: "):
-            found.setdefault(TRAINED, []).append(part["gliznet"]["texts_per_second"])
+            rates.setdefault(TRAINED, []).append(measured["gliznet"]["texts_per_second"])
         for group, key in (("joint", "*"), ("pairs", "*pairs")):
-            for one in part.get(group, {}).values() if name.startswith("scoring: ") else ():
+            for one in measured.get(group, {}).values() if name.startswith("scoring: ") else ():
                 labels = one["labels"] if group == "pairs" else 1
-                found.setdefault(key, []).append(one["texts_per_second"]["wall"]["median"] * labels)
-    return {key: min(values) for key, values in found.items()}
+                rates.setdefault(key, []).append(one["texts_per_second"]["wall"]["median"] * labels)
+    return {key: min(values) for key, values in rates.items()}
 
 
 def _of_run(layout: Layout) -> dict[str, float]:
@@ -151,9 +151,9 @@ def _scoring_hours(plan: Plan, cells: list[tuple[str, str, str, int]], rates: Ra
             continue
         labels = len(plan.dataset_spec(dataset)["labels"]) if family in PAIRWISE else 1
         seconds += rows * labels / rate
-    said = [_hours(seconds)] if seconds else []
-    said += [f"unknown for {counted(without, 'cell')} ({', '.join(sorted(unknown))})"] if without else []
-    return " and ".join(said)
+    phrases = [_hours(seconds)] if seconds else []
+    phrases += [f"unknown for {counted(without, 'cell')} ({', '.join(sorted(unknown))})"] if without else []
+    return " and ".join(phrases)
 
 
 def rows_of(plan: Plan, suite: str, dataset: str) -> int | None:
@@ -186,9 +186,9 @@ def _downloads(plan: Plan) -> str:
     known = {name: size for name in remote if (size := source_bytes(plan, name)) is not None}
     unknown = {name: plan.source_spec(name)["kind"] for name in remote if name not in known}
     asks = " (`zsbench fetch --lock` asks the hub)" if "hub" in unknown.values() else ""
-    said = [f"{sum(known.values()) / 1e9:.2f} GB"] if known or not remote else []
-    said += [f"{counted(len(unknown), 'source')} of unknown size{asks}"] if unknown else []
-    return " and ".join(said)
+    phrases = [f"{sum(known.values()) / 1e9:.2f} GB"] if known or not remote else []
+    phrases += [f"{counted(len(unknown), 'source')} of unknown size{asks}"] if unknown else []
+    return " and ".join(phrases)
 
 
 def _disk(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from zsbench.families import FAMILIES
 from zsbench.plan import contents
 from zsbench.plan.claims import KINDS, kind_of
 from zsbench.plan.contents import ReportItem
-from zsbench.recipe import with_own
+from zsbench.recipe import with_overrides
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import canonical_json
 
@@ -100,7 +100,7 @@ class Plan:
             options = {key: value for key, value in entry.items() if key not in ("family", "recipe")}
             specs[name] = {
                 "family": entry["family"],
-                "recipe": with_own(recipe, entry.get("recipe", {})),
+                "recipe": with_overrides(recipe, entry.get("recipe", {})),
                 "options": options,
             }
         return specs
@@ -286,7 +286,7 @@ class Plan:
             return {}
         suite = next(name for name in self.config["suites"] if {*options["datasets"]} <= {*self.datasets(name)})
         gliznet, reference = self.config["gliznet"], self.config["statistics"]["system"]
-        found: dict[str, tuple[str, str]] = {}
+        selected: dict[str, tuple[str, str]] = {}
         facts: dict[str, Any]
         for name in sorted(self.systems, key=lambda name: name != reference):
             system = self.systems[name]
@@ -296,10 +296,10 @@ class Plan:
             if "systems" in options:
                 chosen = name in options["systems"]
             else:
-                chosen = kind in KINDS and kind not in {other for _, other in found.values()}
+                chosen = kind in KINDS and kind not in {other for _, other in selected.values()}
             if suite in system.suites and FAMILIES[system.family].reads_labels and chosen:
-                found[name] = suite, kind
-        return {name: found[name] for name in self.systems if name in found}
+                selected[name] = suite, kind
+        return {name: selected[name] for name in self.systems if name in selected}
 
     def label_counts_spec(self, system: str) -> dict[str, Any]:
         """Spec for scoring a system with growing numbers of labels; uses its first seed."""

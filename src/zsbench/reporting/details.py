@@ -48,7 +48,7 @@ def details(run: RunData) -> dict[str, Any]:
             cells[key_of(*where[:3])] = shown
             wanted.setdefault(where[1], set()).update(row[0] for row in shown["wrong"])
     texts = {dataset: _texts(run, dataset, ids) for dataset, ids in wanted.items()}
-    return {"cells": cells, "texts": {dataset: found for dataset, found in texts.items() if found}}
+    return {"cells": cells, "texts": {dataset: by_id for dataset, by_id in texts.items() if by_id}}
 
 
 def _detail(run: RunData, where: CellId) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.errors import ConfigError, suggest
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Answers, Comparisons, Evidence, Test, resample
 from zsbench.evaluation.protocols import representative_decision
@@ -17,6 +16,7 @@ from zsbench.plan.suites import RANDOM
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE
 from zsbench.store.cells import OK, status
+from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from zsbench.config.load import ConfigError
-from zsbench.errors import suggest
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import argmax, representative_decision
@@ -15,6 +13,7 @@ from zsbench.families import FAMILIES, MODEL_TYPES
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.tables.base import package_version
 from zsbench.store.cells import OK, status
+from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
 

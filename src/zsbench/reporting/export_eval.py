@@ -9,16 +9,15 @@ from typing import Any, Literal
 
 import yaml
 
-from zsbench.config.load import ConfigError
 from zsbench.evaluation.cells import Cell
 from zsbench.reporting.export import NAMES, TYPES, cells_of, shown_metrics
 from zsbench.reporting.tables.base import package_version
+from zsbench.store.errors import ConfigError
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_text
 
 EEE_SCHEMA = "0.3.0"  # of package every-eval-ever 0.3.0 (MIT); tests run its validator
 Relationship = Literal["first_party", "third_party", "collaborative", "other"]
-HUB = "https://huggingface.co/"
 # Our metric -> Every Eval Ever id.
 METRIC_IDS = {"macro_f1": "f1_macro", "accuracy": "accuracy", "micro_f1": "f1_micro", "exact_match": "exact_match"}
 
@@ -207,5 +206,5 @@ def _facts(cell: Cell, layout: Layout) -> dict[str, Any]:
 
 def _hub_dataset(facts: dict[str, Any]) -> str | None:
     """`owner/name` of the hub data set that a test set was prepared from; None if it is not from the hub."""
-    _, found, name = str(facts.get("origin", "")).partition("datasets/")
-    return name or None if found else None
+    _, separator, name = str(facts.get("origin", "")).partition("datasets/")
+    return name or None if separator else None

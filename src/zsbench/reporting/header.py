@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from zsbench.errors import counted
 from zsbench.reporting.frames import RunData
+from zsbench.store.errors import counted
 
 REHEARSAL = "A rehearsal on miniature replicas (synthetic rows, random weights): the numbers are meaningless."
 DEMONSTRATION = (

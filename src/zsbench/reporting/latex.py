@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zsbench.errors import ConfigError, suggest
 from zsbench.reporting.frames import AVERAGE
 from zsbench.reporting.render import MARKS, Cell, Column, Table, cells, escape_tex
+from zsbench.store.errors import ConfigError, suggest
 
 INTERVAL = "interval"  # the column of the interval of the column before it
 PACKAGES = "booktabs, graphicx"
@@ -127,12 +127,12 @@ def select(table: Table, columns: Sequence[str]) -> Table:
 def _column(table: Table, name: str) -> Column:
     known = column_ids(table)
     whole_words = [one for one in known if one.startswith(f"{name}-")]
-    found = [name] if name in known else whole_words or [one for one in known if one.startswith(name)]
-    found = found or [one for one, column in known.items() if column.value == name]
-    if len(found) != 1:
-        problem = "begins the name of several columns" if found else "is not a column"
+    matches = [name] if name in known else whole_words or [one for one in known if one.startswith(name)]
+    matches = matches or [one for one, column in known.items() if column.value == name]
+    if len(matches) != 1:
+        problem = "begins the name of several columns" if matches else "is not a column"
         raise ConfigError(f"columns: {name!r} {problem}{suggest(name, known)}")
-    return known[found[0]]
+    return known[matches[0]]
 
 
 def _apart(table: Table, column: Column | None) -> list[Column]:
@@ -152,14 +152,14 @@ def _short_title(table: Table, column: Column) -> str:
 
 def _short_systems(table: Table, printed: list[list[Cell]]) -> list[list[Cell]]:
     """The rows without the prefix (family) that all system names share."""
-    places = [k for k, column in enumerate(table.columns) if column.value in ("system", "baseline")]
-    names = {row[k].text for row in printed for k in places}
+    positions = [k for k, column in enumerate(table.columns) if column.value in ("system", "baseline")]
+    names = {row[k].text for row in printed for k in positions}
     families = {name.partition("-")[0] for name in names if "-" in name}
     if len(families) != 1 or not all("-" in name for name in names):
         return printed
     prefix = f"{families.pop()}-"
     return [
-        [replace(cell, value=cell.value.removeprefix(prefix)) if k in places else cell for k, cell in enumerate(row)]
+        [replace(cell, value=cell.value.removeprefix(prefix)) if k in positions else cell for k, cell in enumerate(row)]
         for row in printed
     ]
 

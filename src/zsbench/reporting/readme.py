@@ -62,11 +62,6 @@ def render(text: str, reports: Path) -> str:
     return filled
 
 
-def outside_blocks(text: str) -> str:
-    """The text without its generated blocks."""
-    return _BLOCK.sub("", text)
-
-
 def written_tables(reports: Path) -> dict[str, Table]:
     """All tables of a written report by name."""
     folder = reports / "tables"

@@ -254,7 +254,7 @@ def picked(table: Table, titles: tuple[str, ...]) -> Table:
     return replace(table, columns=tuple(replace(by_title[title], extra=False) for title in titles))
 
 
-def words_table(name: str, title: str, frame: pd.DataFrame, notes: tuple[str, ...] = ()) -> Table:
+def words_table(name: str, title: str, frame: pd.DataFrame) -> Table:
     """A table of a frame with preformatted cells; columns that contain only numbers sort numerically."""
     columns = []
     numeric = frame.copy()
@@ -267,7 +267,7 @@ def words_table(name: str, title: str, frame: pd.DataFrame, notes: tuple[str, ..
             columns.append(Column(column, column, "number" if digits else "count", digits))
         else:
             columns.append(Column(column, column))
-    return Table(title, numeric, tuple(columns), notes=notes, name=name)
+    return Table(title, numeric, tuple(columns), name=name)
 
 
 # --- forms ---

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.errors import ConfigError, suggest
 from zsbench.evaluation.cells import SCORE_PREFIX, Cell, read_cell
 from zsbench.evaluation.protocols import Decision, read_decisions
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import AVERAGE, COLUMNS, SINGLE, WORDS, RunData
 from zsbench.store.cells import CellId, status
+from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 
@@ -66,7 +66,7 @@ class Results:
     def _cell_row(self, cell: CellId, card: dict[str, Any], value: float | None) -> dict[str, Any]:
         suite, dataset, system, seed = cell
         protocol, split = self.run.decision(suite) or ("", "")
-        entry, found = self.run.system(system), status(card)
+        entry, state = self.run.system(system), status(card)
         return {
             "suite": suite,
             "dataset": dataset,
@@ -75,7 +75,7 @@ class Results:
             "family": entry["family"],
             "trained": entry["trained"],
             "control": entry["control"],
-            "status": WORDS.get(found, found),
+            "status": WORDS.get(state, state),
             "reason": card.get("reason", ""),
             "metric": self.run.metric(suite),
             "protocol": protocol,
@@ -129,10 +129,10 @@ class Results:
             ConfigError: the run has no such dataset, system, seed or protocol.
             IntegrityError: a file is missing or damaged.
         """
-        places = self._places(dataset, system, seed)
-        return pd.concat([self._texts(place, protocol) for place in places], ignore_index=True)
+        cells = self._cells(dataset, system, seed)
+        return pd.concat([self._texts(cell, protocol) for cell in cells], ignore_index=True)
 
-    def _places(self, dataset: str, system: str, seed: int | None) -> list[CellId]:
+    def _cells(self, dataset: str, system: str, seed: int | None) -> list[CellId]:
         """Cells with scores of a system on a dataset, in the dataset's first suite."""
         if dataset not in self.run.titles:
             raise ConfigError(f"dataset: {dataset!r} is not in this run{suggest(dataset, self.run.titles)}")
@@ -141,13 +141,13 @@ class Results:
         if system not in systems:
             raise ConfigError(f"system: {system!r} has no scores on {dataset!r}{suggest(system, systems)}")
         suite = next(cell[0] for cell in scored if cell[2] == system)
-        places = {cell[3]: cell for cell in scored if cell[0] == suite and cell[2] == system}
-        if seed is not None and seed not in places:
-            raise ConfigError(f"seed: {system!r} has no seed {seed}{suggest(seed, places)}")
-        return list(places.values()) if seed is None else [places[seed]]
+        cells = {cell[3]: cell for cell in scored if cell[0] == suite and cell[2] == system}
+        if seed is not None and seed not in cells:
+            raise ConfigError(f"seed: {system!r} has no seed {seed}{suggest(seed, cells)}")
+        return list(cells.values()) if seed is None else [cells[seed]]
 
-    def _texts(self, place: CellId, protocol: str) -> pd.DataFrame:
-        suite, dataset, system, seed = place
+    def _texts(self, cell_id: CellId, protocol: str) -> pd.DataFrame:
+        suite, dataset, system, seed = cell_id
         cell = read_cell(self.run.layout, suite, self.run.datasets(suite)[dataset], system, seed)
         decision = self._decision(cell, protocol)
         gold, answers = cell.gold[decision.rows], decision.partitions.mean(axis=0) > 0.5

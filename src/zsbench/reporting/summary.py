@@ -151,9 +151,9 @@ def _limits(run: RunData) -> str:
 
 def _without_numbers(run: RunData, at_most: int = 3) -> str:
     """The first few missing results with their reasons, and the number of others."""
-    said = [
+    phrases = [
         f"{system} on {run.titles[dataset]} ({cell.word}: {cell.reason})"
         for (_, dataset, system), cell in run.missing.items()
     ]
-    rest = len(said) - at_most
-    return ", ".join(said[:at_most]) + (f" and {rest} more (named on the page)" if rest > 0 else "")
+    rest = len(phrases) - at_most
+    return ", ".join(phrases[:at_most]) + (f" and {rest} more (named on the page)" if rest > 0 else "")

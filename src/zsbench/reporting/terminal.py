@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.errors import counted
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.header import header
 from zsbench.reporting.readme import averages, written_tables
 from zsbench.reporting.render import Table, cells, interval_text, number
+from zsbench.store.errors import counted
 from zsbench.store.layout import Layout
 
 WIDTH = 100  # maximum columns of the screen
@@ -101,8 +101,8 @@ def _suite(table: Table, room: int, width: int) -> list[str]:
     others = controls[~controls["system"].isin(trivial["system"])]
     if len(others):
         out += _wrapped("controls: " + ", ".join(f"{one.system} {one.value:.3f}" for one in others.itertuples()), width)
-    if said := _below(systems, any("*" in line[2] for line in lines[1:])):
-        out += _wrapped(said, width)
+    if legend := _below(systems, any("*" in line[2] for line in lines[1:])):
+        out += _wrapped(legend, width)
     return [line[:width] for line in out]
 
 
@@ -124,12 +124,12 @@ def _row(entry: dict[str, Any]) -> list[str]:
 
 def _below(systems: pd.DataFrame, starred: bool) -> str:
     """The meaning of `*` (if shown), and whether the first system is clearly ahead of the second."""
-    said = ["* differs from the reference after correction"] if starred else []
+    phrases = ["* differs from the reference after correction"] if starred else []
     if len(systems) < 2 or pd.isna(systems["p_best"].iloc[0]):
-        return "; ".join(said)
+        return "; ".join(phrases)
     first, second, p = systems["system"].iloc[0], systems["system"].iloc[1], systems["p_best"].iloc[0]
     apart = "is clearly ahead of" if p >= SURE else "cannot be told apart from"
-    return "; ".join([*said, f"{first} {apart} {second} (P(best) {p:.2f})"])
+    return "; ".join([*phrases, f"{first} {apart} {second} (P(best) {p:.2f})"])
 
 
 def _ablations(tables: dict[str, Table], width: int) -> list[str]:
@@ -182,16 +182,16 @@ def table_text(table: Table, width: int) -> str:
     columns = [[column.title, *(row[i].shown for row in rows)] for i, column in enumerate(table.columns)]
     widths = [max(map(len, column)) for column in columns]
     numeric = [column.kind != "text" for column in table.columns]
-    parts: list[list[int]] = [[]]
+    blocks: list[list[int]] = [[]]
     for i in range(1, len(columns)):
-        used = widths[0] + sum(len(GAP) + widths[k] for k in parts[-1])
-        if parts[-1] and used + len(GAP) + widths[i] > width:
-            parts.append([])
-        parts[-1].append(i)
+        used = widths[0] + sum(len(GAP) + widths[k] for k in blocks[-1])
+        if blocks[-1] and used + len(GAP) + widths[i] > width:
+            blocks.append([])
+        blocks[-1].append(i)
     lines = [table.title, ""]
-    for part in parts:
+    for block in blocks:
         for line in range(len(rows) + 1):
-            texts = [(columns[i][line], widths[i], numeric[i]) for i in [0, *part]]
+            texts = [(columns[i][line], widths[i], numeric[i]) for i in [0, *block]]
             shown = [text.rjust(size) if right else text.ljust(size) for text, size, right in texts]
             lines.append(GAP.join(shown).rstrip()[:width])
         lines.append("")

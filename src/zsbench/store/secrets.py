@@ -47,8 +47,8 @@ def also_mask(variable: str) -> None:
 
 def _values() -> list[str]:
     """Values of environment variables that hold secrets, longest first."""
-    found = {value for name, value in os.environ.items() if name in _more or NAMES.search(name)}
-    return sorted((value for value in found if len(value) >= SHORTEST), key=len, reverse=True)
+    secrets = {value for name, value in os.environ.items() if name in _more or NAMES.search(name)}
+    return sorted((value for value in secrets if len(value) >= SHORTEST), key=len, reverse=True)
 
 
 def mask(text: str) -> str:
@@ -60,9 +60,9 @@ def _without_words(text: str) -> str:
     """`mask`, except for queries of links."""
     for value in _values():
         text = text.replace(value, "***")
-    text = TOKENS.sub(lambda found: f"{next(filter(None, found.groups()))}***", text)
+    text = TOKENS.sub(lambda match: f"{next(filter(None, match.groups()))}***", text)
     text = HEADER.sub(r"\1***", text)
-    text = BASIC.sub(lambda found: f"{found[1]}***" if _is_login(found[2]) else found[0], text)
+    text = BASIC.sub(lambda match: f"{match[1]}***" if _is_login(match[2]) else match[0], text)
     return ADDRESS.sub(r"\1***@", BEARER.sub(r"\1***", text))
 
 

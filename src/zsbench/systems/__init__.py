@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from zsbench.config.load import ConfigError
+from zsbench.store.errors import ConfigError
 
 
 @runtime_checkable

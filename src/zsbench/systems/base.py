@@ -44,8 +44,8 @@ class Adapter(TaskSystem):
     def size(self) -> dict[str, int]:
         """Total number and trained number of parameters; shared parameters count once."""
         moved = self.network if self.learned is None else self.learned
-        parts = {"parameters": self.network, "trained_parameters": moved}
-        return {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()}
+        networks = {"parameters": self.network, "trained_parameters": moved}
+        return {name: sum(weight.numel() for weight in network.parameters()) for name, network in networks.items()}
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast, if the run requests it."""

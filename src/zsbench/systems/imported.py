@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.config.load import suggest
 from zsbench.data.errors import DataError
 from zsbench.data.readers import read_frame as read_table
+from zsbench.store.errors import suggest
 from zsbench.store.integrity import read_frame, write_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_atomic

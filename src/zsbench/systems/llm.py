@@ -207,9 +207,9 @@ def chosen_answer(text: str, answers: Sequence[str]) -> str | None:
         text = re.sub(r"\b[IA](?= [a-z'’])|\bI(?=['’])", " ", text)
     named = re.findall(r"(?i:answer|label|key|option|choice)(?: is)?\W{0,4}(\w+)", text)
     for words in (named, re.findall(r"\w+", text)):
-        found = {folded[word] for word in words if word in folded}
-        if len(found) == 1:
-            return found.pop()
+        matches = {folded[word] for word in words if word in folded}
+        if len(matches) == 1:
+            return matches.pop()
     return None
 
 

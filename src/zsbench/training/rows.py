@@ -56,10 +56,10 @@ def read_training_rows(path: Path, draw: LabelDraw) -> TrainingRows:
         stripped = [[[label.strip() for label in row] for row in column] for column in labels]
         labels = [[[label for label in row if len(label) > SHORT] for row in column] for column in stripped]
     positives, negatives = labels
-    kept = [i for i in range(len(texts)) if positives[i] or negatives[i]]
-    if not kept:
+    usable = [i for i in range(len(texts)) if positives[i] or negatives[i]]
+    if not usable:
         raise ValueError(f"{path}: no training row has a label that label_draw {draw!r} can sample")
-    return TrainingRows(*([column[i] for i in kept] for column in (texts, positives, negatives)))
+    return TrainingRows(*([column[i] for i in usable] for column in (texts, positives, negatives)))
 
 
 def read_evaluation_rows(path: Path, split: str = "validation") -> EvaluationRows:
@@ -123,8 +123,8 @@ def _draw_reference(generator: np.random.Generator, true: int, total: int, limit
 def _draw_stratified(generator: np.random.Generator, true: int, total: int, limit: int) -> list[int]:
     """See `_draw_reference`."""
     false = total - true
-    kept = true if true < limit else limit - min(false, limit - max(1, limit // 2))
-    positives = generator.permutation(true)[:kept]
+    most_true = true if true < limit else limit - min(false, limit - max(1, limit // 2))
+    positives = generator.permutation(true)[:most_true]
     room = min(limit - len(positives), false)
     count = int(generator.integers(1, room + 1)) if room else 0
     negatives = true + generator.permutation(false)[:count]

@@ -18,12 +18,12 @@ from transformers import AutoModel
 from gliznet.batching import position_limit
 from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_same
-from zsbench.config.load import ConfigError, check_installed
 from zsbench.data.fetched import open_fetched
-from zsbench.families import FAMILIES, import_class
+from zsbench.families import FAMILIES, MissingPackageError, import_class, versions
 from zsbench.jobs.runtime import prepare_torch, resolve_precision
 from zsbench.plan.code_identity import training_code
 from zsbench.recipe import Recipe
+from zsbench.store.errors import ConfigError
 from zsbench.store.integrity import check_listed, check_rows
 from zsbench.store.layout import Layout
 from zsbench.store.progress import progress_logger
@@ -48,7 +48,10 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
             positions.
         ValueError: the backbone is not a complete and safe checkpoint (`gliznet.checkpoint_files`).
     """
-    check_installed(f"trained.{spec['id']}", spec["family"])
+    try:
+        versions(spec["family"])
+    except MissingPackageError as error:
+        raise ConfigError(f"`trained.{spec['id']}`: {error}") from error
     recipe = Recipe(**spec["recipe"])
     backbone, _ = open_fetched(layout.fetched(recipe.backbone))
     check_files(backbone)

@@ -13,22 +13,8 @@ NEVER_MOVED = (
 )
 
 
-def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) average precision of each text's labels, as defined in scikit-learn (no interpolation).
-
-    Labels with equal scores enter the ranking together, so their order does not matter; constant scores give the share
-    of true labels.
-
-    Args:
-        scores, targets: n arrays (K_i,) each; every text must have a true and a false label.
-    """
-    from sklearn.metrics import average_precision_score
-
-    return np.array([average_precision_score(t, s) for s, t in zip(scores, targets, strict=True)])
-
-
 def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> float:
-    """Mean over texts of the average precision of their labels.
+    """Mean over texts of the average precision of their labels, as defined in scikit-learn (no interpolation).
 
     Texts without a true label or without a false label cannot be ranked and are left out.
 
@@ -38,10 +24,12 @@ def mean_average_precision(scores: Sequence[np.ndarray], targets: Sequence[np.nd
     Raises:
         ValueError: no text is left.
     """
+    from sklearn.metrics import average_precision_score
+
     ranked = [(s, t) for s, t in zip(scores, targets, strict=True) if 0 < t.sum() < len(t)]
     if not ranked:
         raise ValueError("no row has both a true and a false label, so nothing can be ranked")
-    return float(average_precisions(*zip(*ranked, strict=True)).mean())
+    return float(np.mean([average_precision_score(t, s) for s, t in ranked]))
 
 
 def never_moved(values: Sequence[float], better: Callable[[float, float], bool] = operator.gt) -> bool:

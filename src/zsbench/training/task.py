@@ -111,11 +111,11 @@ class Task(ABC):
         """
         rows, size, most, total = self.validation, self.recipe.per_device_batch, self.recipe.max_labels, 0.0
         for start in range(0, len(rows.texts), size):
-            part = slice(start, start + size)
-            labels, targets = [row[:most] for row in rows.labels[part]], [row[:most] for row in rows.targets[part]]
-            batch = self.collate(rows.texts[part], labels, padded_targets(targets))
+            chunk = slice(start, start + size)
+            labels, targets = [row[:most] for row in rows.labels[chunk]], [row[:most] for row in rows.targets[chunk]]
+            batch = self.collate(rows.texts[chunk], labels, padded_targets(targets))
             loss = self.losses(model, {name: tensor.to(device) for name, tensor in batch.items()})["total"]
-            total += float(loss) * len(rows.texts[part])
+            total += float(loss) * len(rows.texts[chunk])
         return total / len(rows.texts)
 
     @abstractmethod

@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from zsbench.errors import ConfigError, suggest
+from zsbench.store.errors import ConfigError, suggest
 
 VARIABLE = "ZSBENCH_TRACKERS"
 PROJECT = "zsbench"

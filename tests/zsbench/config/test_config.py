@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from tests.zsbench.conftest import REPOSITORY, checked
-from zsbench.config.load import ConfigError, load_yaml, resolve, suggest
+from zsbench.config.load import ConfigError, load_yaml, resolve
 from zsbench.plan.plan import Plan
+from zsbench.store.errors import suggest
 
 Change = Callable[[dict], Any]
 CONTROL = {"family": "control", "control": "oracle", "suites": ["gliclass"]}

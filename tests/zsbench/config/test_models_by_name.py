@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tests.zsbench.conftest import REPOSITORY
+from zsbench.cli.progress import missing_files, pin_missing
 from zsbench.config.load import ConfigError, resolve
 from zsbench.data.errors import FetchError
 from zsbench.data.sources import lock as locks
 from zsbench.data.sources.fetch import fetch
 from zsbench.plan.plan import Plan
-from zsbench.plan.progress import missing_files, pin_missing
 from zsbench.store.provenance import read_json
 
 
@@ -95,7 +95,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
             raise FetchError(f"there is no model {source['repo']}")
         return commits[source["repo"]], {"config.json": {"bytes": 2_000_000, "sha256": "0" * 64}}
 
-    monkeypatch.setattr("zsbench.data.sources.hub.hub_listing", listing)
+    monkeypatch.setattr("zsbench.data.sources.lock.hub_listing", listing)
     return commits
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from zsbench.data.errors import DataError, FetchError
 from zsbench.data.prepare import prepare_dataset, read_rows
 from zsbench.data.sources.fetch import fetch
-from zsbench.data.sources.lock import choose, covers
+from zsbench.data.sources.files import choose
+from zsbench.data.sources.lock import covers
 from zsbench.store.provenance import read_json, write_json
 from zsbench.store.secrets import mask, mask_all
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from zsbench.evaluation.hardset import bundle_means
-from zsbench.training.selection import average_precisions
+from zsbench.evaluation.hardset import average_precisions, bundle_means
 
 
 def test_average_precision_by_hand() -> None:

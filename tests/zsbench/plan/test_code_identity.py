@@ -19,7 +19,7 @@ SENSITIVITY = "zsbench.evaluation.sensitivity"  # used by the scoring job, with 
 # Code that names, starts, masks, prints, checks and shows things.
 INDIFFERENT = [*PLUMBING, "zsbench.cli.main", "zsbench.jobs.launch", "zsbench.plan.plan", "zsbench.cli.report"]
 INDIFFERENT += [
-    "zsbench.plan.progress",
+    "zsbench.cli.progress",
     "zsbench.reporting.tables",
     "zsbench.reporting.page",
     "zsbench.data.sources.hub",
@@ -197,7 +197,7 @@ def test_a_users_own_files_count_whole(tmp_path: Path) -> None:
     digests = set()
     for text in ('"""Sort the texts."""', '"""Sort the text."""', "not python"):
         own.write_text(text)
-        digests.add(code_digest(own=[own]))
+        digests.add(code_digest(user_files=[own]))
     assert len(digests) == 3
 
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from zsbench.cli.main import main
-from zsbench.errors import ConfigError
 from zsbench.reporting.latex import _under, column_ids, select, to_float
 from zsbench.reporting.readme import written_tables
 from zsbench.reporting.render import Column, Table, cells, escape_tex
+from zsbench.store.errors import ConfigError
 
 PAPER = r"""\documentclass[twocolumn]{article}
 \usepackage[utf8]{inputenc}

@@ -14,11 +14,11 @@ import pytest
 
 import zsbench
 from zsbench.config.load import resolve
-from zsbench.errors import ConfigError
 from zsbench.evaluation.metrics import single_label
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.results import Results
 from zsbench.store.cells import FAILED, OK
+from zsbench.store.errors import ConfigError
 from zsbench.store.layout import Layout
 
 REPOSITORY = Path(__file__).parents[3]

@@ -64,7 +64,7 @@ def test_tokens_are_those_of_the_sequences(run):
     spec = spec_of("nli", ["source", "tiny-nli"])
     system = load.build(spec, run)
     texts, labels = ["markets rallied", "doctors warned about rates", "trade policy"], ["chips", "climate policy"]
-    found = measure_count(system, texts, labels, ["a", "b", "c"], kept=False)
+    found = measure_count(system, texts, labels, ["a", "b", "c"], cached=False)
     tokenizer = AutoTokenizer.from_pretrained(run.fetched("tiny-nli").parent / "files")
     by_hand = [len(tokenizer(text, f"This is {label}.")["input_ids"]) for text in texts for label in labels]
     assert found["read"] == sum(by_hand)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from accelerate.tracking import GeneralTracker
 
-from zsbench.errors import ConfigError
 from zsbench.recipe import Recipe
+from zsbench.store.errors import ConfigError
 from zsbench.store.layout import Layout
 from zsbench.training import tracking
 from zsbench.training.loop import Trainer

@@ -10,14 +10,14 @@ from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.fetched import AUTHORED, stated
+from zsbench.data.sources.files import choose
 from zsbench.data.sources.https import Https, fetch_https
 from zsbench.data.sources.hub import CHECKPOINT, Hub, fetch_hub
-from zsbench.data.sources.lock import choose
 from zsbench.data.sources.mirror import fetch_mirror
 from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors
-from zsbench.errors import suggest
-from zsbench.fields import EntryError, Inside, Sha256, Strict, Text, absent
+from zsbench.store.errors import suggest
+from zsbench.store.fields import EntryError, Inside, Sha256, Strict, Text, absent
 from zsbench.store.integrity import listing
 from zsbench.store.provenance import digest, file_sha256, write_json
 from zsbench.store.secrets import mask_all
@@ -83,12 +83,12 @@ def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
         raise FetchError(
             f"no such file: {source['path']!r} (relative paths start at the directory where snakemake runs)"
         )
-    found = file_sha256(origin)
-    if source.get("sha256", found) != found:
-        raise FetchError(f"{origin}: sha256 is {found}, expected {source['sha256']}")
+    checksum = file_sha256(origin)
+    if source.get("sha256", checksum) != checksum:
+        raise FetchError(f"{origin}: sha256 is {checksum}, expected {source['sha256']}")
     shutil.copyfile(origin, folder / origin.name)
     verified = "preset" if "sha256" in source else "none"
-    return {"origin": f"local:{origin.name}", "revision": found[:12], "verified": verified}
+    return {"origin": f"local:{origin.name}", "revision": checksum[:12], "verified": verified}
 
 
 def fetch_folder(source: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -176,9 +176,9 @@ def _check_replaceable(folder: Path) -> None:
     Raises:
         PermissionError: names the first folder that cannot be removed.
     """
-    for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        if place.exists() and not os.access(place, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+    for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
 
 def _obtain(source: dict[str, Any], folder: Path, mirror: Path | None, lock: dict[str, Any] | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.hub import Repo, Revision, check_space
-from zsbench.fields import EntryError, Inside, Sha256, Strict, Url, absent
+from zsbench.store.fields import EntryError, Inside, Sha256, Strict, Url, absent
 from zsbench.store.progress import progress_logger
 
 ATTEMPTS = 5  # consecutive attempts without a new byte before giving up
@@ -119,12 +119,12 @@ def download(url: str, target: Path, pinned: str, algorithm: str = "sha256", by:
             part.unlink()  # the partial file was of other content: start over
             doubt = _download(request, part, pinned, algorithm)
         part.replace(target)
-    found = _sum(target, algorithm)
-    if found != pinned:
+    actual = _sum(target, algorithm)
+    if actual != pinned:
         target.unlink()
         cause = doubt or "The publisher changed the file, or something in between did"
         raise FetchError(
-            f"{url}: {algorithm} is {found}, {by} pins {pinned}. {cause}: find out which before pinning the new sum"
+            f"{url}: {algorithm} is {actual}, {by} pins {pinned}. {cause}: find out which before pinning the new sum"
         )
 
 
@@ -151,9 +151,9 @@ def _download(url: str, part: Path, pinned: str, algorithm: str) -> str:
             problem, wait = "the connection was cut", 0.0
             if complete is None:
                 problem = f"it ended after {part.stat().st_size} bytes and the server did not say how many there are"
-                if (found := _sum(part, algorithm)) == last:
+                if (checksum := _sum(part, algorithm)) == last:
                     return f"Twice {problem}: it was cut short or the publisher changed the file"
-                last = found
+                last = checksum
         except urllib.error.HTTPError as error:
             if error.code == 416:  # range not satisfiable: nothing left to send
                 return ""

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from zsbench.data.errors import DISK_FULL, FetchError
-from zsbench.data.sources.lock import choose, wrong_sum
-from zsbench.fields import Inside, Some, Strict, Text, absent, pattern
+from zsbench.data.sources.files import choose, wrong_sum
+from zsbench.store.fields import Inside, Some, Strict, Text, absent, pattern
 from zsbench.store.progress import progress_logger
 from zsbench.store.secrets import mask
 

@@ -4,16 +4,16 @@ An entry is written when a source is first needed, or for all sources by `zsbenc
 verified against it.
 """
 
-import hashlib
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from zsbench.data.errors import FetchError
-from zsbench.store.provenance import file_sha256, write_text
+from zsbench.data.sources.files import choose
+from zsbench.data.sources.hub import hub_listing, wanted_revision
+from zsbench.store.provenance import write_text
 
 HEADER = (
     "# Written when a source is first needed; every fetch verifies against it. Remove an entry to resolve it again.\n"
@@ -43,8 +43,6 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
     Raises:
         FetchError: a repository cannot be read; entries resolved before are kept.
     """
-    from zsbench.data.sources.hub import hub_listing
-
     lock = read_lock(path)
     try:
         for name, source in sources.items():
@@ -76,8 +74,6 @@ def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path
     Yields:
         One line per source, with its commit and size. If one cannot be pinned, the last line tells why.
     """
-    from zsbench.data.sources.hub import wanted_revision
-
     for name in names:
         source = sources[name]
         if source["kind"] != "hub" or wanted_revision(source, source.get("lock")) is not None:
@@ -99,39 +95,3 @@ def covers(entry: dict[str, Any] | None, source: dict[str, Any]) -> bool:
         return set(choose(list(entry["files"]), source["files"], source["repo"])) == set(entry["files"])
     except FetchError:
         return False
-
-
-def choose(names: list[str], patterns: list[str], repo: str) -> list[str]:
-    """Sorted names that match the patterns. A pattern without wildcards must match; one with wildcards may not.
-
-    Raises:
-        FetchError: a named file does not exist, or nothing matches.
-    """
-    missing = [pattern for pattern in patterns if not set(pattern) & set("*?[") and pattern not in names]
-    if missing:
-        shown = ", ".join(sorted(names)[:20]) or "nothing"
-        raise FetchError(f"{repo} has no file {missing[0]!r}; it has: {shown}")
-    chosen = sorted(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
-    if not chosen:
-        raise FetchError(f"{repo}: no file matches {', '.join(patterns)}")
-    return chosen
-
-
-def wrong_sum(path: Path, pinned: dict[str, Any]) -> str | None:
-    """Describe how a file differs from its pinned checksum or size; None if it matches.
-
-    Args:
-        path: the file.
-        pinned: `sha256`, or `git_sha1` (git's blob hash of a small file), and optionally `bytes`.
-    """
-    size = path.stat().st_size
-    if size != pinned.get("bytes", size):
-        return f"it has {size} bytes, {pinned['bytes']} are pinned"
-    if "sha256" in pinned:
-        found, wanted, kind = file_sha256(path), pinned["sha256"], "sha256"
-    else:
-        content = path.read_bytes()
-        # Git's blob hash, which the hub lists for files outside LFS; not used for security.
-        found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        wanted, kind = pinned["git_sha1"], "git sha1"
-    return None if found == wanted else f"its {kind} is {found}, {wanted} is pinned"

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import FetchError
+from zsbench.data.sources.files import choose, wrong_sum
 from zsbench.data.sources.https import file_name
 from zsbench.data.sources.hub import wanted_revision
-from zsbench.data.sources.lock import choose, wrong_sum
 from zsbench.store.provenance import digest, file_sha256, write_atomic
 
 REPLICA = "REPLICA"  # a file of this name marks a mirror with replicas for a rehearsal, not the publishers' rows
@@ -31,21 +31,21 @@ def fetch_mirror(source: dict[str, Any], folder: Path, mirror: Path, lock: dict[
     Raises:
         FetchError: no such folder or file (the message names path and revision), or a damaged file.
     """
-    place, wanted = _place(source), _wanted(source, lock)
-    root, chosen = mirror / place, look_up(source, mirror, lock)
+    repo_folder, wanted = _repo_folder(source), _wanted(source, lock)
+    root, chosen = mirror / repo_folder, look_up(source, mirror, lock)
     sums = _sums(mirror)
     for name in chosen:
-        listed = sums.get(f"{place}/{name}")
+        listed = sums.get(f"{repo_folder}/{name}")
         if listed is not None and listed != file_sha256(root / name):
             raise FetchError(
                 f"{root / name} is damaged: its sha256 is not the one in {mirror / 'SHA256SUMS'}; copy it again"
             )
         write_atomic(folder / name, lambda path, name=name: shutil.copyfile(root / name, path))  # type: ignore[misc]
     verified = _verified(source, folder, chosen, lock)
-    own = "mirror-" + digest([[name, file_sha256(folder / name)] for name in chosen])
+    mirror_revision = "mirror-" + digest([[name, file_sha256(folder / name)] for name in chosen])
     return {
-        "origin": f"mirror:{place}",
-        "revision": wanted if verified else own,
+        "origin": f"mirror:{repo_folder}",
+        "revision": wanted if verified else mirror_revision,
         "verified": verified or ("SHA256SUMS" if sums else "none"),
         "replica": (mirror / REPLICA).is_file(),
     }
@@ -57,7 +57,7 @@ def look_up(source: dict[str, Any], mirror: Path, lock: dict[str, Any] | None) -
     Raises:
         FetchError: no such folder or file; the message names path and revision.
     """
-    root, wanted = mirror / _place(source), _wanted(source, lock)
+    root, wanted = mirror / _repo_folder(source), _wanted(source, lock)
     if not root.is_dir():
         raise FetchError(_miss(source, root, wanted, mirror, f"there is no folder {root}"))
     names = sorted(
@@ -70,7 +70,7 @@ def look_up(source: dict[str, Any], mirror: Path, lock: dict[str, Any] | None) -
         raise FetchError(_miss(source, root, wanted, mirror, str(error))) from None
 
 
-def _place(source: dict[str, Any]) -> str:
+def _repo_folder(source: dict[str, Any]) -> str:
     return f"{source.get('repo_type', 'dataset')}s/{source['repo']}"
 
 

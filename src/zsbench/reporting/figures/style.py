@@ -196,8 +196,8 @@ def range_rows(axis: Axes, table: pd.DataFrame, rows: Sequence[str], series: Map
         y = np.arange(len(rows)) + (line - (len(series) - 1) / 2) * step
         style = series_style(number) | {"linestyle": "none"}
         axis.hlines(y, ranges["low"], ranges["high"], color=style["color"], linewidth=1.8)
-        for place, row in zip(y, ranges.itertuples(), strict=True):
-            (mark,) = axis.plot(row.mean, place, markersize=6.5, **style)
+        for height, row in zip(y, ranges.itertuples(), strict=True):
+            (mark,) = axis.plot(row.mean, height, markersize=6.5, **style)
             tip(mark, f"{name}, {row.Index}: {row.mean:.3f} ({row.low:.3f} to {row.high:.3f})")
     for edge in range(1, len(rows)):
         axis.axhline(edge - 0.5, color=RULE, linewidth=0.8)

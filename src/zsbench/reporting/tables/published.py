@@ -127,7 +127,7 @@ def _measured(
         values, counts = [value for value, _ in singles if value is not None], [n for _, n in singles if n is not None]
         return (sum(values) / len(singles), sum(counts)) if len(values) == len(singles) else (None, None)
     for name, one in run.spec["suites"].items():
-        if words.get(dataset) in [found["id"] for found in one["datasets"]]:
+        if words.get(dataset) in [preset["id"] for preset in one["datasets"]]:
             suite, dataset = name, words[dataset]
             break
     kind, _, label = metric.partition(":")

@@ -127,8 +127,8 @@ def _with_deltas(values: pd.DataFrame, deltas: pd.DataFrame) -> pd.DataFrame:
     """The values with their tested differences to the reference, over the `delta_sets` that both systems have."""
     tests = deltas.rename(columns={"system": "subtrahend", "baseline": "system", "n_sets": "delta_sets"})
     tests = tests.assign(delta=-tests["delta"], low=-tests["high"], high=-tests["low"])  # stored as reference minus row
-    kept = [name for name in tests if name not in values or name in ("system", "dataset")]
-    frame = values.merge(tests[kept], on=["system", "dataset"], how="left")
+    columns = [name for name in tests if name not in values or name in ("system", "dataset")]
+    frame = values.merge(tests[columns], on=["system", "dataset"], how="left")
     return frame.astype(dict.fromkeys(TESTS, float))
 
 

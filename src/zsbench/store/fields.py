@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from zsbench.errors import suggest
+from zsbench.store.errors import suggest
 
 T = TypeVar("T")
 WORDS: dict[str, str] = {}  # pattern -> description of allowed values
@@ -137,8 +137,8 @@ def validate(model: type[BaseModel], raw: Any) -> tuple[Any, list[str]]:
     except ValidationError as error:
         problems: dict[str, list[tuple[str, str]]] = {}
         for one in error.errors(include_url=False):
-            key, found, allowed = _explain(one, raw, owners)
-            problems.setdefault(key, []).append((found, allowed))
+            key, problem, allowed = _explain(one, raw, owners)
+            problems.setdefault(key, []).append((problem, allowed))
         return None, [f"`{key}`: {_joined(each)}" for key, each in problems.items()]
 
 
@@ -158,21 +158,21 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
         name = context.get("discriminator", "").strip("'") or error["loc"][-1]
         close = difflib.get_close_matches(str(name), value, n=1) if isinstance(value, dict) else []
         path += [name] if path[-1:] != [name] else []
-        found, allowed = "required" + (f"; {close[0]!r} is not a key" if kind != "missing" and close else ""), ""
+        problem, allowed = "required" + (f"; {close[0]!r} is not a key" if kind != "missing" and close else ""), ""
     elif kind == "extra_forbidden":
         fields = owners[id(parent)].model_fields
-        found = "unknown key" + suggest(path[-1], [field.alias or name for name, field in fields.items()])
+        problem = "unknown key" + suggest(path[-1], [field.alias or name for name, field in fields.items()])
         allowed = ""
     elif kind in ("literal_error", "union_tag_invalid"):
         if kind == "union_tag_invalid":
             path.append(context["discriminator"].strip("'"))
             shown = repr(context["tag"])
         options = re.findall(r"'([^']*)'", context.get("expected", context.get("expected_tags", "")))
-        found, allowed = shown + suggest(shown.strip("'"), options), ""
+        problem, allowed = shown + suggest(shown.strip("'"), options), ""
     elif kind == "string_pattern_mismatch":
-        found, allowed = shown, WORDS.get(context["pattern"], f"a string that matches {context['pattern']}")
+        problem, allowed = shown, WORDS.get(context["pattern"], f"a string that matches {context['pattern']}")
     elif kind == "value_error":
-        found, allowed = str(context["error"]), ""
+        problem, allowed = str(context["error"]), ""
         if isinstance(context["error"], EntryError) and context["error"].key:
             path.append(context["error"].key)
     else:
@@ -181,8 +181,8 @@ def _explain(error: Any, raw: Any, owners: dict[int, type[BaseModel]]) -> tuple[
         )
         for term, plain in TERMS.items():
             words = words.replace(term, plain)
-        found, allowed = shown, words
-    return ".".join(map(str, path)) or "(top level)", found, allowed
+        problem, allowed = shown, words
+    return ".".join(map(str, path)) or "(top level)", problem, allowed
 
 
 def _path(location: tuple[Any, ...], raw: Any) -> tuple[list[Any], Any, Any]:

@@ -10,9 +10,9 @@ from zsbench.data.sources.hub import UNLOCKED, wanted_revision
 from zsbench.data.sources.lock import lock_file
 from zsbench.data.sources.lock import pin_missing as pin_unlocked
 from zsbench.data.sources.mirror import look_up
-from zsbench.errors import counted
 from zsbench.plan.plan import Plan
 from zsbench.store.cells import FAILED, status
+from zsbench.store.errors import counted
 from zsbench.store.integrity import intact
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.zsbench.conftest import REPOSITORY
+from zsbench.cli.progress import summary, unreachable_sources, warning
 from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.plan.plan import Plan
-from zsbench.plan.progress import summary, unreachable_sources, warning
 from zsbench.store.provenance import write_json
 
 
