@@ -144,7 +144,6 @@ def look_at(page: Path, folder: Path, axe: str = "") -> tuple[dict[str, Any], li
             ],
             capture_output=True,
             text=True,
-            timeout=120,
         )
     found = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.DOTALL)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
