@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel, P
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.options import GliZNetOptions
 from gliznet.tokenizer import GliZNETTokenizer
-from tests.factories import wordpiece
+from tests import factories
 from zsbench.store.integrity import listing, write_rows
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, read_json, write_json
@@ -103,22 +103,14 @@ def sentence(i: int) -> str:
 def make_tokenizer() -> PreTrainedTokenizerFast:
     words = {*WORDS, "example", "intent", *(word for text in TOPICS.values() for word in text.lower().split())}
     names = ["input_ids", "token_type_ids", "attention_mask"]
-    tokenizer = wordpiece([*sorted(words), "<", ">"], model_max_length=64, model_input_names=names)
+    tokenizer = factories.wordpiece([*sorted(words), "<", ">"], model_max_length=64, model_input_names=names)
     tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()  # BERT's would drop control characters
     return tokenizer
 
 
 def bert_config(vocab_size: int = PIECES, **more) -> BertConfig:
-    return BertConfig(
-        vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=128,
-        initializer_range=0.3,
-        **more,
-    )
+    sizes = {"vocab_size": vocab_size, "num_attention_heads": 2, "max_position_embeddings": 128}
+    return factories.bert_config(**sizes, initializer_range=0.3, **more)
 
 
 def finish_source(layout: Layout, name: str) -> None:
