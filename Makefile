@@ -109,7 +109,7 @@ sample:
 
 test: export OMP_NUM_THREADS := 1
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # How often intervals hold the truth and p values are small under the null, over hundreds of made-up experiments.
 simulations: export OMP_NUM_THREADS := 1

@@ -26,3 +26,8 @@ def _seeds() -> None:
     random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: the workers of `make test`, which keep this order, then end together."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
