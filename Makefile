@@ -107,7 +107,7 @@ sample:
 
 test: export OMP_NUM_THREADS := 1
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Coverage of intervals, and p values under the null, in hundreds of simulated experiments.
 simulations: export OMP_NUM_THREADS := 1

@@ -61,8 +61,8 @@ def fast_tokenizer(tokenizer: Tokenizer, **more: Any) -> PreTrainedTokenizerFast
 
 
 def wordpiece(words: Iterable[str] = WORDS, **more: Any) -> PreTrainedTokenizerFast:
-    """Like BERT's: lower case, word pieces; `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`."""
-    pieces = [*SPECIALS, *LETTERS, *(f"##{c}" for c in LETTERS), *(word for word in words if len(word) > 1)]
+    """As BERT's: lower case, word pieces; `[CLS] a [SEP]` and `[CLS] a [SEP] b [SEP]`."""
+    pieces = dict.fromkeys([*SPECIALS, *LETTERS, *(f"##{c}" for c in LETTERS), *words])
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -45,7 +45,6 @@ def all_but_few() -> set[str]:
     return {module for module, names in owners if needed.isdisjoint(map(canonicalize_name, names))}
 
 
-@pytest.mark.timeout(900)  # three processes import torch
 def test_dry_run_from_a_copied_tree_with_few_packages(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for name in ("src", "benchmarks", "workflow", "authored"):
@@ -55,7 +54,7 @@ def test_dry_run_from_a_copied_tree_with_few_packages(tmp_path: Path) -> None:
     assert {"snakemake", "tabulate", "datasets", "sentence_transformers", "sentencepiece"} <= hidden
     (tmp_path / "site" / "sitecustomize.py").write_text(HIDE.format(hidden=hidden))
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}
-    arguments = ["-m", "benchmarks.gpu_check", "--dry-run", "--minutes", "20"]
+    arguments = ["-m", "benchmarks.gpu_check", "--dry-run", "--minutes", "600"]
     done = subprocess.run([sys.executable, *arguments], cwd=tree, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     path = tree / "reports" / "gpu" / "cpu-dry-run.json"

@@ -31,7 +31,7 @@ def letters(texts: list[str]) -> list[int]:
 
 
 @given(st.lists(st.integers(4, 400), min_size=1, max_size=40), st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_texts_have_the_lengths_asked_for(lengths: list[int], seed: int) -> None:
     texts = make_texts(lengths, letters, seed)
     assert texts == make_texts(lengths, letters, seed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel
 
 from benchmarks.compiled import measure_compiled
 from benchmarks.contenders import build_contenders
@@ -17,9 +17,8 @@ from benchmarks.memory import measure_memory_alone
 from benchmarks.page import write_speed_page
 from benchmarks.run import run_speed
 from benchmarks.setting import Setting, counting
+from tests.factories import SPECIALS, fast_tokenizer
 from zsbench.store.provenance import read_json
-
-SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +32,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    names = {
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
-    }
     files = folder / "fetch" / "tiny" / "files"
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(files)
+    fast_tokenizer(tokenizer).save_pretrained(files)
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 16, "num_hidden_layers": 1}
     BertModel(BertConfig(vocab_size=len(pieces) + 8, pad_token_id=0, **shape)).save_pretrained(files)

@@ -24,7 +24,7 @@ EXTREMES = [0.0, *NEAR, *(1 - p for p in NEAR[1:]), 1.0]
 
 
 @given(st.sampled_from(EXTREMES) | st.floats(0, 1), st.sampled_from([1, 1000, 100_000]), st.integers(0, 2**31))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_p_keeps_its_share_and_the_expectation(p: float, n: int, seed: int) -> None:
     torch.manual_seed(seed)
     y = fast_dropout(torch.ones(n, dtype=torch.float64), p)

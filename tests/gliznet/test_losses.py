@@ -15,7 +15,7 @@ LOGITS = torch.tensor([[2.0, 1.0, 0.5, -1.0]])
 LABELS = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
 Z = torch.tensor([[[1.0, 0, 2], [0, 1, 2], [1, 1, 0], [-1, 0, 1]]])
 ALL = torch.ones(1, 4, dtype=torch.bool)
-CASES = settings(max_examples=25, deadline=None)
+CASES = settings(max_examples=25)
 
 
 @st.composite
@@ -120,7 +120,7 @@ def test_alignment_is_the_formula(batch) -> None:
     assert losses.alignment(text, vectors, labels).item() == pytest.approx(np.mean(cells), abs=1e-9)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(batches())
 def test_gradients(batch) -> None:
     logits, labels, vectors = batch

@@ -91,7 +91,7 @@ def test_scores_are_the_equations(text_repr: str, label_repr: str, head: str) ->
             assert logits[b, j].item() == pytest.approx(expected, abs=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations(range(3)), st.sampled_from(TEXT_REPRS), st.booleans())
 def test_permuting_labels_permutes_scores(order: list[int], text_repr: str, enrichment: bool) -> None:
     """Given the hidden states, nothing above the encoder depends on the order of labels."""

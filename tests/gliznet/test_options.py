@@ -25,7 +25,7 @@ def test_every_option_documents_itself() -> None:
 
 def test_options_load_no_model_library() -> None:
     code = "import sys, gliznet.options; sys.exit(bool({'torch', 'transformers'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.mark.parametrize("first", ["gliznet", "transformers"])
@@ -39,7 +39,7 @@ def test_importing_gliznet_registers_it_with_transformers(first: str, tmp_path: 
         "torch.set_default_device('meta')",
     ]
     lines += ["print(type(AutoModel.from_config(config)).__name__, AutoConfig.for_model('gliznet').options.margin)"]
-    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], timeout=120, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
     assert done.stdout == "GliZNetForSequenceClassification 0.5\n", done.stderr
 
 

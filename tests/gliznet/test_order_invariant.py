@@ -42,7 +42,7 @@ def label_sets(draw: st.DrawFn) -> tuple[list[str], list[int]]:
 
 @pytest.mark.parametrize("context", range(len(CONTEXTS)))
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(label_sets())
 def test_scores_depend_on_neither_order_nor_company(models, kind: str, context: int, case) -> None:
     model, tokenizer = models[kind, context]

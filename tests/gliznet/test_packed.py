@@ -66,7 +66,7 @@ def batch(lengths: list[int], seed: int = 0, pad: int = 1) -> dict[str, torch.Te
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=7), seed=st.integers(0, 99))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_states_are_those_of_transformers(kind: str, lengths: list[int], seed: int) -> None:
     plain, fast = pair(kind)
     inputs = batch(lengths, seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -16,7 +16,7 @@ from gliznet.tokenizer import LAB, GliZNETTokenizer
 from gliznet.truncation import SERVED, LabelBudgetError, keep_lengths, plan_chunks
 from tests.factories import TOKENIZERS
 
-CASES = settings(max_examples=30, deadline=None)
+CASES = settings(max_examples=30)
 KINDS = ["bert", "deberta", "modernbert"]
 
 
@@ -209,7 +209,7 @@ LABELS = st.lists(TEXT.filter(str.strip), min_size=1, max_size=5)
 @example(text="[SEP] sports [LAB]", labels=["[LAB]", "a [SEP] b"])
 @example(text="\u202e\x00", labels=["\x1c x", "x"])
 @given(text=TEXT, labels=LABELS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 def test_every_label_stands_once_and_in_order(tokenizer: GliZNETTokenizer, text: str, labels: list[str]) -> None:
     try:
         (row,) = tokenizer.encode_rows([text], [labels])

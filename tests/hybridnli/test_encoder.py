@@ -107,7 +107,7 @@ def test_no_texts_and_no_hypotheses(encoder):
     assert nli_scores(encoder, ["x"], []).shape == (1, 0)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_pairs_joined_by_ids_equal_the_tokenizer(tokenizer, data):
     words = st.lists(st.sampled_from([*NEWS[0].split(), "zzz", "[SEP]", "é"]), max_size=30).map(" ".join)

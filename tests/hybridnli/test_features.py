@@ -134,7 +134,7 @@ def _build_and_die(folder, tokenizer):
 def test_sigkill_while_writing_leaves_a_store_that_continues(encoder, tokenizer, tmp_path, small_shards, count_passes):
     child = multiprocessing.get_context("fork").Process(target=_build_and_die, args=(tmp_path, tokenizer))
     child.start()
-    child.join(60)
+    child.join()
     assert child.exitcode == -signal.SIGKILL
     assert len(files(tmp_path, "tokens-*")) == 2 and len(files(tmp_path, ".writing-*")) == 1
     passes = count_passes(encoder)

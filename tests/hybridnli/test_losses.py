@@ -32,7 +32,7 @@ def draw(seed, rows, labels):
 CASES = {"seed": st.integers(0, 2**16), "rows": st.integers(1, 6), "labels": st.integers(1, 4)}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(**CASES)
 def test_terms_equal_loops(seed, rows, labels):
     logits, nli, gold = draw(seed, rows, labels)

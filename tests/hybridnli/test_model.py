@@ -46,7 +46,7 @@ def reference_logit(p, H, label):
     return (context @ u) * math.exp(p["log_temp"])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**16),
     lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
@@ -127,7 +127,7 @@ def test_heads_taken_together_equal_one_after_the_other():
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**16), rows=st.integers(1, 5))
 def test_blend_equals_loops(seed, rows):
     rng = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ def test_grid_is_the_published_one():
     assert len(GRID) == 98 and GRID[0] == 0.01 and GRID[-1] == 0.98 and GRID[34] == 0.35
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**16), rows=st.integers(1, 25), labels=st.integers(1, 3), coarse=st.booleans())
 def test_fit_equals_the_grid_search(seed, rows, labels, coarse):
     scores, gold = draw(seed, rows, labels, coarse)
@@ -58,7 +58,7 @@ def test_float32_scores_meet_the_grid_as_published():
     assert apply_thresholds(scores, np.array([0.7])).ravel().tolist() == [int(float(np.float32(0.7)) >= 0.7), 0]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**16), rows=st.integers(1, 20))
 def test_f1_equals_sklearn(seed, rows):
     scores, gold = draw(seed, rows, 3)
@@ -67,7 +67,7 @@ def test_f1_equals_sklearn(seed, rows):
     np.testing.assert_allclose(f1_per_label(predictions, gold), expected)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**16), rows=st.integers(4, 30), folds=st.integers(2, 4))
 def test_cross_fit_is_out_of_fold(seed, rows, folds):
     scores, gold = draw(seed, rows, 2)
@@ -123,4 +123,4 @@ def test_thresholds_need_no_torch():
         "import hybridnli.thresholds, hybridnli.data\n"
         "from hybridnli import fit_thresholds, published_split, TOPICS\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,42 @@ import pytest
 from zsbench.plan.plan import Plan
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+# `python -m snakemake`, as often as asked, without importing Snakemake each time: that is a quarter of a dry run.
+SERVER = """
+import json, os, sys
+import snakemake.cli
+for line in sys.stdin:
+    folder, arguments, environment, said = json.loads(line)
+    if not (child := os.fork()):
+        for number, name in enumerate(("/dev/null", *said)):
+            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment | {"PYTHONPATH": folder + "/src"})
+        sys.path[:1] = [folder, folder + "/src"]
+        sys.argv[1:] = arguments
+        snakemake.cli.main()
+    _, status, used = os.wait4(child, 0)
+    print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime]), flush=True)
+"""
+
+
+@cache
+def _server() -> subprocess.Popen:
+    command = [sys.executable, "-c", SERVER]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def warm_snakemake(request: str) -> tuple[int, float]:
+    """Exit code and CPU seconds of one run of Snakemake."""
+    server = _server()
+    assert server.stdin and server.stdout
+    server.stdin.write(request + "\n")
+    server.stdin.flush()
+    code, seconds = json.loads(server.stdout.readline())
+    return code, seconds
 
 
 class Project:
@@ -30,13 +67,14 @@ class Project:
         (folder / "profiles").symlink_to("workflow/profiles")
 
     def snakemake(self, *arguments: str, config: str = "workflow/configs/embedded.yaml", refused: bool = False) -> str:
-        """Run snakemake on the copy, with the copy's modules; returns its output."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-        command += ["--configfile", *config.split()] if config else []
-        environment = os.environ | {"PYTHONPATH": str(self.folder / "src")}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
-        assert (done.returncode != 0) == refused, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        """Run snakemake on the copy, with the copy's own modules; returns all it printed."""
+        words = ["--cores", "1", *arguments, *(["--configfile", *config.split()] if config else [])]
+        said = [self.folder.with_name(f"{self.folder.name}-{stream}") for stream in ("out", "err")]
+        request = [str(self.folder), words, dict(os.environ), [str(path) for path in said]]
+        code, self.cpu_seconds = warm_snakemake(json.dumps(request))
+        text = "".join(path.read_text(encoding="utf-8") for path in said)
+        assert (code != 0) == refused, text
+        return text
 
     def planned(self, *arguments: str, config: str = "workflow/configs/embedded.yaml") -> Counter:
         """Numbers of jobs by rule that a dry run plans, without targets, which produce nothing."""
@@ -50,6 +88,7 @@ class Project:
     def finish(self, config: str = "workflow/configs/embedded.yaml") -> None:
         """Create every output of the plan, and record the current code, params and inputs as its provenance."""
         summary = self.snakemake("--summary", config=config)
+        self.plan_seconds = self.cpu_seconds
         for line in summary.splitlines():
             path = self.folder / line.split("\t")[0]
             if line.startswith(("results/", "reports/")) and not path.exists():
@@ -87,5 +126,5 @@ def project(finished: Project, tmp_path: Path) -> Project:
     """A fresh copy of the finished project, to be edited."""
     shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True, copy_function=shutil.copy2)
     copy = object.__new__(Project)
-    copy.folder = tmp_path / "copy"
+    copy.folder, copy.plan_seconds = tmp_path / "copy", finished.plan_seconds
     return copy

@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.processes import wait_for
 
 from .conftest import REPOSITORY, Project
 from .whole_run import CONFIG as TINY
@@ -59,24 +60,17 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_second_run_of_the_same_files_is_told_and_harms_nothing(tmp_path: Path) -> None:
     (tmp_path / "Snakefile").write_text(SLOW)
     first = start(tmp_path)
-    wait_for(tmp_path / "started", first)
+    wait_for((tmp_path / "started").exists, first)
     second = start(tmp_path)
-    said, _ = second.communicate(timeout=60)
+    said, _ = second.communicate()
     assert second.returncode == 1 and "Traceback" not in said
     assert "Directory cannot be locked" in said and str(tmp_path) in said and "--unlock" in said, said
     assert first.poll() is None and not (tmp_path / "results" / "a").exists()
     (tmp_path / "go").touch()
-    said, _ = first.communicate(timeout=60)
+    said, _ = first.communicate()
     assert first.returncode == 0, said
     assert (tmp_path / "results" / "a").read_text() == "once\n"
     assert not list((tmp_path / ".snakemake" / "locks").glob("*"))
@@ -86,11 +80,11 @@ def test_what_a_killed_run_left_half_made_is_made_again_by_the_same_command(tmp_
     (tmp_path / "Snakefile").write_text(SLOW.replace("echo once >> started;", "touch {output} started;"))
     shutil.copytree(REPOSITORY / "profiles", tmp_path / "profiles")
     first = start(tmp_path)
-    wait_for(tmp_path / "started", first)
+    wait_for((tmp_path / "started").exists, first)
     first.kill()
     first.wait()
     (tmp_path / "go").touch()
-    said, _ = start(tmp_path).communicate(timeout=60)
+    said, _ = start(tmp_path).communicate()
     assert (tmp_path / "results" / "a").exists() and "1 of 1 jobs done" in said, said
 
 
@@ -101,7 +95,7 @@ def test_labels_longer_than_a_command_line_reach_their_job(project: Project) -> 
     wordy = CONFIG | {"datasets": {"mine": DATASET | {"gold": gold, "verbalisations": {"plain": labels}}}, "run": "one"}
     (project.folder / "one.yaml").write_text(yaml.safe_dump(wordy))
     process = start(project.folder, f"results/one/{ROWS}", "--configfile", "one.yaml")
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate()
     assert process.returncode == 0, said[-2000:]
     card = json.loads((project.folder / "results" / "one" / "datasets" / "mine" / "card.json").read_text())
     assert card["labels"] == labels
@@ -123,7 +117,7 @@ def test_a_job_hears_of_its_workflow_only_from_its_own_shell(project: Project) -
     stand_in.write_text('#!/bin/sh\nenv > environment\necho "$@" > words\nexit 1\n')
     stand_in.chmod(0o755)
     process = start(project.folder, f"results/one/{ROWS}", "--configfile", "one.yaml")
-    said, _ = process.communicate(timeout=120)
+    said, _ = process.communicate()
     words = (project.folder / "words").read_text()
     assert words.startswith(f"--end-with {process.pid} job fetch --run one "), said
     environment = (project.folder / "environment").read_text()
@@ -136,7 +130,7 @@ def test_two_configs_run_at_once_in_one_checkout(project: Project) -> None:
         run: start(project.folder, f"results/{run}/{ROWS}", "--configfile", f"{run}.yaml") for run in ("one", "two")
     }
     for process in runs.values():
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate()
         assert process.returncode == 0, said
     kept = []
     for run in runs:

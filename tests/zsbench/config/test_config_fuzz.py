@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.zsbench.conftest import REPOSITORY, checked
@@ -49,7 +49,7 @@ def put(config: Any, key: str, value: Any) -> None:
 @example([("suites", {"topics": None})])
 @example([("trained.nli-mini.template", "{} {0.__class__}")])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), VALUES), min_size=1, max_size=2))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=30)
 def test_a_changed_config_plans_or_is_refused(changes: list[tuple[str, Any]]) -> None:
     config = copy.deepcopy(EMBEDDED)
     for key, value in changes:
@@ -88,7 +88,7 @@ def test_a_single_wrong_value_is_named_by_its_key_alone(key: str) -> None:
 @example("a: " + "9" * 5000)
 @example("\x85")
 @given(st.text(alphabet=st.sampled_from("ab:{}[]&*!?-|>\"'#%@,\n \t01.x\x85\x00é"), max_size=40))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 def test_any_text_is_a_mapping_or_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
@@ -103,7 +103,7 @@ def test_any_text_is_a_mapping_or_refused(tmp_path: Path, text: str) -> None:
 @example(b"[" * 3000)
 @example(b"9" * 5000)
 @given(st.binary(max_size=30) | st.text(max_size=30).map(str.encode))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 def test_any_json_file_is_read_or_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "card.json"
     path.write_bytes(content)

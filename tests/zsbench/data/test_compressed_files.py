@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_bad_files import prepare
 
@@ -56,7 +56,7 @@ def test_every_format_is_read_under_every_compression(tmp_path: Path, kind: str,
 @example(where=0.5, change=0)
 @example(where=0.999, change=0)
 @given(where=st.floats(0, 0.999), change=st.integers(0, 255))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 def test_a_cut_or_damaged_file_is_named_or_read_whole(tmp_path: Path, packing: str, where: float, change: int) -> None:
     """`change` 0 truncates the file, otherwise a byte is changed; some bytes, such as a time, are irrelevant."""
     content = bytearray(PACK[packing](KINDS["jsonl"]))

@@ -68,7 +68,7 @@ def test_every_near_pair_is_found_and_no_other():
     st.lists(st.lists(st.sampled_from("abcde"), max_size=30).map(" ".join), max_size=8),
     st.lists(st.lists(st.sampled_from("abcde"), max_size=30).map(" ".join), max_size=8),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_small_sets_equal_brute_force(train, test):
     report = overlap(train, test)
     equal = {j for j, text in enumerate(test) if text and text in train}

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_bad_files import LISTS, lines, prepare
 
 from zsbench.data.errors import DataError
 
-QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=40)
 
 
 def spec(values: list, **more: Any) -> dict[str, Any]:

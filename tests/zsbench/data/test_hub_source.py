@@ -57,7 +57,7 @@ def run(hub, tmp_path):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "XDG"))}
         environment |= {"PYTHONPATH": str(SRC), "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf")}
         words = [sys.executable, "-c", DRIVER, json.dumps([what, first, str(second), lock])]
-        return subprocess.run(words, env=environment | settings, capture_output=True, text=True, timeout=120)
+        return subprocess.run(words, env=environment | settings, capture_output=True, text=True)
 
     return call
 

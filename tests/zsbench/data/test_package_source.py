@@ -123,7 +123,7 @@ def test_what_a_killed_fetch_left_is_never_listed(index, tmp_path, step):
     arguments = (step, source(index), path)
     child = multiprocessing.get_context("fork").Process(target=_fetch_and_die, args=arguments)
     child.start()
-    child.join(60)
+    child.join()
     assert child.exitcode == -signal.SIGKILL and list((tmp_path / "set/partial").rglob("*.whl"))
     manifest = fetch(source(index), path)
     assert [entry["name"] for entry in manifest["files"]] == ["rows.tab"]

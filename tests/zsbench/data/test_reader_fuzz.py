@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.zsbench.config.test_config_fuzz import VALUES
@@ -31,7 +31,6 @@ from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, write_json
 from zsbench.systems.imported import ScoresFileError, import_scores
 
-QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 LABELS = ["money", "chips"]
 SPEC = {
     "id": "mine",
@@ -83,7 +82,7 @@ def table_of(rows: list[list[str]]) -> bytes:
 @example(rows=[['"a""b"', "0"], ['"c\nd"', "1"]])
 @example(rows=[["a", "0", "1"], ["b", "1"]])
 @given(rows=TABLES)
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=60)
 def test_a_table_is_read_as_the_standard_library_reads_it(rows: list[list[str]]) -> None:
     content = table_of(rows)
     try:
@@ -101,7 +100,7 @@ def test_a_table_is_read_as_the_standard_library_reads_it(rows: list[list[str]])
         st.tuples(st.text(max_size=8).filter(lambda text: text.isprintable()), st.sampled_from("01")), max_size=8
     )
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=25)
 def test_a_well_written_table_is_never_refused(rows: list[tuple[str, str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, quoting=csv.QUOTE_ALL).writerows([("text", "g"), *rows])
@@ -125,7 +124,7 @@ OBJECTS = st.fixed_dictionaries({}, optional={"text": JSON | st.text(max_size=5)
 @example(rows=[{"text": "a", "g": [None]}])
 @example(rows=[{"text": "a", "g": [""]}])
 @given(rows=st.lists(OBJECTS, min_size=1, max_size=4))
-@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=80)
 def test_json_lines_are_read_whole_or_refused(rows: list[Any]) -> None:
     content = "\n".join(json.dumps(row) for row in rows).encode()
     texts = prepared("jsonl", content, len(rows))
@@ -139,7 +138,7 @@ def test_json_lines_are_read_whole_or_refused(rows: list[Any]) -> None:
 @example(content=b"[" * 3000)
 @example(content=b'{"text": "a", "g": ' + b"9" * 5000 + b"}")
 @given(content=st.binary(max_size=40) | st.text(alphabet='{}[]",:textg01 \n\\u', max_size=40).map(str.encode))
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=60)
 @pytest.mark.parametrize("kind", ["table", "jsonl", "json", "parquet"])
 def test_any_bytes_are_rows_or_refused(kind: str, content: bytes) -> None:
     prepared(kind, content, 1)
@@ -157,7 +156,7 @@ FLIPS = st.tuples(st.integers(0, len(SMALL) - 1), st.integers(1, 255))
 
 @example(flips=[(4, 1)])
 @given(flips=st.lists(FLIPS, min_size=1, max_size=3))
-@settings(max_examples=80, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=80)
 def test_a_damaged_parquet_is_refused_or_has_all_its_rows(flips: list[tuple[int, int]]) -> None:
     content = bytearray(SMALL)
     for place, change in flips:
@@ -172,7 +171,7 @@ MORE = st.sampled_from([["0", "1"], [None, "1"], [True, False], [np.datetime64("
 
 @example(text=["a", "b"], gold=[["0"], ["1", "0"]])
 @given(text=COLUMNS | MORE, gold=COLUMNS | MORE)
-@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=40)
 def test_a_parquet_of_other_types_is_refused_or_read_whole(text: list, gold: list) -> None:
     texts = prepared("parquet", parquet_of(pd.DataFrame({"text": text, "g": gold})), 2)
     assert texts is None or sorted(texts) == sorted(text)
@@ -203,7 +202,7 @@ FIELDS = st.sampled_from(
 @example(header="sample_id,money,score:money,chips", rows=[["s0", "1", "2", "0"]])
 @example(header="", rows=[])
 @given(header=HEADERS, rows=st.lists(st.lists(FIELDS, min_size=1, max_size=4), max_size=3))
-@settings(max_examples=100, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=100)
 def test_a_csv_of_scores_is_kept_as_it_reads_or_refused(
     ready: Layout, tmp_path: Path, header: str, rows: list[list[str]]
 ) -> None:
@@ -241,7 +240,7 @@ def places(value: Any, path: tuple = ()) -> list[tuple]:
 @example(path=("publications", "P1"), value=None)
 @example(path=("throughput", "P5", "systems", "GLiClass-edge"), value=3)
 @given(path=st.sampled_from(places(REPORTED)), value=VALUES)
-@settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=30)
 def test_changed_publications_make_a_table_or_are_refused(tmp_path: Path, path: tuple, value: Any) -> None:
     changed: Any = copy.deepcopy(REPORTED)
     *parents, last = path

@@ -118,7 +118,7 @@ NAMES = [f"{folder}{name}.{kind}" for folder in ("", "sub/") for name in "ab" fo
 
 
 @given(st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_choose_and_covers_agree(names):
     wanted = [names[0], "*.json"]
     chosen = choose(names, wanted, "repo")

@@ -22,7 +22,7 @@ from zsbench.evaluation.calibration import (
     wilson,
 )
 
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=25)
 
 
 @quick

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, f1_score, precision_recall_
 
 from zsbench.evaluation.metrics import mean_ap, multi_label, one_hot, per_label, point, single_label
 
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=30)
 
 
 def f1_by_hand(gold: np.ndarray, predictions: np.ndarray) -> list[float | None]:

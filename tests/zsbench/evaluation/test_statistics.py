@@ -29,7 +29,7 @@ from zsbench.evaluation.statistics import (
     swapped,
 )
 
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=25)
 
 
 def weights_of(n: int, draws: int, seed: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.processes import wait_for
 from tests.zsbench.resolved_config import source_config
 from zsbench.cli.main import main
 from zsbench.jobs.workplace import cannot_write, free_stale_lock
@@ -105,10 +106,7 @@ STAYS = "import sys, time\nfrom pathlib import Path\nfrom zsbench.jobs.workplace
 def workflow(folder: Path, name: str) -> subprocess.Popen:
     """A process that works in the folder until it is killed."""
     process = subprocess.Popen([sys.executable, "-c", STAYS, str(folder), name])
-    deadline = time.monotonic() + 60
-    while not (folder / name).exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for((folder / name).exists, process)
     return process
 
 
@@ -153,18 +151,21 @@ def test_a_file_system_without_kernel_locks_frees_nothing(tmp_path: Path, monkey
     assert lock.exists()
 
 
-JOB = "import sys, time\nfrom zsbench.jobs.worker import end_with\nend_with(int(sys.argv[1]))\ntime.sleep(600)"
+JOB = "import sys, time\nfrom pathlib import Path\nfrom zsbench.jobs.worker import end_with\n" + (
+    "end_with(int(sys.argv[1]))\nPath(sys.argv[2]).touch()\ntime.sleep(600)"
+)
 
 
 def test_a_job_ends_with_the_process_it_is_told(tmp_path: Path) -> None:
     """Also if the dead workflow is still a zombie, so that its process id exists."""
     run = workflow(tmp_path, "first")
-    command = [sys.executable, "-c", JOB, str(run.pid)]
+    command = [sys.executable, "-c", JOB, str(run.pid), str(tmp_path / "works")]
     process = subprocess.Popen(command)
+    wait_for((tmp_path / "works").exists, process)
     time.sleep(1.0)
-    assert process.poll() is None
+    assert process.poll() is None, "it works while the workflow does"
     run.kill()
-    assert process.wait(timeout=30) == -signal.SIGKILL
+    assert process.wait() == -signal.SIGKILL
     run.wait()
     late = subprocess.run(command, capture_output=True, text=True)
     assert late.returncode != 0 and "is gone" in late.stderr

@@ -211,7 +211,7 @@ def test_what_a_rule_names_counts_even_where_it_is_plumbing_to_others() -> None:
 
 def test_the_lists_of_families_and_tasks_load_no_model_library() -> None:
     code = "import sys, zsbench.families, zsbench.systems.load; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_measuring_depends_on_thresholds_but_on_no_model_code() -> None:

@@ -13,7 +13,14 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+def _runs(path: str) -> bool:
+    """Ubuntu's package is a stub that asks for a snap."""
+    return subprocess.run([path, "--version"], capture_output=True).returncode == 0
+
+
+FOUND = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+CHROMIUM = next(filter(_runs, FOUND), None)
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -144,7 +151,6 @@ def look_at(page: Path, folder: Path, axe: str = "") -> tuple[dict[str, Any], li
             ],
             capture_output=True,
             text=True,
-            timeout=120,
         )
     found = re.search(r'<pre id="report">(.*?)</pre>', done.stdout, re.DOTALL)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]

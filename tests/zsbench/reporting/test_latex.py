@@ -31,6 +31,12 @@ CHOICES = {  # table: columns, protocol
 }
 
 
+def has_latex() -> bool:
+    """With its package for tables, which the smallest installation lacks."""
+    words = ["kpsewhich", "booktabs.sty"]
+    return shutil.which("pdflatex") is not None and subprocess.run(words, capture_output=True).returncode == 0
+
+
 @pytest.fixture
 def tables(report: Path) -> dict[str, Table]:
     return written_tables(report)
@@ -112,7 +118,7 @@ def test_the_command_names_the_tables(report: Path, tmp_path: Path, capsys: pyte
     assert "allowed: ablations" in " ".join(capsys.readouterr().err.split()).replace("│ ", "")
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex; apt-get install texlive-latex-recommended")
+@pytest.mark.skipif(not has_latex(), reason="no pdflatex with booktabs; apt-get install texlive-latex-recommended")
 def test_a_paper_compiles_with_tables_that_fit(tables: dict[str, Table], tmp_path: Path) -> None:
     floats = [
         to_float(tables[name], "run", columns.split(","), True, protocol)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsbench.store.provenance import (
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(VALUES)
 def test_canonical_json_round_trips_and_ignores_key_order(value: object) -> None:
     text = canonical_json(value)
@@ -89,7 +89,7 @@ def test_two_writers_of_one_path_do_not_share_a_temporary_file(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50)
 @given(
     content=st.dictionaries(st.text(max_size=4), VALUES, max_size=3), place=st.integers(0, 10**6), bit=st.integers(0, 7)
 )

@@ -123,7 +123,7 @@ def test_it_is_refused_by_name_and_at_once(copied, make_spec, family: str, fault
     started = time.process_time()
     with pytest.raises(UnknownSystemError, match=f"systems.{family}-system: (?s:.*){message}"):
         load.build(make_spec(family, model=MODELS[family]), layout)
-    assert time.process_time() - started < 5  # nothing large was allocated first
+    assert time.process_time() - started < 20  # processor time; nothing large was built first
 
 
 @pytest.mark.parametrize("family", MODELS)

@@ -62,7 +62,7 @@ def test_uniform_random_prefers_no_label():
     np.testing.assert_allclose((found >= 0.5).mean(axis=0), 0.5, atol=0.02)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     gold=st.lists(st.lists(st.integers(0, 3), max_size=4, unique=True), min_size=2, max_size=30),
     name=st.sampled_from(sorted(CONTROLS)),

@@ -82,7 +82,7 @@ def test_the_danger_is_real() -> None:
 
 
 @given(st.lists(st.sampled_from([*EVIL, *FULL.values(), "money", " ", "/", "s", "<"]), max_size=12))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_text_gives_a_special_id(parts: list) -> None:
     tokenizer = xlmr()
     tokenizer.add_tokens([AddedToken(marker, normalized=True) for marker in MARKERS])

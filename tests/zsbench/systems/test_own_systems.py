@@ -61,7 +61,7 @@ def installed(tmp_path_factory):
     (source / "my_pkg" / "my_mod.py").write_text(MODULE)
     (source / "pyproject.toml").write_text(PROJECT)
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "--target", target, source], check=True, timeout=120)
+    subprocess.run([*command, "--target", target, source], check=True)
     return target
 
 

@@ -49,7 +49,7 @@ def installed(tmp_path_factory) -> Path:
     (source / "my_pkg" / "my_mod.py").write_text(code)
     (source / "pyproject.toml").write_text(PROJECT)
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "--target", target, source], check=True, timeout=120)
+    subprocess.run([*command, "--target", target, source], check=True)
     return target
 
 
@@ -59,7 +59,7 @@ def score(run: Layout, spec: dict, *paths: Path) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [REPOSITORY / "src", *paths]))}
     words = ["job", "score", "--root", run.root, "--system", spec["system"], "--seed", str(spec["seed"])]
     command = [sys.executable, "-m", "zsbench.cli", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ class Fair:
         return np.array([[float(label.lower() == answer) for label in labels] for answer in truth])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(n=st.integers(1, 6), count=st.integers(0, 8), seed=st.integers(0, 50))
 def test_orders_are_permutations_and_differ(n, count, seed):
     orders = label_orders(n, count, seed)

@@ -1,4 +1,4 @@
-"""A small run on disk: tiny models with random weights, freshly trained tokenizers, prepared rows."""
+"""A small run on disk: tiny models with random weights, their tokenizers, prepared rows."""
 
 import json
 import shutil
@@ -8,12 +8,13 @@ import pandas as pd
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import normalizers
 from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast
 
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.options import GliZNetOptions
 from gliznet.tokenizer import GliZNETTokenizer
+from tests import factories
 from zsbench.store.integrity import listing, write_rows
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, read_json, write_json
@@ -100,39 +101,16 @@ def sentence(i: int) -> str:
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.Lowercase()
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    corpus = [*map(sentence, range(40)), *TOPICS.values(), "This example is {}. < > [ ] abcdefghijklmnopqrstuvwxyz"]
-    raw.train_from_iterator(corpus, trainers.WordPieceTrainer(vocab_size=PIECES, special_tokens=special))
-    raw.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(name, raw.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        model_max_length=64,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    words = {*WORDS, "example", "intent", *(word for text in TOPICS.values() for word in text.lower().split())}
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    tokenizer = factories.wordpiece([*sorted(words), "<", ">"], model_max_length=64, model_input_names=names)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()  # BERT's would drop control characters
+    return tokenizer
 
 
 def bert_config(vocab_size: int = PIECES, **more) -> BertConfig:
-    return BertConfig(
-        vocab_size=vocab_size,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=128,
-        initializer_range=0.3,
-        **more,
-    )
+    sizes = {"vocab_size": vocab_size, "num_attention_heads": 2, "max_position_embeddings": 128}
+    return factories.bert_config(**sizes, initializer_range=0.3, **more)
 
 
 def finish_source(layout: Layout, name: str) -> None:

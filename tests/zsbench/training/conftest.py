@@ -8,8 +8,9 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertModel
 
+from tests.factories import SPECIALS, bert_config, fast_tokenizer
 from zsbench.data.training_sets import with_shown_labels
 from zsbench.store.integrity import listing
 from zsbench.store.layout import Layout
@@ -42,27 +43,14 @@ RECIPE = {
 
 def save_tiny_encoder(folder: Path) -> None:
     """A two-layer BERT with a word-piece tokenizer over `WORDS`."""
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    # Not trained: a trainer's vocabulary has a different order each time, which would change the numbers of all tests.
-    vocabulary = {piece: i for i, piece in enumerate([*specials, *sorted(WORDS)])}
+    # Not trained: a trainer's vocabulary comes in another order each time, and so would every test's numbers.
+    vocabulary = {piece: i for i, piece in enumerate([*SPECIALS, *sorted(WORDS)])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    names = ("pad", "unk", "cls", "sep", "mask")
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, **{f"{n}_token": s for n, s in zip(names, specials, strict=True)}
-    )
-    fast.save_pretrained(folder)
+    fast_tokenizer(tokenizer).save_pretrained(folder)
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=256,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=96,
-    )
-    BertModel(config).save_pretrained(folder)
+    BertModel(bert_config(vocab_size=256, max_position_embeddings=96)).save_pretrained(folder)
 
 
 def finish_backbone(layout: Layout) -> None:

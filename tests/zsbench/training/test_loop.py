@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -32,7 +32,19 @@ from zsbench.training.task import IGNORED, Task
 from .conftest import finish_backbone
 
 torch.set_num_threads(1)
+CLI = ("-m", "zsbench.cli")
 OPTIONS = {"margin": 0.5}
+# The command line, killed as soon as a file exists: by itself, so that no busy machine lets it finish before.
+KILLED = """
+import os, pathlib, signal, sys, threading, time
+def kill(file):
+    while not file.is_file():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+threading.Thread(target=kill, args=(pathlib.Path(sys.argv.pop(1)),), daemon=True).start()
+from zsbench.cli.main import main
+raise SystemExit(main())
+"""
 
 
 def spec_of(recipe: dict, **changes) -> dict:
@@ -44,11 +56,11 @@ def weights(layout: Layout, model: str = "gliznet-full") -> dict[str, torch.Tens
     return load_file(layout.checkpoint(model, 3) / "model.safetensors")
 
 
-def start(layout: Layout, spec: dict, processes: int = 1) -> subprocess.Popen:
-    """Start the training job as a separate process (or several, with gloo)."""
+def start(layout: Layout, spec: dict, processes: int = 1, program: Iterable[str] = CLI) -> subprocess.Popen:
+    """The training job as its own process (or several, over gloo)."""
     training_config(layout.root, spec)
-    job = ["-m", "zsbench.cli", "job", "train", "--root", layout.root, "--model", spec["id"], "--seed", "3"]
-    launch = ["-m", "zsbench.cli", "launch", "--cpu", "--gpus", str(processes)]
+    job = [*program, "job", "train", "--root", layout.root, "--model", spec["id"], "--seed", "3"]
+    launch = [*CLI, "launch", "--cpu", "--gpus", str(processes)]
     launch += ["--strategy", spec["recipe"]["strategy"], "--"]
     command = [sys.executable, *(launch if processes > 1 else []), *job]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -105,16 +117,13 @@ def test_killed_training_continues_to_the_same_weights(
     for name in ("fetch", "training_sets"):
         (other.root / name).symlink_to(layout.root / name)
     train_job(spec, other)
-    process = start(layout, spec)
     state = layout.model("gliznet-full", 3).with_name("work") / "state" / "progress.json"
-    deadline = time.monotonic() + 120
-    while not state.is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not layout.model("gliznet-full", 3).exists(), "killed too late: the job had already finished"
+    process = start(layout, spec, program=("-c", KILLED, str(state)))
+    _, log = process.communicate()
+    assert process.returncode == -signal.SIGKILL, log
+    assert not layout.model("gliznet-full", 3).exists()
     again = start(layout, spec)
-    _, log = again.communicate(timeout=200)
+    _, log = again.communicate()
     assert again.returncode == 0, log
     assert "continuing after step" in log
     first, second = weights(layout), weights(other)
@@ -270,7 +279,7 @@ def test_two_gloo_processes_give_the_curve_of_one(layout: Layout, recipe: dict) 
             "strategy": "zero2" if processes > 1 else "single",
         }
         process = start(layout, spec_of(recipe | sizes, options=options, id=model), processes)
-        _, log = process.communicate(timeout=240)
+        _, log = process.communicate()
         assert process.returncode == 0, log
         record = read_json(layout.model(model, 3))
         assert (record["world_size"], record["distributed"]) == (processes, "MULTI_CPU" if processes > 1 else "NO")

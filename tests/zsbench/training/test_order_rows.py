@@ -23,7 +23,7 @@ from zsbench.training.rows import (
 from zsbench.training.selection import mean_average_precision
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 80), st.integers(1, 9), st.integers(0, 99))
 def test_an_epoch_sees_every_row_at_most_once(n: int, batch: int, seed: int) -> None:
     lengths = np.random.default_rng(n).integers(1, 50, n)
@@ -50,7 +50,7 @@ def test_order_differs_between_seeds_and_epochs() -> None:
     assert first != [step_rows(lengths, step, 8, 2).tolist() for step in range(16)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 8), st.integers(0, 20), st.integers(2, 12), st.integers(0, 1000))
 def test_positives_are_kept_and_targets_are_true(n_pos: int, n_neg: int, limit: int, seed: int) -> None:
     positives, negatives = [f"p{i}" for i in range(n_pos)], [f"n{i}" for i in range(n_neg)]
@@ -96,7 +96,7 @@ def test_both_classes_are_trained_on_whatever_the_number_of_labels(limit: int) -
     assert 0.3 < np.mean([target for targets in drawn for target in targets]) < 0.65
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 8), st.integers(0, 20), st.integers(2, 12), st.sampled_from(["reference", "stratified"]))
 def test_every_draw_is_of_the_rows_own_labels(n_pos: int, n_neg: int, limit: int, draw: str) -> None:
     rows = TrainingRows(["text"], [[f"p{i}" for i in range(n_pos)]], [[f"n{i}" for i in range(n_neg)]])

@@ -103,9 +103,9 @@ def test_several_processes_end_and_the_same_command_continues(layout: Layout, tm
     command += ["--model", "gliznet-two", "--seed", "3"]
     training_config(layout.root, spec_of(recipe, "gliznet-two"))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    first = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    first = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert first.returncode != 0 and "run the same command again" in first.stderr
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     record = read_json(layout.model("gliznet-two", 3))
     assert (record["per_device_batch"], record["accumulation"], record["did_not_fit"]) == (2, 2, [4])

@@ -4,13 +4,13 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
+from tests.processes import alive, wait_for
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
 from zsbench.training.gliznet import GliZNetTask
@@ -98,19 +98,16 @@ def ranks(launcher: psutil.Process) -> list[psutil.Process]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_rank_that_dies_ends_the_training_within_a_minute(layout: Layout, recipe: dict) -> None:
+def test_a_rank_that_dies_ends_the_training(layout: Layout, recipe: dict) -> None:
+    """At once: the other rank alone would wait for it for half an hour, which is gloo's limit."""
     two = {"per_device_batch": 4, "gpus": 2, "strategy": "ddp", "steps": 100_000, "patience": 100_000}
     process = start(layout, spec_of(recipe | two), 2)
     state = layout.model("gliznet-full", 3).with_name("work") / "state" / "progress.json"
-    deadline = time.monotonic() + 200
-    while not state.is_file():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(state.is_file, process)
     both = ranks(psutil.Process(process.pid))
     assert len(both) == 2
     os.kill(both[1].pid, signal.SIGKILL)
-    died = time.monotonic()
-    _, log = process.communicate(timeout=60)
-    assert process.returncode != 0 and time.monotonic() - died < 60
-    assert not [child for child in both if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    _, log = process.communicate(timeout=900)
+    assert process.returncode != 0
+    wait_for(lambda: not any(alive(child.pid) for child in both))
     assert re.search(r"rank +: 1 .*\n +exitcode +: -9", log), log[-3000:]
