@@ -23,9 +23,18 @@ WARM_UP = 4  # blocks before memory is first measured
 
 
 def resident_mb() -> float:
-    """Resident memory of this process in MiB (Linux)."""
+    """MiB of memory that this process holds now (Linux)."""
+    return _status_mb("VmRSS")
+
+
+def peak_mb() -> float:
+    """The most MiB of memory that this process ever held (Linux)."""
+    return _status_mb("VmHWM")
+
+
+def _status_mb(field: str) -> float:
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def measure_memory_alone(

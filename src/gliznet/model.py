@@ -4,6 +4,7 @@ Ordered bottom up: label vectors and label-specific text vectors from hidden sta
 model. Shapes: B batch, K labels, T tokens, D hidden size.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,11 +143,22 @@ class LabelScorer(nn.Module):
 
     def forward(self, text: Tensor, label: Tensor) -> Tensor:
         """Logits (B, K) of text vectors (B, K, D) and label vectors (B, K, D)."""
+        text, label = self._project(text, label)
+        return self._scale((text * label).sum(-1))
+
+    def every_pair(self, text: Tensor, label: Tensor) -> Tensor:
+        """Logits (B, K) of each text vector (B, D) with each label vector (K, D)."""
+        text, label = self._project(text, label)
+        return self._scale(text @ label.T)
+
+    def _project(self, text: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors whose dot product is the score."""
         if self.unit:
             text, label = F.normalize(text, dim=-1), F.normalize(label, dim=-1)
-        if self.bilinear is not None:
-            text = text @ self.bilinear.weight[0]  # (B, K, D)
-        score = (text * label).sum(-1)  # (B, K)
+        return (text if self.bilinear is None else text @ self.bilinear.weight[0]), label
+
+    def _scale(self, score: Tensor) -> Tensor:
+        """Logits from dot products."""
         if self.logit_scale is not None:
             score = score * self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
         return score if self.bilinear is None else score + self.bilinear.bias
@@ -185,6 +197,17 @@ class LabelAggregator(nn.Module):
             label = self.label_context(label, text, present)
             text = self.text_vectors(label, H, text_mask)
         return self.scoring(text, label), text, label
+
+    def score_apart(self, H: Tensor, text_mask: Tensor, label: Tensor) -> Tensor:
+        """Logits (B, K) of each text with each label vector (K, D), from states H (B, S, D) of the texts alone.
+
+        Without enrichment. With `text_repr` "cls" or "mean", this is one matrix product.
+        """
+        if self.attn_temperature is not None:
+            H = F.normalize(H, dim=-1)
+        if self.options.text_repr in ("cls", "mean"):
+            return self.scoring.every_pair(self.text_vectors(H[:, :1], H, text_mask).squeeze(1), label)
+        return self.scoring(self.text_vectors(label.expand(len(H), -1, -1), H, text_mask), label)
 
     def label_vectors(self, H: Tensor, label_ids: Tensor, lab_position: Tensor) -> Tensor:
         """(B, K, D): the state of each [LAB], or the mean of each label's tokens."""
@@ -342,8 +365,8 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         """Logits (B, K) of separately encoded texts and labels (order-invariant mode).
 
         Args:
-            text: B encoded texts of S tokens each, from `fast.text_cache.encode_text`.
-            labels: (B, K, M, D) states from `encode_labels`, or (1, K, M, D) if all texts share them.
+            text: of B texts, from `fast.text_cache.encode_text`; S tokens each.
+            labels: (B, K, M, D) states from `encode_labels`.
             mask: (B or 1, K, M) bool, true at label tokens; all false for a missing label (its logit is -inf).
         """
         (B, S), (K, M) = text.mask.shape, mask.shape[1:]
@@ -359,6 +382,33 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         with torch.autocast(device_type=H.device.type, enabled=False):
             logits, _, _ = self._aggregate(H.float(), label_ids, text_mask, position, lengths > 0)
         return logits.masked_fill(lengths == 0, float("-inf"))
+
+    @torch.inference_mode()
+    def label_matrix(self, labels: Tensor, mask: Tensor) -> Tensor:
+        """Label vectors (K, D), float32, of labels that see no text (`label_context="none"`).
+
+        Args:
+            labels: (K, M, D) states from `fast.text_cache.encode_labels`.
+            mask: (K, M) bool, true at label tokens, at least one per label.
+        """
+        last = mask.sum(1, keepdim=True) - 1  # (K, 1), the position of [LAB]
+        pieces = mask if self.options.label_frame else mask & (torch.arange(mask.shape[1], device=mask.device) != last)
+        with torch.autocast(device_type=labels.device.type, enabled=False):
+            head, H = self._float32_aggregator(), labels.float()
+            H = H if head.attn_temperature is None else F.normalize(H, dim=-1)
+            return head.label_vectors(H, pieces.long(), last).squeeze(1)
+
+    @torch.inference_mode()
+    def score_matrix(self, text: TextStates, labels: Tensor) -> Tensor:
+        """Logits (B, K) of B texts from `fast.text_cache.encode_text` and label vectors (K, D)."""
+        with torch.autocast(device_type=labels.device.type, enabled=False):
+            return self._float32_aggregator().score_apart(text.last.float(), text.mask, labels)
+
+    def _float32_aggregator(self) -> LabelAggregator:
+        """The aggregator, or a copy in float32 if its weights are stored in lower precision."""
+        if all(weight.dtype == torch.float32 for weight in self.aggregator.parameters()):
+            return self.aggregator
+        return copy.deepcopy(self.aggregator).float()
 
 
 AutoConfig.register("gliznet", GliZNetConfig, exist_ok=True)

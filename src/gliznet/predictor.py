@@ -1,15 +1,18 @@
 """Inference: the pipeline of the published model card, raw logits, and the two ways to compute them.
 
-Ordered top down: `ZeroShotClassificationPipeline` (probabilities); `score_texts` (logits in input order); scoring with
-one sequence per text and chunk of labels; and, in order-invariant mode with one label set, with each text encoded once.
+Top down: `ZeroShotClassificationPipeline` (probabilities); `score_texts` (logits in input order); one sequence per text
+and chunk of labels; and, in order-invariant mode with one label set, each text encoded once. `top_labels` is where
+scores go.
 
-Shapes: B batch, K labels, M tokens per label, S tokens per text, T tokens per sequence, D hidden size.
+B batch, C labels of a block, K labels, M tokens of a label, S tokens of a text, T tokens of a sequence, D hidden size.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
+from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -19,17 +22,22 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gliznet.batching import device_token_budget, token_budget_batches
-from gliznet.fast.text_cache import can_cache_texts, encode_labels, encode_text
+from gliznet.fast.text_cache import TextStates, can_cache_texts, encode_labels, encode_text
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.published import HUB_KEYWORDS
+from gliznet.texts import check_texts
 from gliznet.tokenizer import GliZNETTokenizer, Row
+from gliznet.top_labels import AllScores, Scores, TopScores
 
 __all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificationPipeline", "score_texts"]
 
 LabelSets = Sequence[str] | Sequence[Sequence[str]]
 Progress = Callable[[int, int], object]  # (sequences done, total sequences)
 ClassificationType = Literal["multi-label", "multi-class"]
-BAR_FROM = 1000  # number of texts from which a progress bar is shown by default
+Blocks = Iterator[tuple[Tensor, Tensor]]  # columns (C,) and logits (B, C) of some labels
+BAR_FROM = 1000  # texts from which on a progress bar is shown unless told otherwise
+WINDOW = 8192  # texts or sequences that are tokenised and sorted by length together; more are not held in memory
+LARGEST_TENSOR = 2**20  # floats of the largest tensor when texts meet a block of the label matrix
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class ZeroShotClassificationPipeline:
         device: device to move the model to, such as "cuda" or "cpu"; None keeps the current one.
         token_budget: tokens per batch, padding included; None chooses a value for the device.
         autocast_dtype: None or "bf16".
+        reranker: pipeline of a second model, for `rerank`.
 
     Raises:
         ValueError: unknown `classification_type`.
@@ -95,6 +104,7 @@ class ZeroShotClassificationPipeline:
         device: str | torch.device | None = None,
         token_budget: int | None = None,
         autocast_dtype: str | None = None,
+        reranker: "ZeroShotClassificationPipeline | None" = None,
     ) -> None:
         _check_type(classification_type)
         self.model = model.eval()
@@ -104,7 +114,8 @@ class ZeroShotClassificationPipeline:
         self.classification_type = classification_type
         self.token_budget = token_budget
         self.autocast_dtype = autocast_dtype
-        self.report = ScoringReport()  # counts of the latest call
+        self.reranker = reranker
+        self.report = ScoringReport()  # of the latest call
 
     @classmethod
     def from_pretrained(
@@ -115,13 +126,14 @@ class ZeroShotClassificationPipeline:
         *,
         token_budget: int | None = None,
         autocast_dtype: str | None = None,
+        reranker: "ZeroShotClassificationPipeline | None" = None,
         **keywords: Any,
     ) -> Self:
         """Load the model and tokenizer of a checkpoint.
 
         Args:
             source: folder or hub id.
-            classification_type, device, token_budget, autocast_dtype: see the class.
+            classification_type, device, token_budget, autocast_dtype, reranker: see the class.
             keywords: passed to the model's `from_pretrained`; hub options (`revision`, `token`, ...) also apply to the
                 tokenizer.
 
@@ -132,7 +144,7 @@ class ZeroShotClassificationPipeline:
         model = GliZNetForSequenceClassification.from_pretrained(source, **keywords)
         hub = {name: keywords[name] for name in HUB_KEYWORDS if name in keywords}
         tokenizer = GliZNETTokenizer.from_pretrained(source, **hub)
-        return cls(model, tokenizer, classification_type, device, token_budget, autocast_dtype)
+        return cls(model, tokenizer, classification_type, device, token_budget, autocast_dtype, reranker)
 
     def __call__(
         self,
@@ -142,6 +154,7 @@ class ZeroShotClassificationPipeline:
         *,
         classification_type: ClassificationType | None = None,
         top_k: int | None = None,
+        rerank: int | None = None,
         progress: bool | None = None,
     ) -> Classification | list[Classification]:
         """Classify one or more texts.
@@ -151,41 +164,71 @@ class ZeroShotClassificationPipeline:
             labels: one label list for all texts, or one list per text.
             threshold: drop labels below this probability.
             classification_type: overrides that of the pipeline for this call.
-            top_k: keep the k best labels, best first; by default, all labels in input order.
+            top_k: keep the k best labels, best first (equal logits in input order); by default, all labels in input
+                order. Memory then grows with texts x k, not with texts x labels.
+            rerank: two passes. This model finds the k best labels per text, and `reranker` scores these, listed in
+                input order; the other labels are dropped, also from the softmax. With k >= the number of labels, the
+                result is that of `reranker` alone. `report` of each pipeline has the counts of its pass.
             progress: whether to show a progress bar; None shows it for 1,000 texts or more.
 
         Returns:
             A `Classification` for a single text, a list of them for a list of texts.
 
         Raises:
-            ValueError: no labels, an empty label, `threshold` outside [0, 1], `top_k` < 1, unknown
-                `classification_type`.
+            ValueError: no labels, an empty label, `threshold` outside [0, 1], `top_k` or `rerank` < 1, `rerank`
+                without `reranker` or below `top_k`, unknown `classification_type`.
         """
         kind = _check_type(classification_type or self.classification_type)
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold: {threshold} is not allowed; allowed: 0 to 1")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k: {top_k} is not allowed; allowed: >= 1")
+        _check_count("top_k", top_k)
+        _check_count("rerank", rerank)
         many = [texts] if isinstance(texts, str) else list(texts)
-        label_sets, shared = _label_sets(labels, len(many))
-        self.report = ScoringReport()
-        show = len(many) >= BAR_FROM if progress is None else progress
-        with tqdm(disable=not show, unit="seq", desc="classify") as bar:
-            logits = score_texts(
-                self.model,
-                self.tokenizer,
-                many,
-                label_sets[0] if shared else label_sets,
-                token_budget=self.token_budget,
-                autocast_dtype=self.autocast_dtype,
-                progress=partial(_advance, bar),
-                report=self.report,
-            )
-        results = [
-            Classification(text, _select(names, _probabilities(row, names, kind), threshold, top_k))
-            for text, row, names in zip(many, logits, label_sets * len(many) if shared else label_sets, strict=True)
-        ]
+        sets, scorer = _label_sets(labels, len(many)), self
+        if rerank is not None:
+            if self.reranker is None:
+                raise ValueError(f"rerank: {rerank} needs a pipeline with `reranker`; allowed: None")
+            if top_k is not None and top_k > rerank:
+                raise ValueError(f"top_k: {top_k} is more than rerank={rerank}; allowed: 1 to {rerank}")
+            scorer = self.reranker
+            if rerank < sets.most:
+                best = self._scores(many, sets, rerank, False, progress)
+                kept = [[sets.of(i)[place] for place in sorted(places)] for i, (places, *_) in enumerate(best)]
+                sets = _LabelSets(kept, False)
+        results = []
+        for i, (places, logits, total) in enumerate(scorer._scores(many, sets, top_k, kind == "multi-class", progress)):
+            values = np.exp(-np.logaddexp(0.0, -logits) if kind == "multi-label" else logits - total)
+            found = [LabelScore(sets.of(i)[place], float(value)) for place, value in zip(places, values, strict=True)]
+            kept_labels = [one for one in found if threshold is None or one.score >= threshold]
+            results.append(Classification(many[i], kept_labels))
         return results[0] if isinstance(texts, str) else results
+
+    def _scores(
+        self, texts: list[str], sets: "_LabelSets", top_k: int | None, softmax: bool, progress: bool | None
+    ) -> Iterator[tuple[list[int], np.ndarray, float]]:
+        """Per text: places of labels in its list, their logits, and log sum exp of all distinct labels (for a softmax).
+
+        All labels in input order, or the `top_k` best, best first.
+        """
+        self.report = ScoringReport()
+        keep: AllScores | TopScores
+        if top_k is None:
+            keep = AllScores(sets.empty(len(texts)))
+        else:
+            keep = TopScores(len(texts), min(top_k, sets.most), softmax)
+        show = len(texts) >= BAR_FROM if progress is None else progress
+        with tqdm(disable=not show, unit="seq", desc="classify") as bar:
+            advance, amp = partial(_advance, bar), self.autocast_dtype
+            scoring = _Scoring(self.model, self.tokenizer, self.token_budget, amp, advance, self.report)
+            _score(scoring, texts, sets, keep)
+        places: list[list[int]] = []  # of each column
+        for i in range(len(texts)):
+            if not places or not sets.shared:
+                places = _places(sets.of(i))
+            columns, logits, total = keep.best(i)
+            found = [(place, x) for column, x in zip(columns, logits.tolist(), strict=True) for place in places[column]]
+            found = sorted(found) if top_k is None else sorted(found, key=lambda one: (-one[1], one[0]))[:top_k]
+            yield [place for place, _ in found], np.array([x for _, x in found]), total
 
 
 def _check_type(value: str) -> str:
@@ -196,29 +239,14 @@ def _check_type(value: str) -> str:
     return value
 
 
-def _probabilities(logits: np.ndarray, labels: list[str], kind: str) -> np.ndarray:
-    """(K,) probabilities from (K,) logits."""
-    wide = logits.astype(np.float64)
-    if kind == "multi-label":
-        return np.exp(-np.logaddexp(0.0, -wide))
-    first = [labels.index(label) for label in dict.fromkeys(labels)]  # a label given twice counts once
-    shifted = np.exp(wide - wide.max())
-    return shifted / shifted[first].sum()
+def _check_count(name: str, value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
+        raise ValueError(f"{name}: {value!r} is not allowed; allowed: an integer >= 1")
 
 
 def _advance(bar: tqdm, done: int, total: int) -> None:
     bar.total = total
     bar.update(done - bar.n)
-
-
-def _select(labels: list[str], scores: np.ndarray, threshold: float | None, top_k: int | None) -> list[LabelScore]:
-    """Labels and scores after applying threshold and top-k; ties keep the input order."""
-    pairs = [LabelScore(label, float(score)) for label, score in zip(labels, scores, strict=True)]
-    if threshold is not None:
-        pairs = [pair for pair in pairs if pair.score >= threshold]
-    if top_k is not None:
-        pairs = sorted(pairs, key=lambda pair: -pair.score)[:top_k]
-    return pairs
 
 
 def score_texts(
@@ -257,30 +285,60 @@ def score_texts(
         ValueError: no labels, an empty label, or different numbers of label lists and texts.
         LabelBudgetError: a single label does not fit into a sequence.
     """
-    label_sets, shared = _label_sets(labels, len(texts))
-    distinct = [list(dict.fromkeys(names)) for names in label_sets]
-    scores = [np.full(len(distinct[0 if shared else i]), -np.inf, dtype=np.float32) for i in range(len(texts))]
-    scoring = _Scoring(
-        model,
-        tokenizer,
-        device_token_budget(model.device.type) if token_budget is None else token_budget,
-        autocast_dtype,
-        progress or (lambda done, total: None),
-        ScoringReport() if report is None else report,
-    )
-    with _evaluating(model):
-        if shared and texts and _use_text_cache(model, tokenizer, distinct[0]):
-            _score_with_text_cache(scoring, texts, distinct[0], scores)
-        else:
-            _score_sequences(scoring, _sequences(tokenizer, texts, distinct, shared), scores)
-    columns = [[unique.index(name) for name in names] for unique, names in zip(distinct, label_sets, strict=True)]
-    if shared:
-        return np.stack(scores)[:, columns[0]] if scores else np.zeros((0, len(label_sets[0])), dtype=np.float32)
-    return [row[column] for row, column in zip(scores, columns, strict=True)]
+    sets = _label_sets(labels, len(texts))
+    scores = sets.empty(len(texts))
+    advance = progress or (lambda done, total: None)
+    scoring = _Scoring(model, tokenizer, token_budget, autocast_dtype, advance, report or ScoringReport())
+    _score(scoring, texts, sets, AllScores(scores))
+    if not sets.shared:
+        return [row[columns] for row, columns in zip(scores, map(_columns, sets.given), strict=True)]
+    columns = _columns(sets.given[0])
+    return np.asarray(scores) if len(sets.distinct[0]) == len(columns) else np.asarray(scores)[:, columns]
 
 
-def _label_sets(labels: LabelSets, texts: int) -> tuple[list[list[str]], bool]:
-    """Label lists, and whether all texts share one list. Arrays and generators are accepted.
+@dataclass(frozen=True)
+class _LabelSets:
+    """One label list for all texts, or one per text."""
+
+    given: list[list[str]]
+    shared: bool
+
+    @cached_property
+    def distinct(self) -> list[list[str]]:
+        """Each list without duplicates; a column of scores is a place in this list."""
+        return [list(dict.fromkeys(names)) for names in self.given]
+
+    @property
+    def most(self) -> int:
+        """Labels of the longest list."""
+        return max(map(len, self.given), default=0)
+
+    def of(self, text: int) -> list[str]:
+        return self.given[0 if self.shared else text]
+
+    def empty(self, texts: int) -> np.ndarray | list[np.ndarray]:
+        """(texts, columns) of -inf; an array per text if each has its own list."""
+        if self.shared:
+            return np.full((texts, len(self.distinct[0])), -np.inf, dtype=np.float32)
+        return [np.full(len(names), -np.inf, dtype=np.float32) for names in self.distinct]
+
+
+def _columns(names: list[str]) -> list[int]:
+    """The column of each label; duplicates share one."""
+    column = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return [column[name] for name in names]
+
+
+def _places(names: list[str]) -> list[list[int]]:
+    """Where the label of each column is in the list."""
+    places: list[list[int]] = [[] for _ in dict.fromkeys(names)]
+    for place, column in enumerate(_columns(names)):
+        places[column].append(place)
+    return places
+
+
+def _label_sets(labels: LabelSets, texts: int) -> _LabelSets:
+    """The label lists; arrays and generators are accepted.
 
     Raises:
         TypeError: a single string.
@@ -292,14 +350,14 @@ def _label_sets(labels: LabelSets, texts: int) -> tuple[list[list[str]], bool]:
     if all(isinstance(entry, str) for entry in given):
         if not given and texts:
             raise ValueError("labels: is empty; give at least one label")
-        return [list(map(str, given))], True
+        return _LabelSets([list(map(str, given))], True)
     if any(isinstance(entry, str) for entry in given):
         raise ValueError("labels: mixes strings and lists; give one list of strings, or one list per text")
     if len(given) != texts:
         raise ValueError(f"labels: {len(given)} lists for {texts} texts; give one list, or one per text")
     if [] in given:
         raise ValueError(f"labels[{given.index([])}]: is empty; a text needs at least one label")
-    return given, False  # type: ignore[return-value]
+    return _LabelSets(given, False)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -308,7 +366,7 @@ class _Scoring:
 
     model: GliZNetForSequenceClassification
     tokenizer: GliZNETTokenizer
-    budget: int  # padded tokens per batch
+    token_budget: int | None
     autocast_dtype: str | None
     progress: Progress
     report: ScoringReport
@@ -316,6 +374,11 @@ class _Scoring:
     def __post_init__(self) -> None:
         if self.autocast_dtype not in (None, "bf16"):
             raise ValueError(f"autocast_dtype: {self.autocast_dtype!r} is not allowed; allowed: None, 'bf16'")
+
+    @property
+    def budget(self) -> int:
+        """Padded tokens of a batch."""
+        return device_token_budget(self.model.device.type) if self.token_budget is None else self.token_budget
 
     def autocast(self) -> AbstractContextManager[object]:
         device = self.model.device.type
@@ -333,6 +396,18 @@ def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
         model.train(training)
 
 
+def _score(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Scores) -> None:
+    """Pass the logits of all labels of all texts to `keep`, and count into the report."""
+    check_texts("texts", texts)
+    if not len(texts):
+        return
+    with _evaluating(scoring.model):
+        if sets.shared and _use_text_cache(scoring.model, scoring.tokenizer, sets.distinct[0]):
+            _score_with_text_cache(scoring, texts, sets.distinct[0], keep)
+        else:
+            _score_sequences(scoring, texts, sets, keep)
+
+
 @dataclass(frozen=True)
 class _Sequence:
     """One sequence to score: index of its text, indices (columns) of its labels, and tokens."""
@@ -343,44 +418,43 @@ class _Sequence:
 
 
 def _sequences(
-    tokenizer: GliZNETTokenizer, texts: Sequence[str], label_sets: Sequence[Sequence[str]], shared: bool
-) -> list[_Sequence]:
-    """A sequence for each text and each chunk of its label set."""
-    plans: dict[tuple[str, ...], list[list[int]]] = {}
-    sequences = []
-    for i, ids in enumerate(tokenizer.tokenize_texts(texts)):
-        labels = tuple(label_sets[0 if shared else i])
-        if labels not in plans:
-            if not shared:
-                plans.clear()  # per-text label sets rarely repeat: keep only the latest
-            plans[labels] = tokenizer.plan_chunks(labels)
-        rows = [tokenizer.build_row(ids, [labels[j] for j in chunk]) for chunk in plans[labels]]
-        sequences += [_Sequence(i, chunk, row) for chunk, row in zip(plans[labels], rows, strict=True)]
-    return sequences
+    tokenizer: GliZNETTokenizer, texts: Sequence[str], sets: _LabelSets, plans: list[list[list[int]]]
+) -> Iterator[_Sequence]:
+    """Each text with each chunk of its label set; `plans` has the chunks of each set."""
+    for start in range(0, len(texts), WINDOW):
+        for i, ids in enumerate(tokenizer.tokenize_texts(texts[start : start + WINDOW]), start):
+            number = 0 if sets.shared else i
+            for chunk in plans[number]:
+                yield _Sequence(i, chunk, tokenizer.build_row(ids, [sets.distinct[number][j] for j in chunk]))
 
 
 @torch.inference_mode()
-def _score_sequences(scoring: _Scoring, sequences: Sequence[_Sequence], scores: list[np.ndarray]) -> None:
-    """Write the logits of each sequence to `scores[text][columns]` and update the report."""
-    model, report = scoring.model, scoring.report
-    lengths = [len(sequence.row.input_ids) for sequence in sequences]
-    batches = token_budget_batches(lengths, scoring.budget)
-    report.truncated_texts += len({sequence.text for sequence in sequences if sequence.row.text_cut})
-    report.truncated_labels += sum(sequence.row.labels_cut for sequence in sequences)
-    report.lost_labels += sum(sequence.row.labels_lost for sequence in sequences)
-    report.real_tokens += sum(lengths)
-    report.padded_tokens += sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
-    done = 0
-    for batch in batches:
-        group = [sequences[i] for i in batch]
-        inputs = scoring.tokenizer.pad([sequence.row for sequence in group]).inputs()
-        inputs = {name: tensor.to(model.device, non_blocking=True) for name, tensor in inputs.items()}
-        with scoring.autocast():
-            output = model(**inputs, num_labels=max(len(sequence.columns) for sequence in group))
-        for sequence, row in zip(group, output.logits.cpu().numpy(), strict=True):
-            scores[sequence.text][sequence.columns] = row[: len(sequence.columns)]
-        done += len(group)
-        scoring.progress(done, len(sequences))
+def _score_sequences(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Scores) -> None:
+    """One pass over a text and a chunk of its labels."""
+    model, tokenizer, report = scoring.model, scoring.tokenizer, scoring.report
+    plans = [tokenizer.plan_chunks(names) for names in sets.distinct]
+    total = sum(map(len, plans)) * (len(texts) if sets.shared else 1)
+    source, cut, done = _sequences(tokenizer, texts, sets, plans), set[int](), 0
+    while sequences := list(islice(source, WINDOW)):
+        lengths = [len(sequence.row.input_ids) for sequence in sequences]
+        batches = token_budget_batches(lengths, scoring.budget)
+        cut |= {sequence.text for sequence in sequences if sequence.row.text_cut}
+        report.truncated_labels += sum(sequence.row.labels_cut for sequence in sequences)
+        report.lost_labels += sum(sequence.row.labels_lost for sequence in sequences)
+        report.real_tokens += sum(lengths)
+        report.padded_tokens += sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+        for batch in batches:
+            group = [sequences[i] for i in batch]
+            inputs = tokenizer.pad([sequence.row for sequence in group]).inputs()
+            inputs = {name: tensor.to(model.device, non_blocking=True) for name, tensor in inputs.items()}
+            with scoring.autocast():
+                output = model(**inputs, num_labels=max(len(sequence.columns) for sequence in group))
+            for sequence, row in zip(group, output.logits.cpu(), strict=True):
+                columns = torch.tensor(sequence.columns)
+                keep.add([sequence.text], columns, row[: len(columns)].unsqueeze(0))
+            done += len(group)
+            scoring.progress(done, total)
+    report.truncated_texts += len(cut)
 
 
 def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETTokenizer, labels: list[str]) -> bool:
@@ -394,48 +468,75 @@ def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETT
 
 
 @torch.inference_mode()
-def _score_with_text_cache(
-    scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], scores: list[np.ndarray]
-) -> None:
-    """Write the logits (labels,) of each text to `scores[text]` and update the report.
+def _score_with_text_cache(scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], keep: Scores) -> None:
+    """One pass over each text, and a block of labels at a time: beside the text, or as rows of the label matrix.
 
     Raises:
         LabelBudgetError: a label does not fit into its reserved positions.
         ValueError: an empty label.
     """
     model, tokenizer, report = scoring.model, scoring.tokenizer, scoring.report
-    device, o, pad = model.device, model.options, tokenizer.backend.pad_token_id
+    cls, sep, pad = (getattr(tokenizer.backend, f"{name}_token_id") for name in ("cls", "sep", "pad"))
+    alone = model.options.label_context == "none"
     room = tokenizer.text_room(labels)
-    ids = tokenizer.tokenize_texts(texts)
-    rows = [[tokenizer.backend.cls_token_id, *text[:room], tokenizer.backend.sep_token_id] for text in ids]
-    chunks = _label_chunks(tokenizer, labels)
-    # The head processes a text together with a chunk of labels.
-    widest = max(chunk.mask.numel() for chunk in chunks)
-    batches = token_budget_batches([len(row) + widest for row in rows], scoring.budget)
-
-    times = 1 if o.label_context == "none" else len(rows)  # how often the labels are encoded
-    report.truncated_texts += sum(len(text) > room for text in ids)
-    report.real_tokens += sum(map(len, rows)) + times * sum(int(chunk.mask.sum()) for chunk in chunks)
-    report.padded_tokens += sum(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
+    chunks = _label_chunks(tokenizer, labels, scoring.budget if alone else model.options.max_length)
+    chunks = [_LabelChunk(chunk.columns, chunk.ids.to(model.device), chunk.mask.to(model.device)) for chunk in chunks]
+    times = 1 if alone else len(texts)  # that the labels are encoded
+    report.real_tokens += times * sum(int(chunk.mask.sum()) for chunk in chunks)
     report.padded_tokens += times * sum(chunk.mask.numel() for chunk in chunks)
+    if alone:
+        blocks = partial(_matrix_blocks, model, _label_matrix(scoring, chunks, len(labels)))
+        widest = 0
+    else:
+        blocks = partial(_chunk_blocks, model, chunks)
+        widest = max(chunk.mask.numel() for chunk in chunks)  # a layer takes a text and a chunk of labels at once
+    for start in range(0, len(texts), WINDOW):
+        ids = tokenizer.tokenize_texts(texts[start : start + WINDOW])
+        rows = [[cls, *text[:room], sep] for text in ids]
+        batches = token_budget_batches([len(row) + widest for row in rows], scoring.budget)
+        report.truncated_texts += sum(len(text) > room for text in ids)
+        report.real_tokens += sum(map(len, rows))
+        report.padded_tokens += sum(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
+        done = start
+        for batch in batches:
+            text_ids, text_mask = _stack([rows[i] for i in batch], pad)
+            numbers = [start + i for i in batch]
+            with scoring.autocast():
+                text = encode_text(
+                    model.backbone, text_ids.to(model.device), text_mask.to(model.device).long(), model.options
+                )
+                for columns, logits in blocks(text):
+                    keep.add(numbers, columns, logits)
+            done += len(batch)
+            scoring.progress(done, len(texts))
 
-    chunks = [_LabelChunk(chunk.columns, chunk.ids.to(device), chunk.mask.to(device)) for chunk in chunks]
-    alone = None
-    if o.label_context == "none":  # the label states do not depend on the text
+
+def _label_matrix(scoring: _Scoring, chunks: Sequence["_LabelChunk"], labels: int) -> Tensor:
+    """Vectors (K, D) of labels that see no text."""
+    model = scoring.model
+    matrix = torch.empty(labels, model.backbone.config.hidden_size, device=model.device)
+    for chunk in chunks:
         with scoring.autocast():
-            alone = [encode_labels(model.backbone, None, chunk.ids, chunk.mask, o) for chunk in chunks]
-    done = 0
-    for batch in batches:
-        text_ids, text_mask = _stack([rows[i] for i in batch], pad)
-        with scoring.autocast():
-            text = encode_text(model.backbone, text_ids.to(device), text_mask.to(device).long(), o)
-            for i, chunk in enumerate(chunks):
-                states = alone[i] if alone else encode_labels(model.backbone, text, chunk.ids, chunk.mask, o)
-                logits = model.score_states(text, states, chunk.mask)  # (B, K)
-                for row, values in zip(batch, logits.cpu().numpy(), strict=True):
-                    scores[row][chunk.columns] = values
-        done += len(batch)
-        scoring.progress(done, len(rows))
+            states = encode_labels(model.backbone, None, chunk.ids, chunk.mask, model.options)
+        matrix[chunk.columns] = model.label_matrix(states[0], chunk.mask[0])
+    return matrix
+
+
+def _matrix_blocks(model: GliZNetForSequenceClassification, matrix: Tensor, text: TextStates) -> Blocks:
+    """As many labels at a time as `LARGEST_TENSOR` allows."""
+    B, S, D = text.last.shape
+    width = 1 if model.options.text_repr in ("cls", "mean") else max(S, D)  # floats per text and label
+    size = max(1, LARGEST_TENSOR // (B * width))
+    for start in range(0, len(matrix), size):
+        block = matrix[start : start + size]
+        yield torch.arange(start, start + len(block)), model.score_matrix(text, block)
+
+
+def _chunk_blocks(model: GliZNetForSequenceClassification, chunks: Sequence["_LabelChunk"], text: TextStates) -> Blocks:
+    """A chunk of labels at a time, encoded beside each text."""
+    for chunk in chunks:
+        states = encode_labels(model.backbone, text, chunk.ids, chunk.mask, model.options)
+        yield torch.tensor(chunk.columns), model.score_states(text, states, chunk.mask)
 
 
 @dataclass(frozen=True)
@@ -447,13 +548,13 @@ class _LabelChunk:
     mask: Tensor
 
 
-def _label_chunks(tokenizer: GliZNETTokenizer, labels: Sequence[str]) -> list[_LabelChunk]:
-    """Split labels into chunks of at most `max_length` padded tokens (a longer label gets its own), shortest first.
+def _label_chunks(tokenizer: GliZNETTokenizer, labels: Sequence[str], budget: int) -> list[_LabelChunk]:
+    """Split labels into chunks of at most `budget` padded tokens (a longer label gets its own), shortest first.
 
     Scores do not depend on the chunking.
     """
     pieces = [[*ids, tokenizer.lab_token_id] for ids in tokenizer.label_pieces(labels)]
-    groups = token_budget_batches([len(ids) for ids in pieces], tokenizer.options.max_length, len(pieces))
+    groups = token_budget_batches([len(ids) for ids in pieces], budget, len(pieces))
     chunks = []
     for columns in reversed(groups):
         ids, mask = _stack([pieces[i] for i in columns], tokenizer.backend.pad_token_id)
