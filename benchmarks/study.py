@@ -15,9 +15,10 @@ from zsbench.cli.main import run
 from zsbench.evaluation import verdicts
 from zsbench.reporting.readme import render
 from zsbench.reporting.render import interval_text, number, p_text
-from zsbench.store.provenance import write_text
+from zsbench.store.provenance import read_json, write_text
 
 app = typer.Typer(rich_markup_mode=None)
+CONTROLS = ("majority", "prior-random", "uniform-random")
 _MARKER = re.compile(r"<!-- (begin|end):[\w-]+ -->\n")
 REPORT = Path("reports/study")
 TERMS = {"margin": "the margin", "VICReg": "VICReg", "BCE weight": "BCE"}
@@ -79,6 +80,18 @@ def curves(folder: Path) -> str:
     return table.rename_axis("Mean AP at step").to_markdown(floatfmt=".3f")
 
 
+def levels(folder: Path) -> str:
+    """Where the base itself scores, so that a difference between two poor models is not mistaken for more."""
+    values = read_json(folder / "summary.json")["suites"]["gliclass"]["values"]
+    mean = {system: by_set["average"] for system, by_set in values.items()}
+    control = max((system for system in mean if system in CONTROLS), key=mean.__getitem__)
+    return textwrap.fill(
+        f"Average macro-F1 with the full loss: {mean['gliznet-full']:.3f}. The encoder before any training scores"
+        f" {mean['biencoder']:.3f}, the best control that reads no text ({control}) {mean[control]:.3f}.",
+        118,
+    )
+
+
 def page(out: Path, names: list[str]) -> str:
     """The page in Markdown."""
     sections = ""
@@ -88,6 +101,7 @@ def page(out: Path, names: list[str]) -> str:
         blocks = "".join(
             f"{heading}\n\n<!-- begin:{block} -->\n<!-- end:{block} -->\n\n" for block, heading in headings.items()
         )
+        blocks += f"{levels(out / name)}\n\n"
         learned = f"### Validation while training, mean over seeds\n\n{curves(out / name)}\n"
         sections += f"{_MARKER.sub('', render(blocks, out / name))}{learned}\n"
     return f"""# Study: which terms of the loss matter
@@ -100,8 +114,9 @@ variant sees the same texts and labels in the same order. Average: the mean over
 rows resemble those of training; no test set was used to choose anything.
 
 On the joint base, that of the sample run, labels see the text and not each other. Era D is the published model: labels
-see each other. Only its head differs here: with the default head it does not leave chance in the sample run. The number
-of steps was set from validation curves; all trainings of a base have the same length.
+see each other. Only its head differs here: with the default head it does not leave chance in the sample run. All
+trainings of a base have the same length. The validation tables show whether they had finished learning;
+`docs/search.md` has what a random order scores on these rows.
 
 Limits: one small encoder (MiniLM, 22.7 M parameters) and 1,120 training texts. The margin of equivalence, ±0.01, was
 set before the runs. "Detectable" is the smallest true difference that 80 % of such studies would find.
