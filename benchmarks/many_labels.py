@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 import sys
+import textwrap
 import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice, product
@@ -80,13 +81,13 @@ def main(
         load.append(os.getloadavg()[0])
         print(rows[-1], flush=True)
     facts = (
-        f"{TEXTS} texts of {TOKENS} tokens, `top_k={TOP}`, one CPU thread, fp32, measured once on {os.cpu_count()} cores"
-        f" at a load\naverage of {min(load):.1f} to {max(load):.1f}; a load above the number of cores makes times longer."
-        " `labels, s`: until the matrix of label\nvectors is there; `per text, ms`: after that; memory: more than ten"
-        " labels take."
+        f"{TEXTS} texts of {TOKENS} tokens, `top_k={TOP}`, one CPU thread, fp32, measured once on {os.cpu_count()}"
+        f" cores at a load average of {min(load):.1f} to {max(load):.1f}; a load above the number of cores makes times"
+        " longer. `labels, s`: until the matrix of label vectors is there; `per text, ms`: after that; memory: more than"
+        " ten labels take."
     )
     table = markdown(pd.DataFrame(rows).astype({"labels": str}))
-    write_text(PAGE, BLOCK.sub(rf"\g<1>{facts}\n\n{table}\n\g<2>", PAGE.read_text(encoding="utf-8")))
+    write_text(PAGE, BLOCK.sub(rf"\g<1>{textwrap.fill(facts, 118)}\n\n{table}\n\g<2>", PAGE.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":
