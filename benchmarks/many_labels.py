@@ -83,11 +83,12 @@ def main(
     facts = (
         f"{TEXTS} texts of {TOKENS} tokens, `top_k={TOP}`, one CPU thread, fp32, measured once on {os.cpu_count()}"
         f" cores at a load average of {min(load):.1f} to {max(load):.1f}; a load above the number of cores makes times"
-        " longer. `labels, s`: until the matrix of label vectors is there; `per text, ms`: after that; memory: more than"
-        " ten labels take."
+        " longer. `labels, s`: until the matrix of label vectors is there; `per text, ms`: after that; memory: more"
+        " than ten labels take."
     )
     table = markdown(pd.DataFrame(rows).astype({"labels": str}))
-    write_text(PAGE, BLOCK.sub(rf"\g<1>{textwrap.fill(facts, 118)}\n\n{table}\n\g<2>", PAGE.read_text(encoding="utf-8")))
+    body = f"{textwrap.fill(facts, 118)}\n\n{table}\n"
+    write_text(PAGE, BLOCK.sub(rf"\g<1>{body}\g<2>", PAGE.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":
