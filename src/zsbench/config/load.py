@@ -237,7 +237,7 @@ def _complete(presets: "Presets") -> list[str]:
 
 def _complete_files(key: str, preset: "Files", split: str, presets: "Presets") -> Iterator[str]:
     """Fill in the files of a set, if its source has only one, and their format."""
-    from zsbench.config.model import Format, TrainingSet
+    from zsbench.config.model import Format, TrainingSet, listed
 
     source = presets.sources.get(preset.source or "")
     if preset.files is None and source is not None:
@@ -248,9 +248,9 @@ def _complete_files(key: str, preset: "Files", split: str, presets: "Presets") -
             yield f"`{key}.files`: required, because source {preset.source!r} has several: {', '.join(delivered)}"
             return
         whole = getattr(preset, "published_split", None) is not None
-        preset.files = {"all" if whole else split: delivered[0]}  # type: ignore[dict-item]
+        preset.files = {"all" if whole else split: [delivered[0]] if isinstance(preset, TrainingSet) else delivered[0]}
     if preset.format is None and preset.files:
-        name = PurePath(next(iter(preset.files.values())))
+        name = PurePath(listed(next(iter(preset.files.values())))[0])
         suffix = PurePath(name.stem).suffix if name.suffix in PACKED else name.suffix
         if suffix not in SUFFIXES:
             yield f"`{key}.format`: cannot be inferred from {name.name!r}; allowed: type: table, jsonl, json or parquet"

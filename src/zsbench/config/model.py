@@ -64,8 +64,7 @@ class Files(Strict):
     source: Id | None = absent("id of the source with the files; for a file of your own, set `path` instead")
     path: Text | None = absent("a file of your own: csv, tsv, jsonl, json or parquet, compressed or not")
     files: Annotated[dict[Split, Inside], Field(min_length=1)] | None = absent(
-        "split -> file of the source. `all` requires published_split. Not needed for a source with a single file. For "
-        "a training set from a hub repository, the default is what the `datasets` library would find"
+        "split -> file of the source. `all` requires published_split. Not needed for a source with a single file"
     )
     split_column: Text | None = absent("column with the split of each row")
     format: Format | None = absent("default: inferred from the file name")
@@ -174,9 +173,24 @@ class Dataset(Files):
         return self
 
 
+def listed(value: Any) -> Any:
+    """A single name as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
 class TrainingSet(Files):
     """Rows to train on, with columns `text`, `labels` (true) and `not_labels` (plausible but false)."""
 
+    files: (  # type: ignore[assignment]
+        Annotated[
+            dict[Split, Annotated[Some[Inside], BeforeValidator(listed, json_schema_input_type=Inside | Some[Inside])]],
+            Field(min_length=1),
+        ]
+        | None
+    ) = absent(
+        "split -> file of the source, or a list of files. Not needed for a source with a single file; for a hub "
+        "repository, the default is what the `datasets` library would find"
+    )
     expected_rows: Annotated[dict[Split, Count], Field(min_length=1)] | None = absent(
         "published number of rows per split; the run stops if the data differ"
     )

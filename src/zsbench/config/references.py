@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
-from zsbench.config.model import Dataset, Presets, RunConfig, Suite
+from zsbench.config.model import Dataset, Presets, RunConfig, Suite, listed
 from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
 from zsbench.plan.claims import KINDS
 from zsbench.plan.suites import OF_THE_CARD
@@ -109,7 +109,8 @@ def _presets(presets: Presets) -> Problems:
             yield from _known(f"{kind}.{name}.source", preset.source, presets.sources)
             if preset.source in presets.sources:
                 delivered = presets.sources[preset.source].delivered()
-                for split, file in (preset.files or {}).items():
+                files = (preset.files or {}).items()
+                for split, file in ((split, file) for split, names in files for file in listed(names)):
                     if not any(fnmatchcase(file, pattern) for pattern in delivered):
                         problem = f"source {preset.source!r} has no file {file!r}{suggest(file, delivered)}"
                         yield f"`{kind}.{name}.files.{split}`: {problem}"

@@ -11,11 +11,11 @@ from zsbench.store.provenance import digest, file_sha256, read_json, write_json
 AUTHORED = PROJECT / "authored"  # data sets written for and shipped with this project
 
 
-def file_at_hand(source: dict[str, Any]) -> Path | None:
-    """The local file or folder (the user's or the project's) that a source copies; None for remote sources."""
+def paths_at_hand(source: dict[str, Any]) -> list[Path]:
+    """The local files or folder (the user's or the project's) that a source copies; none for remote sources."""
     if source["kind"] in ("local", "folder"):
-        return Path(source["path"]).expanduser()
-    return AUTHORED / source["file"] if source["kind"] == "authored" else None
+        return [Path(source["path"]).expanduser()]
+    return [AUTHORED / name for name in source["files"]] if source["kind"] == "authored" else []
 
 
 def stated(folder: Path) -> list[dict[str, Any]]:
@@ -28,11 +28,11 @@ def stated(folder: Path) -> list[dict[str, Any]]:
 
 
 def content_at_hand(source: dict[str, Any]) -> str:
-    """Digest that identifies the content of a source's local file or folder; "" for other or missing sources."""
-    path = file_at_hand(source)
-    if path is None:
-        return ""
-    return digest(stated(path)) if path.is_dir() else file_sha256(path) if path.is_file() else ""
+    """Digest that identifies the content of a source's local files or folder; "" for other or missing sources."""
+    parts = [
+        digest(stated(path)) if path.is_dir() else file_sha256(path) for path in paths_at_hand(source) if path.exists()
+    ]
+    return parts[0] if len(parts) == 1 else digest(parts) if parts else ""
 
 
 def open_fetched(manifest_path: Path) -> tuple[Path, dict[str, Any]]:

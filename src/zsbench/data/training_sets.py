@@ -116,7 +116,7 @@ def split_files(spec: dict[str, Any], folder: Path) -> dict[str, list[str]]:
         DataError: no train split is found.
     """
     if "files" in spec:
-        return {split: [name] for split, name in spec["files"].items()}
+        return spec["files"]
     from datasets import load_dataset_builder
 
     with tempfile.TemporaryDirectory() as cache:

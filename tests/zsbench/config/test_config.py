@@ -249,14 +249,22 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # case -> (change, key in the m
         "datasets.mine.format.separator",
         "",
     ),
+    "one file of several": (
+        put(
+            "training_sets",
+            {"mine": {"source": "hardset-mini", "files": {"train": ["hardset-mini.jsonl", "hardset.jsonl"]}}},
+        ),
+        "training_sets.mine.files.train",
+        "hardset-mini.jsonl",
+    ),
     "training rows of another name": (
         put("training_sets", {"mine": {"source": "hardset-mini", "files": {"train": "hardset.jsonl"}}}),
         "training_sets.mine.files.train",
         "hardset-mini.jsonl",
     ),
     "an authored set that is none": (
-        source(kind="authored", file="topic-mini.jsonl"),
-        "sources.mine.file",
+        source(kind="authored", files=["topic-mini.jsonl"]),
+        "sources.mine.files",
         "topics-mini.jsonl",
     ),
     "an address without a file": (

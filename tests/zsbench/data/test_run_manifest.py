@@ -14,7 +14,7 @@ def test_every_source_with_origin_revision_sizes_and_sums(tmp_path: Path) -> Non
     (tmp_path / "mine.csv").write_text("text,label\na,b\n")
     layout = Layout(tmp_path / "results" / "tiny")
     fetch({"kind": "local", "path": str(tmp_path / "mine.csv")}, layout.fetched("mine"))
-    fetch({"kind": "authored", "file": "topics-mini.jsonl"}, layout.fetched("topics"))
+    fetch({"kind": "authored", "files": ["topics-mini.jsonl"]}, layout.fetched("topics"))
     write_run_manifest(layout, {"mine": "CC0", "topics": "not stated"})
     manifest = read_json(layout.manifest)
     assert manifest["run"] == "tiny" and list(manifest["sources"]) == ["mine", "topics"]

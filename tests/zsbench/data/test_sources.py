@@ -65,7 +65,7 @@ def test_local_files_are_copied_and_checked(rows, tmp_path):
 
 def test_authored_sets_say_which_there_are(tmp_path):
     with pytest.raises(FetchError, match="allowed: .*hardset-mini.jsonl"):
-        fetch({"kind": "authored", "file": "gone.jsonl"}, tmp_path / "set" / "manifest.json")
+        fetch({"kind": "authored", "files": ["gone.jsonl"]}, tmp_path / "set" / "manifest.json")
 
 
 def test_published_split_is_the_publishers(rows, tmp_path):

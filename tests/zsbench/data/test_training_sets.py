@@ -24,7 +24,7 @@ def prepare(tmp_path, records, **preset):
     entry = {"name": file.name, "bytes": file.stat().st_size, "sha256": file_sha256(file)}
     source = {"files": [entry], "origin": "made up", "revision": "1"}
     write_json(tmp_path / "manifest.json", source)
-    spec = {"id": "t", "title": "t", "files": {"train": "a.jsonl"}, "format": {"type": "jsonl"}} | preset
+    spec = {"id": "t", "title": "t", "files": {"train": ["a.jsonl"]}, "format": {"type": "jsonl"}} | preset
     out = tmp_path / "rows.parquet", tmp_path / "card.json"
     prepare_training_set(spec | {"licence": "", "citation": ""}, tmp_path / "manifest.json", *out)
     return pd.read_parquet(out[0]), json.loads(out[1].read_text())
@@ -120,9 +120,17 @@ def test_groups_are_drawn_from_anywhere_in_the_file():
 
 def test_the_published_validation_split_is_kept(tmp_path):
     records = [record | {"part": "validation" if i < 9 else "train"} for i, record in enumerate(bundles(20))]
-    files = {"train": "a.jsonl", "validation": "a.jsonl"}
+    files = {"train": ["a.jsonl"], "validation": ["a.jsonl"]}
     rows, card = prepare(tmp_path, records, files=files, split_column="part")
     assert card["rows"] == {"train": 91, "validation": 9} and card["validation"] == "as published"
+
+
+def test_a_split_may_have_several_files(tmp_path):
+    spec = repository(tmp_path, ["one.parquet", "two.parquet", "three.parquet"])
+    spec["files"] = {"train": ["one.parquet", "two.parquet"], "validation": ["three.parquet"]}
+    rows, card = prepared(tmp_path, spec)
+    assert card["rows"] == {"train": 4, "validation": 2}
+    assert list(rows["text"]) == [f"{name}.parquet {i}" for name in ("one", "two", "three") for i in range(2)]
 
 
 def repository(tmp_path, names, readme=""):

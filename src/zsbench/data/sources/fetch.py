@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from zsbench.data.errors import DISK_FULL, FetchError
-from zsbench.data.fetched import AUTHORED, stated
+from zsbench.data.fetched import AUTHORED, content_at_hand, stated
 from zsbench.data.sources.files import choose
 from zsbench.data.sources.https import Https, fetch_https
 from zsbench.data.sources.hub import CHECKPOINT, Hub, fetch_hub
@@ -17,7 +17,7 @@ from zsbench.data.sources.mirror import fetch_mirror
 from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors
 from zsbench.store.errors import suggest
-from zsbench.store.fields import EntryError, Inside, Sha256, Strict, Text, absent
+from zsbench.store.fields import EntryError, Inside, Sha256, Some, Strict, Text, absent
 from zsbench.store.integrity import listing
 from zsbench.store.provenance import digest, file_sha256, write_json
 from zsbench.store.secrets import mask_all
@@ -26,21 +26,22 @@ CLIENT_NOTES = ".cache"  # folder that huggingface_hub writes next to downloads
 
 
 class Authored(Strict):
-    """A data set written by and shipped with this project."""
+    """Data written by and shipped with this project."""
 
     kind: Literal["authored"]
-    file: Inside = Field(description="path below authored/")
+    files: Some[Inside] = Field(description="paths below authored/")
 
     @model_validator(mode="after")
-    def _is_there(self) -> Any:
+    def _are_there(self) -> Any:
         known = [path.name for path in AUTHORED.glob("*.jsonl")]
-        if self.file not in known:
-            raise EntryError("file", f"unknown file {self.file!r}{suggest(self.file, known)}")
+        for name in self.files:
+            if name not in known:
+                raise EntryError("files", f"unknown file {name!r}{suggest(name, known)}")
         return self
 
     def delivered(self) -> list[str]:
         """Names of the files that the source is fetched as."""
-        return [self.file]
+        return self.files
 
 
 class Local(Strict):
@@ -67,13 +68,14 @@ class Folder(Strict):
 
 
 def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Copy a data set written for this project (`file` below `authored/`); returns facts for the manifest."""
-    origin = AUTHORED / source["file"]
-    if not origin.is_file():
-        known = ", ".join(sorted(path.name for path in AUTHORED.glob("*.jsonl"))) or "none"
-        raise FetchError(f"unknown authored set {source['file']!r}; allowed: {known}")
-    shutil.copyfile(origin, folder / origin.name)
-    return {"origin": f"authored:{origin.name}", "revision": file_sha256(origin)[:12], "verified": "git"}
+    """Copy data written for this project (`files` below `authored/`); returns facts for the manifest."""
+    for name in source["files"]:
+        if not (AUTHORED / name).is_file():
+            known = ", ".join(sorted(path.name for path in AUTHORED.glob("*.jsonl"))) or "none"
+            raise FetchError(f"unknown authored set {name!r}; allowed: {known}")
+        shutil.copyfile(AUTHORED / name, folder / name)
+    origin = f"authored:{', '.join(source['files'])}"
+    return {"origin": origin, "revision": content_at_hand(source)[:12], "verified": "git"}
 
 
 def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
