@@ -58,14 +58,14 @@ quick: setup
 	@$(RUN) workflow/configs/quick.yaml
 
 # The ablation of GliZNet's loss, five seeds: hours, resumable. STUDY=study-terms covers only its three main questions,
-# STUDY=study-era-d the same on the published base, STUDY=study-short with fewer steps and seeds.
+# study-values the other settings, study-texts more training texts, study-era-d the published base, study-short is small.
 STUDY := study
 study: setup
 	@$(BIN)/zsbench run workflow/configs/study.yaml $(patsubst %,workflow/configs/%.yaml,$(filter-out study,$(STUDY))) --cores 2 --gpus 2
 
 # The committed reports of the study's runs, and the page of docs that shows them.
 study-report:
-	$(BIN)/python -m benchmarks.study joint=study-terms era-d=study-era-d
+	$(BIN)/python -m benchmarks.study joint=study-terms values=study-values texts=study-texts era-d=study-era-d
 
 # The search for learning rates: the same rates for each family, compared on validation rows; writes docs/search.md.
 RATES := 3e-5 1e-4 3e-4 1e-3

@@ -1,15 +1,17 @@
 """Data cards of the authored sets, rendered from the rows, so that no number on a card is typed by hand.
 
-`python -m authored.cards` rewrites both cards; a test checks that they are up to date. Model results come from
+`python -m authored.cards` rewrites the cards; a test checks that they are up to date. Model results come from
 `<set>.results.json` next to the data, if a run has written it (see `results_block`).
 """
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import cohen_kappa_score
 
 from authored.check_hardset import (
     KINDS,
@@ -25,7 +27,7 @@ from authored.check_topics import KINDS as ROW_KINDS
 from authored.check_topics import LABELS, check_topics
 from authored.findings import Report, is_verbatim
 from authored.word_ceiling import AUC_CEILING, WordScores, measure_words
-from zsbench.data.authored_sets import HARDSET, TOPICS, read_authored
+from zsbench.data.authored_sets import HARDSET, HARDSET_MORE, TOPICS, read_authored
 from zsbench.data.fetched import AUTHORED
 from zsbench.store.provenance import read_json, write_text
 
@@ -208,6 +210,83 @@ A GliZNet variant trained on the train split against the same backbone's untrain
 """
 
 
+def agreement(rows: Sequence[dict[str, Any]], rereading: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """How far a second, blind reading agrees with the labels.
+
+    Args:
+        rows: the rows of the set.
+        rereading: per reread text its `row` (index) and `labels` (those the second reader holds true).
+
+    Returns:
+        `texts`, `pairs` (of a text and one of its labels), `missed` and `added` (shares of the pairs labelled true that
+        the reader holds false, and labelled false that the reader holds true), `same` (share of pairs), `kappa`
+        (Cohen's).
+    """
+    first, second = [], []
+    for entry in rereading:
+        row, read = rows[entry["row"]], set(entry["labels"])
+        first += [True] * len(row["labels"]) + [False] * len(row["not_labels"])
+        second += [label in read for label in row["labels"] + row["not_labels"]]
+    a, b = np.array(first), np.array(second)
+    return {
+        "texts": len(rereading),
+        "pairs": len(a),
+        "missed": float((~b[a]).mean()),
+        "added": float(b[~a].mean()),
+        "same": float((a == b).mean()),
+        "kappa": float(cohen_kappa_score(a, b)),
+    }
+
+
+def render_more(rows: Sequence[dict[str, Any]], rereading: Sequence[dict[str, Any]]) -> str:
+    """The card of hardset-more, from all its rows and the second reading of some."""
+    report = check_hardset(rows, extends=read_authored(HARDSET))
+    every = {label.lower() for row in rows for label in row["labels"] + row["not_labels"]}
+    known = label_sets(read_authored(HARDSET))["train"]
+    true, false = (np.mean([len(row[key]) for row in rows]) for key in ("labels", "not_labels"))
+    read = agreement(rows, rereading)
+    second = textwrap.fill(
+        f"A language model that had not written the set was shown {read['texts']:.0f} texts, drawn at random, with"
+        f" their labels in alphabetical order and without the answers, and marked the true ones: {read['pairs']:,.0f}"
+        f" pairs of text and label. It agreed with {read['same']:.1%} of them (Cohen's kappa {read['kappa']:.2f})."
+        f" Of the labels marked true, it held {read['missed']:.1%} for false, and of those marked false,"
+        f" {read['added']:.1%} for true. Its reading is `{HARDSET_MORE}.reread.jsonl`; no label was changed after it.",
+        120,
+    )
+    return f"""# {HARDSET_MORE}
+
+{len(rows):,} more training texts in the manner of [{HARDSET}]({HARDSET}.md): same unit, fields and rules. English.
+Licence: CC BY 4.0. File: `{HARDSET_MORE}.jsonl`. The training set `hardset-large` is the training texts of both;
+validation and test rows are those of {HARDSET}.
+This card is rendered from the data by `python -m authored.cards`.
+
+## How it was written
+
+{HOW_WRITTEN} Other authors than those of {HARDSET} wrote it, with more weight on sport, computing, finance,
+politics, film, products and short messages.
+
+## Counts
+
+- {len(rows):,} texts in {len({row["bundle"] for row in rows})} bundles.
+- Labels per text: {true:.2f} true, {false:.2f} false.
+- Words per text: {_word_counts(rows)}.
+- {len({row["register"] for row in rows})} registers, {len({row["domain"] for row in rows})} domains.
+- {len(every):,} distinct labels, of which {len(every - known):,} do not occur in {HARDSET}'s training texts.
+
+## Rules and what the validator measured
+
+{_rules(report)}
+
+## A second reading
+
+{second}
+
+## Known limits
+
+Those of {HARDSET}. No person has read it.
+"""
+
+
 def _topic_splits(rows: Sequence[dict[str, Any]]) -> str:
     body = []
     for name in (*SPLITS, "all"):
@@ -283,7 +362,9 @@ An editor (a language model too) read 126 of the rows and changed none.
 
 
 def render(name: str) -> str:
-    """Render the card of `hardset-mini` or `topics-mini` from the current data."""
+    """Render the card of an authored set from the current data."""
+    if name == HARDSET_MORE:
+        return render_more(read_authored(name), read_authored(f"{name}.reread"))
     path = AUTHORED / f"{name}.results.json"
     results = read_json(path) if path.is_file() else None
     return (render_hardset if name == HARDSET else render_topics)(read_authored(name), results)
@@ -295,8 +376,8 @@ def card_path(name: str) -> Path:
 
 
 def main() -> None:
-    """Rewrite both cards."""
-    for name in (HARDSET, TOPICS):
+    """Rewrite the cards."""
+    for name in (HARDSET, HARDSET_MORE, TOPICS):
         write_text(card_path(name), render(name))
 
 

@@ -1,4 +1,4 @@
-"""Validator of hardset-mini: checks every rule stated on its card on the rows."""
+"""Validator of hardset-mini and of hardset-more, its extension: checks every rule stated on their cards on the rows."""
 
 import re
 from collections import Counter, defaultdict
@@ -18,6 +18,7 @@ from authored.findings import (
     inside,
     within,
 )
+from zsbench.data.authored_sets import HARDSET, HARDSET_MORE
 
 SPLITS = ("train", "validation", "test")
 TEXTS_PER_BUNDLE = 5
@@ -188,7 +189,7 @@ def _label_surface(rows: Sequence[dict[str, Any]]) -> Finding:
     Its position in the file is not checked, because true labels are always first.
     """
     problems, shown = [], []
-    for split in SPLITS:
+    for split in [name for name in SPLITS if any(row["split"] == name for row in rows)]:
         pairs = []  # truth, characters, words, alphabetical rank among the labels of its text
         for row in rows:
             if row["split"] == split:
@@ -204,36 +205,42 @@ def _label_surface(rows: Sequence[dict[str, Any]]) -> Finding:
     return gather("label surface", allowed, ", ".join(shown), problems)
 
 
-def check_hardset(rows: Sequence[dict[str, Any]], against: dict[str, list[str]] | None = None) -> Report:
-    """Check every rule of hardset-mini.
+def check_hardset(
+    rows: Sequence[dict[str, Any]],
+    against: dict[str, list[str]] | None = None,
+    extends: Sequence[dict[str, Any]] = (),
+) -> Report:
+    """Check every rule of hardset-mini, or of an extension of it.
 
     Args:
         rows: the rows of the jsonl file, in order.
         against: texts of evaluation sets by name; none of them may occur in the set.
+        extends: rows of hardset-mini if `rows` are an extension. Its rows are all for training, and no text may be a
+            near-duplicate of one of hardset-mini; the rules on breadth, splits and unseen labels do not apply.
 
     Returns:
         The report. If the schema is violated, the check ends there, because the other rules need the fields.
     """
-    schema = _schema(rows)
+    name, schema = HARDSET_MORE if extends else HARDSET, _schema(rows)
     if any(not all(isinstance(row.get(name), kind) for name, kind in FIELDS.items()) for row in rows):
-        return Report("hardset-mini", (schema,))
+        return Report(name, (schema,))
     if any(len(row["kind"]) != len(row["labels"] + row["not_labels"]) or row["split"] not in SPLITS for row in rows):
-        return Report("hardset-mini", (schema,))
+        return Report(name, (schema,))
     texts = [row["text"] for row in rows]
-    kinds = Counter(bundle_kinds(rows).values())
+    kinds, shares = Counter(bundle_kinds(rows).values()), percent(Counter(row["split"] for row in rows))
     wordings = Counter(wording(label) for label in set().union(*label_sets(rows).values()))
     findings = (
         schema,
         *_bundles(rows),
         _disjoint(rows),
-        check_duplicates(texts),
+        check_duplicates([*texts, *(row["text"] for row in extends)]),
         check_verbatim(rows, VERBATIM_LIMIT),
-        _breadth(rows),
+        *(() if extends else [_breadth(rows)]),
         within("kinds", percent(kinds), KINDS, "%"),
         within("wordings", percent(wordings), WORDINGS, "%"),
         within("lengths", percent(Counter(row["length"] for row in rows)), LENGTHS, "%"),
-        *_splits(rows),
+        *([within("split shares", shares, {"train": (100.0, 100.0)}, "%")] if extends else _splits(rows)),
         _label_surface(rows),
         check_overlap(texts, against),
     )
-    return Report("hardset-mini", findings)
+    return Report(name, findings)

@@ -13,16 +13,27 @@ import typer
 
 from zsbench.cli.main import run
 from zsbench.evaluation import verdicts
+from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.readme import render
 from zsbench.reporting.render import interval_text, number, p_text
+from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json, write_text
 
 app = typer.Typer(rich_markup_mode=None)
 CONTROLS = ("majority", "prior-random", "uniform-random")
 _MARKER = re.compile(r"<!-- (begin|end):[\w-]+ -->\n")
+_IN_README = re.compile("<!-- study -->.*?<!-- end of study -->", re.DOTALL)
 REPORT = Path("reports/study")
 TERMS = {"margin": "the margin", "VICReg": "VICReg", "BCE weight": "BCE"}
-BASES = {"joint": "the joint base", "era-d": "era D with the identity head"}
+BASES = {"joint": "the joint base", "era-d": "era D with the identity head"}  # runs that leave each term out
+VALUES, TEXTS = "values", "texts"  # other settings of the terms, and more training texts, both on the joint base
+AGAINST = "against.csv"  # in the folder of `TEXTS`: its scores against those of the joint base
+TITLES = {
+    "joint": "Joint base",
+    VALUES: "Other settings on the joint base",
+    TEXTS: "More training texts on the joint base",
+    "era-d": "Era D with the identity head",
+}
 
 
 def copy_report(name: str, reports: Path, results: Path, out: Path) -> None:
@@ -39,12 +50,31 @@ def copy_report(name: str, reports: Path, results: Path, out: Path) -> None:
     write_text(out / name / "cells.sha256", "".join(sums))
 
 
+def compare_texts(few: Path, many: Path, out: Path) -> None:
+    """Write what more training texts change: the full loss of two runs, and the cards of their training sets.
+
+    Args:
+        few, many: `results/<run>`.
+        out: folder for `AGAINST` (see `zsbench compare`), `before.json` and `after.json`.
+    """
+    deltas = compare_runs(few, many, suite="gliclass").deltas
+    deltas[deltas.system == "gliznet-full"].drop(columns="system").to_csv(out / AGAINST, index=False)
+    for name, root in (("before", few), ("after", many)):
+        training_set = read_json(root / "config.json")["config"]["recipe"]["training_set"]
+        shutil.copy(Layout(root).training_set_card(training_set), out / f"{name}.json")
+
+
 def averages(folder: Path) -> pd.DataFrame:
-    """The differences of the single-label suite's average, one row per variant that leaves one term out."""
+    """The differences to the full loss on the single-label suite's average, one row per variant, by factor."""
     table = pd.read_csv(folder / "tables" / "ablations.csv")
     chosen = (table.suite == "gliclass") & (table.dataset == "average") & table.factor.isin(TERMS)
-    left_out = table.levels.str.startswith(("0 vs", "off vs"))
-    return table[chosen & left_out].set_index("factor")
+    return table[chosen & (table.baseline == "gliznet-full")].set_index("factor")
+
+
+def left_out(folder: Path) -> pd.DataFrame:
+    """The rows of `averages` whose variant leaves one term out."""
+    table = averages(folder)
+    return table[table.levels.str.startswith(("0 vs", "off vs"))]
 
 
 def outcome(row: pd.Series) -> str:
@@ -59,17 +89,57 @@ def outcome(row: pd.Series) -> str:
 
 
 def findings(out: Path, names: list[str]) -> str:
-    """One paragraph per term: the effect of leaving it out on each base, and what remains open."""
-    tables = {name: averages(out / name) for name in names}
+    """One paragraph per term: the effect of leaving it out on each base, of its other settings, and what remains open.
+
+    A last one on more training texts, if that run is there.
+    """
+    tables = {name: left_out(out / name) for name in names if name in BASES}
+    others = averages(out / VALUES) if VALUES in names else pd.DataFrame(index=[])
     lines = []
     for factor, term in TERMS.items():
         rows = {name: table.loc[factor] for name, table in tables.items() if factor in table.index}
         told = "; ".join(f"on {BASES[name]} it {outcome(row)}" for name, row in rows.items())
-        undecided = any(row.verdict == verdicts.UNDECIDED for row in rows.values())
-        question = "the sign where it is undecided" if undecided else "other values of the setting"
-        line = f"- **Leaving out {term}**: {told}. Open: {question}, larger encoders, more training texts."
-        lines.append(textwrap.fill(line, 118, subsequent_indent="  ", break_on_hyphens=False))
-    return "\n".join(lines)
+        settings = [row for _, row in others.iterrows() if row.name == factor]
+        told += "".join(f". {setting(row)} {outcome(row)}" for row in settings)
+        undecided = any(row.verdict == verdicts.UNDECIDED for row in (*rows.values(), *settings))
+        question = "the sign where it is undecided" if undecided else "further values of the setting"
+        lines.append(f"- **Leaving out {term}**: {told}. Open: {question}, larger encoders, more training texts.")
+    if TEXTS in names:
+        lines.append(f"- **More training texts**: {more_texts(out / TEXTS)}")
+    return "\n".join(textwrap.fill(line, 118, subsequent_indent="  ", break_on_hyphens=False) for line in lines)
+
+
+def in_short(out: Path, names: list[str]) -> str:
+    """A table of the effects of leaving each term out, one column per base."""
+    tables = {name: left_out(out / name) for name in names if name in BASES}
+    rows = []
+    for factor, term in TERMS.items():
+        row = {"Left out": term.removeprefix("the ")}
+        for name, table in tables.items():
+            effect = table.loc[factor]
+            delta = f"{number(effect.delta, 3, signed=True)} {interval_text(effect.low, effect.high)}"
+            row[TITLES[name]] = f"{delta}, {effect.verdict}"
+        rows.append(row)
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def setting(row: pd.Series) -> str:
+    """A setting of a term as the subject of a sentence; the row's name is the factor."""
+    value, default = row.levels.split(" vs ")
+    if row.name == "VICReg":
+        return f"Its {value} term alone"
+    return f"A {row.name} of {value} instead of {default}"
+
+
+def more_texts(folder: Path) -> str:
+    """The effect of more training texts on the average, in words."""
+    row = pd.read_csv(folder / AGAINST).set_index("dataset").loc["average"]
+    before, after = (read_json(folder / f"{name}.json")["rows"]["train"] for name in ("before", "after"))
+    return (
+        f"{after:,} instead of {before:,} texts, at the same number of steps, change the average macro-F1 from"
+        f" {row.a:.3f} to {row.b:.3f} ({number(row.delta, 3, signed=True)} {interval_text(row.low, row.high)},"
+        f" p {p_text(row.p)}). Open: more steps, texts by other authors."
+    )
 
 
 def curves(folder: Path) -> str:
@@ -92,18 +162,35 @@ def levels(folder: Path) -> str:
     )
 
 
+def against(folder: Path) -> str:
+    """The comparison with fewer training texts, one row per data set."""
+    table = pd.read_csv(folder / AGAINST)
+    shown = {
+        "Data set": table.dataset,
+        "fewer texts": table.a.map("{:.3f}".format),
+        "more texts": table.b.map("{:.3f}".format),
+        "Δ": [f"{number(row.delta, 3, signed=True)} {interval_text(row.low, row.high)}" for row in table.itertuples()],
+        "p (adjusted)": table.p_adjusted.map(p_text),
+    }
+    return pd.DataFrame(shown).to_markdown(index=False, disable_numparse=True)
+
+
+def section(name: str, out: Path) -> str:
+    """One run: its size, what differs from the full loss, scores and learning curves."""
+    headings = {"scale": f"## {TITLES[name]}", "verdicts": "### Verdicts", "scores": "### Scores"}
+    if name == TEXTS:
+        headings = {"scale": headings["scale"]}
+    text = "".join(
+        f"{heading}\n\n<!-- begin:{block} -->\n<!-- end:{block} -->\n\n" for block, heading in headings.items()
+    )
+    text = _MARKER.sub("", render(text, out / name))
+    text += f"{against(out / name) if name == TEXTS else levels(out / name)}\n\n"
+    return f"{text}### Validation while training, mean over seeds\n\n{curves(out / name)}\n\n"
+
+
 def page(out: Path, names: list[str]) -> str:
     """The page in Markdown."""
-    sections = ""
-    for name in names:
-        title = BASES[name].removeprefix("the ")
-        headings = {"scale": f"## {title[0].upper()}{title[1:]}", "verdicts": "### Verdicts", "scores": "### Scores"}
-        blocks = "".join(
-            f"{heading}\n\n<!-- begin:{block} -->\n<!-- end:{block} -->\n\n" for block, heading in headings.items()
-        )
-        blocks += f"{levels(out / name)}\n\n"
-        learned = f"### Validation while training, mean over seeds\n\n{curves(out / name)}\n"
-        sections += f"{_MARKER.sub('', render(blocks, out / name))}{learned}\n"
+    sections = "".join(section(name, out) for name in names)
     return f"""# Study: which terms of the loss matter
 
 {findings(out, names)}
@@ -120,11 +207,12 @@ length. The validation tables show whether they had finished learning;
 `docs/search.md` has what a random order scores on these rows.
 
 Limits: one small encoder (MiniLM, 22.7 M parameters) and 1,120 training texts. The margin of equivalence, ±0.01, was
-set before the runs. "Detectable" is the smallest true difference that 80 % of such studies would find.
+set before the runs. "Detectable" is the smallest true difference that 80 % of such studies would find. Each section is
+a run of its own, and p values are adjusted within it.
 
-`make study STUDY=study-terms` and `make study STUDY=study-era-d` repeat the two runs; `make study` is the full study of
-nine variants on the joint base. `make study-report` writes this page. The whole report of each run, with every figure,
-the learning curves and the resolved config, is in `reports/study`.
+`make study STUDY=study-terms` (or `study-values`, `study-texts`, `study-era-d`) repeats a run; `make study` has all
+nine variants of the joint base in one. `make study-report` writes this page. The whole report of each run, with every
+figure, the learning curves and the resolved config, is in `reports/study`.
 
 {sections.strip()}
 """
@@ -133,17 +221,24 @@ the learning curves and the resolved config, is in `reports/study`.
 @app.command()
 def main(
     runs: Annotated[list[str] | None, typer.Argument(metavar="NAME=RUN...", help="finished runs to copy first")] = None,
+    fewer: Annotated[str, typer.Option(metavar="RUN", help="run that `texts` is compared with")] = "study-values",
 ) -> None:
-    """Copy the reports of the study's runs to `reports/study` and write its page."""
+    """Copy the reports of the study's runs to `reports/study`, and write its page and its table in the README."""
     for value in runs or ():
         name, _, run_id = value.partition("=")
-        if name not in BASES or not Path("reports", run_id, "summary.json").is_file():
-            raise typer.BadParameter(f"{value}: not NAME=RUN with a finished run; allowed names: {', '.join(BASES)}")
+        if name not in TITLES or not Path("reports", run_id, "summary.json").is_file():
+            raise typer.BadParameter(f"{value}: not NAME=RUN with a finished run; allowed names: {', '.join(TITLES)}")
         copy_report(name, Path("reports", run_id), Path("results", run_id), REPORT)
-    text = page(REPORT, [name for name in BASES if (REPORT / name / "summary.json").is_file()])
+        if name == TEXTS:
+            compare_texts(Path("results", fewer), Path("results", run_id), REPORT / TEXTS)
+    names = [name for name in TITLES if (REPORT / name / "summary.json").is_file()]
+    text = page(REPORT, names)
     write_text(REPORT / "REPORT.md", text)
     write_text(Path("docs/study.md"), text)
-    print("The study: docs/study.md")
+    readme = Path("README.md")
+    block = f"<!-- study -->\n{in_short(REPORT, names)}\n<!-- end of study -->"
+    write_text(readme, _IN_README.sub(lambda _: block, readme.read_text(encoding="utf-8")))
+    print("The study: docs/study.md, and its table in README.md")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class GliZNetOptions:
     label_context: Literal["text", "none"] = _option("text", "none: a label sees only itself (late interaction)")
 
     # Tokenisation.
-    label_frame: bool = _option(False, "a label is a sentence of its own, [CLS] pieces [LAB], also for label_repr mean")
+    label_frame: bool = _option(False, "labels are framed like sentences, `[CLS] pieces [LAB]`; a mean includes both")
     lab_init: Literal["default", "sep"] = _option("default", "first embedding of [LAB]: its row as it is, or [SEP]'s")
     truncation: Literal["label-first", "reference"] = _option("label-first", "what is cut: the text, or labels first")
     max_length: int = _option(512, "tokens of a sequence", ge=1)

@@ -7,7 +7,7 @@ import pytest
 from authored.check_hardset import check_hardset, length_class, unseen_shares
 from authored.findings import NEAR_DUPLICATE, check_duplicates, words
 from authored.word_ceiling import AUC_CEILING, check_ceiling, measure_words
-from zsbench.data.authored_sets import HARDSET, read_authored
+from zsbench.data.authored_sets import HARDSET, HARDSET_MORE, read_authored
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,25 @@ def test_the_set_passes_every_rule(original):
         "schema", "bundles", "cross-role", "disjoint", "duplicates", "verbatim labels", "breadth", "kinds", "wordings",
         "lengths", "split shares", "unseen test labels", "label surface", "evaluation overlap",
     }  # fmt: skip
+
+
+def test_the_extension_passes_every_rule_that_applies(original):
+    more = read_authored(HARDSET_MORE)
+    report = check_hardset(more, extends=original)
+    assert report.ok, report.table()
+    assert {row["split"] for row in more} == {"train"} and len(more) >= 1000
+    assert {finding.rule for finding in report.findings} == {
+        "schema", "bundles", "cross-role", "disjoint", "duplicates", "verbatim labels", "kinds", "wordings", "lengths",
+        "split shares", "label surface", "evaluation overlap",
+    }  # fmt: skip
+
+
+def test_an_extension_may_not_repeat_the_set_nor_touch_its_held_out_rows(original):
+    more = copy.deepcopy(read_authored(HARDSET_MORE))
+    more[3]["text"] = next(row["text"] for row in original if row["split"] == "test")
+    more[7]["split"] = "validation"
+    broken = {finding.rule for finding in check_hardset(more, extends=original).failed}
+    assert {"duplicates", "split shares"} <= broken
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def reports(tmp_path: Path) -> Path:
 
 def test_the_committed_page_is_that_of_the_committed_reports() -> None:
     committed = ROOT / "reports" / "study"
-    names = [name for name in study.BASES if (committed / name).is_dir()]
+    names = [name for name in study.TITLES if (committed / name).is_dir()]
     text = study.page(committed, names)
     assert (committed / "REPORT.md").read_text() == (ROOT / "docs" / "study.md").read_text() == text
 
@@ -37,9 +37,9 @@ def test_the_committed_page_is_that_of_the_committed_reports() -> None:
 @pytest.mark.parametrize(
     ("verdict", "delta", "word", "remains"),
     [
-        ("effect", -0.05, "lowers", "other values"),
-        ("effect", 0.05, "raises", "other values"),
-        ("no effect", -0.001, "less than 0.01", "other values"),
+        ("effect", -0.05, "lowers", "further values"),
+        ("effect", 0.05, "raises", "further values"),
+        ("no effect", -0.001, "less than 0.01", "further values"),
         ("undecided", -0.02, "undecided effect", "the sign"),
     ],
 )
@@ -67,7 +67,36 @@ def test_other_suites_and_values_other_than_zero_are_no_finding(reports: Path) -
     larger = table.assign(levels="1 vs 0.5", delta=0.9)
     other = table.assign(suite="topics", delta=0.8)
     pd.concat([table, larger, other]).to_csv(path, index=False)
-    assert sorted(study.averages(reports / "joint").delta.round(3)) == [-0.028, 0.002, 0.003]
+    assert sorted(study.left_out(reports / "joint").delta.round(3)) == [-0.028, 0.002, 0.003]
+
+
+def test_other_settings_are_told_with_the_term_they_belong_to(reports: Path) -> None:
+    shutil.copytree(reports / "joint", reports / "values")
+    path = reports / "values" / "tables" / "ablations.csv"
+    table = pd.read_csv(path)
+    rows = table[table.dataset == "average"].sort_values("factor")  # BCE weight, VICReg, margin
+    rows = rows.assign(levels=["1 vs 0.5", "variance vs both", "0.1 vs 0.5"], delta=[0.011, 0.022, -0.033])
+    between = rows.assign(baseline="gliznet-small-margin", delta=0.9)
+    pd.concat([rows, between]).to_csv(path, index=False)
+    lines = [" ".join(line.split()) for line in study.findings(reports, ["joint", "values"]).split("\n- ")]
+    told = ("A margin of 0.1 instead of 0.5", "Its variance term alone", "A BCE weight of 1 instead of 0.5")
+    for line, subject, delta in zip(lines, told, ("-0.033", "+0.022", "+0.011"), strict=True):
+        assert f"{subject} " in line and delta in line.partition(subject)[2]
+        assert "0.900" not in line
+
+
+def test_more_texts_are_told_with_both_scores_and_sizes(reports: Path) -> None:
+    folder = reports / "texts"
+    shutil.copytree(reports / "joint", folder)
+    row = {"a": 0.6, "b": 0.65, "delta": 0.05, "low": 0.03, "high": 0.07, "p": 0.004, "p_adjusted": 0.008}
+    pd.DataFrame([row | {"dataset": "average"}, row | {"dataset": "x", "delta": 0.9}]).to_csv(folder / study.AGAINST)
+    for name, count in (("before", 1120), ("after", 2240)):
+        (folder / f"{name}.json").write_text(f'{{"rows": {{"train": {count}}}}}')
+    line = " ".join(study.findings(reports, ["joint", "texts"]).split("\n- ")[-1].split())
+    for part in ("2,240 instead of 1,120", "from 0.600 to 0.650", "+0.050 [+0.030, +0.070]", "0.004"):
+        assert part in line
+    section = study.section("texts", reports)
+    assert "| x " in section and "+0.900" in section and "Validation while training" in section
 
 
 def test_a_finished_run_is_copied_and_its_cells_are_summed(

@@ -1,4 +1,4 @@
-"""The two data sets shipped with this project, in the schema of their published counterparts.
+"""The data sets written for and shipped with this project, in the schema of their published counterparts.
 
 `load_hardset_mini` has the schema of `alexneakameni/ZSHOT-HARDSET-v2` (text, labels, not_labels) and
 `load_topics_mini` the schema of the HybridNLI benchmark (text, labels), so the same code reads both versions.
@@ -13,18 +13,23 @@ from zsbench.data.fetched import AUTHORED
 if TYPE_CHECKING:
     from datasets import Dataset
 
-HARDSET, TOPICS = "hardset-mini", "topics-mini"
+HARDSET, HARDSET_MORE, TOPICS = "hardset-mini", "hardset-more", "topics-mini"
 
 
 def read_authored(name: str) -> list[dict[str, Any]]:
-    """All rows of an authored set such as `hardset-mini` or `topics-mini`, with every field, in file order.
+    """All rows of a file of the authored sets, with every field, in order.
+
+    Args:
+        name: `hardset-mini`, its extension `hardset-more`, `hardset-more.reread` (a second reading) or `topics-mini`.
 
     Raises:
-        DataError: no such set.
+        DataError: no such file.
     """
-    if name not in (HARDSET, TOPICS):
-        raise DataError(f"unknown authored set {name!r}; allowed: {HARDSET}, {TOPICS}")
-    lines = (AUTHORED / f"{name}.jsonl").read_text(encoding="utf-8").split("\n")
+    path = AUTHORED / f"{name}.jsonl"
+    if not path.is_file():
+        allowed = ", ".join(sorted(path.stem for path in AUTHORED.glob("*.jsonl")))
+        raise DataError(f"unknown authored set {name!r}; allowed: {allowed}")
+    lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines if line]
 
 

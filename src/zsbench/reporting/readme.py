@@ -26,7 +26,7 @@ from zsbench.reporting.render import (
 from zsbench.reporting.tables.base import UNMOVED_NOTE
 from zsbench.store.provenance import read_json
 
-MOST_ROWS = 7  # of the headline block
+MOST_ROWS = 5  # of the headline block
 SHOWN_PROTOCOL = "held-out"  # the only protocol of a multi-label suite that blocks show; the report has all
 VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict")
 MULTI = ("System", "Macro-F1", "Exact match", "Macro P", "Macro R")
@@ -98,7 +98,7 @@ def _suite(reports: Path) -> Table:
 def headline(reports: Path) -> str:
     """The headline table, and a sentence that summarises it.
 
-    At most seven rows: the reference, the best systems, the best untrained one, the best control that uses no gold.
+    At most five rows: the reference, the best systems, the best untrained one, the best control that uses no gold.
     """
     rows, metric = averages(_suite(reports))
     ranked = rows[rows["n_sets"] == rows["of_sets"]].sort_values("value", ascending=False, kind="stable")
