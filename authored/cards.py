@@ -250,7 +250,8 @@ def render_more(rows: Sequence[dict[str, Any]], rereading: Sequence[dict[str, An
         f" their labels in alphabetical order and without the answers, and marked the true ones: {read['pairs']:,.0f}"
         f" pairs of text and label. It agreed with {read['same']:.1%} of them (Cohen's kappa {read['kappa']:.2f})."
         f" Of the labels marked true, it held {read['missed']:.1%} for false, and of those marked false,"
-        f" {read['added']:.1%} for true. Its reading is `{HARDSET_MORE}.reread.jsonl`; no label was changed after it.",
+        f" {read['added']:.1%} for true. Pairs that the author had marked debatable were not shown, and two language models may err alike, so this"
+        f" agreement is an upper bound. The reading is `{HARDSET_MORE}.reread.jsonl`; no label was changed after it.",
         120,
     )
     return f"""# {HARDSET_MORE}
@@ -262,8 +263,9 @@ This card is rendered from the data by `python -m authored.cards`.
 
 ## How it was written
 
-{HOW_WRITTEN} Other authors than those of {HARDSET} wrote it, with more weight on sport, computing, finance,
-politics, film, products and short messages.
+{HOW_WRITTEN}
+It was written after {HARDSET}, with more weight on sport, computing, finance, politics, film, products and short
+messages.
 
 ## Counts
 
