@@ -250,8 +250,9 @@ def render_more(rows: Sequence[dict[str, Any]], rereading: Sequence[dict[str, An
         f" their labels in alphabetical order and without the answers, and marked the true ones: {read['pairs']:,.0f}"
         f" pairs of text and label. It agreed with {read['same']:.1%} of them (Cohen's kappa {read['kappa']:.2f})."
         f" Of the labels marked true, it held {read['missed']:.1%} for false, and of those marked false,"
-        f" {read['added']:.1%} for true. Pairs that the author had marked debatable were not shown, and two language models may err alike, so this"
-        f" agreement is an upper bound. The reading is `{HARDSET_MORE}.reread.jsonl`; no label was changed after it.",
+        f" {read['added']:.1%} for true. Pairs that the author had marked debatable were not shown, and two language"
+        f" models may err alike, so this agreement is an upper bound. The reading is `{HARDSET_MORE}.reread.jsonl`; no"
+        f" label was changed after it.",
         120,
     )
     return f"""# {HARDSET_MORE}

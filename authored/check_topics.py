@@ -1,4 +1,4 @@
-"""Validator of topics-mini, and the check of both sets behind `python -m authored check`."""
+"""Validator of topics-mini, and the check of all sets behind `python -m authored check`."""
 
 import itertools
 import re
