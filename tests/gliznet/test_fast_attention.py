@@ -70,15 +70,33 @@ def inputs(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor]:
     return ids, (torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)).long()
 
 
-@given(case=st.sampled_from(CASES), lengths=st.lists(st.integers(1, 300), min_size=1, max_size=3))
+def states(model: DebertaV2Model, ids: Tensor, mask: Tensor) -> Tensor:
+    """Last hidden states (N, D) of all tokens but padding."""
+    return model(ids, mask).last_hidden_state[mask.bool()].float()
+
+
+@given(
+    case=st.sampled_from(CASES),
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=6),
+    padding=st.sampled_from(["right", "left", "inside"]),
+    gradients=st.booleans(),
+)
 @settings(max_examples=60)
-def test_outputs_are_transformers_own(case: tuple[int, bool, tuple[str, ...]], lengths: list[int]) -> None:
+def test_outputs_are_transformers_own(
+    case: tuple[int, bool, tuple[str, ...]], lengths: list[int], padding: str, gradients: bool
+) -> None:
     model, fast = pair(case)
     ids, mask = inputs(lengths)
-    with torch.inference_mode():
-        expected, found = model(ids, mask).last_hidden_state, fast(ids, mask).last_hidden_state
-    torch.testing.assert_close(found, expected, atol=2e-5, rtol=0)  # padding too
-    assert torch.equal(found.argmax(-1), expected.argmax(-1))
+    if padding == "left":
+        mask = mask.flip(1)
+    elif padding == "inside":
+        mask[0, 1 : lengths[0] : 3] = 0
+    with torch.set_grad_enabled(gradients):
+        expected, found = model(ids, mask, output_hidden_states=True), fast(ids, mask, output_hidden_states=True)
+    for one, other in zip(found.hidden_states, expected.hidden_states, strict=True):
+        torch.testing.assert_close(one[mask.bool()], other[mask.bool()], atol=2e-5, rtol=0)
+    if padding == "right" and not gradients:
+        assert not found.last_hidden_state[~mask.bool()].any()  # it is not computed
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -147,12 +165,12 @@ def test_bf16_is_as_close_as_transformers_own(case: tuple[int, bool, tuple[str, 
     model, fast = pair(case)
     ids, mask = inputs([140, 33])
     with torch.inference_mode():
-        exact = model(ids, mask).last_hidden_state
+        exact = states(model, ids, mask)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            reference, found = (one(ids, mask).last_hidden_state.float() for one in (model, fast))
+            reference, found = (states(one, ids, mask) for one in (model, fast))
     assert (found - exact).square().mean() <= 1.5 * (reference - exact).square().mean()
     with torch.inference_mode():  # bf16 values in the cache must not leak into a float32 pass
-        torch.testing.assert_close(fast(ids, mask).last_hidden_state, exact, atol=2e-5, rtol=0)
+        torch.testing.assert_close(states(fast, ids, mask), exact, atol=2e-5, rtol=0)
 
 
 def test_what_is_cached_follows_the_weights() -> None:
@@ -161,13 +179,13 @@ def test_what_is_cached_follows_the_weights() -> None:
 
     def check() -> None:
         with torch.inference_mode():
-            expected, found = model(ids, mask).last_hidden_state, fast(ids, mask).last_hidden_state
+            expected, found = states(model, ids, mask), states(fast, ids, mask)
         torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
 
     check()
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if "rel_embeddings" in name or "encoder.LayerNorm" in name or "attention.self" in name:
+            if name.startswith("encoder."):
                 weight.add_(torch.randn_like(weight) * 0.1)
                 fast.get_parameter(name).copy_(weight)
                 check()

@@ -172,10 +172,26 @@ def test_what_is_not_packed_goes_to_transformers() -> None:
         assert torch.equal(fast(**inputs, return_dict=False)[0], wanted.last_hidden_state)
 
 
-def test_private_operations_have_a_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["bert", "deberta"])
+def test_private_operations_have_a_gate(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """If PyTorch lacks them, or they give wrong results, its public product is used, with the same numbers."""
-    plain, fast = pair("bert")
+    plain = make_encoder(kind)
+    fast = copy.deepcopy(plain)
+    assert use_fast_encoders(fast)
     inputs = batch([5, 8])
+
+    def count(*args: Any) -> Any:
+        calls.append(1)
+        return original(*args)
+
+    calls: list[int] = []
+    original = packed.packed_linear
+    if can_prepack(torch.float32):
+        with monkeypatch.context() as patch, torch.no_grad():
+            patch.setattr(packed, "packed_linear", count)
+            fast(**inputs)
+        assert len(calls) == 4 * plain.config.num_hidden_layers  # all products of a layer
+        fast.train().eval()
 
     def absent(*args: Any) -> Any:
         raise NotImplementedError("no such operation")

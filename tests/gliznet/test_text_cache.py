@@ -122,7 +122,7 @@ def test_the_text_is_encoded_once_and_work_grows_linearly(kind: str) -> None:
     text = ["the central bank raised interest rates again this week"]
     score_texts(model, tokenizer, text, labels)  # fills what is cached between passes
     tokens, counts = [], {}
-    layer = model.backbone.encoder.layer[0].intermediate
+    layer = model.backbone.encoder.layer[0].output.LayerNorm
     hook = layer.register_forward_hook(lambda _module, inputs, _output: tokens.append(inputs[0].shape[:-1].numel()))
     for n in (32, 64, 128, 256):
         tokens.clear()

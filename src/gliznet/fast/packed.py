@@ -14,7 +14,7 @@ a block, t tokens of its longest sequence.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 
 from gliznet.fast.caching import CachesInEval, compute_dtype, versions
 from gliznet.fast.dropout import fits_16_bits, keep_mask
+from gliznet.fast.relative_positions import Positions
 
 __all__ = ["first_token_only", "is_packed", "use_packed", "use_padded"]
 
@@ -174,7 +175,7 @@ class PackedEncoder(CachesInEval):
             else:
                 positions = torch.arange(T)
         kinds = torch.zeros((), dtype=torch.long) if kinds is None else kinds
-        layers = self._layers()
+        layers = layers_of(self, self.encoder)
         plan = Packing.of(ids.shape, mask, layers[0].dtype)
         tokens = [values.expand(B, T).flatten()[plan.order] for values in (ids, positions, kinds)]  # (N,) each
         once = None  # (N,) index of each token among the distinct tokens
@@ -187,16 +188,18 @@ class PackedEncoder(CachesInEval):
                 tokens = [values[where] for values in tokens]
         h = self._embed(*tokens)  # (N, D), or fewer rows if deduplicated
         dropout = config.attention_probs_dropout_prob if self.training else 0.0
+
+        def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, positions: Positions) -> Tensor:
+            return attention(q, k, v, mask, dropout)
+
         for i, layer in enumerate(layers):
             if self.first_only and i == len(layers) - 1:
                 return layer.first(h if once is None or i else h[once], plan, dropout).unsqueeze(1)
             qkv = layer.qkv(h)
             if once is not None and i == 0:
                 h, qkv = h[once], qkv[once]
-            h = layer.rest(h, plan.attend(qkv, layer.heads, dropout))
-        if plan.whole:
-            return h.view(B, T, -1)
-        return h.new_zeros(B * T, h.shape[-1]).index_copy(0, plan.order, h).view(B, T, -1)
+            h = layer.rest(h, plan.attend(qkv, layer.heads, attend))
+        return plan.padded(h)
 
     def _embed(self, ids: Tensor, positions: Tensor, kinds: Tensor) -> Tensor:
         """Embeddings (n, D) of tokens (n,)."""
@@ -205,19 +208,20 @@ class PackedEncoder(CachesInEval):
         )
         return (self.embeddings_project(h) if hasattr(self, "embeddings_project") else h)[0]
 
-    def _layers(self) -> "list[Layer]":
-        """The layers; in eval mode without gradients, cached until a weight changes."""
-        modules = self.encoder.layer
-        if self.training or torch.is_grad_enabled():
-            return [Layer.of(module, None, False) for module in modules]
-        dtype = compute_dtype(modules[0].output.dense.weight)
-        key = (dtype, versions(self.encoder))
-        cached = self.__dict__.get("_cache")
-        if cached is None or None in key or cached[0] != key:
-            size = sum(weight.numel() for weight in self.encoder.parameters()) * dtype.itemsize
-            prepack = size <= MOST_PREPACKED and can_prepack(dtype)
-            cached = self.__dict__["_cache"] = (key, [Layer.of(module, dtype, prepack) for module in modules])
-        return cached[1]
+
+def layers_of(holder: CachesInEval, encoder: Any) -> "list[Layer]":
+    """Layers of an encoder; in eval mode without gradients, `holder` caches them until a weight changes."""
+    modules = encoder.layer
+    if encoder.training or torch.is_grad_enabled():
+        return [Layer.of(module, None, False) for module in modules]
+    dtype = compute_dtype(modules[0].output.dense.weight)
+
+    def make() -> list[Layer]:
+        size = sum(weight.numel() for weight in modules.parameters()) * dtype.itemsize
+        prepack = size <= MOST_PREPACKED and can_prepack(dtype)
+        return [Layer.of(module, dtype, prepack) for module in modules]
+
+    return holder.cached("layers", (dtype, versions(modules)), make)
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,7 @@ class Block:
         real: (n,) indices of the slots that hold a token; None without padding.
         first: (b,) index of each sequence's first token among all packed tokens.
         mask: added to the scores, (b, 1, 1 or t, t); None if every token may attend to every other.
+        positions: relative positions, for encoders that use them.
     """
 
     tokens: slice
@@ -239,9 +244,12 @@ class Block:
     real: Tensor | None
     first: Tensor
     mask: Tensor | None
+    positions: Positions
 
     @classmethod
-    def of(cls, start: int, lengths: Tensor, pairs: Tensor | None, dtype: torch.dtype) -> "Block":
+    def of(
+        cls, start: int, lengths: Tensor, pairs: Tensor | None, dtype: torch.dtype, relative: Tensor | None
+    ) -> "Block":
         """Block of consecutive sequences.
 
         Args:
@@ -249,8 +257,10 @@ class Block:
             lengths: (b,) tokens per sequence, longest first.
             pairs: (b, 1, T, T) bool, which query may attend to which key; None allows all.
             dtype: dtype of the scores.
+            relative: (b, T, T) relative positions; None for consecutive positions.
         """
         b, t = len(lengths), int(lengths[0])
+        positions = Positions(t, None if relative is None else relative[:, :t, :t])
         ends = lengths.cumsum(0)
         tokens, first = slice(start, start + int(ends[-1])), start + ends - lengths
         filled = torch.arange(t) < lengths.unsqueeze(1)  # (b, t)
@@ -260,10 +270,10 @@ class Block:
             low = torch.finfo(dtype).min / 2
             mask = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, low)
         if bool(filled.all()):
-            return cls(tokens, (b, t), None, None, first, mask)
+            return cls(tokens, (b, t), None, None, first, mask, positions)
         real = filled.flatten().nonzero().squeeze(1)
         padded = torch.zeros(b * t, dtype=torch.long).index_copy_(0, real, torch.arange(len(real)))
-        return cls(tokens, (b, t), padded, real, first, mask)
+        return cls(tokens, (b, t), padded, real, first, mask, positions)
 
     def heads(self, x: Tensor, parts: int, heads: int) -> Tensor:
         """(parts, b, H, t, d) from packed tokens (N, parts D)."""
@@ -277,25 +287,28 @@ class Packing:
     """Mapping between a padded batch and its packed tokens.
 
     Attributes:
+        shape: (B, T).
         order: (N,) index in the flattened batch of each packed token.
-        whole: whether the batch has no padding.
         rows: (B,) batch index of each sequence, in the order of the blocks.
         blocks: attention blocks, longest sequences first.
     """
 
+    shape: tuple[int, int]
     order: Tensor
-    whole: bool
     rows: Tensor
     blocks: list[Block]
 
     @classmethod
-    def of(cls, shape: torch.Size, mask: Tensor | None, dtype: torch.dtype) -> "Packing":
+    def of(
+        cls, shape: torch.Size, mask: Tensor | None, dtype: torch.dtype, relative: Tensor | None = None
+    ) -> "Packing":
         """Packing for a batch of `shape` (B, T).
 
         Args:
             shape: (B, T).
             mask: (B, T), or (B, 1, T, T) bool; None without padding.
             dtype: dtype of the scores.
+            relative: (B, T, T) relative positions; None for consecutive positions.
         """
         B, T = shape
         pairs = None if mask is None or mask.dim() == 2 else mask
@@ -312,17 +325,31 @@ class Packing:
         sizes = lengths.tolist()
         for end in range(1, B + 1):
             if end == B or sizes[end] < ALIKE * sizes[start]:
-                some = slice(start, end)
-                blocks.append(Block.of(token, lengths[some], None if pairs is None else pairs[rows[some]], dtype))
+                some = rows[start:end]
+                pairs_here, relative_here = (None if x is None else x[some] for x in (pairs, relative))
+                blocks.append(Block.of(token, lengths[start:end], pairs_here, dtype, relative_here))
                 start, token = end, blocks[-1].tokens.stop
-        return cls(order, len(order) == B * T, rows, blocks)
+        return cls((B, T), order, rows, blocks)
 
-    def attend(self, qkv: Tensor, heads: int, dropout: float) -> Tensor:
-        """Context vectors (N, D) from queries, keys and values (N, 3 D)."""
+    def padded(self, h: Tensor) -> Tensor:
+        """(B, T, D) from packed tokens (N, D); 0 at padding."""
+        size = self.shape[0] * self.shape[1]
+        if len(h) < size:
+            h = h.new_zeros(size, h.shape[1]).index_copy(0, self.order, h)
+        return h.view(*self.shape, -1)
+
+    def attend(self, qkv: Tensor, heads: int, attention: Callable[..., Tensor]) -> Tensor:
+        """Context vectors (N, D) from queries, keys and values (N, 3 D).
+
+        Args:
+            qkv: (N, 3 D).
+            heads: H.
+            attention: context vectors (b, H, t, d) from q, k, v (b, H, t, d), and a block's mask and positions.
+        """
         mixed = []
         for block in self.blocks:
-            q, k, v = block.heads(qkv, 3, heads)
-            context = attention(q, k, v, block.mask, dropout).transpose(1, 2).reshape(-1, qkv.shape[1] // 3)
+            context = attention(*block.heads(qkv, 3, heads), block.mask, block.positions)
+            context = context.transpose(1, 2).reshape(-1, qkv.shape[1] // 3)
             mixed.append(context if block.real is None else context.index_select(0, block.real))
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
@@ -386,6 +413,12 @@ class Product:
         return F.linear(x, self.weight, self.bias)
 
 
+def projections(attention: Any) -> tuple[Any, ...]:
+    """Query, key and value projections of transformers' attention module."""
+    suffix = "" if hasattr(attention, "query") else "_proj"  # DeBERTa
+    return tuple(getattr(attention, f"{name}{suffix}") for name in ("query", "key", "value"))
+
+
 @dataclass(frozen=True)
 class Layer:
     """The linear maps of one layer, and transformers' module for the rest."""
@@ -403,13 +436,13 @@ class Layer:
         """Build from transformers' layer; arguments as in `Product.of`."""
         attention = module.attention.self
         return cls(
-            Product.of((attention.query, attention.key, attention.value), dtype, prepack),
+            Product.of(projections(attention), dtype, prepack),
             Product.of((module.attention.output.dense,), dtype, prepack),
             Product.of((module.intermediate.dense,), dtype, prepack),
             Product.of((module.output.dense,), dtype, prepack),
             module,
             attention.num_attention_heads,
-            dtype or compute_dtype(attention.query.weight),
+            dtype or compute_dtype(module.output.dense.weight),
         )
 
     def first(self, h: Tensor, plan: Packing, dropout: float) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from gliznet.fast.deberta import has_fast_attention
+from gliznet.fast.packed import projections
 from gliznet.options import GliZNetOptions
 from gliznet.order_invariant import ABSOLUTE, first_position
 
@@ -131,6 +132,7 @@ def _attend(
     )  # (B, H, K, M, d)
     text_keys = None if text_layer is None else text_layer[0]
     bias_text, bias_label = family.position_scores(layer, q, k, text_keys, positions)
+    q = q * family.scale(layer)
     low = torch.finfo(q.dtype).min / 2
     to_label = q @ k.transpose(-1, -2)  # (B, H, K, M, M)
     to_label = (to_label if bias_label is None else to_label + bias_label).masked_fill(no_label, low)
@@ -151,8 +153,6 @@ def _attend(
 class BertFamily:
     """BERT-like encoders: learned absolute positions, a norm after each half of a layer (post-norm)."""
 
-    projections = ("query", "key", "value")  # attribute names
-
     def __init__(self, backbone: Any) -> None:
         self.backbone, self.config = backbone, backbone.config
         self.layers = self._layers()
@@ -167,13 +167,9 @@ class BertFamily:
         return self.backbone.embeddings_project(h) if hasattr(self.backbone, "embeddings_project") else h
 
     def project(self, layer: Any, h: Tensor, positions: Tensor, which: tuple[int, ...]) -> list[Tensor]:
-        """The queries (0), keys (1) and values (2) listed in `which`, each (B, H, T, d); queries are scaled."""
-        projected = []
-        for i in which:
-            x = getattr(layer.attention.self, self.projections[i])(h)
-            x = x.unflatten(-1, (-1, self.head_size)).transpose(1, 2)
-            projected.append(x * self.scale(layer) if i == 0 else x)
-        return projected
+        """The queries (0), keys (1) and values (2) listed in `which`, each (B, H, T, d)."""
+        layers = projections(layer.attention.self)
+        return [layers[i](h).unflatten(-1, (-1, self.head_size)).transpose(1, 2) for i in which]
 
     def scale(self, layer: Any) -> float:
         """Factor of the attention scores."""
@@ -182,7 +178,7 @@ class BertFamily:
     def position_scores(
         self, layer: Any, q: Tensor, k: Tensor, text_keys: Tensor | None, positions: LabelPositions
     ) -> PositionScores:
-        """Position terms of the scores of q (B, H, K, M, d) with text_keys (B, H, S, d) and with k (B, H, K, M, d)."""
+        """Scaled position scores of q (B, H, K, M, d) with text_keys (B, H, S, d) and with k (B, H, K, M, d)."""
         return None, None
 
     def finish(self, layer: Any, h: Tensor, context: Tensor) -> Tensor:
@@ -197,8 +193,6 @@ class BertFamily:
 
 class DebertaFamily(BertFamily):
     """DeBERTa-v2/v3 with fast attention: relative positions in every layer (see `fast.deberta`)."""
-
-    projections = ("query_proj", "key_proj", "value_proj")
 
     def embed(self, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         return self.backbone.embeddings(input_ids=ids, position_ids=positions * mask, mask=mask)
@@ -275,7 +269,7 @@ class ModernBertFamily(BertFamily):
             x = F.linear(h, weight[i], bias[i]).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
             if i < 2:
                 x = apply_rotary_pos_emb(x, x, cos, sin)[0]
-            projected.append(x * self.head_size**-0.5 if i == 0 else x)
+            projected.append(x)
         return projected
 
     def position_scores(
