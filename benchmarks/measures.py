@@ -1,6 +1,7 @@
 """Measurements of contenders: first whether they give equal numbers, then rates, padding and memory."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,26 +54,31 @@ def measure_mixed(
     labels: Sequence[str],
     repeats: int,
     others: Mapping[str, Callable[[], object]] | None = None,
+    few: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Texts per second, padding efficiency and peak memory of every contender on the same texts.
+    """Texts per second, padding efficiency and peak memory of every contender.
 
     Args:
         contenders: contenders by name.
         texts, labels: what they score.
         repeats: number of interleaved rounds.
         others: other functions to time in the same rounds; their entries contain only `rounds`.
+        few: number of texts, the first ones, for contenders that do not score all.
     """
-    runs: dict[str, Callable[[], object]] = {name: one.prepare(texts, labels) for name, one in contenders.items()}
+    counts = dict.fromkeys(contenders, len(texts)) | dict(few or {})
+    runs: dict[str, Callable[[], object]] = {
+        name: one.prepare(texts[: counts[name]], labels) for name, one in contenders.items()
+    }
     found: dict[str, Any] = {name: {} for name in others or {}}
     for name, one in contenders.items():
         meter = Meter("cuda" if torch.cuda.is_available() else "cpu")
         with counting(one.encoder) as tokens:
             runs[name]()
         if one.tokens is not None:
-            tokens = one.tokens(texts, labels)
+            tokens = one.tokens(texts[: counts[name]], labels)
         found[name] = {
             "title": one.title,
-            "texts": len(texts),
+            "texts": counts[name],
             "labels": len(labels),
             "encoder_tokens": tokens["padded"],
             "encoder_pairs": tokens.get("pairs"),
@@ -85,8 +91,8 @@ def measure_mixed(
     for name, rounds in interleave(runs | dict(others or {}), repeats, warm_up=False).items():
         found[name]["rounds"] = rounds
         if name in contenders:
-            found[name]["texts_per_second"] = rates(rounds, len(texts))
-            found[name]["pairs_per_second"] = rates(rounds, len(texts) * len(labels))
+            found[name]["texts_per_second"] = rates(rounds, counts[name])
+            found[name]["pairs_per_second"] = rates(rounds, counts[name] * len(labels))
     return found
 
 
@@ -110,12 +116,16 @@ class Products:
         if device == "cpu" and can_prepack(dtype):
             packed, bias = pack(b), torch.zeros(size, dtype=dtype)
             ways["prepacked"] = lambda: packed_linear(a, packed, bias)
-        self.way = fastest({name: lambda run=run: run()[0, 0].item() for name, run in ways.items()}, clock_of(device))
+        self.way = fastest({name: partial(_finish, run) for name, run in ways.items()}, clock_of(device))
         self.product = ways[self.way]
 
     def __call__(self) -> float:
         """Compute the product; returns one of its numbers, so that an accelerator must finish."""
-        return float(self.product()[0, 0])
+        return _finish(self.product)
+
+
+def _finish(product: Callable[[], torch.Tensor]) -> float:
+    return float(product()[0, 0])
 
 
 def measure_ceiling(device: str, precision: str, size: int | None = None) -> float:

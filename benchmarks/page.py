@@ -141,9 +141,10 @@ def conditions(data: dict[str, Any]) -> list[str]:
         f"Device: {data['device']}. Every system has the same backbone, cut at {work['max_tokens']} tokens; token"
         f" budget {spec['token_budget']} where it takes one. Ratios and rates are of {clock}, tokenisation included.",
         f"Mixed texts: {work['texts']} (mean {next(iter(shapes.values()))['tokens']['mean']:.0f} tokens),"
-        f" {work['labels']} labels. Few texts are the first {work['slow_texts']}, many labels are"
-        f" {work['many_labels']} with the first {work['many_texts']}; topics are {spec['hybrid']['nli_rows']} texts"
-        " with the five published descriptions, and five more labels.",
+        f" {work['labels']} labels. Against the pipeline: as many texts of {work['slow_texts']} lengths, quantiles of"
+        f" the mixed ones, of which the pipeline scores one each ({work['many_texts']} with {work['many_labels']}"
+        " labels); ratios are of times per text, and labels apart are encoded once for all texts. Topics:"
+        f" {spec['hybrid']['nli_rows']} texts with the five published descriptions, and five more labels.",
         *_twin(spec),
         "times: geometric mean of the ratios of single rounds, with a 95 % interval (Student's t on their logarithms)."
         " met: yes if the whole interval reaches the goal, no if none of it does, otherwise undecided.",

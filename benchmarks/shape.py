@@ -44,10 +44,10 @@ class Shape:
         self.say = progress_logger(f"speed: {name}")
         self.config = AutoConfig.from_pretrained(setting.backbone, trust_remote_code=False)
         self.count = _counter(setting.backbone)
-        lengths = mixed_lengths(
+        self.lengths = mixed_lengths(
             self.mixed["texts"], self.mixed["mean_tokens"], self.mixed["max_tokens"] - 2, spec["seed"]
         )
-        self.texts = make_texts(lengths, self.count, spec["seed"])
+        self.texts = make_texts(self.lengths, self.count, spec["seed"])
         self.labels = make_labels(self.mixed["labels"], spec["seed"])
 
     @cached_property
@@ -76,8 +76,9 @@ class Shape:
         part("best", self._best)
         packaged, piped = found["best"]["gliclass"], found["best"]["pipeline"]
         part("mixed", lambda: self._mixed(packaged))
-        part("pairs", lambda: self._pairs(piped, self.mixed["slow_texts"], self.mixed["labels"]))
-        part("many", lambda: self._pairs(piped, self.mixed["many_texts"], self.mixed["many_labels"]))
+        few, many = (self.mixed[f"{size}_texts"] for size in ("slow", "many"))
+        part("pairs", lambda: self._pairs(("gliznet", "apart"), piped, few, self.mixed["labels"]))
+        part("many", lambda: self._pairs(("apart",), piped, many, self.mixed["many_labels"]))
         for labels in TOPIC_LABELS:
             part(f"nli-{labels}", lambda labels=labels: self._topics(labels))
         if self.config.model_type == "deberta-v2":
@@ -115,7 +116,7 @@ class Shape:
 
     def _mixed(self, packaged: list[str]) -> dict[str, Any]:
         """All texts, scored in one pass each; with the operations of the real tokens, if their pairs are known."""
-        chosen = self._named("gliznet", "invariant", "apart", *packaged, DEFAULTS["gliclass"], "biencoder")
+        chosen = self._named("gliznet", "invariant", "apart", *packaged, DEFAULTS["gliclass"])
         products = {f"products/{precision}": one for precision, one in self.products.items()}
         found = measure_mixed(chosen, self.texts, self.labels, self.repeats, products)
         costs = CostModel.of(self.config)
@@ -126,10 +127,12 @@ class Shape:
             found[name] |= {"operations": one.operations, "way": one.way}
         return found
 
-    def _pairs(self, piped: list[str], texts: int, labels: int) -> dict[str, Any]:
-        """A few texts, which the pipeline scores one pair of text and label at a time."""
+    def _pairs(self, ours: tuple[str, ...], piped: list[str], few: int, labels: int) -> dict[str, Any]:
+        """Texts of a few lengths in turn; the pipeline, whose time is proportional to texts, scores one of each."""
+        quantiles = np.quantile(self.lengths, (np.arange(few) + 0.5) / few).astype(int).tolist()
+        texts = make_texts(quantiles * max(1, self.mixed["texts"] // few), self.count, self.spec["seed"])
         names = make_labels(labels, self.spec["seed"])
-        return measure_mixed(self._named("gliznet", "apart", *piped), self.texts[:texts], names, self.repeats)
+        return measure_mixed(self._named(*ours, *piped), texts, names, self.repeats, few=dict.fromkeys(piped, few))
 
     def _topics(self, labels: int) -> dict[str, Any]:
         """The NLI pass of HybridNLI: topic texts with descriptions, and the pipeline at each batch size."""
@@ -145,7 +148,8 @@ class Shape:
 
     def _training(self, setting: Setting) -> dict[str, Any]:
         plan, products = self.spec["training"], self.products[setting.precision]
-        return measure_training(setting, products, plan["steps"], plan["batch"], self.repeats)
+        norms = self.name == self.spec["shapes"][0]  # their share hardly depends on the encoder
+        return measure_training(setting, products, plan["steps"], plan["batch"], self.repeats, norms)
 
     def _sweep(self, tokens: int, packaged: list[str]) -> list[dict[str, Any]]:
         """The first precision only."""

@@ -7,11 +7,11 @@ import pandas as pd
 
 from benchmarks.ratios import verdict
 
-# Parts in which all systems scored the same texts in the same rounds.
+# Parts in which systems were timed in the same rounds.
 PARTS = {
     "mixed": "mixed texts",
-    "pairs": "few texts",
-    "many": "many labels",
+    "pairs": "pairs",
+    "many": "pairs, many labels",
     "nli-5": "topics, 5 labels",
     "nli-10": "topics, 10 labels",
 }

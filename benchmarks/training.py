@@ -39,7 +39,9 @@ def training_rows() -> TrainingRows:
     return TrainingRows([r["text"] for r in rows], [r["labels"] for r in rows], [r["not_labels"] for r in rows])
 
 
-def measure_training(setting: Setting, products: Products, steps: int, batch: int, repeats: int) -> dict[str, Any]:
+def measure_training(
+    setting: Setting, products: Products, steps: int, batch: int, repeats: int, with_norms: bool
+) -> dict[str, Any]:
     """Rounds of `steps` optimiser steps of `batch` texts.
 
     Args:
@@ -48,6 +50,7 @@ def measure_training(setting: Setting, products: Products, steps: int, batch: in
         steps: optimiser steps per round, the same in each round.
         batch: texts per step.
         repeats: number of interleaved rounds.
+        with_norms: whether to time gradient norms.
 
     Returns:
         steps; operations of the real tokens of all steps, forward and backward; product_operations; and `rounds`:
@@ -55,7 +58,6 @@ def measure_training(setting: Setting, products: Products, steps: int, batch: in
         gradient norm of each loss term, once) and "products".
     """
     plan = recipe(setting, steps, batch)
-    AcceleratorState._reset_state(reset_partial_state=True)
     task = GliZNetTask(setting.backbone, {}, training_rows(), NO_VALIDATION, setting.seed, plan)
     batches = [
         task.batch(step_rows(task.lengths, step, batch, setting.seed).tolist(), (setting.seed, step))
@@ -73,7 +75,8 @@ def measure_training(setting: Setting, products: Products, steps: int, batch: in
             trainer._gradient_norms(0)
 
         bare = _bare_steps(copy.deepcopy(task.model.backbone), inputs, setting)
-        rounds = interleave({"gliznet": ours, "bare": bare, "norms": norms, "products": products}, repeats)
+        runs = {"gliznet": ours, "bare": bare, "products": products} | ({"norms": norms} if with_norms else {})
+        rounds = interleave(runs, repeats)
     return {
         "steps": steps,
         "operations": 3 * costs.encoder(real, pairs),  # a backward pass costs as much as two forward passes

@@ -80,7 +80,7 @@ def test_a_whole_run(root: Path, tmp_path: Path) -> None:
     for shape, kind in (("own", "bert"), ("deberta", "deberta-v2")):
         found = record["shapes"][shape]
         assert found["model"] == kind
-        both = {f"{name}/{one}" for name in ("gliznet", "invariant", "apart", "biencoder") for one in ("fp32", "bf16")}
+        both = {f"{name}/{one}" for name in ("gliznet", "invariant", "apart") for one in ("fp32", "bf16")}
         best = found["best"]
         peers = {*best["gliclass"], "gliclass-8/fp32"} if packaged else set()
         assert set(found["mixed"]) == both | peers | {"products/fp32", "products/bf16"}
@@ -95,6 +95,7 @@ def test_a_whole_run(root: Path, tmp_path: Path) -> None:
         assert all(one["argmax_equal"] == 1 for one in found["gate"]["fp32"].values())
         assert ("attention" in found) == (shape == "deberta")
         assert all(len(rounds) == 2 for one in found["training"].values() for rounds in one["rounds"].values())
+        assert ("norms" in found["training"]["bf16"]["rounds"]) == (shape == "own")
         assert len(found["sweep"]) == 2 * (6 if packaged else 5)
         shares = [row for row in found["ratios"] if "share" in row["comparison"]]
         assert len(shares) == 4 and all(0 < row["times"]["cpu"]["mean"] < 1 for row in shares)

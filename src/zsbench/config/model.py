@@ -497,8 +497,8 @@ class Mixed(Strict):
     max_tokens: Annotated[int, Field(ge=32, le=8192)] = Field(description="every system truncates to this length")
     labels: Labels = Field(description="number of labels")
     many_labels: Labels = Field(description="number of labels in the second measurement")
-    slow_texts: Count = Field(description="number of texts for systems that score one pair at a time")
-    many_texts: Count = Field(description="number of texts with many labels")
+    slow_texts: Count = Field(description="texts that the transformers pipeline scores, of as many lengths")
+    many_texts: Count = Field(description="the same with many labels")
 
 
 class Sweep(Strict):
