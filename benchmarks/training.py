@@ -7,6 +7,7 @@ import copy
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +19,7 @@ from transformers import AutoConfig, AutoModel
 
 from benchmarks.costs import CostModel
 from benchmarks.measures import Products
-from benchmarks.peers import recipe
+from benchmarks.peers import DTYPES, recipe
 from benchmarks.setting import Setting, autocast
 from benchmarks.timing import Rounds, interleave
 from gliznet.batching import token_budget_batches
@@ -140,8 +141,12 @@ def measure_attention(
     mixed = [batch_of(setting, [ranked[i] for i in group]) for group in groups]
     short = [batch_of(setting, [32])] * 10
     found = {}
+    # As in the pipelines of other packages, transformers' weights are converted: autocast would do so in every pass.
+    converted = copy.deepcopy(plain).to(DTYPES[setting.precision])
     for name, batches in (("one-short", short), ("mixed", mixed)):
-        found[name] = interleave({key: partial(infer, one, batches, setting) for key, one in pair.items()}, repeats)
+        runs = {key: partial(infer, one, batches, setting) for key, one in pair.items()}
+        runs["transformers"] = partial(infer, converted, batches, replace(setting, precision="fp32"))
+        found[name] = interleave(runs, repeats)
     if training:
         some = mixed[:: max(1, len(mixed) // 4)]
         use_fast_dropout(fast)  # like in the training loop
