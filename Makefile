@@ -78,6 +78,8 @@ search: setup
 
 speed: setup
 	@$(RUN) --target speed
+	@awk -F'|' '/^\|/ && $$10 ~ /[0-9]/ {print $$2 $$3 $$4 $$6 "times" $$7 "[" $$8 "," $$9 "]  goal" $$10 " met:" $$11}' \
+	  reports/embedded/speed/targets.md
 	@echo "The speed page: reports/embedded/speed/speed.md; the next 'make demo' shows it in the report"
 
 # ZSBENCH_MIRROR replaces the hub. Two simulated GPUs: a training is two processes on the CPU that communicate over

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from benchmarks.backbones import deberta_twin
-from benchmarks.measures import GateError
+from benchmarks.measures import GateError, Products
 from benchmarks.memory import measure_memory_alone
 from benchmarks.parts import Parts
 from benchmarks.setting import Setting
 from benchmarks.shape import Shape
+from benchmarks.timing import clock_of
 from zsbench.jobs.runtime import prepare_torch
 from zsbench.plan.code_identity import code_digest
 from zsbench.store.layout import Layout
@@ -43,13 +44,16 @@ def run_speed(root: Path, spec: dict[str, Any]) -> Path:
         "environment": environment(),
         "source": code_digest("benchmarks.run"),
         "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, threads: {torch.get_num_threads()}",
+        "clock": clock_of(device),
     }
     parts = Parts(layout.speed.parent / "parts", digest(record))
+    products = {precision: Products(device, precision) for precision in spec["precisions"]}
     record["shapes"] = {}
     with TemporaryDirectory() as folder:
         for shape in spec["shapes"]:
             backbone = own if shape == "own" else deberta_twin(own, Path(folder) / shape, spec["seed"])
-            record["shapes"][shape] = Shape(_setting(spec, backbone, device), spec, shape).measure(parts)
+            one = Shape(_setting(spec, backbone, device), spec, shape, products)
+            record["shapes"][shape] = one.measure(parts)
     plan, threads = spec["memory"], torch.get_num_threads()
     record["memory"] = parts.get(
         "memory",
@@ -65,7 +69,7 @@ def _setting(spec: dict[str, Any], backbone: Path, device: str) -> Setting:
     return Setting(
         backbone=backbone,
         device=device,
-        precision=spec["precision"],
+        precision=spec["precisions"][0],
         max_tokens=spec["mixed"]["max_tokens"],
         token_budget=spec["token_budget"],
         batch_sizes=tuple(spec["gliclass_batches"]),

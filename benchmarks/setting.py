@@ -19,7 +19,7 @@ class Setting:
     Args:
         backbone: folder of the encoder and its tokenizer.
         device: "cpu" or "cuda".
-        precision: "fp32" or "bf16" (autocast; heads in float32 if the contender does so).
+        precision: "fp32" or "bf16" (heads in float32 if the contender does so).
         max_tokens: maximum tokens per sequence; every contender truncates there.
         token_budget: padded tokens per batch, for contenders that have a budget.
         batch_sizes: batch sizes tried for the `gliclass` pipeline.
@@ -65,13 +65,14 @@ def autocast(setting: Setting) -> AbstractContextManager[object]:
 
 @contextmanager
 def counting(encoder: torch.nn.Module) -> Iterator[dict[str, int]]:
-    """Count the encoder's input: {"real": tokens, "padded": tokens with padding, "pairs": pairs of padded tokens}."""
-    count = {"real": 0, "padded": 0, "pairs": 0}
+    """Count the encoder's input: "real" tokens, "padded" tokens, and pairs of them: "real_pairs", "pairs"."""
+    count = {"real": 0, "padded": 0, "real_pairs": 0, "pairs": 0}
 
     def look(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         mask = kwargs["attention_mask"] if "attention_mask" in kwargs else args[1]
         count["real"] += int(mask.sum())
         count["padded"] += mask.numel()
+        count["real_pairs"] += int(mask.sum(-1).square().sum())
         count["pairs"] += mask.numel() * mask.shape[-1]
 
     handle = encoder.register_forward_pre_hook(look, with_kwargs=True)

@@ -1,6 +1,6 @@
-"""Sweep over number of labels, text length and batching: measured rates next to operation counts."""
+"""Sweep over number of labels and text length: measured rates next to operation counts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from benchmarks.setting import Contender
 from benchmarks.timing import interleave, rates
 from benchmarks.workloads import CountTokens, make_labels, make_texts
 
-ALONE = 4  # number of texts scored one at a time
 IN_ONE = 20  # maximum labels per sequence in GliZNet (its default)
 
 
@@ -22,18 +21,18 @@ def sweep(
     count: CountTokens,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """Every number of labels with texts of one length, in batches and one text at a time.
+    """Every number of labels with texts of one length.
 
     Args:
         contenders: contenders by their name in the table.
         costs: operation counts of the encoder.
-        spec: the run's `speed` block: `sweep` (labels, texts, repeats, operations), `seed`.
+        spec: the run's `speed` block: `sweep` (labels, texts, operations), `repeats`, `seed`.
         tokens: length of the texts.
         count: counts the tokens of strings.
         say: called with progress lines.
 
     Returns:
-        Rows with system, labels, tokens, batch, texts, operations (per text), texts_per_second. A system scores as many
+        Rows with system, labels, tokens, texts, operations (per text), texts_per_second. A system scores as many
         texts as `operations` allows, at least one.
     """
     plan, rows = spec["sweep"], []
@@ -43,19 +42,12 @@ def sweep(
         labels = make_labels(size, spec["seed"])
         need = operations(costs, tokens, float(np.mean(count(labels))), size)
         sizes = {name: int(np.clip(plan["operations"] / need[name], 1, len(pool))) for name in contenders}
-        few = {name: min(ALONE, sizes[name]) for name in contenders}
-        batched = interleave(
-            {name: one.prepare(pool[: sizes[name]], labels) for name, one in contenders.items()}, plan["repeats"]
+        found = interleave(
+            {name: one.prepare(pool[: sizes[name]], labels) for name, one in contenders.items()}, spec["repeats"]
         )
-        # A batch of one text is the same as a single text, so it is not measured twice.
-        alone = batched | interleave(
-            {name: _one_by_one(one, pool[: few[name]], labels) for name, one in contenders.items() if few[name] > 1},
-            plan["repeats"],
-        )
-        for name in contenders:
-            row = {"system": name, "labels": size, "tokens": tokens, "operations": need[name]}
-            for batch, texts, rounds in (("best", sizes[name], batched[name]), ("1", few[name], alone[name])):
-                rows.append(row | {"batch": batch, "texts": texts, "texts_per_second": rates(rounds, texts)})
+        for name, rounds in found.items():
+            row = {"system": name, "labels": size, "tokens": tokens, "operations": need[name], "texts": sizes[name]}
+            rows.append(row | {"texts_per_second": rates(rounds, sizes[name])})
     return rows
 
 
@@ -69,8 +61,3 @@ def operations(costs: CostModel, tokens: float, label: float, labels: int) -> di
         "nli-sorted": costs.pairwise(tokens, label + 5, labels),  # plus 5 tokens of the template
         "biencoder": costs.separate(tokens),
     }
-
-
-def _one_by_one(contender: Contender, texts: Sequence[str], labels: Sequence[str]) -> Callable[[], object]:
-    runs = [contender.prepare([text], labels) for text in texts]
-    return lambda: [run() for run in runs]

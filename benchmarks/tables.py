@@ -1,16 +1,21 @@
 """The tables of the speed page, from a speed record only."""
 
 import math
-import statistics
 from typing import Any
 
 import pandas as pd
 
-from benchmarks.timing import ratio
+from benchmarks.ratios import verdict
 
-# Parts in which all systems scored the same texts in the same rounds.
-PARTS = {"mixed": "all", "padded": "padded", "pairs": "pairs", "many": "pairs, many labels"}
-MEMORY_LIMIT = 200.0  # maximum memory growth in MB when scoring a million texts
+# Parts in which systems were timed in the same rounds.
+PARTS = {
+    "mixed": "mixed texts",
+    "pairs": "pairs",
+    "many": "pairs, many labels",
+    "nli-5": "topics, 5 labels",
+    "nli-10": "topics, 10 labels",
+}
+MEMORY_LIMIT = 200.0  # maximum memory growth in MB
 TWIN = "deberta-v3, random"  # not a valid source id, so it cannot clash with one
 
 
@@ -21,133 +26,107 @@ def backbones(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def targets(data: dict[str, Any]) -> pd.DataFrame:
-    """Every comparison with a target: speed-up in wall time and in CPU time."""
-    rows = [
-        {
-            "backbone": backbone,
-            "comparison": one["comparison"],
-            "against": one["against"],
-            "labels": "" if one["labels"] is None else str(one["labels"]),
-            "times": one["times"]["wall"]["median"],
-            "low": one["times"]["wall"]["low"],
-            "high": one["times"]["wall"]["high"],
-            "times (CPU time)": one["times"]["cpu"]["median"],
-            "times (encoder tokens)": one.get("times_tokens", math.nan),
-            "rounds": str(one["rounds"]),
-            "at least": one["at_least"],
-            "met": "yes" if one["times"]["wall"]["median"] >= one["at_least"] else "no",
-        }
-        for backbone, found in backbones(data).items()
-        for one in found["ratios"]
-    ]
+    """Every comparison: how many times faster, with its interval, and whether its goal is met."""
+    rows = []
+    for backbone, found in backbones(data).items():
+        for one in found["ratios"]:
+            times, tokens = one["times"][data["clock"]], one["times_tokens"] or math.nan
+            rows.append(
+                {
+                    "backbone": backbone,
+                    "comparison": one["comparison"],
+                    "precision": one["precision"],
+                    "against": one["against"],
+                    "labels": "" if one["labels"] is None else str(one["labels"]),
+                    "times": times["mean"],
+                    "low": times["low"],
+                    "high": times["high"],
+                    "goal": goal_text(one["goal"], one["at_most"]),
+                    "met": verdict(times["low"], times["high"], one["goal"], one["at_most"]),
+                    "tokens": tokens,
+                    "kernels": times["mean"] / tokens,
+                    "mainly": "" if math.isnan(tokens) else "tokens" if tokens**2 > times["mean"] else "kernels",
+                    "wall time": one["times"]["wall"]["mean"],
+                    "rounds": str(one["rounds"]),
+                }
+            )
     grown = data["memory"]["growth_mb"]
     memory = {
         "backbone": "tiny",
-        "comparison": f"memory growth over {data['memory']['texts']:,} texts, MB (at most)",
+        "comparison": f"memory growth over {data['memory']['texts']:,} texts, MB",
         "times": grown,
-        "at least": MEMORY_LIMIT,
-        "met": "yes" if grown < MEMORY_LIMIT else "no",
+        "goal": goal_text(MEMORY_LIMIT, at_most=True),
+        "met": verdict(grown, grown, MEMORY_LIMIT, at_most=True),
     }
-    return pd.DataFrame([*rows, memory]).fillna({"against": "", "labels": "", "rounds": ""})
+    text = ("precision", "against", "labels", "rounds", "mainly")
+    return pd.DataFrame([*rows, memory]).fillna(dict.fromkeys(text, ""))
+
+
+def goal_text(goal: float | None, at_most: bool) -> str:
+    """A goal as it is shown: "≥ 1.5" or "≤ 1.05"; "" if there is none."""
+    return "" if goal is None else f"{'≤' if at_most else '≥'} {goal:g}"
 
 
 def mixed(data: dict[str, Any]) -> pd.DataFrame:
-    """Every contender on the mixed texts."""
+    """Every contender on each workload."""
     rows = []
     for backbone, found in backbones(data).items():
-        limit = found["mixed"]["bare"]["texts_per_second"]["wall"]["median"]
         for part, shown in PARTS.items():
             for name, one in found[part].items():
-                rate = one["texts_per_second"]["wall"]
+                if name.startswith("products/"):
+                    continue
+                system, precision = name.split("/")
+                rate = one["texts_per_second"][data["clock"]]
                 rows.append(
                     {
                         "backbone": backbone,
                         "workload": shown,
                         "labels": one["labels"],
-                        "system": name,
+                        "system": system,
+                        "precision": precision,
                         "texts": one["texts"],
-                        "texts/s": rate["median"],
+                        "texts/s": rate["mean"],
                         "low": rate["low"],
                         "high": rate["high"],
-                        "pairs/s": one["pairs_per_second"]["wall"]["median"],
-                        "share of bare encoder": rate["median"] / limit if part == "mixed" else math.nan,
-                        "share of matrix products": one.get("share_of_ceiling", math.nan),
+                        "pairs/s": one["pairs_per_second"][data["clock"]]["mean"],
+                        "tokens per text": one["encoder_tokens"] / one["texts"],
                         "padding efficiency": one["padding_efficiency"],
-                        "peak MB": one["peak_mb"],
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def latency(data: dict[str, Any]) -> pd.DataFrame:
-    """One text at a time."""
-    return pd.DataFrame(
-        {
-            "backbone": backbone,
-            "system": name,
-            "p50 ms": one["p50"] * 1e3,
-            "p95 ms": one["p95"] * 1e3,
-            "texts": one["texts"],
-        }
-        for backbone, found in backbones(data).items()
-        for name, one in found["latency"].items()
-    )
-
-
 def sweep_table(data: dict[str, Any]) -> pd.DataFrame:
-    """The sweep over labels, text length and batching: measured speed and operation counts, relative to GliZNet."""
+    """The sweep over labels and text length: measured speed and operation counts, relative to GliZNet."""
     rows = []
     for backbone, found in backbones(data).items():
-        base = {(r["labels"], r["tokens"], r["batch"]): r for r in found["sweep"] if r["system"] == "gliznet"}
+        base = {(r["labels"], r["tokens"]): r for r in found["sweep"] if r["system"] == "gliznet"}
         for row in found["sweep"]:
-            ours, rate = base[row["labels"], row["tokens"], row["batch"]], row["texts_per_second"]["wall"]
+            ours, rate = base[row["labels"], row["tokens"]], row["texts_per_second"][data["clock"]]
             rows.append(
                 {
                     "backbone": backbone,
-                    **{key: row[key] for key in ("labels", "tokens", "batch", "system", "texts")},
-                    "texts/s": rate["median"],
+                    **{key: row[key] for key in ("labels", "tokens", "system", "texts")},
+                    "texts/s": rate["mean"],
                     "low": rate["low"],
                     "high": rate["high"],
-                    "pairs/s": rate["median"] * row["labels"],
+                    "pairs/s": rate["mean"] * row["labels"],
                     "GFLOP a text": row["operations"] / 1e9,
-                    "GliZNet faster, measured": ours["texts_per_second"]["wall"]["median"] / rate["median"],
+                    "GliZNet faster, measured": ours["texts_per_second"][data["clock"]]["mean"] / rate["mean"],
                     "GliZNet faster, arithmetic": row["operations"] / ours["operations"],
                 }
             )
     return pd.DataFrame(rows)
 
 
-def compiled(data: dict[str, Any]) -> pd.DataFrame:
-    """Speed-up by `torch.compile`, and the number of texts after which it makes up for its warm-up."""
-    rows = []
-    for backbone, found in backbones(data).items():
-        for what, one in found.get("compiled", {}).items():
-            if what == "skipped":
-                rows.append({"backbone": backbone, "what": f"not measured: {one}"})
-                continue
-            gain = ratio(one["compiled"], one["eager"])["wall"]
-            saved = (statistics.median(r["wall"] for r in one["eager"]) * (1 - 1 / gain["median"])) / one["texts"]
-            rows.append(
-                {
-                    "backbone": backbone,
-                    "what": f"{what}, encoder, {one['texts']} texts of mixed lengths",
-                    "times faster": gain["median"],
-                    "low": gain["low"],
-                    "high": gain["high"],
-                    "warm-up s": one["warm_up"],
-                    "pays after texts": f"{one['warm_up'] / saved:,.0f}" if saved > 0 else "never",
-                }
-            )
-    table = pd.DataFrame(rows)
-    return table.fillna({"pays after texts": ""}) if "pays after texts" in table else table
-
-
 def gates(data: dict[str, Any]) -> pd.DataFrame:
     """Results of the correctness gate."""
     return pd.DataFrame(
-        {"backbone": backbone, "ways": ways, **{key.replace("_", " "): value for key, value in facts.items()}}
+        {"backbone": backbone, "precision": precision, "ways": ways}
+        | {key.replace("_", " "): value for key, value in facts.items()}
         for backbone, found in backbones(data).items()
-        for ways, facts in found["gate"].items()
+        for precision, gate in found["gate"].items()
+        for ways, facts in gate.items()
     )
 
 

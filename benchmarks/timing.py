@@ -1,15 +1,18 @@
-"""Interleaved repeats, so that a slow period of the machine affects all contenders alike."""
+"""Interleaved rounds, so that a slow period of the machine affects all contenders alike, and intervals over rounds."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
+Rounds = list[dict[str, float]]
 Runs = Mapping[str, Callable[[], object]]
+LEVEL = 0.95
 
 
-def interleave(runs: Runs, repeats: int, warm_up: bool = True) -> dict[str, list[dict[str, float]]]:
+def interleave(runs: Runs, repeats: int, warm_up: bool = True) -> dict[str, Rounds]:
     """Call every function once to warm up (if requested), then `repeats` times, in turn in each round.
 
     Returns:
@@ -17,7 +20,7 @@ def interleave(runs: Runs, repeats: int, warm_up: bool = True) -> dict[str, list
     """
     for run in runs.values() if warm_up else ():
         run()
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    found: dict[str, Rounds] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
             wall, cpu = time.perf_counter(), time.process_time()
@@ -26,18 +29,29 @@ def interleave(runs: Runs, repeats: int, warm_up: bool = True) -> dict[str, list
     return found
 
 
-def summary(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
-    low, middle, high = np.percentile(values, [25, 50, 75])
-    return {"median": float(middle), "low": float(low), "high": float(high)}
+def clock_of(device: str) -> str:
+    """The clock that decides on a device: CPU time excludes what other processes take; a GPU's work is not in it."""
+    return "cpu" if device == "cpu" else "wall"
 
 
-def rates(rounds: list[dict[str, float]], items: int) -> dict[str, Any]:
-    """Items per second of wall time and of CPU time, each with quartiles."""
-    return {clock: summary([items / one[clock] for one in rounds]) for clock in ("wall", "cpu")}
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """Geometric mean of positive values with its 95 % interval: Student's t on their logarithms.
+
+    Returns:
+        mean, low, high; all three are equal for a single value, which has no interval.
+    """
+    logs, n = np.log(values), len(values)
+    half = student.ppf((1 + LEVEL) / 2, n - 1) * logs.std(ddof=1) / np.sqrt(n) if n > 1 else 0.0
+    low, middle, high = np.exp(logs.mean() + np.array([-half, 0.0, half]))
+    return {"mean": float(middle), "low": float(low), "high": float(high)}
 
 
-def ratio(fast: list[dict[str, float]], slow: list[dict[str, float]]) -> dict[str, Any]:
-    """Speed-up at the same work, paired by round (rounds are interleaved)."""
+def rates(rounds: Rounds, items: int) -> dict[str, Any]:
+    """Items per second of wall time and of CPU time, each with its interval."""
+    return {clock: interval([items / one[clock] for one in rounds]) for clock in ("wall", "cpu")}
+
+
+def ratio(fast: Rounds, slow: Rounds, factor: float = 1.0) -> dict[str, Any]:
+    """`factor` times the time of `slow` over that of `fast`, paired by round, with its interval, for both clocks."""
     pairs = list(zip(fast, slow, strict=True))
-    return {clock: summary([s[clock] / f[clock] for f, s in pairs]) for clock in ("wall", "cpu")}
+    return {clock: interval([factor * s[clock] / f[clock] for f, s in pairs]) for clock in ("wall", "cpu")}

@@ -1,34 +1,37 @@
-"""Training steps of GliZNet in the shared loop and of GLiClass in its package's trainer; and DeBERTa's attention.
+"""Training steps of GliZNet in the shared loop beside the bare encoder's; and DeBERTa's attention.
 
-Shapes: n texts, B batch, T tokens.
+Shapes: B batch, T tokens.
 """
 
 import copy
 import importlib.util
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import AutoModel, TrainerCallback
+from accelerate.state import AcceleratorState
+from transformers import AutoConfig, AutoModel
 
-from benchmarks.peers import recipe
+from benchmarks.costs import CostModel
+from benchmarks.measures import Products
+from benchmarks.peers import DTYPES, recipe
 from benchmarks.setting import Setting, autocast
-from benchmarks.timing import interleave
+from benchmarks.timing import Rounds, interleave
 from gliznet.batching import token_budget_batches
 from gliznet.fast.dropout import use_fast_dropout
 from gliznet.fast.encoders import use_fast_encoders
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.training.gliznet import GliZNetTask
 from zsbench.training.loop import Trainer
-from zsbench.training.rows import EvaluationRows, TrainingRows, draw_labels
+from zsbench.training.rows import EvaluationRows, TrainingRows, step_rows
+from zsbench.training.task import Task
 
 NO_VALIDATION = EvaluationRows([], [], [])  # only training steps are timed
-Clocks = tuple[float, float]
-Rounds = dict[str, list[dict[str, float]]]
 
 
 def training_rows() -> TrainingRows:
@@ -37,124 +40,90 @@ def training_rows() -> TrainingRows:
     return TrainingRows([r["text"] for r in rows], [r["labels"] for r in rows], [r["not_labels"] for r in rows])
 
 
-def measure_training(setting: Setting, steps: int, batch: int, repeats: int) -> Rounds:
-    """Rounds of `steps` optimiser steps of `batch` texts: "gliznet" and "gliclass", with the same rows and labels."""
-    rows = training_rows()
-    with TemporaryDirectory() as folder:
-        runs: dict[str, Callable[[], dict[str, float]]] = {
-            "gliznet": _ours(setting, rows, steps, batch, Path(folder)),
-            "gliclass": _gliclass(setting, rows, steps, batch, Path(folder)),
-        }
-        found: Rounds = {name: [] for name in runs}
-        for repeat in range(repeats + 1):
-            for name, run in runs.items():
-                seconds = run()
-                if repeat:  # the first round is the warm-up
-                    found[name].append(seconds)
-    return found
+def measure_training(
+    setting: Setting, products: Products, steps: int, batch: int, repeats: int, with_norms: bool
+) -> dict[str, Any]:
+    """Rounds of `steps` optimiser steps of `batch` texts.
 
+    Args:
+        setting: the shared conditions.
+        products: timed in the same rounds.
+        steps: optimiser steps per round, the same in each round.
+        batch: texts per step.
+        repeats: number of interleaved rounds.
+        with_norms: whether to time gradient norms.
 
-def _now() -> Clocks:
-    return time.perf_counter(), time.process_time()
-
-
-def _since(start: Clocks, end: Clocks | None = None) -> dict[str, float]:
-    end = end or _now()
-    return {"wall": end[0] - start[0], "cpu": end[1] - start[1]}
-
-
-def _ours(setting: Setting, rows: TrainingRows, steps: int, batch: int, folder: Path) -> Callable[[], dict[str, float]]:
+    Returns:
+        steps; operations of the real tokens of all steps, forward and backward; product_operations; and `rounds`:
+        "gliznet" (the shared loop), "bare" (the same encoder on the same tokens with clipping and AdamW), "norms" (the
+        gradient norm of each loss term, once) and "products".
+    """
     plan = recipe(setting, steps, batch)
-    task = GliZNetTask(setting.backbone, {}, rows, NO_VALIDATION, setting.seed, plan)
-    done = 0
-
-    def run() -> dict[str, float]:
-        nonlocal done
-        # A new trainer per round, because transformers' trainer, which runs in between, resets accelerate's state.
-        trainer = Trainer(task, plan, setting.seed, folder / "gliznet", batch, lambda line: None)
-        started = _now()
-        for _ in range(steps):
-            trainer._step(done)
-            done += 1
-        torch.stack([terms for *_, terms in trainer.pending]).sum().item()  # wait for the device
-        seconds = _since(started)
-        trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-        return seconds
-
-    return run
-
-
-class _Stamps(TrainerCallback):
-    """Records when training started and when its last step ended."""
-
-    def __init__(self) -> None:
-        self.started = self.ended = (0.0, 0.0)
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.started = _now()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.ended = _now()
-
-
-def _gliclass(
-    setting: Setting, rows: TrainingRows, steps: int, batch: int, folder: Path
-) -> Callable[[], dict[str, float]]:
-    """The package's trainer, dataset and collator, without augmentation (like ours)."""
-    from gliclass.data_processing import AugmentationConfig, DataCollatorWithPadding, GLiClassDataset
-    from gliclass.training import Trainer as PackageTrainer
-    from gliclass.training import TrainingArguments
-
-    from zsbench.training.gliclass import GLiClassTask
-
-    task = GLiClassTask(setting.backbone, {}, rows, NO_VALIDATION, setting.seed, recipe(setting, steps, batch))
-    drawn = [draw_labels(rows, row, 20, (setting.seed, 0), "stratified") for row in range(len(rows.texts))]
-    true = [[name for name, one in zip(labels, values, strict=True) if one] for labels, values in drawn]
-    examples = [
-        {"text": text, "all_labels": labels, "true_labels": names}
-        for text, (labels, _), names in zip(rows.texts, drawn, true, strict=True)
+    task = GliZNetTask(setting.backbone, {}, training_rows(), NO_VALIDATION, setting.seed, plan)
+    batches = [
+        task.batch(step_rows(task.lengths, step, batch, setting.seed).tolist(), (setting.seed, step))
+        for step in range(steps)
     ]
-    data = GLiClassDataset(
-        examples,
-        task.tokenizer,
-        AugmentationConfig(enabled=False),
-        max_length=setting.max_tokens,
-        prompt_first=True,
-    )
-    arguments = TrainingArguments(
-        output_dir=str(folder / "gliclass"),
-        max_steps=steps,
-        per_device_train_batch_size=batch,
-        learning_rate=1e-5,
-        bf16=setting.precision == "bf16",
-        use_cpu=setting.device == "cpu",
-        save_strategy="no",
-        report_to="none",
-        logging_steps=steps,
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=setting.device != "cpu",
-    )
+    masks = [one["attention_mask"] for one in batches]
+    real, pairs = sum(int(mask.sum()) for mask in masks), sum(int(mask.sum(1).square().sum()) for mask in masks)
+    costs = CostModel.of(AutoConfig.from_pretrained(setting.backbone, trust_remote_code=False))
+    with our_steps(task, steps, batch, setting.seed) as (ours, trainer):
+        inputs = [{name: one[name].to(setting.device) for name in ("input_ids", "attention_mask")} for one in batches]
+        trainer.progress["history"] = [{}]  # norms are measured at every second validation, so at the next
 
-    def run() -> dict[str, float]:
-        stamps = _Stamps()
-        trainer = PackageTrainer(
-            model=task.model,
-            args=arguments,
-            train_dataset=data,
-            data_collator=DataCollatorWithPadding(device=setting.device, config=task.model.config),
-            callbacks=[stamps],
-        )
-        result = trainer.train()
-        if not result.training_loss > 0:  # the package's trainer prints errors and continues
-            raise RuntimeError("the gliclass trainer skipped its steps; see the message it printed")
-        return _since(stamps.started, stamps.ended)
+        def norms() -> None:
+            trainer.model.eval()  # as after a validation
+            trainer._gradient_norms(0)
+
+        bare = _bare_steps(copy.deepcopy(task.model.backbone), inputs, setting)
+        runs = {"gliznet": ours, "bare": bare, "products": products} | ({"norms": norms} if with_norms else {})
+        rounds = interleave(runs, repeats)
+    return {
+        "steps": steps,
+        "operations": 3 * costs.encoder(real, pairs),  # a backward pass costs as much as two forward passes
+        "product_operations": products.operations,
+        "rounds": rounds,
+    }
+
+
+@contextmanager
+def our_steps(task: Task, steps: int, batch: int, seed: int) -> Iterator[tuple[Callable[[], None], Trainer]]:
+    """A function that runs the first `steps` optimiser steps of the shared loop, and the loop's trainer."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with TemporaryDirectory() as folder:
+        trainer = Trainer(task, task.recipe, seed, Path(folder), batch, lambda line: None)
+
+        def run() -> None:
+            for step in range(steps):
+                trainer._step(step)
+            torch.stack([terms for *_, terms in trainer.pending]).sum().item()  # wait for the device
+            trainer.pending.clear()
+
+        yield run, trainer
+
+
+def _bare_steps(model: Any, batches: Sequence[dict[str, torch.Tensor]], setting: Setting) -> Callable[[], None]:
+    """An encoder alone: forward, backward, clipping and AdamW."""
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+
+    def run() -> None:
+        for batch in batches:
+            with autocast(setting):
+                loss = model(**batch).last_hidden_state.float().square().mean()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        loss.item()  # wait for the device
 
     return run
 
 
-def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) -> dict[str, Rounds]:
-    """DeBERTa's encoder, ours ("fast") and transformers': a batch of 1 x 32 tokens, mixed batches, a training step."""
+def measure_attention(
+    setting: Setting, lengths: Sequence[int], repeats: int, training: bool = True
+) -> dict[str, dict[str, Rounds]]:
+    """DeBERTa's encoder, ours ("fast") and transformers': 1 x 32 tokens, mixed batches, and training steps if asked."""
     plain: Any = AutoModel.from_pretrained(
         setting.backbone, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
     ).to(setting.device)
@@ -167,20 +136,22 @@ def measure_attention(setting: Setting, lengths: Sequence[int], repeats: int) ->
         pair["flashdeberta"] = FlashDebertaV2Model.from_pretrained(
             setting.backbone, dtype=torch.float32, use_safetensors=True, attn_implementation="flash_attention_2"
         ).to(setting.device)
-    mixed = [batch_of(setting, part) for part in budgeted(sorted(lengths, reverse=True), setting.token_budget)]
+    ranked = sorted(lengths, reverse=True)
+    groups = token_budget_batches(ranked, setting.token_budget)
+    mixed = [batch_of(setting, [ranked[i] for i in group]) for group in groups]
     short = [batch_of(setting, [32])] * 10
     found = {}
+    # As in the pipelines of other packages, transformers' weights are converted: autocast would do so in every pass.
+    converted = copy.deepcopy(plain).to(DTYPES[setting.precision])
     for name, batches in (("one-short", short), ("mixed", mixed)):
-        found[name] = interleave({key: partial(infer, one, batches, setting) for key, one in pair.items()}, repeats)
-    some = mixed[:: max(1, len(mixed) // 4)]
-    use_fast_dropout(fast)  # like in the training loop
-    found["training"] = interleave({key: partial(train, one, some, setting) for key, one in pair.items()}, repeats)
+        runs = {key: partial(infer, one, batches, setting) for key, one in pair.items()}
+        runs["transformers"] = partial(infer, converted, batches, replace(setting, precision="fp32"))
+        found[name] = interleave(runs, repeats)
+    if training:
+        some = mixed[:: max(1, len(mixed) // 4)]
+        use_fast_dropout(fast)  # like in the training loop
+        found["training"] = interleave({key: partial(train, one, some, setting) for key, one in pair.items()}, repeats)
     return found
-
-
-def budgeted(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Group lengths into batches of at most `budget` padded tokens."""
-    return [[lengths[i] for i in batch] for batch in token_budget_batches(lengths, budget)]
 
 
 def batch_of(setting: Setting, lengths: Sequence[int]) -> dict[str, torch.Tensor]:

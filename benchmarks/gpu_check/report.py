@@ -33,7 +33,7 @@ def page(record: dict[str, Any]) -> str:
 NOTES = {
     "Loss curves": "Largest difference from the CPU's curve in fp32, as a share of its first value.",
     "Scoring": "Precision bf16 (autocast). Tokens are those of the encoder without padding; the share is that of one "
-    "large bf16 matrix product on this device; the last column is the paired median against `gliznet`.",
+    "large bf16 matrix product on this device; the last column is the paired mean against `gliznet`.",
     "Training": "Optimiser steps in bf16: GliZNet in the shared loop, and the bare encoder as transformers has it.",
     "bf16 against fp32": "Random weights, so margins are small and flips more frequent than with a trained model.",
     "DeBERTa's attention": "Times faster than transformers' own, and largest differences from its states in fp32.",
@@ -84,11 +84,11 @@ def _scoring(parts: dict[str, Any]) -> Iterator[dict[str, Any]]:
                     "way": one["title"],
                     "texts": one["texts"],
                     "labels": one["labels"],
-                    "texts/s": one["texts_per_second"]["wall"]["median"],
+                    "texts/s": one["texts_per_second"]["wall"]["mean"],
                     "tokens/s": one["tokens_per_second"],
                     "peak MiB": one["peak_mb"],
                     "share of products": one.get("share_of_ceiling", float("nan")),
-                    "times gliznet": one["times_gliznet"]["median"],
+                    "times gliznet": one["times_gliznet"]["mean"],
                 }
 
 
@@ -123,7 +123,7 @@ def _attention(parts: dict[str, Any]) -> Iterator[dict[str, Any]]:
             continue
         for what in ("one-short", "mixed", "training"):
             for way, one in result[what].items():
-                yield {"what": f"{what}: {way}", "times faster": one["median"], "low": one["low"], "high": one["high"]}
+                yield {"what": f"{what}: {way}", "times faster": one["mean"], "low": one["low"], "high": one["high"]}
         for way, error in result["errors"].items():
             yield {"what": f"states: {way}", "largest difference": error}
         yield {"what": f"flashdeberta: {result['flashdeberta']}"}

@@ -1,26 +1,24 @@
 """Speed on the device: scoring and training with an encoder shape, bf16 against fp32, DeBERTa's attention."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from benchmarks.contenders import build_contenders
 from benchmarks.costs import CostModel
 from benchmarks.gpu_check.sizes import SEED, Sizes
+from benchmarks.gpu_check.trainers import measure_trainers
 from benchmarks.measures import gate, measure_mixed
 from benchmarks.peers import nli_models, recipe
 from benchmarks.setting import Setting, autocast
 from benchmarks.timing import interleave, rates, ratio
-from benchmarks.training import NO_VALIDATION, batch_of, measure_attention, measure_training, training_rows
+from benchmarks.training import NO_VALIDATION, batch_of, measure_attention, our_steps, training_rows
 from benchmarks.workloads import make_labels, make_texts, mixed_lengths
 from gliznet.fast.deberta import use_fast_attention
 from gliznet.model import GliZNetForSequenceClassification
@@ -30,7 +28,6 @@ from gliznet.tokenizer import GliZNETTokenizer
 from hybridnli.encoder import NLIEncoder, nli_scores
 from zsbench.jobs.runtime import Meter
 from zsbench.training.gliznet import GliZNetTask
-from zsbench.training.loop import Trainer
 from zsbench.training.rows import step_rows
 
 JOINT = ("gliznet", "bare", "invariant", "apart", "biencoder")  # one pass per text; and gliclass if installed
@@ -66,7 +63,7 @@ def measure_scoring(setting: Setting, sizes: Sizes, products: Callable[[], float
         chosen = {name: one for name, one in contenders.items() if name in names or name.startswith(prefix)}
         measured = measure_mixed(chosen, part, labels, sizes.repeats)
         for one in measured.values():
-            seconds = one["texts"] / one["texts_per_second"]["wall"]["median"]
+            seconds = one["texts"] / one["texts_per_second"]["wall"]["mean"]
             one["tokens_per_second"] = one["encoder_tokens"] * one["padding_efficiency"] / seconds
             if one["encoder_pairs"] is not None:
                 needed = costs.encoder(one["encoder_tokens"], one["encoder_pairs"])
@@ -91,13 +88,13 @@ def measure_training_speed(setting: Setting, sizes: Sizes, products: Callable[[]
     costs = CostModel.of(AutoConfig.from_pretrained(setting.backbone, trust_remote_code=False))
     needed = 3 * costs.encoder(padded, pairs)  # a backward pass costs as much as two forward passes
     found: dict[str, Any] = {}
-    with _our_steps(task, setting, sizes) as ours:
+    with our_steps(task, sizes.train_steps, sizes.train_batch, SEED) as (ours, _):
         found["gliznet"] = _steps(ours, setting, sizes.repeats)
     del task
     bare = _bare_steps(setting, [batch_of(setting, mask.sum(dim=1).tolist()) for mask in masks])
     found["bare"] = _steps(bare, setting, sizes.repeats)
     for one in found.values():
-        seconds = 1 / one.pop("rate")["wall"]["median"]
+        seconds = 1 / one.pop("rate")["wall"]["mean"]
         one["tokens_per_second"] = real / seconds
         one["texts_per_second"] = sizes.train_steps * sizes.train_batch / seconds
         one["share_of_ceiling"] = needed / seconds / products()
@@ -109,7 +106,7 @@ def measure_against_gliclass(setting: Setting, sizes: Sizes) -> dict[str, Any]:
     """How many times faster the same steps are in the shared loop than in the trainer of the gliclass package."""
     if importlib.util.find_spec("gliclass") is None:
         return {"skipped": "package gliclass is not installed"}
-    rounds = measure_training(setting, sizes.train_steps, sizes.train_batch, sizes.repeats)
+    rounds = measure_trainers(setting, sizes.train_steps, sizes.train_batch, sizes.repeats)
     return {"times faster": ratio(rounds["gliznet"], rounds["gliclass"])["wall"]}
 
 
@@ -118,23 +115,6 @@ def _steps(run: Callable[[], None], setting: Setting, repeats: int) -> dict[str,
     meter = Meter(setting.device)
     rounds = interleave({"steps": run}, repeats)["steps"]
     return {"rate": rates(rounds, 1), "peak_mb": meter.peak_mb()}
-
-
-@contextmanager
-def _our_steps(task: GliZNetTask, setting: Setting, sizes: Sizes) -> Iterator[Callable[[], None]]:
-    """A function that runs the first `train_steps` optimiser steps of the shared loop."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    plan = task.recipe
-    with TemporaryDirectory() as folder:
-        trainer = Trainer(task, plan, SEED, Path(folder), sizes.train_batch, lambda line: None)
-
-        def run() -> None:
-            for step in range(sizes.train_steps):
-                trainer._step(step)
-            torch.stack([terms for *_, terms in trainer.pending]).sum().item()  # wait for the device
-            trainer.pending.clear()
-
-        yield run
 
 
 def _bare_steps(setting: Setting, batches: list[dict[str, torch.Tensor]]) -> Callable[[], None]:

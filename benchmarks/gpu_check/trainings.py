@@ -21,13 +21,14 @@ import torch
 from accelerate.state import AcceleratorState
 
 from benchmarks.gpu_check.sizes import SEED, Sizes
-from benchmarks.hybrid import MAX_TOKENS, TopicRows
 from benchmarks.peers import TEMPLATE, nli_models, recipe
 from benchmarks.setting import Setting
 from benchmarks.training import training_rows
 from hybridnli.data import TOPICS
 from hybridnli.features import build_store
 from hybridnli.training import HybridOptions, train_heads
+from zsbench.data.authored_sets import TOPICS as TOPIC_TEXTS
+from zsbench.data.authored_sets import read_authored
 from zsbench.jobs.launch import machine_devices
 from zsbench.jobs.leases import lease_folder, try_devices
 from zsbench.recipe import Recipe
@@ -151,17 +152,17 @@ def measure_curves(family: str, setting: Setting, sizes: Sizes) -> dict[str, Any
 
 def measure_heads_curve(setting: Setting, rows: int) -> dict[str, Any]:
     """HybridNLI: features and heads on the device; compares the loss of every epoch with the CPU's."""
-    data = TopicRows.read(rows + max(4, rows // 4))
+    data = read_authored(TOPIC_TEXTS)[: rows + max(4, rows // 4)]
+    texts = [row["text"] for row in data]
+    gold = np.array([[float(name in row["labels"]) for name in TOPICS.names] for row in data], dtype=np.float32)
 
     def curve(device: str) -> list[float]:
         encoder, _ = nli_models(replace(setting, device=device, precision="fp32"))
         options = HybridOptions(specialists=TOPICS.specialists, epochs=3, patience=3)
         with TemporaryDirectory() as folder:
-            store = build_store(
-                encoder, data.texts, TOPICS.descriptions, Path(folder), max_length=MAX_TOKENS, dtype="float32"
-            )
+            store = build_store(encoder, texts, TOPICS.descriptions, Path(folder), max_length=128, dtype="float32")
             trained = train_heads(
-                store, data.gold, range(rows), range(rows, len(data.texts)), options=options, seed=SEED, device=device
+                store, gold, range(rows), range(rows, len(texts)), options=options, seed=SEED, device=device
             )
         return [sum(epoch["loss"].values()) for epoch in trained.history]
 

@@ -1,5 +1,6 @@
 """Workloads, the cost model, interleaving and the page: all parts of the speed run that need no model."""
 
+import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,20 +8,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import measures
 from benchmarks.__main__ import main
 from benchmarks.costs import CostModel
+from benchmarks.measures import fastest
 from benchmarks.page import write_speed_page
 from benchmarks.parts import Parts
-from benchmarks.tables import compiled
-from benchmarks.timing import interleave, rates, ratio
+from benchmarks.ratios import ratios, verdict
+from benchmarks.timing import interleave, interval, rates, ratio
 from benchmarks.workloads import make_labels, make_texts, mixed_lengths
 from zsbench.reporting.page import Section, _add_speed
 from zsbench.store.provenance import write_json
 
-from .made_up_record import record
+from .made_up_record import part, record, rounds
 
 COSTS = CostModel(hidden=384, intermediate=1536, layers=6, relative=False)
 
@@ -78,30 +82,102 @@ def test_cost_of_labels_in_order_invariant_mode(relative: bool) -> None:
     assert costs.encoder(30, 30 * 10) == 3 * costs.sequence(10), "three sequences of ten tokens"
 
 
-def test_what_compiling_gains_is_set_against_its_warm_up() -> None:
-    data = record()
-    del data["shapes"]["deberta"]["compiled"]
-    row = compiled(data).iloc[0]
-    assert row["times faster"] == 2 and row["pays after texts"] == "300", "30 s, and 0.1 s less a text"
-    data["shapes"]["own"]["compiled"]["scoring"]["compiled"] = [{"wall": 2.5, "cpu": 2.5}] * 2
-    assert compiled(data)["pays after texts"].tolist() == ["never"]
-    data["shapes"]["own"]["compiled"] = {"skipped": "no C++ compiler (g++)"}
-    assert compiled(data)["what"].tolist() == ["not measured: no C++ compiler (g++)"]
-    del data["shapes"]["own"]["compiled"]
-    assert compiled(data).empty
-
-
 def test_runs_are_interleaved_and_paired() -> None:
     calls: list[str] = []
     found = interleave({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
     assert calls == ["a", "b"] * 4
     assert all(len(rounds) == 3 for rounds in found.values())
-    fast, slow = (
-        [{"wall": 1.0, "cpu": 2.0}, {"wall": 2.0, "cpu": 2.0}],
-        [{"wall": 3.0, "cpu": 2.0}, {"wall": 8.0, "cpu": 4.0}],
-    )
-    assert ratio(fast, slow)["wall"]["median"] == 3.5
-    assert rates(fast, 8)["wall"] == {"median": 6.0, "low": 5.0, "high": 7.0}
+    fast, slow = rounds(1.0, 2.0), rounds(3.0, 8.0)
+    assert ratio(fast, slow)["cpu"]["mean"] == pytest.approx((3 * 4) ** 0.5), "paired by round"
+    assert ratio(fast, slow, factor=2.0)["cpu"]["mean"] == pytest.approx(2 * (3 * 4) ** 0.5)
+    assert rates(fast, 8)["wall"]["mean"] == pytest.approx((4 * 2) ** 0.5)
+
+
+def test_an_interval_covers_the_mean_in_19_of_20_repetitions() -> None:
+    draws = np.random.default_rng(5).lognormal(np.log(1.5), 0.1, (2000, 5))
+    found = [interval(values) for values in draws]
+    assert np.mean([one["low"] <= 1.5 <= one["high"] for one in found]) == pytest.approx(0.95, abs=0.015)
+    assert interval([3.0]) == {"mean": pytest.approx(3.0), "low": pytest.approx(3.0), "high": pytest.approx(3.0)}
+
+
+@pytest.mark.parametrize(
+    ("cpu", "at_least", "at_most"),
+    [
+        ((1.52, 1.50, 1.51, 1.53, 1.52), "yes", "no"),
+        ((1.30, 1.32, 1.31, 1.30, 1.33), "no", "yes"),
+        ((1.20, 1.80, 1.40, 1.60, 1.35), "undecided", "undecided"),
+    ],
+)
+def test_the_interval_decides_whether_a_goal_is_met(cpu: tuple[float, ...], at_least: str, at_most: str) -> None:
+    times = ratio(rounds(*[1.0] * 5), rounds(*cpu))["cpu"]
+    assert verdict(times["low"], times["high"], 1.45) == at_least
+    assert verdict(times["low"], times["high"], 1.45, at_most=True) == at_most
+    assert verdict(times["low"], times["high"], None) == ""
+
+
+def test_goals_are_judged_against_the_best_batch_and_the_default_call() -> None:
+    """gliclass is fastest at batches of 1, and its default call is 8; shares are of the products of the same rounds."""
+    seconds = {"gliznet/fp32": 1.0, "gliznet/bf16": 0.5, "apart/fp32": 0.8, "apart/bf16": 0.4}
+    peers = {"gliclass-1/fp32": 1.5, "gliclass-8/fp32": 3.2, "gliclass-1/bf16": 0.9, "pipeline-1/fp32": 13.0}
+    mixed = part(seconds | {"invariant/fp32": 1.0, "invariant/bf16": 0.5} | peers, 10)
+    for precision in ("fp32", "bf16"):
+        mixed[f"gliznet/{precision}"]["operations"] = 4e9
+        mixed[f"products/{precision}"] = {"operations": 1e9, "rounds": rounds(0.1, 0.1)}
+    mixed["gliclass-8/fp32"]["encoder_tokens"] = 1600
+    nli = part({"nli-sorted/fp32": 2.0, "nli-sorted/bf16": 1.0, "pipeline-1/fp32": 3.2, "pipeline-8/fp32": 2.9}, 5)
+    steps = {"gliznet": rounds(2.0, 2.0), "bare": rounds(1.9, 1.9), "norms": rounds(2.4, 2.4)}
+    training = {
+        "steps": 2,
+        "operations": 6e9,
+        "product_operations": 1e9,
+        "rounds": steps | {"products": rounds(0.2, 0.2)},
+    }
+    few = copy.deepcopy(mixed)
+    few["pipeline-1/fp32"] |= {"texts": 5, "encoder_tokens": 4500}
+    empty = {"training": dict.fromkeys(("fp32", "bf16"), training), "nli-5": nli, "nli-10": nli}
+    found = {"mixed": mixed, "pairs": few, "many": few, **empty}
+    rows = {
+        (row["comparison"], row["precision"]): row for row in ratios(found, ["fp32", "bf16"], "cpu", norms_every=80)
+    }
+
+    def times(comparison: str, precision: str) -> float:
+        return float(rows[comparison, precision]["times"]["cpu"]["mean"])
+
+    assert times("GliZNet vs gliclass", "fp32") == pytest.approx(1.5)
+    assert times("GliZNet vs gliclass", "bf16") == pytest.approx(1.8)
+    assert times("GliZNet vs gliclass, default call", "bf16") == pytest.approx(6.4), "the default call is in fp32"
+    assert rows["GliZNet vs gliclass, default call", "fp32"]["times_tokens"] == 1.6
+    assert times("GliZNet vs transformers pipeline", "fp32") == pytest.approx(26), "per text"
+    assert rows["GliZNet vs transformers pipeline", "fp32"]["times_tokens"] == 9
+    assert rows["NLI pass vs transformers pipeline", "fp32"]["against"] == "pipeline-8/fp32"
+    assert times("NLI pass vs transformers pipeline, default call", "bf16") == pytest.approx(3.2)
+    assert rows["NLI pass vs transformers pipeline, default call", "fp32"]["goal"] is None
+    assert times("GliZNet's share of matrix products", "bf16") == pytest.approx(0.8)
+    assert times("Training's share of matrix products", "fp32") == pytest.approx(0.6)
+    assert times("Training step vs bare encoder", "fp32") == pytest.approx(2.0 / 1.9)
+    assert times("Gradient norms vs training steps", "fp32") == pytest.approx(2.4 / (2.0 * 40))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_rate_of_products_is_that_of_the_fastest_way(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[set[str]] = []
+
+    def last(runs: dict[str, Callable[[], object]], clock: str) -> str:
+        tried.append(set(runs))
+        return [name for name, run in runs.items() if run() is not None][-1]
+
+    monkeypatch.setattr(measures, "fastest", last)
+    torch.manual_seed(0)
+    products = measures.Products("cpu", precision, 48)
+    assert tried == [{"matmul", "prepacked"}] and products.way == "prepacked" and products.operations == 2 * 48**3
+    monkeypatch.setattr(measures, "can_prepack", lambda dtype: False)
+    torch.manual_seed(0)
+    plain = measures.Products("cpu", precision, 48)
+    assert plain.way == "matmul" and plain() == pytest.approx(products(), rel=0.02), "the same product"
+
+
+def test_the_fastest_way_is_chosen() -> None:
+    assert fastest({"slow": lambda: sum(range(300_000)), "fast": lambda: None}, "cpu") == "fast"
 
 
 def test_a_stopped_run_continues_with_the_next_part(tmp_path: Path) -> None:
@@ -125,7 +201,9 @@ def test_the_page_shows_what_was_measured(tmp_path: Path) -> None:
     written = write_speed_page(tmp_path / "speed.json", tmp_path / "out")
     assert {path.name for path in written} >= {"speed.md", "targets.csv", "sweep.csv", "throughput_labels.svg"}
     page = (tmp_path / "out" / "speed.md").read_text()
-    assert "| minilm | a vs b | b | 10 | 4 | 3.9 | 4.1 | 4 | 5.5 | 2 | 3 | yes |" in page
+    assert "| minilm | a vs b | fp32 | b-8/fp32 | 10 | 4 | 3.9 | 4.1 | ≥ 3 | yes | 2 | 2 | kernels | 8 | 2 |" in page
+    assert "| minilm | step | bf16 |  |  | 4 | 3.9 | 4.1 | ≤ 4.05 | undecided |  |  |  | 8 | 2 |" in page
+    assert "100 GFLOP/s in fp32 (prepacked)" in page
     assert "| deberta-v3, random | a vs b |" in page and "| own |" not in page
     assert page.index("| minilm |") < page.index("| deberta-v3, random |"), "in the order of the config"
     assert "load average seen while it ran (0 minutes): 2.5" in page
@@ -146,7 +224,7 @@ def test_the_report_shows_the_speed_page_where_there_is_one(tmp_path: Path) -> N
     write_speed_page(tmp_path / "speed.json", tmp_path / "speed")
     _add_speed(section, tmp_path / "speed")
     names = [re.search(r'id="table-(\w+)"', table)[1] for table in section.tables]
-    assert names == ["targets", "mixed", "latency", "sweep", "compiled", "gate"]
+    assert names == ["targets", "mixed", "sweep", "gate"]
     assert 'href="data:text/csv' in section.tables[0] and "a vs b" in section.tables[0]
     assert section.figures[0]["svg"].startswith("<svg") and section.figures[0]["csv"].startswith("data:text/csv")
     assert any("at most 20 labels each" in sentence for sentence in section.texts)

@@ -10,7 +10,6 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel
 
-from benchmarks.compiled import measure_compiled
 from benchmarks.contenders import build_contenders
 from benchmarks.measures import GateError, gate
 from benchmarks.memory import measure_memory_alone
@@ -43,14 +42,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SPEC: dict[str, Any] = {
     "run": "test",
     "backbone": "tiny",
-    "precision": "fp32",
+    "precisions": ["fp32", "bf16"],
     "threads": 1,
+    "repeats": 2,
     "shapes": ["own", "deberta"],
     "token_budget": 2048,
     "seed": 3,
     "gate_texts": 5,
-    "latency_texts": 2,
-    "gliclass_batches": [2],
+    "gliclass_batches": [2, 8],
     "pipeline_batches": [1, 4],
     "mixed": {
         "texts": 8,
@@ -58,16 +57,12 @@ SPEC: dict[str, Any] = {
         "max_tokens": 256,
         "labels": 3,
         "many_labels": 5,
-        "padded_texts": {"own": 6, "deberta": 6},
         "slow_texts": 4,
         "many_texts": 2,
-        "repeats": 2,
-        "many_repeats": 1,
     },
-    "sweep": {"labels": [2, 4], "tokens": [16], "texts": 3, "repeats": 1, "operations": 1e9},
-    "training": {"steps": 1, "batch": 4, "repeats": 1},
-    "compiled": None,
-    "hybrid": {"nli_rows": 3, "nli_repeats": 1, "rows": 8, "epochs": 1, "repeats": 1},
+    "sweep": {"labels": [2, 4], "tokens": [16], "texts": 3, "operations": 1e9},
+    "training": {"steps": 1, "batch": 4, "norms_every": 80},
+    "hybrid": {"nli_rows": 3},
     "memory": {"texts": 120, "labels": 3, "block": 20},
 }
 
@@ -85,23 +80,47 @@ def test_a_whole_run(root: Path, tmp_path: Path) -> None:
     for shape, kind in (("own", "bert"), ("deberta", "deberta-v2")):
         found = record["shapes"][shape]
         assert found["model"] == kind
-        ours = {"gliznet", "invariant", "apart"}
-        assert set(found["mixed"]) == ours | {"bare", "biencoder"} | ({"gliclass-2"} if packaged else set())
-        sizes = found["sizes"]["pipeline"]
-        piped = max(sizes, key=lambda name: sizes[name])
-        assert set(found["pairs"]) == set(found["many"]) == ours | {"nli-sorted", piped}
-        padded = found["padded"]
-        assert padded["gliznet"]["padding_efficiency"] >= padded["reference"]["padding_efficiency"]
-        assert 0 < found["mixed"]["gliznet"]["share_of_ceiling"] < 1 and found["ceiling"] > 1e9
-        assert found["mixed"]["gliznet"]["encoder_pairs"] > found["mixed"]["gliznet"]["encoder_tokens"]
-        assert all(one["argmax_equal"] == 1 for one in found["gate"].values())
+        both = {f"{name}/{one}" for name in ("gliznet", "invariant", "apart") for one in ("fp32", "bf16")}
+        best = found["best"]
+        peers = {*best["gliclass"], "gliclass-8/fp32"} if packaged else set()
+        assert set(found["mixed"]) == both | peers | {"products/fp32", "products/bf16"}
+        assert len(best["pipeline"]) == 2 and best["pipeline"][1].endswith("/bf16")
+        assert (
+            set(found["pairs"]) == set(found["many"]) == {one for one in both if one[0] in "ga"} | {*best["pipeline"]}
+        )
+        assert len(found["nli-5"]) == len(found["nli-10"]) == 2 + 4
+        assert found["nli-10"]["nli-sorted/fp32"]["labels"] == 10
+        ours = found["mixed"]["gliznet/bf16"]
+        assert ours["real_pairs"] > ours["real_tokens"] > 0 and ours["operations"] > 0
+        assert all(one["argmax_equal"] == 1 for one in found["gate"]["fp32"].values())
         assert ("attention" in found) == (shape == "deberta")
-        assert len(found["sweep"]) == 4 * (6 if packaged else 5)
-        assert len(found["ratios"]) == 8 + (3 if packaged else 0) + 2 + (3 if shape == "deberta" else 0)
+        assert all(len(rounds) == 2 for one in found["training"].values() for rounds in one["rounds"].values())
+        assert ("norms" in found["training"]["bf16"]["rounds"]) == (shape == "own")
+        assert len(found["sweep"]) == 2 * (6 if packaged else 5)
+        shares = [row for row in found["ratios"] if "share" in row["comparison"]]
+        assert len(shares) == 4 and all(0 < row["times"]["cpu"]["mean"] < 1 for row in shares)
+        asked = {row["comparison"] for row in found["ratios"]}
+        assert ("GliZNet vs gliclass, default call" in asked) == packaged
+        assert ("DeBERTa fast path vs transformers, 1 x 32 tokens" in asked) == (shape == "deberta")
     assert record["memory"]["growth_mb"] < 50
-    assert {"own-gate", "deberta-attention", "own-heads", "memory"} <= set(record["parts"])
+    assert {"own-gate", "deberta-attention", "own-nli-10", "memory"} <= set(record["parts"])
     assert not (path.parent / "parts").exists()
     assert (tmp_path / "page" / "speed.md") in write_speed_page(path, tmp_path / "page")
+
+
+def test_a_stopped_run_continues(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the memory part: the record then has the measurements made before."""
+    spec = SPEC | {"shapes": ["own"], "precisions": ["fp32"], "run": "stopped"}
+
+    def stop(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
+        stopped.setattr("benchmarks.run.measure_memory_alone", stop)
+        run_speed(root, spec)
+    kept = read_json(root / "speed" / "parts" / "own-mixed.json")["result"]
+    record = read_json(run_speed(root, spec))
+    assert record["shapes"]["own"]["mixed"] == kept
 
 
 def test_memory_is_measured_where_nothing_was_freed_before(root: Path) -> None:
@@ -119,18 +138,6 @@ def test_contenders_score_every_pair_and_their_tokens_are_counted(root: Path) ->
         assert one.name == "bare" or scores.shape == (3, 3), one.name
         assert np.isfinite(scores).all(), one.name
         assert 0 < tokens["real"] <= tokens["padded"], one.name
-
-
-def test_compiling_is_left_out_without_a_compiler(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert "no C++ compiler" in measure_compiled(setting(root), [4], 1)["skipped"]
-
-
-@pytest.mark.slow
-def test_compiling_is_measured(root: Path) -> None:
-    found = measure_compiled(setting(root), [9, 3], 2)
-    for part in (found["scoring"], found["training"]):
-        assert part["warm_up"] > 0 and len(part["eager"]) == len(part["compiled"]) == 2
 
 
 def test_the_gate_refuses_unequal_numbers(root: Path) -> None:

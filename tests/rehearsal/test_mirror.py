@@ -237,5 +237,5 @@ def test_the_overlay_changes_sizes_and_adds_systems_only(paper):
     assert not set(overlay.pop("systems")) & set(paper["systems"])
     speed = overlay.pop("speed")  # `speed` is not part of the run; the rest is compared
     assert leaves(overlay) == sizes | {"run"}
-    assert set(speed) <= set(paper["speed"]) - {"backbone", "precision", "shapes", "seed"}
+    assert set(speed) <= set(paper["speed"]) - {"backbone", "precisions", "shapes", "seed"}
     assert len(overlay["recipe"]["seeds"]) >= 2

@@ -39,7 +39,7 @@ if plan.speed_spec:
             ),
             data=expand(
                 REPORTS / "speed" / "{name}.csv",
-                name=["targets", "mixed", "latency", "sweep", "gate"],
+                name=["targets", "mixed", "sweep", "gate"],
             ),
             targets=REPORTS / "speed" / "targets.md",
             figure=report(

@@ -503,13 +503,6 @@ SystemEntry: TypeAlias = _by_family(  # type: ignore[valid-type]
 Labels = Annotated[int, Field(ge=2, le=1000)]  # of hardset-mini
 
 
-class PaddedTexts(Strict):
-    """Number of texts in the padded batch, per shape."""
-
-    own: Count = Field(description="for shape own")
-    deberta: Count = Field(description="for shape deberta")
-
-
 class Mixed(Strict):
     """Benchmark on texts of mixed lengths."""
 
@@ -518,13 +511,8 @@ class Mixed(Strict):
     max_tokens: Annotated[int, Field(ge=32, le=8192)] = Field(description="every system truncates to this length")
     labels: Labels = Field(description="number of labels")
     many_labels: Labels = Field(description="number of labels in the second measurement")
-    padded_texts: PaddedTexts = Field(
-        description="texts per padded batch, by shape; a DeBERTa keeps heads x longest^2 values in memory per text"
-    )
-    slow_texts: Count = Field(description="number of texts for systems that score one pair at a time")
-    many_texts: Count = Field(description="number of texts with many labels")
-    repeats: Count = Field(description="repeats of each measurement")
-    many_repeats: Count = Field(description="repeats with many labels and with the padded batch")
+    slow_texts: Count = Field(description="texts that the transformers pipeline scores, of as many lengths")
+    many_texts: Count = Field(description="the same with many labels")
 
 
 class Sweep(Strict):
@@ -533,7 +521,6 @@ class Sweep(Strict):
     labels: Some[Labels] = Field(description="numbers of labels")
     tokens: Some[Count] = Field(description="text lengths in tokens")
     texts: Count = Field(description="maximum number of texts")
-    repeats: Count = Field(description="repeats of each measurement")
     operations: Annotated[float, Field(gt=0)] = Field(
         description="floating-point operations per repeat; limits the number of texts"
     )
@@ -542,28 +529,15 @@ class Sweep(Strict):
 class SpeedTraining(Strict):
     """Benchmark of training steps."""
 
-    steps: Count
-    batch: Count
-    repeats: Count
-
-
-class Compiled(Strict):
-    """Benchmark of torch.compile against eager mode."""
-
-    texts: Count
-    repeats: Count
+    steps: Count = Field(description="optimiser steps per round")
+    batch: Count = Field(description="texts per step")
+    norms_every: Count = Field(description="steps between two measurements of gradient norms: two validations")
 
 
 class SpeedHybrid(Strict):
-    """Benchmark of HybridNLI on topics-mini: the NLI pass, and training from stored features against re-encoding."""
+    """Benchmark of HybridNLI's NLI pass on topics-mini."""
 
-    nli_rows: Annotated[int, Field(ge=1, le=840)]
-    nli_repeats: Count
-    rows: Annotated[int, Field(ge=8, le=839)] = Field(
-        description="training rows; a fifth as many rows after them are used for validation"
-    )
-    epochs: Count
-    repeats: Count
+    nli_rows: Annotated[int, Field(ge=1, le=840)] = Field(description="number of texts")
 
 
 class Memory(Strict):
@@ -575,11 +549,14 @@ class Memory(Strict):
 
 
 class Speed(Strict):
-    """The `speed` target: throughput and latency of all systems under equal conditions."""
+    """The `speed` target: all systems under equal conditions, and their goals."""
 
     backbone: Id = Field(description="source of the encoder; heads are randomly initialised")
-    precision: Literal["fp32", "bf16"]
+    precisions: Some[Literal["fp32", "bf16"]] = Field(
+        description="precisions to measure; the first one is used for the sweep"
+    )
     threads: Count = Field(description="CPU threads on a machine without a GPU")
+    repeats: Annotated[int, Field(ge=2)] = Field(description="interleaved rounds of each measurement")
     shapes: Some[Literal["own", "deberta"]] = Field(
         description="own: the backbone; deberta: a randomly initialised DeBERTa-v3 of the same size"
     )
@@ -588,15 +565,11 @@ class Speed(Strict):
     gate_texts: Count = Field(
         description="texts on which two implementations must give equal scores before they are timed"
     )
-    latency_texts: Count = Field(description="texts scored one at a time to measure latency")
     gliclass_batches: Some[Count] = Field(description="batch sizes to try for the gliclass pipeline")
     pipeline_batches: Some[Count] = Field(description="batch sizes to try for the transformers pipeline")
     mixed: Mixed
     sweep: Sweep
     training: SpeedTraining
-    compiled: Compiled | None = Field(
-        None, description="torch.compile against eager mode on the first shape; null: skipped"
-    )
     hybrid: SpeedHybrid
     memory: Memory
 

@@ -52,14 +52,35 @@ def test_bad_markers_are_refused(text: str, message: str, report: Path) -> None:
 
 
 def test_speed_blocks_show_the_speed_page_where_there_is_one(tmp_path: Path) -> None:
-    assert body("speed", tmp_path) == body("ratios", tmp_path) == [NO_SPEED]
+    for name in ("speed", "ratios", "speed-sentence"):
+        assert body(name, tmp_path) == [NO_SPEED]
     (tmp_path / "speed").mkdir()
     (tmp_path / "speed" / "targets.md").write_text("| t |\n|---|\n| 1 |\n")
-    (tmp_path / "speed" / "targets.csv").write_text(
-        "backbone,comparison,labels,times,low,met\nmini,a vs b,10,5.23,4,no\n"
+    rows = (
+        "mini,GliZNet vs gliclass,fp32,gliclass-1,10,1.31,1.2,≥ 1.25,undecided",
+        "mini,GliZNet vs gliclass,bf16,gliclass-1,10,1.5,1.45,≥ 1.4,yes",
+        "mini,GliZNet vs transformers pipeline,fp32,pipeline-8,10,11,10.5,≥ 10,yes",
+        "mini,GliZNet vs transformers pipeline,fp32,pipeline-8,64,15,14,,",
+        "mini,NLI pass vs transformers pipeline,fp32,pipeline-8,5,1.9,1.8,≥ 1.5,yes",
+        "mini,NLI pass vs transformers pipeline,fp32,pipeline-8,10,1.6,1.5,≥ 1.5,yes",
+        "deberta,GliZNet vs gliclass,fp32,gliclass-1,10,2.5,2.4,≥ 1.25,yes",
     )
+    head = "backbone,comparison,precision,against,labels,times,low,goal,met"
+    (tmp_path / "speed" / "targets.csv").write_text("\n".join([head, *rows]) + "\n")
     assert body("speed", tmp_path) == ["| t |", "|---|", "| 1 |"]
-    assert cells(body("ratios", tmp_path))[2] == ["mini", "a vs b", "10", "5.23", "no"]
+    assert cells(body("ratios", tmp_path))[2][1:] == [
+        "GliZNet vs gliclass",
+        "fp32",
+        "10",
+        "1.31",
+        "≥ 1.25",
+        "undecided",
+    ]
+    (sentence,) = body("speed-sentence", tmp_path)
+    assert (
+        "GliZNet is 1.31 (fp32) and 1.5 (bf16) times as fast as the gliclass pipeline and 11 (fp32) times" in sentence
+    )
+    assert "NLI pass is 1.6 (fp32) times as fast as that pipeline. 5 of 6 [goals]" in sentence
 
 
 def test_a_multi_label_block_shows_held_out_rows_and_their_notes(tmp_path: Path) -> None:
