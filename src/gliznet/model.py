@@ -27,6 +27,7 @@ from transformers.utils import ModelOutput
 
 from gliznet.batching import position_limit
 from gliznet.config import GliZNetConfig
+from gliznet.device import encoder_mask
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.text_cache import TextStates
 from gliznet.loading import load_encoder
@@ -351,7 +352,8 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         """Last hidden states (B, T, D), without pooler or further normalisation."""
         if self.options.order_invariant:
             return encode_order_invariant(self.backbone, input_ids, attention_mask, lmask, is_lab, self.options)
-        return self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = encoder_mask(self.backbone.config, attention_mask)
+        return self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
 
     def _aggregate(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run the aggregator in float32, even if its weights are stored in lower precision (bfloat16, sharding)."""

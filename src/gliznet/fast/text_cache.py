@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
+from gliznet.device import encoder_mask
 from gliznet.fast.deberta import has_fast_attention
 from gliznet.options import GliZNetOptions
 from gliznet.order_invariant import ABSOLUTE, first_position
@@ -79,7 +80,7 @@ def encode_text(backbone: Any, ids: Tensor, mask: Tensor, options: GliZNetOption
     """
     family = _family(backbone)
     seen = options.label_context == "text"
-    output = backbone(input_ids=ids, attention_mask=mask, output_hidden_states=seen)
+    output = backbone(input_ids=ids, attention_mask=encoder_mask(backbone.config, mask), output_hidden_states=seen)
     layers = []
     if seen:
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
