@@ -13,9 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from gliznet.order_invariant import ABSOLUTE
-
-__all__ = ["ahead", "encoder_mask", "to_device", "to_host"]
+__all__ = ["ahead", "to_device", "to_host"]
 
 LAG = 2  # batches that a GPU may be given before the host waits for the oldest result
 Item = TypeVar("Item")
@@ -70,28 +68,3 @@ def ahead(items: Iterable[Item], device: torch.device) -> Iterator[Item]:
         while (item := following.result()) is not end:
             following = thread.submit(next, source, end)
             yield item  # type: ignore[misc]
-
-
-def encoder_mask(config: Any, mask: Tensor) -> Any:
-    """A padding mask (B, T) in the form in which an encoder does not read it on the host.
-
-    With SDPA, transformers asks whether a mask (B, T) has padding at all, for which a GPU must finish everything before.
-    It takes a mask (B, 1, T, T), or ModernBERT's two masks, as they are.
-
-    Args:
-        config: configuration of the encoder.
-        mask: (B, T), 1 or true at tokens.
-    """
-    if mask.device.type == "cpu" or config._attn_implementation != "sdpa":
-        return mask
-    T = mask.shape[1]
-    full = mask.bool()[:, None, None].expand(-1, 1, T, T)
-    if config.model_type in ABSOLUTE:
-        return full
-    if config.model_type == "modernbert":
-        step = torch.arange(T, device=mask.device)
-        return {
-            "full_attention": full,
-            "sliding_attention": full & ((step[:, None] - step).abs() <= config.sliding_window),
-        }
-    return mask

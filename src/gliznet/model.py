@@ -27,11 +27,11 @@ from transformers.utils import ModelOutput
 
 from gliznet.batching import position_limit
 from gliznet.config import GliZNetConfig
-from gliznet.device import encoder_mask
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.text_cache import TextStates
 from gliznet.loading import load_encoder
 from gliznet.losses import PADDING, total_loss
+from gliznet.masks import encoder_mask
 from gliznet.options import GliZNetOptions
 from gliznet.order_invariant import check_supported, encode_order_invariant, label_numbers
 from gliznet.pretrained import GliZNetPreTrainedModel

@@ -16,11 +16,11 @@ from torch import Tensor
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 from gliznet.fast.deberta import has_fast_attention
+from gliznet.masks import ABSOLUTE
 from gliznet.options import GliZNetOptions
 
-# Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
-ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
 OFFSET = ("roberta", "xlm-roberta", "camembert")  # those whose first position is `pad_token_id + 1`
+MIN_REACH = 512  # distances in a table of buckets; doubled as needed for longer sequences
 SUPPORTED = (*ABSOLUTE, "deberta-v2", "modernbert")
 
 
@@ -154,7 +154,7 @@ def _encode_deberta(
         return encoder(states, allowed, output_hidden_states=False).last_hidden_state
     relative = positions.unsqueeze(2) - positions.unsqueeze(1)  # (B, T, T), query minus key
     if encoder.position_buckets > 0:
-        reach = 1 << positions.shape[1].bit_length()  # above T, so above all distances
+        reach = max(MIN_REACH, 1 << positions.shape[1].bit_length())  # above T, so above all distances
         table = _buckets(reach, encoder.position_buckets, encoder.max_relative_positions, positions.device)
         relative = table[relative + reach]
     if not has_fast_attention(encoder):

@@ -67,7 +67,7 @@ class TopScores:
         self.log_total = torch.full((texts,), -torch.inf, dtype=torch.float64) if normalise else None
 
     def reduce(self, columns: Tensor, logits: Tensor) -> Tensor:
-        """The keys of the k best labels (B, k or C) int64; for a softmax, with the bits of log sum exp (B, 1) before."""
+        """Keys of the k best labels (B, k or C), int64; for a softmax, after the bits of log sum exp (B, 1)."""
         best = _keys(logits, to_device(columns, logits.device))  # (B, C)
         best = best.topk(min(best.shape[1], self.keys.shape[1])).values
         if self.log_total is None:

@@ -22,10 +22,11 @@ from transformers import (
 )
 
 from gliznet.batching import consecutive_batches, device_token_budget, length_limit, token_budget_batches
-from gliznet.device import encoder_mask, to_device
+from gliznet.device import to_device
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.packed import first_token_only, is_packed
 from gliznet.loading import check_loaded, check_source
+from gliznet.masks import encoder_mask
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 

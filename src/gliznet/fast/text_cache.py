@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
-from gliznet.device import encoder_mask
 from gliznet.fast.deberta import has_fast_attention
+from gliznet.masks import ABSOLUTE, encoder_mask
 from gliznet.options import GliZNetOptions
-from gliznet.order_invariant import ABSOLUTE, first_position
+from gliznet.order_invariant import first_position
 
 # Position terms of a label's attention scores: with the text (B, H, K, M, S) and with its own tokens (B, H, K, M, M).
 PositionScores = tuple[Tensor | None, Tensor | None]
