@@ -206,7 +206,7 @@ class HybridNLIPolyEncoder(nn.Module):
     def logits(self, H: Tensor, mask: Tensor) -> Tensor:
         """Head logits (B, S) of token embeddings H (B, T, D) with mask (B, T) bool."""
         labels = torch.stack([self._label_embs[name] for name in self.labels.specialists])
-        return logits_of_heads(list(self.poly_heads), H, mask, labels.to(H.device))  # type: ignore[arg-type]
+        return logits_of_heads(list(self.poly_heads), H, mask, to_device(labels, H.device))  # type: ignore[arg-type]
 
     def blend(self, logits: Tensor, nli: Tensor) -> Tensor:
         """Scores (B, L) of head logits (B, S) and NLI scores (B, L)."""
