@@ -31,6 +31,7 @@ from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.text_cache import TextStates
 from gliznet.loading import load_encoder
 from gliznet.losses import PADDING, total_loss
+from gliznet.masks import encoder_mask
 from gliznet.options import GliZNetOptions
 from gliznet.order_invariant import check_supported, encode_order_invariant, label_numbers
 from gliznet.pretrained import GliZNetPreTrainedModel
@@ -351,7 +352,8 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         """Last hidden states (B, T, D), without pooler or further normalisation."""
         if self.options.order_invariant:
             return encode_order_invariant(self.backbone, input_ids, attention_mask, lmask, is_lab, self.options)
-        return self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = encoder_mask(self.backbone.config, attention_mask)
+        return self.backbone(input_ids=input_ids, attention_mask=mask).last_hidden_state
 
     def _aggregate(self, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run the aggregator in float32, even if its weights are stored in lower precision (bfloat16, sharding)."""

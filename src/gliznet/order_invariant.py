@@ -8,6 +8,7 @@ This module encodes text and labels in one sequence; `fast.text_cache` computes 
 only once. Shapes: B batch, T tokens, D hidden size, H attention heads.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,11 +16,11 @@ from torch import Tensor
 from transformers.models.deberta_v2.modeling_deberta_v2 import make_log_bucket_position
 
 from gliznet.fast.deberta import has_fast_attention
+from gliznet.masks import ABSOLUTE
 from gliznet.options import GliZNetOptions
 
-# Encoders that take `position_ids` for learned absolute positions and a (B, 1, T, T) mask.
-ABSOLUTE = ("bert", "electra", "ernie", "roberta", "xlm-roberta", "camembert")
 OFFSET = ("roberta", "xlm-roberta", "camembert")  # those whose first position is `pad_token_id + 1`
+MIN_REACH = 512  # distances in a table of buckets; doubled as needed for longer sequences
 SUPPORTED = (*ABSOLUTE, "deberta-v2", "modernbert")
 
 
@@ -135,6 +136,12 @@ def _mask(allowed: Tensor, config: Any, dtype: torch.dtype) -> Tensor:
     return allowed
 
 
+@lru_cache(maxsize=16)
+def _buckets(reach: int, buckets: int, furthest: int, device: torch.device) -> Tensor:
+    """Bucket of each distance -reach .. reach, (2 reach + 1,) int64; transformers' function would synchronise a GPU."""
+    return make_log_bucket_position(torch.arange(-reach, reach + 1), buckets, furthest).long().to(device)
+
+
 def _encode_deberta(
     backbone: Any, input_ids: Tensor, attention_mask: Tensor, positions: Tensor, allowed: Tensor
 ) -> Tensor:
@@ -147,7 +154,9 @@ def _encode_deberta(
         return encoder(states, allowed, output_hidden_states=False).last_hidden_state
     relative = positions.unsqueeze(2) - positions.unsqueeze(1)  # (B, T, T), query minus key
     if encoder.position_buckets > 0:
-        relative = make_log_bucket_position(relative, encoder.position_buckets, encoder.max_relative_positions).long()
+        reach = max(MIN_REACH, 1 << positions.shape[1].bit_length())  # above T, so above all distances
+        table = _buckets(reach, encoder.position_buckets, encoder.max_relative_positions, positions.device)
+        relative = table[relative + reach]
     if not has_fast_attention(encoder):
         # The layers flatten batch and heads and squeeze the first dimension: (B, T, T) -> (1, B*H, T, T).
         relative = relative.repeat_interleave(backbone.config.num_attention_heads, dim=0).unsqueeze(0)

@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from gliznet.batching import device_token_budget, token_budget_batches
+from gliznet.device import ahead, to_device, to_host
 from gliznet.fast.text_cache import TextStates, can_cache_texts, encode_labels, encode_text
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.published import HUB_KEYWORDS
@@ -34,7 +35,7 @@ __all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificat
 LabelSets = Sequence[str] | Sequence[Sequence[str]]
 Progress = Callable[[int, int], object]  # (sequences done, total sequences)
 ClassificationType = Literal["multi-label", "multi-class"]
-Blocks = Iterator[tuple[Tensor, Tensor]]  # columns (C,) and logits (B, C) of some labels
+Blocks = Iterator[tuple[Tensor, Tensor]]  # columns (C,), on the host, and logits (B, C) of some labels
 BAR_FROM = 1000  # texts from which on a progress bar is shown unless told otherwise
 WINDOW = 8192  # texts or sequences that are tokenised and sorted by length together; more are not held in memory
 LARGEST_TENSOR = 2**20  # floats of the largest tensor when texts meet a block of the label matrix
@@ -401,7 +402,7 @@ def _score(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Scor
     check_texts("texts", texts)
     if not len(texts):
         return
-    with _evaluating(scoring.model):
+    with _evaluating(scoring.model), torch.inference_mode(), scoring.autocast():
         if sets.shared and _use_text_cache(scoring.model, scoring.tokenizer, sets.distinct[0]):
             _score_with_text_cache(scoring, texts, sets.distinct[0], keep)
         else:
@@ -428,14 +429,29 @@ def _sequences(
                 yield _Sequence(i, chunk, tokenizer.build_row(ids, [sets.distinct[number][j] for j in chunk]))
 
 
-@torch.inference_mode()
+def _windows(sequences: Iterator[_Sequence]) -> Iterator[list[_Sequence]]:
+    """`WINDOW` sequences at a time."""
+    while window := list(islice(sequences, WINDOW)):
+        yield window
+
+
 def _score_sequences(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Scores) -> None:
     """One pass over a text and a chunk of its labels."""
+    plans = [scoring.tokenizer.plan_chunks(names) for names in sets.distinct]
+    for group, logits in to_host(_launch_sequences(scoring, texts, sets, plans)):
+        for sequence, row in zip(group, logits, strict=True):
+            columns = torch.tensor(sequence.columns)
+            keep.add([sequence.text], columns, keep.reduce(columns, row[: len(columns)].unsqueeze(0)))
+
+
+def _launch_sequences(
+    scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, plans: list[list[list[int]]]
+) -> Iterator[tuple[list[_Sequence], Tensor]]:
+    """The sequences of each batch and their logits (B, K)."""
     model, tokenizer, report = scoring.model, scoring.tokenizer, scoring.report
-    plans = [tokenizer.plan_chunks(names) for names in sets.distinct]
     total = sum(map(len, plans)) * (len(texts) if sets.shared else 1)
-    source, cut, done = _sequences(tokenizer, texts, sets, plans), set[int](), 0
-    while sequences := list(islice(source, WINDOW)):
+    cut, done = set[int](), 0
+    for sequences in ahead(_windows(_sequences(tokenizer, texts, sets, plans)), model.device):
         lengths = [len(sequence.row.input_ids) for sequence in sequences]
         batches = token_budget_batches(lengths, scoring.budget)
         cut |= {sequence.text for sequence in sequences if sequence.row.text_cut}
@@ -446,12 +462,8 @@ def _score_sequences(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, 
         for batch in batches:
             group = [sequences[i] for i in batch]
             inputs = tokenizer.pad([sequence.row for sequence in group]).inputs()
-            inputs = {name: tensor.to(model.device, non_blocking=True) for name, tensor in inputs.items()}
-            with scoring.autocast():
-                output = model(**inputs, num_labels=max(len(sequence.columns) for sequence in group))
-            for sequence, row in zip(group, output.logits.cpu(), strict=True):
-                columns = torch.tensor(sequence.columns)
-                keep.add([sequence.text], columns, row[: len(columns)].unsqueeze(0))
+            inputs = {name: to_device(tensor, model.device) for name, tensor in inputs.items()}
+            yield group, model(**inputs, num_labels=max(len(sequence.columns) for sequence in group)).logits
             done += len(group)
             scoring.progress(done, total)
     report.truncated_texts += len(cut)
@@ -467,7 +479,6 @@ def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETT
     return model.options.label_context == "none" or len(tokenizer.plan_chunks(labels)) > 1
 
 
-@torch.inference_mode()
 def _score_with_text_cache(scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], keep: Scores) -> None:
     """One pass over each text, and a block of labels at a time: beside the text, or as rows of the label matrix.
 
@@ -475,38 +486,51 @@ def _score_with_text_cache(scoring: _Scoring, texts: Sequence[str], labels: Sequ
         LabelBudgetError: a label does not fit into its reserved positions.
         ValueError: an empty label.
     """
+    for (numbers, columns), reduced in to_host(_launch_texts(scoring, texts, labels, keep)):
+        keep.add(numbers, columns, reduced)
+
+
+def _text_windows(
+    tokenizer: GliZNETTokenizer, texts: Sequence[str], room: int
+) -> Iterator[tuple[int, list[list[int]], int]]:
+    """`WINDOW` texts at a time: index of the first, token ids of each, and the number truncated to `room` tokens."""
+    cls, sep = tokenizer.backend.cls_token_id, tokenizer.backend.sep_token_id
+    for start in range(0, len(texts), WINDOW):
+        ids = tokenizer.tokenize_texts(texts[start : start + WINDOW])
+        yield start, [[cls, *text[:room], sep] for text in ids], sum(len(text) > room for text in ids)
+
+
+def _launch_texts(
+    scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], keep: Scores
+) -> Iterator[tuple[tuple[list[int], Tensor], Tensor]]:
+    """The texts and columns of each block, and what `keep` needs of its logits."""
     model, tokenizer, report = scoring.model, scoring.tokenizer, scoring.report
-    cls, sep, pad = (getattr(tokenizer.backend, f"{name}_token_id") for name in ("cls", "sep", "pad"))
     alone = model.options.label_context == "none"
     room = tokenizer.text_room(labels)
     chunks = _label_chunks(tokenizer, labels, scoring.budget if alone else model.options.max_length)
-    chunks = [_LabelChunk(chunk.columns, chunk.ids.to(model.device), chunk.mask.to(model.device)) for chunk in chunks]
     times = 1 if alone else len(texts)  # that the labels are encoded
     report.real_tokens += times * sum(int(chunk.mask.sum()) for chunk in chunks)
     report.padded_tokens += times * sum(chunk.mask.numel() for chunk in chunks)
+    chunks = [chunk.to(model.device) for chunk in chunks]
     if alone:
         blocks = partial(_matrix_blocks, model, _label_matrix(scoring, chunks, len(labels)))
         widest = 0
     else:
         blocks = partial(_chunk_blocks, model, chunks)
         widest = max(chunk.mask.numel() for chunk in chunks)  # a layer takes a text and a chunk of labels at once
-    for start in range(0, len(texts), WINDOW):
-        ids = tokenizer.tokenize_texts(texts[start : start + WINDOW])
-        rows = [[cls, *text[:room], sep] for text in ids]
+    for start, rows, cut in ahead(_text_windows(tokenizer, texts, room), model.device):
         batches = token_budget_batches([len(row) + widest for row in rows], scoring.budget)
-        report.truncated_texts += sum(len(text) > room for text in ids)
+        report.truncated_texts += cut
         report.real_tokens += sum(map(len, rows))
         report.padded_tokens += sum(len(batch) * max(len(rows[i]) for i in batch) for batch in batches)
         done = start
         for batch in batches:
-            text_ids, text_mask = _stack([rows[i] for i in batch], pad)
+            ids, mask = _stack([rows[i] for i in batch], tokenizer.backend.pad_token_id)
+            ids, mask = to_device(ids, model.device), to_device(mask, model.device)
+            text = encode_text(model.backbone, ids, mask.long(), model.options)
             numbers = [start + i for i in batch]
-            with scoring.autocast():
-                text = encode_text(
-                    model.backbone, text_ids.to(model.device), text_mask.to(model.device).long(), model.options
-                )
-                for columns, logits in blocks(text):
-                    keep.add(numbers, columns, logits)
+            for columns, logits in blocks(text):
+                yield (numbers, columns), keep.reduce(columns, logits)
             done += len(batch)
             scoring.progress(done, len(texts))
 
@@ -516,9 +540,8 @@ def _label_matrix(scoring: _Scoring, chunks: Sequence["_LabelChunk"], labels: in
     model = scoring.model
     matrix = torch.empty(labels, model.backbone.config.hidden_size, device=model.device)
     for chunk in chunks:
-        with scoring.autocast():
-            states = encode_labels(model.backbone, None, chunk.ids, chunk.mask, model.options)
-        matrix[chunk.columns] = model.label_matrix(states[0], chunk.mask[0])
+        states = encode_labels(model.backbone, None, chunk.ids, chunk.mask, model.options)
+        matrix[to_device(chunk.columns, model.device)] = model.label_matrix(states[0], chunk.mask[0])
     return matrix
 
 
@@ -536,16 +559,19 @@ def _chunk_blocks(model: GliZNetForSequenceClassification, chunks: Sequence["_La
     """A chunk of labels at a time, encoded beside each text."""
     for chunk in chunks:
         states = encode_labels(model.backbone, text, chunk.ids, chunk.mask, model.options)
-        yield torch.tensor(chunk.columns), model.score_states(text, states, chunk.mask)
+        yield chunk.columns, model.score_states(text, states, chunk.mask)
 
 
 @dataclass(frozen=True)
 class _LabelChunk:
-    """Labels of similar length: their indices (columns), token ids with [LAB] and mask, (1, K, M) each."""
+    """Labels of similar length: their indices (columns, on the host), token ids with [LAB] and mask, (1, K, M) each."""
 
-    columns: list[int]
+    columns: Tensor
     ids: Tensor
     mask: Tensor
+
+    def to(self, device: torch.device) -> "_LabelChunk":
+        return _LabelChunk(self.columns, to_device(self.ids, device), to_device(self.mask, device))
 
 
 def _label_chunks(tokenizer: GliZNETTokenizer, labels: Sequence[str], budget: int) -> list[_LabelChunk]:
@@ -558,7 +584,7 @@ def _label_chunks(tokenizer: GliZNETTokenizer, labels: Sequence[str], budget: in
     chunks = []
     for columns in reversed(groups):
         ids, mask = _stack([pieces[i] for i in columns], tokenizer.backend.pad_token_id)
-        chunks.append(_LabelChunk(columns, ids.unsqueeze(0), mask.unsqueeze(0)))
+        chunks.append(_LabelChunk(torch.tensor(columns), ids.unsqueeze(0), mask.unsqueeze(0)))
     return chunks
 
 

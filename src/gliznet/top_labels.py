@@ -1,5 +1,7 @@
 """Where scores go, block by block of labels: into one array per text, or only the k best per text.
 
+A block passes twice: `reduce` keeps what is needed of it, on the device of the model, and `add` takes that on the host.
+
 B texts of a batch, C labels of a block, k labels kept.
 """
 
@@ -10,13 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gliznet.device import to_device
+
 LOW = 0xFFFFFFFF  # the lower half of a key
 
 
 class Scores(Protocol):
-    """Takes the logits (B, C) of the texts `rows` (B) and the labels `columns` (C)."""
+    """Takes the logits (B, C) of the texts `rows` (B) and the labels `columns` (C, on the host)."""
 
-    def add(self, rows: Sequence[int], columns: Tensor, logits: Tensor) -> None: ...
+    def reduce(self, columns: Tensor, logits: Tensor) -> Tensor: ...
+
+    def add(self, rows: Sequence[int], columns: Tensor, reduced: Tensor) -> None: ...
 
 
 class AllScores:
@@ -29,9 +35,13 @@ class AllScores:
     def __init__(self, scores: np.ndarray | Sequence[np.ndarray]) -> None:
         self.scores = scores
 
-    def add(self, rows: Sequence[int], columns: Tensor, logits: Tensor) -> None:
+    def reduce(self, columns: Tensor, logits: Tensor) -> Tensor:
+        """All logits (B, C)."""
+        return logits
+
+    def add(self, rows: Sequence[int], columns: Tensor, reduced: Tensor) -> None:
         index = columns.numpy()
-        for row, values in zip(rows, logits.cpu().numpy(), strict=True):
+        for row, values in zip(rows, reduced.numpy(), strict=True):
             self.scores[row][index] = values
 
     def best(self, row: int) -> tuple[list[int], np.ndarray, float]:
@@ -56,13 +66,20 @@ class TopScores:
         self.keys = torch.full((texts, k), torch.iinfo(torch.int64).min)
         self.log_total = torch.full((texts,), -torch.inf, dtype=torch.float64) if normalise else None
 
-    def add(self, rows: Sequence[int], columns: Tensor, logits: Tensor) -> None:
+    def reduce(self, columns: Tensor, logits: Tensor) -> Tensor:
+        """Keys of the k best labels (B, k or C), int64; for a softmax, after the bits of log sum exp (B, 1)."""
+        best = _keys(logits, to_device(columns, logits.device))  # (B, C)
+        best = best.topk(min(best.shape[1], self.keys.shape[1])).values
+        if self.log_total is None:
+            return best
+        return torch.cat([logits.double().logsumexp(1, keepdim=True).view(torch.int64), best], dim=1)
+
+    def add(self, rows: Sequence[int], columns: Tensor, reduced: Tensor) -> None:
         index = torch.tensor(rows)
-        best = _keys(logits, columns.to(logits.device))  # (B, C)
-        best = best.topk(min(best.shape[1], self.keys.shape[1])).values.cpu()
-        self.keys[index] = torch.cat([self.keys[index], best], dim=1).topk(self.keys.shape[1]).values
         if self.log_total is not None:
-            self.log_total[index] = self.log_total[index].logaddexp(logits.double().logsumexp(1).cpu())
+            total, reduced = reduced[:, 0].contiguous().view(torch.float64), reduced[:, 1:]
+            self.log_total[index] = self.log_total[index].logaddexp(total)
+        self.keys[index] = torch.cat([self.keys[index], reduced], dim=1).topk(self.keys.shape[1]).values
 
     def best(self, row: int) -> tuple[list[int], np.ndarray, float]:
         """Columns of the best labels of a text, best first, their logits, and log sum exp over all its labels."""

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from gliznet.batching import token_budget_batches
+from gliznet.device import to_device, to_host
 from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, score_ids
 from hybridnli.shards import CheckedShards, Shard, read_shards, write_shard, writing
 
@@ -92,7 +93,7 @@ class FeatureStore:
             start = int(self._start[row])
             out[:length] = self._shards[self._shard[row]].values[start : start + int(length)]
         mask = np.arange(H.shape[1]) < lengths[:, None]
-        return torch.from_numpy(H).to(device).float(), torch.from_numpy(mask).to(device)
+        return to_device(torch.from_numpy(H), device).float(), to_device(torch.from_numpy(mask), device)
 
 
 def build_store(
@@ -226,14 +227,19 @@ class _Builder:
             lengths = np.array(self.encoder.text_lengths(ids, self.key["max_length"]))
             ends = lengths.cumsum()
             flat = np.empty((int(ends[-1]), self.encoder.hidden_dim), dtype=self.key["dtype"])
-            for batch in token_budget_batches(lengths.tolist(), self.token_budget):
-                H, mask = self.encoder.embed_ids([ids[i] for i in batch], self.key["max_length"])
-                values = H[mask].to(getattr(torch, self.key["dtype"])).cpu().numpy()  # (sum of T, D)
-                flat[np.concatenate([np.arange(ends[i] - lengths[i], ends[i]) for i in batch])] = values
+            for batch, H in to_host(self._launch_tokens(ids, lengths)):
+                for i, states in zip(batch, H.numpy(), strict=True):
+                    flat[ends[i] - lengths[i] : ends[i]] = states[: lengths[i]]
             write_shard(self.root, "tokens", rows, [], lengths, flat)
             done += len(rows)
             self._report("tokens", done, len(missing))
         return self._read("tokens")
+
+    def _launch_tokens(self, ids: list[np.ndarray], lengths: np.ndarray) -> Iterator[tuple[list[int], Tensor]]:
+        """The texts of each batch and their token embeddings (B, T, D) in the stored dtype."""
+        for batch in token_budget_batches(lengths.tolist(), self.token_budget):
+            H, _ = self.encoder.embed_ids([ids[i] for i in batch], self.key["max_length"])
+            yield batch, H.to(getattr(torch, self.key["dtype"]))
 
     def add_descriptions(self, descriptions: list[str]) -> list[Shard]:
         stored = {row for shard in self._read("descriptions") for row in shard.rows}

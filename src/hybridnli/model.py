@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gliznet.batching import token_budget_batches
+from gliznet.device import to_device, to_host
 from hybridnli.data import LabelSet
 from hybridnli.encoder import NLIEncoder
 
@@ -205,7 +206,7 @@ class HybridNLIPolyEncoder(nn.Module):
     def logits(self, H: Tensor, mask: Tensor) -> Tensor:
         """Head logits (B, S) of token embeddings H (B, T, D) with mask (B, T) bool."""
         labels = torch.stack([self._label_embs[name] for name in self.labels.specialists])
-        return logits_of_heads(list(self.poly_heads), H, mask, labels.to(H.device))  # type: ignore[arg-type]
+        return logits_of_heads(list(self.poly_heads), H, mask, to_device(labels, H.device))  # type: ignore[arg-type]
 
     def blend(self, logits: Tensor, nli: Tensor) -> Tensor:
         """Scores (B, L) of head logits (B, S) and NLI scores (B, L)."""
@@ -259,11 +260,16 @@ class HybridNLIPolyEncoder(nn.Module):
         if self.encoder is None:
             raise RuntimeError("this model has no encoder; build it with encoder=NLIEncoder(...) to predict from texts")
         ids = self.encoder.tokenize(texts)
-        scores = np.empty_like(nli)
-        for rows in token_budget_batches(self.encoder.text_lengths(ids, TEXT_TOKENS), self.encoder.token_budget):
-            H, mask = self.encoder.embed_ids([ids[i] for i in rows], TEXT_TOKENS)
-            batch = self.score(H.to(self.device), mask.to(self.device), torch.from_numpy(nli[rows]).to(self.device))
-            scores[rows] = batch.cpu().numpy()
+        scores, encoder = np.empty_like(nli), self.encoder
+
+        def launch(rows: list[int]) -> Tensor:
+            H, mask = encoder.embed_ids([ids[i] for i in rows], TEXT_TOKENS)
+            known = to_device(torch.from_numpy(nli[rows]), self.device)
+            return self.score(H.to(self.device), mask.to(self.device), known)
+
+        batches = token_budget_batches(encoder.text_lengths(ids, TEXT_TOKENS), encoder.token_budget)
+        for rows, values in to_host((rows, launch(rows)) for rows in batches):
+            scores[rows] = values.numpy()
         return scores
 
     def _nli_matrix(self, texts: Sequence[str], nli_scores: NLIScores) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from gliznet.batching import token_budget_batches
+from gliznet.device import to_device, to_host
 from hybridnli.data import LabelSet
 from hybridnli.features import FeatureStore
 from hybridnli.losses import blend_loss, kl_loss, poly_loss
@@ -150,8 +151,8 @@ def _train_epoch(
     records = []
     for batch in _batches(rows, options.batch):
         H, mask = store.token_embeddings(batch, model.device)
-        nli = torch.from_numpy(store.nli[batch]).to(model.device)
-        target = torch.from_numpy(gold[batch]).to(model.device)[:, model.columns]
+        nli = to_device(torch.from_numpy(store.nli[batch]), model.device)
+        target = to_device(torch.from_numpy(gold[batch]), model.device)[:, model.columns]
         terms = _loss_terms(model, model.logits(H, mask), nli, target, options)
         optimizer.zero_grad()
         terms["total"].backward()
@@ -193,9 +194,10 @@ def head_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: n
     """Probabilities of the heads alone for rows of a store, (rows, S) float32. Puts the model in evaluation mode."""
     model.eval()
     out = np.empty((len(rows), len(model.labels.specialists)), dtype=np.float32)
-    for batch in token_budget_batches(store.lengths[rows].tolist(), EVAL_TOKENS):
-        H, mask = store.token_embeddings(rows[batch], model.device)
-        out[batch] = model.logits(H, mask).sigmoid().cpu().numpy()
+    batches = token_budget_batches(store.lengths[rows].tolist(), EVAL_TOKENS)
+    launched = ((batch, model.logits(*store.token_embeddings(rows[batch], model.device))) for batch in batches)
+    for batch, values in to_host((batch, logits.sigmoid()) for batch, logits in launched):
+        out[batch] = values.numpy()
     return out
 
 

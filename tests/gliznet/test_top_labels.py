@@ -52,7 +52,8 @@ def test_any_blocks_give_the_best_of_the_whole_row(data: st.DataObject) -> None:
     for start, end in zip([0, *cuts], cuts, strict=False):
         block = columns[start:end]
         texts = data.draw(st.permutations(range(n)))
-        found.add(texts, torch.tensor(block), torch.tensor(rows[texts][:, block]))
+        some = torch.tensor(block)
+        found.add(texts, some, found.reduce(some, torch.tensor(rows[texts][:, block])))
     for row, scores in enumerate(rows):
         best = sorted(range(labels), key=lambda column: (-scores[column], column))[:k]
         chosen, logits, total = found.best(row)

@@ -56,6 +56,26 @@ def test_scores_on_the_gpu_are_those_of_the_cpu(layout: Layout) -> None:
     torch.testing.assert_close(torch.from_numpy(on_cpu), torch.from_numpy(on_gpu), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("options", [{}, {"order_invariant": True}, {"order_invariant": True, "label_context": "none"}])
+def test_no_batch_waits_for_the_one_before(layout: Layout, options: dict) -> None:
+    """PyTorch's own check; `tests/simulated_gpu.py` counts the same things without a GPU."""
+    from gliznet.predictor import score_texts
+    from zsbench.training.run import build_task
+
+    task = build_task({"id": "m", "family": "gliznet", "seed": 1, "recipe": RECIPE, "options": options}, layout)
+    task.model.to(DEVICE)
+    texts, labels = ["red cat", "warm rain", "the blue song of a cold dog"] * 4, ["red", "rain", "ship"]
+    expected = score_texts(task.model, task.tokenizer, texts, labels, token_budget=64)
+    if DEVICE == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        again = score_texts(task.model, task.tokenizer, texts, labels, token_budget=64)
+    finally:
+        if DEVICE == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+    np.testing.assert_array_equal(expected, again)
+
+
 @pytest.mark.parametrize("kind", ["bert", "deberta"])
 def test_nli_scores_on_the_gpu_are_those_of_the_cpu(kind, tokenizer) -> None:
     from hybridnli.encoder import NLIEncoder, nli_scores

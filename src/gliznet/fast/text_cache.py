@@ -18,8 +18,11 @@ from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_
 
 from gliznet.fast.deberta import has_fast_attention
 from gliznet.fast.packed import projections
+from gliznet.masks import ABSOLUTE, encoder_mask
 from gliznet.options import GliZNetOptions
-from gliznet.order_invariant import ABSOLUTE, first_position
+from gliznet.order_invariant import first_position
+from gliznet.options import GliZNetOptions
+from gliznet.order_invariant import first_position
 
 # Position terms of a label's attention scores: with the text (B, H, K, M, S) and with its own tokens (B, H, K, M, M).
 PositionScores = tuple[Tensor | None, Tensor | None]
@@ -80,7 +83,7 @@ def encode_text(backbone: Any, ids: Tensor, mask: Tensor, options: GliZNetOption
     """
     family = _family(backbone)
     seen = options.label_context == "text"
-    output = backbone(input_ids=ids, attention_mask=mask, output_hidden_states=seen)
+    output = backbone(input_ids=ids, attention_mask=encoder_mask(backbone.config, mask), output_hidden_states=seen)
     layers = []
     if seen:
         positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)

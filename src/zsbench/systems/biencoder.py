@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
+from gliznet.device import to_device
 from gliznet.fast.encoders import use_fast_encoders
 from zsbench.families import BiEncoderOptions
 from zsbench.store.layout import Layout
@@ -62,7 +63,7 @@ class BiEncoderSystem(Adapter):
                     show_progress_bar=False,
                     convert_to_tensor=True,
                 )
-                out[batch] = torch.nn.functional.normalize(rows.float(), dim=-1)
+                out[to_device(torch.tensor(batch), self.device)] = torch.nn.functional.normalize(rows.float(), dim=-1)
         return out, sum(length > self.limit for length in lengths)
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:

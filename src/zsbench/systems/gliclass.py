@@ -15,6 +15,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
+from gliznet.device import to_device, to_host
 from gliznet.loading import check_loaded
 from zsbench.families import GLiClassOptions
 from zsbench.store.layout import Layout
@@ -72,8 +73,10 @@ class GLiClassSystem(Adapter):
             ids, long = self._tokenize([head + text if first else text + head for text in plain])
             self._check_room(ids, len(names[chunk]))
             cut.update(long)
-            for batch in self._batches([len(row) for row in ids]):
-                logits[batch, chunk] = self._forward([ids[i] for i in batch], len(names[chunk]))
+            batches = self._batches([len(row) for row in ids])
+            launched = ((batch, self._forward([ids[i] for i in batch], len(names[chunk]))) for batch in batches)
+            for batch, values in to_host(launched):
+                logits[batch, chunk] = values.numpy()
         self.count(truncated_texts=len(cut))
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
@@ -109,13 +112,13 @@ class GLiClassSystem(Adapter):
         return [list(same) for batch in batches for _, same in groupby(batch, key=lambda i: lengths[i])]
 
     @torch.inference_mode()
-    def _forward(self, ids: Sequence[list[int]], n_labels: int) -> np.ndarray:
+    def _forward(self, ids: Sequence[list[int]], n_labels: int) -> torch.Tensor:
         """Logits (B, L) of token ids."""
-        batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt").to(self.device)
-        inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+        batch = self.tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt")
+        inputs = {name: to_device(batch[name], self.device) for name in ("input_ids", "attention_mask")}
         with self.autocast():
             output = self.model(**inputs, max_num_classes=n_labels)
-        return output.logits.float().cpu().numpy()
+        return output.logits.float()
 
 
 def _head(labels: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from gliznet.batching import token_budget_batches
+from gliznet.device import to_host
 from hybridnli.checkpoint import load_model_from_checkpoint
 from hybridnli.features import CheckedShards, FeatureStore
 from hybridnli.model import TEXT_TOKENS, blend
@@ -76,9 +77,10 @@ class HybridSystem(Adapter):
     def _heads(self, store: FeatureStore) -> np.ndarray:
         """Probabilities of the heads alone, (n, S)."""
         out = np.empty((len(store), len(self.model.labels.specialists)), dtype=np.float32)
-        for batch in token_budget_batches(store.lengths.tolist(), EVAL_TOKENS):
-            H, mask = store.token_embeddings(batch, self.model.device)
-            out[batch] = self.model.logits(H, mask).sigmoid().cpu().numpy()
+        batches = token_budget_batches(store.lengths.tolist(), EVAL_TOKENS)
+        launched = ((batch, self.model.logits(*store.token_embeddings(batch, self.model.device))) for batch in batches)
+        for batch, values in to_host((batch, logits.sigmoid()) for batch, logits in launched):
+            out[batch] = values.numpy()
         return out
 
 

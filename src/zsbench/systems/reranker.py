@@ -12,6 +12,7 @@ from sentence_transformers import CrossEncoder
 
 from gliznet.batching import length_limit, token_budget_batches
 from gliznet.checkpoint_files import check_files
+from gliznet.device import to_host
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.packed import first_token_only
 from zsbench.families import RerankerOptions
@@ -61,18 +62,22 @@ class RerankerSystem(Adapter):
         self.count(truncated_texts=int((both > self.limit).any(axis=1).sum()))
         lengths = both.ravel()
         scores = np.empty(len(lengths), dtype=np.float32)
-        for batch in token_budget_batches(np.minimum(lengths, self.limit).tolist(), self.token_budget):
+
+        def launch(batch: list[int]) -> torch.Tensor:
             pairs = [(queries[i % len(labels)], passages[i // len(labels)]) for i in batch]
             with self.autocast(), first_token_only(self.model):
-                values = self.model.predict(
+                return self.model.predict(
                     pairs,
                     prompt=self.prompt,
                     batch_size=len(batch),
                     show_progress_bar=False,
                     activation_fn=torch.nn.Identity(),
                     convert_to_tensor=True,
-                )
-            scores[batch] = values.float().cpu().numpy()
+                ).float()
+
+        batches = token_budget_batches(np.minimum(lengths, self.limit).tolist(), self.token_budget)
+        for batch, values in to_host((batch, launch(batch)) for batch in batches):
+            scores[batch] = values.numpy()
         if self.probabilities:
             scores = 1 / (1 + np.exp(-scores.clip(-80, 80)))
         return scores.reshape(len(texts), len(labels))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from gliznet.batching import token_budget_batches
+from gliznet.device import to_device
 from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.task import VALIDATION_TOKENS, Task
 
@@ -132,8 +133,8 @@ class BiEncoderTask(Task):
         """L2-normalised embeddings (n, D)."""
         ids = self.tokens(texts)
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
-        padded = [self.pad([ids[i] for i in batch]) for batch in batches]
-        vectors = [self.model.embed(*(tensor.to(device) for tensor in batch.values())) for batch in padded]
+        padded = (self.pad([ids[i] for i in batch]) for batch in batches)
+        vectors = [self.model.embed(*(to_device(tensor, device) for tensor in batch.values())) for batch in padded]
         out = np.empty((len(ids), vectors[0].shape[1]), dtype=np.float32)
         out[np.concatenate(batches)] = torch.cat(vectors).float().cpu().numpy()
         return out

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer
 
 from gliznet.batching import token_budget_batches
+from gliznet.device import to_device, to_host
 from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.task import VALIDATION_TOKENS, Task
 
@@ -62,10 +63,14 @@ class GLiClassTask(Task):
         """Logits of the label markers."""
         ids = self.encode(texts, label_lists)
         scores: list[np.ndarray] = [np.empty(0)] * len(ids)
-        for batch in token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS):
-            inputs = {name: tensor.to(device) for name, tensor in self.pad([ids[i] for i in batch]).items()}
-            logits = model(**inputs, max_num_classes=max(len(label_lists[i]) for i in batch)).logits  # (B, K)
-            for i, row in zip(batch, logits.float().cpu().numpy(), strict=True):
+
+        def launch(batch: list[int]) -> torch.Tensor:
+            inputs = {name: to_device(tensor, device) for name, tensor in self.pad([ids[i] for i in batch]).items()}
+            return model(**inputs, max_num_classes=max(len(label_lists[i]) for i in batch)).logits.float()  # (B, K)
+
+        batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
+        for batch, logits in to_host((batch, launch(batch)) for batch in batches):
+            for i, row in zip(batch, logits.numpy(), strict=True):
                 scores[i] = row[: len(label_lists[i])]
         return scores
 

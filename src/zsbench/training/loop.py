@@ -18,6 +18,7 @@ from accelerate.utils import DistributedType
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from transformers import get_cosine_schedule_with_warmup
 
+from gliznet.device import to_device
 from gliznet.fast.dropout import use_fast_dropout
 from gliznet.fast.encoders import use_fast_encoders
 from zsbench.recipe import Recipe
@@ -148,7 +149,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _to_device(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in batch.items()}
+        return {name: to_device(tensor, self.accelerator.device) for name, tensor in batch.items()}
 
     def _check(self, step: int, seconds_per_step: float) -> None:
         """Read the losses of the steps since the last check, and print progress.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gliznet.device import to_device
 from zsbench.recipe import Recipe
 from zsbench.training.rows import EvaluationRows, TrainingRows, draw_labels
 from zsbench.training.selection import mean_average_precision
@@ -109,14 +110,17 @@ class Task(ABC):
 
         Only the first `max_labels` labels of a row are used; their stored order is pseudo-random.
         """
-        rows, size, most, total = self.validation, self.recipe.per_device_batch, self.recipe.max_labels, 0.0
+        rows, size, most = self.validation, self.recipe.per_device_batch, self.recipe.max_labels
+        counts, losses = [], []
         for start in range(0, len(rows.texts), size):
             chunk = slice(start, start + size)
             labels, targets = [row[:most] for row in rows.labels[chunk]], [row[:most] for row in rows.targets[chunk]]
             batch = self.collate(rows.texts[chunk], labels, padded_targets(targets))
-            loss = self.losses(model, {name: tensor.to(device) for name, tensor in batch.items()})["total"]
-            total += float(loss) * len(rows.texts[chunk])
-        return total / len(rows.texts)
+            batch = {name: to_device(tensor, device) for name, tensor in batch.items()}
+            losses.append(self.losses(model, batch)["total"])
+            counts.append(len(rows.texts[chunk]))
+        means = torch.stack(losses).tolist()  # read once, because each read synchronises the device
+        return sum(mean * count for mean, count in zip(means, counts, strict=True)) / len(rows.texts)
 
     @abstractmethod
     def is_encoder(self, name: str) -> bool:
