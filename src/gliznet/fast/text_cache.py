@@ -21,8 +21,6 @@ from gliznet.fast.packed import projections
 from gliznet.masks import ABSOLUTE, encoder_mask
 from gliznet.options import GliZNetOptions
 from gliznet.order_invariant import first_position
-from gliznet.options import GliZNetOptions
-from gliznet.order_invariant import first_position
 
 # Position terms of a label's attention scores: with the text (B, H, K, M, S) and with its own tokens (B, H, K, M, M).
 PositionScores = tuple[Tensor | None, Tensor | None]
