@@ -19,7 +19,6 @@ import pandas as pd
 from zsbench.config.published import load_published
 from zsbench.evaluation.cells import paired_cells, read_cell
 from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, resample
-from zsbench.evaluation.measure import write_frame
 from zsbench.evaluation.metrics import average_precision
 from zsbench.evaluation.protocols import decide, representative
 from zsbench.evaluation.statistics import interval, row_weights
@@ -36,8 +35,9 @@ from zsbench.plan.claims import (
 )
 from zsbench.plan.comparisons import CLAIMS
 from zsbench.plan.suites import METRICS, is_random, suite_systems
+from zsbench.store import frames
 from zsbench.store.errors import counted
-from zsbench.store.integrity import check_rows, read_frame
+from zsbench.store.integrity import check_rows
 from zsbench.store.layout import WORKFLOW, Layout
 from zsbench.store.provenance import digest, read_json
 
@@ -45,7 +45,6 @@ Spec = dict[str, Any]
 PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 BLENDS = np.linspace(0, 1, 21)  # NLI weights on the grid of rule `blend`
 RENAMED = {"head": "scoring_method", "max_length": "max_sequence_length"}  # option -> key of a GliZNet's config.json
-COLUMNS = ["id", "claim", "source", "rule", "systems", "measured", "value", "low", "high", "verdict", "why"]
 
 
 class NotTestableError(Exception):
@@ -87,8 +86,7 @@ class Run:
     @cache  # noqa: B019  a Run lives as long as its job
     def frame(self, name: str) -> pd.DataFrame:
         """A frame of `analysis/`; empty if the run has none."""
-        path = self.root / "analysis" / f"{name}.parquet"
-        return read_frame(path, []) if path.is_file() else pd.DataFrame()
+        return frames.read(self.root, name)
 
     def __hash__(self) -> int:
         return hash(self.root)
@@ -163,7 +161,7 @@ def write_claims(root: Path, spec: Spec) -> None:
     for name, claim in spec.get("claims", {}).items():
         facts = {"id": name, "claim": claim["claim"], "source": claim["source"], "rule": claim["rule"]}
         rows.append(facts | asdict(judge(run, claim)))
-    write_frame(run.layout, "claims", rows, COLUMNS)
+    frames.write(run.layout, "claims", rows)
 
 
 def judge(run: Run, claim: Spec) -> Finding:
@@ -232,8 +230,6 @@ def _difference(run: Run, row: Spec, metric: str) -> Finding:
 def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
     """The tested difference of two systems on the suite average, under its representative protocol."""
     rows = run.frame("deltas")
-    if rows.empty:
-        return None
     pair = (rows["system"] == first) & (rows["baseline"] == second) & (rows["dataset"] == AVERAGE)
     rows = rows[pair & (rows["table"] == CLAIMS) & (rows["suite"] == suite)]
     decided = set(zip(rows["protocol"], rows["split"], strict=True))
@@ -310,7 +306,7 @@ def constant(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     metric, rows = claim["metric"], run.frame("label_slopes")
-    rows = rows[(rows["system"] == system["id"]) & (rows["metric"] == metric)] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & (rows["metric"] == metric)]
     if rows.empty:
         raise NotTestableError(f"{system['id']} was not scored with increasing numbers of labels")
     row = rows.iloc[0]
@@ -329,7 +325,7 @@ def one_pass(run: Run, claim: Spec) -> Finding:
     """The encoder reads one sequence per text, regardless of the number of labels. Counts have no interval."""
     (system,) = run.systems(claim)
     rows = run.frame("label_counts")
-    rows = rows[(rows["system"] == system["id"]) & rows["sequences"].notna()] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & rows["sequences"].notna()]
     if rows.empty:
         raise NotTestableError(f"{system['id']} was not scored with increasing numbers of labels")
     counts = rows.sort_values("labels")[["labels", "sequences"]].to_numpy()
@@ -350,7 +346,7 @@ def miscalibrated(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     suite, rows = run.suite(claim), run.frame("calibration")
-    rows = rows[(rows["system"] == system["id"]) & (rows["suite"] == suite)] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & (rows["suite"] == suite)]
     if rows.empty:
         raise NotTestableError(f"{system['id']} has no scores on {suite}")
     means = rows.groupby("dataset", observed=True)[["ece", "ece_low", "ece_high", "ece_calibrated_high"]].mean()
@@ -429,7 +425,7 @@ def order(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     rows = run.frame("sensitivity")
-    rows = rows[(rows["system"] == system["id"]) & (rows["kind"] == "order")] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & (rows["kind"] == "order")]
     if rows.empty:
         raise NotTestableError(f"{system['id']} was not scored with other label orders")
     sets = rows.groupby("dataset", observed=True)[

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from zsbench.evaluation.calibration import (
     BINS,
@@ -29,81 +28,19 @@ from zsbench.evaluation.cells import Cell, read_cell
 from zsbench.evaluation.metrics import chance, multi_label, of_scores, per_label, point, single_label
 from zsbench.evaluation.protocols import Decision, decide, write_decisions
 from zsbench.plan.suites import is_random, suite_systems
-from zsbench.store import integrity
+from zsbench.store import frames
 from zsbench.store.cells import OK, cell_name, status
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_atomic, write_json
+from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_json
 from zsbench.systems.controls import draw
 
-METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
-CALIBRATION_COLUMNS = [
-    "suite",
-    "dataset",
-    "system",
-    "seed",
-    "confidence_kind",
-    "rows",
-    "ece",
-    "ece_low",
-    "ece_high",
-    "ece_calibrated",
-    "ece_calibrated_high",
-    "brier",
-    "auroc",
-]
 COVERED = [f"accuracy_{coverage:.0%}".rstrip("%") for coverage in COVERAGES]
-COVERAGE_COLUMNS = ["suite", "dataset", "system", "seed", "rows", *COVERED, "accuracy", "aurc", "aurc_low", "aurc_high"]
-RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
-RELIABILITY_COLUMNS += ["accuracy_low", "accuracy_high"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
-COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
-SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high"]
-SENSITIVITY_COLUMNS += ["flip_rate", "flip_low", "flip_high", "floor", "median_shift", "rows"]
-FRAMES = {
-    "metrics": METRIC_COLUMNS,
-    "calibration": CALIBRATION_COLUMNS,
-    "coverage": COVERAGE_COLUMNS,
-    "reliability": RELIABILITY_COLUMNS,
-    "cost": COST_COLUMNS,
-    "sensitivity": SENSITIVITY_COLUMNS,
-}
+FRAMES = ("metrics", "calibration", "coverage", "reliability", "cost", "sensitivity")  # from single cells
 OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; with a standard deviation of 0.03 per draw, the mean has one of 0.003
 BOOTSTRAP = 2000  # draws of rows for the interval of a flip rate
-# Columns with possibly missing values: stored as floating point even if every value is missing.
-NUMBERS = {
-    "value",
-    "auroc",
-    "confidence",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "median_shift",
-    *COST_FIELDS,
-} - {"texts"}
-NUMBERS |= {"p", "p_adjusted", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
-NUMBERS |= {"needs_rows", "needs_seeds"}
-
-
 Spec = dict[str, Any]
-
-
-def measure(root: Path, spec: Spec) -> None:
-    """Measure every cell of a run in this process, then gather the frames.
-
-    Args:
-        root: `results/<run>`.
-        spec: the analysis spec.
-
-    Raises:
-        IntegrityError: see `measure_job`.
-    """
-    for system in spec["systems"]:
-        suites = {suite: entry for suite, entry in spec["suites"].items() if suite in system["suites"]}
-        for seed in system["seeds"]:
-            job = {"system": system["id"], "seed": seed, "settings": system["settings"], "suites": suites}
-            measure_job(root, job)
-    gather(root, spec)
 
 
 def measure_job(root: Path, spec: Spec) -> None:
@@ -198,8 +135,8 @@ def gather(root: Path, spec: Spec) -> None:
                 measured = [read_json(path) for path in paths]
                 if all(one["decisions"] for one in measured):
                     _add_rows(rows, measured)
-    for name, columns in FRAMES.items():
-        write_frame(layout, name, rows[name], columns)
+    for name in FRAMES:
+        frames.write(layout, name, rows[name])
 
 
 def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, Any]]) -> None:
@@ -232,13 +169,6 @@ def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, An
         }
         limits = {"bin": index, "low": index / BINS, "high": (index + 1) / BINS, "count": int(count)}
         rows["reliability"].append(where | limits | means)
-
-
-def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
-    """Write `analysis/<name>.parquet` with exactly these columns, even if there are no rows."""
-    frame = pd.DataFrame(rows, columns=columns)
-    frame = frame.astype({column: "float64" for column in columns if column in NUMBERS})
-    write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: integrity.write_frame(path, frame))
 
 
 def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:

@@ -16,9 +16,10 @@ import pandas as pd
 from zsbench.evaluation.cells import SCORE_PREFIX, Cell, read_cell
 from zsbench.evaluation.protocols import Decision, read_decisions
 from zsbench.plan.plan import Plan
-from zsbench.reporting.frames import AVERAGE, COLUMNS, SINGLE, WORDS, RunData
+from zsbench.reporting.frames import AVERAGE, SINGLE, WORDS, RunData
 from zsbench.store.cells import CellId, status
 from zsbench.store.errors import ConfigError, suggest
+from zsbench.store.frames import COLUMNS
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 
