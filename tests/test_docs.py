@@ -12,7 +12,7 @@ from typer.main import get_command
 
 from zsbench.cli.app import app
 from zsbench.config.load import load_yaml, merge, resolve
-from zsbench.reporting.tables.published import PUBLISHED
+from zsbench.config.published import PUBLISHED
 from zsbench.store.frames import COLUMNS
 
 ROOT = Path(__file__).parents[1]

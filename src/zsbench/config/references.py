@@ -32,7 +32,6 @@ def problems_of_references(run: RunConfig, presets: Presets) -> Problems:
     """All problems that involve several keys or the presets.
 
     Args:
-        run: the config.
         presets: presets of the project and of the config.
     """
     yield from _presets(presets)

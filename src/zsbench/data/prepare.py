@@ -123,8 +123,6 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
 
     Args:
         spec: the preset plus the suite's `rows` (None for all) and `sample_seed`.
-        manifest_path: manifest of the fetched source.
-        rows_path, card_path: files to write.
 
     Raises:
         DataError: no rows, or a number of rows other than the preset's `expected_rows`.

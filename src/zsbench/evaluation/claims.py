@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.config.published import load_published
+from zsbench.config.published import PUBLISHED, load_published
 from zsbench.evaluation.cells import paired_cells, read_cell
 from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, resample
 from zsbench.evaluation.metrics import average_precision
@@ -34,15 +34,14 @@ from zsbench.plan.claims import (
     suite_of,
 )
 from zsbench.plan.comparisons import CLAIMS
-from zsbench.plan.suites import METRICS, is_random, suite_systems
+from zsbench.plan.suites import METRICS, is_random, nli_of, suite_systems
 from zsbench.store import frames
 from zsbench.store.errors import counted
 from zsbench.store.integrity import check_rows
-from zsbench.store.layout import WORKFLOW, Layout
+from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest, read_json
 
 Spec = dict[str, Any]
-PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 BLENDS = np.linspace(0, 1, 21)  # NLI weights on the grid of rule `blend`
 RENAMED = {"head": "scoring_method", "max_length": "max_sequence_length"}  # option -> key of a GliZNet's config.json
 
@@ -150,12 +149,7 @@ class Run:
 
 
 def write_claims(root: Path, spec: Spec) -> None:
-    """Judge all claims and write `analysis/claims.parquet`, one row per claim in config order.
-
-    Args:
-        root: `results/<run>`, measured and compared.
-        spec: the analysis spec.
-    """
+    """Judge all claims and write `analysis/claims.parquet`, one row per claim in config order."""
     run = Run(Path(root), spec)
     rows = []
     for name, claim in spec.get("claims", {}).items():
@@ -450,7 +444,9 @@ def attribution(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     suite, rows = run.suite(claim), run.frame("deltas")
-    nli = _nli_of(run, suite, system)
+    nli = nli_of(run.spec, suite, system)
+    if nli is None:
+        raise NotTestableError(f"the run does not score the NLI model of {system['id']} on its own")
     rows = rows[(rows["dataset"] == AVERAGE) & (rows["table"] == suite)]
 
     def one(name: str, baseline: str, factor: str, protocol: str) -> Any:
@@ -483,15 +479,6 @@ def attribution(run: Run, claim: Spec) -> Finding:
     what = f"share of the gain of {system['id']} over {nli} due to fitted thresholds"
     verdict = SUPPORTED if high < 0.5 else CONTRADICTED if low > 0.5 else UNDECIDED
     return Finding(what, verdict, "; ".join(parts), value, low, high, f"{system['id']}, {nli}")
-
-
-def _nli_of(run: Run, suite: str, hybrid: Spec) -> str:
-    """Id of the scored NLI system with the model that a hybrid builds on."""
-    wanted = hybrid["settings"].get("nli")
-    for system in suite_systems(run.spec, suite):
-        if system["family"] == "nli" and wanted in (system["id"], system.get("model")):
-            return str(system["id"])
-    raise NotTestableError(f"the run does not score {wanted}, the NLI model of {hybrid['id']}, on its own")
 
 
 def blend(run: Run, claim: Spec) -> Finding:

@@ -143,7 +143,6 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     is significant.
 
     Args:
-        root: `results/<run>`.
         spec: the analysis spec. A suite's `metric` is one of `plan.suites.METRICS` (default macro_f1).
 
     Raises:

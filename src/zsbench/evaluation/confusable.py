@@ -51,10 +51,6 @@ def compare_confusable(root: Path, spec: dict[str, Any]) -> None:
 
     All contrasts of a suite form one multiple-testing family. The frame is empty if no labels are similar, or if fewer
     than two variants were trained.
-
-    Args:
-        root: `results/<run>`.
-        spec: the analysis spec.
     """
     layout = Layout(Path(root))
     lookalikes = read_json(layout.label_pairs)["pairs"] if layout.label_pairs.is_file() else {}

@@ -21,7 +21,6 @@ def gather_label_counts(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/label_counts.parquet` and `analysis/label_slopes.parquet` from the stored answers.
 
     Args:
-        root: `results/<run>`.
         spec: the analysis spec; its `label_counts` names the systems.
     """
     layout = Layout(Path(root))

@@ -47,7 +47,6 @@ def measure_job(root: Path, spec: Spec) -> None:
     """Write `decisions.parquet` and `metrics.json` of every cell of one system and seed, then `Layout.measured`.
 
     Args:
-        root: `results/<run>`.
         spec: `Plan.measure_spec`.
 
     Raises:
@@ -121,10 +120,6 @@ def gather(root: Path, spec: Spec) -> None:
 
     A system that lacks scores on a dataset, even for a single seed, has no rows for it: a mean over fewer seeds than on
     other datasets would not be comparable.
-
-    Args:
-        root: `results/<run>`, measured.
-        spec: the analysis spec.
     """
     layout = Layout(Path(root))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}

@@ -103,8 +103,6 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
     so only systems are compared.
 
     Args:
-        spec: the analysis spec.
-        suite: id of the suite.
         available: (split, system, protocol) triples that every data set of the suite has.
     """
     systems = suite_systems(spec, suite)

@@ -40,7 +40,6 @@ class RunData:
     """A run as seen by the report.
 
     Args:
-        root: `results/<run>`.
         spec: the analysis spec: `run`, `suites`, `systems`, `gliznet`, `statistics`.
     """
 

@@ -15,11 +15,7 @@ SUMMARY = "summary.json"  # one per run, read by the index
 
 
 def write_summary(run: RunData, out: Path) -> None:
-    """Write the part of a run that the index shows: header card, first sentence, headline metric of every cell.
-
-    Args:
-        out: `reports/<run>`.
-    """
+    """Write the part of a run that the index shows: header card, first sentence, headline metric of every cell."""
     card, suites = header(run), {}
     for suite in run.spec["suites"]:
         means = run.suite_means(suite)

@@ -43,7 +43,6 @@ def render(text: str, reports: Path) -> str:
 
     Args:
         text: the whole Markdown file.
-        reports: `reports/<run>`.
 
     Raises:
         ValueError: a block has an unknown name, no end marker, or one with another name; or a table lacks a column that

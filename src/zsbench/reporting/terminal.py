@@ -21,7 +21,6 @@ def summary_screen(reports: Path, width: int = WIDTH) -> str:
     """The main results: facts of the run, averages per suite, ablations, and where to find more.
 
     Args:
-        reports: `reports/<run>`.
         width: columns per line.
     """
     lines = [f"Run {reports.name}"]

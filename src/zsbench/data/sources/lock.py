@@ -35,7 +35,6 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
 
     Args:
         sources: presets by id.
-        path: the lock file.
 
     Returns:
         The whole lock.
@@ -69,7 +68,6 @@ def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path
     Args:
         sources: presets by id, each with its lock entry (`lock`) if there is one.
         names: ids of the sources that are about to be fetched.
-        path: the lock file.
 
     Yields:
         One line per source, with its commit and size. If one cannot be pinned, the last line tells why.
