@@ -186,8 +186,7 @@ def _secrets(config: Config) -> Iterator[str]:
         if isinstance(value, str) and holds_secret(key.rpartition(".")[2], value):
             yield (
                 f"`{key}`: looks like a secret; configs are copied into cards and logs and must not contain secrets. "
-                "Use "
-                "an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
+                "Use an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
             )
 
 

@@ -62,8 +62,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
         raise DataError(
             f"{spec['id']}: found {counts} rows at revision {manifest['revision']}, expected {spec['expected_rows']}; "
-            "pin"
-            f" a matching commit (`revision` of source {spec['source']!r})"
+            f"pin a matching commit (`revision` of source {spec['source']!r})"
         )
     validation = "as published"
     if "validation" not in files:

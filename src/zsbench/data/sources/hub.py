@@ -153,8 +153,7 @@ def check_space(wanted: int, folder: Path) -> None:
     if wanted > free:
         raise FetchError(
             f"the download needs {wanted / 1e9:.2f} GB but only {free / 1e9:.2f} GB are free in {folder}; free some "
-            "space, "
-            "or run on a larger disk"
+            "space, or run on a larger disk"
         )
 
 

@@ -159,10 +159,9 @@ def family_note(deltas: pd.DataFrame) -> list[str]:
     notes = []
     if sizes:
         notes.append(
-            "p (adjusted): step-down correction with the joint distribution of all comparisons of a suite under one"
-            f" protocol. Number of comparisons: {'; '.join(sizes)} (a comparison shown in several tables counts "
-            "once). The"
-            " difference on a single dataset is tested only if the average is significant."
+            "p (adjusted): step-down correction with the joint distribution of all comparisons of a suite under one "
+            f"protocol. Number of comparisons: {'; '.join(sizes)} (a comparison shown in several tables counts once). "
+            "The difference on a single dataset is tested only if the average is significant."
         )
     if len(labels):
         counts = ", ".join(f"{dataset} {count:.0f}" for dataset, count in labels.items())

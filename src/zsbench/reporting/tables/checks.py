@@ -102,9 +102,8 @@ def calibration(run: RunData) -> Table:
         "would have on as many rows if they were calibrated; at most: its 95th percentile. Interval: 95 % basic "
         "bootstrap over rows.",
         "Confidence is the top score if all scores of a system are in [0, 1] (score), otherwise the softmax "
-        "probability of the top label (softmax; cosine: with a temperature fitted on the other half of the rows). "
-        "With several labels per text, every (text, label) score is compared with the presence of the label (label "
-        "score).",
+        "probability of the top label (softmax; cosine: with a temperature fitted on the other half of the rows). With "
+        "several labels per text, every (text, label) score is compared with the presence of the label (label score).",
         f"{EMPTY}: undefined, because all answers are correct or all are wrong.",
         *missing_notes(run, run.spec["suites"]),
     )
@@ -221,8 +220,7 @@ def integrity(run: RunData) -> Table:
     )
     notes = (
         "The columns Rows to Long describe the full published set before sampling; Scored counts the rows scored in "
-        "this run. Data are not repaired: empty and duplicate texts are scored, rows without a gold label are "
-        "skipped.",
+        "this run. Data are not repaired: empty and duplicate texts are scored, rows without a gold label are skipped.",
         "Long: share of texts with more than 350 words. Overlap by training set: scored texts of at least five words "
         "that match a training text except for case and punctuation, plus near-duplicates, which share at least 40 % "
         "(and at least seven) of the word trigrams of the shorter text. A dataset listed as training set means its "

@@ -140,11 +140,9 @@ def label_counts(run: RunData) -> Table:
         Column("Not measured", "skipped"),
     )
     notes = (
-        "The labels of a set, padded with distractors from the labels of all sets and of the training texts that "
-        "share no"
-        f" word with them: {', '.join(dict.fromkeys(frame['datasets'].dropna()))}. A distractor may still be correct "
-        "for a"
-        " text; this affects all systems alike.",
+        "The labels of a set, padded with distractors from the labels of all sets and of the training texts that share "
+        f"no word with them: {', '.join(dict.fromkeys(frame['datasets'].dropna()))}. A distractor may still be correct "
+        "for a text; this affects all systems alike.",
         "Tokens and sequences: encoder input per additional text, without padding. First text: tokens if the labels"
         " are new as well. ms/text: all texts in one call, on the machine of this run.",
         "Accuracy: 95 % bootstrap interval over texts. Not measured: the encoder would read more tokens than the budget"
