@@ -3,7 +3,7 @@
 This depends only on the cells: no model, no torch, no network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; with a standard deviation of 0.03 per draw, the mean has one of 0.003
 BOOTSTRAP = 2000  # draws of rows for the interval of a flip rate
 Spec = dict[str, Any]
+Values = dict[tuple[str, str], Any]  # (metric, label) -> value or None; label "" for a metric over all labels
 
 
 def measure_job(root: Path, spec: Spec) -> None:
@@ -94,17 +95,20 @@ def _measure_cell(
     decisions = decide(cell, suite)
     write_decisions(layout, cell, decisions)
     if is_random({"settings": settings}):
-        metrics = expected_rows(cell, settings["control"], dataset, suite)
+        values = expected_values(cell, settings["control"], dataset, suite)
     else:
-        metrics = list(metric_rows(cell, dataset, decisions))
-    metrics += list(over_chance(metrics, chance(cell.gold) if dataset["task"] == "single" else None))
+        values = [values_of(cell, dataset, decision) for decision in decisions]
+    if dataset["task"] == "single":
+        guessing = chance(cell.gold)
+        for one in values:  # rescaled so that chance is 0: comparable in a mean over sets with two and twenty labels
+            one[OVER_CHANCE, ""] = (one["macro_f1", ""] - guessing) / (1 - guessing)
     calibration, of_bins, coverage = calibration_of(cell, dataset["task"], in_range)
     sensitivity = layout.sensitivity(cell.suite, cell.dataset, cell.system, cell.seed)
     return {
         "scores_sha256": cell.card["scores_sha256"],
         "volatile": ["cost"],
         "label_names": dataset["label_names"],
-        "decisions": summary(decisions, metrics),
+        "decisions": [block_of(*pair) for pair in zip(decisions, values, strict=True)],
         "calibration": calibration,
         "reliability": of_bins,
         "coverage": coverage,
@@ -166,31 +170,17 @@ def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, An
         rows["reliability"].append(where | limits | means)
 
 
-def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:
-    """Tidy rows of one cell; `label` is "" for a metric over all labels."""
-    for decision in decisions:
-        gold = cell.gold[decision.rows]
-        where = {
-            "suite": cell.suite,
-            "dataset": cell.dataset,
-            "system": cell.system,
-            "seed": cell.seed,
-            "protocol": decision.protocol,
-            "split": decision.split,
-        }
-        whole = single_label if dataset["task"] == "single" else multi_label
-        for metric, value in _mean([whole(gold, predictions) for predictions in decision.partitions]).items():
-            yield where | {"metric": metric, "label": "", "value": value}
-        scores = cell.scores[decision.rows]
-        for metric, value in of_scores(dataset["task"], gold, scores).items():
-            yield where | {"metric": metric, "label": "", "value": value}
-        if dataset["task"] == "single":
-            continue
-        values = [per_label(gold, predictions, scores) for predictions in decision.partitions]
-        for index, label in enumerate(dataset["label_names"]):
-            threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
-            for metric, of_label in (_mean([labels[index] for labels in values]) | threshold).items():
-                yield where | {"metric": metric, "label": label, "value": of_label}
+def values_of(cell: Cell, dataset: dict[str, Any], decision: Decision) -> Values:
+    """Every metric of a cell under one decision."""
+    gold, scores, single = cell.gold[decision.rows], cell.scores[decision.rows], dataset["task"] == "single"
+    whole = _mean([(single_label if single else multi_label)(gold, one) for one in decision.partitions])
+    values: Values = {(name, ""): value for name, value in (whole | of_scores(dataset["task"], gold, scores)).items()}
+    labels = [] if single else [per_label(gold, predictions, scores) for predictions in decision.partitions]
+    for index, label in enumerate(dataset["label_names"] if labels else ()):
+        threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
+        means = _mean([of_partition[index] for of_partition in labels])
+        values |= {(name, label): value for name, value in (means | threshold).items()}
+    return values
 
 
 def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -201,21 +191,8 @@ def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
-def over_chance(rows: list[dict[str, Any]], guessing: float | None) -> Iterator[dict[str, Any]]:
-    """Macro-F1 rescaled so that chance is 0 and perfect is 1: (F - F0) / (1 - F0).
-
-    This makes data sets with two and with twenty labels comparable in a mean.
-
-    Args:
-        guessing: F0; None for multi-label data sets, which get no rows.
-    """
-    for row in rows:
-        if guessing is not None and row["metric"] == "macro_f1":
-            yield row | {"metric": OVER_CHANCE, "value": (row["value"] - guessing) / (1 - guessing)}
-
-
-def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
-    """`metric_rows` of a random control: each value is the mean over `DRAWS` draws, which estimates its expectation.
+def expected_values(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[Values]:
+    """`values_of` each decision of a random control: means over `DRAWS` draws, which estimate expectations.
 
     The cell stores one draw, which calibration and figures of single rows use.
     """
@@ -223,10 +200,13 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     suite = suite | {"partitions": 1}  # the mean over draws already averages out the partition
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
-        draws.append(list(metric_rows(drawn, dataset, decide(drawn, suite))))
-    values = np.array([[row["value"] for row in rows] for rows in draws], dtype=float)  # (draws, rows); None is nan
-    means = [None if np.isnan(column).any() else float(column.mean()) for column in values.T]
-    return [row | {"value": value} for row, value in zip(draws[0], means, strict=True)]
+        draws.append([values_of(drawn, dataset, decision) for decision in decide(drawn, suite)])
+    return [_expectation(of_decision) for of_decision in zip(*draws, strict=True)]
+
+
+def _expectation(draws: Sequence[Values]) -> Values:
+    columns = {key: np.array([values[key] for values in draws], dtype=float) for key in draws[0]}  # None is nan
+    return {key: None if np.isnan(column).any() else float(column.mean()) for key, column in columns.items()}
 
 
 def calibration_of(
@@ -321,21 +301,17 @@ def headline(metric: str, gold: np.ndarray, answers: np.ndarray, labels: int) ->
     return point(metric, one_hot[gold], one_hot[answers], single=True)
 
 
-def summary(decisions: list[Decision], metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One block per protocol and split: row count, the split its thresholds were fitted on, and its metrics."""
-    blocks = []
-    for decision in decisions:
-        values = [row for row in metrics if (row["protocol"], row["split"]) == (decision.protocol, decision.split)]
-        labels = dict.fromkeys(row["label"] for row in values if row["label"])
-        block = {
-            "protocol": decision.protocol,
-            "split": decision.split,
-            "rows": len(decision.rows),
-            "thresholds_fitted_on": decision.fitted_on,
-            "metrics": {row["metric"]: row["value"] for row in values if not row["label"]},
-            "labels": {
-                label: {row["metric"]: row["value"] for row in values if row["label"] == label} for label in labels
-            },
-        }
-        blocks.append(block)
-    return blocks
+def block_of(decision: Decision, values: Values) -> dict[str, Any]:
+    """What `metrics.json` records of a decision: row count, the split its thresholds were fitted on, and metrics."""
+    labels: dict[str, dict[str, float | None]] = {}
+    for (metric, label), value in values.items():
+        if label:
+            labels.setdefault(label, {})[metric] = value
+    return {
+        "protocol": decision.protocol,
+        "split": decision.split,
+        "rows": len(decision.rows),
+        "thresholds_fitted_on": decision.fitted_on,
+        "metrics": {metric: value for (metric, label), value in values.items() if not label},
+        "labels": labels,
+    }

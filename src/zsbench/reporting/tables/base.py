@@ -317,3 +317,15 @@ def ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
     datasets = {name: number for number, name in enumerate(run.titles)}
     keys: dict[str, Any] = {"_system": frame["system"].map(systems), "_dataset": frame["dataset"].map(datasets)}
     return frame.assign(**keys).sort_values(["_system", "_dataset"], kind="stable").drop(columns=list(keys))
+
+
+def over_seeds(run: RunData, name: str, keys: list[str], **others: tuple[str, str]) -> pd.DataFrame:
+    """An analysis frame with one row per key in table order: means of its numbers over seeds, and dataset titles.
+
+    Args:
+        others: column -> (column of the frame, name of an aggregation) where it is not a mean.
+    """
+    frame = ordered(run, run.frame(name))
+    means = {column: (column, "mean") for column in frame.columns.drop([*keys, "seed"])}
+    rows = frame.groupby(keys, sort=False).agg(**means | others).reset_index()
+    return rows.assign(title=rows["dataset"].map(run.titles))
