@@ -309,9 +309,6 @@ def versions(name: str) -> dict[str, str]:
 def package_files(dotted: str) -> list[Path]:
     """All .py files of the top-level package (or module) of a user's class, without importing it.
 
-    Args:
-        dotted: "package.module:Class".
-
     Raises:
         MissingPackageError: the package is not installed.
     """

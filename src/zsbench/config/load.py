@@ -101,7 +101,6 @@ def resolve(config: Config, workflow: Path) -> Config:
 
     Args:
         config: as read and merged. Entries set to null are removed and defaults are added.
-        workflow: folder with `resources/`.
 
     Returns:
         All presets, including those of the config.

@@ -33,7 +33,7 @@ from zsbench.plan.claims import (
     named,
     suite_of,
 )
-from zsbench.plan.comparisons import CLAIMS
+from zsbench.plan.comparisons import CLAIMS, Pair
 from zsbench.plan.suites import METRICS, is_random, nli_of, suite_systems
 from zsbench.store import frames
 from zsbench.store.errors import counted
@@ -236,8 +236,6 @@ def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
 
 def _compared_by(run: Run, suite: str, metric: str, first: Spec, second: Spec) -> Spec | None:
     """The difference of two systems in a metric other than the suite's headline metric, tested on its own."""
-    from zsbench.plan.comparisons import Pair
-
     entry, evidence = run.spec["suites"][suite], {}
     chosen = None
     for dataset in entry["datasets"]:
@@ -500,8 +498,6 @@ def blend(run: Run, claim: Spec) -> Finding:
     if not {"heads", "half"} <= other.keys():
         raise NotTestableError("the run does not score both blends, heads and half")
     dataset = run.dataset(suite, settings["dataset"])
-    record = read_json(run.layout.model(system["model"], system["seeds"][0]))
-    learned = record["alphas"]
     differences, draws, weights_of = [], [], []
     for seed in system["seeds"]:
         learned = read_json(run.layout.model(system["model"], seed))["alphas"]

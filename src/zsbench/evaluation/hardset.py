@@ -45,7 +45,6 @@ def trained_scores(
     """Logits of a trained GliZNet, one array (L_i,) per text.
 
     Args:
-        precision: "fp32" or "bf16".
         token_budget: padded tokens in a batch.
     """
     from gliznet.model import GliZNetForSequenceClassification

@@ -227,7 +227,6 @@ def measure_count(system: Any, texts: list[str], labels: list[str], rows: list[s
 
     Args:
         rows: (n,) sample ids, which break ties.
-        cached: see `keeps_labels`.
     """
 
     def read(some: list[str]) -> tuple[Read | None, np.ndarray, float]:

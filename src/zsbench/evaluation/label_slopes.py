@@ -40,11 +40,7 @@ def gather_label_counts(root: Path, spec: dict[str, Any]) -> None:
 
 
 def correctness(record: dict[str, Any]) -> tuple[list[int], list[np.ndarray]]:
-    """Numbers of labels at which every data set was measured, and for each data set the correct answers, (n, C) bool.
-
-    Args:
-        record: see `label_counts.count_labels`.
-    """
+    """Numbers of labels measured on every data set, and for each data set the correct answers, (n, C) bool."""
     sets = record["sets"].values()
     known = [{one["labels"] for one in of_set["counts"] if not one["skipped"]} for of_set in sets]
     counts = sorted(set.intersection(*known))

@@ -88,7 +88,6 @@ def too_few_gpus(wanted: int, limit: int | None = None) -> str | None:
     """Message if there are GPUs, but fewer than a training requires; else None. Without any GPU, it runs on the CPU.
 
     Args:
-        wanted: GPUs per training.
         limit: GPUs that the run may use at a time; None for all visible ones.
     """
     visible = len(visible_devices(os.environ).names)
@@ -134,9 +133,6 @@ def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
 
 def accelerate_command(strategy: Strategy, processes: int, nodes: Nodes, port: int, configs: Path) -> list[str]:
     """The `accelerate launch` command up to the worker module, which makes each process end with the launcher.
-
-    Args:
-        strategy: accelerate strategy, for its config.
 
     Raises:
         LaunchError: the strategy has no config, or needs a package that is not installed.

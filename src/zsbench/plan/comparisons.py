@@ -264,7 +264,6 @@ def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
 
     Args:
         gliznet: `base`, `variants` (one-factor overrides) and `compounds` (name -> [variant, against]) of the config.
-        variant, against: names of variants.
 
     Raises:
         ConfoundedContrastError: they differ in several factors and are not a compound; the message lists the factors.

@@ -106,9 +106,6 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
     Built with huggingface_hub's `EvalResult`, so that the hub can parse it: macro-F1 and accuracy on single-label sets;
     macro-F1, micro-F1 and exact match on multi-label sets, under the protocol of `representative_decision`.
 
-    Args:
-        seed: seed of the checkpoint; by default the first.
-
     Raises:
         ConfigError: the run has no such system or seed.
     """
@@ -143,10 +140,6 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
 
 def write_model_index(folder: Path, block: str) -> Path:
     """Put a `model-index` block into the metadata of a checkpoint's README.md, replacing an existing one.
-
-    Args:
-        folder: a checkpoint with a model card.
-        block: output of `model_index`.
 
     Returns:
         The path of the README.md.

@@ -34,13 +34,6 @@ def every_eval_ever(
 ) -> dict[str, Any]:
     """One record of Every Eval Ever's aggregate schema: the results of one model, one entry per dataset and metric.
 
-    Args:
-        model_id: `DEVELOPER/NAME` of the model.
-        organization: who ran the evaluation.
-        relationship: relationship of that organization to the model's developer.
-        seed: seed of the model; by default the first.
-        now: seconds since 1970; by default the current time.
-
     Raises:
         ConfigError: the run has no such system or seed, or `model_id` does not have two parts.
     """
@@ -141,8 +134,6 @@ def eval_results(
     `representative_decision`. The notes name both, because a benchmark's own metric may differ.
 
     Args:
-        seed: seed of the checkpoint; by default the first.
-        source_url: page that the results link to.
         notes: text to put before the generated notes.
 
     Raises:

@@ -18,11 +18,7 @@ MAIN = ("suite", "ablations", "multi")  # kinds of tables of which the screen sh
 
 
 def summary_screen(reports: Path, width: int = WIDTH) -> str:
-    """The main results: facts of the run, averages per suite, ablations, and where to find more.
-
-    Args:
-        width: columns per line.
-    """
+    """The main results: facts of the run, averages per suite, ablations, and where to find more."""
     lines = [f"Run {reports.name}"]
     if (reports / SUMMARY).is_file():
         summary = read_json(reports / SUMMARY)

@@ -128,7 +128,6 @@ def fetch(
             safetensors.
         manifest_path: `.../manifest.json`; the files go to `files/` next to it.
         mirror: folder used instead of the hub: sources with a `repo` are read only from it.
-        lock: this source's entry in lock.yaml.
 
     Returns:
         The manifest.

@@ -55,7 +55,6 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
     Args:
         source: `repo`, `repo_type` ("dataset" or "model"), `revision` (a commit or "lock"), `files` (names, patterns).
         folder: where the files go, laid out as in the repository. Complete files found there are not downloaded again.
-        lock: this source's entry in lock.yaml.
 
     Returns:
         Facts for the manifest: `origin`, `revision`, `verified`.

@@ -211,11 +211,7 @@ def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | 
 
 
 def missing_notes(run: RunData, suites: Collection[str]) -> list[str]:
-    """A footnote per reason for missing values, and one on how averages handle them; [] if nothing is missing.
-
-    Args:
-        suites: suites shown in the table or figure.
-    """
+    """A footnote per reason for missing values, and one on how averages handle them; [] if nothing is missing."""
     groups = missing_groups(run, suites)
     if not groups:
         return []
