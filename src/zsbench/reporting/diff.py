@@ -177,6 +177,7 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     frame["interval"] = [f"[{low:+.4f}, {high:+.4f}]" for low, high in zip(frame["low"], frame["high"], strict=True)]
     table = frame.assign(p=frame["p_adjusted"]).to_string(
         index=False,
+        na_rep="–",
         columns=["suite", "dataset", "system", "a", "b", "delta", "interval", "p"],
         formatters={"a": "{:.4f}".format, "b": "{:.4f}".format, "delta": "{:+.4f}".format, "p": _p_text},
     )
@@ -190,4 +191,4 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
 
 
 def _p_text(p: float) -> str:
-    return "–" if pd.isna(p) else f"{p:.4f}{'*' * (p < SIGNIFICANT)}"
+    return f"{p:.4f}*" if p < SIGNIFICANT else f"{p:.4f}"
