@@ -159,7 +159,7 @@ were read by their authors only.
 
 `bundle`, `split`, `text`, `labels`, `not_labels`, `register`, `domain`, `length` (sentence, short: 2 to 3 sentences,
 medium: 4 or more, paragraphs: two), `kind` (of each label, those of `labels` first, then those of `not_labels`).
-`zsbench.data.authored_sets.load_hardset_mini(split)` gives `text`, `labels`, `not_labels`: the published sets' schema.
+`text`, `labels` and `not_labels` are the columns of the published sets. `pandas.read_json(path, lines=True)` reads it.
 
 ## Counts
 
@@ -331,7 +331,7 @@ An editor (a language model too) read 126 of the rows and changed none.
 
 ## Fields
 
-`text`, `labels`, `split`, `kind`. `zsbench.data.authored_sets.load_topics_mini(split)` gives `text`, `labels`.
+`text`, `labels`, `split`, `kind`. `pandas.read_json(path, lines=True)` reads it.
 
 ## Counts
 

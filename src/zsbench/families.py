@@ -7,7 +7,6 @@ that lists families reads `FAMILIES`. Importing this module does not import any 
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -179,18 +178,10 @@ class Family:
         return (self.task_class or "").partition(":")[0]
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """Keys that an entry under `systems` must have."""
-        return self._keys(lambda required: required)
-
-    @property
     def takes(self) -> tuple[str, ...]:
-        """Keys that an entry under `systems` may have."""
-        return self._keys(lambda required: not required)
-
-    def _keys(self, wanted: Callable[[bool], bool]) -> tuple[str, ...]:
+        """Keys that an entry under `systems` may, but need not have."""
         fields = self.options.model_fields.items()
-        return tuple(field.alias or name for name, field in fields if wanted(field.is_required()))
+        return tuple(field.alias or name for name, field in fields if not field.is_required())
 
 
 TORCH = ("torch", "transformers", "tokenizers")
@@ -317,9 +308,6 @@ def versions(name: str) -> dict[str, str]:
 
 def package_files(dotted: str) -> list[Path]:
     """All .py files of the top-level package (or module) of a user's class, without importing it.
-
-    Args:
-        dotted: "package.module:Class".
 
     Raises:
         MissingPackageError: the package is not installed.

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from hybridnli.checkpoint import CheckpointError
+from tests.measured import measure
 from zsbench.data.prepare import prepare_dataset
-from zsbench.evaluation.measure import measure
 from zsbench.evaluation.scoring import score_job
 from zsbench.reporting.explain import explain
 from zsbench.reporting.frames import RunData

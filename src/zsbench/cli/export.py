@@ -1,5 +1,6 @@
 """`zsbench export`: the results of a system in the formats of other projects."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,20 @@ from zsbench.cli.paths import Report, ScoredRun, existing_folder
 
 app = typer.Typer(no_args_is_help=True)
 System = Annotated[str, typer.Argument(help="system id")]
+Out = Annotated[Path | None, typer.Option("--out", help="output file (default: print)")]
+Seed = Annotated[int | None, typer.Option(help="seed of the checkpoint (default: the first)")]
 checkpoint = existing_folder("a checkpoint with its model card", "README.md")
+
+
+def emit(text: str, out: Path | None) -> None:
+    """Write a text to `out` and print the path; without `out`, print the text."""
+    from zsbench.store.provenance import write_text
+
+    if out is None:
+        print(text, end="")
+    else:
+        write_text(out, text)
+        print(out)
 
 
 @app.command(epilog="Example: zsbench export btzsc embedded biencoder --out biencoder.json")
@@ -20,27 +34,19 @@ def btzsc(
         Literal["embedding", "nli", "reranker", "llm"] | None,
         typer.Option(help="model type in BTZSC (default: that of the family)"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="output file (default: print)")] = None,
+    out: Out = None,
 ) -> None:
     """Write a BTZSC result file."""
-    import json
-
     from zsbench.reporting.export import btzsc as payload_of
-    from zsbench.store.provenance import write_json
 
-    payload = payload_of(run, system, model_type or "")
-    if out is None:
-        print(json.dumps(payload, indent=2, ensure_ascii=False))
-    else:
-        write_json(out, payload)
-        print(out)
+    emit(json.dumps(payload_of(run, system, model_type or ""), indent=2, ensure_ascii=False) + "\n", out)
 
 
 @app.command(epilog="Example: zsbench export model-index embedded gliznet-full")
 def model_index(
     run: ScoredRun,
     system: System,
-    seed: Annotated[int | None, typer.Option(help="seed of the checkpoint (default: the first)")] = None,
+    seed: Seed = None,
     into: Annotated[
         Path | None,
         typer.Option(parser=checkpoint, metavar="FOLDER", help="folder whose README.md is updated (default: print)"),
@@ -68,7 +74,7 @@ def latex(
     short_names: Annotated[
         bool, typer.Option("--short-names", help="drop the common prefix of the system names")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="output file (default: print)")] = None,
+    out: Out = None,
 ) -> None:
     """Write a table as a LaTeX float.
 
@@ -76,18 +82,12 @@ def latex(
     """
     from zsbench.reporting.latex import to_float
     from zsbench.reporting.readme import written_tables
-    from zsbench.store.provenance import write_text
 
     tables = written_tables(run)
     if table not in tables:
         raise typer.BadParameter(f"no table {table!r} in {run}; allowed: {', '.join(tables)}", param_hint="TABLE")
     picked = [name.strip() for name in columns.split(",") if name.strip()]
-    text = to_float(tables[table], run.resolve().name, picked, short_names, protocol)
-    if out is None:
-        print(text, end="")
-    else:
-        write_text(out, text)
-        print(out)
+    emit(to_float(tables[table], run.resolve().name, picked, short_names, protocol), out)
 
 
 @app.command(epilog="Example: zsbench export eee embedded gliznet-full --model-id my-org/gliznet --organization my-org")
@@ -100,14 +100,12 @@ def eee(
         Literal["first_party", "third_party", "collaborative", "other"],
         typer.Option(help="relationship of the organization to the model"),
     ] = "first_party",
-    seed: Annotated[int | None, typer.Option(help="seed of the model (default: the first)")] = None,
+    seed: Seed = None,
     into: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="datastore; the record goes to its data/ (default: print)")
     ] = None,
 ) -> None:
     """Write an Every Eval Ever record."""
-    import json
-
     from zsbench.reporting.export_eval import every_eval_ever, write_every_eval_ever
 
     record = every_eval_ever(
@@ -123,7 +121,7 @@ def eee(
 def eval_results(
     run: ScoredRun,
     system: System,
-    seed: Annotated[int | None, typer.Option(help="seed of the checkpoint (default: the first)")] = None,
+    seed: Seed = None,
     source_url: Annotated[str | None, typer.Option(help="URL that the results link to")] = None,
     notes: Annotated[str | None, typer.Option(help="text to prepend to the notes")] = None,
     into: Annotated[

@@ -3,7 +3,6 @@
 A job reads `results/RUN/config.json`, looks up its spec by key (`Plan.spec`) and calls one function of a package.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +64,7 @@ def open_run(text: str) -> Run:
     root = Path(text) if Layout(Path(text)).config.is_file() else Path("results") / text
     if not Layout(root).config.is_file():
         raise typer.BadParameter(f"no such file: {Layout(root).config}; snakemake writes it at startup")
-    return Run(Layout(root), Plan(**json.loads(Layout(root).config.read_text(encoding="utf-8"))))
+    return Run(Layout(root), Plan.read(root))
 
 
 RunOption = Annotated[

@@ -22,13 +22,7 @@ PACKAGES = (
 
 
 def run(app: typer.Typer, program: str, arguments: list[str] | None = None) -> int:
-    """Run a command line and return its exit code.
-
-    Args:
-        app: the commands.
-        program: the program name shown in help and errors.
-        arguments: default: the arguments of this process.
-    """
+    """Run a command line and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal shows "?" for other characters

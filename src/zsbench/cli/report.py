@@ -36,7 +36,6 @@ def show(
 ) -> None:
     """Print the main results of a run, or its tables."""
     import shutil
-    import sys
 
     from zsbench.reporting import terminal
     from zsbench.reporting.readme import written_tables
@@ -50,8 +49,7 @@ def show(
     if as_json:
         print(terminal.as_json(chosen))
     elif table or everything:
-        text = "\n\n".join(terminal.table_text(one, width) for one in chosen.values())
-        print(text if (sys.stdout.encoding or "").lower().startswith("utf") else terminal.in_ascii(text))
+        print("\n\n".join(terminal.table_text(one, width) for one in chosen.values()))
     else:
         print(terminal.summary_screen(run))
 

@@ -101,7 +101,6 @@ def resolve(config: Config, workflow: Path) -> Config:
 
     Args:
         config: as read and merged. Entries set to null are removed and defaults are added.
-        workflow: folder with `resources/`.
 
     Returns:
         All presets, including those of the config.
@@ -186,8 +185,7 @@ def _secrets(config: Config) -> Iterator[str]:
         if isinstance(value, str) and holds_secret(key.rpartition(".")[2], value):
             yield (
                 f"`{key}`: looks like a secret; configs are copied into cards and logs and must not contain secrets. "
-                "Use "
-                "an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
+                "Use an environment variable: HF_TOKEN for the hub, `key_variable` for an endpoint"
             )
 
 

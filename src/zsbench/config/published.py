@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 from zsbench.config.load import load_yaml
 from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.fields import EntryError, Some, Strict, Text, absent, validate
+from zsbench.store.layout import WORKFLOW
 
+PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -29,12 +29,7 @@ PROTOCOLS = {  # protocol -> splits it needs; fixed-0.5 needs only one of them
 
 
 def problems_of_references(run: RunConfig, presets: Presets) -> Problems:
-    """All problems that involve several keys or the presets.
-
-    Args:
-        run: the config.
-        presets: presets of the project and of the config.
-    """
+    """All problems that involve several keys or the presets."""
     yield from _presets(presets)
     yield from _suites(run, presets)
     yield from _recipes(run, presets)

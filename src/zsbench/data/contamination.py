@@ -18,7 +18,6 @@ def write_overlap(root: Path, training_sets: Sequence[str], datasets: Sequence[s
     test set.
 
     Args:
-        root: `results/<run>`, in which all sets are prepared.
         training_sets, datasets: ids of the training sets and test sets.
     """
     layout = Layout(root)

@@ -63,7 +63,6 @@ def write_run_manifest(layout: Layout, licences: dict[str, str]) -> None:
     """Write the run's `manifest.json`: for every source its kind, origin, revision, verification, licence and files.
 
     Args:
-        layout: layout of the run.
         licences: source id -> licence; all these sources must be fetched.
     """
     keys = ("origin", "revision", "verified", "replica", "converted", "files")

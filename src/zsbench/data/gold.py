@@ -21,9 +21,7 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
         gold: `values` (the value in the file for each label, in label order; a row may hold a list of them), `bins` (an
             inclusive numeric interval per label, in label order), or `encoding: multi-hot` (each row is a list of zeros
             and ones, one per label).
-        n_labels: number of labels of the preset.
         task: "single" (at most one label per row) or "multi" (a row without labels must hold an empty list).
-        where: file and column, for messages.
 
     Raises:
         DataError: names the first row that cannot be interpreted.

@@ -15,7 +15,6 @@ def shown_labels(text: str, true: Sequence[str], false: Sequence[str]) -> tuple[
     """Labels of one row in the order in which every system sees them, with their targets.
 
     Args:
-        text: the row's text.
         true, false: its true and false labels, which must be disjoint.
 
     Returns:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import HashingVectorizer
 
 SHORT = 5  # texts with fewer words ("not bad") can be equal by chance: counted, but not as contamination
 SHINGLE_WORDS = 3
@@ -20,8 +21,6 @@ NEAR = 0.4  # with one word in eight changed, a text of 20 words keeps at least 
 # Long texts contain stock phrases ("this is one of the best"), so texts of fewer than 9 words only match if equal.
 MIN_SHARED = 7
 CHUNK = 2000  # texts per lookup
-
-Shingles = tuple[np.ndarray, np.ndarray]  # concatenated hashes of all texts, and the start of each text
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,7 @@ def words(text: str) -> list[str]:
 
 
 def overlap(train_texts: Sequence[str], test_texts: Sequence[str]) -> Overlap:
-    """Compare every test text with every training text.
-
-    Args:
-        train_texts: texts of a training set.
-        test_texts: texts of a test set.
-    """
+    """Compare every test text with every training text."""
     train, test = _distinct(train_texts), _distinct(test_texts)
     both = train.keys() & test.keys()
     long = {key for key in both if len(key) >= SHORT}
@@ -120,18 +114,18 @@ def _near_pairs(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> li
 
 def _matrices(train: list[tuple[str, ...]], test: list[tuple[str, ...]]) -> tuple[csr_matrix, csr_matrix]:
     """Binary matrices (texts, distinct shingles) of both sides, with shared column numbers."""
-    codes: dict[str, int] = {}
-    sides = [_shingles(texts, codes) for texts in (train, test)]
-    numbers = np.unique(np.concatenate([hashes for hashes, _ in sides]), return_inverse=True)[1]
-    made, start = [], 0
-    for hashes, starts in sides:
-        columns = numbers[start : start + len(hashes)]
-        start += len(hashes)
-        matrix = csr_matrix((np.ones(len(columns), np.int32), columns, starts), (len(starts) - 1, numbers.max() + 1))
-        matrix.sum_duplicates()
-        matrix.data[:] = 1
-        made.append(matrix)
-    return made[0], made[1]
+    hashing = HashingVectorizer(
+        analyzer=_shingles, n_features=2**31 - 1, alternate_sign=False, binary=True, norm=None, dtype=np.int32
+    )
+    hashed = hashing.transform([*train, *test])
+    columns = np.unique(hashed.indices, return_inverse=True)[1]  # only the columns in use
+    both = csr_matrix((hashed.data, columns, hashed.indptr))
+    return both[: len(train)], both[len(train) :]
+
+
+def _shingles(words: tuple[str, ...]) -> list[str]:
+    """The word triples of a text; a shorter text is a single shingle."""
+    return [" ".join(words[i : i + SHINGLE_WORDS]) for i in range(max(len(words) - SHINGLE_WORDS + 1, 1))]
 
 
 def _held(small: csr_matrix, large: csr_matrix) -> Iterator[tuple[int, int, float]]:
@@ -162,28 +156,3 @@ def _held(small: csr_matrix, large: csr_matrix) -> Iterator[tuple[int, int, floa
             shared = np.asarray(small[a].multiply(large[b]).sum(axis=1)).ravel()
             for k in np.flatnonzero(shared >= MIN_SHARED):
                 yield int(a[k]), int(b[k]), float(shared[k] / sizes[a[k]])
-
-
-def _shingles(texts: list[tuple[str, ...]], codes: dict[str, int]) -> Shingles:
-    """Hashes of the word triples of each text; a shorter text is a single shingle."""
-    lengths = np.array([len(text) for text in texts])
-    ids = np.array([codes.setdefault(word, len(codes)) for text in texts for word in text], dtype=np.uint64)
-    ids = _mix(ids + np.uint64(1))
-    counts = np.maximum(lengths - SHINGLE_WORDS + 1, 1)
-    starts, word_starts = (np.concatenate([[0], np.cumsum(sizes)]) for sizes in (counts, lengths))
-    # Position of each shingle's first word, and the number of words of its text from there on.
-    offset = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
-    first = np.repeat(word_starts[:-1], counts) + offset
-    left = np.repeat(lengths, counts) - offset
-    padded = np.concatenate([ids, np.zeros(SHINGLE_WORDS, dtype=np.uint64)])
-    hashes = np.zeros(starts[-1], dtype=np.uint64)
-    for k in range(SHINGLE_WORDS):
-        hashes = _mix(hashes * np.uint64(31) + np.where(k < left, padded[first + k], np.uint64(0)))
-    return hashes, starts
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser: spreads consecutive numbers over all 64 bits (overflow is intended)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

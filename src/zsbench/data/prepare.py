@@ -54,7 +54,6 @@ def published_parts(rows: int, seed: int, validation_share: float | None = None)
     """Split name of each row of the published topic benchmark, whose publisher shuffles a single file with a seed.
 
     Args:
-        rows: number of rows in the file.
         seed: seed of the publisher's shuffle.
         validation_share: None for the publisher's train and validation splits. Otherwise, the publisher's validation
             rows become `test`, and this fraction of the training rows, the last of the shuffle, becomes `validation`,
@@ -123,8 +122,6 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
 
     Args:
         spec: the preset plus the suite's `rows` (None for all) and `sample_seed`.
-        manifest_path: manifest of the fetched source.
-        rows_path, card_path: files to write.
 
     Raises:
         DataError: no rows, or a number of rows other than the preset's `expected_rows`.

@@ -33,11 +33,6 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     If there is no validation split, one in `VALIDATION_SHARE` training rows is used for it: whole groups of siblings
     (see `sibling_groups`), drawn with a seed.
 
-    Args:
-        spec: the preset.
-        manifest_path: manifest of the fetched source.
-        rows_path, card_path: files to write.
-
     Raises:
         DataError: a column is missing, a label is both true and false for a text, the number of rows differs from
             `expected_rows`, or no training rows are left.
@@ -67,8 +62,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
         raise DataError(
             f"{spec['id']}: found {counts} rows at revision {manifest['revision']}, expected {spec['expected_rows']}; "
-            "pin"
-            f" a matching commit (`revision` of source {spec['source']!r})"
+            f"pin a matching commit (`revision` of source {spec['source']!r})"
         )
     validation = "as published"
     if "validation" not in files:
@@ -109,7 +103,6 @@ def split_files(spec: dict[str, Any], folder: Path) -> dict[str, list[str]]:
     other than train, validation and test are ignored.
 
     Args:
-        spec: the preset.
         folder: the fetched files, laid out as in the repository.
 
     Raises:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zsbench.config.published import load_published
+from zsbench.config.published import PUBLISHED, load_published
 from zsbench.evaluation.cells import paired_cells, read_cell
 from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, resample
-from zsbench.evaluation.measure import write_frame
 from zsbench.evaluation.metrics import average_precision
 from zsbench.evaluation.protocols import decide, representative
 from zsbench.evaluation.statistics import interval, row_weights
@@ -34,18 +33,17 @@ from zsbench.plan.claims import (
     named,
     suite_of,
 )
-from zsbench.plan.comparisons import CLAIMS
-from zsbench.plan.suites import METRICS, is_random, suite_systems
+from zsbench.plan.comparisons import CLAIMS, Pair
+from zsbench.plan.suites import METRICS, is_random, nli_of, suite_systems
+from zsbench.store import frames
 from zsbench.store.errors import counted
-from zsbench.store.integrity import check_rows, read_frame
-from zsbench.store.layout import WORKFLOW, Layout
+from zsbench.store.integrity import check_rows
+from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest, read_json
 
 Spec = dict[str, Any]
-PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 BLENDS = np.linspace(0, 1, 21)  # NLI weights on the grid of rule `blend`
 RENAMED = {"head": "scoring_method", "max_length": "max_sequence_length"}  # option -> key of a GliZNet's config.json
-COLUMNS = ["id", "claim", "source", "rule", "systems", "measured", "value", "low", "high", "verdict", "why"]
 
 
 class NotTestableError(Exception):
@@ -87,8 +85,7 @@ class Run:
     @cache  # noqa: B019  a Run lives as long as its job
     def frame(self, name: str) -> pd.DataFrame:
         """A frame of `analysis/`; empty if the run has none."""
-        path = self.root / "analysis" / f"{name}.parquet"
-        return read_frame(path, []) if path.is_file() else pd.DataFrame()
+        return frames.read(self.root, name)
 
     def __hash__(self) -> int:
         return hash(self.root)
@@ -152,18 +149,13 @@ class Run:
 
 
 def write_claims(root: Path, spec: Spec) -> None:
-    """Judge all claims and write `analysis/claims.parquet`, one row per claim in config order.
-
-    Args:
-        root: `results/<run>`, measured and compared.
-        spec: the analysis spec.
-    """
+    """Judge all claims and write `analysis/claims.parquet`, one row per claim in config order."""
     run = Run(Path(root), spec)
     rows = []
     for name, claim in spec.get("claims", {}).items():
         facts = {"id": name, "claim": claim["claim"], "source": claim["source"], "rule": claim["rule"]}
         rows.append(facts | asdict(judge(run, claim)))
-    write_frame(run.layout, "claims", rows, COLUMNS)
+    frames.write(run.layout, "claims", rows)
 
 
 def judge(run: Run, claim: Spec) -> Finding:
@@ -232,8 +224,6 @@ def _difference(run: Run, row: Spec, metric: str) -> Finding:
 def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
     """The tested difference of two systems on the suite average, under its representative protocol."""
     rows = run.frame("deltas")
-    if rows.empty:
-        return None
     pair = (rows["system"] == first) & (rows["baseline"] == second) & (rows["dataset"] == AVERAGE)
     rows = rows[pair & (rows["table"] == CLAIMS) & (rows["suite"] == suite)]
     decided = set(zip(rows["protocol"], rows["split"], strict=True))
@@ -246,8 +236,6 @@ def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
 
 def _compared_by(run: Run, suite: str, metric: str, first: Spec, second: Spec) -> Spec | None:
     """The difference of two systems in a metric other than the suite's headline metric, tested on its own."""
-    from zsbench.plan.comparisons import Pair
-
     entry, evidence = run.spec["suites"][suite], {}
     chosen = None
     for dataset in entry["datasets"]:
@@ -310,7 +298,7 @@ def constant(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     metric, rows = claim["metric"], run.frame("label_slopes")
-    rows = rows[(rows["system"] == system["id"]) & (rows["metric"] == metric)] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & (rows["metric"] == metric)]
     if rows.empty:
         raise NotTestableError(f"{system['id']} was not scored with increasing numbers of labels")
     row = rows.iloc[0]
@@ -329,7 +317,7 @@ def one_pass(run: Run, claim: Spec) -> Finding:
     """The encoder reads one sequence per text, regardless of the number of labels. Counts have no interval."""
     (system,) = run.systems(claim)
     rows = run.frame("label_counts")
-    rows = rows[(rows["system"] == system["id"]) & rows["sequences"].notna()] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & rows["sequences"].notna()]
     if rows.empty:
         raise NotTestableError(f"{system['id']} was not scored with increasing numbers of labels")
     counts = rows.sort_values("labels")[["labels", "sequences"]].to_numpy()
@@ -350,7 +338,7 @@ def miscalibrated(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     suite, rows = run.suite(claim), run.frame("calibration")
-    rows = rows[(rows["system"] == system["id"]) & (rows["suite"] == suite)] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & (rows["suite"] == suite)]
     if rows.empty:
         raise NotTestableError(f"{system['id']} has no scores on {suite}")
     means = rows.groupby("dataset", observed=True)[["ece", "ece_low", "ece_high", "ece_calibrated_high"]].mean()
@@ -429,7 +417,7 @@ def order(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     rows = run.frame("sensitivity")
-    rows = rows[(rows["system"] == system["id"]) & (rows["kind"] == "order")] if not rows.empty else rows
+    rows = rows[(rows["system"] == system["id"]) & (rows["kind"] == "order")]
     if rows.empty:
         raise NotTestableError(f"{system['id']} was not scored with other label orders")
     sets = rows.groupby("dataset", observed=True)[
@@ -454,7 +442,9 @@ def attribution(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     suite, rows = run.suite(claim), run.frame("deltas")
-    nli = _nli_of(run, suite, system)
+    nli = nli_of(run.spec, suite, system)
+    if nli is None:
+        raise NotTestableError(f"the run does not score the NLI model of {system['id']} on its own")
     rows = rows[(rows["dataset"] == AVERAGE) & (rows["table"] == suite)]
 
     def one(name: str, baseline: str, factor: str, protocol: str) -> Any:
@@ -489,15 +479,6 @@ def attribution(run: Run, claim: Spec) -> Finding:
     return Finding(what, verdict, "; ".join(parts), value, low, high, f"{system['id']}, {nli}")
 
 
-def _nli_of(run: Run, suite: str, hybrid: Spec) -> str:
-    """Id of the scored NLI system with the model that a hybrid builds on."""
-    wanted = hybrid["settings"].get("nli")
-    for system in suite_systems(run.spec, suite):
-        if system["family"] == "nli" and wanted in (system["id"], system.get("model")):
-            return str(system["id"])
-    raise NotTestableError(f"the run does not score {wanted}, the NLI model of {hybrid['id']}, on its own")
-
-
 def blend(run: Run, claim: Spec) -> Finding:
     """The learned NLI weight of each label is as good as the best weight on a grid.
 
@@ -517,8 +498,6 @@ def blend(run: Run, claim: Spec) -> Finding:
     if not {"heads", "half"} <= other.keys():
         raise NotTestableError("the run does not score both blends, heads and half")
     dataset = run.dataset(suite, settings["dataset"])
-    record = read_json(run.layout.model(system["model"], system["seeds"][0]))
-    learned = record["alphas"]
     differences, draws, weights_of = [], [], []
     for seed in system["seeds"]:
         learned = read_json(run.layout.model(system["model"], seed))["alphas"]

@@ -16,7 +16,6 @@ from scipy.stats import norm
 
 from zsbench.evaluation import verdicts
 from zsbench.evaluation.cells import paired_cells
-from zsbench.evaluation.measure import write_frame
 from zsbench.evaluation.metrics import point
 from zsbench.evaluation.protocols import read_decisions
 from zsbench.evaluation.statistics import (
@@ -34,6 +33,7 @@ from zsbench.evaluation.statistics import (
 )
 from zsbench.plan.comparisons import Pair, pairs_of
 from zsbench.plan.suites import FIXED, METRICS, suite_systems
+from zsbench.store import frames
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest
 
@@ -42,13 +42,6 @@ TUNED, CROSS_FITTED = "val-tuned", "cv"
 SHAPLEY = "thresholds (Shapley)"
 CHECKPOINTS, TRAININGS = "checkpoints", "trainings"
 RARE = 5  # labels with fewer gold rows are reported
-COLUMNS = [
-    *("table", "suite", "dataset", "metric", "protocol", "split", "system", "baseline", "baseline_protocol"),
-    *("factor", "levels", "delta", "low", "high", "p", "p_adjusted", "tests"),
-    *("unit", "df", "error", "equivalence_low", "equivalence_high", "mde", "verdict", "needs_rows", "needs_seeds"),
-    *("optimism", "rare_labels", "n_rows", "n_sets", "n_seeds", "n_baseline_seeds", "mcnemar_p"),
-]
-RANK_COLUMNS = ["suite", "protocol", "split", "system", "value", "rank", "rank_low", "rank_high", "p_best"]
 
 Key = tuple[str, str, str]  # split, system, protocol
 Test = tuple[Key, Key]  # the two sides of a comparison, in sorted order
@@ -150,7 +143,6 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     is significant.
 
     Args:
-        root: `results/<run>`.
         spec: the analysis spec. A suite's `metric` is one of `plan.suites.METRICS` (default macro_f1).
 
     Raises:
@@ -177,8 +169,8 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
         suite_rows = Comparisons(evidence, bases(spec, suite), spec["statistics"]).rows(pairs)
         rows += [row | {"metric": metric} for row in suite_rows]
         ranking += rank_rows(suite, evidence, [s["id"] for s in suite_systems(spec, suite) if not s["control"]])
-    write_frame(layout, "deltas", rows, COLUMNS)
-    write_frame(layout, "ranks", ranking, RANK_COLUMNS)
+    frames.write(layout, "deltas", rows)
+    frames.write(layout, "ranks", ranking)
 
 
 def answers_of(layout: Layout, suite: str, dataset: dict[str, Any], spec: dict[str, Any]) -> Answers:

@@ -13,16 +13,14 @@ import numpy as np
 
 from zsbench.evaluation.cells import paired_cells
 from zsbench.evaluation.compare import AVERAGE, Comparisons, Evidence, Sample, bases, test_of
-from zsbench.evaluation.compare import COLUMNS as DELTA_COLUMNS
-from zsbench.evaluation.measure import write_frame
 from zsbench.evaluation.statistics import coins, row_weights
 from zsbench.plan.comparisons import Pair, derive
 from zsbench.plan.suites import suite_systems, suites_of
+from zsbench.store import frames
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest, read_json
 
 TABLE = "confusable"
-COLUMNS = [*DELTA_COLUMNS, "value", "baseline_value", "pairs"]
 ARGMAX = "argmax"
 
 
@@ -53,10 +51,6 @@ def compare_confusable(root: Path, spec: dict[str, Any]) -> None:
 
     All contrasts of a suite form one multiple-testing family. The frame is empty if no labels are similar, or if fewer
     than two variants were trained.
-
-    Args:
-        root: `results/<run>`.
-        spec: the analysis spec.
     """
     layout = Layout(Path(root))
     lookalikes = read_json(layout.label_pairs)["pairs"] if layout.label_pairs.is_file() else {}
@@ -69,7 +63,7 @@ def compare_confusable(root: Path, spec: dict[str, Any]) -> None:
             for one in contrasts
         ]
         rows += _suite_rows(layout, spec, suite, pairs, lookalikes)
-    write_frame(layout, TABLE, rows, COLUMNS)
+    frames.write(layout, TABLE, rows)
 
 
 def _suite_rows(

@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.fetched import open_fetched
 from zsbench.data.label_order import shown_labels
+from zsbench.evaluation.label_pairs import sentence_encoder
 from zsbench.jobs.runtime import resolve_precision
 from zsbench.store.integrity import open_model
 from zsbench.store.layout import Layout
@@ -44,8 +45,6 @@ def trained_scores(
     """Logits of a trained GliZNet, one array (L_i,) per text.
 
     Args:
-        checkpoint: its folder.
-        precision: "fp32" or "bf16".
         token_budget: padded tokens in a batch.
     """
     from gliznet.model import GliZNetForSequenceClassification
@@ -60,19 +59,10 @@ def trained_scores(
 
 def untrained_scores(folder: Path, texts: list[str], labels: list[list[str]]) -> list[np.ndarray]:
     """Cosine similarities from the untrained sentence encoder, one array (L_i,) per text."""
-    from sentence_transformers import SentenceTransformer
-
-    from gliznet.checkpoint_files import check_files
-
-    check_files(folder)
-    safe: dict[str, Any] = {"use_safetensors": True}
-    model = SentenceTransformer(
-        str(folder), device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=safe
-    )
+    embed = sentence_encoder(folder)
     distinct = sorted({label for row in labels for label in row})
-    embedded = model.encode(distinct, normalize_embeddings=True, show_progress_bar=False)
-    vectors = dict(zip(distinct, embedded, strict=True))
-    embedded = model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+    vectors = dict(zip(distinct, embed(distinct), strict=True))
+    embedded = embed(texts)
     return [np.stack([vectors[label] for label in row]) @ text for row, text in zip(labels, embedded, strict=True)]
 
 
@@ -80,7 +70,6 @@ def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/hardset.json`: mean average precision of each trained model and of the untrained encoder.
 
     Args:
-        root: `results/<run>`.
         spec: `models` (ids of trained GliZNet models), `seed`, `backbone` (source id), `precision`, `token_budget`,
             `draws`, `level`, `rng`.
     """

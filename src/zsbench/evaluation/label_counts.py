@@ -144,7 +144,6 @@ def count_labels(root: Path, spec: dict[str, Any]) -> None:
     previous count times the ratio of the counts, so what is skipped does not depend on speed.
 
     Args:
-        root: `results/<run>`.
         spec: `Plan.label_counts_spec`.
     """
     from zsbench.evaluation.scoring import CellError, faults
@@ -228,7 +227,6 @@ def measure_count(system: Any, texts: list[str], labels: list[str], rows: list[s
 
     Args:
         rows: (n,) sample ids, which break ties.
-        cached: see `keeps_labels`.
     """
 
     def read(some: list[str]) -> tuple[Read | None, np.ndarray, float]:

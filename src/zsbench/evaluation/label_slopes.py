@@ -4,23 +4,16 @@ n texts, K labels.
 """
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from zsbench.evaluation.metrics import one_hot, point
-from zsbench.store.integrity import write_frame
+from zsbench.store import frames
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import read_json, write_atomic
+from zsbench.store.provenance import read_json
 
-COUNT_COLUMNS = ["system", "kind", "seed", "labels", "rows", "datasets", "accuracy", "low", "high", "macro_f1"]
-COUNT_COLUMNS += ["tokens", "first_tokens", "sequences", "milliseconds", "skipped"]
-SLOPE_COLUMNS = ["system", "kind", "metric", "slope", "low", "high", "first", "last", "fewest", "most", "rows"]
-SLOPE_COLUMNS += ["datasets"]
-TEXTS = ["system", "kind", "datasets", "skipped", "metric"]
 BOOTSTRAP = 2000
 
 
@@ -28,7 +21,6 @@ def gather_label_counts(root: Path, spec: dict[str, Any]) -> None:
     """Write `analysis/label_counts.parquet` and `analysis/label_slopes.parquet` from the stored answers.
 
     Args:
-        root: `results/<run>`.
         spec: the analysis spec; its `label_counts` names the systems.
     """
     layout = Layout(Path(root))
@@ -43,23 +35,12 @@ def gather_label_counts(root: Path, spec: dict[str, Any]) -> None:
         of_system = list(count_rows(record, spec["statistics"]))
         rows += [{"system": system, "kind": kind, **row} for row in of_system]
         slopes += [{"system": system, "kind": kind, **row} for row in slope_rows(record, of_system, spec["statistics"])]
-    for name, table, columns in (("label_counts", rows, COUNT_COLUMNS), ("label_slopes", slopes, SLOPE_COLUMNS)):
-        frame = pd.DataFrame(table, columns=columns)
-        frame = frame.astype({column: "float64" for column in columns if column not in TEXTS})
-        frame = frame.astype({column: "object" for column in columns if column in TEXTS})
-        write_atomic(layout.root / "analysis" / f"{name}.parquet", partial(_write, frame))
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    write_frame(path, frame)
+    frames.write(layout, "label_counts", rows)
+    frames.write(layout, "label_slopes", slopes)
 
 
 def correctness(record: dict[str, Any]) -> tuple[list[int], list[np.ndarray]]:
-    """Numbers of labels at which every data set was measured, and for each data set the correct answers, (n, C) bool.
-
-    Args:
-        record: see `label_counts.count_labels`.
-    """
+    """Numbers of labels measured on every data set, and for each data set the correct answers, (n, C) bool."""
     sets = record["sets"].values()
     known = [{one["labels"] for one in of_set["counts"] if not one["skipped"]} for of_set in sets]
     counts = sorted(set.intersection(*known))

@@ -3,13 +3,12 @@
 This depends only on the cells: no model, no torch, no network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from zsbench.evaluation.calibration import (
     BINS,
@@ -29,88 +28,26 @@ from zsbench.evaluation.cells import Cell, read_cell
 from zsbench.evaluation.metrics import chance, multi_label, of_scores, per_label, point, single_label
 from zsbench.evaluation.protocols import Decision, decide, write_decisions
 from zsbench.plan.suites import is_random, suite_systems
-from zsbench.store import integrity
+from zsbench.store import frames
 from zsbench.store.cells import OK, cell_name, status
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_atomic, write_json
+from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_json
 from zsbench.systems.controls import draw
 
-METRIC_COLUMNS = ["suite", "dataset", "system", "seed", "protocol", "split", "metric", "label", "value"]
-CALIBRATION_COLUMNS = [
-    "suite",
-    "dataset",
-    "system",
-    "seed",
-    "confidence_kind",
-    "rows",
-    "ece",
-    "ece_low",
-    "ece_high",
-    "ece_calibrated",
-    "ece_calibrated_high",
-    "brier",
-    "auroc",
-]
 COVERED = [f"accuracy_{coverage:.0%}".rstrip("%") for coverage in COVERAGES]
-COVERAGE_COLUMNS = ["suite", "dataset", "system", "seed", "rows", *COVERED, "accuracy", "aurc", "aurc_low", "aurc_high"]
-RELIABILITY_COLUMNS = ["suite", "dataset", "system", "bin", "low", "high", "count", "confidence", "accuracy"]
-RELIABILITY_COLUMNS += ["accuracy_low", "accuracy_high"]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
-COST_COLUMNS = ["suite", "dataset", "system", "seed", *COST_FIELDS]
-SENSITIVITY_COLUMNS = ["kind", "dataset", "system", "seed", "k", "mean", "low", "high"]
-SENSITIVITY_COLUMNS += ["flip_rate", "flip_low", "flip_high", "floor", "median_shift", "rows"]
-FRAMES = {
-    "metrics": METRIC_COLUMNS,
-    "calibration": CALIBRATION_COLUMNS,
-    "coverage": COVERAGE_COLUMNS,
-    "reliability": RELIABILITY_COLUMNS,
-    "cost": COST_COLUMNS,
-    "sensitivity": SENSITIVITY_COLUMNS,
-}
+FRAMES = ("metrics", "calibration", "coverage", "reliability", "cost", "sensitivity")  # from single cells
 OVER_CHANCE = "macro_f1_over_chance"
 DRAWS = 100  # of a random control; with a standard deviation of 0.03 per draw, the mean has one of 0.003
 BOOTSTRAP = 2000  # draws of rows for the interval of a flip rate
-# Columns with possibly missing values: stored as floating point even if every value is missing.
-NUMBERS = {
-    "value",
-    "auroc",
-    "confidence",
-    "accuracy",
-    "accuracy_low",
-    "accuracy_high",
-    "median_shift",
-    *COST_FIELDS,
-} - {"texts"}
-NUMBERS |= {"p", "p_adjusted", "mcnemar_p", "df", "error", "equivalence_low", "equivalence_high", "mde", "optimism"}
-NUMBERS |= {"needs_rows", "needs_seeds"}
-
-
 Spec = dict[str, Any]
-
-
-def measure(root: Path, spec: Spec) -> None:
-    """Measure every cell of a run in this process, then gather the frames.
-
-    Args:
-        root: `results/<run>`.
-        spec: the analysis spec.
-
-    Raises:
-        IntegrityError: see `measure_job`.
-    """
-    for system in spec["systems"]:
-        suites = {suite: entry for suite, entry in spec["suites"].items() if suite in system["suites"]}
-        for seed in system["seeds"]:
-            job = {"system": system["id"], "seed": seed, "settings": system["settings"], "suites": suites}
-            measure_job(root, job)
-    gather(root, spec)
+Values = dict[tuple[str, str], Any]  # (metric, label) -> value or None; label "" for a metric over all labels
 
 
 def measure_job(root: Path, spec: Spec) -> None:
     """Write `decisions.parquet` and `metrics.json` of every cell of one system and seed, then `Layout.measured`.
 
     Args:
-        root: `results/<run>`.
         spec: `Plan.measure_spec`.
 
     Raises:
@@ -158,17 +95,20 @@ def _measure_cell(
     decisions = decide(cell, suite)
     write_decisions(layout, cell, decisions)
     if is_random({"settings": settings}):
-        metrics = expected_rows(cell, settings["control"], dataset, suite)
+        values = expected_values(cell, settings["control"], dataset, suite)
     else:
-        metrics = list(metric_rows(cell, dataset, decisions))
-    metrics += list(over_chance(metrics, chance(cell.gold) if dataset["task"] == "single" else None))
+        values = [values_of(cell, dataset, decision) for decision in decisions]
+    if dataset["task"] == "single":
+        guessing = chance(cell.gold)
+        for one in values:  # rescaled so that chance is 0: comparable in a mean over sets with two and twenty labels
+            one[OVER_CHANCE, ""] = (one["macro_f1", ""] - guessing) / (1 - guessing)
     calibration, of_bins, coverage = calibration_of(cell, dataset["task"], in_range)
     sensitivity = layout.sensitivity(cell.suite, cell.dataset, cell.system, cell.seed)
     return {
         "scores_sha256": cell.card["scores_sha256"],
         "volatile": ["cost"],
         "label_names": dataset["label_names"],
-        "decisions": summary(decisions, metrics),
+        "decisions": [block_of(*pair) for pair in zip(decisions, values, strict=True)],
         "calibration": calibration,
         "reliability": of_bins,
         "coverage": coverage,
@@ -184,10 +124,6 @@ def gather(root: Path, spec: Spec) -> None:
 
     A system that lacks scores on a dataset, even for a single seed, has no rows for it: a mean over fewer seeds than on
     other datasets would not be comparable.
-
-    Args:
-        root: `results/<run>`, measured.
-        spec: the analysis spec.
     """
     layout = Layout(Path(root))
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in FRAMES}
@@ -198,8 +134,8 @@ def gather(root: Path, spec: Spec) -> None:
                 measured = [read_json(path) for path in paths]
                 if all(one["decisions"] for one in measured):
                     _add_rows(rows, measured)
-    for name, columns in FRAMES.items():
-        write_frame(layout, name, rows[name], columns)
+    for name in FRAMES:
+        frames.write(layout, name, rows[name])
 
 
 def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, Any]]) -> None:
@@ -234,38 +170,17 @@ def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, An
         rows["reliability"].append(where | limits | means)
 
 
-def write_frame(layout: Layout, name: str, rows: list[dict[str, Any]], columns: list[str]) -> None:
-    """Write `analysis/<name>.parquet` with exactly these columns, even if there are no rows."""
-    frame = pd.DataFrame(rows, columns=columns)
-    frame = frame.astype({column: "float64" for column in columns if column in NUMBERS})
-    write_atomic(layout.root / "analysis" / f"{name}.parquet", lambda path: integrity.write_frame(path, frame))
-
-
-def metric_rows(cell: Cell, dataset: dict[str, Any], decisions: list[Decision]) -> Iterator[dict[str, Any]]:
-    """Tidy rows of one cell; `label` is "" for a metric over all labels."""
-    for decision in decisions:
-        gold = cell.gold[decision.rows]
-        where = {
-            "suite": cell.suite,
-            "dataset": cell.dataset,
-            "system": cell.system,
-            "seed": cell.seed,
-            "protocol": decision.protocol,
-            "split": decision.split,
-        }
-        whole = single_label if dataset["task"] == "single" else multi_label
-        for metric, value in _mean([whole(gold, predictions) for predictions in decision.partitions]).items():
-            yield where | {"metric": metric, "label": "", "value": value}
-        scores = cell.scores[decision.rows]
-        for metric, value in of_scores(dataset["task"], gold, scores).items():
-            yield where | {"metric": metric, "label": "", "value": value}
-        if dataset["task"] == "single":
-            continue
-        values = [per_label(gold, predictions, scores) for predictions in decision.partitions]
-        for index, label in enumerate(dataset["label_names"]):
-            threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
-            for metric, of_label in (_mean([labels[index] for labels in values]) | threshold).items():
-                yield where | {"metric": metric, "label": label, "value": of_label}
+def values_of(cell: Cell, dataset: dict[str, Any], decision: Decision) -> Values:
+    """Every metric of a cell under one decision."""
+    gold, scores, single = cell.gold[decision.rows], cell.scores[decision.rows], dataset["task"] == "single"
+    whole = _mean([(single_label if single else multi_label)(gold, one) for one in decision.partitions])
+    values: Values = {(name, ""): value for name, value in (whole | of_scores(dataset["task"], gold, scores)).items()}
+    labels = [] if single else [per_label(gold, predictions, scores) for predictions in decision.partitions]
+    for index, label in enumerate(dataset["label_names"] if labels else ()):
+        threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
+        means = _mean([of_partition[index] for of_partition in labels])
+        values |= {(name, label): value for name, value in (means | threshold).items()}
+    return values
 
 
 def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -276,21 +191,8 @@ def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
-def over_chance(rows: list[dict[str, Any]], guessing: float | None) -> Iterator[dict[str, Any]]:
-    """Macro-F1 rescaled so that chance is 0 and perfect is 1: (F - F0) / (1 - F0).
-
-    This makes data sets with two and with twenty labels comparable in a mean.
-
-    Args:
-        guessing: F0; None for multi-label data sets, which get no rows.
-    """
-    for row in rows:
-        if guessing is not None and row["metric"] == "macro_f1":
-            yield row | {"metric": OVER_CHANCE, "value": (row["value"] - guessing) / (1 - guessing)}
-
-
-def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[dict[str, Any]]:
-    """`metric_rows` of a random control: each value is the mean over `DRAWS` draws, which estimates its expectation.
+def expected_values(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[Values]:
+    """`values_of` each decision of a random control: means over `DRAWS` draws, which estimate expectations.
 
     The cell stores one draw, which calibration and figures of single rows use.
     """
@@ -298,10 +200,13 @@ def expected_rows(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[st
     suite = suite | {"partitions": 1}  # the mean over draws already averages out the partition
     for seed in range(DRAWS):
         drawn = replace(cell, scores=draw(name, seed, cell.dataset, dataset["task"], cell.split, gold))
-        draws.append(list(metric_rows(drawn, dataset, decide(drawn, suite))))
-    values = np.array([[row["value"] for row in rows] for rows in draws], dtype=float)  # (draws, rows); None is nan
-    means = [None if np.isnan(column).any() else float(column.mean()) for column in values.T]
-    return [row | {"value": value} for row, value in zip(draws[0], means, strict=True)]
+        draws.append([values_of(drawn, dataset, decision) for decision in decide(drawn, suite)])
+    return [_expectation(of_decision) for of_decision in zip(*draws, strict=True)]
+
+
+def _expectation(draws: Sequence[Values]) -> Values:
+    columns = {key: np.array([values[key] for values in draws], dtype=float) for key in draws[0]}  # None is nan
+    return {key: None if np.isnan(column).any() else float(column.mean()) for key, column in columns.items()}
 
 
 def calibration_of(
@@ -396,21 +301,17 @@ def headline(metric: str, gold: np.ndarray, answers: np.ndarray, labels: int) ->
     return point(metric, one_hot[gold], one_hot[answers], single=True)
 
 
-def summary(decisions: list[Decision], metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One block per protocol and split: row count, the split its thresholds were fitted on, and its metrics."""
-    blocks = []
-    for decision in decisions:
-        values = [row for row in metrics if (row["protocol"], row["split"]) == (decision.protocol, decision.split)]
-        labels = dict.fromkeys(row["label"] for row in values if row["label"])
-        block = {
-            "protocol": decision.protocol,
-            "split": decision.split,
-            "rows": len(decision.rows),
-            "thresholds_fitted_on": decision.fitted_on,
-            "metrics": {row["metric"]: row["value"] for row in values if not row["label"]},
-            "labels": {
-                label: {row["metric"]: row["value"] for row in values if row["label"] == label} for label in labels
-            },
-        }
-        blocks.append(block)
-    return blocks
+def block_of(decision: Decision, values: Values) -> dict[str, Any]:
+    """What `metrics.json` records of a decision: row count, the split its thresholds were fitted on, and metrics."""
+    labels: dict[str, dict[str, float | None]] = {}
+    for (metric, label), value in values.items():
+        if label:
+            labels.setdefault(label, {})[metric] = value
+    return {
+        "protocol": decision.protocol,
+        "split": decision.split,
+        "rows": len(decision.rows),
+        "thresholds_fitted_on": decision.fitted_on,
+        "metrics": {metric: value for (metric, label), value in values.items() if not label},
+        "labels": labels,
+    }

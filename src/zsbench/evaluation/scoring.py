@@ -98,7 +98,6 @@ def score_job(root: Path, *specs: dict[str, Any], licences: dict[str, str] | Non
     in `Layout.failures`. `Layout.scored`, written last, lists the cells.
 
     Args:
-        root: `results/<run>`.
         specs: `Plan.score_spec`, one per suite, all for the same system and seed.
         licences: licences of the system's components, for the cards; changing them does not trigger rescoring.
 

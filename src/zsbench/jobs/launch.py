@@ -88,7 +88,6 @@ def too_few_gpus(wanted: int, limit: int | None = None) -> str | None:
     """Message if there are GPUs, but fewer than a training requires; else None. Without any GPU, it runs on the CPU.
 
     Args:
-        wanted: GPUs per training.
         limit: GPUs that the run may use at a time; None for all visible ones.
     """
     visible = len(visible_devices(os.environ).names)
@@ -135,13 +134,6 @@ def slurm_nodes(environment: Mapping[str, str]) -> Nodes:
 def accelerate_command(strategy: Strategy, processes: int, nodes: Nodes, port: int, configs: Path) -> list[str]:
     """The `accelerate launch` command up to the worker module, which makes each process end with the launcher.
 
-    Args:
-        strategy: accelerate strategy, for its config.
-        processes: processes per node.
-        nodes: the nodes of the job.
-        port: port of the first node.
-        configs: folder of launch configs.
-
     Raises:
         LaunchError: the strategy has no config, or needs a package that is not installed.
     """
@@ -175,7 +167,6 @@ def launch(
             (the effective batch size is the same, because accumulation depends on the number of processes).
         strategy: accelerate strategy; None for a single plain process.
         command: `["-m", "package.module", ...]` or `["script.py", ...]`.
-        leases: the lease folder; None for the machine's (`zsbench.jobs.leases.lease_folder()`).
         configs: folder of accelerate's launch configs, one per strategy.
         cpu: use the CPU with `gpus` processes (gloo), even if there are GPUs.
 
@@ -244,8 +235,6 @@ def run_job(command: list[str], environment: dict[str, str], leases: Collection[
     """Run a job in its own process group; it receives this process's signals, holds its leases and ends with it.
 
     Args:
-        command: the command line.
-        environment: its environment variables.
         leases: open lease files, which the job inherits.
 
     Returns:

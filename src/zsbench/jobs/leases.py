@@ -78,10 +78,8 @@ def lease_devices(
     need one.
 
     Args:
-        folder: the machine's lease folder.
         devices: identities of the devices this job may use; at least `count`.
         count: number of devices needed (>= 1).
-        say: called with progress lines while waiting.
 
     Yields:
         {device: open lease file}; a process that inherits the file also holds the lease.

@@ -39,7 +39,6 @@ def snakemake_command(
         configs: config files, later ones override earlier ones; empty for Snakemake's default.
         cores: number of jobs at a time, except GPU jobs.
         gpus: GPUs that jobs may use at a time.
-        dry_run: only print the plan.
         targets: targets to build; none for everything.
     """
     command = [

@@ -115,7 +115,6 @@ def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
 
     Args:
         modules: dotted names; they are included even if they are in `PLUMBING`.
-        without: further modules to exclude.
 
     Raises:
         ValueError: a name is not a module of the project.
@@ -132,11 +131,6 @@ def sources(*modules: str, without: Collection[str] = ()) -> list[Path]:
 def code_digest(*modules: str, user_files: Collection[Path] = (), without: Collection[str] = ()) -> str:
     """Digest (16 hex digits) of the code in `sources(*modules)` and of the contents of further files.
 
-    Args:
-        modules: dotted names.
-        user_files: the user's own files.
-        without: modules to exclude.
-
     Raises:
         ValueError: a name is not a module of the project.
     """
@@ -146,13 +140,7 @@ def code_digest(*modules: str, user_files: Collection[Path] = (), without: Colle
 
 
 def system_code(family: str, settings: dict[str, Any], without: Collection[str] = ()) -> str:
-    """Digest of the code that a system's scores depend on: scoring, its adapter, and the package of a custom class.
-
-    Args:
-        family: family of the system.
-        settings: its settings in the config.
-        without: modules to exclude.
-    """
+    """Digest of the code that a system's scores depend on: scoring, its adapter, and the package of a custom class."""
     user_files = package_files(settings["class"]) if family == "custom" else []
     return code_digest("zsbench.evaluation.scoring", FAMILIES[family].module, user_files=user_files, without=without)
 

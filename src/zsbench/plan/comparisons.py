@@ -103,8 +103,6 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
     so only systems are compared.
 
     Args:
-        spec: the analysis spec.
-        suite: id of the suite.
         available: (split, system, protocol) triples that every data set of the suite has.
     """
     systems = suite_systems(spec, suite)
@@ -266,7 +264,6 @@ def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
 
     Args:
         gliznet: `base`, `variants` (one-factor overrides) and `compounds` (name -> [variant, against]) of the config.
-        variant, against: names of variants.
 
     Raises:
         ConfoundedContrastError: they differ in several factors and are not a compound; the message lists the factors.

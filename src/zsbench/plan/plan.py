@@ -45,6 +45,11 @@ class Plan:
     config: dict[str, Any]
     resources: dict[str, Any]
 
+    @classmethod
+    def read(cls, root: Path) -> "Plan":
+        """The plan of a run that the workflow has started, from `results/<run>/config.json`."""
+        return cls(**json.loads(Layout(root).config.read_text(encoding="utf-8")))
+
     def spec(self, kind: str, *names: str) -> Any:
         """The spec of a job as plain JSON, by kind and names: ("dataset", "imdb"), ("training", model, seed), ..."""
         spec = getattr(self, f"{kind}_spec")

@@ -63,3 +63,10 @@ def suite_systems(spec: dict[str, Any], suite: str) -> list[dict[str, Any]]:
 def is_random(system: dict[str, Any]) -> bool:
     """Whether a system is a random control, whose value in tables is a mean over draws."""
     return system["settings"].get("control") in RANDOM
+
+
+def nli_of(spec: dict[str, Any], suite: str, hybrid: dict[str, Any]) -> str | None:
+    """The NLI system with the model that a hybrid builds on; None if the run does not score it on its own."""
+    nli = hybrid["settings"].get("nli")
+    candidates = [system for system in suite_systems(spec, suite) if system["family"] == "nli"]
+    return next((one["id"] for one in candidates if nli in (one["id"], one.get("model"))), None)

@@ -15,7 +15,7 @@ from zsbench.evaluation.statistics import holm
 from zsbench.plan.suites import RANDOM
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.frames import AVERAGE
-from zsbench.store.cells import OK, status
+from zsbench.store.cells import OK, cell_ids, status
 from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
@@ -100,11 +100,10 @@ def _cells(root: Path, pattern: str) -> Cells:
     layout = Layout(root)
     seeds: dict[Key, list[int]] = {}
     without: set[Key] = set()  # some seed has no scores (see `read_cells`)
-    for path in sorted((root / "cells").glob(f"{pattern}/*/*/seed*/card.json")):
-        suite, dataset, system, seed = path.parts[-5:-1]
-        seeds.setdefault((suite, dataset, system), []).append(int(seed.removeprefix("seed")))
-        if status(read_json(path)) != OK:
-            without.add((suite, dataset, system))
+    for *key, seed in cell_ids(root, pattern):
+        seeds.setdefault(tuple(key), []).append(seed)
+        if status(read_json(layout.card(*key, seed))) != OK:
+            without.add(tuple(key))
     if not seeds:
         raise IntegrityError(f"{root}: no cells; expected results/<run>")
 
@@ -175,26 +174,21 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     """The comparison for a terminal: averages first, then datasets, then notes."""
     frame = comparison.deltas
     frame = frame.assign(first=frame["dataset"] != AVERAGE).sort_values(["suite", "first"], kind="stable")
-    titles = ("suite", "dataset", "system")
-    widths = [max([len(title), *frame[title].map(len)]) for title in titles]
-    head = " ".join(title.ljust(width) for title, width in zip(titles, widths, strict=True))
-    lines = [
-        "macro-F1, delta = b - a",
-        f"a: {a}",
-        f"b: {b}",
-        "",
-        f"{head}       a       b    delta  interval             p",
-    ]
-    for row in frame.itertuples():
-        names = (row.suite, row.dataset, row.system)
-        name = " ".join(text.ljust(width) for text, width in zip(names, widths, strict=True))
-        interval = f"[{row.low:+.4f}, {row.high:+.4f}]"
-        mark = "*" if row.p_adjusted < SIGNIFICANT else ""
-        p = f"{row.p_adjusted:.4f}{mark}" if row.p_adjusted == row.p_adjusted else "–"
-        lines.append(f"{name}  {row.a:.4f}  {row.b:.4f}  {row.delta:+.4f}  {interval}  {p}")
+    frame["interval"] = [f"[{low:+.4f}, {high:+.4f}]" for low, high in zip(frame["low"], frame["high"], strict=True)]
+    table = frame.assign(p=frame["p_adjusted"]).to_string(
+        index=False,
+        na_rep="–",
+        columns=["suite", "dataset", "system", "a", "b", "delta", "interval", "p"],
+        formatters={"a": "{:.4f}".format, "b": "{:.4f}".format, "delta": "{:+.4f}".format, "p": _p_text},
+    )
+    lines = ["macro-F1, delta = b - a", f"a: {a}", f"b: {b}", "", table]
     legend = [
         "Intervals: paired bootstrap over rows. p: permutation test that swaps the answers of a and b row by row,",
         f"corrected by Holm, averages and datasets separately; * below {SIGNIFICANT}, – not tested (two seeds).",
         "Several labels per text: thresholds are those of held-out where there are test rows, else of cv.",
     ]
     return "\n".join([*lines, "", *legend, *([""] if comparison.notes else []), *comparison.notes]) + "\n"
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.4f}*" if p < SIGNIFICANT else f"{p:.4f}"

@@ -12,7 +12,7 @@ from zsbench.evaluation.protocols import argmax, representative_decision
 from zsbench.families import FAMILIES, MODEL_TYPES
 from zsbench.reporting.explain import open_cell
 from zsbench.reporting.tables.base import package_version
-from zsbench.store.cells import OK, status
+from zsbench.store.cells import OK, cell_ids, status
 from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
@@ -40,8 +40,6 @@ def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
     label wordings. BTZSC's submission check will list its datasets that are missing.
 
     Args:
-        root: `results/<run>`.
-        system: id of the system.
         model_type: embedding, nli, reranker or llm; by default that of the system's family.
 
     Raises:
@@ -108,27 +106,15 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
     Built with huggingface_hub's `EvalResult`, so that the hub can parse it: macro-F1 and accuracy on single-label sets;
     macro-F1, micro-F1 and exact match on multi-label sets, under the protocol of `representative_decision`.
 
-    Args:
-        root: `results/<run>`.
-        system: id of the system.
-        seed: seed of the checkpoint; by default the first.
-
     Raises:
         ConfigError: the run has no such system or seed.
     """
     from huggingface_hub import EvalResult
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    cells = cells_of(Path(root), system)
-    seeds = sorted({cell.seed for cell in cells})
-    if seed is not None and seed not in seeds:
-        raise ConfigError(f"{system}: no seed {seed}; allowed: {', '.join(map(str, seeds))}")
     layout, results = Layout(Path(root)), []
-    for cell in cells:
-        if cell.seed != (seeds[0] if seed is None else seed):
-            continue
-        path = layout.dataset_card(cell.dataset)
-        facts = read_json(path) if path.is_file() else {}
+    for cell in cells_of_seed(Path(root), system, seed):
+        facts = dataset_facts(cell, layout)
         split, protocol, values = shown_metrics(cell)
         origin = str(facts.get("origin", cell.dataset)).rpartition("datasets/")[2]
         for metric, value in values.items():
@@ -154,10 +140,6 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
 
 def write_model_index(folder: Path, block: str) -> Path:
     """Put a `model-index` block into the metadata of a checkpoint's README.md, replacing an existing one.
-
-    Args:
-        folder: a checkpoint with a model card.
-        block: output of `model_index`.
 
     Returns:
         The path of the README.md.
@@ -186,11 +168,7 @@ def cells_of(root: Path, system: str) -> list[Cell]:
         IntegrityError: none of its cells has scores, or a cell is damaged.
     """
     layout = Layout(root)
-    paths = sorted((root / "cells").glob("*/*/*/seed*/card.json"))
-    ids = [
-        (suite, dataset, name, int(seed.removeprefix("seed")))
-        for suite, dataset, name, seed in (path.parts[-5:-1] for path in paths)
-    ]
+    ids = cell_ids(root)
     known = sorted({cell_id[2] for cell_id in ids})
     if system not in known:
         raise ConfigError(f"{root} has no system {system!r}{suggest(system, known)}")
@@ -200,6 +178,25 @@ def cells_of(root: Path, system: str) -> list[Cell]:
         reason = next(card["reason"] for card in cards.values())
         raise IntegrityError(f"{root}: {system!r} has no scores: {reason}")
     return cells
+
+
+def cells_of_seed(root: Path, system: str, seed: int | None) -> list[Cell]:
+    """`cells_of` a system with one seed, by default its first.
+
+    Raises:
+        ConfigError: the run has no such system or seed.
+    """
+    cells = cells_of(root, system)
+    seeds = sorted({cell.seed for cell in cells})
+    if seed is not None and seed not in seeds:
+        raise ConfigError(f"{system}: no seed {seed}; allowed: {', '.join(map(str, seeds))}")
+    return [cell for cell in cells if cell.seed == (seeds[0] if seed is None else seed)]
+
+
+def dataset_facts(cell: Cell, layout: Layout) -> dict[str, Any]:
+    """Card of the cell's dataset; {} if it is not prepared here."""
+    path = layout.dataset_card(cell.dataset)
+    return read_json(path) if path.is_file() else {}
 
 
 def _btzsc_metrics(cell: Cell) -> dict[str, float]:

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import yaml
 
 from zsbench.evaluation.cells import Cell
-from zsbench.reporting.export import NAMES, TYPES, cells_of, shown_metrics
+from zsbench.reporting.export import NAMES, TYPES, cells_of_seed, dataset_facts, shown_metrics
 from zsbench.reporting.tables.base import package_version
 from zsbench.store.errors import ConfigError
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError, read_json, write_text
+from zsbench.store.provenance import IntegrityError, write_text
 
 EEE_SCHEMA = "0.3.0"  # of package every-eval-ever 0.3.0 (MIT); tests run its validator
 Relationship = Literal["first_party", "third_party", "collaborative", "other"]
@@ -34,21 +34,12 @@ def every_eval_ever(
 ) -> dict[str, Any]:
     """One record of Every Eval Ever's aggregate schema: the results of one model, one entry per dataset and metric.
 
-    Args:
-        root: `results/<run>`.
-        system: id of the system.
-        model_id: `DEVELOPER/NAME` of the model.
-        organization: who ran the evaluation.
-        relationship: relationship of that organization to the model's developer.
-        seed: seed of the model; by default the first.
-        now: seconds since 1970; by default the current time.
-
     Raises:
         ConfigError: the run has no such system or seed, or `model_id` does not have two parts.
     """
     if len([part for part in model_id.split("/") if part]) != 2:
         raise ConfigError(f"model id {model_id!r}: expected DEVELOPER/NAME")
-    cells = _of_one_seed(root, system, seed)
+    cells = cells_of_seed(root, system, seed)
     card, created = cells[0].card, str(int(time.time() if now is None else now))
     details = {"family": card["family"], "precision": card["precision"], "device": card["device"]}
     if card.get("weights_sha256"):
@@ -83,7 +74,7 @@ def every_eval_ever(
 
 def _eee_results(cell: Cell, layout: Layout) -> Iterator[dict[str, Any]]:
     split, protocol, values = shown_metrics(cell)
-    facts, rows = _facts(cell, layout), int((cell.split == split).sum())
+    facts, rows = dataset_facts(cell, layout), int((cell.split == split).sum())
     source: dict[str, Any] = {
         "dataset_name": facts.get("title", cell.dataset),
         "additional_details": {
@@ -143,10 +134,6 @@ def eval_results(
     `representative_decision`. The notes name both, because a benchmark's own metric may differ.
 
     Args:
-        root: `results/<run>`.
-        system: id of the system.
-        seed: seed of the checkpoint; by default the first.
-        source_url: page that the results link to.
         notes: text to put before the generated notes.
 
     Raises:
@@ -156,8 +143,8 @@ def eval_results(
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
     files, layout = {}, Layout(root)
-    for cell in _of_one_seed(root, system, seed):
-        facts = _facts(cell, layout)
+    for cell in cells_of_seed(root, system, seed):
+        facts = dataset_facts(cell, layout)
         repository = _hub_dataset(facts)
         if repository is None:
             continue
@@ -189,19 +176,6 @@ def write_eval_results(folder: Path, files: dict[str, str]) -> list[Path]:
     for path, text in zip(paths, files.values(), strict=True):
         write_text(path, text)
     return paths
-
-
-def _of_one_seed(root: Path, system: str, seed: int | None) -> list[Cell]:
-    cells = cells_of(Path(root), system)
-    seeds = sorted({cell.seed for cell in cells})
-    if seed is not None and seed not in seeds:
-        raise ConfigError(f"{system}: no seed {seed}; allowed: {', '.join(map(str, seeds))}")
-    return [cell for cell in cells if cell.seed == (seeds[0] if seed is None else seed)]
-
-
-def _facts(cell: Cell, layout: Layout) -> dict[str, Any]:
-    path = layout.dataset_card(cell.dataset)
-    return read_json(path) if path.is_file() else {}
 
 
 def _hub_dataset(facts: dict[str, Any]) -> str | None:

@@ -10,42 +10,11 @@ import pandas as pd
 
 from zsbench.evaluation.protocols import representative
 from zsbench.plan.suites import METRICS, suites_of
+from zsbench.store import frames
 from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, read_files, status
-from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 
-# Columns of each analysis frame; a frame that a run does not have reads as empty with these columns.
-COLUMNS = {
-    "metrics": "suite dataset system seed protocol split metric label value",
-    "deltas": (
-        "table suite dataset metric protocol split system baseline baseline_protocol factor levels delta low high p "
-        "p_adjusted tests unit mde verdict equivalence_low equivalence_high needs_rows needs_seeds optimism "
-        "rare_labels n_rows n_sets n_seeds mcnemar_p"
-    ),
-    "confusable": (
-        "suite dataset system baseline factor levels value baseline_value delta low high p p_adjusted tests unit mde"
-        " verdict equivalence_low equivalence_high needs_rows needs_seeds n_rows n_sets n_seeds pairs"
-    ),
-    "claims": "id claim source rule systems measured value low high verdict why",
-    "label_counts": (
-        "system kind seed labels rows datasets accuracy low high macro_f1 tokens first_tokens sequences milliseconds"
-        " skipped"
-    ),
-    "label_slopes": "system kind metric slope low high first last fewest most rows datasets",
-    "ranks": "suite protocol split system value rank rank_low rank_high p_best",
-    "calibration": (
-        "suite dataset system seed confidence_kind rows ece ece_low ece_high ece_calibrated ece_calibrated_high brier"
-        " auroc"
-    ),
-    "coverage": (
-        "suite dataset system seed rows accuracy_50 accuracy_80 accuracy_90 accuracy_95 accuracy aurc aurc_low"
-        " aurc_high"
-    ),
-    "reliability": "suite dataset system bin low high count confidence accuracy accuracy_low accuracy_high",
-    "sensitivity": "kind dataset system seed k mean low high flip_rate flip_low flip_high floor median_shift rows",
-    "cost": "suite dataset system seed seconds texts_per_second peak_memory_mb texts truncated_texts truncated_labels",
-}
 HEADLINE = 6  # most systems that can be told apart in one panel
 SERIES_COLORS = 8  # number of colours in `figures.style`, after which they repeat
 AVERAGE = "average"  # the dataset name of values over a whole suite
@@ -71,7 +40,6 @@ class RunData:
     """A run as seen by the report.
 
     Args:
-        root: `results/<run>`.
         spec: the analysis spec: `run`, `suites`, `systems`, `gliznet`, `statistics`.
     """
 
@@ -83,14 +51,8 @@ class RunData:
         return Layout(self.root)
 
     def frame(self, name: str) -> pd.DataFrame:
-        """An analysis frame; an empty frame with the right columns if the run has none.
-
-        Raises:
-            IntegrityError: the stored frame is damaged or lacks a required column.
-        """
-        path = self.root / "analysis" / f"{name}.parquet"
-        columns = COLUMNS[name].split()
-        return read_frame(path, columns) if path.is_file() else pd.DataFrame(columns=columns)
+        """An analysis frame (`store.frames`)."""
+        return frames.read(self.root, name)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

@@ -15,11 +15,7 @@ SUMMARY = "summary.json"  # one per run, read by the index
 
 
 def write_summary(run: RunData, out: Path) -> None:
-    """Write the part of a run that the index shows: header card, first sentence, headline metric of every cell.
-
-    Args:
-        out: `reports/<run>`.
-    """
+    """Write the part of a run that the index shows: header card, first sentence, headline metric of every cell."""
     card, suites = header(run), {}
     for suite in run.spec["suites"]:
         means = run.suite_means(suite)
@@ -33,11 +29,7 @@ def write_summary(run: RunData, out: Path) -> None:
 
 
 def write_index(reports: Path) -> None:
-    """Write `index.html` over all runs below `reports` that have a page.
-
-    Args:
-        reports: folder of the reports, one folder per run.
-    """
+    """Write `index.html` over all runs below `reports` that have a page."""
     paths = sorted(reports.glob(f"*/{SUMMARY}"))
     runs: dict[str, Any] = {
         path.parent.name: read_json(path) for path in paths if path.with_name("index.html").is_file()

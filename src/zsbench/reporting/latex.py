@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zsbench.reporting.frames import AVERAGE
-from zsbench.reporting.render import MARKS, Cell, Column, Table, cells, escape_tex
+from zsbench.reporting.render import MARKS, Cell, Column, Table, cells, escape_tex, tabular, tex_cell
 from zsbench.store.errors import ConfigError, suggest
 
 INTERVAL = "interval"  # the column of the interval of the column before it
@@ -26,7 +26,6 @@ def to_float(table: Table, run: str, columns: Sequence[str] = (), short_names: b
     Notes that explain a printed mark are below the tabular; other notes and the signature are LaTeX comments.
 
     Args:
-        table: a table of the report.
         run: id of the run, for the label `tab:<run>-<table>`.
         columns: column ids (see `column_ids`) in the desired order; by default all. The first column always comes
             first, followed by the key columns needed to tell rows apart. `interval` puts the interval of the preceding
@@ -172,16 +171,5 @@ def _width(body: list[list[str]]) -> float:
 
 def _tabular(table: Table, titles: list[str], printed: list[list[Cell]]) -> str:
     align = "".join("l" if column.kind == "text" else "r" for column in table.columns)
-    rows = [" & ".join(map(escape_tex, titles)), *(" & ".join(map(_tex, row)) for row in printed)]
-    head, *lines = [rf"{row} \\" for row in rows]
-    return "\n".join(
-        [rf"\begin{{tabular}}{{@{{}}{align}@{{}}}}", r"\toprule", head, r"\midrule", *lines, r"\bottomrule"]
-        + [r"\end{tabular}%"]
-    )
-
-
-def _tex(cell: Cell) -> str:
-    text = escape_tex(cell.text)
-    value = rf"\textbf{{{text}}}" if cell.bold else text
-    shown = f"{value} {escape_tex(cell.marks)}".strip()
-    return f"{{}}{shown}" if shown.startswith("[") else shown  # after "\\", LaTeX reads "[" as an argument
+    rows = [[re.sub(r"^\[", "{}[", tex_cell(cell)) for cell in row] for row in printed]  # "\\ [" is an argument
+    return f"{tabular(titles, rows, f'@{{}}{align}@{{}}')}%"

@@ -82,8 +82,6 @@ def write_report(root: Path, spec: dict[str, Any], out: Path) -> None:
     """Write `index.html`, `REPORT.md` and `summary.json`.
 
     Args:
-        root: `results/<run>`.
-        spec: the analysis spec.
         out: `reports/<run>`; its `tables/` and `figures/` must exist already.
     """
     run, out = RunData(Path(root), spec), Path(out)

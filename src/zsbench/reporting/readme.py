@@ -41,10 +41,6 @@ def render(text: str, reports: Path) -> str:
     A block is `<!-- begin:suite -->` ... `<!-- end:suite -->`, each marker on a separate line. Its name is the name of
     a table of the report, or one of `BLOCKS`.
 
-    Args:
-        text: the whole Markdown file.
-        reports: `reports/<run>`.
-
     Raises:
         ValueError: a block has an unknown name, no end marker, or one with another name; or a table lacks a column that
             the block shows.

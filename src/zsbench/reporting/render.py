@@ -311,20 +311,27 @@ def _pipe_table(titles: Sequence[str], rows: list[list[str]], align: list[str]) 
 def to_latex(table: Table) -> str:
     """A booktabs tabular with notes below, to be `\\input` inside a table environment."""
     table = trimmed(table)
-    rows = [
-        [escape_tex(cell.shown) if not cell.bold else _bold_tex(cell) for cell in row] for row in cells(table)
-    ]  # after "\\", LaTeX reads "[" as an argument
-    frame = pd.DataFrame([[f"{{}}{line[0]}" if line[0].startswith("[") else line[0], *line[1:]] for line in rows])
-    titles = [escape_tex(column.title) for column in table.columns]
-    body = frame.reindex(columns=range(len(titles))).style.hide(axis="index").format_index(titles.__getitem__, axis=1)
+    rows = [[tex_cell(cell) for cell in row] for row in cells(table)]
+    # After "\\", LaTeX reads "[" as an argument.
+    rows = [[f"{{}}{line[0]}" if line[0].startswith("[") else line[0], *line[1:]] for line in rows]
     align = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     lines = [f"% {table.signature}"] if table.signature else []
-    lines.append(body.to_latex(hrules=True, column_format=align).strip())
+    lines.append(tabular([column.title for column in table.columns], rows, align))
     return "\n".join([*lines, *(rf"{{\par\footnotesize {escape_tex(note)}\par}}" for note in table.notes)]) + "\n"
 
 
-def _bold_tex(cell: Cell) -> str:
-    return f"\\textbf{{{escape_tex(cell.text)}}} {escape_tex(cell.marks)}".strip()
+def tabular(titles: list[str], rows: list[list[str]], align: str) -> str:
+    """A booktabs tabular. Titles are escaped here; cells are LaTeX already."""
+    head = list(map(escape_tex, titles))
+    body = pd.DataFrame(rows).reindex(columns=range(len(head))).style.hide(axis="index")
+    return str(body.format_index(head.__getitem__, axis=1).to_latex(hrules=True, column_format=align)).strip()
+
+
+def tex_cell(cell: Cell) -> str:
+    """A printed cell in LaTeX."""
+    text = escape_tex(cell.text)
+    value = rf"\textbf{{{text}}}" if cell.bold else text
+    return f"{value} {escape_tex(cell.marks)}".strip()
 
 
 def to_html(

@@ -4,7 +4,6 @@ Everything is read from stored files; no metric is computed here. docs/numbers.m
 `analysis/`.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +15,10 @@ import pandas as pd
 from zsbench.evaluation.cells import SCORE_PREFIX, Cell, read_cell
 from zsbench.evaluation.protocols import Decision, read_decisions
 from zsbench.plan.plan import Plan
-from zsbench.reporting.frames import AVERAGE, COLUMNS, SINGLE, WORDS, RunData
+from zsbench.reporting.frames import AVERAGE, SINGLE, WORDS, RunData
 from zsbench.store.cells import CellId, status
 from zsbench.store.errors import ConfigError, suggest
+from zsbench.store.frames import COLUMNS
 from zsbench.store.integrity import read_frame
 from zsbench.store.layout import Layout
 
@@ -38,8 +38,7 @@ def open_results(run: str | Path) -> "Results":
     root = next((path for path in (Path(run), Path("results") / run) if Layout(path).config.is_file()), None)
     if root is None:
         raise FileNotFoundError(f"{Layout(Path(run)).config} is missing; expected a run id or results/<run>")
-    plan = Plan(**json.loads(Layout(root).config.read_text(encoding="utf-8")))
-    return Results(RunData(root, plan.spec("analysis")))
+    return Results(RunData(root, Plan.read(root).spec("analysis")))
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,7 +114,6 @@ class Results:
 
         Args:
             dataset: id of the dataset; if several suites have it, the first is used.
-            system: id of the system.
             seed: one of the system's seeds; by default all.
             protocol: protocol of a multi-label suite (`fixed-0.5`, `held-out`, ...); by default the one that tables
                 show first.

@@ -34,6 +34,12 @@ def cell_name(suite: str, dataset: str, system: str, seed: int) -> str:
     return f"{suite}/{dataset}/{system}/seed{seed}"
 
 
+def cell_ids(root: Path, suite: str = "*", system: str = "*") -> list[CellId]:
+    """Ids of the stored cells of `results/<run>`, sorted; `suite` and `system` are glob patterns."""
+    folders = sorted(path.parts[-5:-1] for path in (root / "cells").glob(f"{suite}/*/{system}/seed*/card.json"))
+    return [(*names, int(seed.removeprefix("seed"))) for *names, seed in folders]  # type: ignore[misc]
+
+
 def write_scores(layout: Layout, cell: CellId, write: Callable[[Path], object]) -> str:
     """Let `write` create the cell's scores file; return its SHA-256. The cell is incomplete until its card exists."""
     layout.card(*cell).unlink(missing_ok=True)

@@ -29,7 +29,6 @@ def check_listed(folder: Path, entries: list[dict[str, Any]], record: Path) -> N
     """Raise unless every listed file exists and is unchanged.
 
     Args:
-        folder: folder of the files.
         entries: entries from `listing`.
         record: the file with the entries; deleting it makes the job that wrote the files run again.
 

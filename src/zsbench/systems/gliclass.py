@@ -93,8 +93,7 @@ class GLiClassSystem(Adapter):
             row = next(i for i, number in enumerate(lost) if number)
             raise LabelSetError(
                 f"{lost[row]} of {n_labels} labels do not fit into the {self.limit} tokens of a sequence with "
-                f"texts[{row}]"
-                f" ({sum(map(bool, lost))} texts in total); use fewer or shorter labels, or shorter texts"
+                f"texts[{row}] ({sum(map(bool, lost))} texts in total); use fewer or shorter labels, or shorter texts"
             )
 
     def _tokenize(self, strings: Sequence[str]) -> tuple[list[list[int]], list[int]]:

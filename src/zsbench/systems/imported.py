@@ -28,12 +28,6 @@ def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
 
     Columns: `sample_id` as in the dataset's rows.parquet, and one column per label (`score:label`, or just `label`).
 
-    Args:
-        root: `results/<run>`.
-        system: id of the system in the config.
-        dataset: id of the prepared dataset.
-        csv: the file.
-
     Returns:
         Number of imported rows.
 

@@ -194,7 +194,6 @@ def chosen_answer(text: str, answers: Sequence[str]) -> str | None:
     or a similar word; the only allowed answer among its words. "I" and "A" before a word are English, not labels.
 
     Args:
-        text: the reply.
         answers: allowed answers, from `answer_keys`, or "yes" and "no" (case-insensitive).
     """
     letters = all(len(answer) == 1 for answer in answers)

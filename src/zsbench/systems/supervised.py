@@ -23,7 +23,6 @@ class SupervisedSystem:
         """P(label | text) of other texts, (n, L) in [0, 1].
 
         Args:
-            texts: training texts.
             gold: (len(texts), L) of 0 and 1, their labels.
             others: n texts to score.
         """

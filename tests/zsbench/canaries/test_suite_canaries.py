@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from benchmarks.measures import GateError, gate
+from tests.measured import measure
 from zsbench.data.prepare import prepare_dataset
-from zsbench.evaluation.measure import measure, sensitivity_records
+from zsbench.evaluation.measure import sensitivity_records
 from zsbench.evaluation.metrics import multi_label
 from zsbench.evaluation.protocols import PROTOCOLS, Folds, thresholded
 from zsbench.evaluation.scoring import score_job

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 
 from tests.zsbench.config.test_config_fuzz import VALUES
 from zsbench.config.load import ConfigError, load_yaml
-from zsbench.config.published import load_published
+from zsbench.config.published import PUBLISHED, load_published
 from zsbench.data.errors import DataError
 from zsbench.data.prepare import prepare_dataset
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.render import cells
-from zsbench.reporting.tables.published import PUBLISHED, published_table
+from zsbench.reporting.tables.published import published_table
 from zsbench.store.integrity import write_rows
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import file_sha256, write_json

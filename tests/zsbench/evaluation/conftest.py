@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 from synthetic import make_run
 
+from tests.measured import measure
 from zsbench.evaluation.compare import compare
-from zsbench.evaluation.measure import measure
 
 
 @pytest.fixture(scope="session")

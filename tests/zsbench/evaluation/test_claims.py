@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from synthetic import make_run, make_spec, system
 
+from tests.measured import measure
 from zsbench.config.load import ConfigError, load_resources, load_yaml, resolve
 from zsbench.evaluation import claims as rules
 from zsbench.evaluation.claims import Run, judge, write_claims
 from zsbench.evaluation.compare import compare
 from zsbench.evaluation.compare import test_of as of_pair
-from zsbench.evaluation.measure import measure
 from zsbench.plan.claims import CONTRADICTED, KINDS, NOT_TESTABLE, RULES, SUPPORTED, UNDECIDED, kind_of, named
 from zsbench.plan.comparisons import pairs_of
 from zsbench.plan.plan import Plan

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from synthetic import make_run, make_spec
 
+from tests.measured import measure
 from zsbench.evaluation.cells import read_cell
 from zsbench.evaluation.compare import (
     AVERAGE,
-    COLUMNS,
     Answers,
     Comparisons,
     available,
@@ -17,10 +17,10 @@ from zsbench.evaluation.compare import (
     rank_rows,
     resample,
 )
-from zsbench.evaluation.measure import measure
 from zsbench.evaluation.metrics import one_hot
 from zsbench.evaluation.statistics import mcnemar
 from zsbench.plan.comparisons import ConfoundedContrastError, Pair, hybrid_contrasts
+from zsbench.store.frames import COLUMNS
 from zsbench.store.layout import Layout
 
 HYBRID = {"nli": "nli", "template": "{}", "nli_only": ["a"], "training": {"epochs": 25, "blend_weight": 1.0}}
@@ -42,8 +42,8 @@ def metrics(analysed):
 
 
 def test_columns(deltas):
-    assert list(deltas.columns) == COLUMNS
-    assert set(CONTRACT.split()) <= set(COLUMNS)
+    assert list(deltas.columns) == COLUMNS["deltas"].split()
+    assert set(CONTRACT.split()) <= set(COLUMNS["deltas"].split())
 
 
 def test_every_delta_is_the_difference_of_the_printed_means(deltas, metrics):

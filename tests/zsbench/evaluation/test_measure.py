@@ -10,8 +10,9 @@ import pytest
 from sklearn.metrics import f1_score
 from synthetic import make_run, make_spec, system, write_cell
 
+from tests.measured import measure
 from zsbench.evaluation.compare import compare
-from zsbench.evaluation.measure import gather, measure, measure_job
+from zsbench.evaluation.measure import gather, measure_job
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_json
 
@@ -131,7 +132,7 @@ def test_measuring_and_comparing_import_no_torch(small):
     spec["statistics"]["draws"] = 100
     code = (
         "import json, sys; from pathlib import Path\n"
-        "from zsbench.evaluation.measure import measure; from zsbench.evaluation.compare import compare\n"
+        "from tests.measured import measure; from zsbench.evaluation.compare import compare\n"
         "from zsbench.reporting.tables import write_tables\n"
         "root, spec = Path(sys.argv[1]), json.load(sys.stdin)\n"
         "measure(root, spec); compare(root, spec); write_tables(root, spec, root / 'tables')\n"

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 from synthetic import TOPICS, make_run, make_spec, system
 
+from tests.measured import measure
 from zsbench.evaluation.compare import answers_of, compare
-from zsbench.evaluation.measure import measure
 from zsbench.plan.contents import absent, figures, tables
 from zsbench.store.layout import Layout
 

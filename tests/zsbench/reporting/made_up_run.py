@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tests.measured import measure
 from zsbench.config.load import load_resources
 from zsbench.evaluation.claims import write_claims
 from zsbench.evaluation.compare import compare
 from zsbench.evaluation.confusable import compare_confusable
 from zsbench.evaluation.label_slopes import gather_label_counts
-from zsbench.evaluation.measure import measure
 from zsbench.store.layout import WORKFLOW, Layout
 from zsbench.store.provenance import digest, read_json, write_atomic, write_json
 

@@ -14,9 +14,9 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from gliznet.card import MARK, render_card
 from gliznet.config import GliZNetConfig
+from tests.measured import measure
 from zsbench.cli.main import main
 from zsbench.config.load import ConfigError, load_resources
-from zsbench.evaluation.measure import measure
 from zsbench.reporting import export
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.export import BTZSC, BTZSC_METRICS, btzsc, model_index, write_model_index

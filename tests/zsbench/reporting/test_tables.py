@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from zsbench.config.published import load_published
+from zsbench.config.published import PUBLISHED, load_published
 from zsbench.plan.contents import ReportItem, tables
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.page import linker
@@ -20,7 +20,7 @@ from zsbench.reporting.render import Table, read_table
 from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables import write_tables
 from zsbench.reporting.tables.base import BUILDERS, available_items, build_table, table
-from zsbench.reporting.tables.multi import PUBLISHED, _reported, attribution
+from zsbench.reporting.tables.multi import _reported, attribution
 from zsbench.store.provenance import canonical_json, read_json, write_json
 
 ENDINGS = ("csv", "json", "md", "tex")

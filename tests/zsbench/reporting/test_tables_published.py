@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from zsbench.config.load import load_yaml, resolve
-from zsbench.config.published import load_published
+from zsbench.config.published import PUBLISHED, load_published
 from zsbench.plan.plan import Plan
 from zsbench.reporting.frames import RunData
-from zsbench.reporting.tables.published import PUBLISHED, published_table
+from zsbench.reporting.tables.published import published_table
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
 

@@ -1,7 +1,5 @@
 """Fetching: turns a source's description into files on disk and a manifest. The only stage that uses the network."""
 
-import errno
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -132,7 +130,6 @@ def fetch(
             safetensors.
         manifest_path: `.../manifest.json`; the files go to `files/` next to it.
         mirror: folder used instead of the hub: sources with a `repo` are read only from it.
-        lock: this source's entry in lock.yaml.
 
     Returns:
         The manifest.
@@ -146,7 +143,6 @@ def fetch(
     marker, key = partial / ".source", digest([source, lock, str(mirror)])
     if partial.exists() and (not marker.is_file() or marker.read_text() != key):
         shutil.rmtree(partial)  # left by another source or revision
-    _check_replaceable(folder)
     partial.mkdir(parents=True, exist_ok=True)
     marker.write_text(key)
     try:
@@ -170,17 +166,6 @@ def fetch(
     partial.rename(folder)
     write_json(manifest_path, manifest)
     return manifest
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Check, before anything is changed, that the folder can be removed although another user may own parts of it.
-
-    Raises:
-        PermissionError: names the first folder that cannot be removed.
-    """
-    for directory in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        if directory.exists() and not os.access(directory, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
 
 def _obtain(source: dict[str, Any], folder: Path, mirror: Path | None, lock: dict[str, Any] | None) -> dict[str, Any]:

@@ -29,7 +29,6 @@ def wrong_sum(path: Path, pinned: dict[str, Any]) -> str | None:
     """Describe how a file differs from its pinned checksum or size; None if it matches.
 
     Args:
-        path: the file.
         pinned: `sha256`, or `git_sha1` (git's blob hash of a small file), and optionally `bytes`.
     """
     size = path.stat().st_size

@@ -99,8 +99,6 @@ def download(url: str, target: Path, pinned: str, algorithm: str = "sha256", by:
     """Download a URL to `target`, resuming a partial file of an earlier attempt, and check its checksum.
 
     Args:
-        url: the URL.
-        target: the file to write.
         pinned: the expected checksum, in hexadecimal.
         algorithm: its name in `hashlib`.
         by: where the checksum comes from, for the message.

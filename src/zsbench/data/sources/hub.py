@@ -55,7 +55,6 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
     Args:
         source: `repo`, `repo_type` ("dataset" or "model"), `revision` (a commit or "lock"), `files` (names, patterns).
         folder: where the files go, laid out as in the repository. Complete files found there are not downloaded again.
-        lock: this source's entry in lock.yaml.
 
     Returns:
         Facts for the manifest: `origin`, `revision`, `verified`.
@@ -153,8 +152,7 @@ def check_space(wanted: int, folder: Path) -> None:
     if wanted > free:
         raise FetchError(
             f"the download needs {wanted / 1e9:.2f} GB but only {free / 1e9:.2f} GB are free in {folder}; free some "
-            "space, "
-            "or run on a larger disk"
+            "space, or run on a larger disk"
         )
 
 

@@ -33,10 +33,6 @@ def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict
     Only commits, sizes and checksums are requested from the hub; no file is downloaded. An entry is resolved again if
     its repository or file list changed in the preset.
 
-    Args:
-        sources: presets by id.
-        path: the lock file.
-
     Returns:
         The whole lock.
 
@@ -68,8 +64,6 @@ def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path
 
     Args:
         sources: presets by id, each with its lock entry (`lock`) if there is one.
-        names: ids of the sources that are about to be fetched.
-        path: the lock file.
 
     Yields:
         One line per source, with its commit and size. If one cannot be pinned, the last line tells why.

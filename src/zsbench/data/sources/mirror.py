@@ -22,8 +22,6 @@ def fetch_mirror(source: dict[str, Any], folder: Path, mirror: Path, lock: dict[
     Args:
         source: a hub source, or an https source that names its `repo`.
         folder: where the files go, laid out as in the repository.
-        mirror: top folder of the mirror.
-        lock: this source's entry in lock.yaml.
 
     Returns:
         Facts for the manifest: `origin`, `revision`, `verified`, `replica`.

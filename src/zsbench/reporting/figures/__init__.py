@@ -18,8 +18,6 @@ def write_figures(root: Path, spec: dict[str, Any], out: Path) -> list[Path]:
     """Draw all figures of a run.
 
     Args:
-        root: `results/<run>`.
-        spec: the analysis spec.
         out: folder of the figures (`reports/<run>/figures`); files of an earlier drawing are replaced, and those of a
             figure that the run no longer has are removed.
 

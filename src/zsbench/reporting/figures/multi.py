@@ -71,9 +71,8 @@ def label_f1(run: RunData, suite: str) -> Drawing | None:
     best = table[table["label"] == "macro-F1"].sort_values("mean").iloc[-1]
     alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
     caption = (
-        f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means; lines:"
-        f" range over seeds; {_seeds(run, names)}.{_weights_note(run, names, dataset, shown[1])}"
-        f"{run.shown_note(names, suite)}"
+        f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means; lines: range over "
+        f"seeds; {_seeds(run, names)}.{_weights_note(run, names, dataset, shown[1])}{run.shown_note(names, suite)}"
     )
     return Drawing(canvas, table, alt, caption)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -38,34 +39,7 @@ DASHES: tuple[Any, ...] = (
     (0, (4, 1)),
     (0, (3, 3)),
 )
-RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.parse_math": False,  # "$" in a title is a literal dollar sign
-    "svg.fonttype": "path",  # renders the same on every machine, regardless of installed fonts
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-}
-
-
+STYLE = Path(__file__).with_name("house.mplstyle")
 TIP = "tip:"  # prefix of an artist's id; the rest is its tooltip
 
 
@@ -114,8 +88,7 @@ def house_style() -> Iterator[None]:
     with mpl.rc_context(), warnings.catch_warnings():
         # Scripts that the font lacks are drawn as boxes; tables and the page show such names.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+        mpl.style.use(["default", STYLE])
         yield
 
 

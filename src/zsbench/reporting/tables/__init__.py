@@ -23,8 +23,6 @@ def write_tables(root: Path, spec: dict[str, Any], out: Path) -> list[str]:
     """Write every table of the run as `<out>/<name>.{csv,json,md,tex}`; those of an earlier config are removed.
 
     Args:
-        root: `results/<run>`, measured and compared.
-        spec: the analysis spec.
         out: `reports/<run>/tables`; two calls give the same bytes.
 
     Returns:

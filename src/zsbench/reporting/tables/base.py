@@ -159,10 +159,9 @@ def family_note(deltas: pd.DataFrame) -> list[str]:
     notes = []
     if sizes:
         notes.append(
-            "p (adjusted): step-down correction with the joint distribution of all comparisons of a suite under one"
-            f" protocol. Number of comparisons: {'; '.join(sizes)} (a comparison shown in several tables counts "
-            "once). The"
-            " difference on a single dataset is tested only if the average is significant."
+            "p (adjusted): step-down correction with the joint distribution of all comparisons of a suite under one "
+            f"protocol. Number of comparisons: {'; '.join(sizes)} (a comparison shown in several tables counts once). "
+            "The difference on a single dataset is tested only if the average is significant."
         )
     if len(labels):
         counts = ", ".join(f"{dataset} {count:.0f}" for dataset, count in labels.items())
@@ -212,11 +211,7 @@ def best_trivial(run: RunData, suite: str, values: dict[str, float]) -> float | 
 
 
 def missing_notes(run: RunData, suites: Collection[str]) -> list[str]:
-    """A footnote per reason for missing values, and one on how averages handle them; [] if nothing is missing.
-
-    Args:
-        suites: suites shown in the table or figure.
-    """
+    """A footnote per reason for missing values, and one on how averages handle them; [] if nothing is missing."""
     groups = missing_groups(run, suites)
     if not groups:
         return []
@@ -318,3 +313,15 @@ def ordered(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
     datasets = {name: number for number, name in enumerate(run.titles)}
     keys: dict[str, Any] = {"_system": frame["system"].map(systems), "_dataset": frame["dataset"].map(datasets)}
     return frame.assign(**keys).sort_values(["_system", "_dataset"], kind="stable").drop(columns=list(keys))
+
+
+def over_seeds(run: RunData, name: str, keys: list[str], **others: tuple[str, str]) -> pd.DataFrame:
+    """An analysis frame with one row per key in table order: means of its numbers over seeds, and dataset titles.
+
+    Args:
+        others: column -> (column of the frame, name of an aggregation) where it is not a mean.
+    """
+    frame = ordered(run, run.frame(name))
+    means = {column: (column, "mean") for column in frame.columns.drop([*keys, "seed"])}
+    rows = frame.groupby(keys, sort=False).agg(**means | others).reset_index()
+    return rows.assign(title=rows["dataset"].map(run.titles))

@@ -4,7 +4,7 @@ import pandas as pd
 
 from zsbench.reporting.frames import SINGLE, WORDS, RunData
 from zsbench.reporting.render import EMPTY, Column, Table
-from zsbench.reporting.tables.base import missing_notes, ordered, table
+from zsbench.reporting.tables.base import missing_notes, ordered, over_seeds, table
 from zsbench.store.provenance import read_json
 
 SYSTEM, DATASET = Column("System", "system"), Column("Dataset", "title")
@@ -13,21 +13,16 @@ SYSTEM, DATASET = Column("System", "system"), Column("Dataset", "title")
 @table("sensitivity", "sensitivity")
 def sensitivity(run: RunData) -> Table:
     """Macro-F1 with other label orders and wordings."""
-    groups = ordered(run, run.frame("sensitivity")).groupby(["system", "dataset", "kind"], sort=False)
-    rows = [
-        {
-            **dict(zip(("system", "dataset", "kind"), key, strict=True)),
-            "title": run.titles[key[1]],
-            "k": group["k"].max(),
-            "rows": group["rows"].max(),
-            "mean": group["mean"].mean(),
-            "lowest": group["low"].min(),
-            "highest": group["high"].max(),
-            "spread": (group["high"] - group["low"]).mean(),
-            **{name: group[name].mean() for name in ("flip_rate", "flip_low", "flip_high", "floor", "median_shift")},
-        }
-        for key, group in groups
-    ]
+    frame = over_seeds(
+        run,
+        "sensitivity",
+        ["system", "dataset", "kind"],
+        k=("k", "max"),
+        rows=("rows", "max"),
+        lowest=("low", "min"),
+        highest=("high", "max"),
+    )
+    frame = frame.assign(spread=frame["high"] - frame["low"])
     columns = (
         SYSTEM,
         DATASET,
@@ -51,9 +46,7 @@ def sensitivity(run: RunData) -> Table:
     )
     names = ["system", "dataset", "kind", "title", "k", "rows", "mean", "lowest", "highest", "spread"]
     names += ["flip_rate", "flip_low", "flip_high", "floor", "median_shift"]
-    return Table(
-        "Macro-F1 with other label orders and wordings", pd.DataFrame(rows, columns=names), columns, notes=notes
-    )
+    return Table("Macro-F1 with other label orders and wordings", frame[names], columns, notes=notes)
 
 
 def _not_measured(run: RunData) -> list[str]:
@@ -68,19 +61,11 @@ def _not_measured(run: RunData) -> list[str]:
 @table("calibration", "sensitivity")
 def calibration(run: RunData) -> Table:
     """ECE, Brier and AUROC, means over seeds."""
-    groups = ordered(run, run.frame("calibration")).groupby(["suite", "system", "dataset"], sort=False)
-    measures = ("ece", "ece_low", "ece_high", "ece_calibrated", "ece_calibrated_high", "brier", "auroc")
-    rows = [
-        {
-            **dict(zip(("suite", "system", "dataset"), key, strict=True)),
-            "title": run.titles[key[2]],
-            "confidence": group["confidence_kind"].iloc[0],
-            "rows": group["rows"].iloc[0],
-            **{name: group[name].mean() for name in measures},
-            "status": "",
-        }
-        for key, group in groups
-    ]
+    keys, measures = ["suite", "system", "dataset"], ("ece", "ece_low", "ece_high", "ece_calibrated")
+    measures += ("ece_calibrated_high", "brier", "auroc")
+    kinds = {"confidence_kind": ("confidence_kind", "first"), "rows": ("rows", "first")}
+    frame = over_seeds(run, "calibration", keys, **kinds).rename(columns={"confidence_kind": "confidence"})
+    rows = frame.assign(status="").to_dict("records")
     for (suite, dataset, system), lost in run.missing.items():
         facts = {"suite": suite, "system": system, "dataset": dataset, "title": run.titles[dataset]}
         rows.append(facts | {"confidence": lost.word, "status": lost.word})
@@ -102,9 +87,8 @@ def calibration(run: RunData) -> Table:
         "would have on as many rows if they were calibrated; at most: its 95th percentile. Interval: 95 % basic "
         "bootstrap over rows.",
         "Confidence is the top score if all scores of a system are in [0, 1] (score), otherwise the softmax "
-        "probability of the top label (softmax; cosine: with a temperature fitted on the other half of the rows). "
-        "With several labels per text, every (text, label) score is compared with the presence of the label (label "
-        "score).",
+        "probability of the top label (softmax; cosine: with a temperature fitted on the other half of the rows). With "
+        "several labels per text, every (text, label) score is compared with the presence of the label (label score).",
         f"{EMPTY}: undefined, because all answers are correct or all are wrong.",
         *missing_notes(run, run.spec["suites"]),
     )
@@ -221,8 +205,7 @@ def integrity(run: RunData) -> Table:
     )
     notes = (
         "The columns Rows to Long describe the full published set before sampling; Scored counts the rows scored in "
-        "this run. Data are not repaired: empty and duplicate texts are scored, rows without a gold label are "
-        "skipped.",
+        "this run. Data are not repaired: empty and duplicate texts are scored, rows without a gold label are skipped.",
         "Long: share of texts with more than 350 words. Overlap by training set: scored texts of at least five words "
         "that match a training text except for case and punctuation, plus near-duplicates, which share at least 40 % "
         "(and at least seven) of the word trigrams of the shorter text. A dataset listed as training set means its "

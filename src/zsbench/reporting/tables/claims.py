@@ -5,7 +5,7 @@ import pandas as pd
 from zsbench.plan.claims import CONTRADICTED, NOT_TESTABLE, RULES, SUPPORTED, UNDECIDED
 from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 from zsbench.reporting.render import Column, Table
-from zsbench.reporting.tables.base import delta_columns, missing_notes, ordered, table, verdict_columns, verdict_note
+from zsbench.reporting.tables.base import delta_columns, missing_notes, over_seeds, table, verdict_columns, verdict_note
 from zsbench.store.provenance import read_json
 
 SYSTEM, DATASET = Column("System", "system"), Column("Dataset", "title")
@@ -84,19 +84,8 @@ def _pairs_note(run: RunData) -> list[str]:
 @table("risk_coverage", "sensitivity")
 def risk_coverage(run: RunData) -> Table:
     """Accuracy of the most confident answers, and the area under the risk-coverage curve."""
-    frame = run.frame("coverage")
-    groups = ordered(run, frame).groupby(["system", "dataset"], sort=False)
+    frame = over_seeds(run, "coverage", ["suite", "system", "dataset"], rows=("rows", "first"))
     measures = [name for name in frame.columns if name.startswith(("accuracy", "aurc"))]
-    rows = [
-        {
-            "system": key[0],
-            "dataset": key[1],
-            "title": run.titles[key[1]],
-            "rows": group["rows"].iloc[0],
-            **{name: group[name].mean() for name in measures},
-        }
-        for key, group in groups
-    ]
     shares = [(name, name.removeprefix("accuracy_")) for name in measures if name.startswith("accuracy_")]
     columns = (
         SYSTEM,
@@ -114,12 +103,7 @@ def risk_coverage(run: RunData) -> Table:
         *missing_notes(run, run.suites(SINGLE)),
     )
     names = ["system", "dataset", "title", "rows", *measures]
-    return Table(
-        "Risk and coverage: accuracy of the most confident answers",
-        pd.DataFrame(rows, columns=names),
-        columns,
-        notes=notes,
-    )
+    return Table("Risk and coverage: accuracy of the most confident answers", frame[names], columns, notes=notes)
 
 
 @table("label_counts", "cost")
@@ -140,11 +124,9 @@ def label_counts(run: RunData) -> Table:
         Column("Not measured", "skipped"),
     )
     notes = (
-        "The labels of a set, padded with distractors from the labels of all sets and of the training texts that "
-        "share no"
-        f" word with them: {', '.join(dict.fromkeys(frame['datasets'].dropna()))}. A distractor may still be correct "
-        "for a"
-        " text; this affects all systems alike.",
+        "The labels of a set, padded with distractors from the labels of all sets and of the training texts that share "
+        f"no word with them: {', '.join(dict.fromkeys(frame['datasets'].dropna()))}. A distractor may still be correct "
+        "for a text; this affects all systems alike.",
         "Tokens and sequences: encoder input per additional text, without padding. First text: tokens if the labels"
         " are new as well. ms/text: all texts in one call, on the machine of this run.",
         "Accuracy: 95 % bootstrap interval over texts. Not measured: the encoder would read more tokens than the budget"

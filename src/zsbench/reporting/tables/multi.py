@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.config.published import load_published
+from zsbench.config.published import PUBLISHED, load_published
 from zsbench.evaluation.compare import SHAPLEY
 from zsbench.plan.comparisons import deltas_table
-from zsbench.plan.suites import FIXED
+from zsbench.plan.suites import FIXED, nli_of
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.render import MARKS, Column, Table, interval_text, number
 from zsbench.reporting.tables.base import (
@@ -25,7 +25,6 @@ from zsbench.reporting.tables.base import (
     verdict_columns,
     verdict_note,
 )
-from zsbench.reporting.tables.published import PUBLISHED
 
 METRICS = {
     "macro_f1": "Macro-F1",
@@ -221,17 +220,10 @@ def attribution(run: RunData, suite: str) -> list[str]:
     texts = []
     for entry in run.spec["systems"]:
         if entry["family"] == "hybridnli" and entry["settings"].get("blend") == "learned":
-            pairs = (frame["system"] == entry["id"]) & (frame["baseline"] == nli_of(run, suite, entry))
+            pairs = (frame["system"] == entry["id"]) & (frame["baseline"] == nli_of(run.spec, suite, entry))
             totals = frame[pairs & (frame["factor"] == "system + thresholds")]
             texts += [_attributed(run, suite, frame, total) for total in totals.to_dict("records")]
     return [sentence for sentence in texts if sentence]
-
-
-def nli_of(run: RunData, suite: str, hybrid: dict[str, Any]) -> str | None:
-    """The NLI system with the model that the hybrid builds on; None if the run does not score it on its own."""
-    nli = hybrid["settings"].get("nli")
-    candidates = [entry for entry in run.spec["systems"] if entry["family"] == "nli" and suite in entry["suites"]]
-    return next((entry["id"] for entry in candidates if nli in (entry["id"], entry.get("model"))), None)
 
 
 def _attributed(run: RunData, suite: str, frame: pd.DataFrame, total: dict[str, Any]) -> str:

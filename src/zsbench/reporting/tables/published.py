@@ -5,14 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from zsbench.config.published import load_published
+from zsbench.config.published import PUBLISHED, load_published
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.render import Column, Table
 from zsbench.reporting.tables.base import table
-from zsbench.store.layout import WORKFLOW
 
 COMPARED = ["weights", "weights_difference", "measured", "difference"]
-PUBLISHED = WORKFLOW / "resources" / "published.yaml"
 
 
 @table("published", "reported")

@@ -49,9 +49,8 @@ def suite(run: RunData, suite: str) -> Table:
         columns.append(Column("Seeds", "n_seeds", "count", at=AVERAGE, status="", extra=True))
         columns.append(Column("Seed SD", "seed_sd", "number", at=AVERAGE, status=""))
     notes = [
-        f"{metric}. The difference is that of the averages. Above chance: average of"
-        " (F - F0) / (1 - F0), where F is macro-F1 and F0 that of random answers, so that datasets with many and with "
-        "few labels weigh equally.",
+        f"{metric}. The difference is that of the averages. Above chance: average of (F - F0) / (1 - F0), where F is "
+        "macro-F1 and F0 that of random answers, so that datasets with many and with few labels weigh equally.",
         "Rank: by average, among systems with all datasets, without controls; in brackets the central 95 % of the "
         "ranks over bootstrap draws. P(best): share of draws in which the system ranks first. Both reflect the "
         "sampling of rows, not of trainings.",
