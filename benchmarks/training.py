@@ -76,7 +76,8 @@ def measure_training(
             trainer._gradient_norms(0)
 
         bare = _bare_steps(copy.deepcopy(task.model.backbone), inputs, setting)
-        runs = {"gliznet": ours, "bare": bare, "products": products} | ({"norms": norms} if with_norms else {})
+        runs: dict[str, Callable[[], object]] = {"gliznet": ours, "bare": bare, "products": products}
+        runs |= {"norms": norms} if with_norms else {}
         rounds = interleave(runs, repeats)
     return {
         "steps": steps,

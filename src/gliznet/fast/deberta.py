@@ -22,6 +22,7 @@ from transformers.models.deberta_v2.modeling_deberta_v2 import (
     DisentangledSelfAttention,
 )
 
+from gliznet.device import to_device
 from gliznet.fast.caching import CachesInEval, compute_dtype, versions
 from gliznet.fast.packed import Packing, Product, layers_of, projections
 from gliznet.fast.relative_positions import (
@@ -264,7 +265,7 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
         rows = distance_rows(reach, self.pos_ebd_size, self.position_buckets, self.max_relative_positions)
         first, last = int(rows[0]), int(rows[-1])
         keys, queries = self._project(self.pos_dropout(rel_embeddings[first : last + 1]))
-        rows = (rows - first).to(rel_embeddings.device)
+        rows = to_device(rows - first, rel_embeddings.device)
         keys = None if keys is None else keys[rows.flip(0)]  # largest distance first
         return self._heads(keys), self._heads(None if queries is None else queries[rows])
 

@@ -29,6 +29,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 from gliznet.fast.caching import CachesInEval, compute_dtype, versions
 from gliznet.fast.dropout import fits_16_bits, keep_mask
 from gliznet.fast.relative_positions import Positions
+from gliznet.masks import encoder_mask
 
 __all__ = ["first_token_only", "is_packed", "use_packed", "use_padded"]
 
@@ -145,6 +146,8 @@ class PackedEncoder(CachesInEval):
         """
         usual = all(value is None or value is False for name, value in others.items() if name != "return_dict")
         if not (usual and others.get("return_dict", True) and self._can_pack(input_ids, attention_mask)):
+            if attention_mask is not None and attention_mask.dim() == 2:
+                attention_mask = encoder_mask(self.config, attention_mask)
             return super().forward(  # type: ignore[misc]
                 input_ids, attention_mask, token_type_ids=token_type_ids, position_ids=position_ids, **others
             )

@@ -246,7 +246,8 @@ def _complete_files(key: str, preset: "Files", split: str, presets: "Presets") -
             yield f"`{key}.files`: required, because source {preset.source!r} has several: {', '.join(delivered)}"
             return
         whole = getattr(preset, "published_split", None) is not None
-        preset.files = {"all" if whole else split: [delivered[0]] if isinstance(preset, TrainingSet) else delivered[0]}
+        file: Any = [delivered[0]] if isinstance(preset, TrainingSet) else delivered[0]
+        preset.files = {"all" if whole else split: file}  # type: ignore[dict-item]
     if preset.format is None and preset.files:
         name = PurePath(listed(next(iter(preset.files.values())))[0])
         suffix = PurePath(name.stem).suffix if name.suffix in PACKED else name.suffix

@@ -178,16 +178,13 @@ def listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+Listed = Annotated[Some[Inside], BeforeValidator(listed, json_schema_input_type=Inside | Some[Inside])]
+
+
 class TrainingSet(Files):
     """Rows to train on, with columns `text`, `labels` (true) and `not_labels` (plausible but false)."""
 
-    files: (  # type: ignore[assignment]
-        Annotated[
-            dict[Split, Annotated[Some[Inside], BeforeValidator(listed, json_schema_input_type=Inside | Some[Inside])]],
-            Field(min_length=1),
-        ]
-        | None
-    ) = absent(
+    files: Annotated[dict[Split, Listed], Field(min_length=1)] | None = absent(  # type: ignore[assignment]
         "split -> file of the source, or a list of files. Not needed for a source with a single file; for a hub "
         "repository, the default is what the `datasets` library would find"
     )

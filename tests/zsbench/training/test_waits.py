@@ -17,7 +17,6 @@ from zsbench.training.run import build_task
 
 torch.set_num_threads(1)
 TEMPLATE = {"template": "This text is about {}."}
-DEBERTA = pytest.mark.xfail(reason="fast.deberta copies its embedding rows to the GPU in every layer", strict=True)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ DEBERTA = pytest.mark.xfail(reason="fast.deberta copies its embedding rows to th
         ("gliznet", {"enrichment": True}, "bert"),
         ("gliznet", {"order_invariant": True, "text_repr": "mean", "focal_gamma": 2.0, "align_weight": 0.1}, "bert"),
         ("gliznet", {"order_invariant": True}, "deberta"),
-        pytest.param("gliznet", {}, "deberta", marks=DEBERTA),
+        ("gliznet", {}, "deberta"),
         ("nli", TEMPLATE, "bert"),
     ],
 )
