@@ -100,10 +100,10 @@ def _cells(root: Path, pattern: str) -> Cells:
     layout = Layout(root)
     seeds: dict[Key, list[int]] = {}
     without: set[Key] = set()  # some seed has no scores (see `read_cells`)
-    for *key, seed in cell_ids(root, pattern):
-        seeds.setdefault(tuple(key), []).append(seed)
-        if status(read_json(layout.card(*key, seed))) != OK:
-            without.add(tuple(key))
+    for suite, dataset, system, seed in cell_ids(root, pattern):
+        seeds.setdefault((suite, dataset, system), []).append(seed)
+        if status(read_json(layout.card(suite, dataset, system, seed))) != OK:
+            without.add((suite, dataset, system))
     if not seeds:
         raise IntegrityError(f"{root}: no cells; expected results/<run>")
 

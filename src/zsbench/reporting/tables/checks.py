@@ -61,8 +61,8 @@ def _not_measured(run: RunData) -> list[str]:
 @table("calibration", "sensitivity")
 def calibration(run: RunData) -> Table:
     """ECE, Brier and AUROC, means over seeds."""
-    keys, measures = ["suite", "system", "dataset"], ("ece", "ece_low", "ece_high", "ece_calibrated")
-    measures += ("ece_calibrated_high", "brier", "auroc")
+    keys = ["suite", "system", "dataset"]
+    measures = ["ece", "ece_low", "ece_high", "ece_calibrated", "ece_calibrated_high", "brier", "auroc"]
     kinds = {"confidence_kind": ("confidence_kind", "first"), "rows": ("rows", "first")}
     frame = over_seeds(run, "calibration", keys, **kinds).rename(columns={"confidence_kind": "confidence"})
     rows = frame.assign(status="").to_dict("records")
