@@ -105,6 +105,7 @@ def test_a_finished_run_is_copied_and_its_cells_are_summed(
     source = tmp_path / "work"
     shutil.copytree(reports / "joint", source / "reports" / "mine")
     (source / "docs").mkdir()
+    (source / "README.md").write_text("before\n<!-- study -->\nold\n<!-- end of study -->\nafter\n")
     cell = source / "results" / "mine" / "cells" / "suite" / "set" / "system" / "seed1"
     cell.mkdir(parents=True)
     (cell / "scores.parquet").write_bytes(b"scores")
@@ -113,6 +114,10 @@ def test_a_finished_run_is_copied_and_its_cells_are_summed(
     done = CliRunner().invoke(study.app, ["joint=mine"])
     assert done.exit_code == 0, done.output
     assert "gliznet-no-bce" in (source / "reports/study/REPORT.md").read_text()
+    readme = (source / "README.md").read_text()
+    assert (
+        "| BCE " in readme and "\nold\n" not in readme and readme.startswith("before\n") and readme.endswith("after\n")
+    )
     sums = (source / "reports/study/joint/cells.sha256").read_text()
     assert sums.endswith("  cells/suite/set/system/seed1/scores.parquet\n") and len(sums.split()[0]) == 64
     for bad in ("joint=other", "mine=mine", "joint"):

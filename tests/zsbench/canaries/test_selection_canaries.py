@@ -50,7 +50,7 @@ def prepare(root: Path) -> Layout:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_json(layout.fetched("rows"), {"origin": "t", "revision": "0", "files": listing(folder)})
     spec = {"id": "colours", "title": "t", "format": {"type": "jsonl"}, "split_column": "split"}
-    spec |= {"files": dict.fromkeys(("train", "validation"), "rows.jsonl"), "licence": "", "citation": ""}
+    spec |= {"files": dict.fromkeys(("train", "validation"), ["rows.jsonl"]), "licence": "", "citation": ""}
     path = layout.training_set("colours")
     prepare_training_set(spec, layout.fetched("rows"), path, path.with_name("card.json"))
     return layout

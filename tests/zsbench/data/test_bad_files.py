@@ -168,7 +168,7 @@ def test_a_training_set_is_held_to_the_same(tmp_path: Path, row: dict, message: 
     spec = {
         "id": "t",
         "title": "t",
-        "files": {"train": "a.dat"},
+        "files": {"train": ["a.dat"]},
         "format": {"type": "jsonl"},
         "licence": "",
         "citation": "",
