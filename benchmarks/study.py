@@ -135,10 +135,12 @@ def more_texts(folder: Path) -> str:
     """The effect of more training texts on the average, in words."""
     row = pd.read_csv(folder / AGAINST).set_index("dataset").loc["average"]
     before, after = (read_json(folder / f"{name}.json")["rows"]["train"] for name in ("before", "after"))
+    told = "change" if row.low > 0 or row.high < 0 else "do not measurably change"
+    few, many = row.seeds.split(", ")
     return (
-        f"{after:,} instead of {before:,} texts, at the same number of steps, change the average macro-F1 from"
-        f" {row.a:.3f} to {row.b:.3f} ({number(row.delta, 3, signed=True)} {interval_text(row.low, row.high)},"
-        f" p {p_text(row.p)}). Open: more steps, texts by other authors."
+        f"{after:,} instead of {before:,} texts, at the same number of steps, {told} the average macro-F1: {row.a:.3f}"
+        f" ({few} seeds) to {row.b:.3f} ({many} seeds), {number(row.delta, 3, signed=True)}"
+        f" {interval_text(row.low, row.high)}, p {p_text(row.p)}. Open: more steps, texts by other authors."
     )
 
 
@@ -165,8 +167,9 @@ def levels(folder: Path) -> str:
 def against(folder: Path) -> str:
     """The comparison with fewer training texts, one row per data set."""
     table = pd.read_csv(folder / AGAINST)
+    titles = read_json(folder / "summary.json")["suites"]["gliclass"]["titles"]
     shown = {
-        "Data set": table.dataset,
+        "Data set": table.dataset.map(lambda name: titles.get(name, name.capitalize())),
         "fewer texts": table.a.map("{:.3f}".format),
         "more texts": table.b.map("{:.3f}".format),
         "Δ": [f"{number(row.delta, 3, signed=True)} {interval_text(row.low, row.high)}" for row in table.itertuples()],
