@@ -173,9 +173,12 @@ class WholeRun(Project):
                     continue
                 if process.environ().get("ZSBENCH_LEASES") != self.environment["ZSBENCH_LEASES"]:
                     continue
-                words = " ".join(process.cmdline())
+                command = process.cmdline()
+                if not command:  # it is about to end
+                    continue
+                words = " ".join(command)
                 wanted, other = KINDS[kind] if kind else ((), ())
-                name = Path(process.cmdline()[0]).name
+                name = Path(command[0]).name
                 if all(word in words for word in wanted) and name not in other and not any(w in words for w in other):
                     found.append(process)
         return found

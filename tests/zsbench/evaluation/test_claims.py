@@ -17,6 +17,7 @@ from zsbench.evaluation.compare import test_of as of_pair
 from zsbench.plan.claims import CONTRADICTED, KINDS, NOT_TESTABLE, RULES, SUPPORTED, UNDECIDED, kind_of, named
 from zsbench.plan.comparisons import pairs_of
 from zsbench.plan.plan import Plan
+from zsbench.store.frames import COLUMNS
 from zsbench.store.layout import WORKFLOW, Layout
 from zsbench.store.provenance import write_json
 
@@ -139,7 +140,7 @@ def frames_of(judged, **frames) -> Run:
     run = Run(judged.root / "other", judged.spec)
     (run.root / "analysis").mkdir(parents=True, exist_ok=True)
     for name, rows in frames.items():
-        pd.DataFrame(rows).to_parquet(run.root / "analysis" / f"{name}.parquet")
+        pd.DataFrame(rows, columns=COLUMNS[name].split()).to_parquet(run.root / "analysis" / f"{name}.parquet")
     run.frame.cache_clear()
     return run
 
