@@ -24,6 +24,7 @@ CONTROLS = ("majority", "prior-random", "uniform-random")
 _MARKER = re.compile(r"<!-- (begin|end):[\w-]+ -->\n")
 _IN_README = re.compile("<!-- study -->.*?<!-- end of study -->", re.DOTALL)
 REPORT = Path("reports/study")
+PAGE_LINK = "Figures, cells with their texts, and all notes: [index.html](index.html). "
 TERMS = {"margin": "the margin", "VICReg": "VICReg", "BCE weight": "BCE"}
 BASES = {"joint": "the joint base", "era-d": "era D with the identity head"}  # runs that leave each term out
 VALUES, TEXTS = "values", "texts"  # other settings of the terms, and more training texts, both on the joint base
@@ -37,11 +38,12 @@ TITLES = {
 
 
 def copy_report(name: str, reports: Path, results: Path, out: Path) -> None:
-    """Copy the parts of a run to commit: report, tables, figures and resolved config, but no rows or checkpoints."""
+    """Copy the parts of a run to commit: report, tables, figures, config; no texts of test sets, no checkpoints."""
     shutil.rmtree(out / name, ignore_errors=True)
     (out / name).mkdir(parents=True)
-    for item in ("index.html", "REPORT.md", "summary.json"):
-        shutil.copy(reports / item, out / name / item)
+    shutil.copy(reports / "summary.json", out / name)
+    text = (reports / "REPORT.md").read_text(encoding="utf-8")
+    write_text(out / name / "REPORT.md", text.replace(PAGE_LINK, ""))  # the page shows texts of the test sets
     for item in ("tables", "figures"):
         shutil.copytree(reports / item, out / name / item)
     shutil.copy(results / "config.json", out / name / "config.json")

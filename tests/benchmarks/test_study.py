@@ -117,6 +117,9 @@ def test_a_finished_run_is_copied_and_its_cells_are_summed(
     shutil.copytree(reports / "joint", source / "reports" / "mine")
     (source / "docs").mkdir()
     (source / "README.md").write_text("before\n<!-- study -->\nold\n<!-- end of study -->\nafter\n")
+    (source / "reports" / "mine" / "index.html").write_text("texts")
+    with (source / "reports" / "mine" / "REPORT.md").open("a") as file:
+        file.write(study.PAGE_LINK + "Each table as numbers.")
     cell = source / "results" / "mine" / "cells" / "suite" / "set" / "system" / "seed1"
     cell.mkdir(parents=True)
     (cell / "scores.parquet").write_bytes(b"scores")
@@ -130,6 +133,9 @@ def test_a_finished_run_is_copied_and_its_cells_are_summed(
         "| BCE " in readme and "\nold\n" not in readme and readme.startswith("before\n") and readme.endswith("after\n")
     )
     sums = (source / "reports/study/joint/cells.sha256").read_text()
+    assert study.PAGE_LINK in (ROOT / "src/zsbench/reporting/templates/report.md").read_text()
+    assert not (source / "reports/study/joint/index.html").exists()  # it shows texts of the test sets
+    assert "index.html" not in (source / "reports/study/joint/REPORT.md").read_text()
     assert sums.endswith("  cells/suite/set/system/seed1/scores.parquet\n") and len(sums.split()[0]) == 64
     for bad in ("joint=other", "mine=mine", "joint"):
         assert CliRunner().invoke(study.app, [bad]).exit_code == 2

@@ -1,6 +1,7 @@
 """Generated blocks in README and docs/, rendered from the numbers of a written report."""
 
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from zsbench.reporting.tables.base import UNMOVED_NOTE
 from zsbench.store.provenance import read_json
 
 MOST_ROWS = 5  # of the headline block
+WIDTH = 118  # characters of a line of prose
 SHOWN_PROTOCOL = "held-out"  # the only protocol of a multi-label suite that blocks show; the report has all
 VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict")
 MULTI = ("System", "Macro-F1", "Exact match", "Macro P", "Macro R")
@@ -206,7 +208,7 @@ def _ratios(reports: Path) -> str:
 
 
 def speed_sentence(reports: Path) -> str:
-    """How fast scoring is on the first backbone of the speed page, in one sentence; and how many goals are met."""
+    """How fast scoring is on the first backbone of the speed page, in one wrapped sentence; and the goals met."""
     frame = _targets(reports)
     if frame is None:
         return NO_SPEED
@@ -218,12 +220,14 @@ def speed_sentence(reports: Path) -> str:
         return " and ".join(f"{row.times} ({row.precision})" for row in rows.itertuples())
 
     verdicts = frame["met"][frame["met"] != ""]
-    return (
+    return textwrap.fill(
         f"Speed with {backbone} and {labels} labels, at equal precision and each peer's best batch size: GliZNet is"
         f" {times('GliZNet vs gliclass')} times as fast as the gliclass pipeline and"
         f" {times('GliZNet vs transformers pipeline')} times as fast as the transformers zero-shot pipeline, and"
         f" HybridNLI's NLI pass is {times('NLI pass vs transformers pipeline')} times as fast as that pipeline."
-        f" {(verdicts == 'yes').sum()} of {len(verdicts)} [goals](docs/speed.md) are met."
+        f" {(verdicts == 'yes').sum()} of {len(verdicts)} [goals](docs/speed.md) are met.",
+        WIDTH,
+        break_on_hyphens=False,
     )
 
 
