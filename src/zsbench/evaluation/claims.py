@@ -18,7 +18,7 @@ import pandas as pd
 
 from zsbench.config.published import PUBLISHED, load_published
 from zsbench.evaluation.cells import paired_cells, read_cell
-from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, resample
+from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, models, resample
 from zsbench.evaluation.metrics import average_precision
 from zsbench.evaluation.protocols import decide, representative
 from zsbench.evaluation.statistics import interval, row_weights
@@ -266,7 +266,7 @@ def _compared_by(run: Run, suite: str, metric: str, first: Spec, second: Spec) -
     if chosen is None or not evidence:
         return None
     pair = Pair(CLAIMS, suite, chosen[1], first["id"], chosen[0], second["id"], chosen[0])
-    rows_of = Comparisons(evidence, bases(run.spec, suite), run.statistics).rows([pair])
+    rows_of = Comparisons(evidence, bases(run.spec, suite), run.statistics, models(run.spec, suite)).rows([pair])
     return next(row for row in rows_of if row["dataset"] == AVERAGE)
 
 

@@ -148,7 +148,6 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     Raises:
         IntegrityError: a cell is missing, damaged or unpaired.
         ValueError: `statistics.system` is not a system of the run.
-        ConfoundedContrastError: see `plan.comparisons`.
     """
     layout = Layout(Path(root))
     rows: list[dict[str, Any]] = []
@@ -166,7 +165,8 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
             name: resample(name, of_dataset, tests, metric, single, spec["statistics"])
             for name, of_dataset in answers.items()
         }
-        suite_rows = Comparisons(evidence, bases(spec, suite), spec["statistics"]).rows(pairs)
+        comparisons = Comparisons(evidence, bases(spec, suite), spec["statistics"], models(spec, suite))
+        suite_rows = comparisons.rows(pairs)
         rows += [row | {"metric": metric} for row in suite_rows]
         ranking += rank_rows(suite, evidence, [s["id"] for s in suite_systems(spec, suite) if not s["control"]])
     frames.write(layout, "deltas", rows)
@@ -221,13 +221,22 @@ def test_of(pair: Pair) -> Test:
 def bases(spec: dict[str, Any], suite: str) -> dict[str, str]:
     """Trained system -> what it is a variant of.
 
-    All GliZNet variants share one base config, as do all hybrids; any other trained system is its own base.
+    All GliZNet variants share one base config, as do all hybrids; any other trained system is its own base, and so is
+    the NLI model that a hybrid scores alone (blend `nli`).
     """
+    shared = ("gliznet", "hybridnli")
     return {
-        system["id"]: system["family"] if system["family"] in ("gliznet", "hybridnli") else system["id"]
+        system["id"]: system["family"]
+        if system["family"] in shared and system["settings"].get("blend") != "nli"
+        else system["id"]
         for system in suite_systems(spec, suite)
         if system["trained"]
     }
+
+
+def models(spec: dict[str, Any], suite: str) -> dict[str, str]:
+    """Trained system -> the model that it loads. Blends of a hybrid load the same checkpoints."""
+    return {system["id"]: system["model"] for system in suite_systems(spec, suite) if system["trained"]}
 
 
 def resample(
@@ -288,11 +297,13 @@ class Comparisons:
         evidence: dataset -> its resampling results.
         base: trained system -> what it is a variant of (see `bases`).
         statistics: `draws`, `seed`, `level`, `margin`.
+        model: trained system -> the model that it loads (see `models`); by default, each has its own.
     """
 
     evidence: dict[str, Evidence]
     base: dict[str, str]
     statistics: dict[str, Any]
+    model: dict[str, str] = field(default_factory=dict)
     _spreads: dict[Any, tuple[Spread, Spread]] = field(default_factory=dict)
 
     def rows(self, pairs: list[Pair]) -> Iterator[dict[str, Any]]:
@@ -367,19 +378,20 @@ class Comparisons:
 
         A side with one seed adds nothing: the difference is then between checkpoints. Errors follow Student's t. Their
         normal part is the same for a system in all its comparisons, and their variance part is shared by all variants
-        of a base.
+        of a base. Two sides with the same checkpoints have an error of their own, that of their paired differences.
         """
         (_, one, protocol), (_, other, other_protocol) = test
         samples = [self.sample(key, datasets) for key in test]
         counts = [len(sample.points) for sample in samples]
         draws = self.statistics["draws"]
-        if one == other:  # one system under two protocols: the seeds are paired
+        if self.model.get(one, one) == self.model.get(other, other):  # two protocols, or two blends of one hybrid
             if counts[0] < 2:
                 return np.zeros(draws), []
             points = (samples[0].points - samples[1].points)[None]
             moved = (samples[0].draws - samples[1].draws)[:, None]
             spread = seed_spread(points, moved)[1]
-            effects = self.errors(one, math.sqrt(spread.variance / counts[0]), spread.df, one)
+            both = " ".join(dict.fromkeys((one, other)))
+            effects = self.errors(both, math.sqrt(spread.variance / counts[0]), spread.df, both)
             return effects, [(spread, counts[0])]
         spreads = [self.spread(key, datasets) if count > 1 else None for key, count in zip(test, counts, strict=True)]
         blocked = (
@@ -416,6 +428,8 @@ class Comparisons:
     def spread(self, key: Key, datasets: list[str]) -> tuple[Spread, Spread]:
         """Variance between the seeds of a system, pooled over the variants of its base on these datasets.
 
+        Of several systems that load the same model, only the first counts: they are not separate trainings.
+
         Returns:
             Blocked on seed and not blocked, see `seed_spread`.
         """
@@ -428,8 +442,11 @@ class Comparisons:
                 for variant in ((split, name, protocol) for name, its in self.base.items() if its == base)
                 if all(variant in self.evidence[name].samples for name in datasets)
             ] or [key]
-            samples = [self.sample(variant, datasets) for variant in variants]
-            samples = [sample for sample in samples if len(sample.points) == wanted]
+            by_model: dict[str, Sample] = {}
+            for variant in variants:
+                if len((sample := self.sample(variant, datasets)).points) == wanted:
+                    by_model.setdefault(self.model.get(variant[1], variant[1]), sample)
+            samples = [*by_model.values()]
             self._spreads[cache_key] = seed_spread(
                 np.stack([sample.points for sample in samples]), np.stack([sample.draws for sample in samples], axis=1)
             )
@@ -451,7 +468,7 @@ class Comparisons:
         word = verdicts.verdict(p, equivalence, margin, level) if tested else ""
         seeds = max(measured.n_seeds, measured.n_baseline_seeds)  # an untrained side has one
         enough = verdicts.needs(precision, critical, margin, measured.n_rows, seeds)
-        counts = measured.n_seeds, measured.n_baseline_seeds
+        counts = (measured.n_seeds, measured.n_baseline_seeds)[::sign]
         return {
             **dataclasses.asdict(pair),
             "dataset": dataset,
@@ -474,8 +491,8 @@ class Comparisons:
             "rare_labels": measured.rare_labels,
             "n_rows": measured.n_rows,
             "n_sets": measured.n_sets,
-            "n_seeds": counts[sign < 0],
-            "n_baseline_seeds": counts[sign > 0],
+            "n_seeds": counts[0],
+            "n_baseline_seeds": counts[1],
             "mcnemar_p": measured.mcnemar_p,
         }
 

@@ -52,6 +52,7 @@ def system(name, family="gliznet", seeds=(1,), suites=("gliclass", "topics"), tr
     return {
         "id": name,
         "family": family,
+        "model": settings.get("hybrid", name) if trained else None,
         "settings": settings | ({"control": control} if control else {}),
         "seeds": list(seeds),
         "suites": list(suites),

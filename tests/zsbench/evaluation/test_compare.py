@@ -11,14 +11,18 @@ from zsbench.evaluation.compare import (
     AVERAGE,
     Answers,
     Comparisons,
+    Evidence,
+    Sample,
     available,
+    bases,
     compare,
     correct,
+    models,
     rank_rows,
     resample,
 )
 from zsbench.evaluation.metrics import one_hot
-from zsbench.evaluation.statistics import mcnemar
+from zsbench.evaluation.statistics import mcnemar, seed_spread
 from zsbench.plan.comparisons import ConfoundedContrastError, Pair, hybrid_contrasts
 from zsbench.store.frames import COLUMNS
 from zsbench.store.layout import Layout
@@ -202,6 +206,76 @@ def test_seeds_widen_the_interval_and_pooling_narrows_it_again():
     assert pooled.df == 10 and alone.df < 5
 
 
+BLENDS = ("hybrid", "hybrid-heads", "hybrid-half", "hybrid-nli")  # of one training a seed
+OTHERS = ("no-blend", "no-kl", "v1", "bare")  # trainings of their own
+
+
+def hybrids_of(rng: np.random.Generator, seeds: int = 5) -> tuple[dict, dict[str, np.ndarray]]:
+    """The analysis spec and values (S,) of five trained hybrids, of which the first is scored under four blends.
+
+    A training's value has standard deviation 1. Heads alone and the equal blend depend on the same five checkpoints, so
+    they are nearly as lucky as the learned blend in each seed; the NLI model alone is the same in every seed.
+    """
+    values = {name: rng.normal(size=seeds) for name in ("hybrid", *OTHERS)}
+    for name, share in (("hybrid-heads", 0.9), ("hybrid-half", 0.95)):
+        values[name] = share * values["hybrid"] + np.sqrt(1 - share**2) * rng.normal(size=seeds)
+    values["hybrid-nli"] = np.zeros(seeds)
+    systems = [hybrid_of(name, blend=name.partition("-")[2] or "learned") | {"model": "hybrid"} for name in BLENDS] + [
+        hybrid_of(name) for name in OTHERS
+    ]
+    return {"systems": systems}, values
+
+
+def comparisons_of(spec: dict, values: dict[str, np.ndarray]) -> Comparisons:
+    """Comparisons of systems whose values have no noise from rows."""
+    samples = {
+        ("test", name, "cv"): Sample(name, of_seeds, np.tile(of_seeds, (2, 1)), np.ones(10, bool))
+        for name, of_seeds in values.items()
+    }
+    statistics = STATISTICS | {"draws": 20}
+    evidence = {"d": Evidence(samples, {}, {}, {})}
+    return Comparisons(evidence, bases(spec, "topics"), statistics, models(spec, "topics"))
+
+
+def against(first: str, second: str):
+    return ("test", first, "cv"), ("test", second, "cv")
+
+
+def test_blends_of_one_training_are_not_pooled_as_if_they_were_several():
+    spec, values = hybrids_of(np.random.default_rng(0))
+    distinct = np.stack([values[name] for name in ("hybrid", *OTHERS)])
+    wanted = seed_spread(distinct, np.tile(distinct, (2, 1, 1)))
+    for blend in ("hybrid", "hybrid-heads"):
+        _, parts = comparisons_of(spec, values).seeds(against(blend, "no-kl"), ["d"])
+        assert [(spread.variance, spread.df, count) for spread, count in parts] == [(wanted[0].variance, 16, 2.5)]
+
+
+def test_the_pooled_variance_of_hybrids_is_that_of_a_training():
+    """True variance 1; with the blends as further trainings, the mean is 0.78."""
+    found = []
+    for repeat in range(600):
+        _, ((spread, _),) = comparisons_of(*hybrids_of(np.random.default_rng(repeat))).seeds(
+            against("no-blend", "no-kl"), ["d"]
+        )
+        found.append(spread.variance)
+    assert np.mean(found) == pytest.approx(1, abs=3 * np.sqrt(2 / 16 / 600))
+
+
+def test_two_blends_of_one_training_are_compared_seed_by_seed():
+    """The difference is small in every seed, although trainings differ much."""
+    spec, values = hybrids_of(np.random.default_rng(0))
+    for blend in BLENDS[1:]:
+        effects, ((spread, count),) = comparisons_of(spec, values).seeds(against("hybrid", blend), ["d"])
+        assert spread.variance == pytest.approx((values["hybrid"] - values[blend]).var(ddof=1))
+        assert (spread.df, count) == (4, 5) and effects.std() > 0
+
+
+def test_an_nli_model_that_is_not_trained_has_no_variance_between_seeds():
+    spec, values = hybrids_of(np.random.default_rng(0))
+    _, parts = comparisons_of(spec, values).seeds(against("hybrid-nli", "no-kl"), ["d"])
+    assert [spread.variance > 0 for spread, _ in parts] == [False, True]
+
+
 def average_row(gold, statistics, **systems):
     """The row `average` of the first of two systems against the second."""
     keys = [("test", name, "argmax") for name in systems]
@@ -264,7 +338,8 @@ def test_mistakes_in_the_spec_are_named(tmp_path):
 
 def hybrid_of(name: str, **changes):
     settings = HYBRID | {"id": name, "hybrid": name, "seed": 0, "blend": "learned"} | changes
-    return {"id": name, "family": "hybridnli", "settings": settings, "suites": ["topics"], "trained": True}
+    facts = {"id": name, "family": "hybridnli", "model": name, "settings": settings}
+    return facts | {"suites": ["topics"], "trained": True}
 
 
 def test_hybrids_that_differ_in_one_setting_are_contrasts():
