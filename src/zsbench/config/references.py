@@ -7,7 +7,8 @@ from typing import Any
 from zsbench.config.model import Dataset, Presets, RunConfig, Suite, listed
 from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
 from zsbench.plan.claims import KINDS
-from zsbench.plan.suites import OF_THE_CARD
+from zsbench.plan.comparisons import differing
+from zsbench.plan.suites import OF_THE_CARD, RANDOM
 from zsbench.recipe import LENGTHS, with_overrides
 from zsbench.store.errors import suggest
 
@@ -38,6 +39,9 @@ def problems_of_references(run: RunConfig, presets: Presets) -> Problems:
             yield from _known(f"gliznet.compounds.{name}", variant, run.gliznet.variants)
         if pair[0] == pair[1]:
             yield f"`gliznet.compounds.{name}`: {pair[0]!r} is compared with itself; allowed: two different variants"
+        elif {*pair} <= run.gliznet.variants.keys() and not differing(run.gliznet.model_dump(), *pair):
+            problem = f"{pair[0]!r} and {pair[1]!r} differ only in options without effect (VICReg with weight 0)"
+            yield f"`gliznet.compounds.{name}`: {problem}; allowed: two variants that differ in a factor"
     yield from _systems(run, presets)
     yield from _hybrids(run, presets)
     yield from _ids(run)
@@ -63,7 +67,7 @@ def with_derived(run: RunConfig, presets: Presets) -> RunConfig:
         else:
             run.scoring.label_counts = None  # no suitable set, as in a run without single-label suites
     if run.statistics.system is None:
-        ids = _compared(run)
+        ids = _references(run)
         named = [name for name in ids if name not in run.systems or run.systems[name].family != "control"]
         run.statistics.system = next(iter([*named, *ids]), None)
     return run
@@ -322,6 +326,14 @@ def _compared(run: RunConfig) -> list[str]:
     return [name for name, _, suites in _all_systems(run) if not single or single & {*suites}]
 
 
+def _references(run: RunConfig) -> list[str]:
+    """Systems that the deltas can compare with. The value of a random control is a mean over draws, which has no rows
+    to pair; it is the reference only if all systems are random controls, so that nothing is compared.
+    """
+    ids = _compared(run)
+    return [name for name in ids if getattr(run.systems.get(name), "control", None) not in RANDOM] or ids
+
+
 def _ids(run: RunConfig) -> Problems:
     """Check that system ids are unique and that the reference system exists."""
     keys: dict[str, str] = {}
@@ -333,6 +345,9 @@ def _ids(run: RunConfig) -> Problems:
     compared = _compared(run)
     if run.statistics.system is not None:
         yield from _known("statistics.system", run.statistics.system, compared)
+        if run.statistics.system in {*compared} - {*(allowed := _references(run))}:
+            problem = f"{run.statistics.system!r} is a random control, which has no rows to pair"
+            yield f"`statistics.system`: {problem}; allowed: {', '.join(allowed)}"
     sensitivity = run.scoring.sensitivity
     for name in (sensitivity.systems if sensitivity else None) or ():
         yield from _known("scoring.sensitivity.systems", name, compared)

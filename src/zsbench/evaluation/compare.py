@@ -147,14 +147,10 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
 
     Raises:
         IntegrityError: a cell is missing, damaged or unpaired.
-        ValueError: `statistics.system` is not a system of the run.
     """
     layout = Layout(Path(root))
     rows: list[dict[str, Any]] = []
     ranking: list[dict[str, Any]] = []
-    named, known = spec["statistics"]["system"], [system["id"] for system in spec["systems"]]
-    if named not in known:
-        raise ValueError(f"statistics.system: {named!r} is not a system of the run; allowed: {', '.join(known)}")
     for suite, entry in spec["suites"].items():
         single, metric = entry["task"] == "single", entry["metric"]
         answers = {dataset["id"]: answers_of(layout, suite, dataset, spec) for dataset in entry["datasets"]}
@@ -518,8 +514,6 @@ class Comparisons:
         ]
         keys = [(pair.split, *side) for side in sides]
         for dataset, names in self.levels(test_of(pair)).items():
-            if any(key not in self.evidence[name].samples for name in names for key in keys):
-                return
             samples = [self.sample(key, names) for key in keys]
             delta = shapley(*(sample.points.mean() for sample in samples))
             drawn = shapley(*(sample.draws.mean(axis=1) for sample in samples))

@@ -15,13 +15,12 @@ from zsbench.evaluation.cells import paired_cells
 from zsbench.evaluation.compare import AVERAGE, Comparisons, Evidence, Sample, bases, test_of
 from zsbench.evaluation.statistics import coins, row_weights
 from zsbench.plan.comparisons import Pair, derive
-from zsbench.plan.suites import suite_systems, suites_of
+from zsbench.plan.suites import ARGMAX, suite_systems, suites_of
 from zsbench.store import frames
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import digest, read_json
 
 TABLE = "confusable"
-ARGMAX = "argmax"
 
 
 def confusable_accuracy(scores: np.ndarray, gold: np.ndarray, pairs: list[list[int]]) -> np.ndarray:
@@ -59,7 +58,7 @@ def compare_confusable(root: Path, spec: dict[str, Any]) -> None:
         names = {system["id"] for system in suite_systems(spec, suite)}
         contrasts = [one for one in derive(spec["gliznet"]) if {one.system, one.baseline} <= names]
         pairs = [
-            Pair(TABLE, suite, "test", one.system, ARGMAX, one.baseline, ARGMAX, one.factor, " vs ".join(one.levels))
+            Pair(TABLE, suite, "test", one.system, ARGMAX, one.baseline, ARGMAX, one.factor, one.levels)
             for one in contrasts
         ]
         rows += _suite_rows(layout, spec, suite, pairs, lookalikes)

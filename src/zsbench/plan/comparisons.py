@@ -33,12 +33,31 @@ class Pair:
     corrected: bool = True  # in the family of tests that are corrected; not for controls and sums of other comparisons
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """One comparison of an ablation: `system` minus `baseline`, both system ids.
+
+    `factor` is the only factor that differs, or `compound NAME (n factors)` for a compound of the config; `levels` are
+    those of both sides in words.
+    """
+
+    system: str
+    baseline: str
+    factor: str
+    levels: str
+
+
 def pairs_of(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> list[Pair]:
-    """All pairs of a suite. `available`: as in `multi_pairs`."""
+    """All pairs of a suite; those with a control are not corrected. `available`: as in `multi_pairs`."""
     if spec["suites"][suite]["task"] == "single":
-        return [*single_pairs(spec, suite), *claim_pairs(spec, suite, available)]
-    multi = [*multi_pairs(spec, suite, available), *hybrid_pairs(spec, suite, available)]
-    return [*multi, *claim_pairs(spec, suite, available)]
+        pairs = [*single_pairs(spec, suite), *claim_pairs(spec, suite, available)]
+    else:
+        pairs = [*multi_pairs(spec, suite, available), *hybrid_pairs(spec, suite, available)]
+        pairs += claim_pairs(spec, suite, available)
+    controls = {system["id"] for system in spec["systems"] if system["control"]}
+    return [
+        pair if controls.isdisjoint((pair.system, pair.baseline)) else replace(pair, corrected=False) for pair in pairs
+    ]
 
 
 def claim_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
@@ -47,11 +66,9 @@ def claim_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
         decided = [(ARGMAX, "test")]
     else:
         decided = _decided(spec, suite, available)
-    controls = {system["id"] for system in spec["systems"] if system["control"]}
     for (first, second), (protocol, split) in itertools.product(compared(spec, suite), decided):
         if all((split, name, protocol) in available for name in (first, second)):
-            checked = controls.isdisjoint((first, second))
-            yield Pair(CLAIMS, suite, split, first, protocol, second, protocol, corrected=checked)
+            yield Pair(CLAIMS, suite, split, first, protocol, second, protocol)
 
 
 def suite_table(suite: str) -> str:
@@ -75,11 +92,9 @@ def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
     if named in systems:
         for other in systems.values():
             if other["id"] != named and not is_random(other):
-                yield replace(pair(suite_table(suite), named, other["id"]), corrected=not other["control"])
+                yield pair(suite_table(suite), named, other["id"])
     for item in derive(spec["gliznet"]):
-        yield replace(
-            pair("ablations", item.system, item.baseline), factor=item.factor, levels=" vs ".join(item.levels)
-        )
+        yield replace(pair("ablations", item.system, item.baseline), factor=item.factor, levels=item.levels)
     for first, second in itertools.combinations(peers(spec, suite), 2):
         yield pair("peers", first, second)
 
@@ -114,7 +129,7 @@ def multi_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[st
             continue
         if is_random(system):
             continue
-        itself = Pair(suite, suite, split, name, protocol, name, FIXED, "thresholds", corrected=not control)
+        itself = Pair(suite, suite, split, name, protocol, name, FIXED, "thresholds")
         if thresholds and protocol != FIXED and not control and (split, name, FIXED) in available:
             yield itself
         for baseline in baselines:
@@ -146,8 +161,8 @@ HYBRID_FACTORS = {  # setting of a hybrid -> name of the factor
 NAMES_ONLY = ("id", "hybrid", "seed")
 
 
-def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[tuple[str, str, str, str]]:
-    """(system, baseline, factor, levels) for every trained hybrid that differs from the first in exactly one setting.
+def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[Contrast]:
+    """The contrast of every trained hybrid that differs from the first in exactly one setting.
 
     This yields the attribution (heads alone, equal blend, or NLI alone against the learned blend), the blend term and
     the template. A hybrid that differs in several settings is not a contrast.
@@ -158,16 +173,15 @@ def hybrid_contrasts(spec: dict[str, Any], suite: str) -> Iterator[tuple[str, st
         changed = [key for key in second if first.get(key) != second[key]]
         if len(changed) == 1:
             levels = f"{first.get(changed[0])} vs {second[changed[0]]}"
-            yield other["id"], hybrids[0]["id"], HYBRID_FACTORS.get(changed[0], changed[0]), levels
+            yield Contrast(other["id"], hybrids[0]["id"], HYBRID_FACTORS.get(changed[0], changed[0]), levels)
 
 
 def hybrid_pairs(spec: dict[str, Any], suite: str, available: Collection[tuple[str, str, str]]) -> Iterator[Pair]:
     """Ablations of the hybrid under every protocol that both sides have. `available`: as in `multi_pairs`."""
-    for (system, baseline, factor, levels), (protocol, split) in itertools.product(
-        hybrid_contrasts(spec, suite), _decided(spec, suite, available)
-    ):
-        if all((split, name, protocol) in available for name in (system, baseline)):
-            yield Pair(deltas_table(suite), suite, split, system, protocol, baseline, protocol, factor, levels)
+    table, decided = deltas_table(suite), _decided(spec, suite, available)
+    for one, (protocol, split) in itertools.product(hybrid_contrasts(spec, suite), decided):
+        if all((split, name, protocol) in available for name in (one.system, one.baseline)):
+            yield Pair(table, suite, split, one.system, protocol, one.baseline, protocol, one.factor, one.levels)
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -203,23 +217,6 @@ _RANK = {key: rank for keys in FACTORS.values() for rank, key in enumerate(keys)
 DEFAULTS = {option.name: option.default for option in dataclasses.fields(GliZNetOptions)}
 
 
-class ConfoundedContrastError(ValueError):
-    """Two variants differ in several factors, so their difference cannot be attributed to one of them."""
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One comparison of an ablation table: `system` minus `baseline`, both system ids.
-
-    `factor` is the only factor that differs, or `compound NAME (n factors)` for a compound of the config.
-    """
-
-    system: str
-    baseline: str
-    factor: str
-    levels: tuple[str, str]
-
-
 def levels(options: dict[str, Any]) -> dict[str, str]:
     """{factor: level in words} for the factors set in `options`.
 
@@ -243,53 +240,11 @@ def _level(value: Any) -> str:
 
 
 def differing(gliznet: dict[str, Any], variant: str, against: str) -> dict[str, tuple[str, str]]:
-    """{factor: (level of `variant`, level of `against`)} for the factors in which two variants differ.
-
-    Raises:
-        ValueError: a variant is not in the config.
-    """
-    settings = []
-    for name in (variant, against):
-        if name not in gliznet["variants"]:
-            raise ValueError(f"unknown variant {name!r}; allowed: {', '.join(gliznet['variants'])}")
-        settings.append(gliznet["base"] | gliznet["variants"][name])
-    defaults = {key: DEFAULTS[key] for key in sorted({*settings[0], *settings[1]}) if key in DEFAULTS}
-    sides = [levels(defaults | options) for options in settings]
-    pairs = {factor: (sides[0][factor], sides[1][factor]) for factor in sorted(sides[0])}
-    return {factor: pair for factor, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def contrast(gliznet: dict[str, Any], variant: str, against: str) -> Contrast:
-    """The contrast of two variants.
-
-    Args:
-        gliznet: `base`, `variants` (one-factor overrides) and `compounds` (name -> [variant, against]) of the config.
-
-    Raises:
-        ConfoundedContrastError: they differ in several factors and are not a compound; the message lists the factors.
-        ValueError: a variant is unknown, or the two do not differ.
-    """
-    differences = differing(gliznet, variant, against)
-    if not differences:
-        raise ValueError(f"variants {variant!r} and {against!r} have the same settings; a contrast needs a difference")
-    systems = PREFIX + variant, PREFIX + against
-    if len(differences) == 1:
-        ((factor, pair),) = differences.items()
-        return Contrast(*systems, factor, pair)
-    for name, pair_named in gliznet["compounds"].items():
-        if list(pair_named) == [variant, against]:
-            shown = _side(differences, 0), _side(differences, 1)
-            return Contrast(*systems, f"compound {name} ({len(differences)} factors)", shown)
-    raise ConfoundedContrastError(
-        f"variants {variant!r} and {against!r} differ in {len(differences)} factors ({', '.join(differences)}); their "
-        f"difference cannot be attributed to a single one. Compare variants one factor apart, or list the pair under "
-        f"gliznet.compounds: NAME: [{variant}, {against}]"
-    )
-
-
-def _side(differences: dict[str, tuple[str, str]], side: int) -> str:
-    """One side of a compound in words."""
-    return ", ".join(f"{factor}: {pair[side]}" for factor, pair in differences.items())
+    """{factor: (level of `variant`, level of `against`)} for the factors in which two variants differ."""
+    settings = [gliznet["base"] | gliznet["variants"][name] for name in (variant, against)]
+    defaults = {key: DEFAULTS[key] for key in sorted({*settings[0], *settings[1]})}
+    first, second = (levels(defaults | options) for options in settings)
+    return {factor: (first[factor], second[factor]) for factor in sorted(first) if first[factor] != second[factor]}
 
 
 def derive(gliznet: dict[str, Any]) -> Iterator[Contrast]:
@@ -297,15 +252,27 @@ def derive(gliznet: dict[str, Any]) -> Iterator[Contrast]:
 
     The variant with more overrides comes first, so that the delta is the effect of the change; in a tie, the later one
     in the config.
+
+    Args:
+        gliznet: `base`, `variants` (overrides) and `compounds` (name -> [variant, against]) of the config.
     """
-    names = list(gliznet["variants"])
-    named = {frozenset(pair) for pair in gliznet["compounds"].values()}
-    for index, later in enumerate(names):
-        for earlier in names[:index]:
-            if len(differing(gliznet, later, earlier)) == 1 and frozenset((later, earlier)) not in named:
-                pair = (later, earlier)
-                if len(gliznet["variants"][earlier]) > len(gliznet["variants"][later]):
-                    pair = (earlier, later)
-                yield contrast(gliznet, *pair)
-    for variant, against in gliznet["compounds"].values():
-        yield contrast(gliznet, variant, against)
+    variants, compounds = gliznet["variants"], gliznet["compounds"]
+
+    def contrast(variant: str, against: str, compound: str = "") -> Contrast:
+        found = differing(gliznet, variant, against)
+        if len(found) == 1:
+            ((factor, sides),) = found.items()
+        else:
+            factor = f"compound {compound} ({len(found)} factors)"
+            first, second = (", ".join(f"{key}: {pair[side]}" for key, pair in found.items()) for side in (0, 1))
+            sides = first, second
+        return Contrast(PREFIX + variant, PREFIX + against, factor, " vs ".join(sides))
+
+    named = {frozenset(pair) for pair in compounds.values()}
+    names = list(variants)
+    for later, earlier in ((later, earlier) for index, later in enumerate(names) for earlier in names[:index]):
+        if len(differing(gliznet, later, earlier)) == 1 and frozenset((later, earlier)) not in named:
+            more = len(variants[earlier]) > len(variants[later])
+            yield contrast(earlier, later) if more else contrast(later, earlier)
+    for name, (variant, against) in compounds.items():
+        yield contrast(variant, against, name)

@@ -1,5 +1,6 @@
 """Configs: broken ones are refused with all problems by key; small ones get their defaults."""
 
+import copy
 import importlib.metadata
 import subprocess
 import sys
@@ -162,6 +163,15 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # case -> (change, key in the m
     "switches exclude each other": (variant(enrichment=True), "gliznet.variants.mine.enrichment", ""),
     "compound of an unknown variant": (put("gliznet/compounds/x", ["warn", "full"]), "gliznet.compounds.x", "warm"),
     "compound with itself": (put("gliznet/compounds/x", ["warm", "warm"]), "gliznet.compounds.x", "two"),
+    "compound of variants that differ in an idle option": (
+        both(
+            put("gliznet/base", {"vicreg_weight": 0}),
+            put("gliznet/variants", {"full": {}, "mine": {"vicreg": "variance"}}),
+            put("gliznet/compounds", {"x": ["mine", "full"]}),
+        ),
+        "gliznet.compounds.x",
+        "differ",
+    ),
     # Recipes
     "unknown backbone": (put("recipe/backbone", "minilmm"), "recipe.backbone", "minilm"),
     "data as backbone": (put("recipe/backbone", "cr"), "recipe.backbone", ""),
@@ -196,6 +206,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # case -> (change, key in the m
     ),
     "deltas of an unknown system": (put("statistics/system", "gliznet-ful"), "statistics.system", "gliznet-full"),
     "deltas of a multi system": (put("statistics/system", "always-positive"), "statistics.system", ""),
+    "deltas of a random control": (put("statistics/system", "prior-random"), "statistics.system", "majority"),
     "system named as a variant": (put("systems/gliznet-full", CONTROL), "systems.gliznet-full", "gliznet.variants"),
     "system named as a blend": (put("systems/hybrid-heads", CONTROL), "systems.hybrid-heads", "hybrid.hybrid"),
     # Hybrids
@@ -429,6 +440,16 @@ def test_what_is_told_by_other_keys_is_filled_in(embedded: dict) -> None:
     config = checked(embedded)
     assert config["suites"]["topics"]["protocols"] == ["fixed-0.5", "val-tuned", "cv"]
     assert config["statistics"]["system"] == "gliznet-full" and config["systems"]["oracle"]["suites"] == ["topics"]
+
+
+def test_a_random_control_is_the_reference_only_where_all_are_random(embedded: dict) -> None:
+    """Its value is a mean over draws, without rows to pair."""
+    controls = {name: {"family": "control", "control": name} for name in ("prior-random", "uniform-random", "oracle")}
+    config = {"run": "mine", "suites": {"gliclass": embedded["suites"]["gliclass"]}, "systems": controls}
+    assert checked(copy.deepcopy(config))["statistics"]["system"] == "oracle"
+    del controls["oracle"]
+    assert checked(config)["statistics"]["system"] == "prior-random"  # there is nothing to compare
+    assert checked(config)["statistics"]["system"] == "prior-random"  # a resolved config is a config
 
 
 FILES = {
