@@ -238,6 +238,8 @@ class Claim(Strict):
             )
         if self.rule in ("reads", "trained_share") and (isinstance(self.value, bool | str)):
             raise EntryError("value", f"{self.value!r}; allowed: a number")
+        if self.rule == "trained_share" and self.value <= 0:
+            raise EntryError("value", f"{self.value!r}; allowed: a number above 0")
         return self
 
 

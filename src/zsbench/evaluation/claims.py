@@ -8,19 +8,30 @@ shown in the table.
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from zsbench.config.published import PUBLISHED, load_published
 from zsbench.evaluation.cells import paired_cells, read_cell
-from zsbench.evaluation.compare import AVERAGE, SHAPLEY, Answers, Comparisons, Key, bases, models, resample
+from zsbench.evaluation.compare import (
+    AVERAGE,
+    SHAPLEY,
+    Comparisons,
+    answers_of,
+    available,
+    bases,
+    models,
+    resample,
+    test_of,
+)
 from zsbench.evaluation.metrics import average_precision
-from zsbench.evaluation.protocols import decide, representative
+from zsbench.evaluation.protocols import representative
 from zsbench.evaluation.statistics import interval, row_weights
 from zsbench.evaluation.verdicts import EFFECT, NO_EFFECT
 from zsbench.plan.claims import (
@@ -34,7 +45,7 @@ from zsbench.plan.claims import (
     suite_of,
 )
 from zsbench.plan.comparisons import CLAIMS, Pair
-from zsbench.plan.suites import METRICS, is_random, nli_of, suite_systems
+from zsbench.plan.suites import ARGMAX, METRICS, is_random, nli_of, suite_systems, suites_of
 from zsbench.store import frames
 from zsbench.store.errors import counted
 from zsbench.store.integrity import check_rows
@@ -82,13 +93,9 @@ class Run:
     def layout(self) -> Layout:
         return Layout(self.root)
 
-    @cache  # noqa: B019  a Run lives as long as its job
     def frame(self, name: str) -> pd.DataFrame:
         """A frame of `analysis/`; empty if the run has none."""
         return frames.read(self.root, name)
-
-    def __hash__(self) -> int:
-        return hash(self.root)
 
     @property
     def statistics(self) -> Spec:
@@ -116,9 +123,6 @@ class Run:
         if suite is None:
             raise NotTestableError("no suite with this metric has all systems of the claim")
         return suite
-
-    def dataset(self, suite: str, name: str) -> Spec:
-        return next(one for one in self.spec["suites"][suite]["datasets"] if one["id"] == name)
 
     def options(self, system: Spec) -> Spec:
         """The configuration in the checkpoint of a system, `config.json`.
@@ -166,7 +170,7 @@ def judge(run: Run, claim: Spec) -> Finding:
         finding = rule(run, claim)
     except NotTestableError as error:
         return Finding("", NOT_TESTABLE, str(error), systems=names)
-    return Finding(**{**asdict(finding), "systems": finding.systems or names})
+    return replace(finding, systems=finding.systems or names)
 
 
 # Rules, in the order of `RULES`.
@@ -200,7 +204,7 @@ def better(run: Run, claim: Spec) -> Finding:
 def _difference(run: Run, row: Spec, metric: str) -> Finding:
     """The finding for one row of tested differences."""
     margin = run.statistics["margin"]
-    where = row["split"] if row["protocol"] == "argmax" else f"{row['protocol']} on {row['split']}"
+    where = row["split"] if row["protocol"] == ARGMAX else f"{row['protocol']} on {row['split']}"
     what = f"{metric}, {row['system']} minus {row['baseline']} ({where})"
     numbers = {"value": row["delta"], "low": row["low"], "high": row["high"]}
     p = row["p_adjusted"] if pd.notna(row["p_adjusted"]) else row["p"]
@@ -227,47 +231,29 @@ def _compared(run: Run, suite: str, first: str, second: str) -> Spec | None:
     pair = (rows["system"] == first) & (rows["baseline"] == second) & (rows["dataset"] == AVERAGE)
     rows = rows[pair & (rows["table"] == CLAIMS) & (rows["suite"] == suite)]
     decided = set(zip(rows["protocol"], rows["split"], strict=True))
-    shown = ("argmax", "test") if ("argmax", "test") in decided else representative(decided)
+    shown = (ARGMAX, "test") if (ARGMAX, "test") in decided else representative(decided)
     if shown is None:
         return None
-    row = rows[(rows["protocol"] == shown[0]) & (rows["split"] == shown[1])].iloc[0]
-    return {str(key): value for key, value in row.items()}
+    return rows[(rows["protocol"] == shown[0]) & (rows["split"] == shown[1])].iloc[0].to_dict()
 
 
 def _compared_by(run: Run, suite: str, metric: str, first: Spec, second: Spec) -> Spec | None:
     """The difference of two systems in a metric other than the suite's headline metric, tested on its own."""
-    entry, evidence = run.spec["suites"][suite], {}
-    chosen = None
-    for dataset in entry["datasets"]:
-        systems: dict[Key, np.ndarray] = {}
-        gold: dict[str, np.ndarray] = {}
-        for system, cells in paired_cells(run.layout, suite, dataset, [first, second]):
-            decisions = [decide(cell, entry) for cell in cells]
-            decided = [(one.protocol, one.split) for one in decisions[0]]
-            chosen = decided[0] if entry["task"] == "single" else representative(decided)
-            if chosen is None:
-                continue
-            of_seeds = [next(one for one in each if (one.protocol, one.split) == chosen) for each in decisions]
-            rows = of_seeds[0].rows
-            gold[chosen[1]] = cells[0].gold[rows]
-            reads = METRICS[metric].reads == "scores"
-            systems[chosen[1], system["id"], chosen[0]] = np.stack(
-                [
-                    cell.scores[rows][None] if reads else one.partitions
-                    for cell, one in zip(cells, of_seeds, strict=True)
-                ]
-            )
-        if len(systems) == 2:
-            one, other = sorted(systems)
-            right = {key: np.ones(len(gold[key[0]]), bool) for key in systems}  # for McNemar's test, which is not used
-            answers = Answers(gold, systems, right)
-            single = entry["task"] == "single"
-            evidence[dataset["id"]] = resample(dataset["id"], answers, [(one, other)], metric, single, run.statistics)
-    if chosen is None or not evidence:
+    entry = run.spec["suites"][suite]
+    spec = run.spec | {"systems": [first, second], "suites": {suite: entry | {"metric": metric}}}
+    answers = {one["id"]: answers_of(run.layout, suite, one, spec) for one in entry["datasets"]}
+    keys = available({name: of_dataset.systems for name, of_dataset in answers.items()})
+    single = entry["task"] == "single"
+    chosen = (ARGMAX, "test") if single else representative({(protocol, split) for split, _, protocol in keys})
+    if chosen is None:
         return None
     pair = Pair(CLAIMS, suite, chosen[1], first["id"], chosen[0], second["id"], chosen[0])
-    rows_of = Comparisons(evidence, bases(run.spec, suite), run.statistics, models(run.spec, suite)).rows([pair])
-    return next(row for row in rows_of if row["dataset"] == AVERAGE)
+    evidence = {
+        name: resample(name, of_dataset, [test_of(pair)], metric, single, run.statistics)
+        for name, of_dataset in answers.items()
+    }
+    comparisons = Comparisons(evidence, bases(spec, suite), run.statistics, models(spec, suite))
+    return next((row for row in comparisons.rows([pair]) if row["dataset"] == AVERAGE), None)
 
 
 def confusable(run: Run, claim: Spec) -> Finding:
@@ -283,7 +269,7 @@ def confusable(run: Run, claim: Spec) -> Finding:
     picked = rows[(same | turned) & (rows["dataset"] == AVERAGE)]
     if picked.empty:
         raise NotTestableError(f"{first['id']} and {second['id']} do not differ in exactly one factor")
-    row = {str(key): value for key, value in picked.iloc[0].items()}
+    row = picked.iloc[0].to_dict()
     if row["system"] != first["id"]:
         row |= {"system": first["id"], "baseline": second["id"], "delta": -row["delta"]}
         row |= {"low": -row["high"], "high": -row["low"]}
@@ -341,17 +327,23 @@ def miscalibrated(run: Run, claim: Spec) -> Finding:
     rows = rows[(rows["system"] == system["id"]) & (rows["suite"] == suite)]
     if rows.empty:
         raise NotTestableError(f"{system['id']} has no scores on {suite}")
-    means = rows.groupby("dataset", observed=True)[["ece", "ece_low", "ece_high", "ece_calibrated_high"]].mean()
-    ece, sets = float(means["ece"].mean()), len(means)
-    half = [np.sqrt(((means["ece"] - means[end]) ** 2).sum()) / sets for end in ("ece_low", "ece_high")]
-    low, high = max(0.0, ece - float(half[0])), ece + float(half[1])  # sets are independent
-    largest = float(means["ece_calibrated_high"].mean())
+    ece, low, high, sets = _over_sets(rows, "ece", "ece_low", "ece_high")
+    largest = float(rows.groupby("dataset", observed=True)["ece_calibrated_high"].mean().mean())
     what = f"ECE, {system['id']}, mean over {counted(sets, 'set')}"
     why = f"a calibrated system shows at most {largest:.3f} on as many rows (95 %)"
     if ece > largest:
         return Finding(what, SUPPORTED, why, ece, low, high)
     calibrated = high < run.statistics["margin"]
     return Finding(what, CONTRADICTED if calibrated else UNDECIDED, why, ece, low, high)
+
+
+def _over_sets(rows: pd.DataFrame, value: str, low: str, high: str) -> tuple[float, float, float, int]:
+    """Mean over datasets of a quantity that is not negative, with its interval (datasets are independent), and their
+    number; the arguments name columns."""
+    sets = rows.groupby("dataset", observed=True)[[value, low, high]].mean()
+    mean, count = float(sets[value].mean()), len(sets)
+    below, above = (float(np.sqrt(((sets[value] - sets[end]) ** 2).sum())) / count for end in (low, high))
+    return mean, max(0.0, mean - below), mean + above, count
 
 
 def setting(run: Run, claim: Spec) -> Finding:
@@ -375,9 +367,10 @@ def reads(run: Run, claim: Spec) -> Finding:
     it is above minus the margin.
     """
     (system,) = run.systems(claim)
-    suite, config = run.suite(claim), run.options(system)
-    if run.spec["suites"][suite]["task"] != "single":
+    suite = next((suite for suite in suites_of(run.spec, "single") if suite in system["suites"]), None)
+    if suite is None:
         raise NotTestableError(f"{system['id']} is not in a single-label suite")
+    config = run.options(system)
     if "max_length" not in config:
         raise NotTestableError(f"the config of {system['id']} has no token limit")
     limit = config["max_length"]
@@ -396,15 +389,11 @@ def reads(run: Run, claim: Spec) -> Finding:
         raise NotTestableError(f"all texts of {suite} have the same length")
     value, error = float(np.mean(differences)), float(np.sqrt(np.sum(variances)) / len(differences))
     level = run.statistics["level"]
-    from scipy.stats import norm
-
     half_width = float(norm.ppf((1 + level) / 2)) * error
     low, high = value - half_width, value + half_width
     what = f"accuracy on the longer half of the texts minus the shorter, {system['id']}, {len(differences)} sets"
     why = f"limit {limit} tokens; {cut} of {texts} texts were truncated"
-    if limit < claim["value"]:
-        return Finding(what, CONTRADICTED, why, value, low, high)
-    if high < 0:
+    if limit < claim["value"] or high < 0:
         return Finding(what, CONTRADICTED, why, value, low, high)
     return Finding(what, SUPPORTED if low > -run.statistics["margin"] else UNDECIDED, why, value, low, high)
 
@@ -420,14 +409,10 @@ def order(run: Run, claim: Spec) -> Finding:
     rows = rows[(rows["system"] == system["id"]) & (rows["kind"] == "order")]
     if rows.empty:
         raise NotTestableError(f"{system['id']} was not scored with other label orders")
-    sets = rows.groupby("dataset", observed=True)[
-        ["flip_rate", "flip_low", "flip_high", "floor", "median_shift"]
-    ].mean()
-    rate, floor, count = float(sets["flip_rate"].mean()), float(sets["floor"].mean()), len(sets)
-    half = [float(np.sqrt(((sets["flip_rate"] - sets[end]) ** 2).sum()) / count) for end in ("flip_low", "flip_high")]
-    low, high = rate - half[0], rate + half[1]
+    rate, low, high, count = _over_sets(rows, "flip_rate", "flip_low", "flip_high")
+    floor, shift = rows.groupby("dataset", observed=True)[["floor", "median_shift"]].mean().mean()
     what = f"answers that flip, {system['id']}, mean over {counted(count, 'set')}"
-    why = f"rescoring the same order flips {floor:.3f}; median |Δp| {sets['median_shift'].mean():.4f}"
+    why = f"rescoring the same order flips {floor:.3f}; median |Δp| {shift:.4f}"
     if low > floor:
         return Finding(what, CONTRADICTED, why, rate, low, high)
     same = high <= floor + run.statistics["margin"]
@@ -465,14 +450,9 @@ def attribution(run: Run, claim: Spec) -> Finding:
     if (heads := one(system["id"], nli, "system", "held-out")) is not None:
         parts.append(f"heads and blend at held-out thresholds {heads['delta']:+.3f}")
     alone = next(
-        (
-            s
-            for s in run.spec["systems"]
-            if s["settings"].get("blend") == "heads" and s.get("model") == system.get("model")
-        ),
-        None,
+        (other["id"] for other in _blends(run, suite, system) if other["settings"].get("blend") == "heads"), ""
     )
-    if alone is not None and (heads := one(alone["id"], nli, "system", "held-out")) is not None:
+    if (heads := one(alone, nli, "system", "held-out")) is not None:
         parts.append(f"heads alone {heads['delta']:+.3f}")
     what = f"share of the gain of {system['id']} over {nli} due to fitted thresholds"
     verdict = SUPPORTED if high < 0.5 else CONTRADICTED if low > 0.5 else UNDECIDED
@@ -488,59 +468,45 @@ def blend(run: Run, claim: Spec) -> Finding:
     """
     (system,) = run.systems(claim)
     suite = run.suite(claim)
-    settings = system["settings"]
-    same = [
-        one
-        for one in suite_systems(run.spec, suite)
-        if one["family"] == "hybridnli" and one["model"] == system["model"]
-    ]
-    other = {one["settings"].get("blend"): one for one in same}
+    if not system["trained"]:
+        raise NotTestableError(f"{system['id']} was not trained here")
+    other = {one["settings"].get("blend"): one["id"] for one in _blends(run, suite, system)}
     if not {"heads", "half"} <= other.keys():
         raise NotTestableError("the run does not score both blends, heads and half")
-    dataset = run.dataset(suite, settings["dataset"])
+    name = system["settings"]["dataset"]
+    dataset = next(one for one in run.spec["suites"][suite]["datasets"] if one["id"] == name)
     differences, draws, weights_of = [], [], []
     for seed in system["seeds"]:
         learned = read_json(run.layout.model(system["model"], seed))["alphas"]
-        half, heads = (read_cell(run.layout, suite, dataset, other[kind]["id"], seed) for kind in ("half", "heads"))
-        nli = 2 * half.scores - heads.scores  # half is the mean of both
-        rows = {split: half.split == split for split in ("validation", "test")}
-        if not all(mask.any() for mask in rows.values()):
-            raise NotTestableError(f"{dataset['id']} does not have both validation and test rows")
-        labels = [(list(half.label_names).index(name), float(weight)) for name, weight in learned.items()]
-        chosen = [
-            _best_blend(
-                nli[rows["validation"], k], heads.scores[rows["validation"], k], half.gold[rows["validation"], k]
-            )
-            for k, _ in labels
-        ]
-        columns, gold = [k for k, _ in labels], half.gold[rows["test"]]
-        sides = [
-            np.stack(
-                [
-                    w * nli[rows["test"], k] + (1 - w) * heads.scores[rows["test"], k]
-                    for k, w in zip(columns, weights, strict=True)
-                ],
-                axis=1,
-            )
-            for weights in ([w for _, w in labels], chosen)
-        ]
-        weights = np.concatenate(
-            [np.ones((1, len(gold)), np.float32), *row_weights(len(gold), 2000, run.statistics["seed"])]
-        )
-        values = [np.nanmean(average_precision(weights, gold[:, columns], side), axis=1) for side in sides]
+        half, heads = (read_cell(run.layout, suite, dataset, other[kind], seed) for kind in ("half", "heads"))
+        validation, test = (half.split == split for split in ("validation", "test"))
+        if not (validation.any() and test.any()):
+            raise NotTestableError(f"{name} does not have both validation and test rows")
+        columns = [list(half.label_names).index(label) for label in learned]
+        gold, head = half.gold[:, columns], heads.scores[:, columns]
+        nli = 2 * half.scores[:, columns] - head  # half is the mean of both
+        labels = range(len(columns))
+        grid = [_best_blend(nli[validation, k], head[validation, k], gold[validation, k]) for k in labels]
+        sides = [w * nli[test] + (1 - w) * head[test] for w in (np.array([*learned.values()], float), np.array(grid))]
+        rows = int(test.sum())
+        weights = np.concatenate([np.ones((1, rows), np.float32), *row_weights(rows, 2000, run.statistics["seed"])])
+        values = [np.nanmean(average_precision(weights, gold[test], side), axis=1) for side in sides]
         differences.append(values[0][0] - values[1][0])
         draws.append(values[0][1:] - values[1][1:])
-        weights_of.append(
-            ", ".join(
-                f"{name} {weight:.2f} (grid {w:.2f})" for (name, weight), w in zip(learned.items(), chosen, strict=True)
-            )
-        )
+        pairs = zip(learned.items(), grid, strict=True)
+        weights_of.append(", ".join(f"{label} {weight:.2f} (grid {w:.2f})" for (label, weight), w in pairs))
     value = float(np.mean(differences))
     low, high = interval(np.mean(draws, axis=0), run.statistics["level"])
     what = f"mean AP of {system['id']}, learned blend minus grid, test rows"
     margin = run.statistics["margin"]
     verdict = CONTRADICTED if high < 0 else SUPPORTED if low > -margin else UNDECIDED
     return Finding(what, verdict, f"NLI weights: {weights_of[0]}", value, low, high)
+
+
+def _blends(run: Run, suite: str, hybrid: Spec) -> list[Spec]:
+    """The systems of a suite with the checkpoints of a hybrid, i.e. its blends."""
+    systems = suite_systems(run.spec, suite)
+    return [one for one in systems if one["family"] == "hybridnli" and one["model"] == hybrid["model"]]
 
 
 def _best_blend(nli: np.ndarray, head: np.ndarray, gold: np.ndarray) -> float:
@@ -552,19 +518,19 @@ def _best_blend(nli: np.ndarray, head: np.ndarray, gold: np.ndarray) -> float:
 
 
 def trained_share(run: Run, claim: Spec) -> Finding:
-    """The trained share of a hybrid's parameters: supported if it rounds to the claimed value."""
+    """A hybrid's number of trained parameters over that of its frozen NLI model, both from the card of a cell:
+    supported if it rounds to the claimed value.
+    """
     (system,) = run.systems(claim)
-    if not system["trained"]:
-        raise NotTestableError(f"{system['id']} was not trained here")
-    trained = int(read_json(run.layout.model(system["model"], system["seeds"][0]))["parameters"])
-    nli, seed = system["settings"]["nli"], system["seeds"][0]
-    record = run.layout.model(nli, seed)
-    if record.is_file():
-        frozen = int(read_json(record)["parameters"])
-    else:
-        frozen = _stored_parameters(run.layout.fetched(nli).parent / "files")
+    if not system["trained"] or system["family"] != "hybridnli":
+        raise NotTestableError(f"{system['id']} is not a hybrid that was trained here")
+    settings = system["settings"]
+    card = read_json(run.layout.card(run.suite(claim), settings["dataset"], system["id"], system["seeds"][0]))
+    if "trained_parameters" not in card:
+        raise NotTestableError(f"{system['id']} has no scores")
+    trained, frozen = card["trained_parameters"], card["parameters"] - card["trained_parameters"]
     share = trained / frozen
-    why = f"{trained:,} trained, {frozen:,} of {nli} frozen"
+    why = f"{trained:,} trained, {frozen:,} of {settings['nli']} frozen"
     what = f"trained over frozen parameters, {system['id']}"
     if not set(claim.get("made_of") or ()) <= set(system.get("made_of") or ()):
         return Finding(what, NOT_TESTABLE, f"{why}; the claim is about {', '.join(claim['made_of'])}", share)
@@ -572,18 +538,6 @@ def trained_share(run: Run, claim: Spec) -> Finding:
     return Finding(
         what, SUPPORTED if round(share, digits) == round(claim["value"], digits) else CONTRADICTED, why, share
     )
-
-
-def _stored_parameters(folder: Path) -> int:
-    """Number of parameters in the safetensors files of a folder, from their headers."""
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        total += sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    if not total:
-        raise NotTestableError(f"no safetensors in {folder} to count parameters")
-    return total
 
 
 def published_delta(run: Run, claim: Spec) -> Finding:

@@ -45,7 +45,7 @@ RULES = {
     "order": Rule("answers that change with the label order, against scoring the same order again"),
     "attribution": Rule("share of the gain over the NLI model due to fitted thresholds, below one half"),
     "blend": Rule("learned blend minus the best blend on validation rows, evaluated on test rows"),
-    "trained_share": Rule("number of trained parameters over all parameters", 1, needs=("value",), takes=("made_of",)),
+    "trained_share": Rule("number of trained over frozen parameters", 1, needs=("value",), takes=("made_of",)),
     "published_delta": Rule(
         "published difference against the sampling noise of its test sets", 0, ("publication", "rows")
     ),

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import make_run, make_spec, system
+from sklearn.metrics import average_precision_score
+from synthetic import frame_of, make_run, make_spec, system, write_cell
 
 from tests.measured import measure
 from zsbench.config.load import ConfigError, load_resources, load_yaml, resolve
 from zsbench.evaluation import claims as rules
+from zsbench.evaluation.cells import read_cell
 from zsbench.evaluation.claims import Run, judge, write_claims
 from zsbench.evaluation.compare import compare
 from zsbench.evaluation.compare import test_of as of_pair
@@ -19,7 +21,7 @@ from zsbench.plan.comparisons import pairs_of
 from zsbench.plan.plan import Plan
 from zsbench.store.frames import COLUMNS
 from zsbench.store.layout import WORKFLOW, Layout
-from zsbench.store.provenance import write_json
+from zsbench.store.provenance import file_sha256, write_json
 
 EMBEDDED = WORKFLOW / "configs" / "embedded.yaml"
 # A user's claim: five lines of YAML under `claims`.
@@ -141,7 +143,6 @@ def frames_of(judged, **frames) -> Run:
     (run.root / "analysis").mkdir(parents=True, exist_ok=True)
     for name, rows in frames.items():
         pd.DataFrame(rows, columns=COLUMNS[name].split()).to_parquet(run.root / "analysis" / f"{name}.parquet")
-    run.frame.cache_clear()
     return run
 
 
@@ -246,6 +247,7 @@ def test_a_claim_of_a_users_own_is_judged(judged, tmp_path):
         ({"rule": "constant", "systems": ["joint"], "metric": "macro_f1"}, "claims.mine.metric"),
         ({"rule": "order", "systems": ["joint"], "value": 3}, "claims.mine.value"),
         ({"rule": "reads", "systems": ["joint"], "value": "many"}, "claims.mine.value"),
+        ({"rule": "trained_share", "systems": ["hybrid"], "value": 0}, "claims.mine.value"),
     ],
 )
 def test_a_wrong_claim_is_named_by_its_key(entry, key):
@@ -264,11 +266,113 @@ def test_the_blend_that_was_best_on_validation_rows_is_found():
     assert 0.2 < rules._best_blend(good, bad, gold) < 0.8
 
 
-def test_stored_parameters_are_counted(tmp_path):
-    from safetensors.numpy import save_file
+def blended(
+    tmp_path: Path, trained: bool = True, learned: float = 0.25
+) -> tuple[Run, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """A run whose only systems are three blends of one hybrid, and its test scores by blend: (gold, scores).
 
-    save_file({"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32)}, tmp_path / "model.safetensors")
-    assert rules._stored_parameters(Path(tmp_path)) == 17
+    The heads are better than the NLI model, except for the last label, which has no head. The learned weight of the NLI
+    model is the same for every label with a head.
+    """
+    spec, seeds = make_spec(draws=200), (1, 2) if trained else (0,)
+    names = {"learned": "hybrid", "heads": "hybrid-heads", "half": "hybrid-half"}
+    spec["systems"] = [
+        system(name, "hybridnli", seeds, ("topics",), trained, blend=kind, hybrid="hybrid", nli="n", dataset="mini")
+        | {"model": "hybrid", "made_of": ["n", "mini"]}
+        for kind, name in names.items()
+    ]
+    run = Run(make_run(tmp_path, spec, rows=400) and tmp_path, spec)
+    topics, rng = spec["suites"]["topics"]["datasets"][0]["label_names"], np.random.default_rng(1)
+    shown: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for seed in seeds:
+        gold = read_cell(run.layout, "topics", spec["suites"]["topics"]["datasets"][0], "hybrid", seed).gold
+        nli, heads = (1 / (1 + np.exp(-(gain * (2 * gold - 1) + rng.normal(size=gold.shape)))) for gain in (0.2, 1.5))
+        heads[:, -1] = nli[:, -1]
+        for kind, weight in (("learned", learned), ("heads", 0), ("half", 0.5)):
+            scores = weight * nli + (1 - weight) * heads
+            split = ["validation"] * 200 + ["test"] * 200
+            frame = frame_of([np.flatnonzero(row).tolist() for row in gold], scores, topics, split)
+            counts = {"parameters": 1050, "trained_parameters": 50}
+            write_cell(run.layout, ("topics", "mini", names[kind], seed), frame, **counts)
+            shown[f"{kind}{seed}"] = gold[200:], scores[200:]
+        if trained:
+            (path := run.layout.model("hybrid", seed)).parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"alphas": dict.fromkeys(topics[:-1], learned), "parameters": 50})
+    return run, shown
+
+
+@pytest.mark.parametrize(("learned", "verdict"), [(0.05, SUPPORTED), (0.9, CONTRADICTED)])
+def test_a_learned_blend_is_compared_with_the_best_of_a_grid(tmp_path: Path, learned: float, verdict: str) -> None:
+    run, shown = blended(tmp_path, learned=learned)
+    found = judge(run, claim("blend", "hybrid"))
+    assert f"Technology {learned:.2f} (grid 0.0" in found.why and "Environment" not in found.why
+    means = {
+        kind: np.mean([average_precision_score(gold[:, :-1], scores[:, :-1]) for gold, scores in sides])
+        for kind in ("learned", "heads")
+        for sides in [[shown[f"{kind}{seed}"] for seed in (1, 2)]]
+    }
+    assert found.value == pytest.approx(means["learned"] - means["heads"], abs=0.01)  # the grid's best: almost heads
+    assert found.low < found.value < found.high and found.verdict == verdict
+
+
+def test_the_blend_of_a_published_hybrid_is_not_known(tmp_path: Path) -> None:
+    found = judge(blended(tmp_path, trained=False)[0], claim("blend", "hybrid"))
+    assert (found.verdict, found.why) == (NOT_TESTABLE, "hybrid was not trained here")
+
+
+def test_a_trained_share_is_trained_over_frozen_parameters(tmp_path: Path) -> None:
+    run, _ = blended(tmp_path)
+    for value, origins, verdict in (
+        (0.05, ["n"], SUPPORTED),
+        (0.048, ["n"], CONTRADICTED),
+        (0.05, ["m"], NOT_TESTABLE),
+    ):
+        found = judge(run, claim("trained_share", "hybrid", value=value, made_of=origins))
+        assert (found.verdict, found.value) == (verdict, 0.05) and "50 trained, 1,000 of n frozen" in found.why
+
+
+def test_the_trained_share_of_a_model_without_a_frozen_part_is_not_testable(judged) -> None:
+    found = judge(judged.run, claim("trained_share", "gliznet-full", value=0.05))
+    assert found.verdict == NOT_TESTABLE and "gliznet-full" in found.why
+
+
+def test_the_accuracy_on_long_texts_is_that_of_a_single_label_suite(tmp_path: Path) -> None:
+    spec = make_spec(seeds=(1,), draws=100)
+    spec["suites"] = dict(reversed(spec["suites"].items()))
+    run = Run(tmp_path, make_run(tmp_path, spec))
+    write_json(run.layout.checkpoint("gliznet-full", 1) / "config.json", {"max_sequence_length": 256})
+    for one in spec["suites"]["gliclass"]["datasets"]:
+        cell = read_cell(run.layout, "gliclass", one, "gliznet-full", 1)
+        texts = pd.DataFrame({"sample_id": cell.sample_ids, "text": ["word " * (i + 1) for i in range(120)]})
+        path = run.layout.dataset(one["id"])
+        path.parent.mkdir(parents=True)
+        texts.to_parquet(path)
+        write_json(path.with_name("card.json"), {"rows_sha256": file_sha256(path)})
+    found = judge(run, claim("reads", "gliznet-full", value=1024))
+    assert found.verdict == CONTRADICTED and "limit 256 tokens" in found.why
+    assert judge(run, claim("reads", "hybrid", value=1024)).why == "hybrid is not in a single-label suite"
+
+
+@pytest.mark.parametrize("scored", ["mini other", "mini"])
+def test_another_metric_is_compared_on_every_set_with_scores(tmp_path: Path, scored: str) -> None:
+    """Here one set has validation rows alone, so all sets are compared on these."""
+    spec = make_spec(seeds=(1,), draws=100)
+    suite = spec["suites"]["topics"]
+    suite |= {"protocols": ["fixed-0.5"], "datasets": [*suite["datasets"], suite["datasets"][0] | {"id": "other"}]}
+    layout = Run(tmp_path, make_run(tmp_path, spec)).layout
+    for one in spec["systems"]:
+        for seed in one["seeds"] if "topics" in one["suites"] else ():
+            place = "topics", "other", one["id"], seed
+            frame = pd.read_parquet(layout.scores(*place)).assign(split="validation")
+            lacks = {"status": "failed"} if one["id"] == "nli-mini" and "other" not in scored else {}
+            write_cell(layout, place, frame, **lacks)
+    measure(tmp_path, spec)
+    found = judge(Run(tmp_path, spec), claim("better", "hybrid", "nli-mini", metric="micro_f1"))
+    frame = pd.read_parquet(tmp_path / "analysis" / "metrics.parquet")
+    rows = frame[(frame["metric"] == "micro_f1") & (frame["label"] == "") & frame["dataset"].isin(scored.split())]
+    means = rows[rows["split"] == "validation"].groupby("system")["value"].mean()
+    assert found.value == pytest.approx(means["hybrid"] - means["nli-mini"])
+    assert "fixed-0.5 on validation" in found.measured
 
 
 def test_a_token_limit_is_read_under_the_name_that_config_json_gives_it(tmp_path: Path) -> None:
