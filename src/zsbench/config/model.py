@@ -236,9 +236,8 @@ class Claim(Strict):
             raise EntryError(
                 "metric", f"{self.metric!r} does not fit rule {self.rule!r}; allowed: {', '.join(allowed)}"
             )
-        if self.rule in ("reads", "trained_share") and (isinstance(self.value, bool | str)):
-            raise EntryError("value", f"{self.value!r}; allowed: a number")
-        if self.rule == "trained_share" and self.value <= 0:
+        number = self.value if isinstance(self.value, float) else 0
+        if self.rule in ("reads", "trained_share") and number <= 0:
             raise EntryError("value", f"{self.value!r}; allowed: a number above 0")
         return self
 
