@@ -38,10 +38,20 @@ def validations(runs: list[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def floors(rows: Path, draws: int = 100) -> tuple[float, float]:
-    """Mean AP of random scores and of constant scores on the validation rows of a prepared training set."""
-    targets, draw = read_evaluation_rows(rows).targets, np.random.default_rng(0)
-    chance = [mean_average_precision([draw.random(len(row)) for row in targets], targets) for _ in range(draws)]
+def random_average_precision(true: int, labels: int) -> float:
+    """Expected average precision of a random order of `labels` labels, of which `true` are true.
+
+    At rank k, the precision of a true label is (1 + the true labels before it) / k. The rank is uniform, and each of
+    the k - 1 labels before it is true with probability (true - 1) / (labels - 1).
+    """
+    harmonic = sum(1 / k for k in range(1, labels + 1)) / labels
+    return harmonic + (1 - harmonic) * (true - 1) / (labels - 1)
+
+
+def floors(rows: Path) -> tuple[float, float]:
+    """Mean AP of random scores (expected) and of constant scores on the validation rows of a prepared training set."""
+    targets = [row for row in read_evaluation_rows(rows).targets if 0 < row.sum() < len(row)]
+    chance = [random_average_precision(int(row.sum()), len(row)) for row in targets]
     return float(np.mean(chance)), mean_average_precision([np.zeros(len(row)) for row in targets], targets)
 
 

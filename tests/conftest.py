@@ -3,6 +3,7 @@
 import os
 import random
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -12,6 +13,9 @@ for name in [*os.environ]:
         del os.environ[name]
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # servers of the tests are on this machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
+
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # `zsbench`, also in jobs
+SLOW_FOLDERS = {"workflow", "adding", "training", "benchmarks", "rehearsal"}
 
 # Neither a slow machine nor a new random example may fail a change that has nothing to do with it. Examples of one test
 # share its fixtures on purpose.
@@ -30,4 +34,4 @@ def _seeds() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: the workers of `make test`, which keep this order, then end together."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    items.sort(key=lambda item: SLOW_FOLDERS.isdisjoint(item.path.parts))

@@ -1,9 +1,12 @@
 """The search for learning rates: what its page shows, and that the config trains every family equally often."""
 
+import itertools
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score
 
 from benchmarks import search
 from zsbench.config.load import load_yaml, merge, resolve
@@ -40,9 +43,16 @@ def test_the_page_shows_the_last_validation_of_every_training_and_marks_the_best
         ["|", "nli-mini", "|", "0.500", "|", "**0.600**", "|"],
     ]
     assert "80 steps of 16 texts, with seed 1" in text and "4 trainings" in text
-    chance = float(text.split("random order scores ")[1][:5])
-    assert abs(chance - 0.75) < 0.01  # the true label of two is first or second
+    assert "random order scores 0.750." in text  # the true label of two is first or second
     assert "the same score has 0.500" in text
+
+
+@pytest.mark.parametrize(("true", "labels"), [(1, 2), (1, 5), (2, 5), (4, 5), (3, 7)])
+def test_the_expected_average_precision_is_the_mean_over_all_orders(true, labels):
+    scores = np.arange(labels, 0, -1)
+    orders = itertools.combinations(range(labels), true)
+    each = [average_precision_score(np.isin(np.arange(labels), order), scores) for order in orders]
+    assert search.random_average_precision(true, labels) == pytest.approx(np.mean(each))
 
 
 def test_the_search_trains_what_the_embedded_run_trains_on_equal_terms():

@@ -197,6 +197,8 @@ def save(drawing: Drawing, folder: Path, name: str) -> list[Path]:
     """Write `<name>.svg`, `.png` and `.csv`; the same drawing gives the same bytes."""
     paths = [folder / f"{name}.{kind}" for kind in ("svg", "png", "csv")]
     with house_style(), mpl.rc_context({"svg.hashsalt": name}):
+        drawing.figure.draw_without_rendering()  # arranges the figure, once for both formats
+        drawing.figure.set_layout_engine("none")
         svg = {"Date": None, "Creator": None}
         held = io.StringIO()
         drawing.figure.savefig(held, format="svg", metadata=svg)
