@@ -20,7 +20,7 @@ import pandas as pd
 from hybridnli.thresholds import apply_thresholds, cross_fit, fit_thresholds
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import one_hot
-from zsbench.plan.suites import OF_THE_CARD, PROTOCOLS
+from zsbench.plan.suites import PROTOCOLS
 from zsbench.store.integrity import read_frame, write_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, write_atomic
@@ -119,9 +119,9 @@ class Folds:
     dependence on one random split.
     """
 
-    count: int = 5
-    seed: int = 0
-    partitions: int = 20
+    count: int
+    seed: int
+    partitions: int
 
 
 def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision]:
@@ -165,24 +165,24 @@ def representative(available: Iterable[tuple[str, str]]) -> tuple[str, str] | No
     return next((pair for pair in REPRESENTATIVE if pair in available), None)
 
 
-def representative_decision(cell: Cell) -> Decision:
-    """Argmax for a single-label cell, otherwise the decision under the protocol that `representative` picks.
-
-    `cv` uses the default folds, because a cell does not record those of its run.
+def decisions_of(layout: Layout, cell: Cell) -> dict[tuple[str, str], Decision]:
+    """The run's decisions on a cell by (protocol, split): argmax if the task is single-label, else the stored ones.
 
     Raises:
-        ValueError: a multi-label cell has neither validation nor test rows.
+        IntegrityError: see `read_decisions`.
     """
-    if cell.card["task"] == "single":
-        return argmax(cell)[0]
-    splits = set(cell.split)
-    protocols = [
-        name for name in PROTOCOLS if name not in OF_THE_CARD and (name != "held-out" or "validation" in splits)
-    ]
-    chosen = representative((name, split) for name in protocols for split in PROTOCOLS[name] if split in splits)
-    if chosen is None:
-        raise ValueError(f"cell {cell.name}: has neither validation nor test rows")
-    return next(one for one in thresholded(cell, [chosen[0]], Folds()) if one.split == chosen[1])
+    made = argmax(cell) if cell.card["task"] == "single" else read_decisions(layout, cell)
+    return {(one.protocol, one.split): one for one in made}
+
+
+def representative_decision(layout: Layout, cell: Cell) -> Decision:
+    """Of `decisions_of` a cell the `representative` one, or the first if the suite has other protocols only.
+
+    Raises:
+        IntegrityError: see `read_decisions`.
+    """
+    made = decisions_of(layout, cell)
+    return made[representative(made) or next(iter(made))]
 
 
 REPRESENTATIVE = (

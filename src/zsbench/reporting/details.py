@@ -53,7 +53,7 @@ def details(run: RunData) -> dict[str, Any]:
 
 def _detail(run: RunData, where: CellId) -> dict[str, Any]:
     cell = open_cell(run.layout, where, run.cards[where])
-    decision = representative_decision(cell)
+    decision = representative_decision(run.layout, cell)
     gold, given = cell.gold[decision.rows], decision.predictions
     wrong = np.flatnonzero((gold != given).any(axis=1))
     facts = {name: cell.card.get(key) for name, key in FACTS.items()} | {

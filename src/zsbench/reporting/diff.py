@@ -10,7 +10,7 @@ import pandas as pd
 
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.compare import Answers, Comparisons, Evidence, Test, resample
-from zsbench.evaluation.protocols import representative_decision
+from zsbench.evaluation.protocols import Decision, decisions_of, representative
 from zsbench.evaluation.statistics import holm
 from zsbench.plan.suites import RANDOM
 from zsbench.reporting.explain import open_cell
@@ -27,6 +27,7 @@ SIGNIFICANT = 0.05  # adjusted p below which a difference gets a mark
 COLUMNS = ["suite", "dataset", "system", "a", "b", "delta", "low", "high", "p", "p_adjusted", "n_rows", "seeds"]
 Key = tuple[str, str, str]  # suite, dataset, system
 TEST: Test = (("", "b", ""), ("", "a", ""))  # b minus a, under one protocol
+Decisions = dict[tuple[str, str], Decision]  # (protocol, split) -> decision
 Cells = dict[Key, Callable[[], list[Cell]]]  # lazy readers of all seeds of one system on one dataset
 
 
@@ -53,7 +54,8 @@ def compare_runs(
 ) -> Comparison:
     """Macro-F1 of run `b` minus run `a` on the cells that both have, with all seeds.
 
-    Predictions are those of `representative_decision`.
+    Predictions are those of the runs, with several labels per text under the protocol that `representative` picks of
+    those that both runs used.
 
     Args:
         a, b: `results/<run>`; the same folder twice to compare two systems of one run.
@@ -67,6 +69,7 @@ def compare_runs(
     """
     statistics = STATISTICS | (statistics or {})
     left, right = _cells(Path(a), suite), _cells(Path(b), suite)
+    layouts = Layout(Path(a)), Layout(Path(b))
     if systems is not None:
         left, right = _only(left, systems[0], systems, a), _only(right, systems[1], systems, b)
     shared = [key for key in left if key in right]
@@ -82,16 +85,21 @@ def compare_runs(
         if systems is not None and any(side[0].card["settings"].get("control") in RANDOM for side in sides):
             raise ConfigError(f"systems: {key[2]}: a random control is a single draw and cannot be compared")
         notes += _facts(key, sides[0][0].card, sides[1][0].card, FACTS if systems is None else SETTING)
-        resampled.setdefault((key[0], key[2]), {})[key[1]] = _evidence(key[1], sides, statistics)
+        decided = [[decisions_of(layout, cell) for cell in side] for layout, side in zip(layouts, sides, strict=True)]
+        evidence = _evidence(sides[0][0], decided, statistics)
+        if evidence is None:
+            notes.append(f"not compared, no protocol in common: {'/'.join(key)}")
+        else:
+            resampled.setdefault((key[0], key[2]), {})[key[1]] = evidence
     base = {} if systems else {"a": "", "b": ""}  # seeds of the same recipe are paired
     rows = []
-    for (suite, system), evidence in resampled.items():
-        comparisons = Comparisons(evidence, base, statistics)
-        rows += [_row(comparisons, suite, system, name, [name]) for name in evidence]
-        if len({tuple(len(sample.points) for sample in one.samples.values()) for one in evidence.values()}) > 1:
+    for (suite, system), sets in resampled.items():
+        comparisons = Comparisons(sets, base, statistics)
+        rows += [_row(comparisons, suite, system, name, [name]) for name in sets]
+        if len({tuple(len(sample.points) for sample in one.samples.values()) for one in sets.values()}) > 1:
             notes.append(f"no average, seeds differ between datasets: {suite}/{system}")
         else:
-            rows.append(_row(comparisons, suite, system, AVERAGE, list(evidence)))
+            rows.append(_row(comparisons, suite, system, AVERAGE, list(sets)))
     return Comparison(_corrected(pd.DataFrame(rows, columns=COLUMNS)), notes)
 
 
@@ -123,17 +131,24 @@ def _only(cells: Cells, system: str, names: tuple[str, str], root: Path) -> Cell
     return {(suite, dataset, name): read for (suite, dataset, name_here), read in cells.items() if name_here == system}
 
 
-def _evidence(dataset: str, sides: tuple[list[Cell], list[Cell]], statistics: dict[str, Any]) -> Evidence:
-    """Both sides resampled with the same draws of rows."""
-    first = representative_decision(sides[0][0])
-    answers = [np.stack([representative_decision(cell).partitions for cell in side]) for side in sides]
-    keys = reversed(TEST)
+def _evidence(cell: Cell, decided: list[list[Decisions]], statistics: dict[str, Any]) -> Evidence | None:
+    """Both sides resampled with the same draws of rows; None if they have no protocol in common.
+
+    Args:
+        cell: one of their cells; all have the same rows.
+        decided: the decisions on every seed's cell of each side.
+    """
+    common = set.intersection(*(set(made) for side in decided for made in side))
+    shown = representative(common) or min(common, default=None)
+    if shown is None:
+        return None
+    answers = [np.stack([made[shown].partitions for made in side]) for side in decided]
     return resample(
-        dataset,
-        Answers({"": sides[0][0].gold[first.rows]}, dict(zip(keys, answers, strict=True))),
+        cell.dataset,
+        Answers({"": cell.gold[decided[0][0][shown].rows]}, dict(zip(reversed(TEST), answers, strict=True))),
         [TEST],
         "macro_f1",
-        sides[0][0].card["task"] == "single",
+        cell.card["task"] == "single",
         statistics,
     )
 
@@ -185,7 +200,7 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     legend = [
         "Intervals: paired bootstrap over rows. p: permutation test that swaps the answers of a and b row by row,",
         f"corrected by Holm, averages and datasets separately; * below {SIGNIFICANT}, – not tested (two seeds).",
-        "Several labels per text: thresholds are those of held-out where there are test rows, else of cv.",
+        "Several labels per text: the first of held-out, cv, fixed-0.5 and val-tuned that both runs used.",
     ]
     return "\n".join([*lines, "", *legend, *([""] if comparison.notes else []), *comparison.notes]) + "\n"
 

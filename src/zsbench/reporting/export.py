@@ -115,7 +115,7 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
     layout, results = Layout(Path(root)), []
     for cell in cells_of_seed(Path(root), system, seed):
         facts = dataset_facts(cell, layout)
-        split, protocol, values = shown_metrics(cell)
+        split, protocol, values = shown_metrics(cell, layout)
         origin = str(facts.get("origin", cell.dataset)).rpartition("datasets/")[2]
         for metric, value in values.items():
             results.append(
@@ -209,12 +209,16 @@ def _btzsc_metrics(cell: Cell) -> dict[str, float]:
     return {name: float(value) for name, value in zip(BTZSC_METRICS, values, strict=True)}
 
 
-def shown_metrics(cell: Cell) -> tuple[str, str, dict[str, float]]:
-    """(split, protocol, metrics) that a model card shows for a cell."""
+def shown_metrics(cell: Cell, layout: Layout) -> tuple[str, str, dict[str, float]]:
+    """(split, protocol, metrics) that a model card shows for a cell.
+
+    Raises:
+        IntegrityError: the cell has not been measured.
+    """
     if cell.card["task"] == "single":
         single = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: single[name] for name in ("macro_f1", "accuracy")}
-    decision = representative_decision(cell)
+    decision = representative_decision(layout, cell)
     values = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
     names = ("macro_f1", "micro_f1", "exact_match")
     return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in values])) for name in names}

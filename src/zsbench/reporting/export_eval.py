@@ -73,7 +73,7 @@ def every_eval_ever(
 
 
 def _eee_results(cell: Cell, layout: Layout) -> Iterator[dict[str, Any]]:
-    split, protocol, values = shown_metrics(cell)
+    split, protocol, values = shown_metrics(cell, layout)
     facts, rows = dataset_facts(cell, layout), int((cell.split == split).sum())
     source: dict[str, Any] = {
         "dataset_name": facts.get("title", cell.dataset),
@@ -148,7 +148,7 @@ def eval_results(
         repository = _hub_dataset(facts)
         if repository is None:
             continue
-        split, protocol, values = shown_metrics(cell)
+        split, protocol, values = shown_metrics(cell, layout)
         words = f"zsbench {package_version()}: macro-F1 ({protocol}), {int((cell.split == split).sum())} {split} rows, "
         words += f"wording {cell.card['verbalisation']}"
         entry = EvalResultEntry(

@@ -155,7 +155,7 @@ def topic_chance(made: Layout, protocol: str, split: str, draws: int = 60) -> li
     found = []
     for _ in range(draws):
         random = replace(cell, scores=rng.random(cell.scores.shape))
-        decision = next(d for d in thresholded(random, [protocol], Folds()) if d.split == split)
+        decision = next(d for d in thresholded(random, [protocol], Folds(5, 0, 20)) if d.split == split)
         found.append(multi_label(decision.predictions, cell.gold[decision.rows])["macro_f1"])
     return found
 

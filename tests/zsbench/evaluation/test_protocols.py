@@ -8,10 +8,19 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import KFold
 
 from hybridnli.thresholds import fit_thresholds
-from zsbench.config.model import Suite
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import single_label
-from zsbench.evaluation.protocols import V1_GRID, Folds, argmax, representative, representative_decision, thresholded
+from zsbench.evaluation.protocols import (
+    V1_GRID,
+    Folds,
+    argmax,
+    representative,
+    representative_decision,
+    thresholded,
+    write_decisions,
+)
+from zsbench.store.layout import Layout
+from zsbench.store.provenance import IntegrityError
 
 FOLDS = Folds(5, 0, 3)
 ALL = ["fixed-0.5", "val-tuned", "cv", "held-out"]
@@ -113,14 +122,12 @@ def test_held_out_without_validation_rows_is_an_error():
     cell = make_cell()
     split = np.array(["test"] * len(cell.split), dtype=object)
     with pytest.raises(ValueError, match="topics/d/s/seed1.*needs validation rows"):
-        thresholded(
-            Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}, IDS, NAMES), ["held-out"], Folds()
-        )
+        thresholded(Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}, IDS, NAMES), ["held-out"], FOLDS)
 
 
 def test_an_unknown_protocol_is_named():
     with pytest.raises(ValueError, match="protocols: 'oracle'"):
-        thresholded(make_cell(), ["oracle"], Folds())
+        thresholded(make_cell(), ["oracle"], FOLDS)
 
 
 def constant(gold, ids, names):
@@ -165,16 +172,26 @@ def test_one_number_stands_for_a_system_under_the_protocol_that_flatters_least()
     assert representative([]) is None
 
 
-@pytest.mark.parametrize("test", [True, False])
-def test_the_decision_of_one_number_is_that_of_the_default_config(test):
-    cell = replace(make_cell(test=test), card={"task": "multi"})
-    found, measured = representative_decision(cell), decisions(cell, folds=Folds())
-    expected = measured[representative(measured)]
-    assert (found.protocol, found.split) == (expected.protocol, expected.split)
-    assert np.array_equal(found.partitions, expected.partitions)
-    assert np.array_equal(found.rows, expected.rows)
+@pytest.mark.parametrize(
+    ("protocols", "shown"),
+    [
+        (ALL, ("held-out", "test")),
+        (["cv"], ("cv", "validation")),
+        (["fixed-0.5"], ("fixed-0.5", "test")),
+        (["heads-tuned", "train-cv"], ("heads-tuned", "validation")),
+    ],
+)
+def test_the_decision_of_one_number_is_one_that_the_run_made(tmp_path, protocols, shown):
+    layout, cell = Layout(tmp_path), replace(with_train(), card={"task": "multi", "scores_sha256": "5c"})
+    folds = Folds(2, 3, 1)
+    write_decisions(layout, cell, thresholded(cell, protocols, folds))
+    found, made = representative_decision(layout, cell), decisions(cell, protocols, folds)[shown]
+    assert (found.protocol, found.split) == shown
+    assert np.array_equal(found.partitions, made.partitions) and np.array_equal(found.rows, made.rows)
 
 
-def test_the_folds_of_one_number_are_the_configs_defaults():
-    suite = Suite(task="multi", datasets=["topics-mini"])
-    assert Folds(suite.folds, suite.fold_seed, suite.partitions) == Folds()
+def test_one_label_per_row_needs_no_stored_decision(tmp_path):
+    cell = replace(make_cell(), card={"task": "single"})
+    assert representative_decision(Layout(tmp_path), cell).protocol == "argmax"
+    with pytest.raises(IntegrityError, match=r"decisions\.parquet does not belong to its scores"):
+        representative_decision(Layout(tmp_path), replace(cell, card={"task": "multi", "scores_sha256": "5c"}))

@@ -1,5 +1,6 @@
 """`zsbench compare`: two runs, or two systems of one."""
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.measured import measure
 from zsbench.config.load import ConfigError
-from zsbench.reporting.diff import as_text, compare_runs
+from zsbench.reporting.diff import Comparison, as_text, compare_runs
+from zsbench.reporting.frames import RunData
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_json
 
@@ -92,3 +95,23 @@ def test_errors_name_what_is_allowed(made: SimpleNamespace, tmp_path: Path) -> N
         compare_runs(made.root, made.root, ("gliznet-ful", "biencoder"))
     with pytest.raises(ConfigError, match="systems: .*prior-random"):
         compare_runs(made.root, made.root, ("prior-random", "biencoder"))
+
+
+def test_only_protocols_that_both_runs_used_are_compared(made: SimpleNamespace, tmp_path: Path) -> None:
+    root, spec = tmp_path / "results" / "fixed", json.loads(json.dumps(made.spec))
+    shutil.copytree(made.root / "cells" / "topics", root / "cells" / "topics")
+
+    def compared(protocol: str) -> Comparison:
+        spec["suites"] = {"topics": made.spec["suites"]["topics"] | {"protocols": [protocol]}}
+        measure(root, spec)
+        return compare_runs(made.root, root, statistics={"draws": 20})
+
+    values = RunData(made.root, made.spec).metrics.set_index(["dataset", "system", "protocol", "split", "metric"])
+    fixed = compared("fixed-0.5")
+    for row in fixed.deltas.query("dataset == 'topics-mini'").itertuples():
+        if "random" not in row.system:
+            stored = values.loc[("topics-mini", row.system, "fixed-0.5", "test", "macro_f1"), "value"].mean()
+            assert (row.a, row.b) == pytest.approx((stored, stored))
+    assert not fixed.notes or all(note.startswith("only in") for note in fixed.notes)
+    other = compared("heads-tuned")
+    assert other.deltas.empty and "not compared, no protocol in common: topics/topics-mini/hybrid" in other.notes

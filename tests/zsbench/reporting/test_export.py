@@ -18,6 +18,7 @@ from tests.measured import measure
 from zsbench.cli.main import main
 from zsbench.config.load import ConfigError, load_resources
 from zsbench.reporting import export
+from zsbench.reporting.details import details, key_of
 from zsbench.reporting.diff import compare_runs
 from zsbench.reporting.export import BTZSC, BTZSC_METRICS, btzsc, model_index, write_model_index
 from zsbench.reporting.frames import RunData
@@ -103,34 +104,62 @@ def test_the_hub_reads_the_model_index(made: SimpleNamespace) -> None:
         model_index(made.root, "gliznet-full", 7)
 
 
-@pytest.mark.parametrize("test_rows", [True, False])
-def test_page_compare_and_export_show_a_topic_system_under_one_protocol(
-    made: SimpleNamespace, tmp_path: Path, test_rows: bool
+@pytest.mark.parametrize(
+    ("test_rows", "changes"),
+    [
+        (True, {}),
+        (False, {}),  # like the published set
+        (True, {"protocols": ["fixed-0.5"]}),
+        (True, {"protocols": ["val-tuned", "train-cv"]}),
+        (True, {"protocols": ["heads-tuned"]}),  # no protocol that tables prefer
+        (False, {"folds": 2, "fold_seed": 7, "partitions": 2}),
+    ],
+)
+def test_page_compare_and_export_show_a_topic_system_as_the_run_decided_it(
+    made: SimpleNamespace, tmp_path: Path, test_rows: bool, changes: dict[str, Any]
 ) -> None:
-    root = tmp_path / "run"
+    root, spec = tmp_path / "run", json.loads(json.dumps(made.spec))
+    spec["suites"] = {"topics": spec["suites"]["topics"] | changes}
     shutil.copytree(made.root, root)
-    if not test_rows:  # like the published set
-        without_test_rows(root, made.spec)
-    run = RunData(root, made.spec)
-    shown = run.cell_values()["topics", "topics-mini", "hybrid", 1]
+    if "train-cv" in changes.get("protocols", ()):
+        with_train_rows(root)
+    if not test_rows:
+        without_test_rows(root)
+    measure(root, spec)
+    run = RunData(root, spec)
+    protocol, split = run.decision("topics") or ("heads-tuned", "validation")
+    shown = run.metrics[(run.metrics["dataset"] == "topics-mini") & (run.metrics["metric"] == "macro_f1")]
+    shown = shown[(shown["protocol"] == protocol) & (shown["split"] == split)].set_index(["system", "seed"])["value"]
     _, results = model_index_to_eval_results(yaml.safe_load(model_index(root, "hybrid", 1))["model-index"])
     exported = next(found for found in results if found.metric_type == "f1")
-    protocol, split = run.decision("topics") or ("", "")
     assert (exported.metric_args["protocol"], exported.dataset_split) == (protocol, split)
-    assert exported.metric_value == pytest.approx(shown, abs=1e-6)
+    assert exported.metric_value == pytest.approx(shown["hybrid", 1], abs=1e-6)
+    facts = dict(details(run)["cells"][key_of("topics", "topics-mini", "hybrid")]["facts"])
+    assert facts["decided"] == f"{protocol} on {split}"
     compared = compare_runs(root, root, ("hybrid", "gliznet-full"), {"draws": 20}).deltas
-    every = [run.cell_values()["topics", "topics-mini", "hybrid", seed] for seed in (1, 2, 3)]
-    assert compared[compared["dataset"] == "topics-mini"]["a"].item() == pytest.approx(sum(every) / 3)
+    assert compared[compared["dataset"] == "topics-mini"]["a"].item() == pytest.approx(shown["hybrid"].mean())
 
 
-def without_test_rows(root: Path, spec: dict[str, Any]) -> None:
-    """Remove the test rows from every topic cell, and measure again."""
+def without_test_rows(root: Path) -> None:
+    """Remove the test rows from every topic cell."""
     for path in root.glob("cells/topics/*/*/seed*/scores.parquet"):
         frame = pd.read_parquet(path)
-        frame[frame["split"] == "validation"].to_parquet(path, index=False)
-        card = path.with_name("card.json")
-        write_json(card, read_json(card) | {"scores_sha256": file_sha256(path)})
-    measure(root, spec)
+        _replace(path, frame[frame["split"] == "validation"])
+
+
+def with_train_rows(root: Path) -> None:
+    """Make half of the test rows of every topic cell train rows."""
+    for path in root.glob("cells/topics/*/*/seed*/scores.parquet"):
+        frame = pd.read_parquet(path)
+        test = frame.index[frame["split"] == "test"]
+        frame["split"] = frame["split"].astype(str).where(~frame.index.isin(test[::2]), "train")
+        _replace(path, frame)
+
+
+def _replace(scores: Path, frame: pd.DataFrame) -> None:
+    frame.to_parquet(scores, index=False)
+    card = scores.with_name("card.json")
+    write_json(card, read_json(card) | {"scores_sha256": file_sha256(scores)})
 
 
 def test_the_model_index_goes_into_our_card_and_replaces_itself(
