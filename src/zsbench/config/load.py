@@ -143,8 +143,9 @@ def name_models(config: Config) -> None:
     entries = [
         (entry, key)
         for kind in ("systems", "hybrid")
-        for entry in (config.get(kind) or {}).values()
-        if isinstance(config.get(kind), dict) and isinstance(entry, dict)
+        if isinstance(config.get(kind), dict)
+        for entry in config[kind].values()
+        if isinstance(entry, dict)
         for key in ("model", "nli")
     ]
     entries += [(config["recipe"], "backbone")] if isinstance(config.get("recipe"), dict) else []

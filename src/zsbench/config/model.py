@@ -16,7 +16,7 @@ from zsbench.data.gold import readings
 from zsbench.data.sources.fetch import Source
 from zsbench.families import FAMILIES
 from zsbench.plan.claims import CLAIM_METRICS, COUNTED, KINDS, RULES
-from zsbench.plan.suites import METRICS, metrics_of
+from zsbench.plan.suites import METRICS, PROTOCOLS, metrics_of
 from zsbench.recipe import Precision
 from zsbench.recipe import Recipe as RecipeFields
 from zsbench.store.fields import (
@@ -38,7 +38,7 @@ from zsbench.store.fields import (
 )
 
 Split = Literal["train", "validation", "test", "all"]
-Protocol = Literal["fixed-0.5", "val-tuned", "cv", "train-cv", "heads-tuned", "held-out"]
+Protocol = Literal[*PROTOCOLS]  # type: ignore[valid-type]
 Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
@@ -320,7 +320,9 @@ class LabelCounts(Strict):
         150_000, description="token budget; a count is skipped if the encoder would read more tokens than this"
     )
     seed: Seed = Field(0, description="seed of the texts and the added labels")
-    systems: Some[Id] | None = absent("systems to measure; default: one of each kind")
+    systems: Some[Id] | None = absent(
+        "systems to measure, which must read labels and be scored on these sets; default: one of each kind"
+    )
 
     @model_validator(mode="after")
     def _ascending(self) -> Any:

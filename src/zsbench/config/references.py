@@ -8,7 +8,8 @@ from zsbench.config.model import Dataset, Presets, RunConfig, Suite, listed
 from zsbench.families import FAMILIES, MissingPackageError, package_files, versions
 from zsbench.plan.claims import KINDS
 from zsbench.plan.comparisons import differing
-from zsbench.plan.suites import OF_THE_CARD, RANDOM
+from zsbench.plan.contents import OF_ALL, OF_SINGLE
+from zsbench.plan.suites import FIXED, OF_THE_CARD, PROTOCOLS, RANDOM, needed
 from zsbench.recipe import LENGTHS, with_overrides
 from zsbench.store.errors import suggest
 
@@ -17,15 +18,7 @@ RESERVED = {"average", "system", "seeds", "seed sd", "interval", "p", "p (adjust
 RESERVED_SUITES = {  # workflow targets, and tables over all suites
     *("all", "data", "train", "evaluate", "tables", "figures", "report", "speed", "check", "fetch"),
     *("manifest", "prepare", "overlap", "score", "measure", "compare", "hardset", "claims"),
-    *("ablations", "peers", "sensitivity", "published", "calibration", "cost", "integrity"),
-}
-PROTOCOLS = {  # protocol -> splits it needs; fixed-0.5 needs only one of them
-    "fixed-0.5": ("validation", "test"),
-    "val-tuned": ("validation",),
-    "cv": ("validation",),
-    "train-cv": ("train", "validation"),
-    "heads-tuned": ("validation",),
-    "held-out": ("validation", "test"),
+    *(*OF_SINGLE, *OF_ALL),
 }
 
 
@@ -76,7 +69,8 @@ def with_derived(run: RunConfig, presets: Presets) -> RunConfig:
 def _few_labels(run: RunConfig, presets: Presets, most: int) -> list[str]:
     """Data sets of single-label suites with at most `most` labels, in config order."""
     single = [name for suite in run.suites.values() if suite.task == "single" for name in suite.datasets]
-    return [name for name in single if len(next(iter(presets.datasets[name].verbalisations.values()))) <= most]
+    known = [name for name in single if name in presets.datasets]
+    return [name for name in known if len(next(iter(presets.datasets[name].verbalisations.values()))) <= most]
 
 
 def suites_of(run: RunConfig, entry: Any) -> list[str]:
@@ -138,8 +132,8 @@ def dataset_problems(key: str, preset: Dataset) -> Problems:
 
 
 def _has_splits(protocol: str, preset: Dataset) -> bool:
-    needed = set(PROTOCOLS[protocol])
-    return bool(needed & preset.splits) if protocol == "fixed-0.5" else needed <= preset.splits
+    found = needed(protocol) & preset.splits
+    return bool(found) if protocol == FIXED else found == needed(protocol)
 
 
 def _suites(run: RunConfig, presets: Presets) -> Problems:
@@ -182,7 +176,7 @@ def _names(dataset: str, title: str, taken: dict[str, str]) -> Problems:
 def _decisions(key: str, suite: Suite, dataset: str, preset: Dataset) -> Problems:
     for protocol in suite.protocols or ():
         if not _has_splits(protocol, preset):
-            missing = ", ".join(sorted({*PROTOCOLS[protocol]} - preset.splits))
+            missing = ", ".join(sorted(needed(protocol) - preset.splits))
             yield f"`{key}.protocols`: {protocol!r} needs a {missing} split; dataset {dataset!r} has none"
     rows = (preset.expected_rows or {}).get("validation", 0)
     wanted = suite.rows.get(dataset) if isinstance(suite.rows, dict) else suite.rows
@@ -285,15 +279,21 @@ def _label_counts(run: RunConfig, presets: Presets) -> Problems:
                 yield f"`{key}.counts`: {options.counts[0]} is less than the {labels} labels of {dataset!r}"
         if options.datasets and not any({*options.datasets} <= {*suite.datasets} for suite in single.values()):
             yield f"`{key}.datasets`: not all in one suite; allowed: data sets of one single-label suite"
-        for name in options.systems or ():
-            yield from _known(
-                f"{key}.systems", name, [name for name, _, suites in _all_systems(run) if {*suites} & {*single}]
-            )
+        sets = {*(options.datasets or _few_labels(run, presets, options.counts[0])[:1])}
+        counted = {name for name, suite in single.items() if sets <= {*suite.datasets}}
+        for name in (options.systems or ()) if counted else ():
+            yield from _known(f"{key}.systems", name, _readers(run, counted))
     if (alike := run.scoring.confusable) is not None:
         if alike.encoder is not None:
             yield from _weights("scoring.confusable.encoder", alike.encoder, presets)
         elif run.recipe is None:
             yield "`scoring.confusable.encoder`: required, because there is no `recipe.backbone`"
+
+
+def _readers(run: RunConfig, suites: Iterable[str]) -> list[str]:
+    """Systems of these suites that read labels."""
+    scored = [name for name, _, of_system in _all_systems(run) if {*of_system} & {*suites}]
+    return [name for name in scored if name not in run.systems or FAMILIES[run.systems[name].family].reads_labels]
 
 
 def _claims(run: RunConfig) -> Problems:

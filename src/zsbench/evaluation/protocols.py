@@ -140,12 +140,10 @@ def thresholded(cell: Cell, protocols: list[str], folds: Folds) -> list[Decision
         folds: the folds of `cv`.
 
     Raises:
-        ValueError: a protocol is unknown, or the cell lacks the rows it is fitted on.
+        ValueError: the cell lacks the rows that a protocol is fitted on.
     """
     decisions: list[Decision] = []
     for protocol in protocols:
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"protocols: {protocol!r} does not exist; allowed: {', '.join(PROTOCOLS)}")
         for split in PROTOCOLS[protocol]:
             rows = np.flatnonzero(cell.split == split)
             if len(rows):

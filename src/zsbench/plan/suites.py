@@ -15,8 +15,6 @@ PROTOCOLS = {  # for task "multi": protocol -> splits that it reports on
     "heads-tuned": ("validation",),
     "held-out": ("test",),
 }
-
-
 # From the HybridNLI card: used only if a config requests them, and not for significance tests.
 OF_THE_CARD = ("train-cv", "heads-tuned")
 
@@ -43,6 +41,11 @@ METRICS = {  # named like their functions in `evaluation.metrics`; no numpy here
     "micro_f1": Metric("micro-F1", "counts", ("multi",)),
 }
 RANDOM = ("prior-random", "uniform-random", "shuffled-oracle")  # controls measured as the mean over many draws
+
+
+def needed(protocol: str) -> set[str]:
+    """The splits that a multi-label protocol reports on or fits thresholds on; `fixed-0.5` needs only one of them."""
+    return {"validation", *PROTOCOLS[protocol], *(["train"] if protocol == "train-cv" else [])}
 
 
 def metrics_of(task: str, reads: str = "") -> tuple[str, ...]:

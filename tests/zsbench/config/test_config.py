@@ -111,6 +111,8 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # case -> (change, key in the m
     "a template with an attribute": (put("hybrid/hybrid/template", "{} {0.x}"), "hybrid.hybrid.template", "one {}"),
     "two kinds of rows, neither": (put("suites/gliclass/rows", "many"), "suites.gliclass.rows", "mapping"),
     "a list instead of a mapping": (put("gliznet", [1]), "gliznet", "mapping"),
+    "a list of systems": (put("systems", ["biencoder"]), "systems", "mapping"),
+    "a word instead of hybrids": (put("hybrid", "hybrid"), "hybrid", "mapping"),
     "no suites": (put("suites", {}), "suites", ""),
     # Suites
     "unknown dataset": (put("suites/gliclass/datasets", ["movie-snippet"]), "suites.gliclass.datasets", "snippets"),
@@ -148,6 +150,16 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # case -> (change, key in the m
     "suite named like a table": (
         both(put("datasets", {"mine": MINE}), put("suites/cost", {"task": "single", "datasets": ["mine"]})),
         "suites.cost",
+        "",
+    ),
+    "suite named like the table of confusable labels": (
+        lambda config: config["suites"].update(confusable=config["suites"].pop("topics")),
+        "suites.confusable",
+        "",
+    ),
+    "suite named like the table of parameters": (
+        lambda config: config["suites"].update(parameters=config["suites"].pop("topics")),
+        "suites.parameters",
         "",
     ),
     "two sets with one title": (
@@ -202,6 +214,21 @@ REFUSED: dict[str, tuple[Change, str, str]] = {  # case -> (change, key in the m
     "sensitivity of nobody": (
         put("scoring/sensitivity/systems", ["gliznet-ful"]),
         "scoring.sensitivity.systems",
+        "gliznet-full",
+    ),
+    "growing numbers of labels for a system that ignores them": (
+        put("scoring/label_counts/systems", ["majority"]),
+        "scoring.label_counts.systems",
+        "biencoder",
+    ),
+    "growing numbers of labels for a system of another suite": (
+        both(
+            put("suites/more", {"task": "single", "datasets": ["mine"]}),
+            put("datasets", {"mine": MINE}),
+            put("systems/biencoder/suites", ["more"]),
+            put("scoring/label_counts/systems", ["biencoder"]),
+        ),
+        "scoring.label_counts.systems",
         "gliznet-full",
     ),
     "deltas of an unknown system": (put("statistics/system", "gliznet-ful"), "statistics.system", "gliznet-full"),

@@ -125,11 +125,6 @@ def test_held_out_without_validation_rows_is_an_error():
         thresholded(Cell("topics", "d", "s", 1, "", split, cell.gold, cell.scores, {}, IDS, NAMES), ["held-out"], FOLDS)
 
 
-def test_an_unknown_protocol_is_named():
-    with pytest.raises(ValueError, match="protocols: 'oracle'"):
-        thresholded(make_cell(), ["oracle"], FOLDS)
-
-
 def constant(gold, ids, names):
     split = np.array(["test"] * len(gold), object)
     return Cell("gliclass", "d", "s", 0, "", split, gold, np.full(gold.shape, 0.5), {}, ids, names)
