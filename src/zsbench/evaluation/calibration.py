@@ -4,9 +4,8 @@ rows.
 Axis legend: n rows, L labels, D draws.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
+from scipy.special import softmax
 
 BINS = 15  # equal-width bins over [0, 1]; the customary number
 COVERAGES = (0.5, 0.8, 0.9, 0.95)  # shares of rows that the system answers
@@ -16,13 +15,6 @@ CHUNK = 2_000_000  # array elements in memory at a time
 def are_probabilities(scores: np.ndarray) -> bool:
     """Whether all scores lie in [0, 1], so that the highest can be read as a confidence."""
     return bool(scores.min() >= 0.0 and scores.max() <= 1.0)
-
-
-def softmax(scores: np.ndarray, temperature: float | np.ndarray = 1.0) -> np.ndarray:
-    """Softmax over labels of scores / temperature, (n, L); `temperature` is a scalar or (n, 1)."""
-    scaled = scores / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def fitted_temperature(scores: np.ndarray, gold: np.ndarray) -> float:
@@ -55,27 +47,10 @@ def probabilities(scores: np.ndarray, gold: np.ndarray, kind: str) -> np.ndarray
     if kind == "score":
         return scores
     if kind == "softmax" or len(scores) < 2:
-        return softmax(scores)
+        return softmax(scores, axis=1)
     half = np.random.default_rng(0).permutation(len(scores)) % 2  # (n,)
     temperatures = [fitted_temperature(scores[half != side], gold[half != side]) for side in (0, 1)]
-    return softmax(scores, np.array(temperatures)[half][:, None])
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Counts and sums per equal-width bin over [0, 1], each (BINS,); the last bin includes 1."""
-
-    count: np.ndarray
-    confidence: np.ndarray  # sums rather than means, so that bins of several seeds can be added
-    correct: np.ndarray
-
-    def __add__(self, other: "Bins") -> "Bins":
-        return Bins(self.count + other.count, self.confidence + other.confidence, self.correct + other.correct)
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error, sum_b (n_b / n) |accuracy_b - confidence_b| (Naeini et al., AAAI 2015)."""
-        return float(np.abs(self.correct - self.confidence).sum() / self.count.sum())
+    return softmax(scores / np.array(temperatures)[half][:, None], axis=1)
 
 
 def _bin(confidences: np.ndarray) -> np.ndarray:
@@ -83,14 +58,22 @@ def _bin(confidences: np.ndarray) -> np.ndarray:
     return np.minimum((np.asarray(confidences) * BINS).astype(int), BINS - 1)
 
 
-def bins(confidences: np.ndarray, correct: np.ndarray) -> Bins:
-    """Bin (n,) confidences in [0, 1] and their (n,) outcomes into `BINS` bins."""
-    bin_numbers = _bin(confidences)
-    count = np.bincount(bin_numbers, minlength=BINS)
-    sums = (
-        np.bincount(bin_numbers, weights=values, minlength=BINS) for values in (confidences, np.asarray(correct, float))
-    )
-    return Bins(count, *sums)
+def bins(confidences: np.ndarray, correct: np.ndarray) -> dict[str, np.ndarray]:
+    """`count` of rows, and sums of `confidence` and `correct`, in each of `BINS` bins, (BINS,); the last includes 1.
+
+    Sums rather than means, so that bins of several seeds can be added.
+
+    Args:
+        confidences: (n,) in [0, 1].
+        correct: (n,) outcomes.
+    """
+    weights = {"count": None, "confidence": confidences, "correct": np.asarray(correct, dtype=float)}
+    return {name: np.bincount(_bin(confidences), of_rows, BINS) for name, of_rows in weights.items()}
+
+
+def ece(of_bins: dict[str, np.ndarray]) -> float:
+    """Expected calibration error, sum_b (n_b / n) |accuracy_b - confidence_b| (Naeini et al., AAAI 2015)."""
+    return float(np.abs(of_bins["correct"] - of_bins["confidence"]).sum() / of_bins["count"].sum())
 
 
 def _eces(bin_numbers: np.ndarray, gaps: np.ndarray) -> np.ndarray:
@@ -122,7 +105,9 @@ def calibrated_ece(confidences: np.ndarray, runs: int = 1000) -> tuple[float, fl
 
 
 def ece_interval(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the ECE over rows: the basic bootstrap, 2 ECE - quantiles (Davison and Hinkley, 1997).
+    """95 % interval of the ECE: the basic bootstrap, 2 ECE - quantiles (Davison and Hinkley, 1997).
+
+    Answers are drawn independently: rows in a single-label set, (row, label) pairs in a multi-label one.
 
     ECE is biased upwards, and bootstrap draws add the same bias again, so a percentile interval would lie too high.
     Reflecting the quantiles at the observed value removes that bias. Clipped at 0.
@@ -138,7 +123,7 @@ def ece_interval(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000
         rows = generator.integers(n, size=(c, n))
         drawn.append(_eces(bin_numbers[rows], gaps[rows]))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
-    observed = bins(confidences, correct).ece
+    observed = ece(bins(confidences, correct))
     return max(0.0, float(2 * observed - high)), max(0.0, float(2 * observed - low))
 
 
@@ -160,28 +145,19 @@ def wilson(successes: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return centre - half, centre + half
 
 
-@dataclass(frozen=True)
-class RiskCoverage:
+def risk_coverage(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000) -> dict[str, float]:
     """Accuracy when a system answers only its most confident rows (Geifman and El-Yaniv, 2017).
 
-    Attributes:
-        accuracy: coverage (share of rows answered) -> accuracy.
-        aurc: area under the risk-coverage curve: mean over k of the error rate on the k most confident rows.
-        low, high: 95 % percentile interval of `aurc` over rows.
-    """
-
-    accuracy: dict[float, float]
-    aurc: float
-    low: float
-    high: float
-
-
-def risk_coverage(confidences: np.ndarray, correct: np.ndarray, draws: int = 1000) -> RiskCoverage:
-    """Accuracy at `COVERAGES`, and AURC. Rows with equal confidence (to 1e-9) each count with their mean accuracy.
+    Rows with equal confidence (to 1e-9) each count with their mean accuracy.
 
     Args:
         confidences: (n,).
         correct: (n,) bool.
+
+    Returns:
+        `rows`; `accuracy_50` and so on, one per share of rows in `COVERAGES`; `accuracy` on all rows; `aurc`, the area
+        under the risk-coverage curve: mean over k of the error rate on the k most confident rows; `aurc_low` and
+        `aurc_high`, its 95 % percentile interval over rows.
     """
     confidences, correct = np.round(confidences, 9), np.asarray(correct, dtype=float)
     n, generator, drawn = len(correct), np.random.default_rng(0), []
@@ -194,12 +170,14 @@ def risk_coverage(confidences: np.ndarray, correct: np.ndarray, draws: int = 100
         drawn.append((1 - correct[order][rows].cumsum(axis=1) / np.arange(1, n + 1)).mean(axis=1))
     low, high = np.quantile(np.concatenate(drawn), [0.025, 0.975])
     counts = [max(1, round(coverage * n)) for coverage in COVERAGES]
-    return RiskCoverage(
-        {coverage: float(sums[k - 1] / k) for coverage, k in zip(COVERAGES, counts, strict=True)},
-        float((1 - sums / np.arange(1, n + 1)).mean()),
-        float(low),
-        float(high),
-    )
+    return {
+        "rows": n,
+        **{f"accuracy_{100 * share:.0f}": float(sums[k - 1] / k) for share, k in zip(COVERAGES, counts, strict=True)},
+        "accuracy": float(correct.mean()),
+        "aurc": float((1 - sums / np.arange(1, n + 1)).mean()),
+        "aurc_low": float(low),
+        "aurc_high": float(high),
+    }
 
 
 def brier(probabilities: np.ndarray, gold: np.ndarray) -> float:

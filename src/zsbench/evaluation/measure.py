@@ -12,29 +12,26 @@ import numpy as np
 
 from zsbench.evaluation.calibration import (
     BINS,
-    COVERAGES,
-    Bins,
     are_probabilities,
     auroc,
     bins,
     brier,
     calibrated_ece,
+    ece,
     ece_interval,
     probabilities,
     risk_coverage,
     wilson,
 )
-from zsbench.evaluation.cells import Cell, read_cell
-from zsbench.evaluation.metrics import chance, multi_label, of_scores, per_label, point, single_label
+from zsbench.evaluation.cells import Cell, read_cells
+from zsbench.evaluation.metrics import chance, of_counts, of_scores, one_hot, per_label, point
 from zsbench.evaluation.protocols import Decision, decide, write_decisions
 from zsbench.plan.suites import is_random, suite_systems
 from zsbench.store import frames
-from zsbench.store.cells import OK, cell_name, status
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_json
+from zsbench.store.provenance import file_sha256, read_json, write_json
 from zsbench.systems.controls import draw
 
-COVERED = [f"accuracy_{coverage:.0%}".rstrip("%") for coverage in COVERAGES]
 COST_FIELDS = ["seconds", "texts_per_second", "peak_memory_mb", "texts", "truncated_texts", "truncated_labels"]
 FRAMES = ("metrics", "calibration", "coverage", "reliability", "cost", "sensitivity")  # from single cells
 OVER_CHANCE = "macro_f1_over_chance"
@@ -54,38 +51,21 @@ def measure_job(root: Path, spec: Spec) -> None:
         IntegrityError: a cell is missing or damaged; the message names it.
     """
     layout, sums = Layout(Path(root)), {}
+    system = {"id": spec["system"], "seeds": [spec["seed"]]}
     for suite, entry in spec["suites"].items():
-        ids = [(suite, dataset["id"], spec["system"], spec["seed"]) for dataset in entry["datasets"]]
-        cells = {
-            dataset["id"]: read_cell(layout, suite, dataset, spec["system"], spec["seed"])
-            for cell, dataset in zip(ids, entry["datasets"], strict=True)
-            if has_scores(layout, cell)
-        }
-        in_range = all(are_probabilities(cell.scores) for cell in cells.values())
-        for cell_id, dataset in zip(ids, entry["datasets"], strict=True):
+        cells = {dataset["id"]: read_cells(layout, suite, dataset, system) for dataset in entry["datasets"]}
+        in_range = all(are_probabilities(cell.scores) for of_set in cells.values() for cell in of_set)
+        for dataset in entry["datasets"]:
             numbers: dict[str, Any] = {"decisions": []}  # for a cell without scores
-            if dataset["id"] in cells:
-                numbers = _measure_cell(layout, cells[dataset["id"]], dataset, entry, spec["settings"], in_range)
-            path = layout.metrics(*cell_id)
-            write_json(path, dict(zip(("suite", "dataset", "system", "seed"), cell_id, strict=True)) | numbers)
+            for cell in cells[dataset["id"]]:
+                numbers = _measure_cell(layout, cell, dataset, entry, spec["settings"], in_range)
+            where = {"suite": suite, "dataset": dataset["id"], "system": spec["system"], "seed": spec["seed"]}
+            path = layout.metrics(*where.values())
+            write_json(path, where | numbers)
             sums[f"{suite}/{dataset['id']}"] = file_sha256(path)
     write_json(
         layout.measured(spec["system"], spec["seed"]), {"cells": list(sums), "metrics": sums, "volatile": ["metrics"]}
     )
-
-
-def has_scores(layout: Layout, cell: tuple[str, str, str, int]) -> bool:
-    """Whether the cell's card says that it holds scores.
-
-    Raises:
-        IntegrityError: there is no card.
-    """
-    card = layout.card(*cell)
-    if not card.is_file():
-        raise IntegrityError(
-            f"cell {cell_name(*cell)} is incomplete: {card} is missing; delete {layout.scored(*cell[2:])} and run again"
-        )
-    return status(read_json(card)) == OK
 
 
 def _measure_cell(
@@ -171,24 +151,16 @@ def _add_rows(rows: dict[str, list[dict[str, Any]]], measured: list[dict[str, An
 
 
 def values_of(cell: Cell, dataset: dict[str, Any], decision: Decision) -> Values:
-    """Every metric of a cell under one decision."""
-    gold, scores, single = cell.gold[decision.rows], cell.scores[decision.rows], dataset["task"] == "single"
-    whole = _mean([(single_label if single else multi_label)(gold, one) for one in decision.partitions])
-    values: Values = {(name, ""): value for name, value in (whole | of_scores(dataset["task"], gold, scores)).items()}
-    labels = [] if single else [per_label(gold, predictions, scores) for predictions in decision.partitions]
-    for index, label in enumerate(dataset["label_names"] if labels else ()):
+    """Every metric of a cell under one decision; means over its partitions."""
+    gold, scores, task = cell.gold[decision.rows], cell.scores[decision.rows], dataset["task"]
+    whole = of_counts(task, gold, decision.partitions) | of_scores(task, gold, scores)
+    values: Values = {(name, ""): value for name, value in whole.items()}
+    labels = [] if task == "single" else per_label(gold, decision.partitions, scores)
+    for index, of_label in enumerate(labels):
         threshold = {} if decision.thresholds is None else {"threshold": float(decision.thresholds[index])}
-        means = _mean([of_partition[index] for of_partition in labels])
-        values |= {(name, label): value for name, value in (means | threshold).items()}
+        label = dataset["label_names"][index]
+        values |= {(name, label): value for name, value in (of_label | threshold).items()}
     return values
-
-
-def _mean(partitions: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Mean of each metric over partitions; None if it is undefined."""
-    return {
-        name: None if value is None else float(np.mean([values[name] for values in partitions]))
-        for name, value in partitions[0].items()
-    }
 
 
 def expected_values(cell: Cell, name: str, dataset: dict[str, Any], suite: dict[str, Any]) -> list[Values]:
@@ -230,13 +202,13 @@ def calibration_of(
         rows = cell.split == ("test" if "test" in cell.split else "validation")
         confidences, correct, kind = cell.scores[rows].ravel(), cell.gold[rows].ravel(), "label score"
         squares = brier(confidences[:, None], correct[:, None])
-    of_cell: Bins = bins(confidences, correct)
+    of_bins = bins(confidences, correct)
     expected, largest = calibrated_ece(confidences)
     low, high = ece_interval(confidences, correct)
     values = {
         "confidence_kind": kind,
         "rows": len(confidences),
-        "ece": of_cell.ece,
+        "ece": ece(of_bins),
         "ece_low": low,
         "ece_high": high,
         "ece_calibrated": expected,
@@ -244,22 +216,8 @@ def calibration_of(
         "brier": squares,
         "auroc": auroc(confidences, correct),
     }
-    sums = {"count": of_cell.count, "confidence": of_cell.confidence, "correct": of_cell.correct}
-    coverage = [coverage_record(confidences, correct)] if task == "single" else []
-    return values, {key: value.tolist() for key, value in sums.items()}, coverage
-
-
-def coverage_record(confidences: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
-    """A row of the frame `coverage`; both arguments are (n,)."""
-    curve = risk_coverage(confidences, correct)
-    return {
-        "rows": len(confidences),
-        **dict(zip(COVERED, curve.accuracy.values(), strict=True)),
-        "accuracy": float(np.mean(correct)),
-        "aurc": curve.aurc,
-        "aurc_low": curve.low,
-        "aurc_high": curve.high,
-    }
+    coverage = [risk_coverage(confidences, correct)] if task == "single" else []
+    return values, {key: value.tolist() for key, value in of_bins.items()}, coverage
 
 
 def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[str, Any]]:
@@ -271,12 +229,12 @@ def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[s
     - `median_shift`: median of |p - p_0| over rows and other orders (or wordings), where p is the probability of the
       answer under the labels in use.
     """
-    gold = np.array(answers["gold"])
+    gold, labels = np.array(answers["gold"]), answers["labels"]
     for kind in ("order", "verbalisation"):
         if not answers[kind]:
             continue
         answered, stated = np.array(answers[kind]), np.array(answers[f"{kind}_p"])  # (K, n)
-        values = headline(metric, gold, answered, answers["labels"])
+        values = point(metric, one_hot(gold, labels), one_hot(answered, labels), single=True)
         of_row = (answered[1:] != answered[0]).mean(axis=0) if len(answered) > 1 else np.zeros(len(gold))
         drawn = np.random.default_rng(0).integers(len(gold), size=(BOOTSTRAP, len(gold)))
         low, high = np.quantile(of_row[drawn].mean(axis=1), [0.025, 0.975])
@@ -293,12 +251,6 @@ def sensitivity_records(answers: dict[str, Any], metric: str) -> Iterator[dict[s
             "median_shift": float(np.median(np.abs(stated[1:] - stated[0]))) if len(stated) > 1 else 0.0,
             "rows": len(gold),
         }
-
-
-def headline(metric: str, gold: np.ndarray, answers: np.ndarray, labels: int) -> np.ndarray:
-    """A headline metric, (K,), for K sets of single-label answers (K, n) and gold labels (n,)."""
-    one_hot = np.eye(labels, dtype=bool)
-    return point(metric, one_hot[gold], one_hot[answers], single=True)
 
 
 def block_of(decision: Decision, values: Values) -> dict[str, Any]:

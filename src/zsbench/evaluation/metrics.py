@@ -15,8 +15,8 @@ from zsbench.plan.suites import METRICS, metrics_of
 
 
 def one_hot(indices: np.ndarray, labels: int) -> np.ndarray:
-    """(n,) label indices -> (n, L) bool."""
-    return np.asarray(indices)[:, None] == np.arange(labels)
+    """(..., n) label indices -> (..., n, L) bool."""
+    return np.asarray(indices)[..., None] == np.arange(labels)
 
 
 def macro_f1(
@@ -122,62 +122,63 @@ def chance(gold: np.ndarray, draws: int = 100) -> float:
     """Macro-F1 of uniformly random answers to single-label rows, mean over `draws` draws; `gold` is (n, L)."""
     n, labels = gold.shape
     answers = np.random.default_rng(0).integers(labels, size=(draws, n))
-    return float(point("macro_f1", gold, np.eye(labels, dtype=bool)[answers], single=True).mean())
+    return float(point("macro_f1", gold, one_hot(answers, labels), single=True).mean())
 
 
 def of_scores(task: str, gold: np.ndarray, scores: np.ndarray) -> dict[str, float | None]:
     """The metrics of a task that read scores; None if one is undefined. `gold` and `scores` are (n, L)."""
-    gold, single, names = np.asarray(gold, dtype=bool), task == "single", metrics_of(task, "scores")
+    single, names = task == "single", metrics_of(task, "scores")
     values = {name: float(point(name, gold, scores[None], single)[0]) for name in names}
     return {name: None if np.isnan(value) else value for name, value in values.items()}
 
 
-def single_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """The metrics of task `single` that are computed from counts.
+def of_counts(task: str, gold: np.ndarray, answers: np.ndarray) -> dict[str, float]:
+    """The metrics of a task that are computed from counts, each a mean over K partitions.
+
+    For task `multi`, also Hamming accuracy, exact match, macro precision and recall. A ratio with denominator 0 (no
+    prediction, or no positive) counts as 0.
 
     Args:
-        gold, predictions: (n, L), one 1 per row.
+        gold: (n, L) bool.
+        answers: (K, n, L) bool predictions; task `single`: one per row.
     """
-    gold, answers = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)[None]
-    return {name: float(point(name, gold, answers, single=True)[0]) for name in metrics_of("single", "counts")}
+    values = {name: point(name, gold, answers, task == "single") for name in metrics_of(task, "counts")}
+    if task == "multi":
+        right, (hits, predicted, positive) = answers == gold, _counts(gold, answers)
+        values |= {
+            "hamming_accuracy": right.mean(axis=(1, 2)),
+            "exact_match": right.all(axis=2).mean(axis=1),
+            "macro_precision": _ratio(hits, predicted).mean(axis=1),
+            "macro_recall": _ratio(hits, positive).mean(axis=1),
+        }
+    return {name: float(value.mean()) for name, value in values.items()}
 
 
-def multi_label(gold: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """The metrics of task `multi` that are computed from counts, Hamming accuracy, exact match, macro precision and
-    recall.
+def per_label(gold: np.ndarray, answers: np.ndarray, scores: np.ndarray) -> list[dict[str, float | None]]:
+    """Precision, recall and F1 of each label, means over K partitions, and its average precision.
 
-    A ratio with denominator 0 (no prediction, or no positive) counts as 0.
+    Average precision is None without a positive row.
 
     Args:
-        gold, predictions: (n, L).
+        gold: (n, L) bool.
+        answers: (K, n, L) bool predictions.
+        scores: (n, L).
     """
-    gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
-    right, hits = gold == predictions, (gold & predictions).sum(axis=0)
-    return {
-        **{name: float(point(name, gold, predictions[None], False)[0]) for name in metrics_of("multi", "counts")},
-        "hamming_accuracy": float(right.mean()),
-        "exact_match": float(right.all(axis=1).mean()),
-        "macro_precision": float(_ratio(hits, predictions.sum(axis=0)).mean()),
-        "macro_recall": float(_ratio(hits, gold.sum(axis=0)).mean()),
-    }
-
-
-def per_label(gold: np.ndarray, predictions: np.ndarray, scores: np.ndarray) -> list[dict[str, float | None]]:
-    """Precision, recall, F1 and average precision of each label; average precision is None without a positive row.
-
-    Args:
-        gold, predictions, scores: (n, L).
-    """
-    gold, predictions = np.asarray(gold, dtype=bool), np.asarray(predictions, dtype=bool)
-    hits, predicted, positive = (gold & predictions).sum(axis=0), predictions.sum(axis=0), gold.sum(axis=0)
-    (ap,) = average_precision(np.ones((1, len(gold))), gold, scores)
-    values = {
+    hits, predicted, positive = _counts(gold, answers)
+    of_partitions = {
         "precision": _ratio(hits, predicted),
         "recall": _ratio(hits, positive),
         "f1": f1(hits, predicted, positive),
-        "ap": ap,
     }
+    values = {name: np.ascontiguousarray(value.T).mean(axis=1) for name, value in of_partitions.items()}
+    (values["ap"],) = average_precision(np.ones((1, len(gold))), gold, scores)
     return [
         {name: None if np.isnan(of_labels[label]) else float(of_labels[label]) for name, of_labels in values.items()}
         for label in range(gold.shape[1])
     ]
+
+
+def _counts(gold: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True positives, predictions and gold labels, each (K, L), from gold (n, L) and answers (K, n, L)."""
+    hits = (answers & gold).sum(axis=1)
+    return hits, answers.sum(axis=1), np.broadcast_to(gold.sum(axis=0), hits.shape)

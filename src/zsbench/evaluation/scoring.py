@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zsbench.evaluation.sensitivity import SensitivityOptions, answers
+from zsbench.evaluation.sensitivity import answers
 from zsbench.families import INSENSITIVE, JOINT
 from zsbench.jobs.runtime import Meter, prepare_torch, resolve_precision
 from zsbench.jobs.workplace import cannot_write
@@ -194,7 +194,7 @@ def _write_sensitivity(layout: Layout, cell: CellTask, system: Callable[[], Any]
     others = options.pop("wordings", {}).get(cell.dataset, {})
     in_use = cell.facts["verbalisation"]
     wordings = {in_use: cell.labels} | {name: labels for name, labels in others.items() if name != in_use}
-    chosen, joint = SensitivityOptions(**options), cell.spec["family"] in JOINT
+    joint = cell.spec["family"] in JOINT
     key = digest([cell.key, options, wordings, joint, code_digest("zsbench.evaluation.sensitivity")])
     try:
         if read_json(path)["key"] == key:
@@ -206,7 +206,7 @@ def _write_sensitivity(layout: Layout, cell: CellTask, system: Callable[[], Any]
     scorer = system()
     with faults():
         texts, cosine = well_formed(rows["text"]), cell.spec["family"] == "biencoder"
-        record = answers(scorer, texts, rows["gold"], wordings, joint, chosen, cosine)
+        record = answers(scorer, texts, rows["gold"], wordings, joint, **options, cosine=cosine)
     write_json(path, {"key": key, **record})
 
 

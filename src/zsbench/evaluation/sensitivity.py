@@ -6,31 +6,17 @@ scoring job stores answers, and metrics are computed from them later, so changin
 n rows, L labels, K orders or wordings.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import softmax
 
-from zsbench.evaluation.calibration import are_probabilities, fitted_temperature, softmax
+from zsbench.evaluation.calibration import are_probabilities, fitted_temperature
+from zsbench.evaluation.metrics import one_hot
 from zsbench.evaluation.ties import winners
 
 if TYPE_CHECKING:  # importing it would import torch
     from zsbench.systems import System
-
-
-@dataclass(frozen=True)
-class SensitivityOptions:
-    """The `sensitivity` part of a score spec; the defaults cost about as much as 400 more texts per dataset."""
-
-    orders: int = 4  # random orders in addition to the preset's; 0 skips the measurement
-    rows: int = 96  # rows of the subsample
-    seed: int = 0  # for the subsample and the orders
-    wordings: bool = True  # also score the dataset's other label wordings
-
-    def __post_init__(self) -> None:
-        for name in ("orders", "rows", "seed"):
-            if getattr(self, name) < (1 if name == "rows" else 0):
-                raise ValueError(f"sensitivity.{name}={getattr(self, name)} is too small")
 
 
 def answers(
@@ -39,7 +25,10 @@ def answers(
     gold: list[list[int]],
     wordings: dict[str, list[str]],
     joint: bool,
-    options: SensitivityOptions,
+    *,
+    orders: int,
+    rows: int,
+    seed: int,
     cosine: bool = False,
 ) -> dict[str, Any]:
     """Score a subsample of the rows under other orders and wordings of the labels.
@@ -49,6 +38,9 @@ def answers(
         gold: for each text, a list with its one label index.
         wordings: name -> labels, the wording in use first.
         joint: the system may read all labels at once, so that their order can matter.
+        orders: random orders in addition to the given one; 0 skips that measurement.
+        rows: size of the subsample.
+        seed: of the subsample and the orders.
         cosine: scores are cosines, which have no natural scale; a temperature is fitted under the labels in use.
 
     Returns:
@@ -57,8 +49,8 @@ def answers(
         the probability that each order or wording gives to the answer under the labels in use. Without other orders or
         wordings, the lists are empty.
     """
-    rows = subsample(len(gold), options.rows, options.seed)
-    texts = [texts[i] for i in rows]
+    sample = subsample(len(gold), rows, seed)
+    texts = [texts[i] for i in sample]
     in_use = next(iter(wordings.values()))
 
     def scores_in_order(order: np.ndarray) -> np.ndarray:
@@ -67,18 +59,18 @@ def answers(
         in_columns[:, order] = scores
         return in_columns
 
-    true = [gold[i][0] for i in rows]
-    orders: list[np.ndarray] = []
+    true = [gold[i][0] for i in sample]
+    ordered: list[np.ndarray] = []
     worded: list[np.ndarray] = []
-    if joint and options.orders:
-        orders = [scores_in_order(order) for order in label_orders(len(in_use), options.orders, options.seed)]
-    if options.wordings and len(wordings) > 1:
+    if joint and orders:
+        ordered = [scores_in_order(order) for order in label_orders(len(in_use), orders, seed)]
+    if len(wordings) > 1:
         worded = [np.asarray(system.score(texts, labels), dtype=float) for labels in wordings.values()]
     record: dict[str, Any] = {"labels": len(in_use), "gold": true}
-    for kind, scored in (("order", orders), ("verbalisation", worded)):
+    for kind, scored in (("order", ordered), ("verbalisation", worded)):
         record[kind] = [winners(scores, texts, in_use).tolist() for scores in scored]
         record[f"{kind}_p"] = probabilities_of_first(scored, record[kind], true, cosine)
-    return record | {"again": _again(system, texts, in_use, options.seed) if orders or worded else []}
+    return record | {"again": _again(system, texts, in_use, seed) if ordered or worded else []}
 
 
 def probabilities_of_first(
@@ -100,9 +92,8 @@ def probabilities_of_first(
     if all(are_probabilities(scores) for scores in scored) and not cosine:
         stated = scored
     else:
-        one_hot = np.eye(scored[0].shape[1], dtype=bool)[gold]
-        temperature = fitted_temperature(scored[0], one_hot) if cosine else 1.0
-        stated = [softmax(scores, temperature) for scores in scored]
+        temperature = fitted_temperature(scored[0], one_hot(np.array(gold), scored[0].shape[1])) if cosine else 1.0
+        stated = [softmax(scores / temperature, axis=1) for scores in scored]
     return [[round(p, 6) for p in one[rows, first].tolist()] for one in stated]
 
 

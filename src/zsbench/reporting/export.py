@@ -7,7 +7,7 @@ import numpy as np
 import yaml
 
 from zsbench.evaluation.cells import Cell
-from zsbench.evaluation.metrics import multi_label
+from zsbench.evaluation.metrics import of_counts
 from zsbench.evaluation.protocols import argmax, representative_decision
 from zsbench.families import FAMILIES, MODEL_TYPES
 from zsbench.reporting.explain import open_cell
@@ -219,9 +219,8 @@ def shown_metrics(cell: Cell, layout: Layout) -> tuple[str, str, dict[str, float
         single = _btzsc_metrics(cell)
         return str(cell.split[0]), "argmax", {name: single[name] for name in ("macro_f1", "accuracy")}
     decision = representative_decision(layout, cell)
-    values = [multi_label(cell.gold[decision.rows], predictions) for predictions in decision.partitions]
-    names = ("macro_f1", "micro_f1", "exact_match")
-    return decision.split, decision.protocol, {name: float(np.mean([one[name] for one in values])) for name in names}
+    values = of_counts("multi", cell.gold[decision.rows], decision.partitions)
+    return decision.split, decision.protocol, {name: values[name] for name in ("macro_f1", "micro_f1", "exact_match")}
 
 
 def _means(metrics: list[dict[str, float]]) -> dict[str, float]:

@@ -14,10 +14,10 @@ from benchmarks.measures import GateError, gate
 from tests.measured import measure
 from zsbench.data.prepare import prepare_dataset
 from zsbench.evaluation.measure import sensitivity_records
-from zsbench.evaluation.metrics import multi_label
+from zsbench.evaluation.metrics import of_counts
 from zsbench.evaluation.protocols import PROTOCOLS, Folds, thresholded
 from zsbench.evaluation.scoring import score_job
-from zsbench.evaluation.sensitivity import SensitivityOptions, answers
+from zsbench.evaluation.sensitivity import answers
 from zsbench.plan.suites import OF_THE_CARD
 from zsbench.store.integrity import listing
 from zsbench.store.layout import Layout
@@ -156,7 +156,7 @@ def topic_chance(made: Layout, protocol: str, split: str, draws: int = 60) -> li
     for _ in range(draws):
         random = replace(cell, scores=rng.random(cell.scores.shape))
         decision = next(d for d in thresholded(random, [protocol], Folds(5, 0, 20)) if d.split == split)
-        found.append(multi_label(decision.predictions, cell.gold[decision.rows])["macro_f1"])
+        found.append(of_counts("multi", decision.predictions, cell.gold[decision.rows][None])["macro_f1"])
     return found
 
 
@@ -176,11 +176,12 @@ def test_no_canary_gets_above_random_scores_on_topics(made, protocol: str, split
 def test_sensitivity_gives_the_position_canaries_a_guess_and_calls_them_unstable(made) -> None:
     rows = pd.read_parquet(made.dataset("news"))
     texts, gold = rows["text"].tolist(), [list(row) for row in rows["gold"]]
-    options = SensitivityOptions(orders=6, rows=len(rows), seed=1)
     _, high = interval(guesses(made))
 
     def record(name: str) -> dict:
-        given = answers(CanarySystem(name, False), texts, gold, {"plain": LABELS}, True, options)
+        given = answers(
+            CanarySystem(name, False), texts, gold, {"plain": LABELS}, True, orders=6, rows=len(rows), seed=1
+        )
         [found] = sensitivity_records(given, "macro_f1")
         return found
 

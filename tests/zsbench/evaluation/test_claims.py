@@ -128,12 +128,12 @@ def test_a_printed_difference_is_held_against_binomial_noise(judged):
 
 def test_a_calibrated_system_is_not_called_miscalibrated():
     """At most 5 % of calibrated systems are; a miscalibrated one is detected."""
-    from zsbench.evaluation.calibration import bins, calibrated_ece
+    from zsbench.evaluation.calibration import bins, calibrated_ece, ece
 
     rng, false = np.random.default_rng(3), 0
     for _ in range(200):
         confidences = 0.3 + 0.7 * rng.random(150)
-        found = bins(confidences, rng.random(150) < confidences).ece
+        found = ece(bins(confidences, rng.random(150) < confidences))
         false += found > calibrated_ece(confidences, runs=200)[1]
     assert false / 200 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
 

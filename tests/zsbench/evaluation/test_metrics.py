@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support, precision_score
 
-from zsbench.evaluation.metrics import mean_ap, multi_label, one_hot, per_label, point, single_label
+from zsbench.evaluation.metrics import mean_ap, of_counts, one_hot, per_label, point
 
 quick = settings(max_examples=30)
 
@@ -28,7 +28,7 @@ def test_single_label_is_the_mean_over_labels_that_occur(seed, n, labels):
     wanted, predicted = rng.integers(labels, size=n), rng.integers(labels, size=n)
     gold, predictions = one_hot(wanted, labels), one_hot(predicted, labels)
     by_hand = [value for value in f1_by_hand(gold, predictions) if value is not None]
-    found = single_label(gold, predictions)
+    found = of_counts("single", gold, predictions[None])
     assert found["macro_f1"] == pytest.approx(np.mean(by_hand))
     assert found["accuracy"] == pytest.approx(np.mean(wanted == predicted))
     assert found["macro_f1"] == pytest.approx(f1_score(wanted, predicted, average="macro", zero_division=0.0))
@@ -40,7 +40,7 @@ def test_multi_label_counts_an_absent_label_as_zero(seed, n, labels):
     rng = np.random.default_rng(seed)
     gold, predictions = rng.random((n, labels)) < 0.3, rng.random((n, labels)) < 0.3
     by_hand = [value or 0.0 for value in f1_by_hand(gold, predictions)]
-    found = multi_label(gold, predictions)
+    found = of_counts("multi", gold, predictions[None])
     assert found["macro_f1"] == pytest.approx(np.mean(by_hand))
     assert found["hamming_accuracy"] == pytest.approx((gold == predictions).mean())
     assert found["exact_match"] == pytest.approx((gold == predictions).all(axis=1).mean())
@@ -52,9 +52,9 @@ def test_multi_label_counts_an_absent_label_as_zero(seed, n, labels):
 
 
 def test_per_label_precision_recall_and_average_precision():
-    gold = np.array([[1, 0], [0, 0], [1, 0], [0, 0]])
+    gold = np.array([[1, 0], [0, 0], [1, 0], [0, 0]], dtype=bool)
     scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.1, 0.4]])
-    first, second = per_label(gold, scores >= 0.75, scores)
+    first, second = per_label(gold, scores[None] >= 0.75, scores)
     assert (first["precision"], first["recall"], first["f1"]) == (0.5, 0.5, 0.5)
     assert first["ap"] == pytest.approx((1 / 1 + 2 / 3) / 2)  # precision at each of the two positives
     assert second["ap"] is None  # a label without a positive has no average precision
@@ -108,7 +108,7 @@ def test_torchmetrics_agrees_on_every_headline_metric():
 def test_values_of_labels_are_scikit_learns(seed, n, labels):
     rng = np.random.default_rng(seed)
     gold, scores = rng.random((n, labels)) < 0.3, rng.random((n, labels)).round(1)
-    found = per_label(gold, scores >= 0.5, scores)
+    found = per_label(gold, scores[None] >= 0.5, scores)
     expected = precision_recall_fscore_support(gold, scores >= 0.5, average=None, zero_division=0.0)
     for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
         assert [label[name] for label in found] == pytest.approx(list(values))

@@ -9,7 +9,7 @@ from sklearn.model_selection import KFold
 
 from hybridnli.thresholds import fit_thresholds
 from zsbench.evaluation.cells import Cell
-from zsbench.evaluation.metrics import single_label
+from zsbench.evaluation.metrics import of_counts
 from zsbench.evaluation.protocols import (
     V1_GRID,
     Folds,
@@ -145,7 +145,7 @@ def test_a_constant_scorer_is_uniform_random_and_not_position_first():
     (decision,) = argmax(constant(gold, [f"{i}" for i in range(4000)], ["yes", "no"]))
     assert decision.predictions.sum(axis=0) == pytest.approx([2000, 2000], abs=4 * 32)  # four standard deviations
     chance = (2 * 0.75 / 2 / 1.25 + 2 * 0.25 / 2 / 0.75) / 2  # mean of 2 pi q / (pi + q) with q = 1/2
-    assert single_label(gold, decision.predictions)["macro_f1"] == pytest.approx(chance, abs=0.03)
+    assert of_counts("single", gold, decision.partitions)["macro_f1"] == pytest.approx(chance, abs=0.03)
 
 
 def test_only_the_highest_scores_are_drawn_from():

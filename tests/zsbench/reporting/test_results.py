@@ -14,7 +14,7 @@ import pytest
 
 import zsbench
 from zsbench.config.load import resolve
-from zsbench.evaluation.metrics import single_label
+from zsbench.evaluation.metrics import of_counts
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.results import Results
 from zsbench.store.cells import FAILED, OK
@@ -55,7 +55,9 @@ def test_scores_give_back_the_metric(run: Results) -> None:
     indices = [texts[name].map(labels.index).to_numpy() for name in ("gold", "predicted")]
     one_hot = [column[:, None] == np.arange(len(labels)) for column in indices]
     cells = run.cells.set_index(["dataset", "system", "seed"])["value"]
-    assert single_label(*one_hot)["macro_f1"] == pytest.approx(cells["r8", "gliznet-full", 2])
+    assert of_counts("single", one_hot[0], one_hot[1][None])["macro_f1"] == pytest.approx(
+        cells["r8", "gliznet-full", 2]
+    )
     best = texts[[f"score:{label}" for label in labels]].idxmax(axis=1).str.removeprefix("score:")
     assert (best == texts["predicted"]).all() and (texts["correct"] == (texts["gold"] == texts["predicted"])).all()
     assert set(run.scores("r8", "gliznet-full")["seed"]) == {1, 2, 3}

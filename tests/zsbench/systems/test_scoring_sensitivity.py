@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zsbench.evaluation.measure import sensitivity_records
 from zsbench.evaluation.scoring import score_job
-from zsbench.evaluation.sensitivity import SensitivityOptions, answers, label_orders, subsample
+from zsbench.evaluation.sensitivity import answers, label_orders, subsample
 from zsbench.evaluation.ties import winners
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
@@ -44,12 +44,13 @@ def test_orders_are_permutations_and_differ(n, count, seed):
     assert len({tuple(order) for order in orders}) == len(orders)
 
 
-def measure(system, wordings, options, joint=True):
-    return list(sensitivity_records(answers(system, TEXTS, GOLD, wordings, joint, options), "macro_f1"))
+def measure(system, wordings, joint=True, orders=4, rows=40):
+    given = answers(system, TEXTS, GOLD, wordings, joint, orders=orders, rows=rows, seed=0)
+    return list(sensitivity_records(given, "macro_f1"))
 
 
 def test_a_fair_system_never_flips():
-    records = measure(Fair(), WORDINGS, SensitivityOptions(rows=20))
+    records = measure(Fair(), WORDINGS, rows=20)
     assert [record["kind"] for record in records] == ["order", "verbalisation"]
     for record in records:
         assert record["mean"] == record["low"] == record["high"] == 1.0 and record["flip_rate"] == 0.0
@@ -57,15 +58,14 @@ def test_a_fair_system_never_flips():
 
 
 def test_a_system_that_likes_the_first_label_flips():
-    options = SensitivityOptions(orders=5, rows=40)
-    [record] = measure(First(), {"plain": WORDINGS["plain"]}, options)
+    [record] = measure(First(), {"plain": WORDINGS["plain"]}, orders=5)
     orders = label_orders(3, 5, 0)
     assert record["k"] == len(orders)
     assert record["flip_rate"] == pytest.approx(np.mean([order[0] != 0 for order in orders[1:]]))
 
 
 def test_only_joint_families_are_permuted():
-    records = measure(First(), WORDINGS, SensitivityOptions(), joint=False)
+    records = measure(First(), WORDINGS, joint=False)
     assert [record["kind"] for record in records] == ["verbalisation"]
 
 
@@ -78,11 +78,6 @@ def test_equal_scores_are_drawn_for():
 def test_the_subsample_is_seeded():
     assert subsample(40, 10, 1).tolist() == subsample(40, 10, 1).tolist() != subsample(40, 10, 2).tolist()
     assert len(subsample(40, 100, 1)) == 40
-
-
-def test_wrong_options_are_named():
-    with pytest.raises(ValueError, match=r"sensitivity.rows=0"):
-        SensitivityOptions(rows=0)
 
 
 def test_the_cell_holds_it_and_it_is_not_scored_again(run, make_spec, tmp_path, monkeypatch):
@@ -101,7 +96,9 @@ def test_the_cell_holds_it_and_it_is_not_scored_again(run, make_spec, tmp_path, 
 
 
 def test_controls_have_none(run, make_spec):
-    spec = make_spec("control", settings={"control": "oracle"}, sensitivity={"rows": 8}, system="oracle")
+    spec = make_spec(
+        "control", settings={"control": "oracle"}, sensitivity={"orders": 1, "rows": 8, "seed": 0}, system="oracle"
+    )
     score_job(run.root, spec)
     assert not (run.cell("gliclass", "news", "oracle", 1) / "sensitivity.json").exists()
 
@@ -117,16 +114,16 @@ class Moody:
 
 
 def test_the_floor_is_measured_and_the_interval_holds_the_rate():
-    fair = measure(Fair(), WORDINGS, SensitivityOptions(rows=40))
+    fair = measure(Fair(), WORDINGS)
     assert {(record["floor"], record["flip_low"], record["flip_high"]) for record in fair} == {(0.0, 0.0, 0.0)}
-    [moody] = measure(Moody(), {"plain": WORDINGS["plain"]}, SensitivityOptions(rows=40))
+    [moody] = measure(Moody(), {"plain": WORDINGS["plain"]})
     assert moody["floor"] > 0.4 and 0 < moody["flip_low"] < moody["flip_rate"] < moody["flip_high"] < 1
 
 
 def test_a_run_that_no_longer_asks_keeps_no_old_record(run, make_spec, tmp_path):
     layout = Layout(tmp_path / "run")
     shutil.copytree(run.root, layout.root, ignore=shutil.ignore_patterns("cells", "cache"))
-    spec = make_spec("gliznet", model=("trained", "gliznet-full"), sensitivity={"orders": 1, "rows": 4})
+    spec = make_spec("gliznet", model=("trained", "gliznet-full"), sensitivity={"orders": 1, "rows": 4, "seed": 0})
     path = layout.cell("gliclass", "news", spec["system"], 1) / "sensitivity.json"
     score_job(layout.root, spec)
     assert path.exists()
