@@ -21,15 +21,8 @@ from zsbench.store.layout import Layout
 from zsbench.store.provenance import write_json
 
 
-def average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """(n,) average precision of each text's labels, as defined in scikit-learn (no interpolation).
-
-    Labels with equal scores enter the ranking together, so their order does not matter; constant scores give the share
-    of true labels.
-
-    Args:
-        scores, targets: n arrays (L_i,) each; every text must have a true and a false label.
-    """
+def _average_precisions(scores: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+    """(n,) average precision of each text's labels."""
     return np.array([average_precision_score(t, s) for s, t in zip(scores, targets, strict=True)])
 
 
@@ -80,13 +73,13 @@ def measure_hardset(root: Path, spec: dict[str, Any]) -> None:
     labels, targets = [names for names, _ in shown], [np.array(truth) for _, truth in shown]
     bundles = [row["bundle"] for row in rows]
     folder, _ = open_fetched(layout.fetched(spec["backbone"]))
-    base = bundle_means(average_precisions(untrained_scores(folder, texts, labels), targets), bundles)
+    base = bundle_means(_average_precisions(untrained_scores(folder, texts, labels), targets), bundles)
     generator = np.random.default_rng(spec["rng"])
     rows_of_models = []
     for model in spec["models"]:
         checkpoint = open_model(layout, model, spec["seed"])
         scores = trained_scores(checkpoint, texts, labels, precision, spec["token_budget"])
-        trained = bundle_means(average_precisions(scores, targets), bundles)
+        trained = bundle_means(_average_precisions(scores, targets), bundles)
         interval = bootstrap(
             (trained - base,),
             np.mean,

@@ -35,7 +35,7 @@ def refusals(layout: Layout, spec: dict[str, Any]) -> Iterator[tuple[str, str, s
     for system, model in spec["models"].items():
         if "backbone" in model and not layout.fetched(model["backbone"]).is_file():
             continue
-        takes = FAMILIES[model["family"]](layout, model)
+        takes = CHECKS[model["family"]](layout, model)
         for suite in model["suites"]:
             for dataset, labels in spec["datasets"].get(suite, {}).items():
                 if reason := takes(labels):
@@ -85,7 +85,7 @@ def _hybrid(layout: Layout, model: dict[str, Any]) -> Takes:
     return lambda labels: "" if labels == model["labels"] else "its heads are trained for other labels"
 
 
-FAMILIES: dict[str, Callable[[Layout, dict[str, Any]], Takes]] = {
+CHECKS: dict[str, Callable[[Layout, dict[str, Any]], Takes]] = {
     "gliznet": _gliznet,
     "gliclass": _gliclass,
     "hybridnli": _hybrid,

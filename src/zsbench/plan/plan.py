@@ -32,6 +32,17 @@ class System:
     seeds: tuple[int, ...]
     suites: tuple[str, ...]
 
+    @property
+    def trained(self) -> bool:
+        """Whether the run trains its model."""
+        return self.model is not None and self.model[0] != "source"
+
+    @property
+    def fetched(self) -> list[str]:
+        """Ids of the sources of its model: none if the run trains it, two for a published hybrid."""
+        nli = [self.settings["nli"]] if "nli" in self.settings else []
+        return [self.model[1], *nli] if self.model and self.model[0] == "source" else []
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -145,8 +156,7 @@ class Plan:
         entry = self.systems[system]
         if not entry.model:
             return {}
-        fetched = [entry.settings["nli"]] if entry.model[0] == "source" and "nli" in entry.settings else []
-        return self.model_licences_spec(*entry.model) | {name: self.licence(name) for name in fetched}
+        return self.model_licences_spec(*entry.model) | {name: self.licence(name) for name in entry.fetched}
 
     @property
     def gpus(self) -> int:
@@ -194,6 +204,20 @@ class Plan:
         in_order = [replace(one, suites=tuple(suite for suite in everywhere if suite in one.suites)) for one in systems]
         return {system.id: system for system in in_order if system.suites}
 
+    def _facts(self, system: System) -> dict[str, Any]:
+        """A system's entry in the analysis spec."""
+        return {
+            "id": system.id,
+            "family": system.family,
+            "model": system.model[1] if system.model else None,
+            "settings": system.settings,
+            "seeds": system.seeds,
+            "suites": system.suites,
+            "trained": system.trained,
+            "control": system.family == "control",
+            "made_of": self._made_of(system),
+        }
+
     def _made_of(self, system: System) -> list[str]:
         """Origins of a trained system: backbone and training set, or a hybrid's NLI model and dataset."""
         kind, name = system.model or ("", "")
@@ -217,26 +241,12 @@ class Plan:
                 for name in entry["datasets"]
             ]
             suites[suite] = {"title": entry.get("title") or suite, "datasets": datasets, **self._decisions(suite)}
-        systems = [
-            {
-                "id": system.id,
-                "family": system.family,
-                "model": system.model[1] if system.model else None,
-                "settings": system.settings,
-                "seeds": system.seeds,
-                "suites": system.suites,
-                "trained": system.model is not None and system.model[0] != "source",
-                "control": system.family == "control",
-                "made_of": self._made_of(system),
-            }
-            for system in self.systems.values()
-        ]
         shared = {key: self.config[key] for key in ("run", "gliznet", "statistics")}
         sensitivity = self.config["scoring"].get("sensitivity") or {}
         return {
             **shared,
             "suites": suites,
-            "systems": systems,
+            "systems": [self._facts(system) for system in self.systems.values()],
             "sensitivity": sensitivity,
             "claims": self._claims(),
             "label_counts": {name: kind for name, (_, kind) in self.label_counted.items()},
@@ -292,12 +302,9 @@ class Plan:
         suite = next(name for name in self.config["suites"] if {*options["datasets"]} <= {*self.datasets(name)})
         gliznet, reference = self.config["gliznet"], self.config["statistics"]["system"]
         selected: dict[str, tuple[str, str]] = {}
-        facts: dict[str, Any]
         for name in sorted(self.systems, key=lambda name: name != reference):
             system = self.systems[name]
-            facts = {"id": name, "family": system.family, "settings": system.settings}
-            facts["trained"] = system.model is not None and system.model[0] != "source"
-            kind = kind_of({"gliznet": gliznet}, facts) or system.family
+            kind = kind_of({"gliznet": gliznet}, self._facts(system)) or system.family
             if "systems" in options:
                 chosen = name in options["systems"]
             else:
@@ -439,12 +446,7 @@ class Plan:
         wanted += [self.resources["training_sets"][recipe["training_set"]]["source"] for recipe in recipes]
         wanted += [recipe["backbone"] for recipe in recipes]
         for system in self.systems.values():
-            wanted += [system.model[1]] if system.model and system.model[0] == "source" else []
-            wanted += (
-                [system.settings["nli"]]
-                if system.model and system.model[0] == "source" and "nli" in system.settings
-                else []
-            )
+            wanted += system.fetched
         wanted += [self.label_pairs_encoder] if self.label_pairs_encoder else []
         wanted += [self.config["speed"]["backbone"]] if "speed" in self.config else []
         wanted += [entry["nli"] for entry in self.config["hybrid"].values() if entry["nli"] not in self.trained]
