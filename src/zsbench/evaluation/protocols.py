@@ -20,7 +20,7 @@ import pandas as pd
 from hybridnli.thresholds import apply_thresholds, cross_fit, fit_thresholds
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import one_hot
-from zsbench.plan.suites import PROTOCOLS
+from zsbench.plan.suites import ARGMAX, PROTOCOLS
 from zsbench.store.integrity import read_frame, write_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, write_atomic
@@ -108,7 +108,7 @@ def _decision(cell: Cell, row: dict[Any, Any]) -> Decision:
 def argmax(cell: Cell) -> list[Decision]:
     """The label with the highest score for each row; ties are broken as in `ties.winners`."""
     predictions = one_hot(cell.winners, cell.scores.shape[1])
-    return [Decision("argmax", str(cell.split[0]), np.arange(len(predictions)), predictions[None], None, "")]
+    return [Decision(ARGMAX, str(cell.split[0]), np.arange(len(predictions)), predictions[None], None, "")]
 
 
 @dataclass(frozen=True)
