@@ -69,7 +69,11 @@ def _datasets(plan: Plan) -> Iterator[Row]:
         if not plan.layout.dataset_card(name).is_file():
             yield "ok", "dataset", f"{name}: {rows} expected, not prepared yet"
             continue
-        card = read_json(plan.layout.dataset_card(name))
+        try:
+            card = read_json(plan.layout.dataset_card(name))
+        except IntegrityError as error:
+            yield "FAIL", "dataset", f"{name}: {error}"
+            continue
         quality = card["quality"]
         odd = [f"{counted(quality[key], noun)}{more}" for key, (noun, more) in ODDITIES.items() if quality[key]]
         replica = ["made-up rows of a rehearsal"] if card["replica"] else []

@@ -65,6 +65,15 @@ def test_cards_are_quoted(plan: Plan) -> None:
     assert "376 test" in shown["cr"] and "not prepared" in shown["cr"]
 
 
+def test_a_damaged_card_fails_and_hides_no_other_row(plan: Plan) -> None:
+    card = plan.layout.dataset_card("cr")
+    card.parent.mkdir(parents=True)
+    card.write_text('{"rows": ')
+    (one,) = failed(plan)
+    assert one.startswith("dataset cr: ") and str(card) in one
+    assert len(facts_of(plan, "dataset")) == len(plan.all_datasets) and facts_of(plan, "devices")
+
+
 OWN = """
 class Mine:
     def __init__(self, size=1): ...
