@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from zsbench.cli.jobs import RunOption
+from zsbench.cli.jobs import RunOption, spec_of
 from zsbench.cli.main import run as run_app
 from zsbench.cli.paths import existing_file
 
@@ -19,7 +19,7 @@ def run(run: RunOption) -> None:
     """Measure speed. Repeat the command to resume an interrupted run."""
     from benchmarks.run import run_speed
 
-    run_speed(run.root, run.spec("speed"))
+    run_speed(run.layout.root, spec_of(run, "speed"))
 
 
 @app.command()

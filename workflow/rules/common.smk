@@ -46,7 +46,7 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
         logger.info(line, extra={"shown": True})
 layout = plan.layout
 ROOT = layout.root
-REPORTS = Path("reports") / plan.run
+REPORTS = plan.reports
 LABEL_SETS = ROOT / "analysis" / "label_sets.json"
 TRAININGS = [
     layout.model(model, seed)

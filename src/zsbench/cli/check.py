@@ -4,6 +4,7 @@ import importlib.metadata
 import inspect
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 from zsbench.cli.progress import summary, unreachable_sources
 from zsbench.data.fetched import open_fetched
@@ -41,8 +42,9 @@ def check_run(plan: Plan) -> Iterator[Row]:
             yield from (
                 _imported(plan, system.id, suite, name) for suite in system.suites for name in plan.datasets(suite)
             )
-    for name, dataset, reason in refusals(plan.layout, plan.label_sets_spec) if plan.label_sets_spec else ():
-        yield "n/a", "labels", f"{name} on {dataset}: {reason}"
+    with suppress(IntegrityError):  # a damaged backbone is one of the sources above
+        for name, dataset, reason in refusals(plan.layout, plan.label_sets_spec) if plan.label_sets_spec else ():
+            yield "n/a", "labels", f"{name} on {dataset}: {reason}"
     yield _devices(plan.gpus)
 
 
