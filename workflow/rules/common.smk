@@ -48,11 +48,7 @@ layout = plan.layout
 ROOT = layout.root
 REPORTS = plan.reports
 LABEL_SETS = ROOT / "analysis" / "label_sets.json"
-TRAININGS = [
-    layout.model(model, seed)
-    for model in [*plan.trained, *plan.config["hybrid"]]
-    for seed in plan.seeds
-]
+TRAININGS = [layout.model(*training) for training in plan.trainings]
 
 
 def frames(*names):

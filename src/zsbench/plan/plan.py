@@ -117,6 +117,11 @@ class Plan:
             }
         return specs
 
+    @property
+    def trainings(self) -> list[tuple[str, int]]:
+        """(model or hybrid, seed) of every training."""
+        return [(name, seed) for name in [*self.trained, *self.config["hybrid"]] for seed in self.seeds]
+
     def training_spec(self, model: str, seed: int) -> dict[str, Any]:
         return self.trained[model] | {"id": model, "seed": int(seed)}
 
