@@ -8,10 +8,8 @@ import typer
 
 from zsbench.cli.jobs import RunOption, spec_of
 from zsbench.cli.main import run as run_app
-from zsbench.cli.paths import existing_file
 
 app = typer.Typer(rich_markup_mode=None, help=__doc__)
-record_file = existing_file("results/<run>/speed/speed.json, which `snakemake speed` measures")
 
 
 @app.command()
@@ -24,7 +22,7 @@ def run(run: RunOption) -> None:
 
 @app.command()
 def page(
-    record: Annotated[Path, typer.Argument(parser=record_file, metavar="RECORD")],
+    record: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="results/<run>/speed/speed.json")],
     out: Annotated[Path, typer.Option(help="folder to write to (reports/<run>/speed)")],
 ) -> None:
     """Write the speed page, its tables and its figure from a record."""

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from zsbench.cli.paths import PRESETS, Config
+from zsbench.cli.paths import PRESETS
 
 app = typer.Typer()
 Configs = Annotated[
     list[Path],
     typer.Argument(
-        parser=Config,
+        exists=True,
+        dir_okay=False,
         metavar="[CONFIG]...",
         help="config files; later files override earlier ones (default: config.yaml)",
     ),
