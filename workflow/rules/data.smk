@@ -72,7 +72,7 @@ rule prepare_training:
         rows=layout.training_set("{training_set}"),
         card=layout.training_set_card("{training_set}"),
     log:
-        ROOT / "logs" / "prepare-{training_set}.log",
+        ROOT / "logs" / "training-set-{training_set}.log",
     conda:
         "../envs/zsbench.yaml"
     params:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zsbench.cli.paths import PRESETS, PreparedRun, Presets
+from zsbench.cli.paths import PRESET_FOLDER, PreparedRun, Presets
 
 app = typer.Typer()
 
@@ -20,7 +20,7 @@ def systems() -> None:
 
 
 @app.command()
-def datasets(resources: Presets = PRESETS) -> None:
+def datasets(resources: Presets = PRESET_FOLDER) -> None:
     """List the test sets that come with the project."""
     from zsbench.config.load import load_resources
 
@@ -47,7 +47,7 @@ def fetch(
         list[Path],
         typer.Option(exists=True, dir_okay=False, metavar="FILE", help="config whose own sources are pinned as well"),
     ] = [],  # noqa: B006
-    resources: Presets = PRESETS,
+    resources: Presets = PRESET_FOLDER,
 ) -> None:
     """Pin hub repositories to commits (--lock).
 

@@ -78,4 +78,4 @@ Presets = Annotated[
         show_default=False,
     ),
 ]
-PRESETS = WORKFLOW / "resources"
+PRESET_FOLDER = WORKFLOW / "resources"
