@@ -35,7 +35,7 @@ REPORTED = [*EVALUATED, *rules.write_tables.output, *rules.write_figures.output]
 
 onsuccess:  # a failed cell does not stop the run, but the run must not end as a success
     scored = any(job.rule.name == "compare" for job in workflow.dag.jobs)
-    if scored and (failures := progress.failures(plan)):
+    if scored and (failures := run_state.failures(plan)):
         raise WorkflowError(failures)
 
 

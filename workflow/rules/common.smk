@@ -11,7 +11,7 @@ import zsbench.store.layout
 from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.data.fetched import content_at_hand
 from zsbench.families import FAMILIES
-from zsbench.cli import progress
+from zsbench.cli import run_state
 from zsbench.plan.estimate import plan_lines
 from zsbench.plan.plan import Plan
 from zsbench.store.errors import ConfigError
@@ -42,7 +42,7 @@ def checked_plan():
 plan = checked_plan()
 # A hub repository without a pinned commit is pinned when first needed; a dry run does not ask the hub.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
-    for line in progress.pin_missing(plan, WORKFLOW):
+    for line in run_state.pin_missing(plan, WORKFLOW):
         logger.info(line, extra={"shown": True})
 layout = plan.layout
 ROOT = layout.root
@@ -160,7 +160,7 @@ def reported(kind, name, item, suffix):
 
 # Checked once, not by each job: other machines may not see the original files of local sources.
 if workflow.is_main_process:
-    for problem in progress.missing_files(plan):
+    for problem in run_state.missing_files(plan):
         raise WorkflowError(problem)
 
 
@@ -175,9 +175,9 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    logger.info(progress.summary(plan), extra={"shown": True})
+    logger.info(run_state.summary(plan), extra={"shown": True})
     if workflow.output_settings.dryrun:
         for line in plan_lines(plan):
             logger.info(line, extra={"shown": True})
-    if warning := progress.warning(plan):
+    if warning := run_state.warning(plan):
         logger.warning(warning)

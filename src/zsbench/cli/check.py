@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-from zsbench.cli.progress import summary, unreachable_sources
+from zsbench.cli.run_state import summary, unreachable_sources
 from zsbench.data.fetched import open_fetched
 from zsbench.evaluation.label_sets import refusals
 from zsbench.evaluation.scoring import SPLITS

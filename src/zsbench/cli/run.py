@@ -36,7 +36,7 @@ def run(
     gpus: Annotated[
         int,
         typer.Option(
-            help="GPUs that jobs may use at a time (default: the visible ones; without any, as many as cores and memory allow)",
+            help="GPUs that jobs may use at a time (default: the visible ones; without any, as cores and memory allow)",
             min=0,
             show_default=False,
         ),

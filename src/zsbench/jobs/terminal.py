@@ -26,7 +26,7 @@ from snakemake.logging import ColorizingTextHandler
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from zsbench.jobs.progress import MEASURED, Progress, clock, read_seconds
+from zsbench.jobs.remaining import MEASURED, Progress, clock, read_seconds
 from zsbench.store.errors import suggest
 
 BEFORE_THE_START = re.compile("Building DAG|Assuming unrestricted|Config file .* is extended|host: ")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.zsbench.conftest import REPOSITORY
-from zsbench.cli.progress import summary, unreachable_sources, warning
+from zsbench.cli.run_state import summary, unreachable_sources, warning
 from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import write_json
