@@ -1,6 +1,6 @@
-"""zsbench: fetch -> prepare -> train -> score -> measure -> compare -> render. Validates the config, names the targets."""
+"""zsbench: fetch -> prepare -> train -> score -> measure -> compare -> render. Includes the rules and names the targets."""
 
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
 min_version("9.10")
 
@@ -14,8 +14,7 @@ if (
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
-include: "workflow/rules/gliznet.smk"
-include: "workflow/rules/hybridnli.smk"
+include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/speed.smk"
@@ -24,8 +23,7 @@ include: "workflow/rules/speed.smk"
 # Targets list the outputs of all earlier steps. Snakemake deletes the outputs of a failed job, and recreates a missing
 # file only for a target or a job that runs: without these lists, an old report would count as up to date.
 EVALUATED = [
-    *[layout.dataset(dataset) for dataset in plan.all_datasets],
-    *[layout.training_set(name) for name in plan.training_sets],
+    *rules.overlap.input,
     *TRAININGS,
     *rules.compare.input,
     *rules.compare.output,
@@ -37,8 +35,8 @@ REPORTED = [*EVALUATED, *rules.write_tables.output, *rules.write_figures.output]
 
 onsuccess:  # a failed cell does not stop the run, but the run must not end as a success
     scored = any(job.rule.name == "compare" for job in workflow.dag.jobs)
-    if scored and progress.failures(plan):
-        raise WorkflowError(progress.failures(plan))
+    if scored and (failures := run_state.failures(plan)):
+        raise WorkflowError(failures)
 
 
 rule all:
@@ -57,19 +55,13 @@ rule data:
     input:
         rules.manifest.input,
         layout.manifest,
-        [layout.dataset(dataset) for dataset in plan.all_datasets],
-        [layout.training_set(name) for name in plan.training_sets],
+        rules.overlap.input,
 
 
 rule train:
     input:
         [LABEL_SETS] if plan.label_sets_spec else [],
-        [layout.model(model, seed) for model in plan.trained for seed in plan.seeds],
-        [
-            layout.model(hybrid, seed)
-            for hybrid in plan.config["hybrid"]
-            for seed in plan.seeds
-        ],
+        TRAININGS,
 
 
 rule evaluate:

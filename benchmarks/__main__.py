@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from zsbench.cli.jobs import RunOption
+from zsbench.cli.jobs import RunOption, spec_of
 from zsbench.cli.main import run as run_app
-from zsbench.cli.paths import existing_file
 
 app = typer.Typer(rich_markup_mode=None, help=__doc__)
-record_file = existing_file("results/<run>/speed/speed.json, which `snakemake speed` measures")
 
 
 @app.command()
@@ -19,12 +17,12 @@ def run(run: RunOption) -> None:
     """Measure speed. Repeat the command to resume an interrupted run."""
     from benchmarks.run import run_speed
 
-    run_speed(run.root, run.spec("speed"))
+    run_speed(run.layout.root, spec_of(run, "speed"))
 
 
 @app.command()
 def page(
-    record: Annotated[Path, typer.Argument(parser=record_file, metavar="RECORD")],
+    record: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="results/<run>/speed/speed.json")],
     out: Annotated[Path, typer.Option(help="folder to write to (reports/<run>/speed)")],
 ) -> None:
     """Write the speed page, its tables and its figure from a record."""

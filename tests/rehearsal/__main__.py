@@ -7,17 +7,19 @@ from typing import Annotated
 import typer
 
 from zsbench.cli.main import run
-from zsbench.cli.paths import PRESETS, Config, PreparedRun, Presets
+from zsbench.cli.paths import PRESET_FOLDER, PreparedRun, Presets
 
 app = typer.Typer(rich_markup_mode=None, help=__doc__)
-ConfigOption = Annotated[Path, typer.Option(parser=Config, metavar="FILE", help="whose repositories and systems")]
+ConfigOption = Annotated[
+    Path, typer.Option(exists=True, dir_okay=False, metavar="FILE", help="whose repositories and systems")
+]
 
 
 @app.command()
 def mirror(
     folder: Annotated[Path, typer.Argument(help="the mirror; new, or made by this command")],
     config: ConfigOption = Path("config.yaml"),
-    resources: Presets = PRESETS,
+    resources: Presets = PRESET_FOLDER,
 ) -> None:
     """Build a mirror of miniature replicas of every repository of a config."""
     from tests.rehearsal.mirror import build_mirror

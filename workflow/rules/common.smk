@@ -2,19 +2,19 @@
 
 import json
 import os
-from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 import zsbench
 import zsbench.store.layout
-from zsbench.config.load import ConfigError, load_yaml, merge, resolve
+from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.data.fetched import content_at_hand
 from zsbench.families import FAMILIES
-from zsbench.cli import progress
+from zsbench.cli import run_state
 from zsbench.plan.estimate import plan_lines
 from zsbench.plan.plan import Plan
+from zsbench.store.errors import ConfigError
 from zsbench.store.provenance import canonical_json, file_sha256, write_text
 from zsbench.plan.code_identity import code_digest, system_code, training_code
 from zsbench.jobs.launch import too_few_gpus
@@ -42,12 +42,19 @@ def checked_plan():
 plan = checked_plan()
 # A hub repository without a pinned commit is pinned when first needed; a dry run does not ask the hub.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
-    for line in progress.pin_missing(plan, WORKFLOW):
+    for line in run_state.pin_missing(plan, WORKFLOW):
         logger.info(line, extra={"shown": True})
 layout = plan.layout
 ROOT = layout.root
-REPORTS = Path("reports") / plan.run
+REPORTS = plan.reports
 LABEL_SETS = ROOT / "analysis" / "label_sets.json"
+TRAININGS = [layout.model(*training) for training in plan.trainings]
+
+
+def frames(*names):
+    """Paths of analysis frames."""
+    return [ROOT / "analysis" / f"{name}.parquet" for name in names]
+
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     free_stale_lock(Path())
@@ -74,11 +81,6 @@ onstart:
     )
 
 
-def folder_of_outputs(wildcards, output):
-    """The folder that a job's first output lies in."""
-    return str(Path(output[0]).parent)
-
-
 def spec_of(kind, *wildcard_names):
     """A params function: the named wildcards' spec as canonical JSON, so that a job reruns exactly when its spec changes."""
 
@@ -90,21 +92,6 @@ def spec_of(kind, *wildcard_names):
     return spec
 
 
-def content_of_source(wildcards):
-    """A params function: the sum of the file on this machine that a source is a copy of, so that an edit is seen."""
-    return content_at_hand(plan.source_spec(wildcards.source))
-
-
-def dataset_manifest(wildcards):
-    """Manifest of the source a test set is read from."""
-    return layout.fetched(plan.dataset_spec(wildcards.dataset)["source"])
-
-
-def training_set_manifest(wildcards):
-    """Manifest of the source a training set is read from."""
-    return layout.fetched(plan.training_set_spec(wildcards.training_set)["source"])
-
-
 def training_inputs(wildcards):
     """Backbone and rows of a training."""
     recipe = plan.trained[wildcards.model]["recipe"]
@@ -112,11 +99,6 @@ def training_inputs(wildcards):
         "backbone": layout.fetched(recipe["backbone"]),
         "rows": layout.training_set(recipe["training_set"]),
     }
-
-
-def code_of_training(wildcards):
-    """A params function: the code a training depends on."""
-    return training_code(plan.trained[wildcards.model]["family"])
 
 
 def hybrid_inputs(wildcards):
@@ -131,7 +113,7 @@ def hybrid_inputs(wildcards):
 
 
 def system_model(wildcards):
-    """What a system's weights come from: a training record, a fetched manifest, or nothing."""
+    """What a system's weights come from: a training record (label counts use the first seed), fetched manifests, or nothing."""
     system = plan.systems[wildcards.system]
     if system.model is None:
         return []
@@ -142,21 +124,7 @@ def system_model(wildcards):
             for source in (name, system.settings.get("nli"))
             if source
         ]
-    return [layout.model(name, wildcards.seed)]
-
-
-def system_model_of_first_seed(wildcards):
-    """`system_model` of the seed that label counts are measured with."""
-    system = plan.systems[wildcards.system]
-    if system.model is None or system.model[0] == "source":
-        return system_model(wildcards)
-    return [layout.model(system.model[1], system.seeds[0])]
-
-
-def code_of_label_counts(wildcards):
-    """A params function: the code that scoring under growing numbers of labels depends on."""
-    family = FAMILIES[plan.systems[wildcards.system].family]
-    return code_digest("zsbench.evaluation.label_counts", family.module)
+    return [layout.model(name, wildcards.get("seed", system.seeds[0]))]
 
 
 def code_of_system(wildcards):
@@ -180,16 +148,6 @@ def imported_scores(wildcards):
     return [file for file in files if file.is_file()]
 
 
-def scored_rows(wildcards):
-    """Prepared rows of every dataset that a system is scored on."""
-    return [layout.dataset(name) for name in plan.datasets_of(wildcards.system)]
-
-
-def scored_cards(wildcards):
-    """Cards of these datasets."""
-    return [layout.dataset_card(name) for name in plan.datasets_of(wildcards.system)]
-
-
 def reported(kind, name, item, suffix):
     """A file that Snakemake's own report shows, with its caption, category and label."""
     return report(
@@ -202,12 +160,8 @@ def reported(kind, name, item, suffix):
 
 # Checked once, not by each job: other machines may not see the original files of local sources.
 if workflow.is_main_process:
-    for problem in progress.missing_files(plan):
+    for problem in run_state.missing_files(plan):
         raise WorkflowError(problem)
-
-
-localrules:
-    fetch,  # compute nodes often have no network
 
 
 wildcard_constraints:
@@ -221,9 +175,9 @@ wildcard_constraints:
 
 
 if workflow.is_main_process:
-    logger.info(progress.summary(plan), extra={"shown": True})
+    logger.info(run_state.summary(plan), extra={"shown": True})
     if workflow.output_settings.dryrun:
         for line in plan_lines(plan):
             logger.info(line, extra={"shown": True})
-    if progress.warning(plan):
-        logger.warning(progress.warning(plan))
+    if warning := run_state.warning(plan):
+        logger.warning(warning)

@@ -1,18 +1,19 @@
-"""Fetch and prepare. `fetch` is the only stage that touches the network."""
+"""Fetch and prepare. `fetch` is the only job that uses the network."""
 
 
 rule fetch:
     output:
-        manifest=ROOT / "fetch" / "{source}" / "manifest.json",
+        manifest=layout.fetched("{source}"),
     log:
         ROOT / "logs" / "fetch-{source}.log",
+    localrule: True  # compute nodes often have no network
     conda:
         "../envs/zsbench.yaml"
     resources:
         network=1,
     params:
         run=plan.run,
-        content=content_of_source,
+        content=lambda wildcards: content_at_hand(plan.source_spec(wildcards.source)),
         spec=spec_of("source", "source"),
     message:
         "fetch {wildcards.source}"
@@ -42,10 +43,12 @@ rule manifest:
 
 rule prepare:
     input:
-        source=dataset_manifest,
+        source=lambda wildcards: layout.fetched(
+            plan.dataset_spec(wildcards.dataset)["source"]
+        ),
     output:
-        rows=ROOT / "datasets" / "{dataset}" / "rows.parquet",
-        card=ROOT / "datasets" / "{dataset}" / "card.json",
+        rows=layout.dataset("{dataset}"),
+        card=layout.dataset_card("{dataset}"),
     log:
         ROOT / "logs" / "prepare-{dataset}.log",
     conda:
@@ -62,12 +65,14 @@ rule prepare:
 
 rule prepare_training:
     input:
-        source=training_set_manifest,
+        source=lambda wildcards: layout.fetched(
+            plan.training_set_spec(wildcards.training_set)["source"]
+        ),
     output:
-        rows=ROOT / "training_sets" / "{training_set}" / "rows.parquet",
-        card=ROOT / "training_sets" / "{training_set}" / "card.json",
+        rows=layout.training_set("{training_set}"),
+        card=layout.training_set_card("{training_set}"),
     log:
-        ROOT / "logs" / "prepare-{training_set}.log",
+        ROOT / "logs" / "training-set-{training_set}.log",
     conda:
         "../envs/zsbench.yaml"
     params:

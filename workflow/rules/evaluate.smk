@@ -25,7 +25,7 @@ if plan.label_sets_spec:
         params:
             run=plan.run,
             code=code_digest("zsbench.evaluation.label_sets"),
-            spec=canonical_json(plan.label_sets_spec),
+            spec=spec_of("label_sets"),
         message:
             "find label sets that are too large for systems to be trained"
         shell:
@@ -36,10 +36,14 @@ rule score:
     input:
         model=system_model,
         imported=imported_scores,
-        rows=scored_rows,
-        cards=scored_cards,
+        rows=lambda wildcards: [
+            layout.dataset(name) for name in plan.datasets_of(wildcards.system)
+        ],
+        cards=lambda wildcards: [
+            layout.dataset_card(name) for name in plan.datasets_of(wildcards.system)
+        ],
     output:
-        cells=ROOT / "scores" / "{system}" / "seed{seed}.json",
+        cells=layout.scored("{system}", "{seed}"),
     log:
         ROOT / "logs" / "score-{system}-seed{seed}.log",
     conda:
@@ -61,7 +65,7 @@ rule measure:
     input:
         cells=rules.score.output.cells,
     output:
-        metrics=ROOT / "metrics" / "{system}" / "seed{seed}.json",
+        metrics=layout.measured("{system}", "{seed}"),
     log:
         ROOT / "logs" / "measure-{system}-seed{seed}.log",
     conda:
@@ -81,19 +85,16 @@ rule compare:
         cells=CELLS,
         metrics=[layout.measured(*job) for job in plan.jobs],
     output:
-        frames=expand(
-            ROOT / "analysis" / "{name}.parquet",
-            name=[
-                "metrics",
-                "calibration",
-                "coverage",
-                "reliability",
-                "cost",
-                "sensitivity",
-            ],
+        frames(
+            "metrics",
+            "calibration",
+            "coverage",
+            "reliability",
+            "cost",
+            "sensitivity",
+            "deltas",
+            "ranks",
         ),
-        deltas=ROOT / "analysis" / "deltas.parquet",
-        ranks=ROOT / "analysis" / "ranks.parquet",
     log:
         ROOT / "logs" / "compare.log",
     conda:
@@ -112,14 +113,14 @@ if plan.label_counted:
 
     rule label_counts:
         input:
-            model=system_model_of_first_seed,
+            model=system_model,
             rows=[
                 layout.dataset(dataset)
                 for dataset in plan.config["scoring"]["label_counts"]["datasets"]
             ],
             training_sets=[layout.training_set(name) for name in plan.training_sets],
         output:
-            record=ROOT / "label_counts" / "{system}.json",
+            record=layout.label_counts("{system}"),
         log:
             ROOT / "logs" / "label-counts-{system}.log",
         conda:
@@ -128,12 +129,15 @@ if plan.label_counted:
             gpu=1,
         params:
             run=plan.run,
-            code=code_of_label_counts,
+            code=lambda wildcards: code_digest(
+                "zsbench.evaluation.label_counts",
+                FAMILIES[plan.systems[wildcards.system].family].module,
+            ),
             spec=spec_of("label_counts", "system"),
         message:
             "score {wildcards.system} with increasing numbers of labels"
         shell:
-            "zsbench launch -- -m zsbench.cli job label-counts --run {params.run} --system {wildcards.system} 2>&1 | tee {log}"
+            "zsbench launch -- -m zsbench.cli job label-counts --run {params.run} --system {wildcards.system} > {log} 2>&1"
 
 
 if plan.label_pairs_spec:
@@ -154,7 +158,7 @@ if plan.label_pairs_spec:
         message:
             "find pairs of similar labels with the untrained encoder"
         shell:
-            "zsbench job label-pairs --run {params.run} 2>&1 | tee {log}"
+            "zsbench job label-pairs --run {params.run} > {log} 2>&1"
 
 
 rule claims:
@@ -166,10 +170,7 @@ rule claims:
         label_pairs=[layout.label_pairs] if plan.label_pairs_spec else [],
         published=WORKFLOW / "resources" / "published.yaml",
     output:
-        frames=expand(
-            ROOT / "analysis" / "{name}.parquet",
-            name=["label_counts", "label_slopes", "confusable", "claims"],
-        ),
+        frames("label_counts", "label_slopes", "confusable", "claims"),
     log:
         ROOT / "logs" / "claims.log",
     conda:
@@ -185,7 +186,7 @@ rule claims:
     message:
         "judge claims"
     shell:
-        "zsbench job claims --run {params.run} 2>&1 | tee {log}"
+        "zsbench job claims --run {params.run} > {log} 2>&1"
 
 
 if plan.hardset_spec:

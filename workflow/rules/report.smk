@@ -1,17 +1,6 @@
 """Tables, figures and pages: pure functions of the analysis frames."""
 
-ANALYSIS = [
-    *rules.compare.output.frames,
-    rules.compare.output.deltas,
-    rules.compare.output.ranks,
-    rules.claims.output.frames,
-]
-
-TRAININGS = [
-    layout.model(model, seed)
-    for model in [*plan.trained, *plan.config["hybrid"]]
-    for seed in plan.seeds
-]
+ANALYSIS = [*rules.compare.output, *rules.claims.output]
 
 
 rule write_tables:

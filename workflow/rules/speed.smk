@@ -55,7 +55,7 @@ if plan.speed_spec:
         params:
             code=code_digest("benchmarks.page"),
             path=BENCHMARKS,
-            out=folder_of_outputs,
+            out=REPORTS / "speed",
         message:
             "write the speed page"
         shell:

@@ -4,8 +4,9 @@ import importlib.metadata
 import inspect
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
-from zsbench.cli.progress import summary, unreachable_sources
+from zsbench.cli.run_state import summary, unreachable_sources
 from zsbench.data.fetched import open_fetched
 from zsbench.evaluation.label_sets import refusals
 from zsbench.evaluation.scoring import SPLITS
@@ -41,8 +42,9 @@ def check_run(plan: Plan) -> Iterator[Row]:
             yield from (
                 _imported(plan, system.id, suite, name) for suite in system.suites for name in plan.datasets(suite)
             )
-    for name, dataset, reason in refusals(plan.layout, plan.label_sets_spec) if plan.label_sets_spec else ():
-        yield "n/a", "labels", f"{name} on {dataset}: {reason}"
+    with suppress(IntegrityError):  # a damaged backbone is one of the sources above
+        for name, dataset, reason in refusals(plan.layout, plan.label_sets_spec) if plan.label_sets_spec else ():
+            yield "n/a", "labels", f"{name} on {dataset}: {reason}"
     yield _devices(plan.gpus)
 
 
@@ -69,7 +71,11 @@ def _datasets(plan: Plan) -> Iterator[Row]:
         if not plan.layout.dataset_card(name).is_file():
             yield "ok", "dataset", f"{name}: {rows} expected, not prepared yet"
             continue
-        card = read_json(plan.layout.dataset_card(name))
+        try:
+            card = read_json(plan.layout.dataset_card(name))
+        except IntegrityError as error:
+            yield "FAIL", "dataset", f"{name}: {error}"
+            continue
         quality = card["quality"]
         odd = [f"{counted(quality[key], noun)}{more}" for key, (noun, more) in ODDITIES.items() if quality[key]]
         replica = ["made-up rows of a rehearsal"] if card["replica"] else []

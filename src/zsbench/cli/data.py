@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zsbench.cli.paths import PRESETS, Config, PreparedRun, Presets, existing_file
+from zsbench.cli.paths import PRESET_FOLDER, PreparedRun, Presets
 
 app = typer.Typer()
 
@@ -20,7 +20,7 @@ def systems() -> None:
 
 
 @app.command()
-def datasets(resources: Presets = PRESETS) -> None:
+def datasets(resources: Presets = PRESET_FOLDER) -> None:
     """List the test sets that come with the project."""
     from zsbench.config.load import load_resources
 
@@ -44,9 +44,10 @@ def config_keys(
 def fetch(
     lock: Annotated[bool, typer.Option("--lock", help="pin the sources (required)")] = False,
     config: Annotated[
-        list[Path], typer.Option(parser=Config, metavar="FILE", help="config whose own sources are pinned as well")
+        list[Path],
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="config whose own sources are pinned as well"),
     ] = [],  # noqa: B006
-    resources: Presets = PRESETS,
+    resources: Presets = PRESET_FOLDER,
 ) -> None:
     """Pin hub repositories to commits (--lock).
 
@@ -72,7 +73,8 @@ def import_scores(
     csv: Annotated[
         Path,
         typer.Argument(
-            parser=existing_file("a csv file with scores"),
+            exists=True,
+            dir_okay=False,
             metavar="CSV",
             help="columns: sample_id, then one column per label",
         ),

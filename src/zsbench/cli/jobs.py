@@ -4,7 +4,6 @@ A job reads `results/RUN/config.json`, looks up its spec by key (`Plan.spec`) an
 """
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,48 +22,31 @@ launcher = typer.Typer()
 app = typer.Typer(no_args_is_help=True, help="Run a single job, as the workflow does.")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run that Snakemake has started."""
-
-    layout: Layout
-    plan: "Plan"
-
-    @property
-    def root(self) -> Path:
-        """results/RUN"""
-        return self.layout.root
-
-    @property
-    def reports(self) -> Path:
-        """reports/RUN, next to the results"""
-        return self.root.parent.parent / "reports" / self.root.name
-
-    def spec(self, kind: str, *names: Any) -> Any:
-        """The spec of one job (`Plan.spec`).
-
-        Raises:
-            typer.BadParameter: the run has no such job.
-        """
-        if kind in ("score", "measure") and names[0] in self.plan.systems and names not in self.plan.jobs:
-            raise typer.BadParameter(f"seed {names[1]} of {names[0]!r} is not in {self.layout.config}")
-        try:
-            spec = self.plan.spec(kind, *names)
-        except KeyError as error:
-            raise typer.BadParameter(f"{error} is not in {self.layout.config}") from error
-        if spec is None:
-            raise typer.BadParameter(f"{kind!r} is not in {self.layout.config}")
-        return spec
-
-
-def open_run(text: str) -> Run:
-    """Parse the id or folder of a run."""
+def open_run(text: str) -> "Plan":
+    """Parse the id or folder of a run that Snakemake has started."""
     from zsbench.plan.plan import Plan
 
     root = Path(text) if Layout(Path(text)).config.is_file() else Path("results") / text
     if not Layout(root).config.is_file():
         raise typer.BadParameter(f"no such file: {Layout(root).config}; snakemake writes it at startup")
-    return Run(Layout(root), Plan.read(root))
+    return Plan.read(root)
+
+
+def spec_of(run: "Plan", kind: str, *names: Any) -> Any:
+    """The spec of one job (`Plan.spec`).
+
+    Raises:
+        typer.BadParameter: the run has no such job.
+    """
+    if kind in ("score", "measure") and names[0] in run.systems and names not in run.jobs:
+        raise typer.BadParameter(f"seed {names[1]} of {names[0]!r} is not in {run.layout.config}")
+    try:
+        spec = run.spec(kind, *names)
+    except KeyError as error:
+        raise typer.BadParameter(f"{error} is not in {run.layout.config}") from error
+    if spec is None:
+        raise typer.BadParameter(f"{kind!r} is not in {run.layout.config}")
+    return spec
 
 
 RunOption = Annotated[
@@ -108,7 +90,7 @@ def fetch(run: RunOption, source: Annotated[str, typer.Option()]) -> None:
     """Fetch one source."""
     from zsbench.data.sources.fetch import fetch as fetch_source
 
-    spec = run.spec("source", source)
+    spec = spec_of(run, "source", source)
     mirror = os.environ.get("ZSBENCH_MIRROR") or spec["mirror"]
     description = {key: value for key, value in spec.items() if key not in ("id", "mirror", "lock")}
     fetch_source(description, run.layout.fetched(source), mirror=mirror, lock=spec.get("lock"))
@@ -119,7 +101,7 @@ def manifest(run: RunOption) -> None:
     """Merge the manifests of all sources."""
     from zsbench.data.fetched import write_run_manifest
 
-    write_run_manifest(run.layout, run.spec("manifest")["licences"])
+    write_run_manifest(run.layout, spec_of(run, "manifest")["licences"])
 
 
 @app.command()
@@ -127,7 +109,7 @@ def prepare(run: RunOption, dataset: Annotated[str, typer.Option()]) -> None:
     """Prepare the rows of a fetched test set."""
     from zsbench.data.prepare import prepare_dataset
 
-    spec, layout = run.spec("dataset", dataset), run.layout
+    spec, layout = spec_of(run, "dataset", dataset), run.layout
     prepare_dataset(spec, layout.fetched(spec["source"]), layout.dataset(dataset), layout.dataset_card(dataset))
 
 
@@ -136,7 +118,7 @@ def prepare_training(run: RunOption, training_set: Annotated[str, typer.Option()
     """Prepare the rows of a training set."""
     from zsbench.data.training_sets import prepare_training_set
 
-    spec, layout = run.spec("training_set", training_set), run.layout
+    spec, layout = spec_of(run, "training_set", training_set), run.layout
     rows, card = layout.training_set(training_set), layout.training_set_card(training_set)
     prepare_training_set(spec, layout.fetched(spec["source"]), rows, card)
 
@@ -146,8 +128,8 @@ def overlap(run: RunOption) -> None:
     """Count test texts that occur in training sets."""
     from zsbench.data.contamination import write_overlap
 
-    spec = run.spec("overlap")
-    write_overlap(run.root, spec["training_sets"], spec["datasets"])
+    spec = spec_of(run, "overlap")
+    write_overlap(run.layout.root, spec["training_sets"], spec["datasets"])
 
 
 @app.command()
@@ -155,7 +137,7 @@ def label_sets(run: RunOption) -> None:
     """Find label sets that a system cannot handle."""
     from zsbench.evaluation.label_sets import check_label_sets
 
-    check_label_sets(run.root, run.spec("label_sets"))
+    check_label_sets(run.layout.root, spec_of(run, "label_sets"))
 
 
 @app.command()
@@ -163,7 +145,7 @@ def train(run: RunOption, model: Model, seed: Seed) -> None:
     """Train one model."""
     from zsbench.training.run import train_job
 
-    train_job(run.spec("training", model, seed), run.layout, run.spec("model_licences", "trained", model))
+    train_job(spec_of(run, "training", model, seed), run.layout, spec_of(run, "model_licences", "trained", model))
 
 
 @app.command()
@@ -171,7 +153,7 @@ def train_hybrid(run: RunOption, model: Model, seed: Seed) -> None:
     """Train the PolyEncoder heads of a hybrid."""
     from zsbench.training.hybrid import train_hybrid as train_heads
 
-    train_heads(run.root, run.spec("hybrid", model, seed), run.spec("model_licences", "hybrid", model))
+    train_heads(run.layout.root, spec_of(run, "hybrid", model, seed), spec_of(run, "model_licences", "hybrid", model))
 
 
 @app.command()
@@ -179,7 +161,7 @@ def score(run: RunOption, system: System, seed: Seed) -> None:
     """Score all data sets in the suites of a system."""
     from zsbench.evaluation.scoring import score_job
 
-    score_job(run.root, *run.spec("score", system, seed), licences=run.spec("system_licences", system))
+    score_job(run.layout.root, *spec_of(run, "score", system, seed), licences=spec_of(run, "system_licences", system))
 
 
 @app.command()
@@ -187,7 +169,7 @@ def measure(run: RunOption, system: System, seed: Seed) -> None:
     """Compute metrics from stored scores."""
     from zsbench.evaluation.measure import measure_job
 
-    measure_job(run.root, run.spec("measure", system, seed))
+    measure_job(run.layout.root, spec_of(run, "measure", system, seed))
 
 
 @app.command()
@@ -196,9 +178,9 @@ def compare(run: RunOption) -> None:
     from zsbench.evaluation.compare import compare as compare_cells
     from zsbench.evaluation.measure import gather
 
-    spec = run.spec("analysis")
-    gather(run.root, spec)
-    compare_cells(run.root, spec)
+    spec = spec_of(run, "analysis")
+    gather(run.layout.root, spec)
+    compare_cells(run.layout.root, spec)
 
 
 @app.command()
@@ -206,7 +188,7 @@ def label_counts(run: RunOption, system: System) -> None:
     """Score a system with increasing numbers of labels."""
     from zsbench.evaluation.label_counts import count_labels
 
-    count_labels(run.root, run.spec("label_counts", system))
+    count_labels(run.layout.root, spec_of(run, "label_counts", system))
 
 
 @app.command()
@@ -214,7 +196,7 @@ def label_pairs(run: RunOption) -> None:
     """Find pairs of labels that the untrained encoder considers similar."""
     from zsbench.evaluation.label_pairs import label_cosines
 
-    label_cosines(run.root, run.spec("label_pairs"))
+    label_cosines(run.layout.root, spec_of(run, "label_pairs"))
 
 
 @app.command()
@@ -224,10 +206,10 @@ def claims(run: RunOption) -> None:
     from zsbench.evaluation.confusable import compare_confusable
     from zsbench.evaluation.label_slopes import gather_label_counts
 
-    spec = run.spec("analysis")
-    gather_label_counts(run.root, spec)
-    compare_confusable(run.root, spec)
-    write_claims(run.root, spec)
+    spec = spec_of(run, "analysis")
+    gather_label_counts(run.layout.root, spec)
+    compare_confusable(run.layout.root, spec)
+    write_claims(run.layout.root, spec)
 
 
 @app.command()
@@ -235,7 +217,7 @@ def hardset(run: RunOption) -> None:
     """Evaluate on the test split of hardset-mini."""
     from zsbench.evaluation.hardset import measure_hardset
 
-    measure_hardset(run.root, run.spec("hardset"))
+    measure_hardset(run.layout.root, spec_of(run, "hardset"))
 
 
 @app.command()
@@ -243,7 +225,7 @@ def tables(run: RunOption) -> None:
     """Write the tables."""
     from zsbench.reporting.tables import write_tables
 
-    write_tables(run.root, run.spec("analysis"), run.reports / "tables")
+    write_tables(run.layout.root, spec_of(run, "analysis"), run.reports / "tables")
 
 
 @app.command()
@@ -251,7 +233,7 @@ def figures(run: RunOption) -> None:
     """Draw the figures."""
     from zsbench.reporting.figures import write_figures
 
-    write_figures(run.root, run.spec("analysis"), run.reports / "figures")
+    write_figures(run.layout.root, spec_of(run, "analysis"), run.reports / "figures")
 
 
 @app.command()
@@ -260,7 +242,7 @@ def report(run: RunOption) -> None:
     from zsbench.reporting.index import write_index
     from zsbench.reporting.page import write_report
 
-    write_report(run.root, run.spec("analysis"), run.reports)
+    write_report(run.layout.root, spec_of(run, "analysis"), run.reports)
     write_index(run.reports.parent)
 
 
@@ -273,8 +255,9 @@ def check(run: RunOption) -> None:
     from zsbench.cli.check import check_run
     from zsbench.store.errors import ConfigError
 
-    rows = list(check_run(run.plan))
-    for state, subject, facts in rows:
-        print(f"{state:5} {subject:9} {facts}")
-    if failed := [f"{subject} {facts}" for state, subject, facts in rows if state == "FAIL"]:
+    failed = []
+    for state, subject, facts in check_run(run):
+        print(f"{state:5} {subject:9} {facts}", flush=True)
+        failed += [f"{subject} {facts}"] if state == "FAIL" else []
+    if failed:
         raise ConfigError("; ".join(failed))

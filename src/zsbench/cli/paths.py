@@ -40,17 +40,6 @@ def _no_run(text: str, base: str, marks: tuple[str, ...]) -> str:
     return f"no run {text!r}, and no other in {base}/; allowed: a run started in this folder, or a path to {base}/<run>"
 
 
-def existing_file(expected: str) -> Callable[[str], Path]:
-    """Return a parser for a file."""
-
-    def parse(text: str) -> Path:
-        if not Path(text).is_file():
-            raise typer.BadParameter(f"no such file: {text}; expected {expected}")
-        return Path(text)
-
-    return parse
-
-
 def cell_folder(text: str) -> Path:
     """Parse the folder of a cell, or a file in that folder."""
     path = Path(text)
@@ -79,7 +68,6 @@ PreparedRun = Annotated[
         "--run", "--root", parser=prepared_run, metavar="RUN", autocompletion=run_ids, help="run id or folder"
     ),
 ]
-Config = existing_file("a config, such as config.yaml")
 Presets = Annotated[
     Path,
     typer.Option(
@@ -90,4 +78,4 @@ Presets = Annotated[
         show_default=False,
     ),
 ]
-PRESETS = WORKFLOW / "resources"
+PRESET_FOLDER = WORKFLOW / "resources"

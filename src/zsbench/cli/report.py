@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from zsbench.cli.paths import Report, ScoredRun, cell_folder, existing_file, existing_folder
+from zsbench.cli.paths import Report, ScoredRun, cell_folder, existing_folder
 
 app = typer.Typer()
 KINDS = {"results/<run>": ("cells", "datasets", "manifest.json"), "reports/<run>": ("tables", "index.html")}
@@ -109,9 +109,7 @@ def readme(
     run: Report,
     files: Annotated[
         list[Path],
-        typer.Argument(
-            parser=existing_file("a Markdown file with marked tables"), metavar="FILE...", help="files to update"
-        ),
+        typer.Argument(exists=True, dir_okay=False, metavar="FILE...", help="Markdown files whose tables to update"),
     ],
 ) -> None:
     """Update the marked tables in Markdown files."""

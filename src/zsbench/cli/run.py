@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from zsbench.cli.paths import PRESETS, Config
+from zsbench.cli.paths import PRESET_FOLDER
 
 app = typer.Typer()
 Configs = Annotated[
     list[Path],
     typer.Argument(
-        parser=Config,
+        exists=True,
+        dir_okay=False,
         metavar="[CONFIG]...",
         help="config files; later files override earlier ones (default: config.yaml)",
     ),
@@ -35,7 +36,7 @@ def run(
     gpus: Annotated[
         int,
         typer.Option(
-            help="GPUs that jobs may use at a time (default: those that are visible; without any, one per core)",
+            help="GPUs that jobs may use at a time (default: the visible ones; without any, as cores and memory allow)",
             min=0,
             show_default=False,
         ),
@@ -86,7 +87,7 @@ def init(
 
     names = [name.strip() for name in labels.split(",") if name.strip()]
     if path.is_file():
-        if slug(path.name) in load_resources(PRESETS)["datasets"]:
+        if slug(path.name) in load_resources(PRESET_FOLDER)["datasets"]:
             raise ConfigError(f"{path}: {slug(path.name)!r} is the id of a data set of the project; rename the file")
         described = describe(path, text, gold, names)
         target, words = Path(f"{slug(path.name)}.yaml"), config_for(path, described)

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import resource
+import sys
 import time
 from pathlib import Path
 
 CPU_INFO = Path("/proc/cpuinfo")  # Linux only; on other systems, "auto" is fp32 on a CPU
+STATUS = Path("/proc/self/status")  # Linux only
 BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16"}  # Linux names: two on x86, one on Arm
 
 
@@ -59,9 +61,9 @@ class Meter:
             import torch
 
             return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-        status = Path("/proc/self/status")
-        if status.is_file():
-            peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        if STATUS.is_file():
+            peaks = [line.split()[1] for line in STATUS.read_text().splitlines() if line.startswith("VmHWM")]
             if peaks:
                 return round(int(peaks[0]) / 2**10, 1)
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, 1)
+        unit = 1 if sys.platform == "darwin" else 2**10  # bytes of `ru_maxrss`
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)

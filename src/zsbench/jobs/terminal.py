@@ -2,8 +2,9 @@
 
 Prints one line in plain ASCII when a job starts and one when it ends; on a terminal, end lines are coloured and shown
 above a live bar with the running jobs and their latest log line. Output of the jobs goes only to their logs. For a
-failed job, the last sentence of its log is printed, and repeated as the last line. Snakemake's own output is in
-`.snakemake/log`; `--verbose`, `--printshellcmds` and `--debug-dag` show it.
+failed job, the last sentence of its log is printed, and repeated as the last line. The logs of `check` and of the check
+of label sets are printed in full. Snakemake's own output is in `.snakemake/log`; `--verbose`, `--printshellcmds` and
+`--debug-dag` show it.
 """
 
 import os
@@ -25,7 +26,7 @@ from snakemake.logging import ColorizingTextHandler
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from zsbench.jobs.progress import MEASURED, Progress, clock, read_seconds
+from zsbench.jobs.remaining import MEASURED, Progress, clock, read_seconds
 from zsbench.store.errors import suggest
 
 BEFORE_THE_START = re.compile("Building DAG|Assuming unrestricted|Config file .* is extended|host: ")
@@ -37,7 +38,8 @@ OF_A_JOB = re.compile(
     r"CalledProcessError|\bRuleException|At least one job did not complete successfully|Exiting because a job"
 )
 NO_TARGET = re.compile(r"No rule to produce (\S+)")
-RESULTS = ("check",)  # rules whose log is their result, so it is printed
+CHECK = "check"  # a target that is not in `targets`, because its rule has a log
+RESULTS = (CHECK, "label_sets")  # rules whose log is their result, so it is printed
 STOPPED_LINE = "stopped; repeat the command to continue"
 REPORTED_BY_CALLER = "ZSBENCH_RUN"  # set by `zsbench run`, which prints these itself
 TAIL = 4096  # bytes at the end of a log in which its last line is searched
@@ -84,7 +86,7 @@ class LogHandler(LogHandlerBase):
         stream = sys.stdout if settings.dryrun else sys.stderr
         self.console = Console(file=stream, no_color=settings.nocolor, highlight=False, soft_wrap=True)
         self.fancy = self.console.is_terminal and not self.console.is_dumb_terminal
-        self.everything = None
+        self.everything: ColorizingTextHandler | None = None
         if settings.verbose or settings.printshellcmds or settings.debug_dag:
             self.everything = ColorizingTextHandler(nocolor=settings.nocolor, stream=stream)
 
@@ -95,9 +97,7 @@ class LogHandler(LogHandlerBase):
 
     @property
     def has_filter(self) -> bool:  # Snakemake's own filter and format apply if its lines are requested
-        return not (
-            self.common_settings.verbose or self.common_settings.printshellcmds or self.common_settings.debug_dag
-        )
+        return self.everything is None
 
     has_formatter = has_filter
 
@@ -168,7 +168,7 @@ class LogHandler(LogHandlerBase):
             self._print(f"done   {' | '.join([*parts, self._times(now)])}")
 
     def _times(self, now: float) -> str:
-        """`38 %, 2:10 so far, ends about 14:32`."""
+        """`38%, 2:10 so far, ends about 14:32`."""
         assert self.plan is not None
         ends = datetime.now() + timedelta(seconds=self.plan.left(now))
         return f"{self.plan.share(now):.0%}, {clock(now - self.plan.started)} so far, ends about {ends:%H:%M}"
@@ -207,7 +207,8 @@ class LogHandler(LogHandlerBase):
         """Print the log of a job whose log is its result."""
         if rule in RESULTS and self.logs[job].is_file():
             lines = self.logs[job].read_text(encoding="utf-8", errors="replace").splitlines()
-            self._print(Text("\n".join(line for line in lines if not line.startswith("Error: "))))
+            if lines := [line for line in lines if not line.startswith("Error: ")]:
+                self._print(Text("\n".join(lines)))
 
     def _say(self, record: LogRecord, text: str) -> None:
         """Handle records that are not about a job."""
@@ -223,7 +224,7 @@ class LogHandler(LogHandlerBase):
         elif record.levelno == INFO:
             self._print(text)
         elif missing := NO_TARGET.search(text):
-            self.problems.append(f"{missing[1]!r} is not a target{suggest(missing[1], {*self.targets, *RESULTS})}")
+            self.problems.append(f"{missing[1]!r} is not a target{suggest(missing[1], {*self.targets, CHECK})}")
         elif not self.stopped and not OF_A_JOB.search(text):  # a job's error is taken from its log
             self.problems.append(PLACE.sub("", text).strip())
 

@@ -36,7 +36,7 @@ def snakemake_command(
     Options are used because Snakemake prints an extra line for a profile.
 
     Args:
-        configs: config files, later ones override earlier ones; empty for Snakemake's default.
+        configs: config files, later ones override earlier ones.
         cores: number of jobs at a time, except GPU jobs.
         gpus: GPUs that jobs may use at a time.
         targets: targets to build; none for everything.
@@ -55,7 +55,7 @@ def snakemake_command(
         command += [f"--{option}"] if value is True else [f"--{option}", str(value)]
     command += ["--cores", str(cores), "--resources", f"gpu={gpus}", f"network={DOWNLOADS}"]
     command += ["--dry-run"] if dry_run else []
-    command += ["--configfile", *map(str, configs)] if configs else []
+    command += ["--configfile", *map(str, configs)]
     return [*command, "--", *targets] if targets else command
 
 

@@ -13,11 +13,10 @@ from typing import Any
 
 from zsbench.families import FAMILIES
 from zsbench.plan.plan import Plan
-from zsbench.store.cells import FAILED, status
+from zsbench.store.cells import FAILED, state
 from zsbench.store.errors import counted
-from zsbench.store.integrity import intact
+from zsbench.store.integrity import read_intact
 from zsbench.store.layout import Layout
-from zsbench.store.provenance import read_json
 
 PAIRWISE = ("nli", "reranker", "hybridnli", "llm")  # families with one pass per (text, label) pair
 SCORE_BYTES = 4  # bytes per (text, label) pair in a cell
@@ -43,7 +42,7 @@ class Rates:
 def measured_rates(results: Path, reports: Path) -> Rates | None:
     """Rates of a gpu-check, else of the run that trained or scored last; None if there is neither."""
     for path in sorted((reports / "gpu").glob("*.json")):
-        record = _facts(path)
+        record = read_intact(path) or {}
         if record.get("parts") and not record["dry_run"] and (rates := _of_gpu_check(record["parts"])):
             return Rates(rates, f"{path} ({record['device']})")
     runs = sorted(results.glob("*/scores/*/seed*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
@@ -51,11 +50,6 @@ def measured_rates(results: Path, reports: Path) -> Rates | None:
         if rates := _of_run(Layout(root)):
             return Rates(rates, str(root))
     return None
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    """Content of a record; {} if it is damaged, which the job that needs it will report."""
-    return read_json(path) if intact(path) else {}
 
 
 def _of_gpu_check(measurements: dict[str, Any]) -> dict[str, float]:
@@ -79,11 +73,11 @@ def _of_run(layout: Layout) -> dict[str, float]:
         total[0], total[1] = total[0] + amount, total[1] + seconds
 
     for path in layout.root.glob("models/*/seed*/training.json"):
-        record = _facts(path)
+        record = read_intact(path) or {}
         if "effective_batch" in record.get("spec", {}).get("recipe", {}):
             add(TRAINED, record["step"] * record["spec"]["recipe"]["effective_batch"], record["seconds"])
     for path in layout.root.glob("cells/*/*/*/seed*/card.json"):
-        card = _facts(path)
+        card = read_intact(path) or {}
         if card.get("seconds"):
             family, texts = card["family"], sum(card["rows"].values())
             add(family, texts * (len(card["label_names"]) if family in PAIRWISE else 1), card["seconds"])
@@ -92,17 +86,15 @@ def _of_run(layout: Layout) -> dict[str, float]:
 
 def estimate(plan: Plan, rates: Rates | None, detectable: float | None) -> list[str]:
     """Lines of the estimate, about one screen."""
-    models = [(name, seed) for name in plan.trained for seed in plan.seeds]
-    heads = [(name, seed) for name in plan.config["hybrid"] for seed in plan.seeds]
-    undone = [job for job in [*models, *heads] if not plan.layout.model(*job).is_file()]
-    cells = [cell for cell in plan.cells if not _scored(plan, cell)]
+    undone = [job for job in plan.trainings if not plan.layout.model(*job).is_file()]
+    cells = [cell for cell in plan.cells if state(plan.layout, cell) in (None, FAILED)]
     unscored = len({cell[2:] for cell in cells})
     fetched = [name for name in plan.sources if plan.layout.fetched(name).is_file()]
     hours = f"on one device as fast as in {rates.where}" if rates else "unknown: no earlier run or gpu-check here"
     lines = [
         f"{'stage':9} {'jobs':>5} {'to do':>6}  hours {hours}",
         f"{'fetch':9} {len(plan.sources):5} {len(plan.sources) - len(fetched):6}",
-        f"{'train':9} {len(models) + len(heads):5} {len(undone):6}  {_training_hours(plan, undone, rates)}".rstrip(),
+        f"{'train':9} {len(plan.trainings):5} {len(undone):6}  {_training_hours(plan, undone, rates)}".rstrip(),
         f"{'score':9} {len(plan.jobs):5} {unscored:6}  {_scoring_hours(plan, cells, rates)}".rstrip(),
         f"{'cells':9} {len(plan.cells):5} {len(cells):6}",
         f"download  {_downloads(plan)}",
@@ -110,11 +102,6 @@ def estimate(plan: Plan, rates: Rates | None, detectable: float | None) -> list[
     ]
     smallest = "unknown until a first run" if detectable is None else f"about {detectable:.3f} of the average metric"
     return [*lines, f"effect    smallest difference detectable at 80 % power: {smallest}"]
-
-
-def _scored(plan: Plan, cell: tuple[str, str, str, int]) -> bool:
-    path = plan.layout.card(*cell)
-    return path.is_file() and (not intact(path) or status(read_json(path)) != FAILED)
 
 
 def _training_hours(plan: Plan, undone: list[tuple[str, int]], rates: Rates | None) -> str:
@@ -159,8 +146,8 @@ def _scoring_hours(plan: Plan, cells: list[tuple[str, str, str, int]], rates: Ra
 def rows_of(plan: Plan, suite: str, dataset: str) -> int | None:
     """Number of rows to score: as prepared, else as expected by the preset; None if unknown."""
     splits = ("test",) if plan.config["suites"][suite]["task"] == "single" else ("validation", "test")
-    spec, card = plan.dataset_spec(dataset), plan.layout.dataset_card(dataset)
-    rows = read_json(card)["rows"] if card.is_file() and intact(card) else spec.get("expected_rows")
+    spec, card = plan.dataset_spec(dataset), read_intact(plan.layout.dataset_card(dataset))
+    rows = card["rows"] if card else spec.get("expected_rows")
     if not rows:
         return None
     most = spec["rows"] or math.inf
@@ -173,9 +160,8 @@ def _hours(seconds: float) -> str:
 
 def source_bytes(plan: Plan, name: str) -> int | None:
     """Size of a source in bytes: as fetched, else as pinned; None if unknown."""
-    manifest = plan.layout.fetched(name)
-    if manifest.is_file() and intact(manifest):
-        return sum(entry["bytes"] for entry in read_json(manifest)["files"])
+    if manifest := read_intact(plan.layout.fetched(name)):
+        return sum(entry["bytes"] for entry in manifest["files"])
     lock = plan.source_spec(name).get("lock")
     return sum(entry["bytes"] for entry in lock["files"].values()) if lock else None
 
@@ -218,7 +204,7 @@ def detectable_effect(plan: Plan, results: Path) -> float | None:
     for path in paths:
         try:
             frame = pd.read_parquet(path, columns=["dataset", "mde", "n_rows", "protocol"])
-        except (OSError, ValueError):  # damaged: see `_facts`
+        except (OSError, ValueError):  # damaged: see `read_intact`
             continue
         averages = frame[(frame["dataset"] == "average") & frame["mde"].notna() & (frame["protocol"] == "argmax")]
         if len(averages) and rows and None not in rows:

@@ -51,15 +51,17 @@ class Plan:
     Args:
         config: a validated config with defaults filled in.
         resources: presets (`sources`, `datasets`, `training_sets`), including those of the config.
+        root: folder of the run (default: `results/<run>` in the working directory).
     """
 
     config: dict[str, Any]
     resources: dict[str, Any]
+    root: Path | None = None
 
     @classmethod
     def read(cls, root: Path) -> "Plan":
         """The plan of a run that the workflow has started, from `results/<run>/config.json`."""
-        return cls(**json.loads(Layout(root).config.read_text(encoding="utf-8")))
+        return cls(**json.loads(Layout(root).config.read_text(encoding="utf-8")), root=root)
 
     def spec(self, kind: str, *names: str) -> Any:
         """The spec of a job as plain JSON, by kind and names: ("dataset", "imdb"), ("training", model, seed), ..."""
@@ -72,7 +74,12 @@ class Plan:
 
     @property
     def layout(self) -> Layout:
-        return Layout(Path("results") / self.run)
+        return Layout(self.root or Path("results") / self.run)
+
+    @property
+    def reports(self) -> Path:
+        """reports/<run>, next to the results."""
+        return self.layout.root.parent.parent / "reports" / self.layout.root.name
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -120,6 +127,11 @@ class Plan:
                 "options": options,
             }
         return specs
+
+    @property
+    def trainings(self) -> list[tuple[str, int]]:
+        """(model or hybrid, seed) of every training."""
+        return [(name, seed) for name in [*self.trained, *self.config["hybrid"]] for seed in self.seeds]
 
     def training_spec(self, model: str, seed: int) -> dict[str, Any]:
         return self.trained[model] | {"id": model, "seed": int(seed)}

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zsbench.store.integrity import read_intact
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, file_sha256, read_json, write_atomic, write_json
 from zsbench.store.secrets import mask_all
@@ -27,6 +28,12 @@ CellId = tuple[str, str, str, int]  # suite, dataset, system, seed
 def status(card: dict[str, Any]) -> str:
     """Status of the cell with this card."""
     return str(card.get("status", OK))
+
+
+def state(layout: Layout, cell: CellId) -> str | None:
+    """Status of a stored cell; None if its card is missing or damaged."""
+    card = read_intact(layout.card(*cell))
+    return None if card is None else status(card)
 
 
 def cell_name(suite: str, dataset: str, system: str, seed: int) -> str:
@@ -54,13 +61,9 @@ def write_card(layout: Layout, cell: CellId, card: dict[str, Any]) -> None:
 
 def scored_card(layout: Layout, cell: CellId, key: str) -> dict[str, Any] | None:
     """The card of a complete cell with this key; None if the cell is missing, damaged, without scores or outdated."""
-    try:
-        card = read_json(layout.card(*cell))
-        if status(card) == OK and card["key"] == key and file_sha256(layout.scores(*cell)) == card["scores_sha256"]:
-            return card
-    except (FileNotFoundError, IntegrityError):
-        pass
-    return None
+    card, scores = read_intact(layout.card(*cell)), layout.scores(*cell)
+    current = card is not None and status(card) == OK and card["key"] == key
+    return card if current and scores.is_file() and file_sha256(scores) == card["scores_sha256"] else None
 
 
 def read_files(layout: Layout, cell: CellId) -> tuple[dict[str, Any], pa.Table]:

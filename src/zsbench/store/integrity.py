@@ -68,13 +68,12 @@ def check_rows(rows: Path) -> Path:
     return rows
 
 
-def intact(path: Path) -> bool:
-    """Whether a JSON file exists and is unchanged since it was written."""
+def read_intact(path: Path) -> Any:
+    """Content of a JSON file; None if it is missing or damaged, which the job that needs it will report."""
     try:
-        read_json(path)
+        return read_json(path)
     except (FileNotFoundError, IntegrityError):
-        return False
-    return True
+        return None
 
 
 def write_rows(path: Path, frame: "pd.DataFrame") -> None:

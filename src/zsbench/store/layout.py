@@ -1,4 +1,4 @@
-"""Paths of all files of a run, shared by rules and jobs so that each path is defined only once."""
+"""Paths of a run's files, shared by rules and jobs. Frames and records below `analysis/` are named by their writers."""
 
 from dataclasses import dataclass
 from pathlib import Path

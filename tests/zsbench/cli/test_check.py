@@ -1,5 +1,6 @@
 """`snakemake check`: what a run needs and lacks."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,32 @@ def test_cards_are_quoted(plan: Plan) -> None:
     shown = dict(facts.split(": ", 1) for facts in facts_of(plan, "dataset"))
     assert "7,532 test" in shown["20-newsgroups"] and "215 empty texts" in shown["20-newsgroups"]
     assert "376 test" in shown["cr"] and "not prepared" in shown["cr"]
+
+
+def test_a_damaged_file_fails_and_hides_no_other_row(plan: Plan) -> None:
+    (backbone,) = {spec["recipe"]["backbone"] for spec in plan.trained.values()}
+    for path, row in {
+        plan.layout.dataset_card("cr"): "dataset cr: ",
+        plan.layout.fetched(backbone): f"source {backbone}: ",
+    }.items():
+        path.parent.mkdir(parents=True)
+        path.write_text('{"rows": ')
+        (one,) = failed(plan)
+        assert one.startswith(row) and str(path) in one
+        assert len(facts_of(plan, "dataset")) == len(plan.all_datasets) and facts_of(plan, "devices")
+        path.unlink()
+
+
+def test_a_run_in_another_folder_is_checked_where_it_is(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch(plan.source_spec("cr"), plan.layout.fetched("cr"), mirror="mirror")
+    plan.layout.config.write_text(json.dumps({"config": plan.config, "resources": plan.resources}))
+    monkeypatch.setenv("ZSBENCH_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["job", "check", "--run", str(tmp_path / plan.layout.root)]) == 0
+    assert "1 fetched, 1 of them intact" in capsys.readouterr().out
 
 
 OWN = """

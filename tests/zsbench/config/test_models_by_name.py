@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.zsbench.conftest import REPOSITORY
-from zsbench.cli.progress import missing_files, pin_missing
+from zsbench.cli.run_state import missing_files, pin_missing
 from zsbench.config.load import ConfigError, resolve
 from zsbench.data.errors import FetchError
 from zsbench.data.sources import lock as locks

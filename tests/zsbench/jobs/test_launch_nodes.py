@@ -59,5 +59,5 @@ def test_launchers_on_two_machines_form_one_job(tmp_path: Path, cluster: dict[st
 
 
 def test_the_training_rule_starts_as_tested() -> None:
-    rule = (ROOT / "workflow" / "rules" / "gliznet.smk").read_text(encoding="utf-8")
+    rule = (ROOT / "workflow" / "rules" / "train.smk").read_text(encoding="utf-8")
     assert '"${{ZSBENCH_STEP:-}} zsbench launch --gpus {resources.gpu}' in rule

@@ -1,6 +1,7 @@
 """What `precision: auto` means on this machine."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +25,16 @@ def test_auto_is_bf16_only_with_bf16_instructions(
     monkeypatch.setattr(runtime, "CPU_INFO", cpu_info)
     assert runtime.resolve_precision("auto", "cpu") == expected
     assert runtime.resolve_precision("bf16", "cpu") == "bf16" and runtime.resolve_precision("fp32", "cpu") == "fp32"
+
+
+@pytest.mark.parametrize(("system", "unit"), [("linux", 2**10), ("darwin", 1)])
+def test_without_proc_peak_memory_is_read_in_the_units_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, system: str, unit: int
+) -> None:
+    monkeypatch.setattr(runtime, "STATUS", tmp_path / "missing")
+    monkeypatch.setattr(runtime.sys, "platform", system)
+    monkeypatch.setattr(runtime.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=300 * 2**20 // unit))
+    assert runtime.Meter("cpu").peak_mb() == 300
 
 
 def test_auto_is_fp32_where_the_cpu_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -109,6 +109,20 @@ def test_the_log_of_a_check_is_its_result(tmp_path: Path, capsys: pytest.Capture
     assert said.splitlines()[-1] == "Error: check the run: source b: gone"
 
 
+@pytest.mark.parametrize("refused", ["", "[label sets] gliclass cannot handle the labels of intents: 12 of 77\n"])
+def test_refused_label_sets_are_shown_during_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], refused: str
+) -> None:
+    log = tmp_path / "label-sets.log"
+    log.write_text(refused)
+    run = handler()
+    begin(run, label_sets=1, train_model=9)
+    send(run, **job(1, log, rule_name="label_sets", rule_msg="find label sets"))
+    send(run, event=LogEvent.JOB_FINISHED, job_id=1)
+    start, *shown, done = capsys.readouterr().err.splitlines()
+    assert start.startswith("start") and done.startswith("done") and shown == refused.splitlines()
+
+
 def test_ctrl_c_ends_with_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = handler()
     begin(run, score=1)

@@ -19,7 +19,7 @@ SENSITIVITY = "zsbench.evaluation.sensitivity"  # used by the scoring job, with 
 # Code that names, starts, masks, prints, checks and shows things.
 INDIFFERENT = [*PLUMBING, "zsbench.cli.main", "zsbench.jobs.launch", "zsbench.plan.plan", "zsbench.cli.report"]
 INDIFFERENT += [
-    "zsbench.cli.progress",
+    "zsbench.cli.run_state",
     "zsbench.reporting.tables",
     "zsbench.reporting.page",
     "zsbench.data.sources.hub",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.zsbench.conftest import REPOSITORY
-from zsbench.cli.progress import summary, unreachable_sources, warning
+from zsbench.cli.run_state import summary, unreachable_sources, warning
 from zsbench.config.load import load_yaml, merge, resolve
 from zsbench.plan.plan import Plan
 from zsbench.store.provenance import write_json
@@ -70,4 +70,7 @@ def test_the_summary_counts_what_is_done(mirror_plan: Plan) -> None:
     assert f"({len(first)} done" in shown and "scorings (0 done)" in shown  # a job is done when all its cells are
     write_json(mirror_plan.layout.card(*last), {})
     write_json(mirror_plan.layout.model("gliznet-full", 1), {})
+    mirror_plan.layout.card(*first[0]).write_text("{")
+    assert f"({len(first)} done" in summary(mirror_plan), "a damaged card counts as missing"
+    write_json(mirror_plan.layout.card(*first[0]), {})
     assert re.search(r"11 trainings \(1 done\), \d+ scorings \(1 done\)", summary(mirror_plan))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsbench.jobs.progress import Progress, clock, read_seconds
+from zsbench.jobs.remaining import Progress, clock, read_seconds
 
 
 def test_a_long_job_weighs_more_than_many_short_ones() -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from zsbench.data.errors import FetchError
 from zsbench.data.sources.hub import UNLOCKED, wanted_revision
@@ -11,48 +10,32 @@ from zsbench.data.sources.lock import lock_file
 from zsbench.data.sources.lock import pin_missing as pin_unlocked
 from zsbench.data.sources.mirror import look_up
 from zsbench.plan.plan import Plan
-from zsbench.store.cells import FAILED, status
+from zsbench.store.cells import FAILED, state, status
 from zsbench.store.errors import counted
-from zsbench.store.integrity import intact
-from zsbench.store.layout import Layout
-from zsbench.store.provenance import read_json
+from zsbench.store.integrity import read_intact
 
 
 def summary(plan: Plan) -> str:
     """Cells and GPU jobs of a run, done and to do, in one line."""
-    models = [plan.layout.model(name, seed) for name in [*plan.trained, *plan.config["hybrid"]] for seed in plan.seeds]
-    states = {cell: _state(plan.layout, cell) for cell in plan.cells}
-    done = [cell for cell, state in states.items() if state not in (None, FAILED)]
+    states = {cell: state(plan.layout, cell) for cell in plan.cells}
+    done = [cell for cell, each in states.items() if each not in (None, FAILED)]
     failed = list(states.values()).count(FAILED)
     jobs = {(system, seed) for _, _, system, seed in states}
     unscored = {(system, seed) for _, _, system, seed in states.keys() - set(done)}
     to_do = f"{len(states) - len(done)} to do" + (f", {failed} of them failed before" if failed else "")
-    trained = sum(path.is_file() for path in models)
+    trained = sum(plan.layout.model(*job).is_file() for job in plan.trainings)
     return (
         f"run {plan.run}: {counted(len(states), 'cell')} ({len(done)} done, {to_do}); "
-        f"jobs that use a GPU if there is one: {counted(len(models), 'training')} ({trained} done), "
+        f"jobs that use a GPU if there is one: {counted(len(plan.trainings), 'training')} ({trained} done), "
         f"{counted(len(jobs), 'scoring')} ({len(jobs) - len(unscored)} done)"
     )
-
-
-def _card(layout: Layout, cell: tuple[str, str, str, int]) -> dict[str, Any] | None:
-    """A cell's card; {} if it is damaged (the job that needs it will report this), None if there is none."""
-    path = layout.card(*cell)
-    if not path.is_file():
-        return None
-    return read_json(path) if intact(path) else {}
-
-
-def _state(layout: Layout, cell: tuple[str, str, str, int]) -> str | None:
-    card = _card(layout, cell)
-    return None if card is None else status(card)
 
 
 def failures(plan: Plan) -> str | None:
     """The failed cells of a finished run, one line each, and what to do; None if none failed."""
     lines = []
     for cell in plan.cells:
-        card = _card(plan.layout, cell) or {}
+        card = read_intact(plan.layout.card(*cell)) or {}
         for what, facts in (("", card), (" (sensitivity)", card.get("no_sensitivity", {}))):
             if status(facts) == FAILED:
                 lines.append(f"  {'/'.join(map(str, cell))}{what}: {facts['reason']}")
