@@ -8,7 +8,7 @@ B batch, C labels of a block, K labels, M tokens of a label, S tokens of a text,
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.device import ahead, to_device, to_host
+from gliznet.fast.caching import evaluating
 from gliznet.fast.text_cache import TextStates, can_cache_texts, encode_labels, encode_text
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.published import HUB_KEYWORDS
@@ -386,23 +387,12 @@ class _Scoring:
         return torch.autocast(device, dtype=torch.bfloat16) if self.autocast_dtype else nullcontext()
 
 
-@contextmanager
-def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
-    """Switch to eval mode inside the block and back afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
 def _score(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Scores) -> None:
     """Pass the logits of all labels of all texts to `keep`, and count into the report."""
     check_texts("texts", texts)
     if not len(texts):
         return
-    with _evaluating(scoring.model), torch.inference_mode(), scoring.autocast():
+    with evaluating(scoring.model), torch.inference_mode(), scoring.autocast():
         if sets.shared and _use_text_cache(scoring.model, scoring.tokenizer, sets.distinct[0]):
             _score_with_text_cache(scoring, texts, sets.distinct[0], keep)
         else:

@@ -129,7 +129,7 @@ class GliZNETTokenizer:
             ValueError: an unpaired surrogate (the message gives the index).
         """
         check_texts("texts", texts)
-        return self._ids(list(texts)) if texts else []
+        return self._ids(list(texts)) if len(texts) else []
 
     def label_pieces(self, labels: Sequence[str]) -> list[list[int]]:
         """Token ids of each label's word pieces, cached; with `label_frame`, they start with [CLS].

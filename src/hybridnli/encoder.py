@@ -5,15 +5,14 @@ Shapes: n texts, L hypotheses, B batch, T tokens, D hidden size.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -23,6 +22,7 @@ from transformers import (
 
 from gliznet.batching import consecutive_batches, device_token_budget, length_limit, token_budget_batches
 from gliznet.device import to_device
+from gliznet.fast.caching import evaluating
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.packed import first_token_only, is_packed
 from gliznet.loading import check_loaded, check_source
@@ -107,7 +107,10 @@ class NLIEncoder:
         for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype"):
             config.pop(volatile, None)
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()  # left over from the latest call
+        backend.no_padding()
+        digest.update(backend.to_str().encode())
         for name, weight in sorted(self.model.state_dict().items()):
             flat = weight.detach().cpu().contiguous().reshape(-1)
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
@@ -342,20 +345,6 @@ def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
     contradiction = [index for name, index in ids.items() if name.startswith("contra")]
     fallback = max(others) if entail[0] == 0 else min(others)
     return entail[0], contradiction[0] if contradiction else fallback
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards, the previous mode of every module is restored."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        if any(modes.values()):
-            model.train()  # also drops the caches of fast encoders
-        for module, training in modes.items():
-            module.training = training
 
 
 def load_nli(source: str | Path) -> PreTrainedModel:

@@ -132,7 +132,7 @@ def build_store(
     """
     if dtype not in STORE_DTYPES:
         raise ValueError(f"dtype: {dtype!r} is not allowed; allowed: {', '.join(STORE_DTYPES)}")
-    if not texts or not labels_descriptions:
+    if not len(texts) or not labels_descriptions:
         raise ValueError(f"{len(texts)} texts and {len(labels_descriptions)} labels; at least one of each is required")
     key = {
         "format": FORMAT,

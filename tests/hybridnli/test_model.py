@@ -215,6 +215,7 @@ def test_predict_from_dicts_and_arrays(model, encoder):
         with torch.no_grad():
             expected = model.score(H, mask, torch.from_numpy(nli[i : i + 1]))[0]
         np.testing.assert_allclose(list(row["scores"].values()), expected.numpy(), atol=1e-5)
+    assert predictions == model.predict(np.array(texts), nli, thresholds)
     halves = model.predict(texts, rows)
     assert all(r["predicted_labels"] == [n for n, s in r["scores"].items() if s >= 0.5] for r in halves)
 
