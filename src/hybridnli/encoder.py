@@ -25,7 +25,7 @@ from gliznet.device import to_device
 from gliznet.fast.caching import evaluating
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.packed import first_token_only, is_packed
-from gliznet.loading import check_loaded, check_source
+from gliznet.loading import load_model
 from gliznet.masks import encoder_mask
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
@@ -68,7 +68,7 @@ class NLIEncoder:
         dtype: str = "float32",
     ) -> None:
         if isinstance(path_or_model, (str, Path)):
-            model = load_nli(path_or_model).eval().requires_grad_(False)
+            model = load_model(AutoModelForSequenceClassification, path_or_model).eval().requires_grad_(False)
             use_fast_encoders(model)  # exact
             if device is not None:
                 model.to(device)
@@ -345,23 +345,3 @@ def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
     contradiction = [index for name, index in ids.items() if name.startswith("contra")]
     fallback = max(others) if entail[0] == 0 else min(others)
     return entail[0], contradiction[0] if contradiction else fallback
-
-
-def load_nli(source: str | Path) -> PreTrainedModel:
-    """Load a sequence-classification model in float32 with complete weights.
-
-    Raises:
-        ValueError: pickled or damaged files, remote code, missing or wrongly shaped tensors, non-finite weights.
-    """
-    check_source(source, {})
-    loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-        source,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # rejected below with their names
-    )
-    model, info = loaded
-    check_loaded(model, info, str(source), exact=False)
-    return model

@@ -14,6 +14,8 @@ from transformers import AutoModel
 
 from gliznet.checkpoint_files import check_files
 from gliznet.loading import check_same
+from hybridnli.encoder import NLIEncoder
+from tests.factories import make_nli_model, nli_tokenizer
 from zsbench.evaluation.scoring import score_job
 from zsbench.store.layout import Layout
 from zsbench.systems import UnknownSystemError, load
@@ -165,6 +167,19 @@ def test_a_backbone_to_train_is_held_to_the_same(copied) -> None:
     tensors(lambda stored, name: stored.pop(name))(folder)
     with pytest.raises(ValueError, match=f"missing: .*{TENSOR}"):
         check_same(AutoModel, folder)
+
+
+@pytest.mark.parametrize("kind", ["bert", "deberta"])
+def test_only_a_plain_encoder_may_lack_its_pooler(tmp_path, kind: str) -> None:
+    """Regression: DeBERTa's classifiers call theirs `pooler`, too, and were filled with random numbers."""
+    model = make_nli_model(kind)
+    model.save_pretrained(tmp_path)
+    stored = {k: v for k, v in load_file(tmp_path / "model.safetensors").items() if "pooler." not in k}
+    save_file(stored, tmp_path / "model.safetensors", {"format": "pt"})
+    check_same(AutoModel, tmp_path)
+    for load_it in (lambda: check_same(type(model), tmp_path), lambda: NLIEncoder(tmp_path, nli_tokenizer())):
+        with pytest.raises(ValueError, match=r"missing: .*pooler\.dense\.weight"):
+            load_it()
 
 
 def test_scores_that_are_no_numbers_stop_the_cell_with_its_name(run, make_spec, tmp_path, monkeypatch) -> None:
