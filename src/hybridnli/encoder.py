@@ -30,9 +30,8 @@ from gliznet.masks import encoder_mask
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
-__all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores", "pair_scores"]
+__all__ = ["NLIEncoder", "entailment_columns", "nli_scores", "pair_scores", "score_ids"]
 
-Progress = Callable[[str, int, int], None]  # (stage, rows done, total rows)
 PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothesis) token ids of B pairs -> (B,)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -189,33 +188,23 @@ def score_ids(
     encoder: NLIEncoder,
     text_ids: Sequence[np.ndarray],
     hypothesis_ids: Sequence[np.ndarray],
-    max_length: int | None,
-    token_budget: int | None,
-    progress: Progress | None = None,
+    max_length: int | None = None,
+    token_budget: int | None = None,
+    *,
+    pairs: np.ndarray | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
-    """`nli_scores` for token ids without special tokens: (texts, hypotheses) float32.
+    """Scores of token ids without special tokens; see `nli_scores` for other arguments and errors.
 
-    `score` is applied to each batch of pairs: `encoder.entailment` (default) or `encoder.entailment_logits`. The other
-    arguments and errors are those of `nli_scores`.
+    Args:
+        pairs: indices of texts and hypotheses, (2, m); None: every text with every hypothesis.
+        score: applied to each batch of pairs: `encoder.entailment` (default) or `encoder.entailment_logits`.
+
+    Returns:
+        (texts, hypotheses) float32; with `pairs`, (m,).
     """
     shape = (len(text_ids), len(hypothesis_ids))
-    pairs = np.indices(shape).reshape(2, -1)  # (2, n L)
-    scores = _score_pairs(encoder, text_ids, hypothesis_ids, pairs, max_length, token_budget, progress, score)
-    return scores.reshape(shape)
-
-
-def _score_pairs(
-    encoder: NLIEncoder,
-    text_ids: Sequence[np.ndarray],
-    hypothesis_ids: Sequence[np.ndarray],
-    pairs: np.ndarray,
-    max_length: int | None,
-    token_budget: int | None,
-    progress: Progress | None = None,
-    score: PairScore | None = None,
-) -> np.ndarray:
-    """Scores (m,) float32 of `pairs` (2, m), indices of texts and hypotheses."""
+    rows, columns = np.indices(shape).reshape(2, -1) if pairs is None else pairs
     score = score or encoder.entailment
     token_budget = encoder.token_budget if token_budget is None else token_budget
     max_length = encoder.max_length if max_length is None else min(max_length, encoder.max_length)
@@ -226,7 +215,6 @@ def _score_pairs(
             f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
             f"{encoder.pair.count} special tokens leaves no room for the text"
         )
-    rows, columns = pairs
     lengths = np.minimum(np.array([len(ids) for ids in text_ids], dtype=np.int64)[rows], room[columns])  # (m,)
     whole = lengths + hypothesis_lengths[columns] + encoder.pair.count  # (m,)
     if is_packed(encoder.model):  # padding is free, so keep pairs of a text together: they share projections
@@ -234,17 +222,13 @@ def _score_pairs(
         batches = [order[batch].tolist() for batch in consecutive_batches(whole[order].tolist(), token_budget)]
     else:
         batches = token_budget_batches(whole.tolist(), token_budget)
-    results, done = [], 0
-    for batch in batches:
-        # Scores stay on the device, so that the next batch is built while this one is computed.
-        results.append(score([(text_ids[rows[i]][: lengths[i]], hypothesis_ids[columns[i]]) for i in batch]))
-        done += len(batch)
-        if progress is not None:
-            progress("nli", done, len(lengths))
+    results = [  # on the device, so that the next batch is built while this one is computed
+        score([(text_ids[rows[i]][: lengths[i]], hypothesis_ids[columns[i]]) for i in batch]) for batch in batches
+    ]
     scores = np.empty(len(lengths), dtype=np.float32)
     if batches:
         scores[np.concatenate(batches)] = torch.cat(results).cpu().numpy()
-    return scores
+    return scores.reshape(shape) if pairs is None else scores
 
 
 def nli_scores(
@@ -254,7 +238,6 @@ def nli_scores(
     *,
     max_length: int | None = None,
     token_budget: int | None = None,
-    progress: Progress | None = None,
 ) -> np.ndarray:
     """P(entailment) of every text (premise) with every hypothesis; each pair is scored independently.
 
@@ -267,7 +250,6 @@ def nli_scores(
         hypotheses: L complete hypotheses.
         max_length: maximum tokens per pair; capped at the model's limit, which is the default.
         token_budget: tokens per batch, padding included; None: `encoder.token_budget`.
-        progress: called with ("nli", pairs done, total pairs) after each batch.
 
     Returns:
         (n, L) float32 in [0, 1].
@@ -276,7 +258,7 @@ def nli_scores(
         ValueError: a hypothesis leaves no room for the text, or a score is not finite (with its text's index).
     """
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(hypotheses)
-    scores = score_ids(encoder, text_ids, hypothesis_ids, max_length, token_budget, progress)
+    scores = score_ids(encoder, text_ids, hypothesis_ids, max_length, token_budget)
     _check_finite(list(scores))
     return scores
 
@@ -286,7 +268,6 @@ def pair_scores(
     texts: Sequence[str],
     hypothesis_lists: Sequence[Sequence[str]],
     *,
-    max_length: int | None = None,
     token_budget: int | None = None,
 ) -> list[np.ndarray]:
     """`nli_scores` with different hypotheses for each text; all pairs are batched together.
@@ -295,7 +276,7 @@ def pair_scores(
         encoder: the NLI model; its `dtype` sets the precision.
         texts: n premises; only they are truncated.
         hypothesis_lists: for each text, a list of complete hypotheses of any length.
-        max_length, token_budget: as in `nli_scores`.
+        token_budget: as in `nli_scores`.
 
     Returns:
         One float32 array in [0, 1] per text, with one value per hypothesis.
@@ -312,7 +293,7 @@ def pair_scores(
     rows, columns = np.repeat(np.arange(len(texts)), counts), [index[hypothesis] for hypothesis in hypotheses]
     pairs = np.array([rows, columns], dtype=np.int64)  # (2, m)
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(list(index))
-    flat = _score_pairs(encoder, text_ids, hypothesis_ids, pairs, max_length, token_budget)
+    flat = score_ids(encoder, text_ids, hypothesis_ids, token_budget=token_budget, pairs=pairs)
     scores = np.split(flat, np.cumsum(counts)[:-1]) if counts else []
     _check_finite(scores)
     return scores
