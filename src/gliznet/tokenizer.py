@@ -25,19 +25,6 @@ from gliznet.truncation import keep_lengths, plan_chunks, text_room
 
 LAB = "[LAB]"
 OPTIONS_FILE = "gliznet_tokenizer.json"
-# The options that affect tokenisation, saved with the tokenizer so that inference truncates like training.
-TOKEN_OPTIONS = (
-    "order_invariant",
-    "label_context",
-    "label_frame",
-    "truncation",
-    "max_length",
-    "max_labels",
-    "min_text_tokens",
-    "label_reserve",
-    "max_tokens_per_label",
-    "min_label_tokens",
-)
 MAX_CACHED_LABELS = 100_000  # the cache is emptied when full
 
 
@@ -116,10 +103,9 @@ class GliZNETTokenizer:
         return cls(backend, options or _stored_options(str(source), hub))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Save the tokenizer with `[LAB]` and the truncation policy in a folder."""
+        """Save the tokenizer with `[LAB]` and its options in a folder."""
         self.backend.save_pretrained(str(folder))
-        stored = {name: getattr(self.options, name) for name in TOKEN_OPTIONS}
-        (Path(folder) / OPTIONS_FILE).write_text(json.dumps(stored, indent=2) + "\n")
+        (Path(folder) / OPTIONS_FILE).write_text(json.dumps(dataclasses.asdict(self.options), indent=2) + "\n")
 
     def tokenize_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text without special tokens, in one call of the fast tokenizer.
@@ -254,5 +240,5 @@ def _stored_options(source: str, hub: dict[str, Any]) -> GliZNetOptions:
         return GliZNetConfig.from_json_file(path).options
     path = cached_file(source, OPTIONS_FILE, _raise_exceptions_for_missing_entries=False, **hub)
     if path is not None:
-        return dataclasses.replace(GliZNetOptions(), **json.loads(Path(path).read_text()))
+        return GliZNetOptions(**json.loads(Path(path).read_text()))
     return GliZNetOptions()
