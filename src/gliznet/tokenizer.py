@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AddedToken, AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
 from gliznet.config import GliZNetConfig
@@ -37,19 +36,6 @@ class Row:
     text_cut: bool  # whether the text was truncated
     labels_cut: int  # labels that lost pieces (reference truncation only)
     labels_lost: int  # labels whose [LAB] was cut off (reference truncation only)
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """Padded tensors (B, T) int64; `inputs()` returns the arguments of the model's forward."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    lmask: Tensor
-
-    def inputs(self) -> dict[str, Tensor]:
-        """The three tensors, keyed by the argument names of the model."""
-        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "lmask": self.lmask}
 
 
 class GliZNETTokenizer:
@@ -217,19 +203,22 @@ class GliZNETTokenizer:
         ids = self.tokenize_texts(texts)
         return [self.build_row(text, labels) for text, labels in zip(ids, label_sets, strict=True)]
 
-    def pad(self, rows: Sequence[Row], multiple: int = 1) -> Encoding:
-        """Right-pad rows to the longest, rounded up to a multiple of `multiple`, and stack them to (B, T)."""
-        longest = max(len(row.input_ids) for row in rows)
-        T = -(-longest // multiple) * multiple
+    def pad(self, rows: Sequence[Row]) -> BatchEncoding:
+        """Right-pad rows to the longest: `input_ids`, `attention_mask` and `lmask`, (B, T) int64 each."""
+        T = max(len(row.input_ids) for row in rows)
         pad = self.backend.pad_token_id
         ids = [row.input_ids + [pad] * (T - len(row.input_ids)) for row in rows]
         lmask = [row.lmask + [0] * (T - len(row.lmask)) for row in rows]
         lengths = torch.tensor([len(row.input_ids) for row in rows])
         attention = (torch.arange(T) < lengths.unsqueeze(1)).long()
-        return Encoding(torch.tensor(ids), attention, torch.tensor(lmask))
+        tensors = {"input_ids": torch.tensor(ids), "attention_mask": attention, "lmask": torch.tensor(lmask)}
+        return BatchEncoding(tensors)
 
-    def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
-        """Tokenise, truncate and pad a batch, one label set per text; errors as in `build_row` and `encode_rows`."""
+    def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> BatchEncoding:
+        """Tokenise, truncate and pad a batch, one label set per text: the arguments of the model's forward.
+
+        Errors as in `build_row` and `encode_rows`.
+        """
         return self.pad(self.encode_rows(texts, label_sets))
 
 
