@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,6 @@ from gliznet.fast.caching import evaluating
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.packed import first_token_only, is_packed
 from gliznet.loading import load_model
-from gliznet.masks import encoder_mask
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
@@ -145,7 +143,7 @@ class NLIEncoder:
             raise ValueError(f"max_length: {max_length} is below the {self.single.count} special tokens of a text")
         batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
         with evaluating(self.model), self._autocast():
-            H = self.model.base_model(**self._masked(batch)).last_hidden_state
+            H = self.model.base_model(**batch).last_hidden_state
         return H.float(), batch["attention_mask"].bool()
 
     def describe(self, descriptions: Sequence[str], max_length: int = DESCRIPTION_TOKENS) -> Tensor:
@@ -169,7 +167,7 @@ class NLIEncoder:
         """Logits (B, classes) float32 of (text, hypothesis) token ids."""
         batch = self._to_device(self.pair.batch(pairs))
         with evaluating(self.model), self._autocast(), first_token_only(self.model):
-            return self.model(**self._masked(batch)).logits.float()
+            return self.model(**batch).logits.float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "float32")
@@ -177,11 +175,6 @@ class NLIEncoder:
     def _to_device(self, batch: IdsBatch) -> IdsBatch:
         names = self.tokenizer.model_input_names
         return {name: to_device(tensor, self.device) for name, tensor in batch.items() if name in names}
-
-    def _masked(self, batch: IdsBatch) -> dict[str, Any]:
-        """The batch with its mask in the form of `encoder_mask`; classifiers on ModernBERT read theirs themselves."""
-        mask = encoder_mask(self.model.config, batch["attention_mask"])
-        return {**batch, "attention_mask": mask if isinstance(mask, Tensor) else batch["attention_mask"]}
 
 
 def score_ids(
