@@ -11,7 +11,7 @@ import torch
 
 from hybridnli.checkpoint import load_model_from_checkpoint
 from hybridnli.features import CheckedShards
-from hybridnli.model import TEXT_TOKENS, blend
+from hybridnli.model import TEXT_TOKENS, blend_scores
 from hybridnli.training import head_probabilities
 from zsbench.families import HybridOptions
 from zsbench.store.layout import Layout
@@ -71,7 +71,7 @@ class HybridSystem(Adapter):
         learned = self.model.alphas.detach().cpu().numpy().astype(np.float64)
         alpha = {"learned": learned, "heads": 0.0, "half": 0.5}[self.blend]
         heads = head_probabilities(self.model, store, np.arange(len(store)))  # (n, S)
-        return blend(store.nli, heads, alpha, self.model.labels.specialist_columns)
+        return blend_scores(store.nli, heads, alpha, self.model.labels.specialist_columns)
 
 
 def _published(spec: dict[str, Any], options: HybridOptions) -> dict[str, Any]:
