@@ -77,7 +77,7 @@ def check_names(info: dict[str, Any], source: str, exact: bool) -> None:
         )
 
 
-def check_same(kind: Any, folder: Path) -> PreTrainedModel:
+def check_complete(kind: Any, folder: Path) -> PreTrainedModel:
     """Reject a folder with missing weights, which transformers would initialise randomly. Allocates no weights.
 
     Args:
@@ -91,7 +91,7 @@ def check_same(kind: Any, folder: Path) -> PreTrainedModel:
         ValueError: lists the missing and wrongly shaped tensors. The pooler of a plain encoder may be missing.
     """
     model, info = kind.from_pretrained(folder, device_map="meta", **STRICT)
-    _check_complete(model, info, str(folder))
+    _check_tensors(model, info, str(folder))
     return model
 
 
@@ -108,12 +108,12 @@ def load_model(kind: Any, source: str | Path) -> PreTrainedModel:
     """
     check_source(source, {})
     model, info = kind.from_pretrained(source, dtype=torch.float32, **STRICT)
-    _check_complete(model, info, str(source))
+    _check_tensors(model, info, str(source))
     check_finite(model, str(source))
     return model
 
 
-def _check_complete(model: PreTrainedModel, info: dict[str, Any], source: str) -> None:
+def _check_tensors(model: PreTrainedModel, info: dict[str, Any], source: str) -> None:
     """`check_names` without unexpected tensors; a plain encoder may lack its pooler, as in sentence encoders."""
     if model.base_model is model:  # a classifier reads its pooler
         info["missing_keys"] = [name for name in info["missing_keys"] if not name.startswith("pooler.")]

@@ -13,7 +13,7 @@ from tiny_run import MODELS, finish_source, source_folder, without_scores
 from transformers import AutoModel
 
 from gliznet.checkpoint_files import check_files
-from gliznet.loading import check_same
+from gliznet.loading import check_complete
 from hybridnli.encoder import NLIEncoder
 from tests.factories import make_nli_model, nli_tokenizer
 from zsbench.evaluation.scoring import score_job
@@ -163,10 +163,10 @@ def test_a_pickle_in_a_module_of_a_sentence_encoder_is_refused(copied, make_spec
 
 def test_a_backbone_to_train_is_held_to_the_same(copied) -> None:
     _, folder = copied("nli")
-    check_same(AutoModel, folder)  # a classifier's encoder is complete, with or without pooler
+    check_complete(AutoModel, folder)  # a classifier's encoder is complete, with or without pooler
     tensors(lambda stored, name: stored.pop(name))(folder)
     with pytest.raises(ValueError, match=f"missing: .*{TENSOR}"):
-        check_same(AutoModel, folder)
+        check_complete(AutoModel, folder)
 
 
 @pytest.mark.parametrize("kind", ["bert", "deberta"])
@@ -176,8 +176,8 @@ def test_only_a_plain_encoder_may_lack_its_pooler(tmp_path, kind: str) -> None:
     model.save_pretrained(tmp_path)
     stored = {k: v for k, v in load_file(tmp_path / "model.safetensors").items() if "pooler." not in k}
     save_file(stored, tmp_path / "model.safetensors", {"format": "pt"})
-    check_same(AutoModel, tmp_path)
-    for load_it in (lambda: check_same(type(model), tmp_path), lambda: NLIEncoder(tmp_path, nli_tokenizer())):
+    check_complete(AutoModel, tmp_path)
+    for load_it in (lambda: check_complete(type(model), tmp_path), lambda: NLIEncoder(tmp_path, nli_tokenizer())):
         with pytest.raises(ValueError, match=r"missing: .*pooler\.dense\.weight"):
             load_it()
 
