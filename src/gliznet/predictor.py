@@ -452,8 +452,8 @@ def _launch_sequences(
         report.padded_tokens += sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
         for batch in batches:
             group = [sequences[i] for i in batch]
-            inputs = tokenizer.pad([sequence.row for sequence in group])
-            inputs = {name: to_device(tensor, model.device) for name, tensor in inputs.items()}
+            batched = tokenizer.pad([sequence.row for sequence in group])
+            inputs = {name: to_device(tensor, model.device) for name, tensor in batched.items()}
             yield group, model(**inputs, num_labels=max(len(sequence.columns) for sequence in group)).logits
             done += len(group)
             scoring.progress(done, total)

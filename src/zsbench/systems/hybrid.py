@@ -69,9 +69,9 @@ class HybridSystem(Adapter):
         if self.blend == "nli":
             return store.nli.astype(np.float64)
         learned = self.model.alphas.detach().cpu().numpy().astype(np.float64)
-        alpha = {"learned": learned, "heads": 0.0, "half": 0.5}[self.blend]
+        alphas: dict[str, np.ndarray | float] = {"learned": learned, "heads": 0.0, "half": 0.5}
         heads = head_probabilities(self.model, store, np.arange(len(store)))  # (n, S)
-        return blend_scores(store.nli, heads, alpha, self.model.labels.specialist_columns)
+        return blend_scores(store.nli, heads, alphas[self.blend], self.model.labels.specialist_columns)
 
 
 def _published(spec: dict[str, Any], options: HybridOptions) -> dict[str, Any]:
