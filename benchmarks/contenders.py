@@ -92,8 +92,7 @@ def _one_batch(model: Any, tokenizer: Any, texts: Sequence[str], labels: Sequenc
     columns = []
     for chunk in tokenizer.plan_chunks(labels):
         part = [labels[i] for i in chunk]
-        encoding = tokenizer(texts, [part] * len(texts))
-        inputs = {name: tensor.to(setting.device) for name, tensor in encoding.inputs().items()}
+        inputs = tokenizer(texts, [part] * len(texts)).to(setting.device)
         with autocast(setting):
             columns.append(model(**inputs, num_labels=len(part)).logits.cpu().numpy())
     return np.concatenate(columns, axis=1)

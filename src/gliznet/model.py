@@ -29,7 +29,7 @@ from gliznet.batching import position_limit
 from gliznet.config import GliZNetConfig
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.text_cache import TextStates
-from gliznet.loading import load_encoder
+from gliznet.loading import load_model
 from gliznet.losses import PADDING, total_loss
 from gliznet.masks import encoder_mask
 from gliznet.options import GliZNetOptions
@@ -288,7 +288,7 @@ class GliZNetForSequenceClassification(GliZNetPreTrainedModel):
         if isinstance(backbone, PreTrainedModel):
             encoder, name = backbone, ""
         else:
-            encoder, name = load_encoder(backbone), str(backbone)
+            encoder, name = load_model(AutoModel, backbone), str(backbone)
         limit = position_limit(encoder)
         if limit is not None and options.max_length > limit:
             raise ValueError(f"max_length: {options.max_length} is too large; this encoder has {limit} positions")

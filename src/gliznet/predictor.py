@@ -8,7 +8,7 @@ B batch, C labels of a block, K labels, M tokens of a label, S tokens of a text,
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -23,12 +23,13 @@ from tqdm.auto import tqdm
 
 from gliznet.batching import device_token_budget, token_budget_batches
 from gliznet.device import ahead, to_device, to_host
+from gliznet.fast.caching import evaluating
 from gliznet.fast.text_cache import TextStates, can_cache_texts, encode_labels, encode_text
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.published import HUB_KEYWORDS
 from gliznet.texts import check_texts
 from gliznet.tokenizer import GliZNETTokenizer, Row
-from gliznet.top_labels import AllScores, Scores, TopScores
+from gliznet.top_labels import AllScores, Collector, TopScores
 
 __all__ = ["Classification", "LabelScore", "ScoringReport", "ZeroShotClassificationPipeline", "score_texts"]
 
@@ -193,18 +194,19 @@ class ZeroShotClassificationPipeline:
                 raise ValueError(f"top_k: {top_k} is more than rerank={rerank}; allowed: 1 to {rerank}")
             scorer = self.reranker
             if rerank < sets.most:
-                best = self._scores(many, sets, rerank, False, progress)
+                best = self._label_logits(many, sets, rerank, False, progress)
                 kept = [[sets.of(i)[place] for place in sorted(places)] for i, (places, *_) in enumerate(best)]
                 sets = _LabelSets(kept, False)
         results = []
-        for i, (places, logits, total) in enumerate(scorer._scores(many, sets, top_k, kind == "multi-class", progress)):
+        scored = scorer._label_logits(many, sets, top_k, kind == "multi-class", progress)
+        for i, (places, logits, total) in enumerate(scored):
             values = np.exp(-np.logaddexp(0.0, -logits) if kind == "multi-label" else logits - total)
             found = [LabelScore(sets.of(i)[place], float(value)) for place, value in zip(places, values, strict=True)]
             kept_labels = [one for one in found if threshold is None or one.score >= threshold]
             results.append(Classification(many[i], kept_labels))
         return results[0] if isinstance(texts, str) else results
 
-    def _scores(
+    def _label_logits(
         self, texts: list[str], sets: "_LabelSets", top_k: int | None, softmax: bool, progress: bool | None
     ) -> Iterator[tuple[list[int], np.ndarray, float]]:
         """Per text: places of labels in its list, their logits, and log sum exp of all distinct labels (for a softmax).
@@ -212,7 +214,7 @@ class ZeroShotClassificationPipeline:
         All labels in input order, or the `top_k` best, best first.
         """
         self.report = ScoringReport()
-        keep: AllScores | TopScores
+        keep: Collector
         if top_k is None:
             keep = AllScores(sets.empty(len(texts)))
         else:
@@ -226,7 +228,7 @@ class ZeroShotClassificationPipeline:
         for i in range(len(texts)):
             if not places or not sets.shared:
                 places = _places(sets.of(i))
-            columns, logits, total = keep.best(i)
+            columns, logits, total = keep.of(i)
             found = [(place, x) for column, x in zip(columns, logits.tolist(), strict=True) for place in places[column]]
             found = sorted(found) if top_k is None else sorted(found, key=lambda one: (-one[1], one[0]))[:top_k]
             yield [place for place, _ in found], np.array([x for _, x in found]), total
@@ -386,23 +388,12 @@ class _Scoring:
         return torch.autocast(device, dtype=torch.bfloat16) if self.autocast_dtype else nullcontext()
 
 
-@contextmanager
-def _evaluating(model: GliZNetForSequenceClassification) -> Iterator[None]:
-    """Switch to eval mode inside the block and back afterwards."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
-
-
-def _score(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Scores) -> None:
+def _score(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Collector) -> None:
     """Pass the logits of all labels of all texts to `keep`, and count into the report."""
     check_texts("texts", texts)
     if not len(texts):
         return
-    with _evaluating(scoring.model), torch.inference_mode(), scoring.autocast():
+    with evaluating(scoring.model), torch.inference_mode(), scoring.autocast():
         if sets.shared and _use_text_cache(scoring.model, scoring.tokenizer, sets.distinct[0]):
             _score_with_text_cache(scoring, texts, sets.distinct[0], keep)
         else:
@@ -435,7 +426,7 @@ def _windows(sequences: Iterator[_Sequence]) -> Iterator[list[_Sequence]]:
         yield window
 
 
-def _score_sequences(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Scores) -> None:
+def _score_sequences(scoring: _Scoring, texts: Sequence[str], sets: _LabelSets, keep: Collector) -> None:
     """One pass over a text and a chunk of its labels."""
     plans = [scoring.tokenizer.plan_chunks(names) for names in sets.distinct]
     for group, logits in to_host(_launch_sequences(scoring, texts, sets, plans)):
@@ -461,8 +452,8 @@ def _launch_sequences(
         report.padded_tokens += sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
         for batch in batches:
             group = [sequences[i] for i in batch]
-            inputs = tokenizer.pad([sequence.row for sequence in group]).inputs()
-            inputs = {name: to_device(tensor, model.device) for name, tensor in inputs.items()}
+            batched = tokenizer.pad([sequence.row for sequence in group])
+            inputs = {name: to_device(tensor, model.device) for name, tensor in batched.items()}
             yield group, model(**inputs, num_labels=max(len(sequence.columns) for sequence in group)).logits
             done += len(group)
             scoring.progress(done, total)
@@ -479,7 +470,7 @@ def _use_text_cache(model: GliZNetForSequenceClassification, tokenizer: GliZNETT
     return model.options.label_context == "none" or len(tokenizer.plan_chunks(labels)) > 1
 
 
-def _score_with_text_cache(scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], keep: Scores) -> None:
+def _score_with_text_cache(scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], keep: Collector) -> None:
     """One pass over each text, and a block of labels at a time: beside the text, or as rows of the label matrix.
 
     Raises:
@@ -501,7 +492,7 @@ def _text_windows(
 
 
 def _launch_texts(
-    scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], keep: Scores
+    scoring: _Scoring, texts: Sequence[str], labels: Sequence[str], keep: Collector
 ) -> Iterator[tuple[tuple[list[int], Tensor], Tensor]]:
     """The texts and columns of each block, and what `keep` needs of its logits."""
     model, tokenizer, report = scoring.model, scoring.tokenizer, scoring.report

@@ -5,7 +5,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from huggingface_hub import HfApi
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from gliznet.card import write_card
@@ -65,23 +64,11 @@ class GliZNetPreTrainedModel(PreTrainedModel):
         return (model, info) if wants_info else model
 
     def save_pretrained(  # type: ignore[override]
-        self,
-        save_directory: str | Path,
-        is_main_process: bool = True,
-        state_dict: dict[str, Tensor] | None = None,
-        max_shard_size: int | str = "50GB",
+        self, save_directory: str | Path, is_main_process: bool = True, **kwargs: Any
     ) -> None:
-        """Write config.json, model.safetensors and a model card.
-
-        Args:
-            save_directory: folder; created if missing.
-            is_main_process: with several processes, only the main one writes.
-            state_dict: weights to save instead of the current ones (such as a gathered or best state).
-            max_shard_size: maximum size of a weights file.
-        """
-        super().save_pretrained(
-            save_directory, is_main_process=is_main_process, state_dict=state_dict, max_shard_size=max_shard_size
-        )
+        """As in transformers, with a model card. To upload it all, call `push_to_hub`."""
+        # push_to_hub=True is refused: transformers would upload a card of its own.
+        super().save_pretrained(save_directory, is_main_process=is_main_process, push_to_hub=False, **kwargs)
         if is_main_process:
             write_card(save_directory, self.config, self.card_facts)  # type: ignore[arg-type]
 

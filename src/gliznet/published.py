@@ -12,6 +12,8 @@ from typing import Any
 from safetensors import safe_open
 from transformers.utils import cached_file
 
+from gliznet.loading import some_names
+
 TEMPERATURE, CONTEXT = "aggregator.attn_temperature", "aggregator.label_context."  # in eras E to G; in F and G
 PROJECTED, AFTER_G = "A (projected states)", "after G (text read from [CLS])"
 OTHER_ERAS = {  # tensor name prefix -> era; the first match counts
@@ -21,7 +23,6 @@ OTHER_ERAS = {  # tensor name prefix -> era; the first match counts
     "loss_fn.": "B (text read from [CLS])",
     "aggregator.similarity_head.": "B (text read from [CLS])",
 }
-MAX_NAMES = 12  # tensor names listed in a message
 HUB_KEYWORDS = ("revision", "token", "cache_dir", "subfolder", "local_files_only", "force_download", "proxies")
 
 
@@ -59,7 +60,7 @@ def era_switches(config: Mapping[str, Any], names: Collection[str], source: str)
         others = sorted(name for name in names if not name.startswith("backbone."))
         raise ValueError(
             f"{source}: era {checkpoint_era} is not implemented; allowed: D to G. Tensors other than those of"
-            f" the backbone: {', '.join(others[:MAX_NAMES])}"
+            f" the backbone: {some_names(others)}"
         )
     if "text_repr" in config or TEMPERATURE not in names:
         return {}

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-_SURROGATES = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, which tokenizers cannot encode
+SURROGATES = re.compile("[\ud800-\udfff]")  # halves of surrogate pairs, which tokenizers cannot encode
 
 
 def check_texts(name: str, texts: Sequence[str]) -> None:
@@ -23,7 +23,7 @@ def check_texts(name: str, texts: Sequence[str]) -> None:
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{i}]: is {type(text).__name__}; must be a string")
-        if not text.isascii() and _SURROGATES.search(text):
+        if not text.isascii() and SURROGATES.search(text):
             raise ValueError(f"{name}[{i}]: contains an unpaired surrogate, which cannot be encoded")
 
 

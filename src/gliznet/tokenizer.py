@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AddedToken, AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 
 from gliznet.config import GliZNetConfig
@@ -25,19 +24,6 @@ from gliznet.truncation import keep_lengths, plan_chunks, text_room
 
 LAB = "[LAB]"
 OPTIONS_FILE = "gliznet_tokenizer.json"
-# The options that affect tokenisation, saved with the tokenizer so that inference truncates like training.
-TOKEN_OPTIONS = (
-    "order_invariant",
-    "label_context",
-    "label_frame",
-    "truncation",
-    "max_length",
-    "max_labels",
-    "min_text_tokens",
-    "label_reserve",
-    "max_tokens_per_label",
-    "min_label_tokens",
-)
 MAX_CACHED_LABELS = 100_000  # the cache is emptied when full
 
 
@@ -50,19 +36,6 @@ class Row:
     text_cut: bool  # whether the text was truncated
     labels_cut: int  # labels that lost pieces (reference truncation only)
     labels_lost: int  # labels whose [LAB] was cut off (reference truncation only)
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """Padded tensors (B, T) int64; `inputs()` returns the arguments of the model's forward."""
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    lmask: Tensor
-
-    def inputs(self) -> dict[str, Tensor]:
-        """The three tensors, keyed by the argument names of the model."""
-        return {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "lmask": self.lmask}
 
 
 class GliZNETTokenizer:
@@ -116,10 +89,9 @@ class GliZNETTokenizer:
         return cls(backend, options or _stored_options(str(source), hub))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Save the tokenizer with `[LAB]` and the truncation policy in a folder."""
+        """Save the tokenizer with `[LAB]` and its options in a folder."""
         self.backend.save_pretrained(str(folder))
-        stored = {name: getattr(self.options, name) for name in TOKEN_OPTIONS}
-        (Path(folder) / OPTIONS_FILE).write_text(json.dumps(stored, indent=2) + "\n")
+        (Path(folder) / OPTIONS_FILE).write_text(json.dumps(dataclasses.asdict(self.options), indent=2) + "\n")
 
     def tokenize_texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text without special tokens, in one call of the fast tokenizer.
@@ -129,7 +101,7 @@ class GliZNETTokenizer:
             ValueError: an unpaired surrogate (the message gives the index).
         """
         check_texts("texts", texts)
-        return self._ids(list(texts)) if texts else []
+        return self._ids(list(texts)) if len(texts) else []
 
     def label_pieces(self, labels: Sequence[str]) -> list[list[int]]:
         """Token ids of each label's word pieces, cached; with `label_frame`, they start with [CLS].
@@ -231,19 +203,22 @@ class GliZNETTokenizer:
         ids = self.tokenize_texts(texts)
         return [self.build_row(text, labels) for text, labels in zip(ids, label_sets, strict=True)]
 
-    def pad(self, rows: Sequence[Row], multiple: int = 1) -> Encoding:
-        """Right-pad rows to the longest, rounded up to a multiple of `multiple`, and stack them to (B, T)."""
-        longest = max(len(row.input_ids) for row in rows)
-        T = -(-longest // multiple) * multiple
+    def pad(self, rows: Sequence[Row]) -> BatchEncoding:
+        """Right-pad rows to the longest: `input_ids`, `attention_mask` and `lmask`, (B, T) int64 each."""
+        T = max(len(row.input_ids) for row in rows)
         pad = self.backend.pad_token_id
         ids = [row.input_ids + [pad] * (T - len(row.input_ids)) for row in rows]
         lmask = [row.lmask + [0] * (T - len(row.lmask)) for row in rows]
         lengths = torch.tensor([len(row.input_ids) for row in rows])
         attention = (torch.arange(T) < lengths.unsqueeze(1)).long()
-        return Encoding(torch.tensor(ids), attention, torch.tensor(lmask))
+        tensors = {"input_ids": torch.tensor(ids), "attention_mask": attention, "lmask": torch.tensor(lmask)}
+        return BatchEncoding(tensors)
 
-    def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> Encoding:
-        """Tokenise, truncate and pad a batch, one label set per text; errors as in `build_row` and `encode_rows`."""
+    def __call__(self, texts: Sequence[str], label_sets: Sequence[Sequence[str]]) -> BatchEncoding:
+        """Tokenise, truncate and pad a batch, one label set per text: the arguments of the model's forward.
+
+        Errors as in `build_row` and `encode_rows`.
+        """
         return self.pad(self.encode_rows(texts, label_sets))
 
 
@@ -254,5 +229,5 @@ def _stored_options(source: str, hub: dict[str, Any]) -> GliZNetOptions:
         return GliZNetConfig.from_json_file(path).options
     path = cached_file(source, OPTIONS_FILE, _raise_exceptions_for_missing_entries=False, **hub)
     if path is not None:
-        return dataclasses.replace(GliZNetOptions(), **json.loads(Path(path).read_text()))
+        return GliZNetOptions(**json.loads(Path(path).read_text()))
     return GliZNetOptions()

@@ -17,12 +17,17 @@ from gliznet.device import to_device
 LOW = 0xFFFFFFFF  # the lower half of a key
 
 
-class Scores(Protocol):
-    """Takes the logits (B, C) of the texts `rows` (B) and the labels `columns` (C, on the host)."""
+class Collector(Protocol):
+    """Takes the logits (B, C) of the texts `rows` (B) and the labels `columns` (C, on the host).
+
+    `of` gives the kept columns of a text, their logits, and log sum exp over all its labels (for a softmax).
+    """
 
     def reduce(self, columns: Tensor, logits: Tensor) -> Tensor: ...
 
     def add(self, rows: Sequence[int], columns: Tensor, reduced: Tensor) -> None: ...
+
+    def of(self, row: int) -> tuple[list[int], np.ndarray, float]: ...
 
 
 class AllScores:
@@ -44,7 +49,7 @@ class AllScores:
         for row, values in zip(rows, reduced.numpy(), strict=True):
             self.scores[row][index] = values
 
-    def best(self, row: int) -> tuple[list[int], np.ndarray, float]:
+    def of(self, row: int) -> tuple[list[int], np.ndarray, float]:
         """All columns of a text, their logits, and log sum exp of these."""
         logits = self.scores[row]
         return list(range(len(logits))), logits, float(np.logaddexp.reduce(logits.astype(np.float64)))
@@ -81,7 +86,7 @@ class TopScores:
             self.log_total[index] = self.log_total[index].logaddexp(total)
         self.keys[index] = torch.cat([self.keys[index], reduced], dim=1).topk(self.keys.shape[1]).values
 
-    def best(self, row: int) -> tuple[list[int], np.ndarray, float]:
+    def of(self, row: int) -> tuple[list[int], np.ndarray, float]:
         """Columns of the best labels of a text, best first, their logits, and log sum exp over all its labels."""
         keys = self.keys[row]
         keys = keys[keys > torch.iinfo(torch.int64).min]

@@ -113,8 +113,8 @@ def load_model_from_checkpoint(
     """Load a checkpoint on top of its NLI model; `run_nli_inference` then uses this model.
 
     Args:
-        ckpt_path: the `.pt` file. If missing, labels, descriptions and NLI model name default to those of the card, and
-            thresholds to 0.5.
+        ckpt_path: the `.pt` file. Keys that it lacks default to the labels, descriptions and NLI model name of the
+            card, and to thresholds of 0.5.
         nli_pipe: a transformers zero-shot-classification pipeline, or an `NLIEncoder`. A pipeline uses the
             `hypothesis_template` of the checkpoint (an extra key) if there is one, else its own default.
 

@@ -5,15 +5,13 @@ Shapes: n texts, L hypotheses, B batch, T tokens, D hidden size.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -23,16 +21,15 @@ from transformers import (
 
 from gliznet.batching import consecutive_batches, device_token_budget, length_limit, token_budget_batches
 from gliznet.device import to_device
+from gliznet.fast.caching import evaluating
 from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.packed import first_token_only, is_packed
-from gliznet.loading import check_loaded, check_source
-from gliznet.masks import encoder_mask
+from gliznet.loading import load_model
 from hybridnli.data import DEFAULT_TEMPLATE
 from hybridnli.pairs import IdsBatch, SpecialTokens, tokenize
 
-__all__ = ["NLIEncoder", "Progress", "entailment_columns", "nli_scores", "pair_scores"]
+__all__ = ["NLIEncoder", "entailment_columns", "nli_scores", "pair_scores", "score_ids"]
 
-Progress = Callable[[str, int, int], None]  # (stage, rows done, total rows)
 PairScore = Callable[[Sequence[Sequence[np.ndarray]]], Tensor]  # (text, hypothesis) token ids of B pairs -> (B,)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -68,7 +65,7 @@ class NLIEncoder:
         dtype: str = "float32",
     ) -> None:
         if isinstance(path_or_model, (str, Path)):
-            model = load_nli(path_or_model).eval().requires_grad_(False)
+            model = load_model(AutoModelForSequenceClassification, path_or_model).eval().requires_grad_(False)
             use_fast_encoders(model)  # exact
             if device is not None:
                 model.to(device)
@@ -107,7 +104,10 @@ class NLIEncoder:
         for volatile in ("_name_or_path", "transformers_version", "architectures", "dtype"):
             config.pop(volatile, None)
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()  # left over from the latest call
+        backend.no_padding()
+        digest.update(backend.to_str().encode())
         for name, weight in sorted(self.model.state_dict().items()):
             flat = weight.detach().cpu().contiguous().reshape(-1)
             digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
@@ -143,7 +143,7 @@ class NLIEncoder:
             raise ValueError(f"max_length: {max_length} is below the {self.single.count} special tokens of a text")
         batch = self._to_device(self.single.batch([(row[:room],) for row in ids]))
         with evaluating(self.model), self._autocast():
-            H = self.model.base_model(**self._masked(batch)).last_hidden_state
+            H = self.model.base_model(**batch).last_hidden_state
         return H.float(), batch["attention_mask"].bool()
 
     def describe(self, descriptions: Sequence[str], max_length: int = DESCRIPTION_TOKENS) -> Tensor:
@@ -167,7 +167,7 @@ class NLIEncoder:
         """Logits (B, classes) float32 of (text, hypothesis) token ids."""
         batch = self._to_device(self.pair.batch(pairs))
         with evaluating(self.model), self._autocast(), first_token_only(self.model):
-            return self.model(**self._masked(batch)).logits.float()
+            return self.model(**batch).logits.float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=DTYPES[self.dtype], enabled=self.dtype != "float32")
@@ -176,43 +176,28 @@ class NLIEncoder:
         names = self.tokenizer.model_input_names
         return {name: to_device(tensor, self.device) for name, tensor in batch.items() if name in names}
 
-    def _masked(self, batch: IdsBatch) -> dict[str, Any]:
-        """The batch with its mask in the form of `encoder_mask`; classifiers on ModernBERT read theirs themselves."""
-        mask = encoder_mask(self.model.config, batch["attention_mask"])
-        return {**batch, "attention_mask": mask if isinstance(mask, Tensor) else batch["attention_mask"]}
-
 
 def score_ids(
     encoder: NLIEncoder,
     text_ids: Sequence[np.ndarray],
     hypothesis_ids: Sequence[np.ndarray],
-    max_length: int | None,
-    token_budget: int | None,
-    progress: Progress | None = None,
+    max_length: int | None = None,
+    token_budget: int | None = None,
+    *,
+    pairs: np.ndarray | None = None,
     score: PairScore | None = None,
 ) -> np.ndarray:
-    """`nli_scores` for token ids without special tokens: (texts, hypotheses) float32.
+    """Scores of token ids without special tokens; see `nli_scores` for other arguments and errors.
 
-    `score` is applied to each batch of pairs: `encoder.entailment` (default) or `encoder.entailment_logits`. The other
-    arguments and errors are those of `nli_scores`.
+    Args:
+        pairs: indices of texts and hypotheses, (2, m); None: every text with every hypothesis.
+        score: applied to each batch of pairs: `encoder.entailment` (default) or `encoder.entailment_logits`.
+
+    Returns:
+        (texts, hypotheses) float32; with `pairs`, (m,).
     """
     shape = (len(text_ids), len(hypothesis_ids))
-    pairs = np.indices(shape).reshape(2, -1)  # (2, n L)
-    scores = _score_pairs(encoder, text_ids, hypothesis_ids, pairs, max_length, token_budget, progress, score)
-    return scores.reshape(shape)
-
-
-def _score_pairs(
-    encoder: NLIEncoder,
-    text_ids: Sequence[np.ndarray],
-    hypothesis_ids: Sequence[np.ndarray],
-    pairs: np.ndarray,
-    max_length: int | None,
-    token_budget: int | None,
-    progress: Progress | None = None,
-    score: PairScore | None = None,
-) -> np.ndarray:
-    """Scores (m,) float32 of `pairs` (2, m), indices of texts and hypotheses."""
+    rows, columns = np.indices(shape).reshape(2, -1) if pairs is None else pairs
     score = score or encoder.entailment
     token_budget = encoder.token_budget if token_budget is None else token_budget
     max_length = encoder.max_length if max_length is None else min(max_length, encoder.max_length)
@@ -223,7 +208,6 @@ def _score_pairs(
             f"hypothesis {int(room.argmin())} has {hypothesis_lengths.max()} tokens; max_length={max_length} with "
             f"{encoder.pair.count} special tokens leaves no room for the text"
         )
-    rows, columns = pairs
     lengths = np.minimum(np.array([len(ids) for ids in text_ids], dtype=np.int64)[rows], room[columns])  # (m,)
     whole = lengths + hypothesis_lengths[columns] + encoder.pair.count  # (m,)
     if is_packed(encoder.model):  # padding is free, so keep pairs of a text together: they share projections
@@ -231,17 +215,13 @@ def _score_pairs(
         batches = [order[batch].tolist() for batch in consecutive_batches(whole[order].tolist(), token_budget)]
     else:
         batches = token_budget_batches(whole.tolist(), token_budget)
-    results, done = [], 0
-    for batch in batches:
-        # Scores stay on the device, so that the next batch is built while this one is computed.
-        results.append(score([(text_ids[rows[i]][: lengths[i]], hypothesis_ids[columns[i]]) for i in batch]))
-        done += len(batch)
-        if progress is not None:
-            progress("nli", done, len(lengths))
+    results = [  # on the device, so that the next batch is built while this one is computed
+        score([(text_ids[rows[i]][: lengths[i]], hypothesis_ids[columns[i]]) for i in batch]) for batch in batches
+    ]
     scores = np.empty(len(lengths), dtype=np.float32)
     if batches:
         scores[np.concatenate(batches)] = torch.cat(results).cpu().numpy()
-    return scores
+    return scores.reshape(shape) if pairs is None else scores
 
 
 def nli_scores(
@@ -251,7 +231,6 @@ def nli_scores(
     *,
     max_length: int | None = None,
     token_budget: int | None = None,
-    progress: Progress | None = None,
 ) -> np.ndarray:
     """P(entailment) of every text (premise) with every hypothesis; each pair is scored independently.
 
@@ -264,7 +243,6 @@ def nli_scores(
         hypotheses: L complete hypotheses.
         max_length: maximum tokens per pair; capped at the model's limit, which is the default.
         token_budget: tokens per batch, padding included; None: `encoder.token_budget`.
-        progress: called with ("nli", pairs done, total pairs) after each batch.
 
     Returns:
         (n, L) float32 in [0, 1].
@@ -273,7 +251,7 @@ def nli_scores(
         ValueError: a hypothesis leaves no room for the text, or a score is not finite (with its text's index).
     """
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(hypotheses)
-    scores = score_ids(encoder, text_ids, hypothesis_ids, max_length, token_budget, progress)
+    scores = score_ids(encoder, text_ids, hypothesis_ids, max_length, token_budget)
     _check_finite(list(scores))
     return scores
 
@@ -283,7 +261,6 @@ def pair_scores(
     texts: Sequence[str],
     hypothesis_lists: Sequence[Sequence[str]],
     *,
-    max_length: int | None = None,
     token_budget: int | None = None,
 ) -> list[np.ndarray]:
     """`nli_scores` with different hypotheses for each text; all pairs are batched together.
@@ -292,7 +269,7 @@ def pair_scores(
         encoder: the NLI model; its `dtype` sets the precision.
         texts: n premises; only they are truncated.
         hypothesis_lists: for each text, a list of complete hypotheses of any length.
-        max_length, token_budget: as in `nli_scores`.
+        token_budget: as in `nli_scores`.
 
     Returns:
         One float32 array in [0, 1] per text, with one value per hypothesis.
@@ -309,7 +286,7 @@ def pair_scores(
     rows, columns = np.repeat(np.arange(len(texts)), counts), [index[hypothesis] for hypothesis in hypotheses]
     pairs = np.array([rows, columns], dtype=np.int64)  # (2, m)
     text_ids, hypothesis_ids = encoder.tokenize(texts), encoder.tokenize(list(index))
-    flat = _score_pairs(encoder, text_ids, hypothesis_ids, pairs, max_length, token_budget)
+    flat = score_ids(encoder, text_ids, hypothesis_ids, token_budget=token_budget, pairs=pairs)
     scores = np.split(flat, np.cumsum(counts)[:-1]) if counts else []
     _check_finite(scores)
     return scores
@@ -342,37 +319,3 @@ def entailment_columns(label2id: Mapping[str, int]) -> tuple[int, int]:
     contradiction = [index for name, index in ids.items() if name.startswith("contra")]
     fallback = max(others) if entail[0] == 0 else min(others)
     return entail[0], contradiction[0] if contradiction else fallback
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards, the previous mode of every module is restored."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        if any(modes.values()):
-            model.train()  # also drops the caches of fast encoders
-        for module, training in modes.items():
-            module.training = training
-
-
-def load_nli(source: str | Path) -> PreTrainedModel:
-    """Load a sequence-classification model in float32 with complete weights.
-
-    Raises:
-        ValueError: pickled or damaged files, remote code, missing or wrongly shaped tensors, non-finite weights.
-    """
-    check_source(source, {})
-    loaded: Any = AutoModelForSequenceClassification.from_pretrained(
-        source,
-        trust_remote_code=False,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # rejected below with their names
-    )
-    model, info = loaded
-    check_loaded(model, info, str(source), exact=False)
-    return model

@@ -14,7 +14,7 @@ Shapes: n texts, L labels, B batch, T tokens, D hidden size.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from torch import Tensor
 
 from gliznet.batching import token_budget_batches
 from gliznet.device import to_device, to_host
-from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, Progress, score_ids
+from hybridnli.encoder import DESCRIPTION_TOKENS, NLIEncoder, score_ids
 from hybridnli.shards import CheckedShards, Shard, read_shards, write_shard, writing
 
 __all__ = ["CheckedShards", "FeatureStore", "build_store"]
 
 FORMAT = 2  # file format version; features in another format are recomputed
+Progress = Callable[[str, int, int], None]  # (stage, rows done, total rows)
 STORE_DTYPES = ("float16", "float32")
 SHARD_ROWS = 512  # texts per shard; a killed run loses at most the current shard
 
@@ -132,7 +133,7 @@ def build_store(
     """
     if dtype not in STORE_DTYPES:
         raise ValueError(f"dtype: {dtype!r} is not allowed; allowed: {', '.join(STORE_DTYPES)}")
-    if not texts or not labels_descriptions:
+    if not len(texts) or not labels_descriptions:
         raise ValueError(f"{len(texts)} texts and {len(labels_descriptions)} labels; at least one of each is required")
     key = {
         "format": FORMAT,

@@ -17,7 +17,7 @@ from gliznet.device import to_device, to_host
 from hybridnli.data import LabelSet
 from hybridnli.encoder import NLIEncoder
 
-__all__ = ["HybridNLIPolyEncoder", "PolyEncoderHead", "blend", "logits_of_heads"]
+__all__ = ["HybridNLIPolyEncoder", "PolyEncoderHead", "blend_scores", "logits_of_heads"]
 
 MASKED = -1e4  # attention score of padding, as published; far below any real score and finite in half precision
 TEXT_TOKENS = 128  # published length limit of texts, in tokens
@@ -102,7 +102,7 @@ def _project(layers: Sequence[nn.Sequential], x: Tensor) -> Tensor:
     return F.normalize(y * gain + shift, dim=-1)
 
 
-def blend(nli: np.ndarray, poly: np.ndarray, alpha: np.ndarray | float, columns: Sequence[int]) -> np.ndarray:
+def blend_scores(nli: np.ndarray, poly: np.ndarray, alpha: np.ndarray | float, columns: Sequence[int]) -> np.ndarray:
     """score_l = alpha_l nli_l + (1 - alpha_l) poly_l for specialist labels, nli_l for the others, in float64.
 
     Args:

@@ -22,7 +22,7 @@ PROBE = ("a", "b")  # encoded to find out where special tokens go; any two texts
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
     """Token ids (int64) of each text without special tokens, truncated on the right to `max_length`."""
     check_texts("texts", texts)
-    if not texts:
+    if not len(texts):
         return []
     ids = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=max_length)["input_ids"]
     return [np.asarray(row, dtype=np.int64) for row in ids]

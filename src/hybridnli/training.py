@@ -19,7 +19,7 @@ from gliznet.device import to_device, to_host
 from hybridnli.data import LabelSet
 from hybridnli.features import FeatureStore
 from hybridnli.losses import blend_loss, kl_loss, poly_loss
-from hybridnli.model import HybridNLIPolyEncoder, blend
+from hybridnli.model import HybridNLIPolyEncoder, blend_scores
 from hybridnli.thresholds import apply_thresholds, f1_per_label
 
 __all__ = ["SELECTIONS", "HybridOptions", "TrainedHeads", "head_probabilities", "train_heads"]
@@ -204,7 +204,7 @@ def head_probabilities(model: HybridNLIPolyEncoder, store: FeatureStore, rows: n
 def _hybrid_scores(model: HybridNLIPolyEncoder, store: FeatureStore, rows: np.ndarray) -> np.ndarray:
     """Blended scores of rows of a store, (rows, L) float64."""
     poly = head_probabilities(model, store, rows)
-    return blend(store.nli[rows], poly, _alphas(model), model.labels.specialist_columns)
+    return blend_scores(store.nli[rows], poly, _alphas(model), model.labels.specialist_columns)
 
 
 def _selected_by(

@@ -51,7 +51,7 @@ def test_a_pushed_checkpoint_loads_by_its_id_with_the_same_logits(hub, texts: li
     assert again.options == model.options == loaded.options
     batch, sets = tokenizer(texts, [["sports", "oil"]] * 4), [["sports", "oil"]] * 4
     assert torch.equal(loaded(texts, sets).input_ids, batch.input_ids)
-    assert torch.equal(again(**batch.inputs()).logits, model(**batch.inputs()).logits)
+    assert torch.equal(again(**batch).logits, model(**batch).logits)
 
 
 def test_pushing_again_replaces_and_a_refusal_is_the_hubs(hub) -> None:

@@ -178,7 +178,7 @@ def test_enrichment_needs_eight_heads() -> None:
 def test_reference_logits_are_the_equations(kind: str, texts: list[str]) -> None:
     model, tokenizer = make_gliznet(kind, options())
     batch = tokenizer(texts, SETS)
-    logits = model(**batch.inputs()).logits
+    logits = model(**batch).logits
     H = model.backbone(input_ids=batch.input_ids, attention_mask=batch.attention_mask).last_hidden_state
     W, c = model.aggregator.scoring.bilinear.weight[0], model.aggregator.scoring.bilinear.bias
     for b, labels in enumerate(SETS):
@@ -196,11 +196,12 @@ def test_reference_logits_are_the_equations(kind: str, texts: list[str]) -> None
 def test_padding_and_batching_change_nothing(kind: str, changes: dict[str, object], texts: list[str]) -> None:
     model, tokenizer = make_gliznet(kind, options(**changes))
     rows = tokenizer.encode_rows(texts, SETS)
-    together = model(**tokenizer.pad(rows).inputs()).logits
-    padded = model(**tokenizer.pad(rows, multiple=80).inputs()).logits
+    batch = tokenizer.pad(rows)
+    together = model(**batch).logits
+    padded = model(**{name: torch.nn.functional.pad(tensor, (0, 16)) for name, tensor in batch.items()}).logits
     assert torch.allclose(together, padded, atol=1e-5)
     for i, row in enumerate(rows):
-        alone = model(**tokenizer.pad([row]).inputs()).logits[0]
+        alone = model(**tokenizer.pad([row])).logits[0]
         assert torch.allclose(together[i, : len(alone)], alone, atol=1e-5)
 
 
@@ -210,7 +211,7 @@ def test_one_step_moves_every_parameter(kind: str, changes: dict[str, object], t
     model, tokenizer = make_gliznet(kind, options(**changes))
     model.train()
     targets = torch.tensor([[1.0, -100, -100], [1, 0, 0], [0, 1, -100], [1, 1, -100]])
-    output = model(**tokenizer(texts, SETS).inputs(), labels=targets)
+    output = model(**tokenizer(texts, SETS), labels=targets)
     output.loss.backward()
     assert output.logits.dtype == torch.float32 and torch.isfinite(output.loss)
     without = [name for name, p in model.named_parameters() if p.grad is None]
@@ -220,7 +221,7 @@ def test_one_step_moves_every_parameter(kind: str, changes: dict[str, object], t
 
 def test_losses_by_name_and_dense_targets(texts: list[str]) -> None:
     model, tokenizer = make_gliznet("bert", options(vicreg_weight=0.0))
-    batch = tokenizer(texts, SETS).inputs()
+    batch = tokenizer(texts, SETS)
     targets = torch.tensor([[1.0, -100, -100], [1, 0, 0], [0, 1, -100], [1, 1, -100]])
     output = model(**batch, labels=targets)
     assert set(output.losses) == {"softmax", "bce"}
@@ -235,7 +236,7 @@ def test_losses_by_name_and_dense_targets(texts: list[str]) -> None:
 
 def test_head_is_float32_under_autocast_and_in_bf16(texts: list[str], tmp_path: Path) -> None:
     model, tokenizer = make_gliznet("bert", options())
-    batch = tokenizer(texts, SETS).inputs()
+    batch = tokenizer(texts, SETS)
     exact = model(**batch).logits
     seen: list[torch.dtype] = []
     hook = model.aggregator.register_forward_hook(lambda _m, args, out: seen.extend([args[0].dtype, out[0].dtype]))
@@ -267,14 +268,14 @@ def test_save_and_load(changes: dict[str, object], texts: list[str], tmp_path: P
     again = GliZNetForSequenceClassification.from_pretrained(tmp_path)
     assert again.options == model.options and not again.training
     batch = GliZNETTokenizer.from_pretrained(tmp_path)(texts, SETS)
-    assert torch.equal(again(**batch.inputs()).logits, model(**tokenizer(texts, SETS).inputs()).logits)
+    assert torch.equal(again(**batch).logits, model(**tokenizer(texts, SETS)).logits)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_auto_classes(kind: str, texts: list[str], tmp_path: Path) -> None:
     model, tokenizer = make_gliznet(kind, options())
     model.save_pretrained(tmp_path)
-    batch = tokenizer(texts, SETS).inputs()
+    batch = tokenizer(texts, SETS)
     assert isinstance(AutoConfig.from_pretrained(tmp_path), GliZNetConfig)
     for auto in (AutoModel, AutoModelForSequenceClassification):
         loaded = auto.from_pretrained(tmp_path)
@@ -300,7 +301,7 @@ def test_published_format(texts: list[str], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(published))
     loaded = GliZNetForSequenceClassification.from_pretrained(tmp_path)
     assert loaded.options == GliZNetOptions()
-    batch = tokenizer(texts, SETS).inputs()
+    batch = tokenizer(texts, SETS)
     assert torch.equal(loaded(**batch).logits, model(**batch).logits)
 
 

@@ -68,7 +68,7 @@ def test_200_labels_in_ten_calls_or_one(models, kind: str) -> None:
     (row,) = tokenizer.encode_rows(texts[:1], [labels[:80]])
     assert len(row.input_ids) > 256
     with torch.inference_mode():
-        single = model(**tokenizer.pad([row]).inputs()).logits[0].numpy()
+        single = model(**tokenizer.pad([row])).logits[0].numpy()
     assert np.abs(single - at_once[0, :80]).max() < 1e-5
 
 
@@ -79,7 +79,7 @@ def test_label_context(models, kind: str) -> None:
         model, tokenizer = models[kind, context]
         vectors, states = [], []
         for text, label in (("the cup", "sports"), ("oil and bank", "sports"), ("the cup", "very neutral")):
-            batch = tokenizer([text], [[label]]).inputs()
+            batch = tokenizer([text], [[label]])
             is_lab = batch["input_ids"] == tokenizer.lab_token_id
             with torch.inference_mode():
                 H = model.encode(batch["input_ids"], batch["attention_mask"], batch["lmask"], is_lab)[0]
@@ -98,7 +98,7 @@ def test_text_states_are_those_of_the_text_alone(kind: str) -> None:
         shape = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "num_hidden_layers": 2}
         encoder = RobertaModel(RobertaConfig(vocab_size=1024, max_position_embeddings=80, pad_token_id=0, **shape))
         model = GliZNetForSequenceClassification.from_backbone(encoder.eval(), tokenizer).eval()
-    batch = tokenizer(["the team won the cup"], [["sports", "very neutral"]]).inputs()
+    batch = tokenizer(["the team won the cup"], [["sports", "very neutral"]])
     is_lab = batch["input_ids"] == tokenizer.lab_token_id
     n = int((label_numbers(batch["lmask"], is_lab) == 0).sum())
     with torch.inference_mode():

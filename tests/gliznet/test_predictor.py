@@ -29,7 +29,7 @@ def pair():
 def test_scores_are_the_models(pair, texts: list[str], labels: list[str]) -> None:
     model, tokenizer = pair
     with torch.inference_mode():
-        direct = [model(**tokenizer([text], [labels]).inputs()).logits[0].numpy() for text in texts]
+        direct = [model(**tokenizer([text], [labels])).logits[0].numpy() for text in texts]
     for budget in (1, 64, 4096):
         scores = score_texts(model, tokenizer, texts, labels, token_budget=budget)
         assert scores.dtype == np.float32 and np.abs(scores - np.stack(direct)).max() < 1e-5
@@ -52,6 +52,12 @@ def test_labels_may_be_a_generator_or_an_array(pair, texts: list[str]) -> None:
     assert pipeline(texts, np.array(labels)) == expected
     assert pipeline(texts, (iter(labels) for _ in texts)) == expected
     assert pipeline(texts, np.array([labels] * len(texts))) == expected
+
+
+def test_texts_may_be_an_array(pair, texts: list[str], labels: list[str]) -> None:
+    """Regression: arrays have no truth value."""
+    expected = score_texts(*pair, texts, labels)
+    assert np.array_equal(score_texts(*pair, np.array(texts), labels), expected)
 
 
 def test_duplicates_share_a_score_and_change_nothing(pair, texts: list[str]) -> None:
@@ -103,6 +109,16 @@ def test_mode_is_restored_after_an_error(pair, labels: list[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         score_texts(model, tokenizer, ["cup"], labels, progress=stop)
     assert model.training
+    model.eval()
+
+
+def test_a_frozen_encoder_stays_in_eval_mode(pair, labels: list[str]) -> None:
+    """Regression: the whole model went back to training mode, and with it an encoder that was not."""
+    model, tokenizer = pair
+    model.train()
+    model.backbone.eval()
+    score_texts(model, tokenizer, ["cup"], labels)
+    assert model.training and not any(module.training for module in model.backbone.modules())
     model.eval()
 
 

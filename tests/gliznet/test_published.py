@@ -42,7 +42,7 @@ def test_an_independently_written_checkpoint_gives_the_logits_of_its_equations(w
         np.testing.assert_allclose(score_texts(model, ours, texts, labels), expected, rtol=1e-4, atol=1e-4)
     by_auto = AutoModel.from_pretrained(folder)
     assert by_auto.options == model.options
-    batch = ours(texts, [LABELS] * len(texts)).inputs()
+    batch = ours(texts, [LABELS] * len(texts))
     assert torch.equal(by_auto(**batch).logits, model(**batch).logits)
 
 

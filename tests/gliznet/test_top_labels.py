@@ -56,7 +56,7 @@ def test_any_blocks_give_the_best_of_the_whole_row(data: st.DataObject) -> None:
         found.add(texts, some, found.reduce(some, torch.tensor(rows[texts][:, block])))
     for row, scores in enumerate(rows):
         best = sorted(range(labels), key=lambda column: (-scores[column], column))[:k]
-        chosen, logits, total = found.best(row)
+        chosen, logits, total = found.of(row)
         assert chosen == best and np.array_equal(logits, scores[best])
         assert total == pytest.approx(np.logaddexp.reduce(scores.astype(float)))
 

@@ -19,7 +19,7 @@ from transformers import (
 
 from hybridnli.encoder import NLIEncoder, entailment_columns, nli_scores, pair_scores
 from hybridnli.pairs import SpecialTokens, tokenize
-from tests.factories import DESCRIPTIONS, NEWS, label_maps, make_nli_model
+from tests.factories import DESCRIPTIONS, NEWS, label_maps, make_nli_model, nli_tokenizer
 
 LONG = " ".join(NEWS)  # far over the 64 tokens of a pair
 LABELS = list(DESCRIPTIONS.values())
@@ -176,6 +176,14 @@ def test_identity_follows_the_weights(tokenizer, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-6)  # only the loaded model has the fast encoder
 
 
+def test_identity_does_not_depend_on_earlier_calls(bert):
+    """Regression: truncation is a state of the tokenizer, so features were computed twice."""
+    fresh, used = (NLIEncoder(bert, nli_tokenizer()) for _ in range(2))
+    used.tokenize(NEWS[:1])
+    used.tokenizer(NEWS[:2], padding=True)
+    assert fresh.identity == used.identity
+
+
 @pytest.mark.parametrize(
     ("label2id", "expected"),
     [
@@ -255,3 +263,10 @@ def test_every_text_with_its_own_hypotheses(dtype, tokenizer, count_passes):
     assert pair_scores(encoder, [], []) == [] and pair_scores(encoder, ["a"], [[]])[0].shape == (0,)
     with pytest.raises(ValueError, match="hypothesis_lists: 1 for 2 texts"):
         pair_scores(encoder, ["a", "b"], [["x"]])
+
+
+def test_texts_may_be_an_array(encoder):
+    """Regression: arrays have no truth value."""
+    hypotheses = encoder.hypotheses(LABELS)
+    scores = nli_scores(encoder, np.array(NEWS[:3]), np.array(hypotheses))
+    np.testing.assert_array_equal(scores, nli_scores(encoder, NEWS[:3], hypotheses))

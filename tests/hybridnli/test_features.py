@@ -46,6 +46,13 @@ def test_store_holds_what_the_encoder_says(encoder, tmp_path, dtype, small_shard
     assert store.labels == tuple(DESCRIPTIONS) and store.hidden_dim == 32 and len(store) == len(NEWS)
 
 
+def test_texts_may_be_an_array(encoder, tmp_path):
+    """Regression: arrays have no truth value."""
+    found = build_store(encoder, np.array(NEWS[:3]), DESCRIPTIONS, tmp_path / "array")
+    expected = build_store(encoder, NEWS[:3], DESCRIPTIONS, tmp_path / "list")
+    np.testing.assert_array_equal(found.nli, expected.nli)
+
+
 def test_embeddings_are_gathered_in_any_order(store):
     H, mask = store.token_embeddings([30, 2, 30])
     alone, _ = store.token_embeddings([2])

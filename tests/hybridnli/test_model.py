@@ -11,7 +11,7 @@ from torch import nn
 
 from hybridnli.data import TOPICS, LabelSet
 from hybridnli.encoder import nli_scores
-from hybridnli.model import HybridNLIPolyEncoder, PolyEncoderHead, blend, logits_of_heads
+from hybridnli.model import HybridNLIPolyEncoder, PolyEncoderHead, blend_scores, logits_of_heads
 from tests.factories import DESCRIPTIONS, NEWS
 
 LABELS = LabelSet(DESCRIPTIONS, ("Money", "Tech"))
@@ -136,9 +136,9 @@ def test_blend_equals_loops(seed, rows):
     for i in range(rows):
         for s, column in enumerate(columns):
             expected[i, column] = alpha[s] * nli[i, column] + (1 - alpha[s]) * poly[i, s]
-    np.testing.assert_allclose(blend(nli, poly, alpha, columns), expected)
-    np.testing.assert_array_equal(blend(nli, poly, 1.0, columns), nli)
-    np.testing.assert_array_equal(blend(nli, poly, 0.0, columns)[:, columns], poly)
+    np.testing.assert_allclose(blend_scores(nli, poly, alpha, columns), expected)
+    np.testing.assert_array_equal(blend_scores(nli, poly, 1.0, columns), nli)
+    np.testing.assert_array_equal(blend_scores(nli, poly, 0.0, columns)[:, columns], poly)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_blend_equals_loops(seed, rows):
 )
 def test_blend_rejects(alpha, columns, message):
     with pytest.raises(ValueError, match=message):
-        blend(np.zeros((3, 2)), np.zeros((3, 1)), alpha, columns)
+        blend_scores(np.zeros((3, 2)), np.zeros((3, 1)), alpha, columns)
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_logits_and_blend_equal_loops(model, store):
             for i in range(5):
                 alone = model.poly_heads[s](H[i : i + 1], mask[i : i + 1], model._label_embs[name])
                 assert logits[i, s].item() == pytest.approx(alone.item(), abs=1e-5)
-        expected = blend(nli.numpy(), logits.sigmoid().numpy(), model.alphas.numpy(), LABELS.specialist_columns)
+        expected = blend_scores(nli.numpy(), logits.sigmoid().numpy(), model.alphas.numpy(), LABELS.specialist_columns)
     np.testing.assert_allclose(scores.numpy(), expected, atol=1e-6)
     assert torch.equal(scores[:, 1], nli[:, 1])  # Health has no head
     assert torch.equal(model(H, mask, nli), scores)
@@ -215,6 +215,7 @@ def test_predict_from_dicts_and_arrays(model, encoder):
         with torch.no_grad():
             expected = model.score(H, mask, torch.from_numpy(nli[i : i + 1]))[0]
         np.testing.assert_allclose(list(row["scores"].values()), expected.numpy(), atol=1e-5)
+    assert predictions == model.predict(np.array(texts), nli, thresholds)
     halves = model.predict(texts, rows)
     assert all(r["predicted_labels"] == [n for n, s in r["scores"].items() if s >= 0.5] for r in halves)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from gliznet.fast.encoders import use_fast_encoders
 from hybridnli.encoder import NLIEncoder, nli_scores
 from hybridnli.features import build_store
 from hybridnli.training import HybridOptions, train_heads
@@ -25,7 +26,9 @@ def test_the_number_of_waits_does_not_depend_on_that_of_batches(
     expected = nli_scores(plain, TEXTS, hypotheses)
     stored = build_store(plain, TEXTS, DESCRIPTIONS, tmp_path / "cpu")
     with simulated_gpu(monkeypatch) as waits:
-        encoder = NLIEncoder(make_nli_model().to("cuda"), plain.tokenizer)
+        model = make_nli_model().to("cuda")
+        use_fast_encoders(model)  # transformers' own encoder waits in every batch
+        encoder = NLIEncoder(model, plain.tokenizer)
 
         def counts(call: Callable[[int], object]) -> list[dict[str, int]]:
             found = []

@@ -1,6 +1,7 @@
-"""Cache of values computed from weights, valid until a weight changes."""
+"""Cache of values computed from weights, valid until a weight changes; and evaluation mode, in which caches live."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -29,6 +30,20 @@ class CachesInEval(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_cache"}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards, the previous mode of every module is restored."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        if any(modes.values()):
+            model.train()  # drops caches
+        for module, training in modes.items():
+            module.training = training
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:

@@ -86,18 +86,12 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
     """transformers' encoder, which packs tokens where it can and otherwise passes `Positions` to its layers."""
 
     def get_attention_mask(self, attention_mask: Tensor) -> Tensor:
-        """(B, 1, T, T) bool from (B, T), (B, T, T) or (B, 1, T, T)."""
+        """(B, 1, T, T) bool from (B, T) or (B, T, T)."""
         mask = attention_mask.bool()
-        if mask.dim() == 2:
-            return mask[:, None, :, None] & mask[:, None, None, :]
-        return mask.unsqueeze(1) if mask.dim() == 3 else mask
+        return (mask if mask.dim() == 3 else mask[:, :, None] & mask[:, None, :]).unsqueeze(1)
 
-    def get_rel_pos(self, hidden_states: Any, query_states: Any = None, relative_pos: Any = None) -> Any:
-        """`Positions`; transformers' matrix for query states or positions per head, which are not accelerated."""
-        if query_states is not None or isinstance(relative_pos, Tensor) and relative_pos.dim() == 4:
-            return super().get_rel_pos(hidden_states, query_states, relative_pos)
-        if relative_pos is not None and relative_pos.dim() == 2:
-            relative_pos = relative_pos.unsqueeze(0)
+    def get_rel_pos(self, hidden_states: Any, query_states: Any = None, relative_pos: Any = None) -> Positions:
+        """The relative positions in a form that the layers of this module read."""
         return Positions(hidden_states.shape[1], relative_pos)
 
     def get_rel_embedding(self) -> Tensor:
@@ -120,14 +114,14 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
 
         Args:
             hidden_states: (B, T, D).
-            attention_mask: (B, T), (B, T, T) or (B, 1, T, T).
-            relative_pos: (T, T), (1, T, T) or (B, T, T), query minus key, bucketed if the model uses buckets; None for
-                consecutive positions.
+            attention_mask: (B, T) or (B, T, T).
+            relative_pos: (B, T, T), query minus key, bucketed if the model uses buckets; None for consecutive
+                positions.
             others: as in transformers.
         """
         mask = attention_mask.bool()
         usual = all(value is None or value is False for name, value in others.items() if name != "return_dict")
-        if not (usual and others.get("return_dict", True) and self._can_pack(hidden_states, mask, relative_pos)):
+        if not (usual and others.get("return_dict", True) and self._can_pack(hidden_states)):
             return super().forward(
                 hidden_states, attention_mask, output_hidden_states, relative_pos=relative_pos, **others
             )
@@ -135,9 +129,8 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
         if mask.dim() == 2 and not torch.equal(mask, torch.arange(T) < mask.sum(1, keepdim=True)):
             mask = mask.unsqueeze(1).expand(B, T, T)  # padding before a token counts in distances: keep it, masked
         layers, embeddings = layers_of(self, self), self.get_rel_embedding()
-        relative = None if relative_pos is None else relative_pos.expand(B, T, T)
         pairs = mask.unsqueeze(1) if mask.dim() == 3 else mask
-        plan = Packing.of(hidden_states.shape[:2], pairs, layers[0].dtype, relative)
+        plan = Packing.of(hidden_states.shape[:2], pairs, layers[0].dtype, relative_pos)
         h = hidden_states.reshape(B * T, D)[plan.order]  # (N, D)
         states = [hidden_states]
         for i, layer in enumerate(layers):
@@ -149,10 +142,8 @@ class FastEncoder(CachesInEval, DebertaV2Encoder):
             last_hidden_state=states[-1], hidden_states=tuple(states) if output_hidden_states else None
         )
 
-    def _can_pack(self, states: Tensor, mask: Tensor, relative: Tensor | None) -> bool:
+    def _can_pack(self, states: Tensor) -> bool:
         if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling() or states.device.type != "cpu":
-            return False
-        if relative is not None and relative.dim() == 4 or mask.dim() == 4 and mask.shape[1:3] != (1, mask.shape[3]):
             return False
         # A convolution reads neighbours; FSDP gathers a layer's weights in that layer's own forward.
         return self.conv is None and not hasattr(self.layer[0], "unshard")
@@ -178,11 +169,7 @@ class FastSelfAttention(CachesInEval, DisentangledSelfAttention):
             rel_embeddings: (R, D).
             others: as in transformers.
         """
-        if not isinstance(relative_pos, Positions):
-            return super().forward(
-                hidden_states, attention_mask, output_attentions, query_states, relative_pos, rel_embeddings
-            )
-        assert rel_embeddings is not None
+        assert isinstance(relative_pos, Positions) and rel_embeddings is not None
         if self.training or torch.is_grad_enabled() or output_attentions:
             return self._with_gradients(hidden_states, attention_mask, output_attentions, relative_pos, rel_embeddings)
         qkv = self._fused()(hidden_states).unflatten(2, (3, self.num_attention_heads, -1))

@@ -13,9 +13,9 @@ SWITCH = "GLIZNET_FAST"  # environment variable; 0 disables the fast paths
 
 
 def use_fast_encoders(model: nn.Module) -> bool:
-    """Switch the encoders in `model` to their fast path: packed tokens for BERT-like ones; for DeBERTa, fast attention
-    and, on a CPU without gradients, packed tokens.
+    """Switch the encoders in `model` to their fast path.
 
+    BERT-like encoders get packed tokens; DeBERTa gets fast attention and, on a CPU without gradients, packed tokens.
     Exact and idempotent; weights and state dict are unchanged. `GLIZNET_FAST=0` in the environment disables it.
 
     Args:

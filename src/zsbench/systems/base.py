@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from gliznet.loading import check_same
+from gliznet.loading import check_complete
 from zsbench.store.layout import Layout
 from zsbench.systems import TaskSystem
 from zsbench.systems.load import model_folder
@@ -75,7 +75,7 @@ def check_weights(model: torch.nn.Module, folder: Path) -> None:
     for module in model.modules():
         if isinstance(module, PreTrainedModel):
             transformer = Path(module.config.name_or_path or folder)
-            check_same(type(module), transformer if (transformer / "config.json").is_file() else folder)
+            check_complete(type(module), transformer if (transformer / "config.json").is_file() else folder)
             break
     bad = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
     if bad:

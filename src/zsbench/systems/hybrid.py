@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from gliznet.batching import token_budget_batches
-from gliznet.device import to_host
 from hybridnli.checkpoint import load_model_from_checkpoint
-from hybridnli.features import CheckedShards, FeatureStore
-from hybridnli.model import TEXT_TOKENS, blend
+from hybridnli.features import CheckedShards
+from hybridnli.model import TEXT_TOKENS, blend_scores
+from hybridnli.training import head_probabilities
 from zsbench.families import HybridOptions
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
@@ -21,8 +20,6 @@ from zsbench.systems import LabelSetError, UnknownSystemError
 from zsbench.systems.base import Adapter
 from zsbench.systems.hybrid_features import CHECKPOINT, features, open_encoder
 from zsbench.systems.texts import EscapeSpecialTokens, check_request
-
-EVAL_TOKENS = 32768  # padded tokens per batch of the heads
 
 
 class HybridSystem(Adapter):
@@ -59,29 +56,22 @@ class HybridSystem(Adapter):
             LabelSetError: the labels differ from those that the heads were trained for.
         """
         check_request(texts, labels)
-        if EscapeSpecialTokens(self.encoder.tokenizer)(labels) != list(self.descriptions.values()):
+        escape = EscapeSpecialTokens(self.encoder.tokenizer)
+        if escape(labels) != list(self.descriptions.values()):
             raise LabelSetError(
                 f"labels {list(labels)} are not those of the trained heads; allowed: {list(self.descriptions.values())}"
             )
-        if not texts:
+        if not len(texts):
             return np.zeros((0, len(labels)))
         store = features(self.training, self.layout, self.encoder, list(texts), self.descriptions, self.checked)
-        self.count(truncated_texts=int((store.lengths >= self.training["training"]["max_length"]).sum()))
+        room = min(self.training["training"]["max_length"], self.encoder.max_length) - self.encoder.single.count
+        self.count(truncated_texts=sum(len(ids) > room for ids in self.encoder.tokenize(escape(texts))))
         if self.blend == "nli":
             return store.nli.astype(np.float64)
         learned = self.model.alphas.detach().cpu().numpy().astype(np.float64)
-        alpha = {"learned": learned, "heads": 0 * learned, "half": 0 * learned + 0.5}
-        return blend(store.nli, self._heads(store), alpha[self.blend], self.model.labels.specialist_columns)
-
-    @torch.inference_mode()
-    def _heads(self, store: FeatureStore) -> np.ndarray:
-        """Probabilities of the heads alone, (n, S)."""
-        out = np.empty((len(store), len(self.model.labels.specialists)), dtype=np.float32)
-        batches = token_budget_batches(store.lengths.tolist(), EVAL_TOKENS)
-        launched = ((batch, self.model.logits(*store.token_embeddings(batch, self.model.device))) for batch in batches)
-        for batch, values in to_host((batch, logits.sigmoid()) for batch, logits in launched):
-            out[batch] = values.numpy()
-        return out
+        alphas: dict[str, np.ndarray | float] = {"learned": learned, "heads": 0.0, "half": 0.5}
+        heads = head_probabilities(self.model, store, np.arange(len(store)))  # (n, S)
+        return blend_scores(store.nli, heads, alphas[self.blend], self.model.labels.specialist_columns)
 
 
 def _published(spec: dict[str, Any], options: HybridOptions) -> dict[str, Any]:

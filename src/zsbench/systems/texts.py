@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gliznet.texts import check_texts, space_out_tokens
-
-SURROGATES = re.compile("[\ud800-\udfff]")
+from gliznet.texts import SURROGATES, check_texts, space_out_tokens
 
 
 def check_request(texts: Sequence[str], labels: Sequence[str]) -> None:

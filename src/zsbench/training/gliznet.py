@@ -34,7 +34,7 @@ class GliZNetTask(Task):
             self.tokenizer.build_row(self.text_ids[text], labels)
             for text, labels in zip(texts, label_lists, strict=True)
         ]
-        return self.tokenizer.pad(rows).inputs() | {"labels": targets}
+        return {**self.tokenizer.pad(rows), "labels": targets}
 
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """The model's loss terms and their weighted sum, `total`."""

@@ -17,7 +17,7 @@ from transformers import AutoModel
 
 from gliznet.batching import position_limit
 from gliznet.checkpoint_files import check_files
-from gliznet.loading import check_same
+from gliznet.loading import check_complete
 from zsbench.data.fetched import open_fetched
 from zsbench.families import FAMILIES, MissingPackageError, import_class, versions
 from zsbench.jobs.runtime import prepare_torch, resolve_precision
@@ -55,7 +55,7 @@ def build_task(spec: dict[str, Any], layout: Layout) -> Task:
     recipe = Recipe(**spec["recipe"])
     backbone, _ = open_fetched(layout.fetched(recipe.backbone))
     check_files(backbone)
-    limit = position_limit(check_same(AutoModel, backbone))
+    limit = position_limit(check_complete(AutoModel, backbone))
     if limit is not None and recipe.max_length > limit:
         raise ConfigError(
             f"recipe.max_length: {recipe.max_length} is too large; allowed: at most {limit}, the positions of "

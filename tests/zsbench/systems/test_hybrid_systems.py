@@ -123,6 +123,18 @@ def test_other_labels_are_refused(trained, make_spec):
         blend(trained, make_spec, "learned").score(["a"], ["x", "y", "z"])
 
 
+def test_truncated_texts_are_those_with_more_tokens_than_are_read(trained, make_spec):
+    """Regression: a text that just fits counted, and none did if the NLI model's own limit is the smaller one."""
+    labels = read_json(trained.dataset_card("topics"))["labels"]
+    system = blend(trained, make_spec, "learned")  # reads 32 tokens, two of them special
+    system.score(["markets " * words for words in (3, 30, 31)], labels)
+    assert system.report()["truncated_texts"] == 1
+    system.training = system.training | {"training": TRAINING | {"max_length": 128}}
+    assert system.encoder.max_length == 64
+    system.score(["markets " * words for words in (31, 62, 63, 90)], labels)
+    assert system.report()["truncated_texts"] == 2
+
+
 def test_an_unknown_label_without_a_head_is_named(trained):
     with pytest.raises(ValueError, match="nli_only: 'Helth'"):
         train_hybrid(trained.root, SPEC | {"nli_only": ["Helth"]})
