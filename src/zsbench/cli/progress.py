@@ -7,8 +7,7 @@ from typing import Any
 
 from zsbench.data.errors import FetchError
 from zsbench.data.sources.hub import UNLOCKED, wanted_revision
-from zsbench.data.sources.lock import lock_file
-from zsbench.data.sources.lock import pin_missing as pin_unlocked
+from zsbench.data.sources.lock import lock_file, pin_unlocked
 from zsbench.data.sources.mirror import look_up
 from zsbench.plan.plan import Plan
 from zsbench.store.cells import FAILED, status
