@@ -45,7 +45,7 @@ def facts_of(plan: Plan, subject: str) -> list[str]:
 def test_a_source_out_of_reach_or_damaged_fails(plan: Plan) -> None:
     assert failed(plan) == []
     source = plan.source_spec("cr")
-    fetch(source, plan.layout.fetched("cr"), mirror="mirror")
+    fetch(source, plan.layout.fetched("cr"))
     assert failed(plan) == [] and "1 fetched, 1 of them intact" in facts_of(plan, "sources")[0]
     (plan.layout.fetched("cr").parent / "files" / "test.jsonl").write_text("changed")
     (one,) = failed(plan)

@@ -49,11 +49,12 @@ class Hub(Strict):
         return self.files
 
 
-def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None) -> dict[str, Any]:
+def fetch_hub(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Download a preset's files at its commit, and check each against the checksum from the hub or the lock.
 
     Args:
-        source: `repo`, `repo_type` ("dataset" or "model"), `revision` (a commit or "lock"), `files` (names, patterns).
+        source: `repo`, `repo_type` ("dataset" or "model"), `revision` (a commit or "lock"), `files` (names, patterns),
+            and its entry in the lock, if any (`lock`).
         folder: where the files go, laid out as in the repository. Complete files found there are not downloaded again.
 
     Returns:
@@ -65,7 +66,7 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
     """
     from huggingface_hub import hf_hub_download
 
-    revision = wanted_revision(source, lock)
+    revision, lock = wanted_revision(source), source.get("lock")
     if revision is None:
         raise FetchError(f"{source['repo']} {UNLOCKED}")
     commit, listing = hub_listing(source, revision)
@@ -93,10 +94,11 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
     }
 
 
-def wanted_revision(source: dict[str, Any], lock: dict[str, Any] | None) -> str | None:
-    """The commit a source is pinned to; None if its preset has `revision: lock` and the lock has no entry."""
-    if source["revision"] != "lock":
-        return source["revision"]
+def wanted_revision(source: dict[str, Any]) -> str | None:
+    """The commit a source is pinned to; None if its preset has no revision, or `lock` and the lock has no entry."""
+    revision, lock = source.get("revision"), source.get("lock")
+    if revision != "lock":
+        return revision
     return lock["revision"] if lock and lock["repo"] == source["repo"] else None
 
 

@@ -79,7 +79,7 @@ def pin_unlocked(sources: dict[str, dict[str, Any]], names: list[str], path: Pat
     """
     for name in names:
         source = sources[name]
-        if source["kind"] != "hub" or wanted_revision(source, source.get("lock")) is not None:
+        if source["kind"] != "hub" or wanted_revision(source) is not None:
             continue
         try:
             entry = source["lock"] = write_lock({name: source}, path)[name]
