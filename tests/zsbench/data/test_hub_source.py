@@ -21,12 +21,14 @@ import shutil
 from zsbench.data.errors import FetchError
 from zsbench.data.sources.lock import write_lock
 from zsbench.data.sources.fetch import fetch
+from zsbench.store.secrets import masked_output
 what, first, second = json.loads(sys.argv[1])
 if what == "fetch with little room":
     shutil.disk_usage = lambda folder: type("Usage", (), {"free": 1_000, "total": 10**9, "used": 10**9 - 1_000})()
     what = "fetch"
 try:
-    print(json.dumps(fetch(first, Path(second)) if what == "fetch" else write_lock(first, Path(second))))
+    with masked_output():  # as every command does
+        print(json.dumps(fetch(first, Path(second)) if what == "fetch" else write_lock(first, Path(second))))
 except FetchError as error:
     sys.exit(f"zsbench fetch: {error}")
 """

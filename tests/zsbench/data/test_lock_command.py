@@ -109,6 +109,16 @@ def test_a_damaged_lock_is_named(tmp_path, content):
         read_lock(path)
 
 
+def test_signed_links_in_the_clients_log_are_masked(zsbench, hub, tmp_path):
+    weights = bytes(range(256)) * 4000
+    hub.repos["datasets/SetFit/CR"] = Repo({"test.jsonl": weights}, large=("test.jsonl",))
+    assert zsbench("fetch", "--lock", "--resources", "resources").returncode == 0
+    hub.fault("GET", "^/cdn/", cut=1000)  # the client logs the signed link on a retry
+    done = zsbench(*fetch_job(tmp_path, "a"))
+    assert done.returncode == 0 and "Trying to resume" in done.stderr
+    assert "?***" in done.stderr and "verysecret" not in done.stderr + done.stdout
+
+
 def test_no_hub_no_lock(zsbench, hub, tmp_path):
     del hub.repos["datasets/SetFit/CR"]
     done = zsbench("fetch", "--lock", "--resources", "resources")
