@@ -79,7 +79,7 @@ def read_files(
         names = [value] if isinstance(value, str) else value
         count, splits = 0, set()
         for name in names:
-            frame = read_frame(fetched_file(folder, name), spec["format"])
+            frame = read_table(fetched_file(folder, name), spec["format"])
             missing = [column for column in (*columns, *([by] if by else [])) if column not in frame.columns]
             if missing:
                 raise DataError(f"{name} has no column {missing[0]!r}; it has: {', '.join(map(str, frame.columns))}")
@@ -111,7 +111,7 @@ def check_counts(key: str, rows: pd.DataFrame, spec: dict[str, Any], manifest: d
         )
 
 
-def read_frame(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
+def read_table(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
     """Read one data file.
 
     Args:
