@@ -33,7 +33,7 @@ def test_every_repository_of_the_paper_run_is_there(mirror, sources):
 
 def test_every_source_fetches_and_says_that_it_is_a_replica(mirror, sources, tmp_path):
     for name, source in sources.items():
-        manifest = fetch(source, tmp_path / name / "manifest.json", mirror=mirror)
+        manifest = fetch(source | {"mirror": str(mirror)}, tmp_path / name / "manifest.json")
         assert manifest["replica"] is True and manifest["files"], name
         assert manifest["verified"] == "SHA256SUMS", name
 
@@ -53,7 +53,7 @@ def test_data_replicas_prepare_into_every_label(mirror, paper, presets, tmp_path
     for dataset in names:
         spec = plan.dataset_spec(dataset)
         manifest = tmp_path / dataset / "manifest.json"
-        fetch(presets["sources"][spec["source"]], manifest, mirror=mirror)
+        fetch(presets["sources"][spec["source"]] | {"mirror": str(mirror)}, manifest)
         card_path = tmp_path / dataset / "card.json"
         prepare_dataset(spec, manifest, tmp_path / dataset / "rows.parquet", card_path)
         cards[dataset] = card = json.loads(card_path.read_text())
@@ -67,7 +67,7 @@ def test_data_replicas_prepare_into_every_label(mirror, paper, presets, tmp_path
 def test_training_replica_prepares(mirror, presets, tmp_path):
     spec = presets["training_sets"]["zshot-hardset-v2"] | {"id": "zshot-hardset-v2"}
     manifest = tmp_path / "set" / "manifest.json"
-    fetch(presets["sources"][spec["source"]], manifest, mirror=mirror)
+    fetch(presets["sources"][spec["source"]] | {"mirror": str(mirror)}, manifest)
     prepare_training_set(spec, manifest, tmp_path / "rows.parquet", tmp_path / "card.json")
     rows = pd.read_parquet(tmp_path / "rows.parquet")
     assert set(rows["split"]) == {"train", "validation", "test"}
@@ -121,7 +121,7 @@ def test_the_backbone_arrives_as_a_pickle_and_is_kept_as_safetensors(mirror, sou
         "spm.model",
         "tokenizer_config.json",
     }
-    manifest = fetch(sources["deberta-v3-base"], tmp_path / "b" / "manifest.json", mirror=mirror)
+    manifest = fetch(sources["deberta-v3-base"] | {"mirror": str(mirror)}, tmp_path / "b" / "manifest.json")
     files = tmp_path / "b" / "files"
     assert "model.safetensors" in {entry["name"] for entry in manifest["files"]}
     assert manifest["converted"]["name"] == "pytorch_model.bin" and not (files / "pytorch_model.bin").exists()
@@ -149,7 +149,7 @@ def test_a_pickle_that_is_no_state_dict_is_refused(tmp_path, content):
         "pickled": "w.bin",
     }
     with pytest.raises(FetchError, match="w.bin"):
-        fetch(source, tmp_path / "out" / "manifest.json", mirror=tmp_path / "mirror")
+        fetch(source | {"mirror": str(tmp_path / "mirror")}, tmp_path / "out" / "manifest.json")
     assert not (tmp_path / "out" / "files").exists()
 
 

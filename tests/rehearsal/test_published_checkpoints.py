@@ -22,7 +22,7 @@ TEXTS = ["a short text about trade", "shares rose after the bank raised rates", 
 def layout(mirror: Path, sources: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Layout:
     layout = Layout(tmp_path_factory.mktemp("results") / "rehearsal")
     for name in ("gliznet-deberta-v3-base", "hybrid-nli-polyencoder", "deberta-v3-large-zeroshot"):
-        fetch(sources[name], layout.fetched(name), mirror=mirror)
+        fetch(sources[name] | {"mirror": str(mirror)}, layout.fetched(name))
     return layout
 
 

@@ -54,16 +54,22 @@ def fetch(
     Asks the hub which commits `revision: lock` stands for and writes them to workflow/resources/lock.yaml. The sources
     themselves are fetched by `zsbench run --target data`.
     """
-    from zsbench.config.load import load_resources, load_yaml, name_models
+    from zsbench.config import model
+    from zsbench.config.load import load_resources, load_yaml, merge, name_models
     from zsbench.data.sources.lock import lock_file, write_lock
+    from zsbench.store.errors import ConfigError
+    from zsbench.store.fields import validate
 
     if not lock:
         raise typer.BadParameter("fetch needs --lock; `zsbench run --target data` fetches the sources of a run")
     sources = load_resources(resources)["sources"]
-    for path in config:
-        user_config = load_yaml(path)
-        name_models(user_config)
-        sources |= user_config.get("sources", {})
+    own = merge(*map(load_yaml, config))
+    name_models(own)
+    # Only the sources, because the files may be overlays.
+    presets, problems = validate(model.Presets, {"sources": own.get("sources") or {}})
+    if problems:
+        raise ConfigError("; ".join(problems))
+    sources |= presets.model_dump(by_alias=True)["sources"]
     path = lock_file(resources.parent)
     print(f"{path}: {len(write_lock(sources, path))} sources pinned")
 

@@ -90,10 +90,7 @@ def fetch(run: RunOption, source: Annotated[str, typer.Option()]) -> None:
     """Fetch one source."""
     from zsbench.data.sources.fetch import fetch as fetch_source
 
-    spec = spec_of(run, "source", source)
-    mirror = os.environ.get("ZSBENCH_MIRROR") or spec["mirror"]
-    description = {key: value for key, value in spec.items() if key not in ("id", "mirror", "lock")}
-    fetch_source(description, run.layout.fetched(source), mirror=mirror, lock=spec.get("lock"))
+    fetch_source(spec_of(run, "source", source), run.layout.fetched(source))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Which parts of a run are done or failed, and which sources are unreachable. Uses only files, not the network."""
+"""Which parts of a run are done or failed, and which sources are unreachable; only `pin_missing` asks the hub."""
 
 import os
 from collections.abc import Iterator
@@ -6,9 +6,8 @@ from pathlib import Path
 
 from zsbench.data.errors import FetchError
 from zsbench.data.sources.hub import UNLOCKED, wanted_revision
-from zsbench.data.sources.lock import lock_file
-from zsbench.data.sources.lock import pin_missing as pin_unlocked
-from zsbench.data.sources.mirror import look_up
+from zsbench.data.sources.lock import lock_file, pin_unlocked
+from zsbench.data.sources.mirror import look_up, mirror_of
 from zsbench.plan.plan import Plan
 from zsbench.store.cells import FAILED, state, status
 from zsbench.store.errors import counted
@@ -68,15 +67,14 @@ def unreachable_sources(plan: Plan) -> Iterator[tuple[str, str]]:
     """(source, what is missing and what to do) for every source that is not fetched and currently unavailable."""
     for name in plan.sources:
         source = plan.source_spec(name)
-        mirror, lock = os.environ.get("ZSBENCH_MIRROR") or source["mirror"], source.get("lock")
         if plan.layout.fetched(name).is_file():
             continue
-        if mirror and "repo" in source:
+        if mirror := mirror_of(source):
             try:
-                look_up(source, Path(mirror).expanduser(), lock)
+                look_up(source, mirror)
             except FetchError as error:
                 yield name, str(error)
-        elif source["kind"] == "hub" and wanted_revision(source, lock) is None:
+        elif source["kind"] == "hub" and wanted_revision(source) is None:
             yield name, f"{source['repo']} {UNLOCKED}"
 
 
@@ -84,10 +82,9 @@ def pin_missing(plan: Plan, workflow: Path) -> Iterator[str]:
     """Pin the hub sources that this run fetches for the first time; yields one line per source."""
     if os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True"):
         return
-    names = [name for name in plan.sources if not plan.layout.fetched(name).is_file()]
-    mirrored = [name for name in names if os.environ.get("ZSBENCH_MIRROR") or plan.source_spec(name)["mirror"]]
-    sources = plan.resources["sources"]
-    yield from pin_unlocked(sources, [name for name in names if name not in mirrored], lock_file(workflow))
+    missing = [name for name in plan.sources if not plan.layout.fetched(name).is_file()]
+    names = [name for name in missing if mirror_of(plan.source_spec(name)) is None]
+    yield from pin_unlocked(plan.resources["sources"], names, lock_file(workflow))
 
 
 def warning(plan: Plan) -> str | None:

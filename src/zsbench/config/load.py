@@ -203,11 +203,10 @@ def _project_presets(folder: Path) -> "Presets":
 
 def _plain(presets: "Presets", folder: Path) -> Config:
     """Presets as plain data, with the pins from lock.yaml."""
-    from zsbench.data.sources.lock import lock_file
+    from zsbench.data.sources.lock import lock_file, read_lock
 
     resources = presets.model_dump(by_alias=True)
-    lock = lock_file(folder.parent)
-    pinned = load_yaml(lock)["sources"] if lock.is_file() else {}
+    pinned = read_lock(lock_file(folder.parent))
     for name in pinned.keys() & resources["sources"].keys():
         resources["sources"][name]["lock"] = pinned[name]
     return resources

@@ -11,7 +11,7 @@ import pandas as pd
 
 from zsbench.config.labels import fold
 from zsbench.config.load import PACKED, SUFFIXES
-from zsbench.data.readers import read_frame, separator_of
+from zsbench.data.readers import read_table, separator_of
 from zsbench.store.errors import ConfigError, counted, suggest
 
 MOST_CLASSES = 50  # maximum number of distinct values in a label column
@@ -72,7 +72,7 @@ def describe(path: Path, text: str = "", gold: str = "", labels: list[str] | Non
     if suffix not in SUFFIXES:
         raise ConfigError(f"{path}: its format cannot be told from its name; allowed: {', '.join(SUFFIXES)}")
     separator = separator_of(path) if suffix == ".csv" else None
-    frame = read_frame(path, SUFFIXES[suffix] | ({"separator": separator} if separator else {}))
+    frame = read_table(path, SUFFIXES[suffix] | ({"separator": separator} if separator else {}))
     columns = [str(name) for name in frame.columns]
     if frame.empty:
         raise ConfigError(f"{path.name}: it has no rows")

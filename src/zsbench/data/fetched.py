@@ -18,7 +18,7 @@ def paths_at_hand(source: dict[str, Any]) -> list[Path]:
     return [AUTHORED / name for name in source["files"]] if source["kind"] == "authored" else []
 
 
-def stated(folder: Path) -> list[dict[str, Any]]:
+def listing_by_time(folder: Path) -> list[dict[str, Any]]:
     """Name, size (bytes) and modification time (ns) of every file in a folder, to detect edits without reading them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [
@@ -30,7 +30,9 @@ def stated(folder: Path) -> list[dict[str, Any]]:
 def content_at_hand(source: dict[str, Any]) -> str:
     """Digest that identifies the content of a source's local files or folder; "" for other or missing sources."""
     parts = [
-        digest(stated(path)) if path.is_dir() else file_sha256(path) for path in paths_at_hand(source) if path.exists()
+        digest(listing_by_time(path)) if path.is_dir() else file_sha256(path)
+        for path in paths_at_hand(source)
+        if path.exists()
     ]
     return parts[0] if len(parts) == 1 else digest(parts) if parts else ""
 

@@ -17,7 +17,7 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
     """Convert a gold column into label indices; a row without a label gets an empty list.
 
     Args:
-        column: the gold values; the index holds row numbers in the file.
+        column: the gold values; the index holds row numbers in the file, from 0; messages count from 1.
         gold: `values` (the value in the file for each label, in label order; a row may hold a list of them), `bins` (an
             inclusive numeric interval per label, in label order), or `encoding: multi-hot` (each row is a list of zeros
             and ones, one per label).
@@ -29,7 +29,7 @@ def gold_indices(column: "pd.Series", gold: dict[str, Any], n_labels: int, task:
     index = readings(gold.get("values", []))
     rows: list[list[int]] = []
     for row, value, gap in zip(column.index, column.tolist(), column.isna(), strict=True):
-        row_name = f"{where}, row {row}"
+        row_name = f"{where}, row {row + 1}"
         value = value.tolist() if hasattr(value, "tolist") else value
         if gap or value == "":
             if task == "multi":

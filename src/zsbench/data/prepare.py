@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from zsbench.data.errors import DataError
-from zsbench.data.fetched import fetched_file, open_fetched
+from zsbench.data.fetched import open_fetched
 from zsbench.data.gold import gold_indices
-from zsbench.data.readers import check_texts, read_frame
+from zsbench.data.readers import check_counts, check_texts, read_files
 from zsbench.store.integrity import write_rows
 from zsbench.store.provenance import digest, file_sha256, write_atomic, write_json
 
@@ -73,7 +73,7 @@ def quality(frame: pd.DataFrame, spec: dict[str, Any]) -> dict[str, Any]:
     """Statistics of the whole published set, before any sampling.
 
     Args:
-        frame: `split`, `text`, `gold` (list of label indices).
+        frame: `split`, `text`, `gold` (list of label indices); at least one row.
         spec: the preset (`labels`, `task`).
 
     Returns:
@@ -87,9 +87,9 @@ def quality(frame: pd.DataFrame, spec: dict[str, Any]) -> dict[str, Any]:
         "empty_texts": int((frame["text"].str.strip() == "").sum()),
         "duplicate_texts": int(frame["text"].duplicated().sum()),
         "rows_without_gold": int((frame["gold"].map(len) == 0).sum()),
-        "words_mean": round(float(words.mean()), 1) if len(frame) else 0.0,
-        "words_p95": round(float(words.quantile(0.95)), 1) if len(frame) else 0.0,
-        "long_share": round(float((words > LONG_WORDS).mean()), 4) if len(frame) else 0.0,
+        "words_mean": round(float(words.mean()), 1),
+        "words_p95": round(float(words.quantile(0.95)), 1),
+        "long_share": round(float((words > LONG_WORDS).mean()), 4),
         "rows_per_label": {label: int(counts.get(i, 0)) for i, label in enumerate(spec["labels"])},
     }
 
@@ -97,18 +97,10 @@ def quality(frame: pd.DataFrame, spec: dict[str, Any]) -> dict[str, Any]:
 def read_rows(spec: dict[str, Any], manifest_path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """All rows of a preset (`split`, `text`, `gold` as a list of label indices) and the source's manifest."""
     folder, manifest = open_fetched(manifest_path)
-    frames = []
-    for split, name in spec["files"].items():
-        frame = read_frame(fetched_file(folder, name), spec["format"])
-        wanted = [spec["text"], spec["gold"]["column"], *([spec["split_column"]] if "split_column" in spec else [])]
-        missing = [column for column in wanted if column not in frame.columns]
-        if missing:
-            raise DataError(f"{name} has no column {missing[0]!r}; it has: {', '.join(map(str, frame.columns))}")
-        if "split_column" in spec:
-            frame = frame[frame[spec["split_column"]] == split]
-        texts, column = frame[spec["text"]], spec["gold"]["column"]
+    frames, column = [], spec["gold"]["column"]
+    for split, name, frame in read_files(spec, folder, spec["files"], [spec["text"], column]):
+        texts, where = frame[spec["text"]], f"{name}: column {column!r}"
         check_texts(texts, f"{name}: column {spec['text']!r}")
-        where = f"{name}: column {column!r}"
         gold = gold_indices(frame[column], spec["gold"], len(spec["labels"]), spec["task"], where)
         splits: str | list[str] = split
         if "published_split" in spec:
@@ -124,19 +116,18 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
         spec: the preset plus the suite's `rows` (None for all) and `sample_seed`.
 
     Raises:
-        DataError: no rows, or a number of rows other than the preset's `expected_rows`.
+        DataError: a split without rows to score, or a number of rows other than the preset's `expected_rows`.
     """
     frame, manifest = read_rows(spec, manifest_path)
-    counts = {split: int(count) for split, count in frame["split"].value_counts().items()}
-    # A rehearsal's replica files have fewer rows; their card marks them as replicas.
-    if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
-        expected = f"`datasets.{spec['id']}.expected_rows`: {spec['expected_rows']}"
-        raise DataError(f"{expected}, and the files have {counts}; is it the data that you meant?")
+    check_counts("datasets", frame, spec, manifest)
     if spec["task"] == "single":
         # Rows without a label (a neutral rating, no gold) cannot be scored; they are counted, not assigned to class 0.
         judged = frame["gold"].map(len) == 1
     else:
         judged = pd.Series(True, index=frame.index)
+    for split in frame["split"].unique():
+        if not judged[frame["split"] == split].any():
+            raise DataError(f"{spec['id']}: no rows left to score in split {split!r}: none has a gold label")
     whole = quality(frame, spec)
     frame = frame[judged].reset_index(drop=True)
     if spec["rows"] is not None:
@@ -145,8 +136,6 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
             for _, rows in frame.groupby("split", sort=False)
         ]
         frame = pd.concat(samples, ignore_index=True)
-    if frame.empty:
-        raise DataError(f"{spec['id']}: no rows left to score")
     frame.insert(0, "sample_id", sample_ids(frame["text"].to_list()))
     # Files are often sorted by class. Ids are hashes of texts, so sorting by id makes row numbers independent of gold.
     frame = frame.sort_values("sample_id", ignore_index=True)
@@ -169,7 +158,7 @@ def prepare_dataset(spec: dict[str, Any], manifest_path: Path, rows_path: Path, 
         "label_names": spec["label_names"],
         "labels_digest": digest(spec["labels"]),
         "verbalisation": spec["verbalisation"],
-        "rows": {split: int(count) for split, count in frame["split"].value_counts().items()},
+        "rows": frame["split"].value_counts().to_dict(),
         "sample": None if spec["rows"] is None else {"rows": spec["rows"], "seed": spec["sample_seed"]},
         "rows_sha256": file_sha256(rows_path),
         "quality": whole,

@@ -1,4 +1,4 @@
-"""Read a fetched file into a frame with `text` and `gold`. One reader per format; parsing is done by pandas."""
+"""Read fetched data files into frames with the columns of the file. One parser per format."""
 
 import bz2
 import gzip
@@ -8,13 +8,15 @@ import lzma
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow import parquet
 
 from zsbench.data.errors import DataError
+from zsbench.data.fetched import fetched_file
 
 
 def _unzip(content: bytes) -> bytes:
@@ -55,7 +57,61 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def read_frame(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
+def read_files(
+    spec: dict[str, Any], folder: Path, files: Mapping[str, str | list[str]], columns: list[str]
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The files of a test set or training set, one by one; the index holds the row numbers in the file, from 0.
+
+    Args:
+        spec: `format`, and optionally `split_column`; then only the rows of a file's split are kept.
+        folder: the fetched files.
+        files: the file or files of each split.
+        columns: the columns that each file must have.
+
+    Yields:
+        Split, name of the file, and its rows.
+
+    Raises:
+        DataError: a file or column is missing, a file cannot be parsed, or a split has no rows.
+    """
+    by = spec.get("split_column")
+    for split, value in files.items():
+        names = [value] if isinstance(value, str) else value
+        count, splits = 0, set()
+        for name in names:
+            frame = read_table(fetched_file(folder, name), spec["format"])
+            missing = [column for column in (*columns, *([by] if by else [])) if column not in frame.columns]
+            if missing:
+                raise DataError(f"{name} has no column {missing[0]!r}; it has: {', '.join(map(str, frame.columns))}")
+            if by:
+                splits |= set(map(str, frame[by]))
+                frame = frame[frame[by] == split]
+            count += len(frame)
+            yield split, name, frame
+        if not count and splits:
+            found = ", ".join(sorted(splits)[:20])
+            raise DataError(f"{', '.join(names)}: no row has {split!r} in column {by!r}; it has: {found}")
+        if not count:
+            raise DataError(f"{', '.join(names)} has no rows")
+
+
+def check_counts(key: str, rows: pd.DataFrame, spec: dict[str, Any], manifest: dict[str, Any]) -> None:
+    """Raise DataError unless each split has the preset's `expected_rows`, if there are any.
+
+    Args:
+        key: "datasets" or "training_sets".
+        rows: all rows, with the column `split`.
+        manifest: the source's; a rehearsal's replica files have fewer rows, and their manifest marks them as replicas.
+    """
+    counts = rows["split"].value_counts(sort=False).to_dict()
+    if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
+        raise DataError(
+            f"`{key}.{spec['id']}.expected_rows`: {spec['expected_rows']}, and the files have {counts} (revision "
+            f"{manifest['revision']}); is it the data that you meant?"
+        )
+
+
+def read_table(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
     """Read one data file.
 
     Args:
@@ -80,7 +136,7 @@ def read_frame(path: Path, file_format: dict[str, Any]) -> pd.DataFrame:
             return _parquet(content)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not a readable {kind} file: {_not_utf8(content)}") from error
-    except (ValueError, RecursionError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except (ValueError, RecursionError, pd.errors.ParserError) as error:
         raise DataError(f"{path.name} is not a readable {kind} file: {error}") from error
     raise DataError(f"unknown format type {kind!r}; allowed: table, jsonl, json, parquet")
 
@@ -102,7 +158,7 @@ def separator_of(path: Path) -> str:
 
 
 def _table(content: bytes, file_format: dict[str, Any]) -> pd.DataFrame:
-    """Parse a table of strings. Rows must be as long as the header, because pandas would shift longer ones."""
+    """Parse a table of strings. A row may lack values at its end, but not have more values than there are columns."""
     options: dict[str, Any] = {
         "sep": file_format.get("separator", ","),
         "quoting": 0 if file_format.get("quoted", True) else 3,
@@ -119,14 +175,21 @@ def _table(content: bytes, file_format: dict[str, Any]) -> pd.DataFrame:
         if twice is not None:
             raise ValueError(f"the column {twice!r} is there twice")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        return pd.read_csv(io.BytesIO(content), names=names, **options)
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # the first rows are too long; pandas would cut them
+        try:
+            return pd.read_csv(io.BytesIO(content), names=names, **options)
+        except pd.errors.ParserWarning:
+            raise ValueError(
+                "the first rows have more values than columns; quote texts that contain the separator"
+            ) from None
 
 
 def _parquet(content: bytes) -> pd.DataFrame:
     """Parse a parquet file; pyarrow raises different errors for damaged files."""
     try:
-        return pd.read_parquet(io.BytesIO(content)).reset_index(drop=True)  # number rows, whatever index was saved
+        table = parquet.read_table(io.BytesIO(content))
+        table.validate(full=True)  # otherwise texts that are not UTF-8 raise only when they are used
+        return table.to_pandas().reset_index(drop=True)  # number rows, whatever index was saved
     except (OSError, KeyError, TypeError, NotImplementedError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
@@ -134,12 +197,23 @@ def _parquet(content: bytes) -> pd.DataFrame:
 def _records(content: bytes, lines: bool) -> pd.DataFrame:
     """Parse JSON objects with Python's parser; pandas' drops unpaired surrogates and guesses types."""
     text = content.decode("utf-8-sig")
-    documents = [line for line in text.split("\n") if line.strip()] if lines else [text]
-    rows = [json.loads(document, object_pairs_hook=_mapping) for document in documents]
-    rows = rows if lines else rows[0]
+    if lines:
+        rows = [_parsed(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    else:
+        rows = json.loads(text, object_pairs_hook=_mapping)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("rows must be JSON objects" + ("" if lines else " in one list"))
     return pd.DataFrame(rows, dtype=object)
+
+
+def _parsed(line: str, number: int) -> Any:
+    """The JSON value of a line; its number is part of the message if there is none."""
+    try:
+        return json.loads(line, object_pairs_hook=_mapping)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"line {number}: {error.msg} at column {error.colno}") from None
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from None
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -149,16 +223,16 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
-def check_texts(texts: pd.Series, where: str) -> None:
+def check_texts(texts: pd.Series | Mapping[int, Any], where: str) -> None:
     """Raise unless every value is a string that can be encoded.
 
     Raises:
-        DataError: names the column (`where`) and the first invalid row, by its 0-based number in the file.
+        DataError: names the column (`where`) and the first invalid row of the file, counted from 1 without a header.
     """
     for i, text in texts.items():
         if not isinstance(text, str):
-            raise DataError(f"{where}, row {i}: {text!r:.60} is not text")
+            raise DataError(f"{where}, row {i + 1}: {text!r:.60} is not text")
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise DataError(f"{where}, row {i}: unpaired surrogate, which cannot be encoded ({error})") from error
+            raise DataError(f"{where}, row {i + 1}: unpaired surrogate, which cannot be encoded ({error})") from error

@@ -10,14 +10,14 @@ from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from zsbench.data.errors import DataError
-from zsbench.data.fetched import fetched_file, open_fetched
+from zsbench.data.fetched import open_fetched
 from zsbench.data.label_order import shown_labels
 from zsbench.data.near_duplicates import near_pairs
-from zsbench.data.readers import check_texts, read_frame
+from zsbench.data.readers import check_counts, check_texts, read_files
 from zsbench.store.integrity import write_rows
 from zsbench.store.provenance import file_sha256, write_atomic, write_json
 
-VALIDATION_SHARE = 50  # without a published validation split, one training text in this many becomes validation
+VALIDATION_ONE_IN = 50  # without a published validation split, one training text in this many becomes validation
 VALIDATION_SEED = 13
 # Rows that share labels are siblings. A label with more rows than BUNDLE, or than a twentieth of a small set's rows
 # (but at least SMALLEST_BUNDLE), is common or part of a task's fixed label set, and is ignored.
@@ -30,47 +30,39 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
     `shown` holds the labels of a validation or test row in the order in which every model sees them, `targets` whether
     each is true; both are empty for training rows, whose labels are drawn anew at each step.
 
-    If there is no validation split, one in `VALIDATION_SHARE` training rows is used for it: whole groups of siblings
+    If there is no validation split, one in `VALIDATION_ONE_IN` training rows is used for it: whole groups of siblings
     (see `sibling_groups`), drawn with a seed.
 
     Raises:
-        DataError: a column is missing, a label is both true and false for a text, the number of rows differs from
-            `expected_rows`, or no training rows are left.
+        DataError: a column is missing, a split has no rows, a label is both true and false for a text, the number of
+            rows differs from `expected_rows`, or no training rows are left.
     """
     folder, manifest = open_fetched(manifest_path)
     files = split_files(spec, folder)
+    columns = {"text": "text", "labels": "labels", "not_labels": "not_labels"}
+    columns |= {"group": spec["group"]} if "group" in spec else {}
     frames = []
-    for split, name in ((split, name) for split, names in files.items() for name in names):
-        frame = read_frame(fetched_file(folder, name), spec["format"])
-        wanted = {"text", "labels", "not_labels", *(spec[key] for key in ("split_column", "group") if key in spec)}
-        missing = wanted - set(frame.columns)
-        if missing:
-            raise DataError(f"{name}: missing columns {sorted(missing)}; required: {sorted(wanted)}")
-        if "split_column" in spec:
-            frame = frame[frame[spec["split_column"]] == split]
+    for split, name, frame in read_files(spec, folder, files, list(columns.values())):
+        frame = pd.DataFrame({ours: frame[theirs] for ours, theirs in columns.items()})
         check_texts(frame["text"], f"{name}: column 'text'")
         for column in ("labels", "not_labels"):
             _check_labels(frame[column], f"{name}: column {column!r}")
-        group = {"group": frame[spec["group"]]} if "group" in spec else {}
-        frames.append(frame[["text", "labels", "not_labels"]].assign(split=split, **group))
+        for i, true, false in zip(frame.index, frame["labels"], frame["not_labels"], strict=True):
+            if both := set(true) & set(false):
+                raise DataError(f"{name}, row {i + 1}: {min(both)!r} is both true and false")
+        if "group" in frame and (gaps := frame.index[frame["group"].isna()]).size:
+            where = f"{name}: column {spec['group']!r}, row {gaps[0] + 1}"
+            raise DataError(f"{where}: no value; allowed: the group of each row")
+        frames.append(frame.assign(split=split))
     rows = pd.concat(frames, ignore_index=True)
-    both = [i for i, row in enumerate(rows.itertuples()) if set(row.labels) & set(row.not_labels)]
-    if both:
-        raise DataError(f"{spec['id']}: {len(both)} rows have a label that is both true and false, first row {both[0]}")
-    counts = {split: int(count) for split, count in rows["split"].value_counts(sort=False).items()}
-    # A rehearsal's replica files have fewer rows; their manifest marks them as replicas.
-    if counts != spec.get("expected_rows", counts) and not manifest.get("replica"):
-        raise DataError(
-            f"{spec['id']}: found {counts} rows at revision {manifest['revision']}, expected {spec['expected_rows']}; "
-            f"pin a matching commit (`revision` of source {spec['source']!r})"
-        )
+    check_counts("training_sets", rows, spec, manifest)
     validation = "as published"
     if "validation" not in files:
         train = rows.index[rows["split"] == "train"]
         groups = sibling_groups(rows.loc[train])
         rows.loc[train[draw_groups(groups)], "split"] = "validation"
         by = f"column {spec['group']!r}" if "group" in spec else "near-duplicate text or shared labels"
-        share = f"one training text in {VALIDATION_SHARE}"
+        share = f"one training text in {VALIDATION_ONE_IN}"
         validation = f"{share}, seed {VALIDATION_SEED}, whole groups of {by} ({len(set(groups))} groups)"
     rows = rows.drop(columns="group", errors="ignore")
     if not (rows["split"] == "train").any():
@@ -85,7 +77,7 @@ def prepare_training_set(spec: dict[str, Any], manifest_path: Path, rows_path: P
         "revision": manifest["revision"],
         "licence": spec["licence"],
         "citation": spec["citation"],
-        "rows": {split: int(count) for split, count in rows["split"].value_counts().items()},
+        "rows": rows["split"].value_counts().to_dict(),
         "validation": validation,
         "distinct_labels": len(labels),
         "labels_per_text": round(float(rows["labels"].map(len).mean()), 2),
@@ -168,7 +160,7 @@ def draw_groups(groups: np.ndarray) -> np.ndarray:
     If none fits, the smallest group is taken.
     """
     sizes = np.bincount(groups)
-    budget = max(1, round(len(groups) / VALIDATION_SHARE))
+    budget = max(1, round(len(groups) / VALIDATION_ONE_IN))
     chosen = []
     order = np.random.default_rng(VALIDATION_SEED).permutation(len(sizes))
     for group in order:
@@ -181,10 +173,11 @@ def draw_groups(groups: np.ndarray) -> np.ndarray:
 def _check_labels(column: pd.Series, where: str) -> None:
     """Raise DataError unless every value is a list of distinct, visible strings."""
     for i, labels in column.items():
-        if isinstance(labels, str) or not hasattr(labels, "__iter__"):
-            raise DataError(f"{where}, row {i}: {labels!r:.60} is not a list of labels")
+        if isinstance(labels, str | dict) or not hasattr(labels, "__iter__"):
+            raise DataError(f"{where}, row {i + 1}: {labels!r:.60} is not a list of labels")
         row = list(labels)
         odd = [label for label in row if not isinstance(label, str) or not label.strip()]
         if odd or len(set(row)) < len(row):
-            raise DataError(f"{where}, row {i}: {row!r:.120}; allowed: unique labels with a visible character")
-        check_texts(pd.Series(row, dtype=object), f"{where}, labels of row {i}")
+            raise DataError(f"{where}, row {i + 1}: {row!r:.120}; allowed: unique labels with a visible character")
+        for label in row:
+            check_texts({i: label}, where)

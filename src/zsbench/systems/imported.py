@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from zsbench.data.errors import DataError
-from zsbench.data.readers import read_frame as read_table
+from zsbench.data.readers import read_table
 from zsbench.store.errors import suggest
 from zsbench.store.integrity import read_frame, write_frame
 from zsbench.store.layout import Layout

@@ -3,6 +3,7 @@
 Importing this module does not import any model library.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,11 @@ def model_folder(spec: dict[str, Any], layout: Layout) -> Path:
     return layout.fetched(model).parent / "files" if kind == "source" else layout.checkpoint(model, spec["seed"])
 
 
-def weights_sha256(folder: Path) -> str:
+def weights_sha256(folder: Path, verified: Iterable[dict[str, Any]] = ()) -> str:
     """Identity of a checkpoint folder: SHA-256 of the names and contents of its files, except documentation.
+
+    Args:
+        verified: entries of a `listing` that was just verified; these files are not read again.
 
     Raises:
         FileNotFoundError: the folder contains no files.
@@ -54,7 +58,8 @@ def weights_sha256(folder: Path) -> str:
     )
     if not files:
         raise FileNotFoundError(f"{folder}: no model files; train or fetch the model first")
-    return digest([(str(path.relative_to(folder)), file_sha256(path)) for path in files])
+    sums = {folder / entry["name"]: entry["sha256"] for entry in verified}
+    return digest([(str(path.relative_to(folder)), sums.get(path) or file_sha256(path)) for path in files])
 
 
 def identity(spec: dict[str, Any], layout: Layout) -> dict[str, Any]:
@@ -88,13 +93,14 @@ def _weights(spec: dict[str, Any], layout: Layout) -> str | None:
         return None
     kind, model = spec["model"]
     if kind == "source":
-        open_fetched(layout.fetched(model))
+        folder, record = open_fetched(layout.fetched(model))
     else:
-        open_model(layout, model, spec["seed"])
-    weights = weights_sha256(model_folder(spec, layout))
+        folder, record = open_model(layout, model, spec["seed"]), read_json(layout.model(model, spec["seed"]))
+    weights = weights_sha256(folder, record["files"])
     if spec["family"] != "hybridnli":
         return weights
     # Heads work on the features of a specific NLI model.
     if kind == "source":
-        return digest([weights, weights_sha256(open_fetched(layout.fetched(spec["settings"]["nli"]))[0])])
-    return digest([weights, read_json(layout.model(model, spec["seed"]))["nli_identity"]])
+        nli, manifest = open_fetched(layout.fetched(spec["settings"]["nli"]))
+        return digest([weights, weights_sha256(nli, manifest["files"])])
+    return digest([weights, record["nli_identity"]])

@@ -46,7 +46,7 @@ def facts_of(plan: Plan, subject: str) -> list[str]:
 def test_a_source_out_of_reach_or_damaged_fails(plan: Plan) -> None:
     assert failed(plan) == []
     source = plan.source_spec("cr")
-    fetch(source, plan.layout.fetched("cr"), mirror="mirror")
+    fetch(source, plan.layout.fetched("cr"))
     assert failed(plan) == [] and "1 fetched, 1 of them intact" in facts_of(plan, "sources")[0]
     (plan.layout.fetched("cr").parent / "files" / "test.jsonl").write_text("changed")
     (one,) = failed(plan)
@@ -83,7 +83,7 @@ def test_a_damaged_file_fails_and_hides_no_other_row(plan: Plan) -> None:
 def test_a_run_in_another_folder_is_checked_where_it_is(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetch(plan.source_spec("cr"), plan.layout.fetched("cr"), mirror="mirror")
+    fetch(plan.source_spec("cr"), plan.layout.fetched("cr"))
     plan.layout.config.write_text(json.dumps({"config": plan.config, "resources": plan.resources}))
     monkeypatch.setenv("ZSBENCH_MIRROR", str(tmp_path / "mirror"))
     (tmp_path / "elsewhere").mkdir()

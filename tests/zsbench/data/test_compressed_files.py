@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_bad_files import prepare
 
 from zsbench.data.errors import DataError
-from zsbench.data.readers import read_frame
+from zsbench.data.readers import read_table
 
 ROWS = pd.DataFrame({"text": ["a" * 50, "b" * 50], "g": ["0", "1"]})
 RECORDS = ROWS.to_dict("records")
@@ -82,7 +82,7 @@ def test_an_archive_of_several_files_is_refused_but_not_for_a_macs_notes(tmp_pat
 def test_the_name_of_a_compression_means_nothing(tmp_path: Path, name: str) -> None:
     """pandas decides by the name, and raises a different exception for each compression."""
     (tmp_path / name).write_bytes(KINDS["table"])
-    assert read_frame(tmp_path / name, {"type": "table"})["text"].tolist() == GOOD[0]
+    assert read_table(tmp_path / name, {"type": "table"})["text"].tolist() == GOOD[0]
     (tmp_path / name).write_bytes(b"\x1f\x8b no such thing")
     with pytest.raises(DataError, match=f"{name} is not a readable table file: the gzip data are damaged"):
-        read_frame(tmp_path / name, {"type": "table"})
+        read_table(tmp_path / name, {"type": "table"})

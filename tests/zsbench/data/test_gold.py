@@ -77,13 +77,13 @@ def test_a_column_of_truths_is_one_of_zeros_and_ones(tmp_path: Path, values: lis
 @pytest.mark.parametrize(
     ("kind", "rows", "values", "message"),
     [
-        ("table", [0, "01"], [0, 1], "a.dat: column 'g', row 1: gold value '01' is not known; allowed: 0, 1$"),
-        ("table", [0, " 1"], [0, 1], "row 1: gold value ' 1' is not known"),
-        ("table", ["no", "yes"], [False, True], "row 0: gold value 'no' is not known; allowed: false, true$"),
-        ("table", [0, 1], [False, True], "row 0: gold value '0' is not known"),
-        ("jsonl", [0, 0.5], [0, 1], "row 1: gold value 0.5 is not known"),
-        ("jsonl", ["0", 1], ["0", "1"], "row 1: gold value 1 is not known; allowed: \"0\", \"1\"$"),
-        ("jsonl", [0, {"a": 1}], [0, 1], "row 1: gold value {'a': 1} is not known"),
+        ("table", [0, "01"], [0, 1], "a.dat: column 'g', row 2: gold value '01' is not known; allowed: 0, 1$"),
+        ("table", [0, " 1"], [0, 1], "row 2: gold value ' 1' is not known"),
+        ("table", ["no", "yes"], [False, True], "row 1: gold value 'no' is not known; allowed: false, true$"),
+        ("table", [0, 1], [False, True], "row 1: gold value '0' is not known"),
+        ("jsonl", [0, 0.5], [0, 1], "row 2: gold value 0.5 is not known"),
+        ("jsonl", ["0", 1], ["0", "1"], "row 2: gold value 1 is not known; allowed: \"0\", \"1\"$"),
+        ("jsonl", [0, {"a": 1}], [0, 1], "row 2: gold value {'a': 1} is not known"),
     ],
 )  # fmt: skip
 def test_another_spelling_is_refused_by_file_column_and_row(
@@ -96,7 +96,7 @@ def test_another_spelling_is_refused_by_file_column_and_row(
 
 def test_a_row_is_counted_in_its_file_not_in_its_split(tmp_path: Path) -> None:
     content = "text,g,s\na,0,train\nb,1,train\nc,0,test\nd,7,test\n"
-    with pytest.raises(DataError, match="row 3: gold value '7'"):
+    with pytest.raises(DataError, match="row 4: gold value '7'"):
         prepare(tmp_path, "table", content, split_column="s")
 
 
@@ -119,7 +119,7 @@ def test_rows_of_zeros_and_ones_are_read_when_named_and_refused_else(
     rows = [[of(mark) for mark in row] for row in hot(sets, n)]
     content = json_lines(rows) if kind == "jsonl" else pd.DataFrame({"text": map(str, range(len(rows))), "g": rows})
     more = spec(list(range(n)), **LISTS, expected_rows={"test": len(rows)})
-    with pytest.raises(DataError, match="row 0: .*`encoding: multi-hot`"):
+    with pytest.raises(DataError, match="row 1: .*`encoding: multi-hot`"):
         prepare(tmp_path, kind, content, **more)
     more["gold"] = {"column": "g", "encoding": "multi-hot"}
     assert prepare(tmp_path, kind, content, **more)[1] == [sorted(row) for row in sets]
@@ -142,11 +142,11 @@ def test_lists_of_label_values_are_read_or_refused(tmp_path: Path, case: tuple[i
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([0, 1], r"row 1: \[0, 1\] is not multi-hot; .* 3 zeros and ones, one per label"),
-        ([0, 1, 2], "row 1: .* is not multi-hot"),
-        ([0, 1, None], "row 1: .* is not multi-hot"),
-        ("010", "row 1: '010' is not multi-hot"),
-        (None, "row 1: no gold value"),
+        ([0, 1], r"row 2: \[0, 1\] is not multi-hot; .* 3 zeros and ones, one per label"),
+        ([0, 1, 2], "row 2: .* is not multi-hot"),
+        ([0, 1, None], "row 2: .* is not multi-hot"),
+        ("010", "row 2: '010' is not multi-hot"),
+        (None, "row 2: no gold value"),
     ],
 )
 def test_multi_hot_rows_have_one_mark_per_label(tmp_path: Path, row: Any, message: str) -> None:
@@ -156,13 +156,13 @@ def test_multi_hot_rows_have_one_mark_per_label(tmp_path: Path, row: Any, messag
 
 
 def test_zeros_and_ones_of_another_length_are_no_label_values(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"row 0: \[0, 1, 0\] .* `encoding: multi-hot`"):
+    with pytest.raises(DataError, match=r"row 1: \[0, 1, 0\] .* `encoding: multi-hot`"):
         prepare(tmp_path, "jsonl", json_lines([[0, 1, 0], [1]]), **spec([0, 1, 2, 3], **LISTS))
 
 
 def test_a_truth_is_no_rating(tmp_path: Path) -> None:
     bins = {"column": "g", "bins": [[-4, 0], [1, 4]]}
-    with pytest.raises(DataError, match="row 1: gold value True is not a finite number"):
+    with pytest.raises(DataError, match="row 2: gold value True is not a finite number"):
         prepare(tmp_path, "jsonl", json_lines([2, True]), gold=bins)
 
 

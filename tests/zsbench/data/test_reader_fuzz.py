@@ -155,6 +155,7 @@ FLIPS = st.tuples(st.integers(0, len(SMALL) - 1), st.integers(1, 255))
 
 
 @example(flips=[(4, 1)])
+@example(flips=[(24, 128)])  # a text that is not UTF-8
 @given(flips=st.lists(FLIPS, min_size=1, max_size=3))
 @settings(max_examples=80)
 def test_a_damaged_parquet_is_refused_or_has_all_its_rows(flips: list[tuple[int, int]]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from zsbench.data.authored_sets import HARDSET, read_authored
 from zsbench.data.errors import DataError
-from zsbench.data.training_sets import VALIDATION_SHARE, draw_groups, prepare_training_set, sibling_groups
+from zsbench.data.training_sets import VALIDATION_ONE_IN, draw_groups, prepare_training_set, sibling_groups
 from zsbench.store.integrity import listing
 from zsbench.store.provenance import file_sha256, write_json
 
@@ -56,7 +56,7 @@ def test_siblings_of_a_bundle_stay_together(tmp_path, siblings):
     assert list(rows["text"]) == [record["text"] for record in records]
     assert not straddling(rows.assign(bundle=[record["bundle"] for record in records]), "bundle")
     share = (rows["split"] == "validation").mean()
-    assert 0.5 / VALIDATION_SHARE <= share <= 1.5 / VALIDATION_SHARE
+    assert 0.5 / VALIDATION_ONE_IN <= share <= 1.5 / VALIDATION_ONE_IN
     assert "near-duplicate text or shared labels (200 groups)" in card["validation"]
 
 
@@ -82,8 +82,40 @@ def test_the_group_column_of_the_preset_decides(tmp_path):
     assert not straddling(rows.assign(source=[record["source"] for record in records]), "source")
     assert 0 < (rows["split"] == "validation").mean() < 0.04
     assert "column 'source' (100 groups)" in card["validation"]
-    with pytest.raises(DataError, match="missing columns \\['origin'\\]"):
+    with pytest.raises(DataError, match="a.jsonl has no column 'origin'; it has: text, labels"):
         prepare(tmp_path, records, group="origin")
+
+
+def test_a_row_without_a_group_is_named(tmp_path):
+    records = [record | {"source": None if i == 6 else i} for i, record in enumerate(bundles(20))]
+    with pytest.raises(DataError, match=r"a.jsonl: column 'source', row 7: no value; allowed: the group of each row"):
+        prepare(tmp_path, records, group="source")
+
+
+def test_faults_are_counted_in_their_file_not_in_their_split(tmp_path):
+    records = [record | {"part": "validation" if i < 9 else "train"} for i, record in enumerate(bundles(20))]
+    records[11]["not_labels"] = records[11]["labels"]
+    files = {"validation": ["a.jsonl"], "train": ["a.jsonl"]}
+    with pytest.raises(DataError, match=r"a.jsonl, row 12: '.*' is both true and false"):
+        prepare(tmp_path, records, files=files, split_column="part")
+
+
+def test_a_split_that_no_row_has_is_refused(tmp_path):
+    files = {"train": ["a.jsonl"], "validation": ["a.jsonl"]}
+    records = [record | {"part": "dev" if i < 9 else "train"} for i, record in enumerate(bundles(20))]
+    with pytest.raises(DataError, match="a.jsonl: no row has 'validation' in column 'part'; it has: dev, train"):
+        prepare(tmp_path, records, files=files, split_column="part")
+
+
+def test_a_file_without_rows_may_be_one_of_several(tmp_path):
+    spec = repository(tmp_path, ["one.parquet", "two.parquet", "three.parquet"])
+    pd.read_parquet(tmp_path / "files" / "two.parquet").iloc[:0].to_parquet(tmp_path / "files" / "two.parquet")
+    facts = {"origin": "made up", "revision": "c0ffee"}
+    write_json(tmp_path / "manifest.json", facts | {"files": listing(tmp_path / "files")})
+    files = {"train": ["one.parquet", "two.parquet"], "validation": ["three.parquet"]}
+    assert prepared(tmp_path, spec | {"files": files})[1]["rows"] == {"train": 2, "validation": 2}
+    with pytest.raises(DataError, match="two.parquet has no rows"):
+        prepared(tmp_path, spec | {"files": files | {"validation": ["two.parquet"]}})
 
 
 @pytest.mark.parametrize(("universe", "shown"), [(2, 2), (20, 9)])
@@ -108,7 +140,7 @@ def test_the_draw_keeps_to_its_share():
     generator = np.random.default_rng(0)
     for _ in range(20):
         groups = np.repeat(np.arange(300), generator.integers(1, 9, 300))
-        assert abs(draw_groups(groups).mean() - 1 / VALIDATION_SHARE) < 0.005
+        assert abs(draw_groups(groups).mean() - 1 / VALIDATION_ONE_IN) < 0.005
     assert draw_groups(np.repeat([0, 1, 2], [40, 20, 40])).sum() == 20
 
 
@@ -179,6 +211,7 @@ def test_a_repository_without_a_train_split_is_refused(tmp_path):
 
 def test_another_snapshot_is_refused_with_both_numbers(tmp_path):
     spec = repository(tmp_path, SHARDS) | {"expected_rows": {"train": 54289}}
-    with pytest.raises(DataError, match=r"'train': 4.*c0ffee.*'train': 54289"):
+    message = r"`training_sets.t.expected_rows`: {'train': 54289}, .* have {'train': 4} \(revision c0ffee\)"
+    with pytest.raises(DataError, match=message):
         prepared(tmp_path, spec)
     assert prepared(tmp_path, spec | {"expected_rows": {"train": 4}})[1]["rows"]["train"] > 0

@@ -322,3 +322,20 @@ def test_one_load_for_all_suites_and_tasks(fresh, make_spec, monkeypatch):
     assert len(made) == 1
     values = [read(fresh, spec["suite"], spec["datasets"][0], spec)[0].iloc[:, -1].unique().tolist() for spec in specs]
     assert values == [[2.0], [0.5], [2.0]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_are_hashed_once_and_added_files_count(fresh, make_spec, monkeypatch, family):
+    spec, read_files = make_spec(family, **FAMILIES[family]), []
+    folder = load.model_folder(spec, fresh)
+    (folder / "added.json").write_text("[]")  # of no listing
+    expected = load.weights_sha256(folder)
+
+    def hashed(path):
+        read_files.append(Path(path).name)
+        return file_sha256(path)
+
+    monkeypatch.setattr(load, "file_sha256", hashed)
+    monkeypatch.setattr("zsbench.store.integrity.file_sha256", hashed)
+    assert load.identity(spec, fresh)["weights_sha256"] == expected
+    assert read_files.count("model.safetensors") == 1 and "added.json" in read_files

@@ -1,4 +1,4 @@
-"""Fetching: turns a source's description into files on disk and a manifest. The only stage that uses the network."""
+"""Fetching: turns a source's description into files on disk and a manifest."""
 
 import shutil
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from zsbench.data.errors import DISK_FULL, FetchError
-from zsbench.data.fetched import AUTHORED, content_at_hand, stated
+from zsbench.data.errors import FetchError
+from zsbench.data.fetched import AUTHORED, content_at_hand, listing_by_time
 from zsbench.data.sources.files import choose
 from zsbench.data.sources.https import Https, fetch_https
 from zsbench.data.sources.hub import CHECKPOINT, Hub, fetch_hub
-from zsbench.data.sources.mirror import fetch_mirror
+from zsbench.data.sources.mirror import fetch_mirror, mirror_of
 from zsbench.data.sources.package import Package, fetch_package
 from zsbench.data.sources.weights import to_safetensors
 from zsbench.store.errors import suggest
@@ -68,21 +68,14 @@ class Folder(Strict):
 def fetch_authored(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Copy data written for this project (`files` below `authored/`); returns facts for the manifest."""
     for name in source["files"]:
-        if not (AUTHORED / name).is_file():
-            known = ", ".join(sorted(path.name for path in AUTHORED.glob("*.jsonl"))) or "none"
-            raise FetchError(f"unknown authored set {name!r}; allowed: {known}")
         shutil.copyfile(AUTHORED / name, folder / name)
     origin = f"authored:{', '.join(source['files'])}"
     return {"origin": origin, "revision": content_at_hand(source)[:12], "verified": "git"}
 
 
 def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Copy a user's csv, parquet or jsonl file (`path`, optional `sha256`); returns facts for the manifest."""
+    """Copy a user's file (`path`, optional `sha256`); returns facts for the manifest."""
     origin = Path(source["path"]).expanduser()
-    if not origin.is_file():
-        raise FetchError(
-            f"no such file: {source['path']!r} (relative paths start at the directory where snakemake runs)"
-        )
     checksum = file_sha256(origin)
     if source.get("sha256", checksum) != checksum:
         raise FetchError(f"{origin}: sha256 is {checksum}, expected {source['sha256']}")
@@ -94,11 +87,7 @@ def fetch_local(source: dict[str, Any], folder: Path) -> dict[str, Any]:
 def fetch_folder(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Copy the files of a checkpoint (`CHECKPOINT`) from a user's folder (`path`); returns facts for the manifest."""
     origin = Path(source["path"]).expanduser()
-    if not origin.is_dir():
-        raise FetchError(
-            f"no such folder: {source['path']!r} (relative paths start at the directory where snakemake runs)"
-        )
-    for name in choose([entry["name"] for entry in stated(origin)], CHECKPOINT, str(origin)):
+    for name in choose([entry["name"] for entry in listing_by_time(origin)], CHECKPOINT, str(origin)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(origin / name, folder / name)
     return {"origin": f"folder:{origin.name}", "revision": digest(listing(folder)), "verified": "none"}
@@ -107,29 +96,24 @@ def fetch_folder(source: dict[str, Any], folder: Path) -> dict[str, Any]:
 Source = Annotated[Package | Hub | Https | Authored | Local | Folder, Field(discriminator="kind")]
 KINDS = {
     "package": fetch_package,
+    "hub": fetch_hub,
+    "https": fetch_https,
     "authored": fetch_authored,
     "local": fetch_local,
     "folder": fetch_folder,
-    "https": fetch_https,
 }
 
 
-def fetch(
-    source: dict[str, Any],
-    manifest_path: Path,
-    mirror: str | Path | None = None,
-    lock: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+def fetch(spec: dict[str, Any], manifest_path: Path) -> dict[str, Any]:
     """Fetch one source and write its manifest: origin, revision, and size (bytes) and SHA-256 of each file.
 
     Files are downloaded to `partial/` and moved to `files/` when all are complete; the manifest is written last. An
     interrupted fetch of the same source continues from `partial/`.
 
     Args:
-        source: `kind` ("hub" or one of `KINDS`) and the keys of that kind; `pickled` names a weights file to convert to
+        spec: a source with its `lock` and `mirror` (`Plan.source_spec`); `pickled` names a weights file to convert to
             safetensors.
         manifest_path: `.../manifest.json`; the files go to `files/` next to it.
-        mirror: folder used instead of the hub: sources with a `repo` are read only from it.
 
     Returns:
         The manifest.
@@ -137,41 +121,25 @@ def fetch(
     Raises:
         FetchError: the source is unavailable or differs from what is pinned; `files/` is then left unchanged.
     """
-    if source["kind"] not in (*KINDS, "hub"):
-        raise FetchError(f"unknown source kind {source['kind']!r}; allowed: {', '.join(sorted([*KINDS, 'hub']))}")
-    partial, folder = manifest_path.with_name("partial"), manifest_path.with_name("files")
-    marker, key = partial / ".source", digest([source, lock, str(mirror)])
+    partial, folder, mirror = manifest_path.with_name("partial"), manifest_path.with_name("files"), mirror_of(spec)
+    marker, key = partial / ".source", digest([spec, str(mirror)])
     if partial.exists() and (not marker.is_file() or marker.read_text() != key):
         shutil.rmtree(partial)  # left by another source or revision
     partial.mkdir(parents=True, exist_ok=True)
     marker.write_text(key)
     try:
-        facts = _obtain(source, partial, Path(mirror).expanduser() if mirror else None, lock)
-        if "pickled" in source:
-            facts |= to_safetensors(partial, source["pickled"])
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise FetchError(
-                f"disk full while writing {partial}; free some space and run again (complete files are kept)"
-            ) from None
-        raise
+        facts = fetch_mirror(spec, partial, mirror) if mirror else KINDS[spec["kind"]](spec, partial)
+        if "pickled" in spec:
+            facts |= to_safetensors(partial, spec["pickled"])
     except FetchError:
         if {path.name for path in partial.iterdir()} <= {marker.name, CLIENT_NOTES}:
             shutil.rmtree(partial)  # nothing to resume from
         raise
     marker.unlink()
+    source = {key: value for key, value in spec.items() if key not in ("id", "mirror", "lock")}
     manifest = mask_all({"source": source, **facts, "files": listing(partial)})
     manifest_path.unlink(missing_ok=True)  # it describes the files that are replaced now
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     write_json(manifest_path, manifest)
     return manifest
-
-
-def _obtain(source: dict[str, Any], folder: Path, mirror: Path | None, lock: dict[str, Any] | None) -> dict[str, Any]:
-    """Fetch a source's files into `folder`; returns facts for the manifest."""
-    if mirror is not None and "repo" in source:
-        return fetch_mirror(source, folder, mirror, lock)
-    if source["kind"] == "hub":
-        return fetch_hub(source, folder, lock)
-    return KINDS[source["kind"]](source, folder)

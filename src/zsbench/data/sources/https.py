@@ -98,6 +98,8 @@ def fetch_https(source: dict[str, Any], folder: Path) -> dict[str, Any]:
 def download(url: str, target: Path, pinned: str, algorithm: str = "sha256", by: str = "the preset") -> None:
     """Download a URL to `target`, resuming a partial file of an earlier attempt, and check its checksum.
 
+    Also for kinds of sources with other checksums: see `docs/adding/source-kind.md`.
+
     Args:
         pinned: the expected checksum, in hexadecimal.
         algorithm: its name in `hashlib`.

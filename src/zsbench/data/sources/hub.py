@@ -1,6 +1,5 @@
 """Source kind `hub`: files of a Hugging Face repository at a commit; code in the repository is never run."""
 
-import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,6 @@ from zsbench.data.errors import DISK_FULL, FetchError
 from zsbench.data.sources.files import choose, wrong_sum
 from zsbench.store.fields import Inside, Some, Strict, Text, absent, pattern
 from zsbench.store.progress import progress_logger
-from zsbench.store.secrets import mask
 
 BUSY = (429, 500, 502, 503, 504)
 ATTEMPTS = 4
@@ -49,11 +47,12 @@ class Hub(Strict):
         return self.files
 
 
-def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None) -> dict[str, Any]:
+def fetch_hub(source: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Download a preset's files at its commit, and check each against the checksum from the hub or the lock.
 
     Args:
-        source: `repo`, `repo_type` ("dataset" or "model"), `revision` (a commit or "lock"), `files` (names, patterns).
+        source: `repo`, `repo_type` ("dataset" or "model"), `revision` (a commit or "lock"), `files` (names, patterns),
+            and its entry in the lock, if any (`lock`).
         folder: where the files go, laid out as in the repository. Complete files found there are not downloaded again.
 
     Returns:
@@ -63,9 +62,9 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
         FetchError: not locked, gated, missing, unreachable, wrong checksum or no disk space; the message tells what to
             do.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download  # not earlier: its log lines have signed links, and go to masked output
 
-    revision = wanted_revision(source, lock)
+    revision, lock = wanted_revision(source), source.get("lock")
     if revision is None:
         raise FetchError(f"{source['repo']} {UNLOCKED}")
     commit, listing = hub_listing(source, revision)
@@ -93,10 +92,11 @@ def fetch_hub(source: dict[str, Any], folder: Path, lock: dict[str, Any] | None)
     }
 
 
-def wanted_revision(source: dict[str, Any], lock: dict[str, Any] | None) -> str | None:
-    """The commit a source is pinned to; None if its preset has `revision: lock` and the lock has no entry."""
-    if source["revision"] != "lock":
-        return source["revision"]
+def wanted_revision(source: dict[str, Any]) -> str | None:
+    """The commit a source is pinned to; None if its preset has no revision, or `lock` and the lock has no entry."""
+    revision, lock = source.get("revision"), source.get("lock")
+    if revision != "lock":
+        return revision
     return lock["revision"] if lock and lock["repo"] == source["repo"] else None
 
 
@@ -156,20 +156,9 @@ def check_space(wanted: int, folder: Path) -> None:
         )
 
 
-class _Masked(logging.Filter):
-    """Masks secrets in the client's log lines, which contain signed links."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = mask(record.getMessage()), ()
-        return True
-
-
 @contextmanager
 def explained(source: dict[str, Any], revision: str) -> Iterator[None]:
     """Turn the client's errors into a FetchError that tells what to do; the cause may hold signed links, so drop it."""
-    for handler in logging.getLogger("huggingface_hub").handlers:
-        if not any(isinstance(entry, _Masked) for entry in handler.filters):
-            handler.addFilter(_Masked())
     try:
         yield
     except Exception as error:

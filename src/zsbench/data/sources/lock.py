@@ -13,18 +13,27 @@ import yaml
 from zsbench.data.errors import FetchError
 from zsbench.data.sources.files import choose
 from zsbench.data.sources.hub import hub_listing, wanted_revision
+from zsbench.store.errors import ConfigError
 from zsbench.store.provenance import write_text
 
+# libyaml's safe loader, if available: ten times faster and just as strict.
+SAFE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 HEADER = (
     "# Written when a source is first needed; every fetch verifies against it. Remove an entry to resolve it again.\n"
 )
 
 
 def read_lock(path: Path) -> dict[str, dict[str, Any]]:
-    """Entries by source id: `repo`, `revision` (commit) and `files` (path -> `bytes` and `sha256` or `git_sha1`)."""
-    if not path.is_file():
-        return {}
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("sources", {})
+    """Entries by source id: `repo`, `revision` (commit) and `files` (path -> `bytes` and `sha256` or `git_sha1`).
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), SAFE_LOADER) if path.is_file() else None
+        return dict((content or {}).get("sources") or {})
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} is not a lock file: {error}; restore it, or delete it to pin anew") from error
 
 
 def write_lock(sources: dict[str, dict[str, Any]], path: Path) -> dict[str, dict[str, Any]]:
@@ -59,7 +68,7 @@ def lock_file(workflow: Path) -> Path:
     return Path("lock.yaml") if "site-packages" in inside.absolute().parts else inside
 
 
-def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path) -> Iterator[str]:
+def pin_unlocked(sources: dict[str, dict[str, Any]], names: list[str], path: Path) -> Iterator[str]:
     """Pin sources without a commit to the hub's current one: in the lock file, and in place as their `lock`.
 
     Args:
@@ -70,7 +79,7 @@ def pin_missing(sources: dict[str, dict[str, Any]], names: list[str], path: Path
     """
     for name in names:
         source = sources[name]
-        if source["kind"] != "hub" or wanted_revision(source, source.get("lock")) is not None:
+        if source["kind"] != "hub" or wanted_revision(source) is not None:
             continue
         try:
             entry = source["lock"] = write_lock({name: source}, path)[name]

