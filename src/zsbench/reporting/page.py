@@ -30,7 +30,7 @@ from zsbench.reporting.render import (
     to_markdown,
     words_table,
 )
-from zsbench.reporting.same import TIMED as TIMED_FIGURES
+from zsbench.reporting.same import TIMED_FIGURES
 from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables.base import available_items, with_unmoved
 from zsbench.store.provenance import read_json, write_text
