@@ -16,7 +16,7 @@ INTERVAL = "interval"  # the column of the interval of the column before it
 PACKAGES = "booktabs, graphicx"
 CHARACTER, GAP = 4.6, 12.0  # points at \small: mean character width, space between columns
 ONE_COLUMN, TWO_COLUMNS = 240.0, 500.0  # points: \columnwidth and \textwidth of a two-column page
-MOST_ROWS = 50
+FLOAT_ROWS = 50  # most rows of a float
 SMALLEST = 0.65  # smallest scale: about 6 of \small's 9 points
 
 
@@ -39,8 +39,8 @@ def to_float(table: Table, run: str, columns: Sequence[str] = (), short_names: b
     table = _under(table, protocol) if protocol else table
     chosen = select(table, columns)
     printed = cells(chosen)
-    if len(printed) > MOST_ROWS:
-        raise ConfigError(f"rows: {len(printed)} do not fit on a page; allowed: at most {MOST_ROWS}, see --protocol")
+    if len(printed) > FLOAT_ROWS:
+        raise ConfigError(f"rows: {len(printed)} do not fit on a page; allowed: at most {FLOAT_ROWS}, see --protocol")
     titles = [column.title for column in chosen.columns]
     if short_names:
         titles = [_short_title(chosen, column) for column in chosen.columns]

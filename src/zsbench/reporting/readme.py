@@ -26,7 +26,7 @@ from zsbench.reporting.render import (
 )
 from zsbench.store.provenance import read_json
 
-MOST_ROWS = 5  # of the headline block
+HEADLINE_ROWS = 5  # of the headline block
 WIDTH = 118  # characters of a line of prose
 SHOWN_PROTOCOL = "held-out"  # the only protocol of a multi-label suite that blocks show; the report has all
 VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict")
@@ -104,7 +104,7 @@ def headline(reports: Path) -> str:
     untrained = systems[systems["n_seeds"].isna()]["system"].tolist()[:1]
     controls = ranked[ranked["control"] & ~ranked["system"].isin(["oracle", "shuffled-oracle"])]
     names = list(dict.fromkeys([reference["system"], *untrained, *controls["system"].tolist()[:1]]))
-    names += [name for name in systems["system"] if name not in names][: MOST_ROWS - len(names)]
+    names += [name for name in systems["system"] if name not in names][: HEADLINE_ROWS - len(names)]
     columns = (
         Column("System", "system", marks=("system.unmoved",)),
         Column(

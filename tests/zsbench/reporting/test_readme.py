@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zsbench.reporting.readme import MOST_ROWS, NO_SPEED, headline, render, scale
+from zsbench.reporting.readme import HEADLINE_ROWS, NO_SPEED, headline, render, scale
 from zsbench.reporting.render import MARKS, Column, Table, write_table
 from zsbench.reporting.tables.base import UNMOVED_NOTE
 
@@ -170,7 +170,7 @@ def test_the_headline_ranks_whole_averages_and_one_control_without_gold(tmp_path
 def test_the_headline_keeps_reference_encoder_and_control_among_many(tmp_path: Path) -> None:
     many = [(f"v{i}", 0.8 + i / 100, 0.3, 2, 2, False) for i in range(20)]
     rows = cells(headline(sample(tmp_path, SYSTEMS + many)).splitlines())[2:]
-    assert len(rows) == MOST_ROWS
+    assert len(rows) == HEADLINE_ROWS
     assert [row[0] for row in rows] == ["v19", "v18", "encoder", "full", "majority"]
 
 

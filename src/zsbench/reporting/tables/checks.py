@@ -111,7 +111,7 @@ def cost(run: RunData) -> Table:
     for cell in run.cells():
         devices.setdefault((cell[2], cell[0]), {})[str(run.cards[cell].get("device", "unknown"))] = None
     pairs = [pair for pair in systems if lost.get(pair, "shown")]
-    frame = speed.reindex(pairs).rename_axis(["system", "suite"]).reset_index()
+    frame = speed.reindex(pd.MultiIndex.from_tuples(pairs, names=["system", "suite"])).reset_index()
     frame["seconds_per_thousand"] = 1000 * frame["seconds"] / frame["texts"]
     frame["of_sets"] = frame["suite"].map(lambda suite: len(run.datasets(suite)))
     frame["status"] = [lost.get(pair, "") for pair in pairs]
