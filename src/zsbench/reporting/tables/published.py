@@ -115,8 +115,8 @@ def _measured(
 ) -> tuple[float | None, int]:
     """This run's mean over the datasets and its number of rows; (None, 0) unless it has a cell of each."""
     kind, _, label = metric.partition(":")
-    values = [means.get((dataset, system, protocol, split, kind, label)) for dataset in datasets]
-    if None in values:
+    keys = [(dataset, system, protocol, split, kind, label) for dataset in datasets]
+    if not means.keys() >= set(keys):
         return None, 0
     cards = {cell[1]: run.cards[cell] for cell in run.cells() if cell[2] == system}
-    return sum(values) / len(values), sum(cards[dataset]["rows"][split] for dataset in datasets)
+    return sum(means[key] for key in keys) / len(keys), sum(cards[dataset]["rows"][split] for dataset in datasets)
