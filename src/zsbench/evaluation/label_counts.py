@@ -161,9 +161,8 @@ def count_labels(root: Path, spec: dict[str, Any]) -> None:
                 record["sets"][dataset] = _of_set(system, layout, dataset, pool, spec)
     except CellError as fault:
         record["sets"], record["reason"] = {}, fault.reason
-    write_json(
-        layout.label_counts(spec["system"]), record | {"environment": environment(), "volatile": ["environment"]}
-    )
+    record |= {"environment": environment(), "volatile": ["environment", "seconds"]}
+    write_json(layout.label_counts(spec["system"]), record)
 
 
 def _trained_on(layout: Layout, names: list[str]) -> list[str]:

@@ -82,7 +82,7 @@ def deltas_table(suite: str) -> str:
 
 
 def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
-    """Pairs of a single-label suite: the reference against each other system, ablation contrasts, trained peers."""
+    """Pairs of a single-label suite: each other system against the reference, ablation contrasts, trained peers."""
     systems = {system["id"]: system for system in suite_systems(spec, suite)}
     named = spec["statistics"]["system"]
 
@@ -92,7 +92,7 @@ def single_pairs(spec: dict[str, Any], suite: str) -> Iterator[Pair]:
     if named in systems:
         for other in systems.values():
             if other["id"] != named and not is_random(other):
-                yield pair(suite_table(suite), named, other["id"])
+                yield pair(suite_table(suite), other["id"], named)
     for item in derive(spec["gliznet"]):
         yield replace(pair("ablations", item.system, item.baseline), factor=item.factor, levels=item.levels)
     for first, second in itertools.combinations(peers(spec, suite), 2):

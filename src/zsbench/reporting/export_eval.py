@@ -46,7 +46,7 @@ def every_eval_ever(
         details["weights_sha256"] = card["weights_sha256"]
     if card.get("licences"):
         details["licences"] = "; ".join(f"{name}: {licence}" for name, licence in card["licences"].items())
-    remote = card["family"] == "llm"
+    unknown = card["family"] in ("llm", "imported", "custom")  # where they run and whether their weights are open
     return {
         "schema_version": EEE_SCHEMA,
         "evaluation_id": f"zsbench-{root.name}/{model_id}/{created}",
@@ -64,8 +64,8 @@ def every_eval_ever(
             "additional_details": details
             | {
                 "seed": str(cells[0].seed),
-                "deployment_type": "unknown" if remote else "self_deployed",
-                "model_availability": "unknown" if remote else "open_weights",
+                "deployment_type": "unknown" if unknown else "self_deployed",
+                "model_availability": "unknown" if unknown else "open_weights",
             },
         },
         "evaluation_results": [result for cell in cells for result in _eee_results(cell, Layout(root))],

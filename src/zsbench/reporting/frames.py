@@ -1,6 +1,7 @@
 """Input of a report: analysis frames, cards and training records of a run. No metrics are computed here."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from zsbench.evaluation.protocols import representative
+from zsbench.plan.comparisons import PREFIX, suite_table
 from zsbench.plan.suites import METRICS, suites_of
 from zsbench.store import frames
-from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, read_files, status
+from zsbench.store.cells import FAILED, NOT_APPLICABLE, OK, CellId, dataset_card, read_files, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import read_json
 
@@ -20,6 +22,11 @@ SERIES_COLORS = 8  # number of colours in `figures.style`, after which they repe
 AVERAGE = "average"  # the dataset name of values over a whole suite
 SINGLE, MULTI = "single", "multi"  # tasks: one label per text, any number of labels per text
 WORDS = {NOT_APPLICABLE: "n/a", FAILED: "failed"}  # shown in place of a missing number
+
+
+def capital(words: str) -> str:
+    """The words with a capital letter at the start, as in a heading."""
+    return words[0].upper() + words[1:]
 
 
 @dataclass(frozen=True)
@@ -66,15 +73,32 @@ class RunData:
     def cost(self) -> pd.DataFrame:
         return self.frame("cost")
 
+    @cached_property
+    def speed(self) -> pd.DataFrame:
+        """Time, memory and truncation of scoring by (system, suite), over all its datasets and seeds."""
+        groups = self.cost.groupby(["system", "suite"])
+        sums = groups[["texts", "seconds", "truncated_texts", "truncated_labels"]].sum(min_count=1)
+        sums["texts_per_second"] = sums["texts"] / sums["seconds"].where(sums["seconds"] > 0)
+        return sums.assign(peak_memory_mb=groups["peak_memory_mb"].max(), n_sets=groups["dataset"].nunique())
+
     @property
     def alpha(self) -> float:
         """Significance level for adjusted p: 1 - `statistics.level`, as in verdicts."""
         return 1 - float(self.spec["statistics"]["level"])
 
     @property
+    def level(self) -> str:
+        """The level of intervals, as printed: `95 %`."""
+        return f"{100 * self.spec['statistics']['level']:g} %"
+
+    @property
     def reference(self) -> str:
         """The reference system of the deltas in tables."""
         return self.spec["statistics"]["system"]
+
+    def against_reference(self, suite: str) -> pd.DataFrame:
+        """The deltas of each other system of a single-label suite against the reference."""
+        return self.deltas[self.deltas["table"] == suite_table(suite)]
 
     def suites(self, task: str) -> list[str]:
         """Suites of a task, in config order."""
@@ -82,6 +106,11 @@ class RunData:
 
     def suite_title(self, suite: str) -> str:
         return self.spec["suites"][suite]["title"]
+
+    def titled(self, title: str, suite: str) -> str:
+        """The title of a table or figure of a suite, after that of the suite if the run has several of a task."""
+        several = bool(suite) and len(self.suites(self.spec["suites"][suite]["task"])) > 1
+        return f"{self.suite_title(suite)}: {title}" if several else title
 
     def metric(self, suite: str) -> str:
         """The headline metric of a suite, as named in `metrics.parquet`."""
@@ -93,15 +122,24 @@ class RunData:
 
     def metric_title(self, suite: str) -> str:
         """The display name at the start of a heading: `Macro-F1`."""
-        name = self.metric_name(suite)
-        return name[0].upper() + name[1:]
+        return capital(self.metric_name(suite))
 
-    def decision(self, suite: str) -> tuple[str, str] | None:
-        """The (protocol, split) that represents a suite if only one can be shown; None if nothing was measured."""
+    def metric_names(self, suites: Iterable[str]) -> str:
+        """The display names of the headline metrics of suites: `macro-F1 and accuracy`."""
+        return " and ".join(dict.fromkeys(map(self.metric_name, suites)))
+
+    def decision(self, suite: str) -> tuple[str, str]:
+        """The (protocol, split) that represents a suite if only one can be shown; empty if nothing was measured."""
         if self.spec["suites"][suite]["task"] == SINGLE:
             return "argmax", "test"
         rows = self.metrics[self.metrics["suite"] == suite]
-        return representative(zip(rows["protocol"], rows["split"], strict=True))
+        return representative(zip(rows["protocol"], rows["split"], strict=True)) or ("", "")
+
+    def decided(self, suite: str) -> pd.DataFrame:
+        """The metrics of a suite under its `decision`."""
+        protocol, split = self.decision(suite)
+        rows = self.metrics[self.metrics["suite"] == suite]
+        return rows[(rows["protocol"] == protocol) & (rows["split"] == split)]
 
     def datasets(self, suite: str) -> dict[str, dict[str, Any]]:
         """Datasets of a suite by id, in table order."""
@@ -131,22 +169,22 @@ class RunData:
     def seeds(self, system: str) -> list[int]:
         return list(self.system(system).get("seeds", []))
 
-    def is_ablation(self, system: str) -> bool:
-        """Whether a system is an ablation variant of GliZNet: not the reference and not part of a named compound."""
-        variant = system.removeprefix("gliznet-")
-        gliznet = self.spec.get("gliznet", {})
-        named = {name for pair in gliznet.get("compounds", {}).values() for name in pair}
-        return (
-            system.startswith("gliznet-")
-            and variant in gliznet.get("variants", {})
-            and variant not in named
-            and system != self.reference
-        )
+    @cached_property
+    def trained_seeds(self) -> list[int]:
+        """The seeds that all trained systems share; [] if the run trained none."""
+        return next((list(entry["seeds"]) for entry in self.spec["systems"] if entry["trained"]), [])
+
+    @cached_property
+    def ablations(self) -> frozenset[str]:
+        """Ablation variants of GliZNet: neither the reference nor part of a named compound."""
+        gliznet = self.spec["gliznet"]
+        named = {name for pair in gliznet["compounds"].values() for name in pair}
+        return frozenset(f"{PREFIX}{name}" for name in gliznet["variants"] if name not in named) - {self.reference}
 
     def headline(self, *suites: str, limit: int = HEADLINE) -> list[str]:
         """The few systems shown in crowded figures: the reference and the best others, no controls or ablations."""
         names = [name for suite in suites for name in self.systems(suite, controls=False)]
-        names = [name for name in dict.fromkeys(names) if not self.is_ablation(name)]
+        names = [name for name in dict.fromkeys(names) if name not in self.ablations]
         names.sort(key=lambda name: name != self.reference)  # stable: table order behind the reference
         if len(names) <= limit:
             return names
@@ -170,7 +208,7 @@ class RunData:
                 free = (n for n in itertools.count() if n not in numbers.values() and n % SERIES_COLORS not in colors)
                 numbers.setdefault(name, next(free))
         ids = [entry["id"] for entry in self.spec["systems"]]
-        ids.sort(key=lambda name: (name != self.reference, name in self.controls, self.is_ablation(name)))
+        ids.sort(key=lambda name: (name != self.reference, name in self.controls, name in self.ablations))
         for name in ids:
             numbers.setdefault(name, next(n for n in itertools.count() if n not in numbers.values()))
         return numbers
@@ -210,41 +248,32 @@ class RunData:
                 answers[cell[2]] = min(answer, answers.get(cell[2], "no"), key=rank)
         return answers
 
-    def means(self, suite: str, metric: str) -> pd.DataFrame:
-        """A metric averaged over seeds, with the suite's `decision`: systems as rows, dataset ids as columns."""
-        frame, shown = self.metrics, self.decision(suite)
-        picked = frame[
-            (frame["suite"] == suite)
-            & (frame["metric"] == metric)
-            & (frame["protocol"] == (shown or ("", ""))[0])
-            & (frame["split"] == (shown or ("", ""))[1])
-            & (frame["label"].fillna("") == "")
-        ]
-        return picked.groupby(["system", "dataset"], observed=True)["value"].mean().unstack()
-
     def suite_means(self, suite: str, metric: str = "") -> pd.DataFrame:
-        """`means` of a metric (default: the headline metric) in table order, NaN where a system has no result.
+        """A metric (default: the headline metric) averaged over seeds, with the suite's `decision`: systems as rows,
+        dataset ids as columns, both in table order; NaN where a system has no result.
 
         A last column `average` is the plain mean over datasets, only for systems that have every dataset: averages
         over different sets are never ranked.
         """
-        means = self.means(suite, metric or self.metric(suite))
+        rows = self.decided(suite)
+        rows = rows[(rows["metric"] == (metric or self.metric(suite))) & (rows["label"] == "")]
+        means = rows.groupby(["system", "dataset"])["value"].mean().unstack()
         missing = [(dataset, system) for kind, dataset, system in self.missing if kind == suite]
         columns = [name for name in self.datasets(suite) if name in {*means.columns, *(name for name, _ in missing)}]
-        rows = [name for name in self.systems(suite) if name in {*means.index, *(name for _, name in missing)}]
+        index = [name for name in self.systems(suite) if name in {*means.index, *(name for _, name in missing)}]
         if not columns:
             return pd.DataFrame(columns=[AVERAGE], dtype=float)
-        means = means.reindex(index=rows, columns=columns).rename_axis(index="system", columns=None)
+        means = means.reindex(index=index, columns=columns).rename_axis(index="system", columns=None)
         means[AVERAGE] = means[columns].mean(axis=1, skipna=False)
         return means
 
     def cell_values(self) -> dict[CellId, float]:
         """Headline metric of all cells, with the `decision` of their suite."""
-        shown = {suite: (self.metric(suite), *(self.decision(suite) or ("", ""))) for suite in self.spec["suites"]}
         return {
-            (row.suite, row.dataset, row.system, int(row.seed)): float(row.value)
-            for row in self.metrics.itertuples()
-            if shown.get(row.suite) == (row.metric, row.protocol, row.split) and not row.label
+            (suite, row.dataset, row.system, int(row.seed)): float(row.value)
+            for suite in self.spec["suites"]
+            for row in self.decided(suite).itertuples()
+            if row.metric == self.metric(suite) and not row.label
         }
 
     def scores(self, suite: str, dataset: str, system: str, seed: int) -> pd.DataFrame | None:
@@ -266,8 +295,11 @@ class RunData:
 
     def dataset_card(self, dataset: str) -> dict[str, Any]:
         """Card of a prepared dataset; {} if it was not prepared."""
-        path = self.layout.dataset_card(dataset)
-        return read_json(path) if path.is_file() else {}
+        return dataset_card(self.layout, dataset)
+
+    def scored_rows(self, dataset: str) -> dict[str, int]:
+        """Number of rows that were scored by split, from the card of the dataset's first cell; {} if it has none."""
+        return next((self.cards[cell]["rows"] for cell in self.cells() if cell[1] == dataset), {})
 
     def cells(self) -> list[CellId]:
         """All stored cells with scores, in table order."""
@@ -288,10 +320,6 @@ class RunData:
         """The status shown for a number that needs all of these cells; "" if none is missing."""
         keys = [(suite, dataset, system) for dataset in datasets for system in systems]
         return min((self.missing[key].word for key in keys if key in self.missing), default="")
-
-    def complete(self, suite: str, system: str) -> bool:
-        """Whether the system has results on all datasets of a suite."""
-        return not self.missing_word(suite, list(self.datasets(suite)), system)
 
     @cached_property
     def trainings(self) -> dict[tuple[str, int], dict[str, Any]]:

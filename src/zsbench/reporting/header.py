@@ -39,7 +39,7 @@ def header(run: RunData) -> Header:
     facts = {
         "Backbone": _several(recipe["backbone"] for recipe in recipes),
         "Training": _training(recipes),
-        "Seeds": _seeds(run),
+        "Seeds": f"{len(run.trained_seeds)} per trained system" if run.trained_seeds else "",
         "Rows": _rows(run),
         "Device": _several([*(card["device"] for card in cards), *(r["device"] for r in run.trainings.values())]),
         "Precision": _several([*(card["precision"] for card in cards), *(recipe["precision"] for recipe in recipes)]),
@@ -78,15 +78,10 @@ def _training(recipes: list[dict[str, Any]]) -> str:
     return f"{longest} of {_span(recipe['effective_batch'] for recipe in recipes)} texts"
 
 
-def _seeds(run: RunData) -> str:
-    counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"]}
-    return f"{_span(counts)} per trained system" if counts else ""
-
-
 def _rows(run: RunData) -> str:
     """Number of evaluated rows: test rows, or validation rows for datasets without a test split."""
-    scored = [run.dataset_card(name).get("rows", {}) for name in run.titles]
-    counts = [rows.get("test", rows.get("validation")) for rows in scored if rows]
+    scored = [run.scored_rows(name) for name in run.titles]
+    counts = [rows.get("test", rows.get("validation", 0)) for rows in scored if rows]
     return f"{_span(counts)} in each of {counted(len(counts), 'dataset')}" if all(counts) and counts else ""
 
 

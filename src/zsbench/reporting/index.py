@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.header import header
-from zsbench.reporting.render import TEMPLATES, embedded_json, environment
+from zsbench.reporting.render import embedded_json, environment
 from zsbench.reporting.summary import sentences
 from zsbench.store.provenance import read_json, write_json, write_text
 
@@ -35,10 +33,6 @@ def write_index(reports: Path) -> None:
         path.parent.name: read_json(path) for path in paths if path.with_name("index.html").is_file()
     }
     names = list(dict.fromkeys(name for run in runs.values() for name in run["facts"]))
-    style, script = ((TEMPLATES / file).read_text(encoding="utf-8") for file in ("style.css", "index.js"))
     held = embedded_json({name: run["suites"] for name, run in runs.items()})
     page = environment(True).get_template("index.html")
-    write_text(
-        reports / "index.html",
-        page.render(runs=runs, names=names, held=held, style=Markup(style), script=Markup(script)),
-    )
+    write_text(reports / "index.html", page.render(run="Reports", runs=runs, names=names, held=held))

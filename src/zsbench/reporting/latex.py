@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zsbench.reporting.frames import AVERAGE
-from zsbench.reporting.render import MARKS, Cell, Column, Table, cells, escape_tex, tabular, tex_cell
+from zsbench.reporting.render import Cell, Column, Table, cells, escape_tex, explained, tabular
 from zsbench.store.errors import ConfigError, suggest
 
 INTERVAL = "interval"  # the column of the interval of the column before it
 PACKAGES = "booktabs, graphicx"
 CHARACTER, GAP = 4.6, 12.0  # points at \small: mean character width, space between columns
 ONE_COLUMN, TWO_COLUMNS = 240.0, 500.0  # points: \columnwidth and \textwidth of a two-column page
-MOST_ROWS = 50
+FLOAT_ROWS = 50  # most rows of a float
 SMALLEST = 0.65  # smallest scale: about 6 of \small's 9 points
 
 
@@ -39,8 +39,8 @@ def to_float(table: Table, run: str, columns: Sequence[str] = (), short_names: b
     table = _under(table, protocol) if protocol else table
     chosen = select(table, columns)
     printed = cells(chosen)
-    if len(printed) > MOST_ROWS:
-        raise ConfigError(f"rows: {len(printed)} do not fit on a page; allowed: at most {MOST_ROWS}, see --protocol")
+    if len(printed) > FLOAT_ROWS:
+        raise ConfigError(f"rows: {len(printed)} do not fit on a page; allowed: at most {FLOAT_ROWS}, see --protocol")
     titles = [column.title for column in chosen.columns]
     if short_names:
         titles = [_short_title(chosen, column) for column in chosen.columns]
@@ -53,23 +53,18 @@ def to_float(table: Table, run: str, columns: Sequence[str] = (), short_names: b
             f" allowed: fewer of {', '.join(column_ids(table))}"
         )
     star = "*" if width * 0.85 > ONE_COLUMN else ""
-    marks = {mark for row in printed for cell in row for mark in cell.marks}
-    explained = [note for note in table.notes if marks & set(note) & set("".join(MARKS.values()))]
+    below = explained(chosen)
     lines = [
         f"% Packages: {PACKAGES}. {'Spans both columns of a two-column page.' if star else 'Fits one column.'}",
-        *(f"% {line}" for line in [*(note for note in table.notes if note not in explained), table.signature] if line),
+        *(f"% {line}" for line in [*(note for note in table.notes if note not in below), table.signature] if line),
         rf"\begin{{table{star}}}[t]",
         r"\centering",
         rf"\caption{{{escape_tex(table.title)}}}\medskip",
         rf"\label{{tab:{run}-{table.name.replace('_', '-')}}}",
         r"\sbox0{\small%",
-        _tabular(chosen, titles, printed),
+        f"{tabular(chosen.columns, titles, printed, '@{}')}%",
         r"}\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
-        *(
-            [rf"\par\medskip{{\footnotesize\raggedright {' '.join(map(escape_tex, explained))}\par}}"]
-            if explained
-            else []
-        ),
+        *([rf"\par\medskip{{\footnotesize\raggedright {' '.join(map(escape_tex, below))}\par}}"] if below else []),
         rf"\end{{table{star}}}",
     ]
     return "\n".join(lines) + "\n"
@@ -167,9 +162,3 @@ def _width(body: list[list[str]]) -> float:
     """Estimated width of a tabular with these rows, in points."""
     longest = [max(map(len, column)) for column in zip(*body, strict=True)]
     return sum(longest) * CHARACTER + (len(longest) - 1) * GAP
-
-
-def _tabular(table: Table, titles: list[str], printed: list[list[Cell]]) -> str:
-    align = "".join("l" if column.kind == "text" else "r" for column in table.columns)
-    rows = [[re.sub(r"^\[", "{}[", tex_cell(cell)) for cell in row] for row in printed]  # "\\ [" is an argument
-    return f"{tabular(titles, rows, f'@{{}}{align}@{{}}')}%"

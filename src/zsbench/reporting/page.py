@@ -19,8 +19,6 @@ from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.header import TIMED, header, sampled
 from zsbench.reporting.index import write_summary
 from zsbench.reporting.render import (
-    SIDECAR,
-    TEMPLATES,
     Column,
     Table,
     embedded_json,
@@ -30,7 +28,7 @@ from zsbench.reporting.render import (
     to_markdown,
     words_table,
 )
-from zsbench.reporting.same import TIMED as TIMED_FIGURES
+from zsbench.reporting.same import TIMED_FIGURES
 from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables.base import available_items, with_unmoved
 from zsbench.store.provenance import read_json, write_text
@@ -60,7 +58,6 @@ SECTIONS = {  # sections after the suites: title and text
     "integrity": ("Data", "The rows of each dataset, their anomalies, and which systems have seen them in training."),
     "training": ("Training", ""),
     "reported": ("Reported numbers", "Published numbers on full test sets, next to the measurements of this run."),
-    "more": ("Further tables", ""),
 }
 IN_SHORT = ("suite", "multi", "deltas", "ablations", "claims")  # kinds of tables in REPORT.md
 THEME = {INK: "ink", MUTED: "muted", RULE: "rule", "#ffffff": "paper", "#000000": "ink"}  # colours of figures
@@ -85,18 +82,10 @@ def write_report(root: Path, spec: dict[str, Any], out: Path) -> None:
         out: `reports/<run>`; its `tables/` and `figures/` must exist already.
     """
     run, out = RunData(Path(root), spec), Path(out)
-    tables = {
-        name: read_table(out / "tables", name)
-        for name in available_items(spec)
-        if (out / "tables" / f"{name}.{SIDECAR}").is_file()
-    }
+    tables = {name: read_table(out / "tables", name) for name in available_items(spec)}
     shared = {"run": spec["run"], "header": header(run), "summary": sentences(run), "newest": newest(run)}
     shared["absent"] = absent(spec)
-    assets = {"style": "style.css", "sorter": "tablesort.js", "script": "report.js"}
-    page: dict[str, Any] = {
-        name: Markup((TEMPLATES / file).read_text(encoding="utf-8")) for name, file in assets.items()
-    }
-    page |= {"sections": sections(run, tables, out), "cells": embedded_json(details(run)), "timed": TIMED}
+    page = {"sections": sections(run, tables, out), "cells": embedded_json(details(run)), "timed": TIMED}
     write_text(out / "index.html", environment(True).get_template("page.html").render(shared | page))
     short = [(table.title, short_form(table)) for table in tables.values() if table.kind in IN_SHORT]
     write_text(out / "REPORT.md", environment(False).get_template("report.md").render(shared | {"tables": short}))
@@ -126,17 +115,18 @@ def sections(run: RunData, tables: dict[str, Table], out: Path) -> list[Section]
     shown |= {name: Section(name, title, [text] if text else []) for name, (title, text) in SECTIONS.items()}
     for name, table in tables.items():
         if len(table.frame):
-            section = shown.get(table.section, shown["more"])
-            section.tables.append(Markup(to_html(table, linker(run, table), _data_uri(out / "tables" / f"{name}.csv"))))
-    index = out / "figures" / INDEX
-    for figure in read_json(index) if index.is_file() else []:
+            html = to_html(table, linker(run, table), _data_uri(out / "tables" / f"{name}.csv"))
+            shown[table.section].tables.append(html)
+    for figure in read_json(out / "figures" / INDEX):
         shown[figure["section"]].figures.append(figure | _held(out / "figures" / figure["name"], figure["alt"]))
     _add_speed(shown["speed"], out / "speed")
-    shown["training"].tables += [Markup(to_html(training_table(run)))] if run.trainings else []
+    shown["training"].tables += [to_html(training_table(run))] if run.trainings else []
     if run.missing:
-        next(iter(shown.values())).tables.append(Markup(to_html(missing_table(run))))
+        next(iter(shown.values())).tables.append(to_html(missing_table(run)))
     shown["integrity"].cards = [
-        (card["title"], dataset_facts(card)) for name in run.titles if (card := run.dataset_card(name))
+        (card["title"], card_facts(card, run.scored_rows(name)))
+        for name in run.titles
+        if (card := run.dataset_card(name))
     ]
     return [section for section in shown.values() if section.tables or section.figures or section.cards]
 
@@ -150,7 +140,7 @@ def _add_speed(section: Section, folder: Path) -> None:
     for name, title in facts["tables"]:
         frame = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
         csv = _data_uri(folder / f"{name}.csv")
-        section.tables.append(Markup(to_html(words_table(name, title, frame), csv=csv)))
+        section.tables.append(to_html(words_table(name, title, frame), csv=csv))
     held = _held(folder / SPEED_FIGURE, facts["figure"]["alt"])
     section.figures.append(facts["figure"] | {"name": SPEED_FIGURE} | held)
 
@@ -189,10 +179,10 @@ def linker(run: RunData, table: Table) -> Callable[[Mapping[str, Any], Column], 
     return link
 
 
-def dataset_facts(card: dict[str, Any]) -> list[tuple[str, str]]:
-    """Origin, rows, anomalies and licence of a dataset."""
+def card_facts(card: dict[str, Any], scored: dict[str, int]) -> list[tuple[str, str]]:
+    """Origin, scored rows by split, anomalies and licence of a dataset."""
     quality, sample = card["quality"], card.get("sample")
-    rows = ", ".join(f"{split} {count:,}" for split, count in card["rows"].items())
+    rows = ", ".join(f"{split} {count:,}" for split, count in scored.items())
     drawn = f" (a stratified sample, seed {sample['seed']}, of {quality['rows']:,})" if sample and sampled(card) else ""
     odd = [
         f"{quality[key]:,} {words}"
@@ -203,7 +193,7 @@ def dataset_facts(card: dict[str, Any]) -> list[tuple[str, str]]:
         )
     ]
     facts = {
-        "rows scored": rows + drawn,
+        "rows scored": rows and rows + drawn,
         "in the full set": ", ".join(odd),
         "words per text": f"mean {quality['words_mean']}, 95th percentile {quality['words_p95']}",
         "labels": f"{len(card['labels'])}, wording {card['verbalisation']}: {', '.join(card['labels'])}",
@@ -228,7 +218,8 @@ def missing_table(run: RunData) -> Table:
         for (_, dataset, system), cell in run.missing.items()
     ]
     title = "Missing results (n/a: the system cannot handle the label set; failed: repeat the command to retry)"
-    return Table(title, pd.DataFrame(rows, dtype=str), name="missing")
+    columns = tuple(Column(name, name) for name in rows[0])
+    return Table(title, pd.DataFrame(rows), columns, name="missing")
 
 
 def training_table(run: RunData) -> Table:

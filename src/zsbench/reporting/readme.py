@@ -12,11 +12,11 @@ from zsbench.plan.suites import METRICS
 from zsbench.reporting.frames import AVERAGE
 from zsbench.reporting.index import SUMMARY
 from zsbench.reporting.render import (
-    MARKS,
     SIDECAR,
     Column,
     Table,
-    cells,
+    escape_markdown,
+    explained,
     interval_text,
     number,
     picked,
@@ -24,10 +24,9 @@ from zsbench.reporting.render import (
     to_markdown,
     words_table,
 )
-from zsbench.reporting.tables.base import UNMOVED_NOTE
 from zsbench.store.provenance import read_json
 
-MOST_ROWS = 5  # of the headline block
+HEADLINE_ROWS = 5  # of the headline block
 WIDTH = 118  # characters of a line of prose
 SHOWN_PROTOCOL = "held-out"  # the only protocol of a multi-label suite that blocks show; the report has all
 VERDICTS = ("System", "Against", "Factor", "Average Δ", "p (adjusted)", "MDE", "Verdict")
@@ -69,28 +68,26 @@ def written_tables(reports: Path) -> dict[str, Table]:
 def _body(name: str, reports: Path) -> str:
     if name in BLOCKS:
         return BLOCKS[name](reports).strip()
-    if not (reports / "tables" / f"{name}.{SIDECAR}").is_file():
-        allowed = [*BLOCKS, *(path.stem for path in sorted((reports / "tables").glob(f"*.{SIDECAR}")))]
-        raise ValueError(f"block {name!r}: no such table; allowed: {', '.join(allowed)}")
-    table = read_table(reports / "tables", name)
+    tables = written_tables(reports)
+    if name not in tables:
+        raise ValueError(f"block {name!r}: no such table; allowed: {', '.join([*BLOCKS, *tables])}")
+    table = tables[name]
     return to_markdown(_held_out(table) if table.kind == "multi" else table).strip()
 
 
 def _held_out(table: Table) -> Table:
     """The rows of one protocol, and the notes that explain them."""
     shown = replace(table, frame=table.frame[table.frame["protocol"] == SHOWN_PROTOCOL])
-    marks = {mark for row in cells(shown) for cell in row for mark in cell.marks}
-    explained = [note for note in table.notes if note[0] in marks or f", {SHOWN_PROTOCOL} on " in note]
-    return replace(shown, notes=tuple(explained))
+    marks = explained(shown)
+    return replace(shown, notes=tuple(n for n in table.notes if n in marks or f", {SHOWN_PROTOCOL} on " in n))
 
 
-def _suite(reports: Path) -> Table:
-    """The table of the report's first single-label suite."""
-    for path in sorted((reports / "tables").glob(f"*.{SIDECAR}")):
-        table = read_table(path.parent, path.stem)
-        if table.kind == "suite":
+def _first(reports: Path, kind: str) -> Table:
+    """The report's first table of a kind: "suite" for single-label suites, "multi" for multi-label ones."""
+    for table in written_tables(reports).values():
+        if table.kind == kind:
             return table
-    raise ValueError(f"{reports}: no table of a single-label suite")
+    raise ValueError(f"{reports}: no table of kind {kind!r}")
 
 
 def headline(reports: Path) -> str:
@@ -98,24 +95,32 @@ def headline(reports: Path) -> str:
 
     At most five rows: the reference, the best systems, the best untrained one, the best control that uses no gold.
     """
-    rows, metric = averages(_suite(reports))
-    ranked = rows[rows["n_sets"] == rows["of_sets"]].sort_values("value", ascending=False, kind="stable")
+    suite = _first(reports, "suite")
+    rows, metric = averages(suite)
+    whole = rows["n_sets"] == rows["of_sets"]
+    ranked = rows[whole].sort_values("value", ascending=False, kind="stable")
     systems = ranked[~ranked["control"]]
-    reference = ranked[ranked["reference"]].iloc[0]
+    reference = rows[rows["reference"]].iloc[0]
     untrained = systems[systems["n_seeds"].isna()]["system"].tolist()[:1]
     controls = ranked[ranked["control"] & ~ranked["system"].isin(["oracle", "shuffled-oracle"])]
     names = list(dict.fromkeys([reference["system"], *untrained, *controls["system"].tolist()[:1]]))
-    names += [name for name in systems["system"] if name not in names][: MOST_ROWS - len(names)]
+    names += [name for name in systems["system"] if name not in names][: HEADLINE_ROWS - len(names)]
     columns = (
         Column("System", "system", marks=("system.unmoved",)),
-        Column(f"Average {metric}", "value", "number", marks=("below", "differs", "checkpoint_differs")),
+        Column(
+            f"Average {metric}",
+            "value",
+            "number",
+            sets=("n_sets", "of_sets"),
+            marks=("below", "differs", "checkpoint_differs"),
+        ),
         Column(f"Δ to {reference['system']}", "delta", "signed", interval=("low", "high")),
         Column("p (adjusted)", "p_adjusted", "p"),
     )
-    table = Table("", ranked[ranked["system"].isin(names)], columns)
-    parts = [to_markdown(table), _sentence(reference, systems, controls)]
-    marked = any(MARKS["unmoved"] in row[0].marks for row in cells(table))
-    return "\n".join([*parts, *(["", UNMOVED_NOTE] if marked else [])])
+    shown = pd.concat([ranked, rows[rows["reference"] & ~whole]])  # a reference that lacks a dataset comes last
+    table = Table("", shown[shown["system"].isin(names)], columns, notes=suite.notes)
+    notes = [line for note in explained(table) for line in ("", escape_markdown(note))]
+    return "\n".join([to_markdown(replace(table, notes=())), _sentence(reference, systems, controls), *notes])
 
 
 def averages(table: Table) -> tuple[pd.DataFrame, str]:
@@ -126,11 +131,13 @@ def averages(table: Table) -> tuple[pd.DataFrame, str]:
 
 def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFrame) -> str:
     """The main result of the table in one sentence, with its interval."""
+    if systems.empty:
+        return "No system has results on all datasets."
     best, name = systems.iloc[0], reference["system"]
     other = systems.iloc[min(1, len(systems) - 1)] if best["system"] == name else best
     difference = f"{number(other['delta'], 3, signed=True)} {interval_text(other['low'], other['high'])}"
     if len(systems) == 1:
-        sentence = f"`{name}` is the only system"
+        sentence = f"`{best['system']}` is the only system{' with all datasets' * (best['system'] != name)}"
     elif best["system"] == name:
         sentence = (
             f"`{name}` has the highest average of {len(systems)} systems; `{other['system']}`, the next, differs from"
@@ -146,18 +153,25 @@ def _sentence(reference: pd.Series, systems: pd.DataFrame, controls: pd.DataFram
 
 def scale(reports: Path) -> str:
     """The size of the sample run: training steps, seeds of the reference, rows and test sets."""
-    table = _suite(reports)
+    table = _first(reports, "suite")
     rows, _ = averages(table)
     reference = rows[rows["reference"]].iloc[0]
     sizes = read_table(reports / "tables", "integrity").frame
     counts = sorted(sizes[sizes["suite"].isin(rows["suite"])]["scored:test"].astype(int))
     seeds = 0 if pd.isna(reference["n_seeds"]) else int(reference["n_seeds"])
     shown = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
-    parts = [*_steps(reports), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
+    parts = [*_size(reports, reference["system"]), *_steps(reports), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
     return (
-        f"**A demonstration, not a benchmark result**: a 22.7 M encoder, {', '.join(parts)}, {shown} rows of each of"
-        f" {len(counts)} test set{'s' * (len(counts) != 1)}."
+        f"**A demonstration, not a benchmark result**: {', '.join(parts)}, {shown} rows of each of {len(counts)} test"
+        f" set{'s' * (len(counts) != 1)}."
     )
+
+
+def _size(reports: Path, system: str) -> list[str]:
+    """Number of parameters of a system, from the report's table; [] if it does not list the system."""
+    table = written_tables(reports).get("parameters")
+    counts = table.frame.loc[table.frame["system"] == system, "parameters"] if table else []
+    return [f"a {count / 1e6:.1f} M encoder" for count in counts]
 
 
 def _steps(reports: Path) -> list[str]:
@@ -174,24 +188,20 @@ def _verdicts(reports: Path) -> str:
 
 def scores(reports: Path) -> str:
     """The suite's metric only: systems by datasets and their average, with marks and their explanations."""
-    table = _suite(reports)
+    table = _first(reports, "suite")
     shown = tuple(column for column in table.columns if column.kind == "text" or column.value == "value")
     return _narrow(replace(table, columns=shown))
 
 
 def multi(reports: Path) -> str:
     """The report's first multi-label suite under one protocol, without the per-label columns."""
-    for table in written_tables(reports).values():
-        if table.kind == "multi":
-            titles = tuple(column.title for column in table.columns if column.title in MULTI)
-            return _narrow(picked(_held_out(table), titles))
-    raise ValueError(f"{reports}: no table of a multi-label suite")
+    table = _held_out(_first(reports, "multi"))
+    return _narrow(picked(table, tuple(column.title for column in table.columns if column.title in MULTI)))
 
 
 def _narrow(table: Table) -> str:
-    """The table as Markdown, with only those notes that start with a printed mark."""
-    marks = {mark for row in cells(table) for cell in row for mark in cell.marks}
-    return to_markdown(replace(table, notes=tuple(n for n in table.notes if n[0] in marks), signature=""))
+    """The table as Markdown, with only those notes that explain a printed mark."""
+    return to_markdown(replace(table, notes=explained(table), signature=""))
 
 
 def _targets(reports: Path) -> pd.DataFrame | None:
@@ -240,7 +250,7 @@ def _speed(reports: Path) -> str:
 BLOCKS: dict[str, Callable[[Path], str]] = {
     "headline": headline,
     "scale": scale,
-    "suite": lambda reports: to_markdown(_suite(reports)),
+    "suite": lambda reports: to_markdown(_first(reports, "suite")),
     "scores": scores,
     "multi": multi,
     "verdicts": _verdicts,

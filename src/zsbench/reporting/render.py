@@ -79,7 +79,7 @@ class Table:
     Attributes:
         title: caption.
         frame: tidy numbers, with separate columns for estimates, bounds, p and flags; printed numbers are floats.
-        columns: printed columns; the first is the row header. By default, every column of the frame under its name.
+        columns: printed columns; the first is the row header.
         keys: frame columns that identify a printed row; by default, every frame row is one.
         spread: frame column whose values are spread over printed columns (`Column.at`).
         group: frame column that divides rows into blocks with a heading each; rows of a block are contiguous.
@@ -92,7 +92,7 @@ class Table:
 
     title: str
     frame: pd.DataFrame
-    columns: tuple[Column, ...] = ()
+    columns: tuple[Column, ...]
     keys: tuple[str, ...] = ()
     spread: str = ""
     group: str = ""
@@ -103,19 +103,9 @@ class Table:
     section: str = ""
 
     def __post_init__(self) -> None:
-        if not self.columns:
-            object.__setattr__(self, "columns", tuple(map(_plain_column, self.frame.items())))
         shown = [c for c in self.columns if c.kind != "text"]
         numbers = {name for c in shown for name in (c.value, c.plus, *c.interval, *c.sets) if name in self.frame}
         object.__setattr__(self, "frame", self.frame.astype(dict.fromkeys(numbers, float)))
-
-
-def _plain_column(named: tuple[Any, pd.Series]) -> Column:
-    """A printed column for a frame column; whole numbers have no decimals."""
-    name, values = named
-    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return Column(name, name)
-    return Column(name, name, "count" if (values.dropna() % 1 == 0).all() else "number")
 
 
 @dataclass(frozen=True)
@@ -235,6 +225,12 @@ def trimmed(table: Table, extra: bool = False) -> Table:
     return replace(table, columns=tuple(shown[c] for c in filled) if lines else tuple(shown))
 
 
+def explained(table: Table) -> tuple[str, ...]:
+    """The notes of a table that explain a mark it prints, i.e. start with that mark."""
+    marks = {mark for row in cells(table) for cell in row for mark in cell.marks}
+    return tuple(note for note in table.notes if note[0] in marks)
+
+
 def grouped(table: Table) -> list[tuple[str, list[list[Cell]]]]:
     """The printed rows in blocks: (heading, rows); a single block with heading "" if there is no `group`."""
     blocks = itertools.groupby(cells(table), key=lambda line: str(line[0].row.get(table.group, "")))
@@ -311,20 +307,21 @@ def _pipe_table(titles: Sequence[str], rows: list[list[str]], align: list[str]) 
 def to_latex(table: Table) -> str:
     """A booktabs tabular with notes below, to be `\\input` inside a table environment."""
     table = trimmed(table)
-    rows = [[tex_cell(cell) for cell in row] for row in cells(table)]
-    # After "\\", LaTeX reads "[" as an argument.
-    rows = [[f"{{}}{line[0]}" if line[0].startswith("[") else line[0], *line[1:]] for line in rows]
-    align = "".join("l" if column.kind == "text" else "r" for column in table.columns)
     lines = [f"% {table.signature}"] if table.signature else []
-    lines.append(tabular([column.title for column in table.columns], rows, align))
+    lines.append(tabular(table.columns, [column.title for column in table.columns], cells(table)))
     return "\n".join([*lines, *(rf"{{\par\footnotesize {escape_tex(note)}\par}}" for note in table.notes)]) + "\n"
 
 
-def tabular(titles: list[str], rows: list[list[str]], align: str) -> str:
-    """A booktabs tabular. Titles are escaped here; cells are LaTeX already."""
+def tabular(columns: Sequence[Column], titles: Sequence[str], rows: list[list[Cell]], edge: str = "") -> str:
+    """A booktabs tabular of printed cells; `edge` is put at both ends of the column format."""
     head = list(map(escape_tex, titles))
-    body = pd.DataFrame(rows).reindex(columns=range(len(head))).style.hide(axis="index")
-    return str(body.format_index(head.__getitem__, axis=1).to_latex(hrules=True, column_format=align)).strip()
+    lines = [[tex_cell(cell) for cell in row] for row in rows]
+    for line in lines:
+        line[0] = re.sub(r"^\[", "{}[", line[0])  # after "\\", LaTeX reads "[" as an argument
+    align = "".join("l" if column.kind == "text" else "r" for column in columns)
+    body = pd.DataFrame(lines).reindex(columns=range(len(head))).style.hide(axis="index")
+    latex = body.format_index(head.__getitem__, axis=1).to_latex(hrules=True, column_format=f"{edge}{align}{edge}")
+    return str(latex).strip()
 
 
 def tex_cell(cell: Cell) -> str:
@@ -336,7 +333,7 @@ def tex_cell(cell: Cell) -> str:
 
 def to_html(
     table: Table, link: Callable[[Mapping[str, Any], Column], str] = lambda row, column: "", csv: str = ""
-) -> str:
+) -> Markup:
     """A table for the page: sortable, with a filter and selectable columns; intervals are below their numbers.
 
     Args:
@@ -344,23 +341,8 @@ def to_html(
         csv: URL of the tidy CSV, or "".
     """
     table = trimmed(table, extra=True)
-    blocks = [
-        (
-            heading,
-            [
-                [(c, column, link(c.row, column)) for c, column in zip(line, table.columns, strict=True)]
-                for line in lines
-            ],
-        )
-        for heading, lines in grouped(table)
-    ]
-    count = sum(len(lines) for _, lines in blocks)
-    return (
-        environment(True)
-        .get_template("table.html")
-        .render(table=table, blocks=blocks, count=count, csv=csv, most=MOST_ROWS)
-        .strip()
-    )
+    template = environment(True).get_template("table.html")
+    return Markup(template.render(table=table, blocks=grouped(table), link=link, csv=csv, most=MOST_ROWS).strip())
 
 
 def environment(html: bool) -> jinja2.Environment:

@@ -64,7 +64,7 @@ class Results:
 
     def _cell_row(self, cell: CellId, card: dict[str, Any], value: float | None) -> dict[str, Any]:
         suite, dataset, system, seed = cell
-        protocol, split = self.run.decision(suite) or ("", "")
+        protocol, split = self.run.decision(suite)
         entry, state = self.run.system(system), status(card)
         return {
             "suite": suite,
@@ -113,7 +113,7 @@ class Results:
         """The answers of a system, one row per text and seed.
 
         Args:
-            dataset: id of the dataset; if several suites have it, the first is used.
+            dataset: id of the dataset.
             seed: one of the system's seeds; by default all.
             protocol: protocol of a multi-label suite (`fixed-0.5`, `held-out`, ...); by default the one that tables
                 show first.
@@ -131,15 +131,14 @@ class Results:
         return pd.concat([self._texts(cell, protocol) for cell in cells], ignore_index=True)
 
     def _cells(self, dataset: str, system: str, seed: int | None) -> list[CellId]:
-        """Cells with scores of a system on a dataset, in the dataset's first suite."""
+        """Cells with scores of a system on a dataset."""
         if dataset not in self.run.titles:
             raise ConfigError(f"dataset: {dataset!r} is not in this run{suggest(dataset, self.run.titles)}")
         scored = [cell for cell in self.run.cells() if cell[1] == dataset]
-        systems = {cell[2] for cell in scored}
-        if system not in systems:
+        cells = {cell[3]: cell for cell in scored if cell[2] == system}
+        if not cells:
+            systems = {cell[2] for cell in scored}
             raise ConfigError(f"system: {system!r} has no scores on {dataset!r}{suggest(system, systems)}")
-        suite = next(cell[0] for cell in scored if cell[2] == system)
-        cells = {cell[3]: cell for cell in scored if cell[0] == suite and cell[2] == system}
         if seed is not None and seed not in cells:
             raise ConfigError(f"seed: {system!r} has no seed {seed}{suggest(seed, cells)}")
         return list(cells.values()) if seed is None else [cells[seed]]
@@ -162,7 +161,7 @@ class Results:
     def _decision(self, cell: Cell, protocol: str) -> Decision:
         """The stored decision under a protocol, on its last split (test if there is one)."""
         decisions = {decision.protocol: decision for decision in read_decisions(self.run.layout, cell)}
-        wanted = protocol or (self.run.decision(cell.suite) or ("", ""))[0]
+        wanted = protocol or self.run.decision(cell.suite)[0]
         if wanted not in decisions:
             raise ConfigError(f"protocol: {wanted!r} is not among those of {cell.name}{suggest(wanted, decisions)}")
         return decisions[wanted]

@@ -1,8 +1,8 @@
 """`zsbench same`: whether two runs of one config have the same content, apart from times and environments.
 
-Values that may differ between equal runs are marked in the files: under `volatile` in cards and training records, as a
-column role in tables. Figures that show times are listed here. Files rendered from other files (pages, Markdown, LaTeX)
-are not compared; their sources are.
+Values that may differ between equal runs are marked in the files: under `volatile` in cards and records, as a column
+role in tables. Frames and figures that hold times are listed here. Files rendered from other files (pages, Markdown,
+LaTeX) are not compared; their sources are.
 """
 
 import json
@@ -15,8 +15,11 @@ import pandas as pd
 from zsbench.reporting.render import SIDECAR, read_table
 from zsbench.store.provenance import read_json
 
-TIMED = ("cost",)  # figures of speed and memory
-VOLATILE = ["seconds", "texts_per_second", "peak_memory_mb"]  # columns of `cost.parquet`
+TIMED_FIGURES = ("cost", "label_counts")  # figures of speed and memory
+VOLATILE = {  # columns of analysis frames
+    "cost": ["seconds", "texts_per_second", "peak_memory_mb"],
+    "label_counts": ["milliseconds"],
+}
 SKIPPED = ("logs", "cache", "failures")  # output of jobs; copies of cells; earlier failed attempts
 RENDERED = (".html", ".md", ".tex", ".zip")  # rendered from files that are compared
 
@@ -43,7 +46,7 @@ def _names(folder: Path) -> set[str]:
 
 
 def _is_aside(path: Path) -> bool:
-    timed = path.stem in TIMED and path.parts[0] == "figures"
+    timed = path.stem in TIMED_FIGURES and path.parts[0] == "figures"
     return timed or path.name.startswith(".") or path.suffix in RENDERED  # dot files are locks
 
 
@@ -55,12 +58,24 @@ def content(path: Path) -> Any:
 def _json(path: Path) -> Any:
     value = read_json(path)
     if isinstance(value, dict):
-        return json.dumps({key: entry for key, entry in value.items() if key not in value.get("volatile", [])})
-    return [entry for entry in value if not (isinstance(entry, dict) and entry.get("name") in TIMED)]
+        return json.dumps(_without(value, value.get("volatile", [])))
+    return [entry for entry in value if not (isinstance(entry, dict) and entry.get("name") in TIMED_FIGURES)]
+
+
+def _without(value: Any, names: list[str]) -> Any:
+    """The value without these keys, at any depth."""
+    if isinstance(value, dict):
+        return {key: _without(entry, names) for key, entry in value.items() if key not in names}
+    return [_without(entry, names) for entry in value] if isinstance(value, list) else value
 
 
 def _parquet(path: Path) -> Any:
-    return pd.read_parquet(path).drop(columns=VOLATILE).to_csv() if path.name == "cost.parquet" else path.read_bytes()
+    """A frame without its volatile columns and the slopes of times; any other frame unchanged."""
+    if path.stem in VOLATILE:
+        return pd.read_parquet(path).drop(columns=VOLATILE[path.stem]).to_csv()
+    if path.stem == "label_slopes":
+        return pd.read_parquet(path).query("metric != 'milliseconds'").to_csv()
+    return path.read_bytes()
 
 
 def _csv(path: Path) -> Any:
@@ -68,7 +83,8 @@ def _csv(path: Path) -> Any:
     if not path.with_suffix(f".{SIDECAR}").is_file():
         return path.read_bytes()
     table = read_table(path.parent, path.stem)
-    return table.frame.drop(columns=[column.value for column in table.columns if column.volatile]).to_csv()
+    volatile = [name for column in table.columns if column.volatile for name in (column.value, *column.interval)]
+    return table.frame.drop(columns=volatile).to_csv()
 
 
 READERS: dict[str, Callable[[Path], Any]] = {".json": _json, ".parquet": _parquet, ".csv": _csv}

@@ -66,19 +66,17 @@ def _below_its_encoder(run: RunData, ranking: pd.Series) -> str:
 
 def _tested(run: RunData, suite: str, ranking: pd.Series) -> str:
     """The difference between the reference and the best other system."""
-    rows = run.deltas[(run.deltas["table"] == f"{suite}_suite") & (run.deltas["dataset"] == AVERAGE)]
-    tests = rows.set_index("baseline")
+    tests = run.against_reference(suite).query("dataset == @AVERAGE").set_index("system")
     rivals = [name for name in ranking.index if name in tests.index]
     if run.reference not in ranking.index or not rivals:
         return ""
     row, sure = tests.loc[rivals[0]], tests.loc[rivals, "p_adjusted"] < run.alpha
-    # Stored as the reference minus the other system; shown as in every table, the other minus the reference.
-    difference = f"{number(-row['delta'], 3, signed=True)} {interval_text(-row['high'], -row['low'])}"
+    difference = f"{number(row['delta'], 3, signed=True)} {interval_text(row['low'], row['high'])}"
     text = f". {rivals[0]} minus the reference {run.reference} is {difference}"
     if pd.isna(row["p_adjusted"]):  # two seeds
         return f"{text} (not tested)"
     verdict = f"{'' if sure[rivals[0]] else 'not '}significant, adjusted p {p_text(row['p_adjusted'])}"
-    above, below = ((sure & (tests.loc[rivals, "delta"] * sign > 0)).sum() for sign in (1, -1))
+    above, below = ((sure & (tests.loc[rivals, "delta"] * sign < 0)).sum() for sign in (1, -1))
     others = f"significantly better than {above} and worse than {below} of {len(rivals)} others"
     return f"{text} ({verdict}); the reference is {others}"
 
@@ -109,7 +107,8 @@ def _ablations(run: RunData) -> str:
     rest = f" No effect beyond ±{run.spec['statistics']['margin']:g}: {joined(none)}." if none else ""
     rest += f" Undecided, with the smallest difference detectable at 80 % power: {missed}." * bool(missed)
     if len(sure):
-        which = "The ablation changes" if single else f"{len(sure)} of {len(rows)} ablations change"
+        change = "changes" if len(sure) == 1 else "change"
+        which = "The ablation changes" if single else f"{len(sure)} of {len(rows)} ablations {change}"
         return f"{which} the average significantly: {changes}.{rest}"
     which = "The ablation does not change" if single else f"None of {len(rows)} ablations changes"
     return f"{which} the average significantly; the largest difference is {changes}.{rest}"
@@ -132,12 +131,11 @@ def _below(run: RunData) -> str:
 
 def _limits(run: RunData) -> str:
     """Limitations due to seeds, sampling, model selection and missing cells."""
-    counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"]}
-    limits = []
-    if counts == {1}:
+    seeds, limits = len(run.trained_seeds), []
+    if seeds == 1:
         limits.append("one seed per trained system, so intervals reflect only the sampling of rows")
-    elif counts:
-        limits.append(f"{max(counts)} seeds per trained system (their variation is included in the intervals)")
+    elif seeds:
+        limits.append(f"{seeds} seeds per trained system (their variation is included in the intervals)")
     samples = sum(sampled(card) for name in run.titles if (card := run.dataset_card(name)))
     if samples:
         which = f"{samples} of {len(run.titles)} datasets" if len(run.titles) > 1 else "the dataset"

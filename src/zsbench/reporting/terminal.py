@@ -10,7 +10,7 @@ import pandas as pd
 from zsbench.reporting.frames import AVERAGE
 from zsbench.reporting.index import SUMMARY
 from zsbench.reporting.readme import written_tables
-from zsbench.reporting.render import MARKS, MOST_ROWS, Table, cells
+from zsbench.reporting.render import MOST_ROWS, Table, cells, explained
 from zsbench.store.provenance import read_json
 
 WIDTH = 100  # columns of a terminal that does not tell its width
@@ -27,7 +27,7 @@ def summary_screen(reports: Path, width: int = WIDTH) -> str:
             lines += textwrap.wrap(text, width)
     tables = [table for table in written_tables(reports).values() if table.kind in MAIN and len(table.frame)]
     for table in sorted(tables, key=lambda table: MAIN.index(table.kind)):
-        lines += ["", table_text(_main(table), width, MOST_ROWS)]
+        lines += ["", table_text(_main(table), width, MOST_ROWS, reports.name)]
     return "\n".join(
         [
             *lines,
@@ -42,24 +42,26 @@ def summary_screen(reports: Path, width: int = WIDTH) -> str:
 def _main(table: Table) -> Table:
     """The averages of a table over datasets; of a multi-label table, its first metric under its first protocol."""
     shown = [c for c in table.columns if not c.extra and c.at in ("", AVERAGE) and not c.value.startswith("f1:")]
-    notes = tuple(note for note in table.notes if note[0] in MARKS.values())
-    table = replace(table, columns=tuple(shown), notes=notes)
-    if table.kind != "multi":
-        return table
-    first = table.frame["block"].iloc[0]
-    return replace(table, title=f"{table.title} ({first})", frame=table.frame[table.frame["block"] == first])
+    table = replace(table, columns=tuple(shown))
+    if table.kind == "multi":
+        first = table.frame["block"].iloc[0]
+        table = replace(table, title=f"{table.title} ({first})", frame=table.frame[table.frame["block"] == first])
+    return replace(table, notes=explained(table))
 
 
-def table_text(table: Table, width: int, most: int | None = None) -> str:
+def table_text(table: Table, width: int, most: int | None = None, run: str = "") -> str:
     """A table in plain text; columns that do not fit continue below, with the first column repeated.
 
     Args:
         most: rows to show; None for all.
+        run: id of the run, for the command that shows all rows.
     """
     rows = [[cell.shown for cell in row] for row in cells(table)]
     names = pd.Index([row[0] for row in rows[:most]], name=table.columns[0].title)
     frame = pd.DataFrame([row[1:] for row in rows[:most]], names, [column.title for column in table.columns[1:]])
-    more = [f"... {len(rows) - most} more: zsbench show --table {table.name}"] if most and len(rows) > most else []
+    more = (
+        [f"... {len(rows) - most} more: zsbench show {run} --table {table.name}"] if most and len(rows) > most else []
+    )
     notes = [line for note in table.notes for line in textwrap.wrap(note, width)]
     body = [line.rstrip() for line in frame.to_string(line_width=width).splitlines()]
     return "\n".join([table.title, "", *body, *more, *notes])

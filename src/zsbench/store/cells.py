@@ -47,6 +47,12 @@ def cell_ids(root: Path, suite: str = "*", system: str = "*") -> list[CellId]:
     return [(*names, int(seed.removeprefix("seed"))) for *names, seed in folders]  # type: ignore[misc]
 
 
+def dataset_card(layout: Layout, dataset: str) -> dict[str, Any]:
+    """The card of a prepared dataset; {} if it was not prepared here."""
+    path = layout.dataset_card(dataset)
+    return read_json(path) if path.is_file() else {}
+
+
 def write_scores(layout: Layout, cell: CellId, write: Callable[[Path], object]) -> str:
     """Let `write` create the cell's scores file; return its SHA-256. The cell is incomplete until its card exists."""
     layout.card(*cell).unlink(missing_ok=True)

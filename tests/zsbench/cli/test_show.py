@@ -49,7 +49,7 @@ def test_a_long_table_is_cut_with_a_way_to_the_rest(report: Path) -> None:
     more = [one.assign(system=f"a-system-with-quite-a-long-name-{i}") for i in range(40)]
     write_table(report / "tables", replace(table, frame=pd.concat([table.frame, *more])))
     screen = summary_screen(report)
-    assert "... 37 more: zsbench show --table gliclass_suite" in screen and "-name-39" not in screen
+    assert "... 37 more: zsbench show mine --table gliclass_suite" in screen and "-name-39" not in screen
 
 
 def test_a_run_without_ablations_or_topics_is_shown(report: Path) -> None:

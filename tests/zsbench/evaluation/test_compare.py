@@ -60,8 +60,8 @@ def test_every_delta_is_the_difference_of_the_printed_means(deltas, metrics):
 
 def test_the_average_is_over_datasets(deltas):
     suite = deltas[deltas["table"] == "gliclass_suite"]
-    by_dataset = suite[suite["dataset"] != "average"].groupby("baseline")["delta"].mean()
-    averages = suite[suite["dataset"] == "average"].set_index("baseline")
+    by_dataset = suite[suite["dataset"] != "average"].groupby("system")["delta"].mean()
+    averages = suite[suite["dataset"] == "average"].set_index("system")
     assert averages["delta"].to_dict() == pytest.approx(by_dataset.to_dict())
     assert set(averages["n_rows"]) == {240}
     assert averages["mcnemar_p"].isna().all()
@@ -70,8 +70,8 @@ def test_the_average_is_over_datasets(deltas):
 def test_the_named_system_meets_every_other(deltas, analysed):
     suite = deltas[(deltas["table"] == "gliclass_suite") & (deltas["dataset"] == "average")]
     others = [one["id"] for one in analysed.spec["systems"] if "gliclass" in one["suites"]]
-    assert set(suite["system"]) == {"gliznet-full"}
-    assert suite["baseline"].tolist() == [name for name in others if name != "gliznet-full"]
+    assert set(suite["baseline"]) == {"gliznet-full"}
+    assert suite["system"].tolist() == [name for name in others if name != "gliznet-full"]
 
 
 def test_ablations_are_the_derived_contrasts(deltas):
@@ -155,7 +155,7 @@ def test_mcnemar_compares_the_first_seeds(deltas, analysed):
     for name, seed in (("gliznet-full", 1), ("biencoder", 0)):
         cell = read_cell(layout, "gliclass", dataset, name, seed)
         right.append(cell.scores.argmax(axis=1) == cell.gold.argmax(axis=1))
-    row = deltas[(deltas["table"] == "gliclass_suite") & (deltas["dataset"] == "beta")].set_index("baseline")
+    row = deltas[(deltas["table"] == "gliclass_suite") & (deltas["dataset"] == "beta")].set_index("system")
     assert row.at["biencoder", "mcnemar_p"] == pytest.approx(mcnemar(*right))
 
 

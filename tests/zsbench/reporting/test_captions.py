@@ -11,6 +11,11 @@ from zsbench.reporting.tables.base import BUILDERS
 FOLDER = Path(__file__).resolve().parents[3] / "workflow" / "report"
 
 
+def test_captions_do_not_name_the_level_of_a_run() -> None:
+    for kind in ("label_counts", "label_slopes", "forest"):
+        assert not set("0123456789") & set((FOLDER / f"{kind}.rst").read_text(encoding="utf-8")) - {"0"}, kind
+
+
 @pytest.mark.parametrize("kind", [*FIGURES, *BUILDERS, "index", "speed"])
 def test_every_kind_has_a_caption_that_renders(kind: str) -> None:
     text = (FOLDER / f"{kind}.rst").read_text(encoding="utf-8")

@@ -68,6 +68,15 @@ def test_its_numbers_and_sources_are_those_of_the_cells(from_the_hub: Path) -> N
     assert record == every_eval_ever(from_the_hub, "gliznet-full", **WHO, seed=2, now=1.9)
 
 
+@pytest.mark.parametrize(("family", "known"), [("gliznet", True), ("imported", False), ("custom", False)])
+def test_nothing_is_claimed_about_systems_of_unknown_origin(from_the_hub: Path, family: str, known: bool) -> None:
+    for path in from_the_hub.glob("cells/*/*/gliznet-full/*/card.json"):
+        write_json(path, read_json(path) | {"family": family})
+    details = every_eval_ever(from_the_hub, "gliznet-full", **WHO, seed=2)["model_info"]["additional_details"]
+    expected = ("self_deployed", "open_weights") if known else ("unknown", "unknown")
+    assert (details["deployment_type"], details["model_availability"]) == expected
+
+
 def test_the_hub_reads_eval_results(from_the_hub: Path, tmp_path: Path) -> None:
     arguments = ["export", "eval-results", str(from_the_hub), "gliznet-full", "--seed", "3", "--into", str(tmp_path)]
     assert main([*arguments, "--source-url", "https://example.org/report"]) == 0

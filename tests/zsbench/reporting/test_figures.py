@@ -82,7 +82,8 @@ def test_stale_files_go(made: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "suite_heatmap.svg").write_text("of an earlier config")
     spec = copy.deepcopy(made.spec)
     spec["systems"] = [entry for entry in spec["systems"] if entry["control"]]
-    assert {path.stem for path in write_figures(made.root, spec, tmp_path)} <= {"figures", *figures(spec)}
+    write_figures(made.root, spec, tmp_path)
+    assert {path.stem for path in tmp_path.iterdir()} <= {"figures", *figures(spec)}
     assert not (tmp_path / "suite_heatmap.svg").exists()
 
 
@@ -90,6 +91,18 @@ def test_an_empty_run_draws_nothing(tmp_path: Path, made: SimpleNamespace) -> No
     write_figures(tmp_path / "results", made.spec, tmp_path)
     assert json.loads((tmp_path / "figures.json").read_text()) == []  # the planned files exist
     assert {path.stem for path in tmp_path.glob("*.svg")} == set(NAMES)
+
+
+def test_the_caption_of_training_curves_names_gradient_norms_only_if_drawn(made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec)
+    records = copy.deepcopy(run.trainings)
+    for record in records.values():
+        for entry in record["history"]:
+            entry["gradient_norms"] = {}
+    for trainings, named in ((run.trainings, True), (records, False)):
+        vars(run)["trainings"] = trainings
+        drawing = draw_figure(run, figures(made.spec)["training_curves"])
+        assert drawing is not None and ("gradient norms" in drawing.caption) == named
 
 
 def test_short_curves_and_flat_blend_weights_are_left_out(made: SimpleNamespace) -> None:
@@ -115,10 +128,15 @@ def test_who_points_at_a_mark_sees_its_numbers(made: SimpleNamespace, report: Pa
 def test_heatmap_marks_what_the_deltas_call_significant(made: SimpleNamespace, report: Path) -> None:
     deltas = pd.read_parquet(made.root / "analysis" / "deltas.parquet")
     sure = deltas[(deltas["table"] == "gliclass_suite") & (deltas["p_adjusted"] < 0.05)]
-    expected = {(row.baseline, row.dataset): "above" if row.delta < 0 else "below" for row in sure.itertuples()}
+    expected = {(row.system, row.dataset): "above" if row.delta > 0 else "below" for row in sure.itertuples()}
     drawn = pd.read_csv(report / "figures" / "gliclass_heatmap.csv").dropna(subset=["mark"])
     assert {(row.system, row.dataset): row.mark for row in drawn.itertuples()} == expected
     assert expected
+
+
+def test_seeds_in_the_data_of_a_forest_are_those_of_the_system(report: Path) -> None:
+    seeds = pd.read_csv(report / "figures" / "gliclass_forest.csv").groupby("system")["n_seeds"].unique().str[0]
+    assert seeds["biencoder"] == 1 and seeds["nli-mini"] == 3
 
 
 def test_a_forest_without_tests_prints_no_nan(made: SimpleNamespace) -> None:

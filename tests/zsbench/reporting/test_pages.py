@@ -145,6 +145,11 @@ def test_every_figure_is_in_the_page(report: Path, page: Page) -> None:
     assert text.count("<title>") > 50  # tooltips of marks
 
 
+def test_only_rows_that_were_scored_are_listed_as_scored(report: Path) -> None:
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert "<dt>rows scored</dt><dd>test 60, validation 60" in page and "train 120" not in page
+
+
 def test_values_are_escaped(report: Path) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     assert "A &lt;note&gt; &amp; more." in text and "Text 1 of <" not in text
@@ -163,12 +168,6 @@ def test_the_only_time_is_in_the_volatile_line(report: Path) -> None:
     assert len(stamped) == 1 and 'class="volatile"' in stamped[0]
 
 
-def test_a_run_without_tables_and_figures_still_has_a_page(made: SimpleNamespace, tmp_path: Path) -> None:
-    write_report(made.root, made.spec, tmp_path)
-    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert "summary" in page.ids and "training" in page.ids and "ablations" not in page.ids
-
-
 def test_a_single_system_leads_nobody(made: SimpleNamespace) -> None:
     kept = [entry for entry in made.spec["systems"] if entry["id"] == "gliznet-full" or entry["control"]]
     said = sentences(RunData(made.root, made.spec | {"systems": kept}))
@@ -181,9 +180,9 @@ def test_summary_starts_with_the_answer(made: SimpleNamespace) -> None:
     ranking = run.suite_means("gliclass")["average"].drop(list(run.controls)).sort_values(ascending=False)
     assert said[0].startswith(f"{ranking.index[0]} leads Single-label suite: macro-F1 {ranking.iloc[0]:.3f}")
     rows = run.deltas[(run.deltas["table"] == "gliclass_suite") & (run.deltas["dataset"] == "average")]
-    rows = rows[~rows["baseline"].isin(run.controls)]
+    rows = rows[~rows["system"].isin(run.controls)]
     sure = rows[rows["p_adjusted"] < 0.05]["delta"]
-    assert f"better than {(sure > 0).sum()} and worse than {(sure < 0).sum()} of {len(rows)} others" in said[0]
+    assert f"better than {(sure < 0).sum()} and worse than {(sure > 0).sum()} of {len(rows)} others" in said[0]
     rival = next(name for name in ranking.index if name != run.reference)
     shown = re.search(rf"{rival} minus the reference {run.reference} is ([+-][0-9.]+)", said[0])
     assert shown and float(shown[1]) == pytest.approx(ranking[rival] - ranking[run.reference], abs=0.0015)
@@ -201,6 +200,17 @@ def test_the_summary_names_ablations_without_effect_and_undecided_ones(made: Sim
     text = next(sentence for sentence in sentences(run) if "ablation" in sentence)
     none, undecided = text.split(" No effect beyond ±")[1].split(" Undecided")
     assert none == f"{run.spec['statistics']['margin']:g}: {factors[0]}." and factors[1] in undecided
+
+
+def test_one_ablation_changes_and_two_change(made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec)
+    rows = run.deltas[(run.deltas["table"] == "ablations") & (run.deltas["dataset"] == "average")].index
+    for sure, words in ((1, "ablations changes"), (2, "ablations change")):
+        vars(run)["deltas"] = run.deltas.assign(p_adjusted=0.9)
+        vars(run)["deltas"].loc[rows[:sure], "p_adjusted"] = 0.01
+        assert any(
+            f"{sure} of {len(rows)} {words} the average significantly" in sentence for sentence in sentences(run)
+        )
 
 
 def test_the_first_sentence_says_when_training_made_the_reference_worse(

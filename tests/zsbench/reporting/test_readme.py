@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from zsbench.reporting.readme import MOST_ROWS, NO_SPEED, headline, render, scale
-from zsbench.reporting.render import Column, Table, write_table
+from zsbench.reporting.readme import HEADLINE_ROWS, NO_SPEED, headline, render, scale
+from zsbench.reporting.render import MARKS, Column, Table, write_table
+from zsbench.reporting.tables.base import UNMOVED_NOTE
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "reports" / "sample"
@@ -97,7 +98,15 @@ def test_a_multi_label_block_shows_held_out_rows_and_their_notes(tmp_path: Path)
     assert lines[-3:] == ["- a, held-out on test: gains", "- † of a", "- `sign`"]
 
 
-# system, average, delta of the reference minus it, seeds, sets, control
+def test_every_printed_mark_is_explained(report: Path) -> None:
+    for name in ("scores", "multi", "headline"):
+        lines = body(name, report)
+        text = re.sub(r"(?<!\\)\*", "", "".join(cell for row in cells(lines)[2:] for cell in row))  # bold, headings
+        notes = [line.removeprefix("- ").removeprefix("\\") for line in lines if not line.startswith("|")]
+        assert set(text) & set(MARKS.values()) <= {note[0] for note in notes if note}, name
+
+
+# system, average, its delta to the reference, seeds, sets, control
 SYSTEMS = [
     ("full", 0.5, None, 2, 2, False),
     ("warm", 0.7, 0.2, 2, 2, False),
@@ -127,9 +136,16 @@ def sample(folder: Path, systems: list[tuple] = SYSTEMS) -> Path:
         reference=frame["system"] == "full",
     )
     frame["system.unmoved"] = frame["system"] == "warm"
-    write_table(folder / "tables", Table("Suite", frame, name="s_suite", kind="suite"))
+    columns = tuple(Column(name, name) for name in ("system", "value"))
+    notes = ("* differs", "° differs for these checkpoints only", UNMOVED_NOTE, "A note.")
+    write_table(folder / "tables", Table("Suite", frame, columns, notes=notes, name="s_suite", kind="suite"))
+    parameters = pd.DataFrame({"system": ["full", "low"], "parameters": [436_148_232.0, 1e6]})
+    heads = (Column("System", "system"), Column("Parameters", "parameters", "count"))
+    write_table(folder / "tables", Table("Parameters", parameters, heads, name="parameters", kind="parameters"))
     sizes = pd.DataFrame({"suite": ["s", "s", "other"], "scored:test": [1200, 80, 7]})
-    write_table(folder / "tables", Table("Integrity", sizes, name="integrity", kind="integrity"))
+    write_table(
+        folder / "tables", Table("Integrity", sizes, (Column("suite", "suite"),), name="integrity", kind="integrity")
+    )
     return folder
 
 
@@ -140,7 +156,13 @@ def test_the_headline_ranks_whole_averages_and_one_control_without_gold(tmp_path
     assert [row[0] for row in rows] == ["warm §", "encoder", "full", "low", "majority"]
     assert "°" in rows[3][1]
     assert rows[0][1:] == ["0.700 \\*", "+0.200 [+0.150, +0.300]", "0.002"]
-    assert rows[2][2] == "–" and lines[-1].startswith("§ ")
+    assert rows[2][2] == "–" and lines[-5:] == [
+        "\\* differs",
+        "",
+        "° differs for these checkpoints only",
+        "",
+        UNMOVED_NOTE,
+    ]
     sentence = next(line for line in lines if line.startswith("`"))
     assert "`warm`" in sentence and "+0.200 [+0.150, +0.300]" in sentence and "`majority`, reaches 0.300" in sentence
 
@@ -148,8 +170,15 @@ def test_the_headline_ranks_whole_averages_and_one_control_without_gold(tmp_path
 def test_the_headline_keeps_reference_encoder_and_control_among_many(tmp_path: Path) -> None:
     many = [(f"v{i}", 0.8 + i / 100, 0.3, 2, 2, False) for i in range(20)]
     rows = cells(headline(sample(tmp_path, SYSTEMS + many)).splitlines())[2:]
-    assert len(rows) == MOST_ROWS
+    assert len(rows) == HEADLINE_ROWS
     assert [row[0] for row in rows] == ["v19", "v18", "encoder", "full", "majority"]
+
+
+def test_a_reference_that_lacks_a_dataset_comes_last_and_is_not_ranked(tmp_path: Path) -> None:
+    lines = headline(sample(tmp_path, [("full", 0.95, None, 2, 1, False), *SYSTEMS[1:]])).splitlines()
+    rows = cells(lines)[2:]
+    assert rows[-1][:2] == ["full", "0.950 (1 of 2 sets)"] and rows[0][0] == "warm §"
+    assert any(line.startswith("`warm` has the highest average of 3 systems") for line in lines)
 
 
 def test_the_reference_may_be_the_best(tmp_path: Path) -> None:
@@ -158,7 +187,7 @@ def test_the_reference_may_be_the_best(tmp_path: Path) -> None:
 
 
 def test_the_scale_is_that_of_the_report(tmp_path: Path) -> None:
-    assert "2 seeds, 80 to 1,200 rows of each of 2 test sets" in scale(sample(tmp_path))
+    assert "a 436.1 M encoder, 2 seeds, 80 to 1,200 rows of each of 2 test sets" in scale(sample(tmp_path))
     (tmp_path / "summary.json").write_text('{"facts": {"Training": "1,048 steps of 16 texts"}}')
     assert "1,048 steps of 16 texts, 2 seeds" in scale(tmp_path)
 

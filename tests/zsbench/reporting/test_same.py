@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from zsbench.cli.main import main
+from zsbench.evaluation.label_slopes import gather_label_counts
 from zsbench.reporting.figures import write_figures
 from zsbench.reporting.page import write_report
 from zsbench.reporting.same import differences
@@ -41,6 +42,12 @@ def pair(made: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Pai
     cost[["seconds", "peak_memory_mb"]] *= 2
     cost["texts_per_second"] /= 2
     cost.to_parquet(path, index=False)
+    for path in slow.glob("label_counts/*.json"):
+        record = read_json(path)
+        for entry in record["sets"]["movies"]["counts"]:
+            entry |= {"seconds": entry["labels"] * entry["seconds"]} if "seconds" in entry else {}
+        write_json(path, record)
+    gather_label_counts(slow, made.spec)
     return first, slow, rendered(made, first, folder / "a"), rendered(made, slow, folder / "b")
 
 
@@ -48,6 +55,8 @@ def test_times_do_not_count(pair: Pair) -> None:
     first, slow, page, other = pair
     assert (page / "index.html").read_text() != (other / "index.html").read_text()
     assert (first / "analysis" / "cost.parquet").read_bytes() != (slow / "analysis" / "cost.parquet").read_bytes()
+    slopes = [pd.read_parquet(root / "analysis" / "label_slopes.parquet") for root in (first, slow)]
+    assert not slopes[0].equals(slopes[1])
     assert differences(first, slow) == []
     assert differences(page, other) == []
 
@@ -55,6 +64,7 @@ def test_times_do_not_count(pair: Pair) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
+        ("tables/label_slopes.csv", "gliznet-full", "another"),
         ("tables/gliclass_suite.csv", "0.", "1."),
         ("figures/gliclass_forest.svg", "<path", "<PATH"),
     ],

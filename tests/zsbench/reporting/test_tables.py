@@ -14,9 +14,10 @@ import pytest
 
 from zsbench.config.published import PUBLISHED, load_published
 from zsbench.plan.contents import ReportItem, tables
+from zsbench.reporting.figures import draw_figure
 from zsbench.reporting.frames import AVERAGE, RunData
 from zsbench.reporting.page import linker
-from zsbench.reporting.render import Table, read_table
+from zsbench.reporting.render import Column, Table, read_table
 from zsbench.reporting.summary import sentences
 from zsbench.reporting.tables import write_tables
 from zsbench.reporting.tables.base import BUILDERS, available_items, build_table, table
@@ -47,9 +48,9 @@ def suite(run: RunData) -> pd.DataFrame:
 
 def test_every_table_of_the_plan_is_written_in_every_form(made: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "stale.json").write_text("of an earlier config")
-    names = write_tables(made.root, made.spec, tmp_path)
-    assert names == list(tables(made.spec))
-    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{ending}" for name in names for ending in ENDINGS}
+    write_tables(made.root, made.spec, tmp_path)
+    expected = {f"{name}.{ending}" for name in tables(made.spec) for ending in ENDINGS}
+    assert {path.name for path in tmp_path.iterdir()} == expected
 
 
 def test_two_renderings_are_byte_identical_whatever_the_hash_seed(
@@ -74,7 +75,7 @@ def test_two_renderings_are_byte_identical_whatever_the_hash_seed(
 def registered() -> Iterator[None]:
     @table("counts", "cost", always=True)
     def counts(run: RunData) -> Table:
-        return Table("Counts", pd.DataFrame({"cells": [len(run.cells())]}))
+        return Table("Counts", pd.DataFrame({"cells": [len(run.cells())]}), (Column("Cells", "cells", "count"),))
 
     yield
     from zsbench.reporting.tables import base
@@ -84,22 +85,22 @@ def registered() -> Iterator[None]:
 
 
 def test_a_new_table_is_one_registered_function(made: SimpleNamespace, tmp_path: Path, registered: None) -> None:
-    assert write_tables(made.root, made.spec, tmp_path)[-1] == "counts"
+    write_tables(made.root, made.spec, tmp_path)
     assert read_table(tmp_path, "counts").frame["cells"].tolist() == [len(RunData(made.root, made.spec).cells())]
 
 
 def test_the_suite_table_holds_the_means_and_the_deltas(run: RunData) -> None:
     frame, means = suite(run), run.suite_means("gliclass")
-    deltas = run.deltas[run.deltas["table"] == "gliclass_suite"].set_index(["baseline", "dataset"])
+    deltas = run.deltas[run.deltas["table"] == "gliclass_suite"].set_index(["system", "dataset"])
     assert frame["value"].to_dict() == pytest.approx(means.stack().to_dict())
     for key, row in frame.iterrows():
         if key not in deltas.index:
             assert row["reference"] or key[0].endswith("-random")
             assert pd.isna(row["delta"])
         else:
-            stored = deltas.loc[key]  # the reference minus the row
-            expected = [-stored["delta"], -stored["high"], -stored["low"], stored["p"]]
-            assert row[["delta", "low", "high", "p"]].tolist() == pytest.approx(expected, nan_ok=True)
+            stored, names = deltas.loc[key], ["delta", "low", "high", "equivalence_low", "equivalence_high", "p"]
+            assert row[names].tolist() == pytest.approx(stored[names].tolist(), nan_ok=True)
+            assert not row["equivalence_high"] < row["delta"] and not row["delta"] < row["equivalence_low"]
             assert row["delta"] == pytest.approx(row["value"] - frame.loc[("gliznet-full", key[1]), "value"])
     averages = frame.xs(AVERAGE, level="dataset")
     assert (averages["n_sets"] == 4).all() and averages.loc["gliznet-full", "n_seeds"] == 3
@@ -269,6 +270,26 @@ def test_sensitivity_takes_means_of_seeds_and_their_extremes(copied: RunData) ->
     (row,) = built(copied, "sensitivity").frame.to_dict("records")
     keys = ("k", "mean", "lowest", "highest", "spread", "flip_rate")
     assert [row[key] for key in keys] == pytest.approx([4, 0.5, 0.3, 0.6, 0.25, 0.25])
+
+
+def test_only_rows_that_were_scored_count_as_scored(run: RunData) -> None:
+    frame = built(run, "integrity").frame.set_index("dataset")
+    assert [name for name in frame if name.startswith("scored:")] == ["scored:test", "scored:validation"]
+    assert frame.loc["topics-mini", ["scored:test", "scored:validation"]].tolist() == [60, 60]
+
+
+def test_intervals_are_named_with_the_level_of_the_run(made: SimpleNamespace) -> None:
+    run = RunData(made.root, made.spec | {"statistics": made.spec["statistics"] | {"level": 0.8}})
+    drawing = draw_figure(run, ReportItem("label_counts"))
+    assert drawing is not None
+    for text in (" ".join(built(run, "label_counts").notes), drawing.caption):
+        assert "80 % bootstrap" in text and "95 %" not in text
+
+
+def test_a_run_that_trains_only_a_hybrid_has_trained_something(made: SimpleNamespace) -> None:
+    systems = [entry | {"trained": entry["family"] == "hybridnli"} for entry in made.spec["systems"]]
+    notes = built(RunData(made.root, made.spec | {"systems": systems}), "gliclass_suite").notes
+    assert any(note.startswith("Trained systems: mean over 3 seeds") for note in notes)
 
 
 def test_overlap_with_training_texts_is_counted_by_training_set(copied: RunData) -> None:

@@ -78,9 +78,10 @@ def run_with(
     datasets: dict[str, tuple[float, int]],
     made_of: tuple[str, ...] = ("deberta-v3-base", "zshot-hardset-v2"),
     names: tuple[str, ...] = ("gliznet-full",),
+    suite: str = "gliclass",
 ) -> RunData:
     """Write a run whose systems have these (macro-F1, rows)."""
-    where = {"suite": "gliclass", "seed": 1, "protocol": "argmax", "split": "test"}
+    where = {"suite": suite, "seed": 1, "protocol": "argmax", "split": "test"}
     rows = [
         where | {"system": system, "dataset": name, "metric": "macro_f1", "label": "", "value": value}
         for system in names
@@ -90,12 +91,12 @@ def run_with(
     pd.DataFrame(rows).to_parquet(root / "analysis" / "metrics.parquet")
     for name, (_, count) in datasets.items():
         for system in names:
-            write_json(Layout(root).card("gliclass", name, system, 1), {"rows": {"test": count}})
+            write_json(Layout(root).card(suite, name, system, 1), {"rows": {"test": count}})
     entries = [{"id": name, "title": name, "task": "single", "labels": [], "label_names": []} for name in datasets]
-    system = {"suites": ["gliclass"], "seeds": [1], "control": False, "made_of": list(made_of)}
+    system = {"suites": [suite], "seeds": [1], "control": False, "made_of": list(made_of)}
     system |= {"trained": True, "settings": {}}
     systems = [system | {"id": name, "model": name} for name in names]
-    return RunData(root, {"suites": {"gliclass": made_up_run.single_suite(entries)}, "systems": systems})
+    return RunData(root, {"suites": {suite: made_up_run.single_suite(entries)}, "systems": systems})
 
 
 def of_gliznet(run: RunData, reported: dict, system: str = "GliZNet", source: str = "P1") -> pd.DataFrame:
@@ -162,6 +163,11 @@ def test_a_dataset_with_the_publications_own_words_is_taken_where_the_run_has_it
     both = {"sst5": (0.3, 2210), "sst5-alphabetical": (0.4, 2210)}
     assert of_gliznet(run_with(tmp_path / "both", both), reported).loc["sst5", "measured"] == 0.4
     assert of_gliznet(run_with(tmp_path / "one", {"sst5": (0.3, 2210)}), reported).loc["sst5", "measured"] == 0.3
+
+
+def test_a_dataset_is_found_in_whatever_suite_the_run_has_it(tmp_path, reported):
+    frame = of_gliznet(run_with(tmp_path, {"sst5": (0.3, 2210)}, suite="gliclass-script"), reported)
+    assert frame.loc["sst5", "measured"] == 0.3 and pd.notna(frame.loc["sst5", "difference"])
 
 
 def test_the_thresholds_are_those_of_the_printed_headline(reported):

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from sklearn.metrics import precision_recall_curve
 
+from hybridnli.thresholds import f1
+from zsbench.evaluation.metrics import per_label
 from zsbench.reporting.figures.style import (
     Drawing,
     figure,
@@ -44,13 +46,9 @@ def _weights_note(run: RunData, names: list[str], dataset: str, split: str) -> s
 @figure("f1", "suite-{suite}", "F1 by label")
 def label_f1(run: RunData, suite: str) -> Drawing | None:
     """F1 per label and macro-F1 on the first dataset of the suite: one mark per system, with the range over seeds."""
-    shown, dataset = run.decision(suite), next(iter(run.datasets(suite)))
-    if shown is None:
-        return None
+    (protocol, split), dataset = run.decision(suite), next(iter(run.datasets(suite)))
     labels = run.datasets(suite)[dataset]["label_names"]
-    frame = run.metrics
-    frame = frame[(frame["suite"] == suite) & (frame["protocol"] == shown[0]) & (frame["split"] == shown[1])]
-    frame = frame[frame["dataset"] == dataset]
+    frame = run.decided(suite).query("dataset == @dataset")
     single = frame[(frame["metric"] == "f1") & frame["label"].isin(labels)]
     whole = frame[frame["metric"] == "macro_f1"].assign(label="macro-F1")
     grouped = pd.concat([whole, single]).groupby(["label", "system"], observed=True)["value"]
@@ -71,8 +69,8 @@ def label_f1(run: RunData, suite: str) -> Drawing | None:
     best = table[table["label"] == "macro-F1"].sort_values("mean").iloc[-1]
     alt = f"F1 of {len(names)} systems on {len(labels)} labels. Highest macro-F1: {best['system']}, {best['mean']:.3f}."
     caption = (
-        f"On {dataset}, {shown[1]} split, protocol {shown[0]} ({PROTOCOLS[shown[0]]}). Marks: means; lines: range over "
-        f"seeds; {_seeds(run, names)}.{_weights_note(run, names, dataset, shown[1])}{run.shown_note(names, suite)}"
+        f"On {dataset}, {split} split, protocol {protocol} ({PROTOCOLS[protocol]}). Marks: means; lines: range over "
+        f"seeds; {_seeds(run, names)}.{_weights_note(run, names, dataset, split)}{run.shown_note(names, suite)}"
     )
     return Drawing(canvas, table, alt, caption)
 
@@ -94,22 +92,20 @@ class Curves:
 
 
 def _curves(run: RunData, suite: str) -> Curves | None:
-    shown, dataset = run.decision(suite), next(iter(run.datasets(suite)))
-    if shown is None:
+    (protocol, split), dataset = run.decision(suite), next(iter(run.datasets(suite)))
+    if not protocol:
         return None
-    frame = run.metrics
-    frame = frame[(frame["suite"] == suite) & (frame["dataset"] == dataset) & (frame["metric"] == "threshold")]
-    frame = frame[(frame["protocol"] == shown[0]) & (frame["split"] == shown[1])]
+    frame = run.decided(suite).query("dataset == @dataset and metric == 'threshold'")
     scores, thresholds = {}, {}
     for name in run.headline(suite, limit=4):
         seed = run.seeds(name)[0]
         stored = run.scores(suite, dataset, name, seed)
         if stored is not None:
-            scores[name] = stored[stored["split"] == shown[1]]
+            scores[name] = stored[stored["split"] == split]
             rows = frame[(frame["system"] == name) & (frame["seed"] == seed)]
             thresholds[name] = rows.set_index("label")["value"].to_dict()
     labels = run.datasets(suite)[dataset]["label_names"]
-    return Curves(dataset, labels, *shown, scores, thresholds) if scores else None
+    return Curves(dataset, labels, protocol, split, scores, thresholds) if scores else None
 
 
 def _label(frame: pd.DataFrame, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -119,13 +115,9 @@ def _label(frame: pd.DataFrame, number: int) -> tuple[np.ndarray, np.ndarray]:
     return gold, frame[columns[number]].to_numpy(dtype=float)
 
 
-def _at(gold: np.ndarray, score: np.ndarray, threshold: float) -> tuple[float, float, float]:
-    """Precision, recall and F1 of one label at a threshold; 0/0 counts as 0, as in the tables."""
-    taken = score >= threshold
-    hits = float((taken & gold).sum())
-    precision = hits / taken.sum() if taken.any() else 0.0
-    recall = hits / gold.sum() if gold.any() else 0.0
-    return precision, recall, 2 * precision * recall / (precision + recall) if hits else 0.0
+def _at(gold: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, Any]:
+    """Precision, recall and F1 of one label at a threshold, as in the tables."""
+    return per_label(gold[:, None], (score >= threshold)[:, None], score[:, None])[0]
 
 
 def _small_multiples(count: int) -> tuple[Any, list[Any]]:
@@ -158,9 +150,9 @@ def pr_curves(run: RunData, suite: str) -> Drawing | None:
             rows += [(label, name, "curve", r, p, "") for r, p in zip(recall, precision, strict=True)]
             if label in curves.thresholds[name]:
                 threshold = curves.thresholds[name][label]
-                p, r, _ = _at(gold, score, threshold)
-                _chosen(axis, r, p, style)
-                rows.append((label, name, "chosen", r, p, f"{threshold:.6f}"))
+                at = _at(gold, score, threshold)
+                _chosen(axis, at["recall"], at["precision"], style)
+                rows.append((label, name, "chosen", at["recall"], at["precision"], f"{threshold:.6f}"))
         share = float(gold.mean())
         axis.axhline(share, color="0.4", linestyle=":", linewidth=1.2)
         rows += [(label, "random guess", "baseline", recall, share, "") for recall in (0.0, 1.0)]
@@ -194,12 +186,13 @@ def threshold_sensitivity(run: RunData, suite: str) -> Drawing | None:
         for name, frame in curves.scores.items():
             gold, score = _label(frame, column)
             style = series_style(run.series[name])
-            f1 = [_at(gold, score, threshold)[2] for threshold in grid]
-            axis.plot(grid, f1, color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
-            rows += [(label, name, "curve", t, value) for t, value in zip(grid, f1, strict=True)]
+            taken = score[:, None] >= grid
+            values = f1((taken & gold[:, None]).sum(0), taken.sum(0), gold.sum())
+            axis.plot(grid, values, color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
+            rows += [(label, name, "curve", t, value) for t, value in zip(grid, values, strict=True)]
             if label in curves.thresholds[name]:
                 threshold = curves.thresholds[name][label]
-                value = _at(gold, score, threshold)[2]
+                value = _at(gold, score, threshold)["f1"]
                 _chosen(axis, threshold, value, style)
                 rows.append((label, name, "chosen", threshold, value))
     unit_axes(axes, curves.labels, "threshold", "F1", 3)

@@ -23,11 +23,10 @@ from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 from zsbench.reporting.render import interval_text, number, p_text
 
 
-def seeds_text(run: RunData, *suites: str) -> str:
+def seeds_text(run: RunData) -> str:
     """Number of seeds in words: `trained systems: mean over 3 seeds`."""
-    counts = sorted({len(run.seeds(system)) for suite in suites for system in run.systems(suite, controls=False)})
-    most = counts[-1] if counts else 1
-    return "one seed each" if most == 1 else f"trained systems: mean over {most} seeds"
+    seeds = len(run.trained_seeds)
+    return f"trained systems: mean over {seeds} seeds" if seeds > 1 else "one seed each"
 
 
 def interval_words(run: RunData) -> str:
@@ -41,12 +40,11 @@ def interval_words(run: RunData) -> str:
 
 def _verdicts(run: RunData, suite: str) -> dict[tuple[str, str], str]:
     """Marks of (system, dataset) cells that are significantly above or below the reference system."""
-    tested = run.deltas[run.deltas["table"] == f"{suite}_suite"]
-    marks = {}
-    for row in tested.itertuples():
-        if row.p_adjusted < run.alpha:
-            marks[row.baseline, row.dataset] = "▲" if row.delta < 0 else "▼"
-    return marks
+    return {
+        (row.system, row.dataset): "▲" if row.delta > 0 else "▼"
+        for row in run.against_reference(suite).itertuples()
+        if row.p_adjusted < run.alpha
+    }
 
 
 @figure("heatmap", "suite-{suite}", "{metric} by dataset and system")
@@ -77,7 +75,7 @@ def heatmap(run: RunData, suite: str) -> Drawing | None:
         for s, d in zip(data["system"], data["dataset"], strict=True)
     ]
     caption = (
-        f"{run.metric_title(suite)} on the test split, argmax over the labels; {seeds_text(run, suite)}. ▲ / ▼:"
+        f"{run.metric_title(suite)} on the test split, argmax over the labels; {seeds_text(run)}. ▲ / ▼:"
         f" significantly above / below {run.reference} (bold) on the same rows; {interval_words(run)}."
     )
     ranked = means.loc[means.index.isin(run.systems(suite, controls=False)), AVERAGE].dropna()
@@ -156,7 +154,6 @@ def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: st
     whole, single = deltas[deltas["dataset"] == AVERAGE], deltas[deltas["dataset"] != AVERAGE]
     if whole.empty:
         return None
-    suites = list(dict.fromkeys(deltas["suite"]))
     partial = {
         row.name: f" ({row.n_sets:.0f} of {len(run.datasets(row.suite))} sets)"
         for row in whole[["suite", "name", "n_sets"]].itertuples(index=False)
@@ -174,19 +171,15 @@ def _forest_drawing(run: RunData, deltas: pd.DataFrame, xlabel: str, subject: st
     columns = ["suite", "name", "dataset", "system", "baseline"]
     columns += ["delta", "low", "high", "p", "p_adjusted", "n_rows", "n_seeds"]
     legend = f" Diamonds: average over datasets, filled where adjusted p < {run.alpha:g}; rings: single datasets."
-    rows = f" {int(whole['n_rows'].max()):,} rows, {seeds_text(run, *suites)}; {interval_words(run)}."
+    rows = f" {int(whole['n_rows'].max()):,} rows, {seeds_text(run)}; {interval_words(run)}."
     return Drawing(canvas, deltas[columns], alt.replace("\n", " "), f"{caption}{legend}{rows}")
 
 
 @figure("forest", "suite-{suite}", "Each system against the reference")
 def delta_forest(run: RunData, suite: str) -> Drawing | None:
     """Each system against the reference."""
-    deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
-    deltas = deltas[deltas["baseline"].isin(run.systems(suite, controls=False))]
-    # Stored as the reference minus the other system.
-    turned = {"delta": -deltas["delta"], "low": -deltas["high"], "high": -deltas["low"]}
-    sides = {"system": deltas["baseline"], "baseline": deltas["system"], "name": deltas["baseline"].astype(str)}
-    deltas = deltas.assign(**turned, **sides)
+    deltas = run.against_reference(suite)
+    deltas = deltas[~deltas["system"].isin(run.controls)].assign(name=deltas["system"])
     xlabel = f"{run.metric_name(suite)} minus that of {run.reference}"
     subject, caption = f"Each system against {run.reference}", f"Left of 0: {run.reference} is better."
     return _forest_drawing(run, deltas, xlabel, subject, caption)
@@ -238,7 +231,7 @@ def cost(run: RunData) -> Drawing | None:
     )
     caption = (
         "Average over the datasets of a suite against scoring speed over all its texts;"
-        f" {seeds_text(run, *suites)}. Speeds were measured in this run, on the device in the header."
+        f" {seeds_text(run)}. Speeds were measured in this run, on the device in the header."
         + run.shown_note(list(dict.fromkeys(table["system"])), *suites)
     )
     return Drawing(canvas, table, alt, caption)
@@ -246,10 +239,8 @@ def cost(run: RunData) -> Drawing | None:
 
 def _speed(run: RunData, suite: str) -> pd.DataFrame:
     """Texts per second and average headline metric (`value`) of each system that has both."""
-    cost = run.cost[run.cost["suite"] == suite]
-    sums = cost.groupby("system", observed=True)[["texts", "seconds"]].sum()
-    memory = cost.groupby("system", observed=True)["peak_memory_mb"].max()
-    table = pd.DataFrame({"texts_per_second": sums["texts"] / sums["seconds"], "peak_memory_mb": memory})
-    table["value"] = run.suite_means(suite)[AVERAGE]
+    table = run.speed[run.speed.index.isin([suite], level="suite")].droplevel("suite")
+    table = table[["texts_per_second", "peak_memory_mb"]]
+    table = table.assign(value=run.suite_means(suite)[AVERAGE])
     names = [name for name in run.headline(suite, limit=8) if name in table.index]
-    return table.loc[names].dropna(subset=["texts_per_second", "value"]).rename_axis("system").reset_index()
+    return table.loc[names].dropna(subset=["texts_per_second", "value"]).reset_index()

@@ -72,18 +72,20 @@ def training_curves(run: RunData) -> Drawing | None:
     validation.set_title(f"validation ({words})")
     legend_below(upper, models, columns=4)
     _terms(lower, frame[frame["model"] == reference], reference)
-    seeds = frame.groupby("model")["seed"].nunique().max()
+    seeds = len(run.trained_seeds)
     best = frame[frame["quantity"] == "validation"].sort_values("value").iloc[-1 if "mean_ap" in selected else 0]
     alt = (
         f"Training curves of {len(models)} models. Best validation: {best['model']}, {best['value']:.3f} at step"
         f" {best['step']}."
     )
+    measured = ((frame["model"] == reference) & (frame["quantity"] == "gradient norm")).any()
+    norms = " and their gradient norms" if measured else ""
     left = len(trained) - len(names)
     more = f" {left} more models are listed only in the training table." if left else ""
     caption = (
         "Upper: total training loss (mean since the previous point; not comparable between models with different loss"
         f" terms) and validation ({words} over the labels of each validation text). Lower: unweighted loss terms"
-        f" of {reference} and their gradient norms. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
+        f" of {reference}{norms}. Mean over {seeds} seed{'s' if seeds > 1 else ''}.{more}"
     )
     return Drawing(canvas, frame, alt, caption)
 
@@ -132,7 +134,7 @@ def alpha(run: RunData) -> Drawing | None:
     last = data.sort_values("step").groupby(["model", "label"]).tail(1)
     span = f"{last['value'].min():.2f} to {last['value'].max():.2f}"
     alt = f"Blend weights of {len(labels)} labels over the epochs of {', '.join(models)}; they end at {span}."
-    seeds = data.groupby("model")["seed"].nunique().max()
+    seeds = len(run.trained_seeds)
     caption = (
         f"Blend weight per label after each epoch, mean over {seeds} seed{'s' if seeds > 1 else ''}."
         " Models whose blend weights do not change are omitted: without a blend loss, alpha has no gradient."

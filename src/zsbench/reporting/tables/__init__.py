@@ -8,25 +8,15 @@ from typing import Any
 
 from zsbench.reporting.frames import RunData
 from zsbench.reporting.render import FORMS, SIDECAR, write_table
-from zsbench.reporting.tables import (  # noqa: F401  they register their tables
-    checks,
-    claims,
-    multi,
-    parameters,
-    published,
-    suite,
-)
+from zsbench.reporting.tables import checks, claims, multi, published, suite  # noqa: F401  they register their tables
 from zsbench.reporting.tables.base import available_items, build_table
 
 
-def write_tables(root: Path, spec: dict[str, Any], out: Path) -> list[str]:
+def write_tables(root: Path, spec: dict[str, Any], out: Path) -> None:
     """Write every table of the run as `<out>/<name>.{csv,json,md,tex}`; those of an earlier config are removed.
 
     Args:
         out: `reports/<run>/tables`; two calls give the same bytes.
-
-    Returns:
-        Names of the tables, in order.
     """
     run, out = RunData(Path(root), spec), Path(out)
     items = available_items(spec)
@@ -36,4 +26,3 @@ def write_tables(root: Path, spec: dict[str, Any], out: Path) -> list[str]:
                 stale.unlink()
     for name, item in items.items():
         write_table(out, build_table(run, name, item))
-    return list(items)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from zsbench import __version__
 from zsbench.plan.contents import ReportItem, tables
 from zsbench.plan.suites import RANDOM
 from zsbench.reporting.frames import AVERAGE, RunData
@@ -63,7 +64,8 @@ def build_table(run: RunData, name: str, item: ReportItem) -> Table:
     """Build one table of a run."""
     built = BUILDERS[item.kind](run, *filter(None, [item.suite]))
     section = SECTIONS[item.kind].format(suite=item.suite)
-    return replace(with_unmoved(built, run), name=name, kind=item.kind, section=section)
+    title = run.titled(built.title, item.suite)
+    return replace(with_unmoved(built, run), title=title, name=name, kind=item.kind, section=section)
 
 
 def with_unmoved(table: Table, run: RunData) -> Table:
@@ -88,21 +90,21 @@ def package_version() -> str:
         return "source"
 
 
-def signature(run: RunData, suite: str) -> str:
-    """A signature line in the style of sacreBLEU: metric, data, and how intervals were computed."""
-    statistics, datasets = run.spec["statistics"], run.datasets(suite)
-    seeds = sorted({seed for entry in run.spec["systems"] if entry["trained"] for seed in entry["seeds"]})
+def signature(run: RunData, *suites: str) -> str:
+    """A signature line in the style of sacreBLEU: metrics, data, and how intervals were computed."""
+    statistics = run.spec["statistics"]
+    datasets = {name: entry for suite in suites for name, entry in run.datasets(suite).items()}
     parts = {
-        "metric": run.metric(suite),
+        "metric": ",".join(dict.fromkeys(map(run.metric, suites))),
         "run": run.spec["run"],
-        "suite": suite,
+        "suite": ",".join(suites),
         "sets": len(datasets),
         "labels": digest([[name, entry["labels"]] for name, entry in datasets.items()])[:8],
-        "seeds": ",".join(map(str, seeds)) or "none",
+        "seeds": ",".join(map(str, run.trained_seeds)) or "none",
         "ci": f"bootstrap-{statistics['draws']}@{statistics['level']:g}",
         "rng": statistics["seed"],
         "p": "swaps+max-t",
-        "zsbench": package_version(),
+        "zsbench": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
 
@@ -119,31 +121,29 @@ def interval_note(run: RunData) -> str:
     )
 
 
-def seeds_note(run: RunData, suite: str) -> str:
+def seeds_note(run: RunData) -> str:
     """The number of seeds that trained systems are averaged over, and the limits of few seeds."""
-    counts = {len(entry["seeds"]) for entry in run.spec["systems"] if entry["trained"] and suite in entry["suites"]}
-    if not counts:
+    count = len(run.trained_seeds)
+    if not count:
         return "This run did not train any system."
-    if counts == {1}:
+    if count == 1:
         return (
             "Trained systems have one seed: differences are between these checkpoints and do not show how another "
             "training of the same system would score."
         )
-    few = " Two seeds are too few for a test, so comparisons of such systems have no p." if 2 in counts else ""
-    return (
-        f"Trained systems: mean over {' or '.join(map(str, sorted(counts)))} seeds; other systems have no seeds.{few}"
-    )
+    few = " Two seeds are too few for a test, so comparisons of such systems have no p." if count == 2 else ""
+    return f"Trained systems: mean over {count} seeds; other systems have no seeds.{few}"
 
 
 def rows_note(run: RunData, *suites: str) -> str:
     """Rows and revision of each dataset, from the cards of its cells."""
     parts = []
     for suite in suites:
-        first = {cell[1]: run.cards[cell] for cell in reversed(run.cells()) if cell[0] == suite}
+        revisions = {cell[1]: str(run.cards[cell].get("revision", "unknown")) for cell in reversed(run.cells())}
         for name, entry in run.datasets(suite).items():
-            counts = {k: v for k, v in first.get(name, {}).get("rows", {}).items() if k != "train"}
+            counts = {split: count for split, count in run.scored_rows(name).items() if split != "train"}
             rows = ", ".join(f"{count:,} {split}" for split, count in counts.items()) or "unknown"
-            parts.append(f"{entry['title']} {rows} @ {str(first.get(name, {}).get('revision', 'unknown'))[:12]}")
+            parts.append(f"{entry['title']} {rows} @ {revisions.get(name, 'unknown')[:12]}")
     return f"Rows @ revision: {'; '.join(parts)}."
 
 
@@ -169,13 +169,13 @@ def family_note(deltas: pd.DataFrame) -> list[str]:
     return notes
 
 
-def differs_note(run: RunData) -> str:
-    """Explanation of the marks set by `with_differs`."""
-    return (
-        f"{MARKS['differs']} p (adjusted) below {run.alpha:g}, including variation over seeds;"
-        f" {MARKS['checkpoint_differs']} p (adjusted) below {run.alpha:g} for these checkpoints only (trained systems"
-        " with one seed, or neither system trained here)."
-    )
+def differs_notes(run: RunData, what: str) -> list[str]:
+    """Explanation of the marks set by `with_differs`, where `what` is the marked finding."""
+    return [
+        f"{MARKS['differs']} {what}: p (adjusted) below {run.alpha:g}, including variation over seeds.",
+        f"{MARKS['checkpoint_differs']} {what}: p (adjusted) below {run.alpha:g} for these checkpoints only (trained"
+        " systems with one seed, or neither system trained here).",
+    ]
 
 
 def with_differs(run: RunData, frame: pd.DataFrame) -> pd.DataFrame:
@@ -188,7 +188,7 @@ def test_notes(run: RunData, deltas: pd.DataFrame, *suites: str) -> Iterator[str
     """Footnotes shared by all tables with intervals."""
     yield interval_note(run)
     yield from family_note(deltas)
-    yield from dict.fromkeys(seeds_note(run, suite) for suite in suites)
+    yield seeds_note(run)
     yield from missing_notes(run, suites)
     yield rows_note(run, *suites)
 

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from zsbench.reporting.frames import SINGLE, WORDS, RunData
+from zsbench.reporting.frames import SINGLE, WORDS, RunData, capital
 from zsbench.reporting.render import EMPTY, Column, Table
-from zsbench.reporting.tables.base import missing_notes, ordered, over_seeds, table
+from zsbench.reporting.tables.base import missing_notes, over_seeds, table
 from zsbench.store.provenance import read_json
 
 SYSTEM, DATASET = Column("System", "system"), Column("Dataset", "title")
@@ -12,7 +12,8 @@ SYSTEM, DATASET = Column("System", "system"), Column("Dataset", "title")
 
 @table("sensitivity", "sensitivity")
 def sensitivity(run: RunData) -> Table:
-    """Macro-F1 with other label orders and wordings."""
+    """The headline metric with other label orders and wordings."""
+    metric = capital(run.metric_names(run.suites(SINGLE)))
     frame = over_seeds(
         run,
         "sensitivity",
@@ -36,7 +37,7 @@ def sensitivity(run: RunData) -> Table:
     )
     notes = (
         "Kind order: the same labels in k orders. Kind verbalisation: k named wordings of the labels.",
-        "Macro-F1 on a seeded sample of the test rows, so means differ from the suite table. Spread: highest minus"
+        f"{metric} on a seeded sample of the test rows, so means differ from the suite table. Spread: highest minus"
         " lowest within a seed. Lowest and highest: over all seeds.",
         "Flip rate: share of rows whose decision changes, with a 95 % bootstrap interval over rows. Floor: flip rate "
         "when only the order of the texts changes, i.e. rounding noise. Median |Δp|: median change in the probability "
@@ -46,7 +47,7 @@ def sensitivity(run: RunData) -> Table:
     )
     names = ["system", "dataset", "kind", "title", "k", "rows", "mean", "lowest", "highest", "spread"]
     names += ["flip_rate", "flip_low", "flip_high", "floor", "median_shift"]
-    return Table("Macro-F1 with other label orders and wordings", frame[names], columns, notes=notes)
+    return Table(f"{metric} with other label orders and wordings", frame[names], columns, notes=notes)
 
 
 def _not_measured(run: RunData) -> list[str]:
@@ -93,38 +94,28 @@ def calibration(run: RunData) -> Table:
         *missing_notes(run, run.spec["suites"]),
     )
     names = ["suite", "system", "dataset", "title", "confidence", "rows", *measures, "status"]
-    frame = pd.DataFrame(rows, columns=names).astype(dict.fromkeys(("rows", *measures), float))
+    frame = pd.DataFrame(rows, columns=names)
     return Table("Calibration: how far confidence can be trusted", frame, columns, notes=notes)
 
 
 @table("cost", "cost")
 def cost(run: RunData) -> Table:
     """Time, throughput, memory and truncation of scoring: one row per system and suite."""
-    rows = []
-    for (system, suite), group in ordered(run, run.cost).groupby(["system", "suite"], sort=False):
-        seconds, texts = group["seconds"].sum(min_count=1), group["texts"].sum()
-        devices = [run.cards[c].get("device", "unknown") for c in run.cells() if (c[0], c[2]) == (suite, system)]
-        rows.append(
-            {
-                "system": system,
-                "suite": suite,
-                "device": ", ".join(dict.fromkeys(map(str, devices))),
-                "texts": texts,
-                "seconds": seconds,
-                "texts_per_second": texts / seconds if seconds > 0 else None,
-                "seconds_per_thousand": 1000 * seconds / texts if texts > 0 else None,
-                "peak_memory_mb": group["peak_memory_mb"].max(),
-                **{name: group[name].sum(min_count=1) for name in ("truncated_texts", "truncated_labels")},
-                "n_sets": group["dataset"].nunique(),
-                "of_sets": len(run.datasets(suite)),
-                "status": "",
-            }
-        )
-    shown = {(row["suite"], row["system"]) for row in rows}
-    for suite, system in dict.fromkeys((suite, system) for suite, _, system in run.missing):
-        if (suite, system) not in shown:
-            word = run.missing_word(suite, list(run.datasets(suite)), system)
-            rows.append({"system": system, "suite": suite, "device": word, "status": word})
+    speed, systems = run.speed, [(entry["id"], suite) for entry in run.spec["systems"] for suite in entry["suites"]]
+    lost = {
+        (system, suite): run.missing_word(suite, list(run.datasets(suite)), system)
+        for system, suite in systems
+        if (system, suite) not in speed.index
+    }
+    devices: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in run.cells():
+        devices.setdefault((cell[2], cell[0]), {})[str(run.cards[cell].get("device", "unknown"))] = None
+    pairs = [pair for pair in systems if lost.get(pair, "shown")]
+    frame = speed.reindex(pd.MultiIndex.from_tuples(pairs, names=["system", "suite"])).reset_index()
+    frame["seconds_per_thousand"] = 1000 * frame["seconds"] / frame["texts"]
+    frame["of_sets"] = frame["suite"].map(lambda suite: len(run.datasets(suite)))
+    frame["status"] = [lost.get(pair, "") for pair in pairs]
+    frame["device"] = [lost.get(pair) or ", ".join(devices[pair]) for pair in pairs]
     columns = (
         SYSTEM,
         Column("Suite", "suite"),
@@ -144,18 +135,36 @@ def cost(run: RunData) -> Table:
         " the token limit of the system.",
         *missing_notes(run, run.spec["suites"]),
     )
-    numbers = [
-        "texts",
-        "seconds",
-        "texts_per_second",
-        "seconds_per_thousand",
-        "peak_memory_mb",
-        "truncated_texts",
-        "truncated_labels",
+    names = ["system", "suite", "device", "texts", "seconds", "texts_per_second", "seconds_per_thousand"]
+    names += ["peak_memory_mb", "truncated_texts", "truncated_labels", "n_sets", "of_sets", "status"]
+    return Table("Time and memory of scoring", frame[names], columns, notes=notes)
+
+
+COUNTS = ("parameters", "trained_parameters")
+
+
+@table("parameters", "cost")
+def parameters(run: RunData) -> Table:
+    """Parameter counts of all systems that load weights, from the cards of their cells."""
+    cards = {cell[2]: run.cards[cell] for cell in reversed(run.cells()) if COUNTS[0] in run.cards[cell]}
+    rows = [
+        {"system": entry["id"], **{name: cards[entry["id"]][name] for name in COUNTS}}
+        for entry in run.spec["systems"]
+        if entry["id"] in cards
     ]
-    numbers += ["n_sets", "of_sets"]
-    frame = pd.DataFrame(rows, columns=["system", "suite", "device", *numbers, "status"])
-    return Table("Time and memory of scoring", frame.astype(dict.fromkeys(numbers, float)), columns, notes=notes)
+    frame = pd.DataFrame(rows, columns=["system", *COUNTS])
+    frame["share"] = frame["trained_parameters"] / frame["parameters"]
+    columns = (
+        Column("System", "system"),
+        Column("Parameters", "parameters", "count"),
+        Column("Trained", "trained_parameters", "count"),
+        Column("Share", "share", "share", 2),
+    )
+    notes = (
+        "Trained: parameters updated in training, here or by the authors. For a hybrid these are the heads and blend"
+        " weights; its NLI model is frozen. Systems without weights, and those that run elsewhere, are not listed.",
+    )
+    return Table("Parameters", frame, columns, notes=notes)
 
 
 QUALITY = {"rows": "Rows", "empty_texts": "Empty", "duplicate_texts": "Duplicate", "rows_without_gold": "Without gold"}
@@ -177,7 +186,7 @@ def integrity(run: RunData) -> Table:
                     "dataset": name,
                     "title": entry["title"],
                     "revision": str(card.get("revision", ""))[:12],
-                    **{f"scored:{split}": count for split, count in card.get("rows", {}).items()},
+                    **{f"scored:{split}": count for split, count in run.scored_rows(name).items()},
                     **{key: card.get("quality", {}).get(key) for key in (*QUALITY, "long_share")},
                     **{f"{k}:{other}": counts[k] for other, counts in overlaps.items() for k in ("exact", "near")},
                     "seen_by": ", ".join(system for system, answer in seen.items() if answer == "yes") or "none",
@@ -185,8 +194,6 @@ def integrity(run: RunData) -> Table:
                 }
             )
     frame = pd.DataFrame(rows)
-    texts = ("suite", "dataset", "title", "revision", "seen_by")
-    frame = frame.astype({name: float for name in frame.columns if name not in texts})
     dynamic = [name.partition(":")[::2] for name in frame.columns if ":" in name]
     columns = (
         DATASET,

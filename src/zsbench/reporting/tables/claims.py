@@ -1,7 +1,5 @@
 """Tables of claims and the evidence for them: claims, confusable labels, label counts, risk and coverage."""
 
-import pandas as pd
-
 from zsbench.plan.claims import CONTRADICTED, NOT_TESTABLE, RULES, SUPPORTED, UNDECIDED
 from zsbench.reporting.frames import AVERAGE, SINGLE, RunData
 from zsbench.reporting.render import Column, Table
@@ -43,8 +41,10 @@ def claims(run: RunData) -> Table:
 def confusable(run: RunData) -> Table:
     """Accuracy between labels that are similar for the untrained encoder: one-factor contrasts."""
     frame = run.frame("confusable")
-    frame = frame[frame["dataset"] == AVERAGE].assign(of_sets=frame["n_sets"].max() if len(frame) else 0.0)
+    frame = frame[frame["dataset"] == AVERAGE]
+    frame = frame.assign(of_sets=frame.groupby("suite")["n_sets"].transform("max"))
     columns = (
+        *([Column("Suite", "suite")] if frame["suite"].nunique() > 1 else []),
         SYSTEM,
         Column("Against", "baseline"),
         Column("Factor", "factor"),
@@ -129,8 +129,8 @@ def label_counts(run: RunData) -> Table:
         "for a text; this affects all systems alike.",
         "Tokens and sequences: encoder input per additional text, without padding. First text: tokens if the labels"
         " are new as well. ms/text: all texts in one call, on the machine of this run.",
-        "Accuracy: 95 % bootstrap interval over texts. Not measured: the encoder would read more tokens than the budget"
-        " (scoring.label_counts.tokens), extrapolated from the previous count.",
+        f"Accuracy: {run.level} bootstrap interval over texts. Not measured: the encoder would read more tokens than"
+        " the budget (scoring.label_counts.tokens), extrapolated from the previous count.",
     )
     return Table("Quality and cost by number of labels", frame, columns, notes=notes)
 
@@ -139,22 +139,12 @@ def label_counts(run: RunData) -> Table:
 def label_slopes(run: RunData) -> Table:
     """How accuracy, tokens and time change with the number of labels: one row per system."""
     frame = run.frame("label_slopes")
-    numbers = ["slope", "low", "high"]
-    rows = []
-    for name, group in frame.groupby("system", sort=False):
-        row = {
-            "system": name,
-            "kind": group["kind"].iloc[0],
-            "fewest": group["fewest"].min(),
-            "most": group["most"].max(),
-        }
-        for one in group.to_dict("records"):
-            row |= {f"{one['metric']}_{key}": one[key] for key in numbers}
-        rows.append(row)
-    metrics = ("accuracy", "tokens", "milliseconds")
-    wide = pd.DataFrame(
-        rows, columns=["system", "kind", "fewest", "most", *(f"{m}_{n}" for m in metrics for n in numbers)]
-    )
+    ends = {"kind": ("kind", "first"), "fewest": ("fewest", "min"), "most": ("most", "max")}
+    wide = frame.groupby("system", sort=False).agg(**ends)
+    for metric in ("accuracy", "tokens", "milliseconds"):
+        slopes = frame[frame["metric"] == metric].set_index("system")[["slope", "low", "high"]]
+        wide = wide.join(slopes.add_prefix(f"{metric}_"))
+    wide = wide.reset_index()
 
     def column(title: str, metric: str, digits: int, volatile: bool = False) -> Column:
         ends = (f"{metric}_low", f"{metric}_high")

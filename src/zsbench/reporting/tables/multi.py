@@ -88,7 +88,7 @@ def multi(run: RunData, suite: str) -> Table:
 def _measured(run: RunData, suite: str, dataset: str, names: list[str]) -> Iterator[dict[str, Any]]:
     """Rows of one dataset by protocol, systems in table order, means over seeds."""
     frame = run.metrics[(run.metrics["suite"] == suite) & (run.metrics["dataset"] == dataset)]
-    labelled = frame["metric"].where(frame["label"].fillna("") == "", frame["metric"] + ":" + frame["label"].fillna(""))
+    labelled = frame["metric"].where(frame["label"] == "", frame["metric"] + ":" + frame["label"])
     means = frame.assign(name=labelled).groupby(["protocol", "split", "system", "name"])["value"].mean()
     headline, seen = run.metric(suite), run.seen(suite, dataset)
     decisions = set(zip(frame["protocol"], frame["split"], strict=True))
@@ -249,10 +249,9 @@ def _attributed(run: RunData, suite: str, frame: pd.DataFrame, total: dict[str, 
     p = "" if pd.isna(rest["p_adjusted"]) else f", p (adjusted) {number(rest['p_adjusted'], 4)}"
     return (
         f"{name}, {total['protocol']} on {total['split']}: {'gains' if total['delta'] >= 0 else 'loses'}"
-        f" {number(abs(total['delta']), 3)} {run.metric_name(suite)} over {against} at 0.5. Fitted thresholds "
-        "contribute"
-        f" {share(tuning)} if added first (to {against}), {share(last)} if added last (to {name}), {share(shared)}"
-        f" {interval_text(shared['low'], shared['high'])} as Shapley value; under the same protocol, the hybrid adds"
-        f" {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}{p}."
+        f" {number(abs(total['delta']), 3)} {run.metric_name(suite)} over {against} at 0.5. Fitted thresholds"
+        f" contribute {share(tuning)} if added first (to {against}), {share(last)} if added last (to {name}),"
+        f" {share(shared)} {interval_text(shared['low'], shared['high'])} as Shapley value; under the same protocol,"
+        f" the hybrid adds {number(rest['delta'], 3)} {interval_text(rest['low'], rest['high'])}{p}."
         f"{' Its weights were selected on these rows.' if chosen else ''}"
     )

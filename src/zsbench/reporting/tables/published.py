@@ -23,32 +23,33 @@ def published(run: RunData) -> Table:
 def published_table(run: RunData, reported: dict[str, Any]) -> Table:
     """The table for the given publications."""
     rows: list[dict[str, Any]] = []
-    keys = ["suite", "dataset", "system", "protocol", "split", "metric", "label"]
+    keys = ["dataset", "system", "protocol", "split", "metric", "label"]
     means = run.metrics.groupby(keys, sort=False)["value"].mean().to_dict()
     for name, entry in reported["publications"].items():
         for system, row in entry["systems"].items():
+            sizes, other = reported["rows"] | row["rows"], _other_parts(run, row)
             for dataset, protocol, metric, value in _reported(entry, row):
-                test = {"source": name, "dataset": dataset, "protocol": protocol, "metric": metric}
-                measured_by, loaded_by = row.get("measured", ""), row.get("weights", "")
-                words = row["scored_as"]
-                measured, n = _measured(run, means, entry, (measured_by, dataset, protocol, metric), words)
-                loaded, n_loaded = _measured(run, means, entry, (loaded_by, dataset, protocol, metric), words)
                 sets = entry["datasets"] if dataset == AVERAGE else [dataset]
-                sizes = reported["rows"] | row["rows"]
-                expected = sum(sizes[name] for name in sets)
+                names = [row["scored_as"].get(one) if row["scored_as"].get(one) in run.titles else one for one in sets]
+                test = entry.get("split", "test"), protocol, metric
+                expected = sum(sizes[one] for one in sets)
+                loaded, n_loaded = _measured(run, means, row.get("weights", ""), names, *test)
+                measured, n = _measured(run, means, row.get("measured", ""), names, *test)
                 if measured is None and loaded is None:
                     continue
                 same = loaded is not None and n_loaded == expected
                 remark = "" if loaded is None or same else f"other rows: {n_loaded} here, {expected} there"
-                if measured is not None and (other := _other_parts(run, row)):
-                    remark = f"made of {other} here"
-                elif measured is not None and n != expected:
-                    remark = f"other rows: {n} here, {expected} there"
+                if measured is not None:
+                    rows_differ = f"other rows: {n} here, {expected} there" if n != expected else remark
+                    remark = f"made of {other} here" if other else rows_differ
                 rows.append(
-                    test
-                    | {
+                    {
+                        "source": name,
+                        "dataset": dataset,
+                        "protocol": protocol,
+                        "metric": metric,
                         "system": system,
-                        "measured_by": measured_by if measured is not None else "",
+                        "measured_by": row["measured"] if measured is not None else "",
                         "reported": value,
                         "weights": loaded,
                         "weights_difference": value - loaded if loaded is not None and same else None,
@@ -68,8 +69,7 @@ def published_table(run: RunData, reported: dict[str, Any]) -> Table:
     ]
     texts, numbers = ["source", "dataset", "protocol", "metric", "system"], ["reported", *COMPARED]
     words = ["measured_by", "remark"]
-    frame = pd.DataFrame(rows, columns=[*texts, *numbers, *words]).astype(dict.fromkeys(numbers, float))
-    frame[words] = frame[words].fillna("")
+    frame = pd.DataFrame(rows, columns=[*texts, *numbers, *words])
     columns = (
         Column("System", "system"),
         Column("Source", "source"),
@@ -111,24 +111,12 @@ def _other_parts(run: RunData, row: dict[str, Any]) -> str:
 
 
 def _measured(
-    run: RunData, means: dict[Any, float], entry: dict[str, Any], key: tuple[str, str, str, str], words: dict[str, str]
-) -> tuple[float | None, int | None]:
-    """This run's value and number of rows for (system, dataset, protocol, metric); None if it has no such cell.
-
-    If the run has a dataset with the label wording of the publication (`words`: dataset -> that preset), it is used.
-    The average is over the datasets of the publication, and None unless the run has all of them.
-    """
-    system, dataset, protocol, metric = key
-    suite, split = entry["suite"], entry.get("split", "test")
-    if dataset == AVERAGE:
-        singles = [_measured(run, means, entry, (system, name, protocol, metric), words) for name in entry["datasets"]]
-        values, counts = [value for value, _ in singles if value is not None], [n for _, n in singles if n is not None]
-        return (sum(values) / len(singles), sum(counts)) if len(values) == len(singles) else (None, None)
-    for name, one in run.spec["suites"].items():
-        if words.get(dataset) in [preset["id"] for preset in one["datasets"]]:
-            suite, dataset = name, words[dataset]
-            break
+    run: RunData, means: dict[Any, float], system: str, datasets: list[str], split: str, protocol: str, metric: str
+) -> tuple[float | None, int]:
+    """This run's mean over the datasets and its number of rows; (None, 0) unless it has a cell of each."""
     kind, _, label = metric.partition(":")
-    cards = (run.cards[cell] for cell in run.cells() if cell[:3] == (suite, dataset, system))
-    rows = next((card["rows"].get(split) for card in cards), None)
-    return means.get((suite, dataset, system, protocol, split, kind, label)), rows
+    keys = [(dataset, system, protocol, split, kind, label) for dataset in datasets]
+    if not means.keys() >= set(keys):
+        return None, 0
+    cards = {cell[1]: run.cards[cell] for cell in run.cells() if cell[2] == system}
+    return sum(means[key] for key in keys) / len(keys), sum(cards[dataset]["rows"][split] for dataset in datasets)

@@ -11,7 +11,7 @@ from zsbench.reporting.tables.base import (
     best_trivial,
     chunks_note,
     delta_columns,
-    differs_note,
+    differs_notes,
     signature,
     table,
     test_notes,
@@ -27,7 +27,7 @@ TESTS = ("delta", "low", "high", "p", "p_adjusted")  # test columns of the delta
 def suite(run: RunData, suite: str) -> Table:
     """The headline metric of all systems on all datasets, the average, and its difference to the reference."""
     datasets, metric, reference = run.datasets(suite), run.metric_title(suite), run.reference
-    deltas = run.deltas[run.deltas["table"] == f"{suite}_suite"]
+    deltas = run.against_reference(suite)
     ranks = run.frame("ranks").query("suite == @suite")[["system", "rank", "rank_low", "rank_high", "p_best"]]
     frame = with_differs(run, _with_deltas(_values(run, suite), deltas))
     frame = frame.merge(ranks.assign(dataset=AVERAGE), on=["system", "dataset"], how="left")
@@ -54,8 +54,10 @@ def suite(run: RunData, suite: str) -> Table:
         "Rank: by average, among systems with all datasets, without controls; in brackets the central 95 % of the "
         "ranks over bootstrap draws. P(best): share of draws in which the system ranks first. Both reflect the "
         "sampling of rows, not of trainings.",
-        f"{MARKS['below']} below the best trivial control in the column; {MARKS['seen']} the system was trained on that"
-        f" dataset. Bold: best in the column, without controls. Differs from {reference}: {differs_note(run)}",
+        f"{MARKS['below']} below the best trivial control in the column.",
+        f"{MARKS['seen']} the system was trained on that dataset.",
+        *differs_notes(run, f"differs from {reference}"),
+        "Bold: best in the column, without controls.",
         "Controls are sanity checks, not competitors, so they are not tested. Random controls show the mean over many"
         " draws and have no paired difference.",
         *test_notes(run, deltas, suite),
@@ -87,12 +89,13 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
     seen = {dataset: run.seen(suite, dataset) for dataset in datasets}
     rivals = means.loc[[name for name in means.index if name not in run.controls]]
     best = rivals.max()
+    limits = {name: best_trivial(run, suite, values.dropna().to_dict()) for name, values in means.items()}
     rows = []
     for system in means.index:
         averages = _seed_averages(run, suite, system)
-        for dataset in [*means.columns]:
+        for dataset in means.columns:
             needed = datasets if dataset == AVERAGE else [dataset]
-            limit = best_trivial(run, suite, means[dataset].dropna().to_dict())
+            limit = limits[dataset]
             value = partial[system] if dataset == AVERAGE else means.at[system, dataset]
             whole = means.at[system, dataset]  # NaN if the average is over only some of the sets
             rows.append(
@@ -124,8 +127,7 @@ def _values(run: RunData, suite: str) -> pd.DataFrame:
 
 def _with_deltas(values: pd.DataFrame, deltas: pd.DataFrame) -> pd.DataFrame:
     """The values with their tested differences to the reference, over the `delta_sets` that both systems have."""
-    tests = deltas.rename(columns={"system": "subtrahend", "baseline": "system", "n_sets": "delta_sets"})
-    tests = tests.assign(delta=-tests["delta"], low=-tests["high"], high=-tests["low"])  # stored as reference minus row
+    tests = deltas.drop(columns="baseline").rename(columns={"n_sets": "delta_sets"})
     columns = [name for name in tests if name not in values or name in ("system", "dataset")]
     frame = values.merge(tests[columns], on=["system", "dataset"], how="left")
     return frame.astype(dict.fromkeys(TESTS, float))
@@ -193,9 +195,9 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
         *delta_columns("Average Δ", AVERAGE),
         *verdict_columns(run, AVERAGE),
     ]
-    metrics = " and ".join(dict.fromkeys(map(run.metric_name, suites)))
     shared = [
-        f"Differences in {metrics}, first minus second. {differs_note(run)}",
+        f"Differences in {run.metric_names(suites)}, first minus second.",
+        *differs_notes(run, "the two differ"),
         verdict_note(run),
         *notes,
         *test_notes(run, deltas, *suites),
@@ -207,5 +209,5 @@ def _contrasts(run: RunData, name: str, title: str, heads: list[Column], notes: 
         tuple(keys),
         "dataset",
         notes=tuple(shared),
-        signature=signature(run, suites[0]),
+        signature=signature(run, *suites),
     )

@@ -1,12 +1,7 @@
 // The numbers that two runs have in common: suite, dataset and system alike.
 const held = JSON.parse(document.getElementById("held").textContent);
 const [a, b] = ["a", "b"].map((id) => document.getElementById(id));
-const make = (tag, content, attributes = {}) => {
-  const element = Object.assign(document.createElement(tag), attributes);
-  element.append(...[content].flat());
-  return element;
-};
-function compare() {
+{% include "make.js" %}function compare() {
   const rows = [];
   for (const [suite, left] of Object.entries(held[a.value])) {
     const right = held[b.value][suite];

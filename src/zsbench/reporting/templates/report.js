@@ -30,12 +30,7 @@ for (const box of document.querySelectorAll(".choice input")) {
 // A cell: #cell/SUITE/DATASET/SYSTEM opens what the page holds of it.
 const held = JSON.parse(document.getElementById("cells")?.textContent || "{}");
 const dialog = document.getElementById("cell");
-const make = (tag, content, attributes = {}) => {
-  const element = Object.assign(document.createElement(tag), attributes);
-  element.append(...[content].flat());
-  return element;
-};
-const grid = (titles, rows, caption) => make("div", make("table", [
+{% include "make.js" %}const grid = (titles, rows, caption) => make("div", make("table", [
   make("caption", caption),
   make("thead", make("tr", titles.map((title) => make("th", title, { scope: "col" })))),
   make("tbody", rows.map((row) => make("tr", row.map((cell, place) => (place ? make("td", cell) : make("th", cell, { scope: "row" })))))),
