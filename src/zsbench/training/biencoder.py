@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # takes seconds to import, and only this family needs it
     from sentence_transformers import SentenceTransformer
 
 SCALE = 20.0  # factor of the cosines; the default of sentence-transformers' MultipleNegativesRankingLoss
-WEIGHTS = "sentences.0.model."  # prefix of the encoder in the state dict of `BiEncoder`
 
 
 def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -44,7 +43,10 @@ def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torc
 
 
 class BiEncoder(torch.nn.Module):
-    """Cosines (B, K) of texts and labels, in a single forward call per step, as distributed wrappers require."""
+    """Cosines (B, K) of texts and labels, in a single forward call per step, as distributed wrappers require.
+
+    Without labels, the embeddings (B, D) of the texts. Sharded weights are gathered only in a forward call.
+    """
 
     def __init__(self, sentences: "SentenceTransformer") -> None:
         super().__init__()
@@ -59,11 +61,13 @@ class BiEncoder(torch.nn.Module):
         self,
         text_ids: torch.Tensor,
         text_mask: torch.Tensor,
-        label_ids: torch.Tensor,
-        label_mask: torch.Tensor,
-        columns: torch.Tensor,
+        label_ids: torch.Tensor | None = None,
+        label_mask: torch.Tensor | None = None,
+        columns: torch.Tensor | None = None,
     ) -> torch.Tensor:
         texts = self.embed(text_ids, text_mask)  # (B, D)
+        if label_ids is None or label_mask is None:
+            return texts
         labels = self.embed(label_ids, label_mask)[columns]  # (U, D) -> (B, K, D)
         return (texts[:, None] * labels).sum(dim=-1)  # not a matmul, which autocast would run in lower precision
 
@@ -79,6 +83,7 @@ class BiEncoderTask(Task):
     model: BiEncoder
 
     def load(self, backbone: Path) -> None:
+        self.backbone = backbone
         sentences = _mean_pooling(backbone, self.recipe.max_length)
         for name, parameter in sentences.named_parameters():
             if ".pooler." in name:
@@ -134,7 +139,7 @@ class BiEncoderTask(Task):
         ids = self.tokens(texts)
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
         padded = (self.pad([ids[i] for i in batch]) for batch in batches)
-        vectors = [self.model.embed(*(to_device(tensor, device) for tensor in batch.values())) for batch in padded]
+        vectors = [self.model(*(to_device(tensor, device) for tensor in batch.values())) for batch in padded]
         out = np.empty((len(ids), vectors[0].shape[1]), dtype=np.float32)
         out[np.concatenate(batches)] = torch.cat(vectors).float().cpu().numpy()
         return out
@@ -144,10 +149,9 @@ class BiEncoderTask(Task):
 
     def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
         """Write a sentence-transformers folder."""
-        sentences: Any = self.model.sentences
-        sentences.save(str(folder), create_model_card=False)
-        encoder = {name.removeprefix(WEIGHTS): tensor for name, tensor in state.items()}
-        sentences[0].model.save_pretrained(folder, state_dict=encoder)  # not the model's own, perhaps sharded
+        whole = BiEncoder(_mean_pooling(self.backbone, self.recipe.max_length))  # `self.model` may be sharded
+        whole.load_state_dict(state)
+        whole.sentences.save(str(folder), create_model_card=False)
 
 
 def _mean_pooling(backbone: Path, max_length: int) -> "SentenceTransformer":

@@ -99,8 +99,11 @@ def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
     )
     model.model.encoder_model = encoder
     model.resize_token_embeddings(max(len(tokenizer), encoder.get_input_embeddings().num_embeddings))
+    # Not used by the scores; distributed training would wait for their gradients. FSDP cannot shard a scalar parameter.
     for name, parameter in model.named_parameters():
-        # Not used by the scores; distributed training would wait for their gradients.
-        if ".pooler." in name or name == "model.logit_scale":
+        if ".pooler." in name:
             parameter.requires_grad_(False)
+    scale = model.model.logit_scale.detach()
+    del model.model.logit_scale
+    model.model.register_buffer("logit_scale", scale)
     return model
