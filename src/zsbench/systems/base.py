@@ -2,15 +2,20 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedModel
 
+from gliznet.batching import length_limit
+from gliznet.checkpoint_files import check_files
+from gliznet.fast.encoders import use_fast_encoders
 from gliznet.loading import check_same
 from zsbench.store.layout import Layout
 from zsbench.systems import TaskSystem
 from zsbench.systems.load import model_folder
+
+Sentences = TypeVar("Sentences", bound=torch.nn.Module)
 
 
 class Adapter(TaskSystem):
@@ -43,8 +48,8 @@ class Adapter(TaskSystem):
 
     def size(self) -> dict[str, int]:
         """Total number and trained number of parameters; shared parameters count once."""
-        moved = self.network if self.learned is None else self.learned
-        networks = {"parameters": self.network, "trained_parameters": moved}
+        trained = self.network if self.learned is None else self.learned
+        networks = {"parameters": self.network, "trained_parameters": trained}
         return {name: sum(weight.numel() for weight in network.parameters()) for name, network in networks.items()}
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -62,11 +67,34 @@ class Adapter(TaskSystem):
         return cut
 
 
+def load_sentences(kind: type[Sentences], folder: Path, device: torch.device) -> Sentences:
+    """Load a sentence-transformers model in float32, with the fast encoder and its length limit as `max_seq_length`.
+
+    Args:
+        kind: `SentenceTransformer` or `CrossEncoder`.
+        folder: folder of the checkpoint.
+        device: device of the model.
+
+    Raises:
+        ValueError: files that are not safe to load, or weights that `check_weights` rejects.
+    """
+    check_files(folder)
+    settings = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}
+    load: Any = kind
+    model = load(
+        str(folder), device=str(device), local_files_only=True, trust_remote_code=False, model_kwargs=settings
+    ).eval()
+    check_weights(model, folder)
+    use_fast_encoders(model)
+    model.max_seq_length = length_limit(model, model.max_seq_length, model.tokenizer.model_max_length)
+    return model
+
+
 def check_weights(model: torch.nn.Module, folder: Path) -> None:
     """Reject a sentence-transformers model with missing weights, which the package would initialise randomly.
 
     Args:
-        model: the model loaded from `folder`, without tensors of the wrong shape.
+        model: the model loaded from `folder` with `ignore_mismatched_sizes`.
         folder: its files; the transformer may be in a subfolder, which its config records.
 
     Raises:

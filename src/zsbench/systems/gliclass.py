@@ -40,10 +40,17 @@ class GLiClassSystem(Adapter):
         super().__init__(spec, layout)
         check_files(self.folder)
         _check_config(self.folder, spec["system"])
-        from gliclass import GLiClassModel
+        from gliclass import GLiClassModel, GLiClassModelConfig
 
+        config = GLiClassModelConfig.from_pretrained(self.folder)
+        config.encoder_config.dtype = torch.float32  # the package builds the encoder in the precision given here
         model, info = GLiClassModel.from_pretrained(
-            str(self.folder), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+            str(self.folder),
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
         check_loaded(model, info, str(self.folder), exact=False)
         self.model = model.to(self.device).eval()

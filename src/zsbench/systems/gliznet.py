@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.predictor import ScoringReport, score_texts
@@ -27,7 +28,8 @@ class GliZNetSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
-        self.model = GliZNetForSequenceClassification.from_pretrained(self.folder).to(self.device).eval()
+        model = GliZNetForSequenceClassification.from_pretrained(self.folder, dtype=torch.float32)
+        self.model = model.to(self.device).eval()
         options, truncation = self.model.options, GliZNetOptions.model_construct(**spec["settings"]).truncation
         if truncation is not None:
             numbers = SERVED if truncation == "reference" else {}

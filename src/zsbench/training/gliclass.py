@@ -82,7 +82,7 @@ def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
     """A new GLiClass head on the pretrained encoder, with embeddings for the marker tokens."""
     from gliclass import GLiClassModel, GLiClassModelConfig
 
-    encoder_config = AutoConfig.from_pretrained(backbone, trust_remote_code=False)
+    encoder_config = AutoConfig.from_pretrained(backbone, dtype=torch.float32, trust_remote_code=False)
     encoder_config.name_or_path = "backbone"  # do not store local paths in checkpoints
     config = GLiClassModelConfig(
         encoder_config=encoder_config,
