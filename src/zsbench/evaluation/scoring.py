@@ -366,14 +366,15 @@ class CellError(Exception):
 def faults() -> Iterator[None]:
     """Wrap calls of a system: its exceptions become `CellError`s, so that the other datasets are still scored.
 
-    Full disks, missing permissions, running out of memory and damaged files end the job.
+    Full disks, missing permissions, running out of memory (also of a GPU) and damaged files end the job.
     """
     try:
         yield
     except (IntegrityError, MemoryError):
         raise
     except Exception as error:
-        if cannot_write(error) is not None:
+        torch = sys.modules.get("torch")  # not imported here, which takes seconds
+        if cannot_write(error) is not None or (torch and isinstance(error, torch.OutOfMemoryError)):
             raise
         if not isinstance(error, LabelSetError):
             traceback.print_exception(error, file=sys.stderr)
