@@ -119,27 +119,21 @@ class BiEncoderTask(Task):
         return {"total": multiple_negatives_loss(model(**inputs), batch["targets"])}
 
     @torch.inference_mode()
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Cosines; each distinct label is embedded once."""
         names = list(dict.fromkeys(name for labels in label_lists for name in labels))
-        embedded, vectors = self._embed(texts, device), dict(zip(names, self._embed(names, device), strict=True))
+        embedded, vectors = self._embed(texts), dict(zip(names, self._embed(names), strict=True))
         return [
             np.stack([vectors[name] for name in labels]) @ text
             for text, labels in zip(embedded, label_lists, strict=True)
         ]
 
-    def _embed(self, texts: Sequence[str], device: torch.device) -> np.ndarray:
+    def _embed(self, texts: Sequence[str]) -> np.ndarray:
         """L2-normalised embeddings (n, D)."""
         ids = self.tokens(texts)
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
         padded = (self.pad([ids[i] for i in batch]) for batch in batches)
-        vectors = [self.model(*(to_device(tensor, device) for tensor in batch.values())) for batch in padded]
+        vectors = [self.model(*(to_device(tensor, self.device) for tensor in batch.values())) for batch in padded]
         out = np.empty((len(ids), vectors[0].shape[1]), dtype=np.float32)
         out[np.concatenate(batches)] = torch.cat(vectors).float().cpu().numpy()
         return out

@@ -53,20 +53,16 @@ class GLiClassTask(Task):
         return {"total": model(**batch, max_num_classes=batch["labels"].shape[1]).loss}
 
     @torch.inference_mode()
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Logits of the label markers."""
         ids = self.encode(texts, label_lists)
         scores: list[np.ndarray] = [np.empty(0)] * len(ids)
 
         def launch(batch: list[int]) -> torch.Tensor:
-            inputs = {name: to_device(tensor, device) for name, tensor in self.pad([ids[i] for i in batch]).items()}
-            return model(**inputs, max_num_classes=max(len(label_lists[i]) for i in batch)).logits.float()  # (B, K)
+            inputs = self.pad([ids[i] for i in batch])
+            most = max(len(label_lists[i]) for i in batch)
+            on_device = {name: to_device(tensor, self.device) for name, tensor in inputs.items()}
+            return self.model(**on_device, max_num_classes=most).logits.float()  # (B, K)
 
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
         for batch, logits in to_host((batch, launch(batch)) for batch in batches):

@@ -203,7 +203,7 @@ class Trainer:
         """Validate, log, and save the weights if they are the best so far."""
         self.model.eval()
         with self.accelerator.autocast():  # the precision of the recipe
-            value = self.task.validate(self.model, self.accelerator.device)
+            value = self.task.validate()
         entry = {
             "step": step + 1,
             "losses": self._means(),

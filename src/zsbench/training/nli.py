@@ -68,13 +68,7 @@ class NLITask(Task):
             logits = model(**inputs).logits.float()  # (P, 2)
         return {"total": F.cross_entropy(logits, batch["classes"])}
 
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """P(entailment) of each (text, hypothesis) pair."""
         dtype = "bfloat16" if self.recipe.precision == "bf16" else "float32"
         encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype=dtype)
