@@ -34,6 +34,7 @@ class Adapter(TaskSystem):
         self.token_budget: int = spec["token_budget"]
         self.task = spec["task"]
         self._cut = {"truncated_texts": 0, "truncated_labels": 0}
+        self._chunks = 1  # parts of the latest label list, if the family splits long ones
 
     @property
     def network(self) -> torch.nn.Module:
@@ -62,9 +63,9 @@ class Adapter(TaskSystem):
             self._cut[name] = self._cut.get(name, 0) + int(number)
 
     def report(self) -> dict[str, int]:
-        """Numbers of truncated texts and (text, label) pairs since the last call."""
+        """Numbers of truncated texts and labels since the last call, and of label chunks if more than one."""
         cut, self._cut = self._cut, dict.fromkeys(self._cut, 0)
-        return cut
+        return cut | ({"label_chunks": self._chunks} if self._chunks > 1 else {})
 
 
 def load_sentences(kind: type[Sentences], folder: Path, device: torch.device) -> Sentences:

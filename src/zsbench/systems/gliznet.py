@@ -35,7 +35,6 @@ class GliZNetSystem(Adapter):
             numbers = SERVED if truncation == "reference" else {}
             options = dataclasses.replace(options, truncation=truncation, **numbers)
         self.tokenizer = GliZNETTokenizer.from_pretrained(self.folder, options)
-        self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L); see `System`.
@@ -71,7 +70,3 @@ class GliZNetSystem(Adapter):
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -values.astype(np.float64)))
         return values
-
-    def report(self) -> dict[str, int]:
-        """Counts since the last call, and the latest number of label chunks if more than one."""
-        return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})

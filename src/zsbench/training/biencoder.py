@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from gliznet.batching import token_budget_batches
 from gliznet.device import to_device
@@ -100,9 +101,9 @@ class BiEncoderTask(Task):
     ) -> dict[str, torch.Tensor]:
         """Tokens of the texts (B, T) and of the batch's distinct labels (U, T); columns and targets (B, K)."""
         index = {name: i for i, name in enumerate(dict.fromkeys(name for labels in label_lists for name in labels))}
-        columns = torch.zeros(targets.shape, dtype=torch.long)  # (B, K)
-        for row, labels in zip(columns, label_lists, strict=True):
-            row[: len(labels)] = torch.tensor([index[name] for name in labels])
+        columns = pad_sequence(
+            [torch.tensor([index[name] for name in labels]) for labels in label_lists], batch_first=True
+        )  # (B, K)
         text, label = self.pad(self.tokens(texts)), self.pad(self.tokens(list(index)))
         return {
             "text_ids": text["input_ids"],

@@ -19,6 +19,7 @@ from zsbench.store.integrity import check_rows, listing
 from zsbench.store.layout import Layout
 from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import environment, file_sha256, read_json, write_json
+from zsbench.systems import gold_matrix
 from zsbench.systems.hybrid_features import CHECKPOINT, features, open_encoder
 from zsbench.training.selection import NEVER_MOVED, never_moved
 
@@ -64,7 +65,7 @@ def train_hybrid(root: Path, spec: dict[str, Any], licences: dict[str, str] | No
     _check(spec, names, parts)
     encoder = open_encoder(spec, layout, device)
     store = features(spec, layout, encoder, frame["text"].tolist(), descriptions)
-    gold = _gold_matrix(frame["gold"].tolist(), len(names))
+    gold = gold_matrix(frame["gold"].tolist(), len(names)).astype(np.float32)
     options = _options(spec, names)
 
     def progress(epoch: dict[str, Any]) -> None:
@@ -108,14 +109,6 @@ def _check(spec: dict[str, Any], names: list[str], parts: dict[str, np.ndarray])
         raise ValueError(
             f"hybrid.{spec['id']}.nli_only: {unknown[0]!r} is not a label of {spec['dataset']!r}; allowed: {names}"
         )
-
-
-def _gold_matrix(gold: list[np.ndarray], n_labels: int) -> np.ndarray:
-    """(n, L) float32 of 0 and 1 from lists of label indices."""
-    matrix = np.zeros((len(gold), n_labels), dtype=np.float32)
-    for row, indices in zip(matrix, gold, strict=True):
-        row[np.asarray(indices, dtype=np.int64)] = 1.0
-    return matrix
 
 
 def _options(spec: dict[str, Any], names: list[str]) -> HybridOptions:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from gliznet.device import to_device
 from zsbench.recipe import Recipe
@@ -143,7 +144,5 @@ class Task(ABC):
 
 def padded_targets(targets: Sequence[Sequence[int] | np.ndarray]) -> torch.Tensor:
     """(B, K) float32 targets (1 true, 0 false, `IGNORED` padding) from B lists of different lengths."""
-    padded = torch.full((len(targets), max(map(len, targets))), IGNORED)
-    for row, values in zip(padded, targets, strict=True):
-        row[: len(values)] = torch.as_tensor(values)
-    return padded
+    rows = [torch.as_tensor(row, dtype=torch.float32) for row in targets]
+    return pad_sequence(rows, batch_first=True, padding_value=IGNORED)
