@@ -23,21 +23,6 @@ from zsbench.systems import gold_matrix
 from zsbench.systems.hybrid_features import CHECKPOINT, features, open_encoder
 from zsbench.training.selection import NEVER_MOVED, never_moved
 
-OPTION_NAMES = {  # config key -> HybridOptions field
-    "epochs": "epochs",
-    "batch_size": "batch",
-    "learning_rate": "lr",
-    "weight_decay": "weight_decay",
-    "grad_clip": "clip",
-    "patience": "patience",
-    "lr_floor": "lr_floor",
-    "blend_weight": "blend_weight",
-    "kl_weight": "kl_weight",
-    "num_codes": "num_codes",
-    "proj_dim": "proj_dim",
-    "selection": "selection",
-}
-
 
 def train_hybrid(root: Path, spec: dict[str, Any], licences: dict[str, str] | None = None) -> None:
     """Compute the features of a topic set and train heads and blend weights on its train split.
@@ -112,7 +97,7 @@ def _check(spec: dict[str, Any], names: list[str], parts: dict[str, np.ndarray])
 
 
 def _options(spec: dict[str, Any], names: list[str]) -> HybridOptions:
-    values = {field: spec["training"][key] for key, field in OPTION_NAMES.items()}
+    values = {name: value for name, value in spec["training"].items() if name != "max_length"}
     return HybridOptions(specialists=tuple(name for name in names if name not in spec["nli_only"]), **values)
 
 
