@@ -60,8 +60,9 @@ class RowSystem(Protocol):
 
 
 class TaskSystem:
-    """A system whose scores depend on the suite's `task`, which the scorer sets.
+    """A system whose scores depend on the suite's `task`.
 
+    The adapter sets it from its spec. The scorer sets it again before each suite, because suites share a loaded system.
     With "multi", each label is decided independently, so scores must be probabilities.
     """
 
