@@ -68,13 +68,16 @@ class Adapter(TaskSystem):
         return cut | ({"label_chunks": self._chunks} if self._chunks > 1 else {})
 
 
-def load_sentences(kind: type[Sentences], folder: Path, device: torch.device) -> Sentences:
-    """Load a sentence-transformers model in float32, with the fast encoder and its length limit as `max_seq_length`.
+def load_sentences(kind: type[Sentences], folder: Path, device: torch.device) -> tuple[Sentences, int]:
+    """Load a sentence-transformers model in float32, with the fast encoder.
 
     Args:
         kind: `SentenceTransformer` or `CrossEncoder`.
         folder: folder of the checkpoint.
         device: device of the model.
+
+    Returns:
+        The model in eval mode, and its length limit in tokens, at which it truncates.
 
     Raises:
         ValueError: files that are not safe to load, or weights that `check_weights` rejects.
@@ -88,7 +91,7 @@ def load_sentences(kind: type[Sentences], folder: Path, device: torch.device) ->
     check_weights(model, folder)
     use_fast_encoders(model)
     model.max_seq_length = length_limit(model, model.max_seq_length, model.tokenizer.model_max_length)
-    return model
+    return model, model.max_seq_length
 
 
 def check_weights(model: torch.nn.Module, folder: Path) -> None:

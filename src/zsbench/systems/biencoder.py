@@ -27,12 +27,11 @@ class BiEncoderSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
-        self.model = load_sentences(SentenceTransformer, self.folder, self.device)
+        self.model, self.limit = load_sentences(SentenceTransformer, self.folder, self.device)
         options, prompts = BiEncoderOptions.model_construct(**spec["settings"]), dict[str, Any](self.model.prompts)
         self.template = options.template
         self.text_prompt: str = prompts.get("query", "") if options.text_prompt is None else options.text_prompt
         self.label_prompt: str = prompts.get("document", "") if options.label_prompt is None else options.label_prompt
-        self.limit: int = self.model.max_seq_length
         self.escape = EscapeSpecialTokens(self.model.tokenizer)
         self._labels: dict[str, torch.Tensor] = {}
 

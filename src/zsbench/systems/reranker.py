@@ -29,7 +29,7 @@ class RerankerSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
-        self.model = load_sentences(CrossEncoder, self.folder, self.device)
+        self.model, self.limit = load_sentences(CrossEncoder, self.folder, self.device)
         if self.model.num_labels != 1:
             raise UnknownSystemError(
                 f"systems.{spec['system']}.model: {self.model.num_labels} outputs per pair; a reranker has 1"
@@ -37,7 +37,6 @@ class RerankerSystem(Adapter):
         options = RerankerOptions.model_construct(**spec["settings"])
         self.template, self.prompt = options.template, options.prompt
         self.escape = EscapeSpecialTokens(self.model.tokenizer)
-        self.limit: int = self.model.max_seq_length
         # Tokens around query and passage: special tokens, or the chat template of a causal model.
         self.frame: int = self.model.preprocess([("", "")], prompt=self.prompt)["input_ids"].shape[1]
 
