@@ -14,7 +14,8 @@ from gliznet.batching import token_budget_batches
 from gliznet.device import to_device
 from zsbench.families import BiEncoderOptions
 from zsbench.store.layout import Layout
-from zsbench.systems.base import Adapter, load_sentences
+from zsbench.systems.base import Adapter
+from zsbench.systems.sentences import load_sentences
 from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 

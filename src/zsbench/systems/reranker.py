@@ -16,7 +16,8 @@ from gliznet.fast.packed import first_token_only
 from zsbench.families import RerankerOptions
 from zsbench.store.layout import Layout
 from zsbench.systems import UnknownSystemError
-from zsbench.systems.base import Adapter, load_sentences
+from zsbench.systems.base import Adapter
+from zsbench.systems.sentences import load_sentences
 from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
