@@ -133,6 +133,13 @@ def test_whole_models_pass(copied, make_spec, family: str) -> None:
     assert load.build(make_spec(family, model=MODELS[family]), layout).score(["a"], ["b", "c"]).shape == (1, 2)
 
 
+def test_a_limit_on_layers_is_no_number_of_layers(copied) -> None:
+    """Qwen's configs give the first layer with a window, even if there are fewer layers."""
+    _, folder = copied("nli")
+    sizes(max_window_layers=10**4)(folder)
+    check_files(folder)
+
+
 def halve(stored: dict, name: str) -> None:
     stored |= {key: weight.bfloat16() for key, weight in stored.items()}
 
@@ -147,13 +154,6 @@ def test_fp32_is_float32_also_for_a_checkpoint_in_half_precision(copied, make_sp
     system = load.build(make_spec(family, model=MODELS[family]), layout)
     assert {weight.dtype for weight in system.network.parameters()} == {torch.float32}
     assert system.score(["a"], ["b", "c"]).shape == (1, 2)
-
-
-def test_a_limit_on_layers_is_no_number_of_layers(copied) -> None:
-    """Qwen's configs give the first layer with a window, even if there are fewer layers."""
-    _, folder = copied("nli")
-    sizes(max_window_layers=10**4)(folder)
-    check_files(folder)
 
 
 def test_a_gliznet_names_tensors_it_has_no_place_for(copied, make_spec) -> None:
