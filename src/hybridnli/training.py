@@ -39,20 +39,20 @@ class HybridOptions:
     specialists: tuple[str, ...] | None = None  # labels with a head, in head order; None: every label of the store
     num_codes: int = 8  # code vectors per head
     proj_dim: int = 256  # projection size of contexts and labels
-    lr: float = 3e-4
+    learning_rate: float = 3e-4
     weight_decay: float = 1e-4  # on all parameters, alpha included, as published
     epochs: int = 25  # maximum; also the length of the cosine schedule
-    batch: int = 16
-    clip: float = 1.0  # maximum gradient norm, over all heads together
+    batch_size: int = 16
+    grad_clip: float = 1.0  # maximum gradient norm, over all heads together
     patience: int = 7  # stop after this many epochs without a better `selection` value
     blend_weight: float = 1.0  # 0: alpha gets no gradient and stays at 0.5, as in the published v1
     kl_weight: float = 0.3  # distillation from NLI where NLI is confident
     confidence: float = 0.75  # NLI is confident above this value and below 1 minus it
-    lr_floor: float = 0.02  # final learning rate as a fraction of lr
+    lr_floor: float = 0.02  # final learning rate as a fraction of learning_rate
     selection: str = "mean_ap"  # validation metric that selects the epoch; a key of SELECTIONS
 
     def __post_init__(self) -> None:
-        for name in ("num_codes", "proj_dim", "lr", "epochs", "batch", "clip", "patience"):
+        for name in ("num_codes", "proj_dim", "learning_rate", "epochs", "batch_size", "grad_clip", "patience"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed; allowed: > 0")
         for name in ("weight_decay", "blend_weight", "kl_weight", "lr_floor"):
@@ -114,8 +114,10 @@ def train_heads(
     """
     gold, train_rows, val_rows = _checked(store, labels, train_idx, val_idx)
     model = _new_model(store, options, seed).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=options.weight_decay, fused=True)
-    floor = options.lr * options.lr_floor
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
+    floor = options.learning_rate * options.lr_floor
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.epochs, eta_min=floor)
     shuffle = np.random.default_rng(seed)
     history: list[dict[str, Any]] = []
@@ -149,20 +151,20 @@ def _train_epoch(
     """One pass over `rows` in the given order; returns the mean of each loss term over the batches."""
     model.train()
     records = []
-    for batch in _batches(rows, options.batch):
+    for batch in _batches(rows, options.batch_size):
         H, mask = store.token_embeddings(batch, model.device)
         nli = to_device(torch.from_numpy(store.nli[batch]), model.device)
         target = to_device(torch.from_numpy(gold[batch]), model.device)[:, model.columns]
         terms = _loss_terms(model, model.logits(H, mask), nli, target, options)
         optimizer.zero_grad()
         terms["total"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), options.grad_clip)
         optimizer.step()
         records.append(torch.stack([term.detach() for term in terms.values()]))
     values = torch.stack(records).cpu()  # (batches, terms): one transfer per epoch, not per step
     bad = (~values.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if bad:
-        ids = list(_batches(rows, options.batch))[bad[0]].tolist()
+        ids = list(_batches(rows, options.batch_size))[bad[0]].tolist()
         loss = dict(zip(terms, values[bad[0]].tolist(), strict=True))
         raise FloatingPointError(f"loss is not finite: {loss}; first in the batch of rows {ids}")
     return dict(zip(terms, values.mean(dim=0).tolist(), strict=True))

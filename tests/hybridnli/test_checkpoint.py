@@ -17,7 +17,7 @@ from tests.factories import DESCRIPTIONS, NEWS, NEWS_WORDS, bert_config, label_m
 from tests.published_layouts import hybrid_score, write_hybrid
 
 THRESHOLDS = {"Tech": 0.37, "Health": 0.03, "Money": 0.3}
-OPTIONS = HybridOptions(specialists=("Money", "Tech"), num_codes=4, proj_dim=16, lr=3e-3, epochs=2)
+OPTIONS = HybridOptions(specialists=("Money", "Tech"), num_codes=4, proj_dim=16, learning_rate=3e-3, epochs=2)
 
 
 @pytest.fixture(scope="module")

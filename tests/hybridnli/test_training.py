@@ -13,7 +13,9 @@ import hybridnli.training as training
 from hybridnli.training import HybridOptions, head_probabilities, train_heads
 from tests.factories import DESCRIPTIONS
 
-OPTIONS = HybridOptions(specialists=("Money", "Tech"), num_codes=4, proj_dim=16, lr=3e-3, epochs=4, batch=8)
+OPTIONS = HybridOptions(
+    specialists=("Money", "Tech"), num_codes=4, proj_dim=16, learning_rate=3e-3, epochs=4, batch_size=8
+)
 TRAIN, VAL = np.arange(30), np.arange(30, 40)
 
 
@@ -22,7 +24,14 @@ def run(store, gold, seed=0, **changes):
 
 
 def test_defaults_are_the_published_recipe_except_for_what_chooses_the_epoch():
-    published = {"lr": 3e-4, "weight_decay": 1e-4, "epochs": 25, "batch": 16, "clip": 1.0, "patience": 7}
+    published = {
+        "learning_rate": 3e-4,
+        "weight_decay": 1e-4,
+        "epochs": 25,
+        "batch_size": 16,
+        "grad_clip": 1.0,
+        "patience": 7,
+    }
     published |= {"blend_weight": 1.0, "kl_weight": 0.3, "confidence": 0.75, "num_codes": 8, "proj_dim": 256}
     assert HybridOptions(**published, lr_floor=0.02, selection="mean_ap") == HybridOptions()
 
@@ -159,7 +168,14 @@ def test_bad_rows_and_labels(store, labels, train, val, message):
 
 @pytest.mark.parametrize(
     "change",
-    [{"lr": 0}, {"epochs": 0}, {"kl_weight": -1}, {"confidence": 1.0}, {"clip": math.nan}, {"selection": "macro_f1"}],
+    [
+        {"learning_rate": 0},
+        {"epochs": 0},
+        {"kl_weight": -1},
+        {"confidence": 1.0},
+        {"grad_clip": math.nan},
+        {"selection": "macro_f1"},
+    ],
 )
 def test_bad_options_name_the_field(change):
     with pytest.raises(ValueError, match=next(iter(change))):

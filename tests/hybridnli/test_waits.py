@@ -50,7 +50,7 @@ def test_the_number_of_waits_does_not_depend_on_that_of_batches(
         on_gpu = build_store(encoder, TEXTS, DESCRIPTIONS, tmp_path / "gpu")
 
         def train(batch: int) -> object:
-            options = HybridOptions(epochs=1, proj_dim=16, num_codes=2, batch=batch, selection="macro_f1_at_0.5")
+            options = HybridOptions(epochs=1, proj_dim=16, num_codes=2, batch_size=batch, selection="macro_f1_at_0.5")
             return train_heads(stored, news_gold()[:8], range(6), range(6, 8), options=options, seed=1, device="cuda")
 
         few, many = counts(lambda size: train(2 if size == 64 else 6))

@@ -32,7 +32,7 @@ from zsbench.store.layout import Layout
 from zsbench.store.progress import counter_for, progress_logger
 from zsbench.store.provenance import IntegrityError, digest, environment, file_sha256, read_json, write_json, write_text
 from zsbench.store.secrets import mask
-from zsbench.systems import DatasetRows, LabelSetError, RowSystem, TaskSystem, load
+from zsbench.systems import DatasetRows, LabelSetError, RowSystem, TaskSystem, gold_matrix, load
 from zsbench.systems.texts import well_formed
 
 SPLITS = {"single": ("test",), "multi": ("validation", "test")}  # splits that the protocols of a task use
@@ -288,9 +288,7 @@ def _supervised_blocks(system: Any, cell: CellTask) -> Iterator[Block]:
         pq.read_table(cell.rows, columns=columns, filters=[("split", "in", splits)]).to_pydict()
         for splits in (("train",), cell.splits)
     )
-    gold = np.zeros((len(train["gold"]), len(cell.names)))
-    for row, indices in zip(gold, train["gold"], strict=True):
-        row[list(indices)] = 1.0
+    gold = gold_matrix(train["gold"], len(cell.names))
     scores = system.fit_and_score(well_formed(train["text"]), gold, well_formed(scored["text"]))
     yield scored["sample_id"], scored["split"], scored["gold"], _checked(scores, cell, scored["sample_id"])
 
@@ -366,14 +364,15 @@ class CellError(Exception):
 def faults() -> Iterator[None]:
     """Wrap calls of a system: its exceptions become `CellError`s, so that the other datasets are still scored.
 
-    Full disks, missing permissions, running out of memory and damaged files end the job.
+    Full disks, missing permissions, running out of memory (also of a GPU) and damaged files end the job.
     """
     try:
         yield
     except (IntegrityError, MemoryError):
         raise
     except Exception as error:
-        if cannot_write(error) is not None:
+        torch = sys.modules.get("torch")  # not imported here, which takes seconds
+        if cannot_write(error) is not None or (torch and isinstance(error, torch.OutOfMemoryError)):
             raise
         if not isinstance(error, LabelSetError):
             traceback.print_exception(error, file=sys.stderr)

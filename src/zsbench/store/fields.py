@@ -108,7 +108,8 @@ def _entries(value: Any) -> Any:
     return {key: entry for key, entry in value.items() if entry is not None} if isinstance(value, dict) else value
 
 
-Id = Annotated[str, pattern(r"^[a-z0-9]+(-[a-z0-9]+)*$", "lower-case letters, digits and single hyphens", 60)]
+ID = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+Id = Annotated[str, pattern(ID, "lower-case letters, digits and single hyphens", 60)]
 Model = Annotated[
     str,
     pattern(

@@ -25,6 +25,14 @@ class System(Protocol):
         ...
 
 
+def gold_matrix(gold: Sequence[Sequence[int]], labels: int) -> np.ndarray:
+    """Lists of label indices as (n, L) of 0.0 and 1.0."""
+    matrix = np.zeros((len(gold), labels))
+    for row, indices in zip(matrix, gold, strict=True):
+        row[list(indices)] = 1.0
+    return matrix
+
+
 @dataclass(frozen=True)
 class DatasetRows:
     """Rows of a prepared test set, for systems that need more than texts."""
@@ -39,10 +47,7 @@ class DatasetRows:
     @property
     def matrix(self) -> np.ndarray:
         """Gold as (n, L) of 0.0 and 1.0."""
-        values = np.zeros((len(self.gold), len(self.labels)))
-        for row, indices in zip(values, self.gold, strict=True):
-            row[list(indices)] = 1.0
-        return values
+        return gold_matrix(self.gold, len(self.labels))
 
 
 @runtime_checkable
@@ -55,8 +60,9 @@ class RowSystem(Protocol):
 
 
 class TaskSystem:
-    """A system whose scores depend on the suite's `task`, which the scorer sets.
+    """A system whose scores depend on the suite's `task`.
 
+    The adapter sets it from its spec. The scorer sets it again before each suite, because suites share a loaded system.
     With "multi", each label is decided independently, so scores must be probabilities.
     """
 

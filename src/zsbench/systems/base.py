@@ -1,13 +1,10 @@
 """Base class of adapters that load weights."""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
-from gliznet.loading import check_complete
 from zsbench.store.layout import Layout
 from zsbench.systems import TaskSystem
 from zsbench.systems.load import model_folder
@@ -29,6 +26,7 @@ class Adapter(TaskSystem):
         self.token_budget: int = spec["token_budget"]
         self.task = spec["task"]
         self._cut = {"truncated_texts": 0, "truncated_labels": 0}
+        self._chunks = 1  # parts of the latest label list, if the family splits long ones
 
     @property
     def network(self) -> torch.nn.Module:
@@ -43,8 +41,8 @@ class Adapter(TaskSystem):
 
     def size(self) -> dict[str, int]:
         """Total number and trained number of parameters; shared parameters count once."""
-        moved = self.network if self.learned is None else self.learned
-        networks = {"parameters": self.network, "trained_parameters": moved}
+        trained = self.network if self.learned is None else self.learned
+        networks = {"parameters": self.network, "trained_parameters": trained}
         return {name: sum(weight.numel() for weight in network.parameters()) for name, network in networks.items()}
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -57,26 +55,6 @@ class Adapter(TaskSystem):
             self._cut[name] = self._cut.get(name, 0) + int(number)
 
     def report(self) -> dict[str, int]:
-        """Numbers of truncated texts and (text, label) pairs since the last call."""
+        """Numbers of truncated texts and labels since the last call, and of label chunks if more than one."""
         cut, self._cut = self._cut, dict.fromkeys(self._cut, 0)
-        return cut
-
-
-def check_weights(model: torch.nn.Module, folder: Path) -> None:
-    """Reject a sentence-transformers model with missing weights, which the package would initialise randomly.
-
-    Args:
-        model: the model loaded from `folder`, without tensors of the wrong shape.
-        folder: its files; the transformer may be in a subfolder, which its config records.
-
-    Raises:
-        ValueError: missing or wrongly shaped tensors, or non-finite weights; the message names them.
-    """
-    for module in model.modules():
-        if isinstance(module, PreTrainedModel):
-            transformer = Path(module.config.name_or_path or folder)
-            check_complete(type(module), transformer if (transformer / "config.json").is_file() else folder)
-            break
-    bad = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
-    if bad:
-        raise ValueError(f"{folder} has NaN or infinite values in: {', '.join(bad[:12])}")
+        return cut | ({"label_chunks": self._chunks} if self._chunks > 1 else {})

@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from gliznet.batching import length_limit, token_budget_batches
-from gliznet.checkpoint_files import check_files
+from gliznet.batching import token_budget_batches
 from gliznet.device import to_device
-from gliznet.fast.encoders import use_fast_encoders
 from zsbench.families import BiEncoderOptions
 from zsbench.store.layout import Layout
-from zsbench.systems.base import Adapter, check_weights
+from zsbench.systems.base import Adapter
+from zsbench.systems.sentences import load_sentences
 from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
@@ -29,22 +28,11 @@ class BiEncoderSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
-        check_files(self.folder)
-        self.model = SentenceTransformer(
-            str(self.folder),
-            device=str(self.device),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True},
-        ).eval()
-        check_weights(self.model, self.folder)
-        use_fast_encoders(self.model)
+        self.model, self.limit = load_sentences(SentenceTransformer, self.folder, self.device)
         options, prompts = BiEncoderOptions.model_construct(**spec["settings"]), dict[str, Any](self.model.prompts)
         self.template = options.template
         self.text_prompt: str = prompts.get("query", "") if options.text_prompt is None else options.text_prompt
         self.label_prompt: str = prompts.get("document", "") if options.label_prompt is None else options.label_prompt
-        self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
-        self.model.max_seq_length = self.limit  # where the package truncates
         self.escape = EscapeSpecialTokens(self.model.tokenizer)
         self._labels: dict[str, torch.Tensor] = {}
 

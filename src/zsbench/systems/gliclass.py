@@ -40,10 +40,17 @@ class GLiClassSystem(Adapter):
         super().__init__(spec, layout)
         check_files(self.folder)
         _check_config(self.folder, spec["system"])
-        from gliclass import GLiClassModel
+        from gliclass import GLiClassModel, GLiClassModelConfig
 
+        config = GLiClassModelConfig.from_pretrained(self.folder)
+        config.encoder_config.dtype = torch.float32  # the package builds the encoder in the precision given here
         model, info = GLiClassModel.from_pretrained(
-            str(self.folder), use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+            str(self.folder),
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
         )
         check_loaded(model, info, str(self.folder), exact=False)
         self.model = model.to(self.device).eval()
@@ -55,7 +62,6 @@ class GLiClassSystem(Adapter):
         self.limit = length_limit(self.model, LIMIT, trained_with)
         # Other pooling strategies include padding, so they need batches of texts of equal length.
         self.pads = self.model.config.pooling_strategy in ("first", "pass")
-        self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Logits (n, L), or their sigmoids; see `System`.
@@ -81,10 +87,6 @@ class GLiClassSystem(Adapter):
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
         return logits
-
-    def report(self) -> dict[str, int]:
-        """Counts since the last call, and the latest number of label chunks if more than one."""
-        return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})
 
     def _check_room(self, ids: Sequence[list[int]], n_labels: int) -> None:
         """Reject rows that lost labels: the model gives these the logit 0, higher than unlikely labels."""
@@ -142,10 +144,10 @@ def label_chunks(tokenizer: Any, limit: int, labels: Sequence[str]) -> list[slic
 
 
 def _check_config(folder: Path, system: str) -> None:
-    """Reject checkpoints that the package would load with remote code, and unsupported architectures."""
+    """Reject encoders that the package would load with remote code, and unsupported architectures."""
     config = read_json(folder / "config.json")
     encoder = (config.get("encoder_config") or {}).get("model_type", "deberta-v2")
-    if encoder not in CONFIG_MAPPING or config.get("auto_map"):
+    if encoder not in CONFIG_MAPPING:
         raise UnknownSystemError(
             f"systems.{system}.model: encoder type {encoder!r} needs remote code, which is never run"
         )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from gliznet.model import GliZNetForSequenceClassification
 from gliznet.predictor import ScoringReport, score_texts
@@ -27,13 +28,13 @@ class GliZNetSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
-        self.model = GliZNetForSequenceClassification.from_pretrained(self.folder).to(self.device).eval()
+        model = GliZNetForSequenceClassification.from_pretrained(self.folder, dtype=torch.float32)
+        self.model = model.to(self.device).eval()
         options, truncation = self.model.options, GliZNetOptions.model_construct(**spec["settings"]).truncation
         if truncation is not None:
             numbers = SERVED if truncation == "reference" else {}
             options = dataclasses.replace(options, truncation=truncation, **numbers)
         self.tokenizer = GliZNETTokenizer.from_pretrained(self.folder, options)
-        self._chunks = 1
 
     def score(self, texts: Sequence[str], labels: Sequence[str]) -> np.ndarray:
         """Scores (n, L); see `System`.
@@ -69,7 +70,3 @@ class GliZNetSystem(Adapter):
         if self.probabilities:
             return np.exp(-np.logaddexp(0.0, -values.astype(np.float64)))
         return values
-
-    def report(self) -> dict[str, int]:
-        """Counts since the last call, and the latest number of label chunks if more than one."""
-        return super().report() | ({"label_chunks": self._chunks} if self._chunks > 1 else {})

@@ -10,12 +10,12 @@ import pandas as pd
 from zsbench.data.errors import DataError
 from zsbench.data.readers import read_table
 from zsbench.store.errors import suggest
+from zsbench.store.fields import ID, WORDS
 from zsbench.store.integrity import read_frame, write_frame
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json, write_atomic
 from zsbench.systems import DatasetRows, UnknownSystemError
 
-ID = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # as in a config; cannot contain a path outside the run
 SCORE = "score:"  # prefix of score columns here and in cells, so that a label called "sample_id" does not clash
 
 
@@ -26,7 +26,8 @@ class ScoresFileError(UnknownSystemError):
 def import_scores(root: Path, system: str, dataset: str, csv: Path) -> int:
     """Validate a csv against a prepared data set and store it for system `system` (family `imported`).
 
-    Columns: `sample_id` as in the dataset's rows.parquet, and one column per label (`score:label`, or just `label`).
+    Columns: `sample_id` as in the dataset's rows.parquet, and one column per label, either `score:label` for all of
+    them or just `label`. With a label called "sample_id", only the first form is possible.
 
     Returns:
         Number of imported rows.
@@ -80,10 +81,8 @@ def _check_system(layout: Layout, system: str) -> None:
 def _label_names(layout: Layout, system: str, dataset: str) -> list[str]:
     """Label names of a prepared dataset, after checking both ids, because they become parts of a path."""
     for what, name in (("--system", system), ("--dataset", dataset)):
-        if not ID.fullmatch(name):
-            raise ScoresFileError(
-                f"{what}: {name!r} is not an id; allowed: lower-case letters, digits and single hyphens"
-            )
+        if not re.fullmatch(ID, name):
+            raise ScoresFileError(f"{what}: {name!r} is not an id; allowed: {WORDS[ID]}")
     card = layout.dataset_card(dataset)
     if not card.is_file():
         raise ScoresFileError(
@@ -104,18 +103,9 @@ def _read(csv: Path) -> pd.DataFrame:
 
 
 def _columns(csv: Path, dataset: str, there: list[str], names: list[str]) -> list[str]:
-    """The column of each label: `score:label` if all labels have one, else whichever of the two forms exists."""
+    """The column of each label: `score:label` if all labels have one, else `label`."""
     full = [f"{SCORE}{name}" for name in names]
-    if set(full) <= set(there):
-        columns = full
-    else:
-        short = [
-            name if name in there and name != "sample_id" else long for name, long in zip(names, full, strict=True)
-        ]
-        twice = [name for name, long in zip(names, full, strict=True) if name in short and long in there]
-        if twice:
-            raise ScoresFileError(f"{csv}: label {twice[0]!r} has two columns, {twice[0]!r} and {SCORE + twice[0]!r}")
-        columns = short
+    columns = full if set(full) <= set(there) or "sample_id" in names else names
     for column, name in [("sample_id", "sample_id"), *zip(columns, names, strict=True)]:
         if column not in there:
             raise ScoresFileError(f"{csv}: no column {name!r}{suggest(name, there)}")

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
 
-from gliznet.checkpoint_files import check_files
 from hybridnli.encoder import NLIEncoder, score_ids
 from zsbench.families import NLIOptions
 from zsbench.store.layout import Layout
@@ -30,11 +28,9 @@ class NLISystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
-        check_files(self.folder)
-        tokenizer = AutoTokenizer.from_pretrained(self.folder, trust_remote_code=False)
-        self.escape = EscapeSpecialTokens(tokenizer)
         template = NLIOptions.model_construct(**spec["settings"]).template
-        self.encoder = NLIEncoder(self.folder, tokenizer, template, device=self.device, dtype=self.dtype)
+        self.encoder = NLIEncoder(self.folder, template=template, device=self.device, dtype=self.dtype)
+        self.escape = EscapeSpecialTokens(self.encoder.tokenizer)
 
     @property
     def network(self) -> torch.nn.Module:

@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from sentence_transformers import CrossEncoder
 
-from gliznet.batching import length_limit, token_budget_batches
-from gliznet.checkpoint_files import check_files
+from gliznet.batching import token_budget_batches
 from gliznet.device import to_host
-from gliznet.fast.encoders import use_fast_encoders
 from gliznet.fast.packed import first_token_only
 from zsbench.families import RerankerOptions
 from zsbench.store.layout import Layout
 from zsbench.systems import UnknownSystemError
-from zsbench.systems.base import Adapter, check_weights
+from zsbench.systems.base import Adapter
+from zsbench.systems.sentences import load_sentences
 from zsbench.systems.texts import EscapeSpecialTokens, check_request
 
 
@@ -31,16 +30,7 @@ class RerankerSystem(Adapter):
 
     def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
         super().__init__(spec, layout)
-        check_files(self.folder)
-        self.model = CrossEncoder(
-            str(self.folder),
-            device=str(self.device),
-            local_files_only=True,
-            trust_remote_code=False,
-            model_kwargs={"use_safetensors": True, "ignore_mismatched_sizes": True, "dtype": torch.float32},
-        ).eval()
-        check_weights(self.model, self.folder)
-        use_fast_encoders(self.model)
+        self.model, self.limit = load_sentences(CrossEncoder, self.folder, self.device)
         if self.model.num_labels != 1:
             raise UnknownSystemError(
                 f"systems.{spec['system']}.model: {self.model.num_labels} outputs per pair; a reranker has 1"
@@ -48,8 +38,6 @@ class RerankerSystem(Adapter):
         options = RerankerOptions.model_construct(**spec["settings"])
         self.template, self.prompt = options.template, options.prompt
         self.escape = EscapeSpecialTokens(self.model.tokenizer)
-        self.limit = length_limit(self.model, self.model.max_seq_length, self.model.tokenizer.model_max_length)
-        self.model.max_seq_length = self.limit  # where the package truncates
         # Tokens around query and passage: special tokens, or the chat template of a causal model.
         self.frame: int = self.model.preprocess([("", "")], prompt=self.prompt)["input_ids"].shape[1]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from gliznet.batching import token_budget_batches
 from gliznet.device import to_device
@@ -20,7 +21,6 @@ if TYPE_CHECKING:  # takes seconds to import, and only this family needs it
     from sentence_transformers import SentenceTransformer
 
 SCALE = 20.0  # factor of the cosines; the default of sentence-transformers' MultipleNegativesRankingLoss
-WEIGHTS = "sentences.0.model."  # prefix of the encoder in the state dict of `BiEncoder`
 
 
 def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -44,7 +44,10 @@ def multiple_negatives_loss(cosine: torch.Tensor, targets: torch.Tensor) -> torc
 
 
 class BiEncoder(torch.nn.Module):
-    """Cosines (B, K) of texts and labels, in a single forward call per step, as distributed wrappers require."""
+    """Cosines (B, K) of texts and labels, in a single forward call per step, as distributed wrappers require.
+
+    Without labels, the embeddings (B, D) of the texts. Sharded weights are gathered only in a forward call.
+    """
 
     def __init__(self, sentences: "SentenceTransformer") -> None:
         super().__init__()
@@ -59,11 +62,13 @@ class BiEncoder(torch.nn.Module):
         self,
         text_ids: torch.Tensor,
         text_mask: torch.Tensor,
-        label_ids: torch.Tensor,
-        label_mask: torch.Tensor,
-        columns: torch.Tensor,
+        label_ids: torch.Tensor | None = None,
+        label_mask: torch.Tensor | None = None,
+        columns: torch.Tensor | None = None,
     ) -> torch.Tensor:
         texts = self.embed(text_ids, text_mask)  # (B, D)
+        if label_ids is None or label_mask is None:
+            return texts
         labels = self.embed(label_ids, label_mask)[columns]  # (U, D) -> (B, K, D)
         return (texts[:, None] * labels).sum(dim=-1)  # not a matmul, which autocast would run in lower precision
 
@@ -79,6 +84,7 @@ class BiEncoderTask(Task):
     model: BiEncoder
 
     def load(self, backbone: Path) -> None:
+        self.backbone = backbone
         sentences = _mean_pooling(backbone, self.recipe.max_length)
         for name, parameter in sentences.named_parameters():
             if ".pooler." in name:
@@ -95,9 +101,9 @@ class BiEncoderTask(Task):
     ) -> dict[str, torch.Tensor]:
         """Tokens of the texts (B, T) and of the batch's distinct labels (U, T); columns and targets (B, K)."""
         index = {name: i for i, name in enumerate(dict.fromkeys(name for labels in label_lists for name in labels))}
-        columns = torch.zeros(targets.shape, dtype=torch.long)  # (B, K)
-        for row, labels in zip(columns, label_lists, strict=True):
-            row[: len(labels)] = torch.tensor([index[name] for name in labels])
+        columns = pad_sequence(
+            [torch.tensor([index[name] for name in labels]) for labels in label_lists], batch_first=True
+        )  # (B, K)
         text, label = self.pad(self.tokens(texts)), self.pad(self.tokens(list(index)))
         return {
             "text_ids": text["input_ids"],
@@ -114,27 +120,21 @@ class BiEncoderTask(Task):
         return {"total": multiple_negatives_loss(model(**inputs), batch["targets"])}
 
     @torch.inference_mode()
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Cosines; each distinct label is embedded once."""
         names = list(dict.fromkeys(name for labels in label_lists for name in labels))
-        embedded, vectors = self._embed(texts, device), dict(zip(names, self._embed(names, device), strict=True))
+        embedded, vectors = self._embed(texts), dict(zip(names, self._embed(names), strict=True))
         return [
             np.stack([vectors[name] for name in labels]) @ text
             for text, labels in zip(embedded, label_lists, strict=True)
         ]
 
-    def _embed(self, texts: Sequence[str], device: torch.device) -> np.ndarray:
+    def _embed(self, texts: Sequence[str]) -> np.ndarray:
         """L2-normalised embeddings (n, D)."""
         ids = self.tokens(texts)
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
         padded = (self.pad([ids[i] for i in batch]) for batch in batches)
-        vectors = [self.model.embed(*(to_device(tensor, device) for tensor in batch.values())) for batch in padded]
+        vectors = [self.model(*(to_device(tensor, self.device) for tensor in batch.values())) for batch in padded]
         out = np.empty((len(ids), vectors[0].shape[1]), dtype=np.float32)
         out[np.concatenate(batches)] = torch.cat(vectors).float().cpu().numpy()
         return out
@@ -144,10 +144,9 @@ class BiEncoderTask(Task):
 
     def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:
         """Write a sentence-transformers folder."""
-        sentences: Any = self.model.sentences
-        sentences.save(str(folder), create_model_card=False)
-        encoder = {name.removeprefix(WEIGHTS): tensor for name, tensor in state.items()}
-        sentences[0].model.save_pretrained(folder, state_dict=encoder)  # not the model's own, perhaps sharded
+        whole = BiEncoder(_mean_pooling(self.backbone, self.recipe.max_length))  # `self.model` may be sharded
+        whole.load_state_dict(state)
+        whole.sentences.save(str(folder), create_model_card=False)
 
 
 def _mean_pooling(backbone: Path, max_length: int) -> "SentenceTransformer":

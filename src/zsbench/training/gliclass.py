@@ -53,20 +53,16 @@ class GLiClassTask(Task):
         return {"total": model(**batch, max_num_classes=batch["labels"].shape[1]).loss}
 
     @torch.inference_mode()
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Logits of the label markers."""
         ids = self.encode(texts, label_lists)
         scores: list[np.ndarray] = [np.empty(0)] * len(ids)
 
         def launch(batch: list[int]) -> torch.Tensor:
-            inputs = {name: to_device(tensor, device) for name, tensor in self.pad([ids[i] for i in batch]).items()}
-            return model(**inputs, max_num_classes=max(len(label_lists[i]) for i in batch)).logits.float()  # (B, K)
+            inputs = self.pad([ids[i] for i in batch])
+            most = max(len(label_lists[i]) for i in batch)
+            on_device = {name: to_device(tensor, self.device) for name, tensor in inputs.items()}
+            return self.model(**on_device, max_num_classes=most).logits.float()  # (B, K)
 
         batches = token_budget_batches([len(row) for row in ids], VALIDATION_TOKENS)
         for batch, logits in to_host((batch, launch(batch)) for batch in batches):
@@ -82,7 +78,7 @@ def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
     """A new GLiClass head on the pretrained encoder, with embeddings for the marker tokens."""
     from gliclass import GLiClassModel, GLiClassModelConfig
 
-    encoder_config = AutoConfig.from_pretrained(backbone, trust_remote_code=False)
+    encoder_config = AutoConfig.from_pretrained(backbone, dtype=torch.float32, trust_remote_code=False)
     encoder_config.name_or_path = "backbone"  # do not store local paths in checkpoints
     config = GLiClassModelConfig(
         encoder_config=encoder_config,
@@ -99,8 +95,11 @@ def _fresh_model(backbone: Path, tokenizer: Any) -> Any:
     )
     model.model.encoder_model = encoder
     model.resize_token_embeddings(max(len(tokenizer), encoder.get_input_embeddings().num_embeddings))
+    # Not used by the scores; distributed training would wait for their gradients. FSDP cannot shard a scalar parameter.
     for name, parameter in model.named_parameters():
-        # Not used by the scores; distributed training would wait for their gradients.
-        if ".pooler." in name or name == "model.logit_scale":
+        if ".pooler." in name:
             parameter.requires_grad_(False)
+    scale = model.model.logit_scale.detach()
+    del model.model.logit_scale
+    model.model.register_buffer("logit_scale", scale)
     return model

@@ -41,14 +41,8 @@ class GliZNetTask(Task):
         output = model(**batch)
         return dict(output.losses) | {"total": output.loss}
 
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
-        """Logits of `self.model`, which the predictor needs; it shares its weights with the wrapped `model`."""
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Logits of the labels."""
         return list(score_texts(self.model.eval(), self.tokenizer, texts, label_lists))
 
     def save(self, state: dict[str, torch.Tensor], folder: Path) -> None:

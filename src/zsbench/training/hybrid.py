@@ -19,23 +19,9 @@ from zsbench.store.integrity import check_rows, listing
 from zsbench.store.layout import Layout
 from zsbench.store.progress import progress_logger
 from zsbench.store.provenance import environment, file_sha256, read_json, write_json
+from zsbench.systems import gold_matrix
 from zsbench.systems.hybrid_features import CHECKPOINT, features, open_encoder
 from zsbench.training.selection import NEVER_MOVED, never_moved
-
-OPTION_NAMES = {  # config key -> HybridOptions field
-    "epochs": "epochs",
-    "batch_size": "batch",
-    "learning_rate": "lr",
-    "weight_decay": "weight_decay",
-    "grad_clip": "clip",
-    "patience": "patience",
-    "lr_floor": "lr_floor",
-    "blend_weight": "blend_weight",
-    "kl_weight": "kl_weight",
-    "num_codes": "num_codes",
-    "proj_dim": "proj_dim",
-    "selection": "selection",
-}
 
 
 def train_hybrid(root: Path, spec: dict[str, Any], licences: dict[str, str] | None = None) -> None:
@@ -64,7 +50,7 @@ def train_hybrid(root: Path, spec: dict[str, Any], licences: dict[str, str] | No
     _check(spec, names, parts)
     encoder = open_encoder(spec, layout, device)
     store = features(spec, layout, encoder, frame["text"].tolist(), descriptions)
-    gold = _gold_matrix(frame["gold"].tolist(), len(names))
+    gold = gold_matrix(frame["gold"].tolist(), len(names)).astype(np.float32)
     options = _options(spec, names)
 
     def progress(epoch: dict[str, Any]) -> None:
@@ -110,16 +96,8 @@ def _check(spec: dict[str, Any], names: list[str], parts: dict[str, np.ndarray])
         )
 
 
-def _gold_matrix(gold: list[np.ndarray], n_labels: int) -> np.ndarray:
-    """(n, L) float32 of 0 and 1 from lists of label indices."""
-    matrix = np.zeros((len(gold), n_labels), dtype=np.float32)
-    for row, indices in zip(matrix, gold, strict=True):
-        row[np.asarray(indices, dtype=np.int64)] = 1.0
-    return matrix
-
-
 def _options(spec: dict[str, Any], names: list[str]) -> HybridOptions:
-    values = {field: spec["training"][key] for key, field in OPTION_NAMES.items()}
+    values = {name: value for name, value in spec["training"].items() if name != "max_length"}
     return HybridOptions(specialists=tuple(name for name in names if name not in spec["nli_only"]), **values)
 
 

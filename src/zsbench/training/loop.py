@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +36,15 @@ CHECK_EVERY = 10  # steps between reads of the losses, because each read synchro
 
 class NonFiniteLossError(RuntimeError):
     """A loss term became NaN or infinite; the message names the term, the step and the rows."""
+
+
+class Pending(NamedTuple):
+    """Loss terms of a micro-batch that have not been read from the device yet."""
+
+    step: int
+    rows: list[int]
+    names: list[str]
+    values: torch.Tensor
 
 
 def parameter_groups(task: Task, recipe: Recipe) -> list[dict[str, Any]]:
@@ -88,11 +97,11 @@ class Trainer:
         fit_plugins(self.accelerator.state, task.model, recipe, per_device_batch, self.accumulation)
         self.model, self.optimizer = self.accelerator.prepare(task.model, optimizer)
         self.progress: dict[str, Any] = {"step": 0, "stale": 0, "best": None, "history": [], "seconds": 0.0}
-        self.pending: list[tuple[int, list[int], list[str], torch.Tensor]] = []
+        self.pending: list[Pending] = []
         self.window: list[dict[str, float]] = []  # loss terms of each step since the last validation
 
     def run(self) -> dict[str, Any]:
-        """Train to the last step or until patience runs out; returns the training record for the model card."""
+        """Train to the last step or until patience runs out; returns the record for training.json."""
         self._load_state()
         first, started = self.progress["step"], time.perf_counter()
         for step in range(first, self.steps):
@@ -140,9 +149,8 @@ class Trainer:
                     terms = self.task.losses(self.model, batch)
                 self.accelerator.backward(terms["total"])
             # Read later, all at once: reading a value here would synchronise the device in every step.
-            self.pending.append(
-                (step, rows, list(terms), torch.stack([term.detach().float() for term in terms.values()]))
-            )
+            values = torch.stack([term.detach().float() for term in terms.values()])
+            self.pending.append(Pending(step, rows, list(terms), values))
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.max_grad_norm)
         self.optimizer.step()
         self.scheduler.step()
@@ -157,15 +165,17 @@ class Trainer:
         Raises:
             NonFiniteLossError: a loss term is NaN or infinite.
         """
-        values = torch.stack([terms for *_, terms in self.pending]).cpu().numpy()  # (micro-batches, terms)
-        for (bad_step, rows, names, _), row in zip(self.pending, values, strict=True):
-            for name, value in zip(names, row, strict=True):
+        values = torch.stack([one.values for one in self.pending]).cpu().numpy()  # (micro-batches, terms)
+        for one, row in zip(self.pending, values, strict=True):
+            for name, value in zip(one.names, row, strict=True):
                 if not np.isfinite(value):
-                    raise NonFiniteLossError(f"loss term {name!r} is {value} at step {bad_step}, training rows {rows}")
+                    raise NonFiniteLossError(
+                        f"loss term {name!r} is {value} at step {one.step}, training rows {one.rows}"
+                    )
         # Averaged over all processes, so that the curve is that of the effective batch.
         shared = self.accelerator.reduce(torch.from_numpy(values).to(self.accelerator.device), "mean").tolist()
-        for (*_, names, _), row in zip(self.pending, shared, strict=True):
-            self.window.append(dict(zip(names, row, strict=True)))
+        for one, row in zip(self.pending, shared, strict=True):
+            self.window.append(dict(zip(one.names, row, strict=True)))
         self.pending = []
         shown = " ".join(f"{name} {value:.3f}" for name, value in self._means().items())
         rate = self.recipe.effective_batch / seconds_per_step
@@ -203,7 +213,7 @@ class Trainer:
         """Validate, log, and save the weights if they are the best so far."""
         self.model.eval()
         with self.accelerator.autocast():  # the precision of the recipe
-            value = self.task.validate(self.model, self.accelerator.device)
+            value = self.task.validate()
         entry = {
             "step": step + 1,
             "losses": self._means(),
@@ -240,9 +250,9 @@ class Trainer:
         if self.accelerator.is_main_process:
             write_json(folder / PROGRESS, self.progress | {"files": listing(folder)})  # last: marks it as complete
             put_in_place(folder, self.work / "state")
-            for folder in self.work.glob("best-*"):
-                if folder != self.best:
-                    shutil.rmtree(folder)  # states of other steps
+            for best in self.work.glob("best-*"):
+                if best != self.best:
+                    shutil.rmtree(best)  # of other steps
         self.accelerator.wait_for_everyone()
 
     @property

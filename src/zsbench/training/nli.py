@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from gliznet.fast.packed import first_token_only
-from gliznet.masks import encoder_mask
 from hybridnli.encoder import NLIEncoder, pair_scores
 from zsbench.systems.texts import EscapeSpecialTokens
 from zsbench.training.task import IGNORED, Task
@@ -65,18 +64,11 @@ class NLITask(Task):
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Cross-entropy over the two classes, as `total`."""
         inputs: dict[str, Any] = {name: tensor for name, tensor in batch.items() if name != "classes"}
-        mask = encoder_mask(self.model.config, inputs["attention_mask"])
         with first_token_only(model):
-            logits = model(**inputs | {"attention_mask": mask}).logits.float()  # (P, 2)
+            logits = model(**inputs).logits.float()  # (P, 2)
         return {"total": F.cross_entropy(logits, batch["classes"])}
 
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """P(entailment) of each (text, hypothesis) pair."""
         dtype = "bfloat16" if self.recipe.precision == "bf16" else "float32"
         encoder = NLIEncoder(self.model, self.tokenizer, self.template, dtype=dtype)

@@ -77,14 +77,29 @@ def train_job(spec: dict[str, Any], layout: Layout, licences: dict[str, str] | N
             trigger retraining.
     """
     precision = resolve_precision(spec["recipe"]["precision"], prepare_torch())
-    spec = spec | {"recipe": spec["recipe"] | {"precision": precision}}
+    spec, licences = spec | {"recipe": spec["recipe"] | {"precision": precision}}, licences or {}
     recipe = Recipe(**spec["recipe"])
     record_path = layout.model(spec["id"], spec["seed"])
     work = record_path.with_name("work")
     inputs = [file_sha256(path) for path in (layout.training_set(recipe.training_set), layout.fetched(recipe.backbone))]
     key = digest([spec, training_code(spec["family"]), *inputs])
+    say = progress_logger(f"{spec['id']} seed {spec['seed']}")
+    # Its name depends on the spec, so that no process has to wait for another to clear it.
+    too_large = record_path.with_name(f".too-large-{key[:16]}.json")
     with _alone(work):
-        _train(spec, recipe, key, work, record_path, layout, licences or {})
+        _forget_other(work, key)
+        trainer = None
+        while trainer is None:
+            gc.collect()  # free device memory of the previous attempt
+            torch.cuda.empty_cache()
+            trainer, record = _attempt(spec, work, layout, licences, too_large, say)
+        if trainer.accelerator.is_main_process:  # only the process that writes the record may remove the file
+            record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
+            record["licences"] = licences
+            _finish(spec, record, trainer, record_path)
+            too_large.unlink(missing_ok=True)
+        trainer.accelerator.wait_for_everyone()
+        trainer.accelerator.end_training()
 
 
 @contextmanager
@@ -98,43 +113,21 @@ def _alone(work: Path) -> Iterator[None]:
         yield
 
 
-def _train(
-    spec: dict[str, Any],
-    recipe: Recipe,
-    key: str,
-    work: Path,
-    record_path: Path,
-    layout: Layout,
-    licences: dict[str, str],
-) -> None:
-    """`train_job` after the folder is locked."""
+def _forget_other(work: Path, key: str) -> None:
+    """Delete the state of a training with another config or code, which must never be resumed.
+
+    Only the first process does; the others read the folder later, after `wait_for_everyone` in `Trainer.run`.
+    """
     marker = work / "key"
-    # The other processes read the folder only after all have synchronised in Accelerator().
     if os.environ.get("RANK", "0") == "0":
         if work.exists() and (not marker.is_file() or marker.read_text() != key):
-            shutil.rmtree(work)  # never resume a state of another config or code
+            shutil.rmtree(work)
         work.mkdir(parents=True, exist_ok=True)
         marker.write_text(key)
-    say = progress_logger(f"{spec['id']} seed {spec['seed']}")
-    # Its name depends on the spec, so that no process has to wait for another to clear it.
-    too_large = record_path.with_name(f".too-large-{key[:16]}.json")
-    trainer = None
-    while trainer is None:
-        gc.collect()  # free device memory of the previous attempt
-        torch.cuda.empty_cache()
-        trainer, record = _attempt(spec, recipe, work, layout, licences, too_large, say)
-    if trainer.accelerator.is_main_process:  # only the process that writes the record may remove the file
-        record["did_not_fit"] = read_json(too_large) if too_large.is_file() else []
-        record["licences"] = licences
-        _finish(spec, record, trainer, record_path)
-        too_large.unlink(missing_ok=True)
-    trainer.accelerator.wait_for_everyone()
-    trainer.accelerator.end_training()
 
 
 def _attempt(
     spec: dict[str, Any],
-    recipe: Recipe,
     work: Path,
     layout: Layout,
     licences: dict[str, str],
@@ -150,6 +143,7 @@ def _attempt(
         torch.OutOfMemoryError: a single text does not fit, or there are several processes. In that case the others wait
             in a collective call, so the job has to end; the same command resumes with a smaller batch.
     """
+    recipe = Recipe(**spec["recipe"])
     failed = read_json(too_large) if too_large.is_file() else []
     world = int(os.environ.get("WORLD_SIZE", "1"))
     size = recipe.smaller(world, failed[-1]) if failed else recipe.per_device_batch

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from gliznet.device import to_device
 from zsbench.recipe import Recipe
@@ -57,6 +58,10 @@ class Task(ABC):
         torch.manual_seed(seed)
         self.load(backbone)
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
     @abstractmethod
     def load(self, backbone: Path) -> None:
         """Set `tokenizer` and `model`: the pretrained encoder with the family's newly initialised weights."""
@@ -81,20 +86,19 @@ class Task(ABC):
 
     @abstractmethod
     def losses(self, model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-        """Scalar loss terms by name; `total` is minimised."""
+        """Scalar loss terms by name; `total` is minimised.
+
+        Args:
+            model: `self.model`, or its distributed wrapper, which synchronises the gradients.
+            batch: what `collate` returned.
+        """
 
     @abstractmethod
-    def score(
-        self,
-        model: torch.nn.Module,
-        texts: Sequence[str],
-        label_lists: Sequence[Sequence[str]],
-        device: torch.device,
-    ) -> list[np.ndarray]:
+    def score(self, texts: Sequence[str], label_lists: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Scores of each text with each of its own labels (larger is likelier): n arrays (K_i,)."""
 
     @torch.no_grad()
-    def validate(self, model: torch.nn.Module, device: torch.device) -> float:
+    def validate(self) -> float:
         """The recipe's selection metric on the validation rows.
 
         Mean average precision (larger is better) is comparable across families: a family only implements `score` and
@@ -102,10 +106,10 @@ class Task(ABC):
         """
         rows = self.validation
         if self.recipe.selection == "validation_loss":
-            return self._validation_loss(model, device)
-        return mean_average_precision(self.score(model, rows.texts, rows.labels, device), rows.targets)
+            return self._validation_loss()
+        return mean_average_precision(self.score(rows.texts, rows.labels), rows.targets)
 
-    def _validation_loss(self, model: torch.nn.Module, device: torch.device) -> float:
+    def _validation_loss(self) -> float:
         """Mean of the training loss over the validation rows.
 
         Only the first `max_labels` labels of a row are used; their stored order is pseudo-random.
@@ -116,8 +120,8 @@ class Task(ABC):
             chunk = slice(start, start + size)
             labels, targets = [row[:most] for row in rows.labels[chunk]], [row[:most] for row in rows.targets[chunk]]
             batch = self.collate(rows.texts[chunk], labels, padded_targets(targets))
-            batch = {name: to_device(tensor, device) for name, tensor in batch.items()}
-            losses.append(self.losses(model, batch)["total"])
+            batch = {name: to_device(tensor, self.device) for name, tensor in batch.items()}
+            losses.append(self.losses(self.model, batch)["total"])
             counts.append(len(rows.texts[chunk]))
         means = torch.stack(losses).tolist()  # read once, because each read synchronises the device
         return sum(mean * count for mean, count in zip(means, counts, strict=True)) / len(rows.texts)
@@ -140,7 +144,5 @@ class Task(ABC):
 
 def padded_targets(targets: Sequence[Sequence[int] | np.ndarray]) -> torch.Tensor:
     """(B, K) float32 targets (1 true, 0 false, `IGNORED` padding) from B lists of different lengths."""
-    padded = torch.full((len(targets), max(map(len, targets))), IGNORED)
-    for row, values in zip(padded, targets, strict=True):
-        row[: len(values)] = torch.as_tensor(values)
-    return padded
+    rows = [torch.as_tensor(row, dtype=torch.float32) for row in targets]
+    return pad_sequence(rows, batch_first=True, padding_value=IGNORED)

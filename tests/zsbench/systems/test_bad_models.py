@@ -135,6 +135,22 @@ def test_whole_models_pass(copied, make_spec, family: str) -> None:
     assert load.build(make_spec(family, model=MODELS[family]), layout).score(["a"], ["b", "c"]).shape == (1, 2)
 
 
+def halve(stored: dict, name: str) -> None:
+    stored |= {key: weight.bfloat16() for key, weight in stored.items()}
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_fp32_is_float32_also_for_a_checkpoint_in_half_precision(copied, make_spec, family: str) -> None:
+    layout, folder = copied(family)
+    tensors(halve)(folder)
+    sizes(dtype="bfloat16")(folder)  # of the encoder, which some families configure on its own
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    system = load.build(make_spec(family, model=MODELS[family]), layout)
+    assert {weight.dtype for weight in system.network.parameters()} == {torch.float32}
+    assert system.score(["a"], ["b", "c"]).shape == (1, 2)
+
+
 def test_a_gliznet_names_tensors_it_has_no_place_for(copied, make_spec) -> None:
     layout, folder = copied("gliznet")
     tensors(lambda stored, name: stored.update(strange=torch.zeros(2)))(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tiny_run import finish_source, without_scores
 
 from zsbench.evaluation.scoring import score_job
@@ -223,7 +224,15 @@ def test_a_system_that_cannot_be_loaded_fails_all_its_cells_at_one_attempt(fresh
     assert len(tried) == 1
 
 
-@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device"), KeyboardInterrupt()])
+ENDINGS = [
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory (made up)"),
+    OSError(28, "No space left on device"),
+    KeyboardInterrupt(),
+]
+
+
+@pytest.mark.parametrize("error", ENDINGS)
 def test_what_would_end_every_cell_ends_the_job(fresh, make_spec, recorder, error):
     recorder.score = lambda *_: raise_(error)
     with pytest.raises(type(error)):

@@ -216,14 +216,14 @@ def test_the_validation_loss_is_the_mean_over_rows_of_the_loss_that_is_trained(l
     spec = spec_of(recipe | {"selection": "validation_loss"}, options={"vicreg_weight": 0.0, "bce_weight": 0.0})
     task = build_task(spec, layout)
     task.model.eval()
-    rows, device = task.validation, torch.device("cpu")
+    rows = task.validation
     alone = [
         float(task.losses(task.model, task.collate([text], [labels], torch.as_tensor(targets)[None].float()))["total"])
         for text, labels, targets in zip(rows.texts, rows.labels, rows.targets, strict=True)
     ]
-    assert task.validate(task.model, device) == pytest.approx(np.mean(alone), rel=1e-5)
+    assert task.validate() == pytest.approx(np.mean(alone), rel=1e-5)
     task.recipe = replace(task.recipe, per_device_batch=3)
-    assert task.validate(task.model, device) == pytest.approx(np.mean(alone), rel=1e-5)
+    assert task.validate() == pytest.approx(np.mean(alone), rel=1e-5)
 
 
 @pytest.mark.parametrize("family", ["gliznet", "nli", "biencoder", "gliclass"])
@@ -236,10 +236,10 @@ def test_the_validation_loss_is_of_no_more_labels_than_a_training_row_has(
     task = build_task(spec_of(recipe, family=family, options=options), layout)
     task.model.eval()
     assert max(map(len, task.validation.labels)) > 2
-    loss = task.validate(task.model, torch.device("cpu"))
+    loss = task.validate()
     rows = task.validation
     task.validation = EvaluationRows(rows.texts, [row[:2] for row in rows.labels], [row[:2] for row in rows.targets])
-    assert task.validate(task.model, torch.device("cpu")) == loss
+    assert task.validate() == loss
 
 
 def test_effective_batch_must_split_evenly(recipe: dict) -> None:

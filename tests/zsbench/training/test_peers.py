@@ -18,6 +18,8 @@ from zsbench.training.loop import parameter_groups
 from zsbench.training.run import build_task, train_job
 from zsbench.training.task import IGNORED
 
+from .conftest import finish_backbone
+
 torch.set_num_threads(1)
 PEERS = ["gliclass", "biencoder"]
 TEXTS = ["red cat sun", "blue dog", "train ship bread soup song book " * 20, "[CLS] red <<LABEL>> cat <<SEP>> sun"]
@@ -110,6 +112,18 @@ def test_an_untrained_bi_encoder_is_the_backbone_with_mean_pooling(layout: Layou
     texts = ["red cat sun", "blue dog"]
     theirs = np.stack([embed(text) for text in texts]) @ np.stack([embed(name) for name in NAMES]).T
     np.testing.assert_allclose(own_scores(task, texts, NAMES), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", PEERS)
+def test_a_backbone_in_half_precision_is_trained_and_stored_in_float32(layout, recipe: dict, family: str) -> None:
+    BertModel.from_pretrained(layout.fetched("tiny").parent / "files", dtype=torch.bfloat16).save_pretrained(
+        layout.fetched("tiny").parent / "files"
+    )
+    finish_backbone(layout)
+    train_job(spec_of(family, recipe | {"steps": 2}), layout)
+    folder = layout.checkpoint(f"{family}-peer", 3)
+    assert {weight.dtype for weight in load_file(folder / "model.safetensors").values()} == {torch.float32}
+    assert "float16" not in (folder / "config.json").read_text()
 
 
 @pytest.mark.parametrize("family", PEERS)

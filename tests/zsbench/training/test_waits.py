@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from transformers import DebertaV2Model
+from transformers import DebertaV2Model, ModernBertModel
 
-from tests.factories import deberta_config
+from tests.factories import deberta_config, modernbert_config
 from tests.simulated_gpu import GPU, simulated_gpu
 from tests.zsbench.training.conftest import finish_backbone
 from zsbench.recipe import Recipe
@@ -55,3 +55,20 @@ def test_a_step_waits_for_nothing(
         trainer._check(1, 1.0)
         assert waits == {"blocking copy": 3}  # losses to the host, and their means over processes there and back
     assert trainer.window[0].keys() == trainer.window[-1].keys() and trainer.window[-1]["total"] > 0
+
+
+def test_nli_on_modernbert_trains_on_a_gpu(
+    layout: Layout, recipe: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its classifier averages over the tokens, so it reads the padding mask itself."""
+    config = modernbert_config(vocab_size=256, classifier_pooling="mean", attn_implementation="sdpa")
+    ModernBertModel(config).save_pretrained(layout.fetched("tiny").parent / "files")
+    finish_backbone(layout)
+    task = build_task({"id": "m", "family": "nli", "seed": 1, "recipe": recipe, "options": TEMPLATE}, layout)
+    monkeypatch.setattr(Accelerator, "device", GPU)
+    with simulated_gpu(monkeypatch):
+        task.model.to("cuda")
+        trainer = Trainer(task, Recipe(**recipe), 1, tmp_path, 8, say=lambda line: None)
+        trainer._step(0)
+        trainer._check(0, 1.0)
+    assert trainer.window[0]["total"] > 0
