@@ -114,7 +114,7 @@ def test_a_wrong_path_says_what_is_wrong(fresh, make_spec, own_package, path, me
 def write_csv(layout, path, change=lambda frame: frame):
     ids = pd.read_parquet(layout.dataset("news"))["sample_id"]
     values = np.random.default_rng(0).random((len(ids), 3))
-    frame = pd.DataFrame({"sample_id": ids, "money": values[:, 0], "score:health": values[:, 1], "chips": values[:, 2]})
+    frame = pd.DataFrame({"sample_id": ids, "money": values[:, 0], "health": values[:, 1], "chips": values[:, 2]})
     change(frame.sample(frac=1, random_state=0)).to_csv(path, index=False)
     return values
 
@@ -132,7 +132,7 @@ def test_scores_that_32_bits_cannot_hold_keep_their_order(fresh, make_spec, tmp_
     """Regression: 1e-60 and 1e-50 tied, so that the first label won, and 1e39 was not finite."""
 
     def tiny(frame):
-        return frame.assign(money=1e-60, chips=1e-50, **{"score:health": -1e39})
+        return frame.assign(money=1e-60, chips=1e-50, health=-1e39)
 
     write_csv(fresh, tmp_path / "scores.csv", tiny)
     import_scores(fresh.root, "mine", "news", tmp_path / "scores.csv")
