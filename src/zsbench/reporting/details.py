@@ -52,12 +52,13 @@ def details(run: RunData) -> dict[str, Any]:
 
 
 def _detail(run: RunData, where: CellId) -> dict[str, Any]:
-    cell = open_cell(run.layout, where, run.cards[where])
+    cell = open_cell(run.layout, where)
     decision = representative_decision(run.layout, cell)
     gold, given = cell.gold[decision.rows], decision.predictions
     wrong = np.flatnonzero((gold != given).any(axis=1))
     facts = {name: cell.card.get(key) for name, key in FACTS.items()} | {
         "decided": f"{decision.protocol} on {decision.split}"
+        + (f", first of {len(decision.partitions)} partitions" if len(decision.partitions) > 1 else "")
     }
     single = cell.card["task"] == "single"
     return {

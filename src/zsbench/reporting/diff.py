@@ -117,7 +117,7 @@ def _cells(root: Path, pattern: str) -> Cells:
 
     def reader(key: Key) -> Callable[[], list[Cell]]:
         ids = [(*key, seed) for seed in sorted(seeds[key])]
-        return lambda: [open_cell(layout, cell_id, read_json(layout.card(*cell_id))) for cell_id in ids]
+        return lambda: [open_cell(layout, cell_id) for cell_id in ids]
 
     return {key: reader(key) for key in seeds if key not in without}
 

@@ -11,7 +11,7 @@ import numpy as np
 from zsbench.evaluation.cells import Cell, read_cell
 from zsbench.evaluation.measure import DRAWS
 from zsbench.plan.suites import RANDOM
-from zsbench.store.cells import OK, cell_name, status
+from zsbench.store.cells import OK, CellId, cell_name, dataset_card, status
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
 
@@ -49,7 +49,7 @@ def explain(cell: Path) -> str:
     if status(card) != OK:
         made = f"cell {cell_name(*where)}\n\n{_made_by(card)}"
         return f"{made}\n\n2. No scores: {status(card)}: {card['reason']}\n"
-    loaded = open_cell(layout, where, card)
+    loaded = open_cell(layout, where)
     metrics_path = layout.metrics(*where)
     if not metrics_path.is_file():
         raise IntegrityError(f"{metrics_path} is missing; zsbench measure writes it")
@@ -58,18 +58,19 @@ def explain(cell: Path) -> str:
     return f"cell {loaded.name}\n\n" + "\n\n".join(parts) + "\n"
 
 
-def open_cell(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any]) -> Cell:
+def open_cell(layout: Layout, where: CellId) -> Cell:
     """Read a cell with labels and task from its own card, for callers without the run's config.
 
     Raises:
         IntegrityError: see `read_cell`.
     """
+    card = read_json(layout.card(*where))
     labels = card.get("label_names", card["labels"])
     entry = {"id": where[1], "task": card["task"], "labels": card["labels"], "label_names": labels}
     return read_cell(layout, where[0], entry, where[2], where[3])
 
 
-def _locate(cell: Path) -> tuple[Layout, tuple[str, str, str, int]]:
+def _locate(cell: Path) -> tuple[Layout, CellId]:
     """Root and (suite, dataset, system, seed) of a cell's folder."""
     cell = Path(cell)
     folder = cell if cell.is_dir() else cell.parent
@@ -94,10 +95,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (see card.json)"
 
 
-def _rows(layout: Layout, where: tuple[str, str, str, int], card: dict[str, Any], cell: Cell) -> str:
+def _rows(layout: Layout, where: CellId, card: dict[str, Any], cell: Cell) -> str:
     rows = ", ".join(f"{split} {int((cell.split == split).sum()):,}" for split in dict.fromkeys(cell.split))
-    path = layout.dataset_card(where[1])
-    facts = read_json(path) if path.is_file() else {}
+    facts = dataset_card(layout, where[1])
     origin = f"{facts['origin']}, " if facts else ""
     same = (
         "the prepared rows are still those"

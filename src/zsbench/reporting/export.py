@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from zsbench import __version__
 from zsbench.evaluation.cells import Cell
 from zsbench.evaluation.metrics import of_counts
 from zsbench.evaluation.protocols import argmax, representative_decision
 from zsbench.families import FAMILIES, MODEL_TYPES
 from zsbench.reporting.explain import open_cell
-from zsbench.reporting.tables.base import package_version
-from zsbench.store.cells import OK, cell_ids, status
+from zsbench.store.cells import OK, cell_ids, dataset_card, status
 from zsbench.store.errors import ConfigError, suggest
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, read_json
@@ -64,12 +64,12 @@ def btzsc(root: Path, system: str, model_type: str = "") -> dict[str, Any]:
         "model": {
             "name": system,
             "model_type": _model_type(first["family"], system, model_type),
-            "params": _parameters(Path(root), system),
+            "params": f"{first['parameters'] / 1e6:.0f}M" if first.get("parameters") else "unknown",
             "revision": first.get("weights_sha256") or "unknown",
             "url": "",
         },
         "evaluation": {
-            "btzsc_version": f"none (zsbench {package_version()})",
+            "btzsc_version": f"none (zsbench {__version__})",
             "btzsc_commit": "none",
             "timestamp": "",
             "device": first["device"],
@@ -114,7 +114,7 @@ def model_index(root: Path, system: str, seed: int | None = None) -> str:
 
     layout, results = Layout(Path(root)), []
     for cell in cells_of_seed(Path(root), system, seed):
-        facts = dataset_facts(cell, layout)
+        facts = dataset_card(layout, cell.dataset)
         split, protocol, values = shown_metrics(cell, layout)
         origin = str(facts.get("origin", cell.dataset)).rpartition("datasets/")[2]
         for metric, value in values.items():
@@ -173,7 +173,7 @@ def cells_of(root: Path, system: str) -> list[Cell]:
     if system not in known:
         raise ConfigError(f"{root} has no system {system!r}{suggest(system, known)}")
     cards = {cell_id: read_json(layout.card(*cell_id)) for cell_id in ids if cell_id[2] == system}
-    cells = [open_cell(layout, cell_id, card) for cell_id, card in cards.items() if status(card) == OK]
+    cells = [open_cell(layout, cell_id) for cell_id, card in cards.items() if status(card) == OK]
     if not cells:
         reason = next(card["reason"] for card in cards.values())
         raise IntegrityError(f"{root}: {system!r} has no scores: {reason}")
@@ -191,12 +191,6 @@ def cells_of_seed(root: Path, system: str, seed: int | None) -> list[Cell]:
     if seed is not None and seed not in seeds:
         raise ConfigError(f"{system}: no seed {seed}; allowed: {', '.join(map(str, seeds))}")
     return [cell for cell in cells if cell.seed == (seeds[0] if seed is None else seed)]
-
-
-def dataset_facts(cell: Cell, layout: Layout) -> dict[str, Any]:
-    """Card of the cell's dataset; {} if it is not prepared here."""
-    path = layout.dataset_card(cell.dataset)
-    return read_json(path) if path.is_file() else {}
 
 
 def _btzsc_metrics(cell: Cell) -> dict[str, float]:
@@ -237,9 +231,3 @@ def _model_type(family: str, system: str, given: str) -> str:
             f" --model-type {{{', '.join(MODEL_TYPES)}}}"
         )
     return given or str(family_type)
-
-
-def _parameters(root: Path, system: str) -> str:
-    """Parameter count in BTZSC's format (`23M`), from the training record; "unknown" if not trained in this run."""
-    records = sorted((root / "models" / system).glob("seed*/training.json"))
-    return f"{read_json(records[0])['parameters'] / 1e6:.0f}M" if records else "unknown"

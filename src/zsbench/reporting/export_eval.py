@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import yaml
 
+from zsbench import __version__
 from zsbench.evaluation.cells import Cell
-from zsbench.reporting.export import NAMES, TYPES, cells_of_seed, dataset_facts, shown_metrics
-from zsbench.reporting.tables.base import package_version
+from zsbench.reporting.export import NAMES, TYPES, cells_of_seed, shown_metrics
+from zsbench.store.cells import dataset_card
 from zsbench.store.errors import ConfigError
 from zsbench.store.layout import Layout
 from zsbench.store.provenance import IntegrityError, write_text
@@ -57,7 +58,7 @@ def every_eval_ever(
             "source_organization_name": organization,
             "evaluator_relationship": relationship,
         },
-        "eval_library": {"name": "zsbench", "version": package_version()},
+        "eval_library": {"name": "zsbench", "version": __version__},
         "model_info": {
             "name": system,
             "id": model_id,
@@ -74,7 +75,7 @@ def every_eval_ever(
 
 def _eee_results(cell: Cell, layout: Layout) -> Iterator[dict[str, Any]]:
     split, protocol, values = shown_metrics(cell, layout)
-    facts, rows = dataset_facts(cell, layout), int((cell.split == split).sum())
+    facts, rows = dataset_card(layout, cell.dataset), int((cell.split == split).sum())
     source: dict[str, Any] = {
         "dataset_name": facts.get("title", cell.dataset),
         "additional_details": {
@@ -144,12 +145,12 @@ def eval_results(
 
     files, layout = {}, Layout(root)
     for cell in cells_of_seed(root, system, seed):
-        facts = dataset_facts(cell, layout)
+        facts = dataset_card(layout, cell.dataset)
         repository = _hub_dataset(facts)
         if repository is None:
             continue
         split, protocol, values = shown_metrics(cell, layout)
-        words = f"zsbench {package_version()}: macro-F1 ({protocol}), {int((cell.split == split).sum())} {split} rows, "
+        words = f"zsbench {__version__}: macro-F1 ({protocol}), {int((cell.split == split).sum())} {split} rows, "
         words += f"wording {cell.card['verbalisation']}"
         entry = EvalResultEntry(
             dataset_id=repository,

@@ -51,7 +51,9 @@ def test_btzsc_computes_the_same_numbers_and_ranks_them(made: SimpleNamespace, a
     metrics = pytest.importorskip("btzsc.metrics", reason="btzsc is not installed; make setup installs it")
     from btzsc.baselines import compare
 
-    results = btzsc(made.root, "gliznet-full", "nli")["results"]
+    file = btzsc(made.root, "gliznet-full", "nli")
+    assert file["model"]["params"] == "436M"
+    results = file["results"]
     per_dataset: dict[str, dict[str, float]] = {}
     for name, own in (("imdb", "movies"), ("agnews", "r8")):
         by_seed = []
@@ -127,7 +129,9 @@ def test_page_compare_and_export_show_a_topic_system_as_the_run_decided_it(
         without_test_rows(root)
     measure(root, spec)
     run = RunData(root, spec)
-    protocol, split = run.decision("topics") or ("heads-tuned", "validation")
+    protocol, split = run.decision("topics")
+    if not protocol:  # a suite with protocols that are not compared
+        protocol, split = "heads-tuned", "validation"
     shown = run.metrics[(run.metrics["dataset"] == "topics-mini") & (run.metrics["metric"] == "macro_f1")]
     shown = shown[(shown["protocol"] == protocol) & (shown["split"] == split)].set_index(["system", "seed"])["value"]
     _, results = model_index_to_eval_results(yaml.safe_load(model_index(root, "hybrid", 1))["model-index"])
@@ -135,7 +139,8 @@ def test_page_compare_and_export_show_a_topic_system_as_the_run_decided_it(
     assert (exported.metric_args["protocol"], exported.dataset_split) == (protocol, split)
     assert exported.metric_value == pytest.approx(shown["hybrid", 1], abs=1e-6)
     facts = dict(details(run)["cells"][key_of("topics", "topics-mini", "hybrid")]["facts"])
-    assert facts["decided"] == f"{protocol} on {split}"
+    assert facts["decided"].startswith(f"{protocol} on {split}")
+    assert ("first of" in facts["decided"]) == (protocol == "cv")  # the dialog shows one partition of many
     compared = compare_runs(root, root, ("hybrid", "gliznet-full"), {"draws": 20}).deltas
     assert compared[compared["dataset"] == "topics-mini"]["a"].item() == pytest.approx(shown["hybrid"].mean())
 

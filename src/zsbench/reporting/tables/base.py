@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import pandas as pd
@@ -80,14 +79,6 @@ def with_unmoved(table: Table, run: RunData) -> Table:
     if frame is table.frame:
         return table
     return replace(table, frame=frame, columns=tuple(columns), notes=(*table.notes, UNMOVED_NOTE))
-
-
-def package_version() -> str:
-    """The installed version of zsbench; "source" for an uninstalled checkout."""
-    try:
-        return version("zsbench")
-    except PackageNotFoundError:
-        return "source"
 
 
 def signature(run: RunData, *suites: str) -> str:
