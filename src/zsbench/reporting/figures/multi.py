@@ -117,7 +117,7 @@ def _label(frame: pd.DataFrame, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _at(gold: np.ndarray, score: np.ndarray, threshold: float) -> dict[str, Any]:
     """Precision, recall and F1 of one label at a threshold, as in the tables."""
-    return per_label(gold[:, None], (score >= threshold)[:, None], score[:, None])[0]
+    return per_label(gold[:, None], (score >= threshold)[None, :, None], score[:, None])[0]
 
 
 def _small_multiples(count: int) -> tuple[Any, list[Any]]:
