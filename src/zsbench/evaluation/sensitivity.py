@@ -12,7 +12,6 @@ import numpy as np
 from scipy.special import softmax
 
 from zsbench.evaluation.calibration import are_probabilities, fitted_temperature
-from zsbench.evaluation.metrics import one_hot
 from zsbench.evaluation.ties import winners
 
 if TYPE_CHECKING:  # importing it would import torch
@@ -92,7 +91,7 @@ def probabilities_of_first(
     if all(are_probabilities(scores) for scores in scored) and not cosine:
         stated = scored
     else:
-        temperature = fitted_temperature(scored[0], one_hot(np.array(gold), scored[0].shape[1])) if cosine else 1.0
+        temperature = fitted_temperature(scored[0], np.eye(scored[0].shape[1], dtype=bool)[gold]) if cosine else 1.0
         stated = [softmax(scores / temperature, axis=1) for scores in scored]
     return [[round(p, 6) for p in one[rows, first].tolist()] for one in stated]
 
