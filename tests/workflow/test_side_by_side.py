@@ -44,8 +44,8 @@ CONFIG = TINY | {
     "suites": {"gliclass": {"task": "single", "datasets": ["mine"]}},
     "gliznet": {"base": {}, "variants": {"full": {}}},
     "hybrid": {},
-    "statistics": {"draws": 100, "seed": 11, "level": 0.95, "system": "random"},
-    "systems": {"random": {"family": "control", "control": "prior-random", "suites": ["gliclass"]}},
+    "statistics": {"draws": 100, "seed": 11, "level": 0.95, "system": "majority"},
+    "systems": {"majority": {"family": "control", "control": "majority", "suites": ["gliclass"]}},
 }
 
 
