@@ -109,7 +109,7 @@ sample:
 
 test: export OMP_NUM_THREADS := 1
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(shell echo $$(( $$(nproc 2>/dev/null || echo 1) + 1 ))) --dist loadfile --no-loadscope-reorder
 
 # Coverage of intervals, and p values under the null, in hundreds of simulated experiments.
 simulations: export OMP_NUM_THREADS := 1

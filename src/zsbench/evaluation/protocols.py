@@ -88,7 +88,9 @@ def read_decisions(layout: Layout, cell: Cell) -> list[Decision]:
         IntegrityError: the file is missing, damaged, or belongs to other scores.
     """
     path = layout.decisions(cell.suite, cell.dataset, cell.system, cell.seed)
-    frame = read_frame(path, COLUMNS) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+    if not path.is_file():
+        raise IntegrityError(f"cell {cell.name} has not been measured ({path} is missing); run the same command again")
+    frame = read_frame(path, COLUMNS)
     if set(frame["scores_sha256"]) != {cell.card["scores_sha256"]}:
         raise IntegrityError(
             f"cell {cell.name}: {path} does not belong to its scores; "

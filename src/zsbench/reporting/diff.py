@@ -200,7 +200,7 @@ def as_text(comparison: Comparison, a: str, b: str) -> str:
     legend = [
         "Intervals: paired bootstrap over rows. p: permutation test that swaps the answers of a and b row by row,",
         f"corrected by Holm, averages and datasets separately; * below {SIGNIFICANT}, – not tested (two seeds).",
-        "Several labels per text: the first of held-out, cv, fixed-0.5 and val-tuned that both runs used.",
+        "Several labels per text: of held-out, cv, fixed-0.5 and val-tuned the first that both used, or else another.",
     ]
     return "\n".join([*lines, "", *legend, *([""] if comparison.notes else []), *comparison.notes]) + "\n"
 

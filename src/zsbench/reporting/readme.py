@@ -157,7 +157,7 @@ def scale(reports: Path) -> str:
     rows, _ = averages(table)
     reference = rows[rows["reference"]].iloc[0]
     sizes = read_table(reports / "tables", "integrity").frame
-    counts = sorted(sizes[sizes["suite"].isin(rows["suite"])]["scored:test"].astype(int))
+    counts = sorted(sizes[sizes["suite"].isin(rows["suite"])]["scored:test"].dropna().astype(int))
     seeds = 0 if pd.isna(reference["n_seeds"]) else int(reference["n_seeds"])
     shown = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
     parts = [*_size(reports, reference["system"]), *_steps(reports), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
@@ -171,7 +171,7 @@ def _size(reports: Path, system: str) -> list[str]:
     """Number of parameters of a system, from the report's table; [] if it does not list the system."""
     table = written_tables(reports).get("parameters")
     counts = table.frame.loc[table.frame["system"] == system, "parameters"] if table else []
-    return [f"a {count / 1e6:.1f} M encoder" for count in counts]
+    return [f"a {count / 1e6:.1f} M model" for count in counts]
 
 
 def _steps(reports: Path) -> list[str]:

@@ -188,5 +188,5 @@ def test_the_decision_of_one_number_is_one_that_the_run_made(tmp_path, protocols
 def test_one_label_per_row_needs_no_stored_decision(tmp_path):
     cell = replace(make_cell(), card={"task": "single"})
     assert representative_decision(Layout(tmp_path), cell).protocol == "argmax"
-    with pytest.raises(IntegrityError, match=r"decisions\.parquet does not belong to its scores"):
+    with pytest.raises(IntegrityError, match=r"has not been measured"):
         representative_decision(Layout(tmp_path), replace(cell, card={"task": "multi", "scores_sha256": "5c"}))

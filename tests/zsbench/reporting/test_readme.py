@@ -187,7 +187,7 @@ def test_the_reference_may_be_the_best(tmp_path: Path) -> None:
 
 
 def test_the_scale_is_that_of_the_report(tmp_path: Path) -> None:
-    assert "a 436.1 M encoder, 2 seeds, 80 to 1,200 rows of each of 2 test sets" in scale(sample(tmp_path))
+    assert "a 436.1 M model, 2 seeds, 80 to 1,200 rows of each of 2 test sets" in scale(sample(tmp_path))
     (tmp_path / "summary.json").write_text('{"facts": {"Training": "1,048 steps of 16 texts"}}')
     assert "1,048 steps of 16 texts, 2 seeds" in scale(tmp_path)
 
