@@ -160,10 +160,17 @@ def scale(reports: Path) -> str:
     counts = sorted(sizes[sizes["suite"].isin(rows["suite"])]["scored:test"].dropna().astype(int))
     seeds = 0 if pd.isna(reference["n_seeds"]) else int(reference["n_seeds"])
     shown = f"{counts[0]:,}" if counts[0] == counts[-1] else f"{counts[0]:,} to {counts[-1]:,}"
-    parts = [*_size(reports, reference["system"]), *_steps(reports), f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
+    facts = _facts(reports)
+    steps = [facts["Training"]] if "Training" in facts else []
+    took = (
+        f" Its jobs took {facts['Computing']}, on {facts['Device']} in {facts['Precision']}."
+        if "Computing" in facts
+        else ""
+    )
+    parts = [*_size(reports, reference["system"]), *steps, f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
     return (
         f"**A demonstration, not a benchmark result**: {', '.join(parts)}, {shown} rows of each of {len(counts)} test"
-        f" set{'s' * (len(counts) != 1)}."
+        f" set{'s' * (len(counts) != 1)}.{took}"
     )
 
 
@@ -174,11 +181,10 @@ def _size(reports: Path, system: str) -> list[str]:
     return [f"a {count / 1e6:.1f} M model" for count in counts]
 
 
-def _steps(reports: Path) -> list[str]:
-    """Length of the trainings, from the header card of the report; [] if it has none."""
+def _facts(reports: Path) -> dict[str, str]:
+    """The header card of the report; {} if it has none."""
     path = reports / SUMMARY
-    training = read_json(path)["facts"].get("Training") if path.is_file() else None
-    return [training] if training else []
+    return read_json(path)["facts"] if path.is_file() else {}
 
 
 def _verdicts(reports: Path) -> str:
