@@ -168,9 +168,11 @@ def scale(reports: Path) -> str:
         else ""
     )
     parts = [*_size(reports, reference["system"]), *steps, f"{seeds or 'no'} seed{'s' * (seeds != 1)}"]
-    return (
+    return textwrap.fill(
         f"**A demonstration, not a benchmark result**: {', '.join(parts)}, {shown} rows of each of {len(counts)} test"
-        f" set{'s' * (len(counts) != 1)}.{took}"
+        f" set{'s' * (len(counts) != 1)}.{took}",
+        WIDTH,
+        break_on_hyphens=False,
     )
 
 
