@@ -139,8 +139,9 @@ def test_page_compare_and_export_show_a_topic_system_as_the_run_decided_it(
     assert (exported.metric_args["protocol"], exported.dataset_split) == (protocol, split)
     assert exported.metric_value == pytest.approx(shown["hybrid", 1], abs=1e-6)
     facts = dict(details(run)["cells"][key_of("topics", "topics-mini", "hybrid")]["facts"])
-    assert facts["decided"].startswith(f"{protocol} on {split}")
-    assert ("first of" in facts["decided"]) == (protocol == "cv")  # the dialog shows one partition of many
+    partitions = spec["suites"]["topics"]["partitions"]
+    shown_part = f", first of {partitions} partitions" if protocol == "cv" else ""  # the dialog shows one of many
+    assert facts["decided"] == f"{protocol} on {split}{shown_part}"
     compared = compare_runs(root, root, ("hybrid", "gliznet-full"), {"draws": 20}).deltas
     assert compared[compared["dataset"] == "topics-mini"]["a"].item() == pytest.approx(shown["hybrid"].mean())
 
