@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -46,6 +47,15 @@ class SlurmRun(WholeRun):
         command = ["snakemake", "--profile", str(PROFILE), *SITE, target, "--configfile", "tiny.yaml"]
         with (self.folder / "log").open("a") as log:
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
+
+    def exit_code(self, workflow: subprocess.Popen) -> int:
+        """Wait until the workflow has ended; if it does not, show where SLURM's jobs are."""
+        try:
+            return workflow.wait(timeout=400)
+        except subprocess.TimeoutExpired:
+            workflow.kill()
+            steps = subprocess.run(["scontrol", "show", "step"], capture_output=True, text=True).stdout
+            pytest.fail(f"the workflow does not end\n{self.jobs()}\n{steps}\n{self.log()}")
 
     def jobs(self) -> dict[str, dict[str, str]]:
         """SLURM's records of this run's recent jobs, by id."""
@@ -97,6 +107,15 @@ def step_daemons(job: str) -> list[psutil.Process]:
     return [process for process in daemons if f"slurmstepd: [{job}." in " ".join(process.info["cmdline"] or ())]
 
 
+def kill_jobs(node: str) -> None:
+    """Kill all processes of SLURM's jobs on a node, as a power failure does."""
+    daemons = psutil.process_iter(["cmdline"])
+    (daemon,) = (process for process in daemons if process.info["cmdline"] == ["slurmd", "-D", "-N", node])
+    for process in daemon.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
 def scontrol(*words: str) -> None:
     subprocess.run(["scontrol", *words], check=True)
 
@@ -111,8 +130,8 @@ def test_fetch_to_tables_with_a_training_that_scancel_ended(tmp_path: Path, mirr
     run = SlurmRun(tmp_path / "run", mirror)
     first = run.submit("tables")
     subprocess.run(["scancel", run.freeze_training()], check=True)
-    assert first.wait() == 1, run.log()
-    assert run.submit("tables").wait() == 0, run.log()
+    assert run.exit_code(first) == 1, run.log()
+    assert run.exit_code(run.submit("tables")) == 0, run.log()
     run.assert_continued(processes=1)
     assert (run.reports / "tables" / "topics.md").is_file()
 
@@ -129,9 +148,9 @@ def test_two_gpus_of_one_node_and_a_time_limit(tmp_path: Path, mirror: Path) -> 
     first = run.submit(TRAINING)
     job = run.freeze_training()
     scontrol("update", f"jobid={job}", "EndTime=now")
-    assert first.wait() == 1, run.log()
+    assert run.exit_code(first) == 1, run.log()
     assert run.jobs()[job]["JobState"] == "TIMEOUT"
-    assert run.submit(TRAINING).wait() == 0, run.log()
+    assert run.exit_code(run.submit(TRAINING)) == 0, run.log()
     run.assert_continued(processes=2)
 
 
@@ -152,11 +171,12 @@ def test_two_nodes_and_one_that_goes_down(tmp_path: Path, mirror: Path) -> None:
     scontrol("update", "nodename=n2", "state=drain", "reason=test")
     assert run.jobs()[job]["JobState"] == "RUNNING", "a node that is drained finishes what it has"
     scontrol("update", "nodename=n2", "state=down", "reason=test")
+    kill_jobs("n2")
     wait_until(lambda: run.jobs()[job]["JobState"] == "PENDING")
-    scontrol("update", "nodename=n2", "state=resume")
-    # SLURM would wait two minutes; if the job started while its old step still ends, it would not get a new one.
+    # The job would wait forever if the node came back, or the job started, while a process of the old step was alive.
     wait_until(lambda: not run.trainers() and not step_daemons(job))
-    scontrol("update", f"jobid={job}", "StartTime=now")
-    assert workflow.wait() == 0, run.log()
+    scontrol("update", "nodename=n2", "state=resume")
+    scontrol("update", f"jobid={job}", "StartTime=now")  # SLURM would wait two minutes
+    assert run.exit_code(workflow) == 0, run.log()
     assert run.jobs()[job]["Restarts"] == "1"
     run.assert_continued(processes=2)
