@@ -5,6 +5,7 @@
 # make speed  the speed study and its page; if stopped, the same command continues
 # make open   the page of the last demo             make snakemake-report   Snakemake's report of it
 # make lint   formatters, linters, type check, docs    make simulations, make test-slow  statistics; long fault tests
+# make test-runs    whole runs, killed and continued; the recipes of docs/adding; the notebook
 # make test-slurm   the workflow on a two-node SLURM cluster started on this machine (needs root and apt)
 #
 # `make setup PYTHON=...` uses another Python than the first available of 3.11, 3.12 and 3.13.
@@ -20,10 +21,12 @@ PIP := set -o pipefail; $(BIN)/pip install --progress-bar off --constraint const
 ALIVE := | awk '/(Downloading|Using cached) .*[0-9] [MG]B/ {print "  " $$0; fflush()} \
   /^Installing collected/ {print "  installing " NF - 3 " packages"; fflush()} /ERROR|error:/'
 SHELL := bash
+# Tests often wait for processes, so one more worker than there are cores.
+WORKERS := $(shell echo $$(( $$(nproc 2>/dev/null || echo 1) + 1 )))
 export PATH := $(abspath $(BIN)):$(PATH)
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: setup audit demo quick study study-report search open snakemake-report speed gpu-check rehearsal sample test simulations test-slow test-slurm \
+.PHONY: setup audit demo quick study study-report search open snakemake-report speed gpu-check rehearsal sample test test-runs simulations test-slow test-slurm \
   test-wheel lint docs clean
 
 setup: $(VENV)/.done
@@ -109,7 +112,12 @@ sample:
 
 test: export OMP_NUM_THREADS := 1
 test: setup
-	$(BIN)/pytest -n $(shell echo $$(( $$(nproc 2>/dev/null || echo 1) + 1 ))) --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Whole runs: killed and continued, two at once, on a copied tree; the recipes of docs/adding; the notebook.
+test-runs: export OMP_NUM_THREADS := 1
+test-runs: setup
+	$(BIN)/pytest -m "runs and not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Coverage of intervals, and p values under the null, in hundreds of simulated experiments.
 simulations: export OMP_NUM_THREADS := 1

@@ -15,6 +15,7 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # serve
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # `zsbench`, also in jobs
+LONGEST = "test_whole_run"
 SLOW_FOLDERS = {"workflow", "adding", "training", "benchmarks", "rehearsal"}
 
 # Neither a slow machine nor a new random example may fail a change that has nothing to do with it. Examples of one test
@@ -34,4 +35,4 @@ def _seeds() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: the workers of `make test`, which keep this order, then end together."""
-    items.sort(key=lambda item: SLOW_FOLDERS.isdisjoint(item.path.parts))
+    items.sort(key=lambda item: (item.path.stem != LONGEST, SLOW_FOLDERS.isdisjoint(item.path.parts)))

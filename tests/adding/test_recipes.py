@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.runs
 ROOT = Path(__file__).parents[2]
 COPIED = ("src", "workflow", "tests", "authored", "docs", "config.yaml", "pyproject.toml")
 FILES = {  # other than tests and what is generated from them, that each extension may touch
@@ -23,8 +24,6 @@ FILES = {  # other than tests and what is generated from them, that each extensi
     "suite": 1,
     "table": 1,
 }
-
-
 KEYS = "tests/zsbench/config/test_overlays_and_presets.py::test_the_schema_and_the_page_of_keys_are_current"
 
 

@@ -45,6 +45,7 @@ def all_but_few() -> set[str]:
     return {module for module, names in owners if needed.isdisjoint(map(canonicalize_name, names))}
 
 
+@pytest.mark.runs
 def test_dry_run_from_a_copied_tree_with_few_packages(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for name in ("src", "benchmarks", "workflow", "authored"):

@@ -19,6 +19,8 @@ from benchmarks.setting import Setting, counting
 from tests.factories import SPECIALS, fast_tokenizer
 from zsbench.store.provenance import read_json
 
+pytestmark = pytest.mark.runs
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,6 +16,7 @@ from .conftest import REPOSITORY, Project
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed; make setup installs it")
 
+pytestmark = pytest.mark.runs
 NOTEBOOK = REPOSITORY / "docs" / "notebooks" / "results.ipynb"
 LABELS = ["sport", "weather", "money"]
 TEXTS = [

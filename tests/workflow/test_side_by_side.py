@@ -15,6 +15,7 @@ from tests.processes import wait_for
 from .conftest import REPOSITORY, Project
 from .whole_run import CONFIG as TINY
 
+pytestmark = pytest.mark.runs
 SLOW = """
 from pathlib import Path
 from zsbench.jobs.workplace import free_stale_lock

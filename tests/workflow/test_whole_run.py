@@ -25,6 +25,7 @@ from zsbench.training.run import build_task
 
 from .whole_run import CONFIG, WholeRun, damage, tiny_plan, without_network, write_mirror
 
+pytestmark = pytest.mark.runs
 ORDER = ("workflow", "trainer", "launcher", "scorer", "renderer")  # in the order of a run
 
 
