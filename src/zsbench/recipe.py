@@ -34,8 +34,8 @@ class Recipe:
     steps: int | None = _key("optimiser steps; an alternative to `epochs`", None, ge=1, le=10_000_000)
     effective_batch: int = _key("texts per optimiser step, summed over processes and micro-batches", ge=1, le=65536)
     per_device_batch: int = _key(
-        "texts per forward pass; halved when out of memory, without changing the effective batch (losses are means over "
-        "a pass, so results change slightly)",
+        "texts per forward pass; halved when out of memory, without changing the effective batch (losses are means "
+        "over a pass, so results change slightly)",
         ge=1,
         le=65536,
     )
